@@ -1,0 +1,37 @@
+"""Networks run in blocks of one fixed shape, so that a sample's bits depend on the sample alone.
+
+Matrix libraries choose their instructions by the shape of a batch, and the last bits of a
+float follow that choice. If sample k always sits at place k % size of a batch of exactly
+`size` rows, neither the batch size that a user asks for nor the number of workers can move
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def in_blocks(
+    function: Callable[[np.ndarray], dict[str, np.ndarray]],
+    sample_ids: np.ndarray,
+    inputs: np.ndarray,
+    size: int,
+) -> dict[str, np.ndarray]:
+    """`function(inputs)`, computed on batches of exactly `size` rows; empty places hold zeros.
+
+    sample_ids: int64 [n], in any order. inputs: [n, ...], row i belongs to sample_ids[i].
+    `function` maps [size, ...] to named arrays of `size` rows; so does the result, of n rows.
+    """
+    results: dict[str, np.ndarray] = {}
+    for block in np.unique(sample_ids // size):
+        rows = np.flatnonzero(sample_ids // size == block)
+        places = sample_ids[rows] % size
+        padded = np.zeros((size, *inputs.shape[1:]), inputs.dtype)
+        padded[places] = inputs[rows]
+        for name, output in function(padded).items():
+            if name not in results:
+                results[name] = np.empty((len(sample_ids), *output.shape[1:]), output.dtype)
+            results[name][rows] = output[places]
+    return results

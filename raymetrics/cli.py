@@ -1,0 +1,216 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raymetrics.errors import RaymetricsError
+
+if TYPE_CHECKING:
+    from raymetrics.streaming.extract import Progress
+
+
+def reported(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, with errors about the request as one line on stderr and exit code 2."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except RaymetricsError as error:
+            message = " ".join(str(error).split())
+            click.echo(f"error: {message}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """ "fid,kid" -> ["fid", "kid"]."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raymetrics")
+def main() -> None:
+    """Distribution metrics for image generators, at any number of samples.
+
+    \b
+    extract    a generator or a data set -> feature shards
+    evaluate   two shard sets -> numbers
+    inspect    what is in a shard set, what is missing, how to make it
+    report     numbers -> one page
+
+    Every verb can be run again: what is there is not made twice.
+    """
+
+
+@main.command()
+@click.argument("source")
+@click.option(
+    "--extractor", "extractors", required=True, callback=names, metavar="NAME[,NAME]",
+    help="Feature networks: efficientnet-lite0, digits.",
+)  # fmt: skip
+@click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
+@click.option(
+    "--samples", metavar="FIRST-LAST", help="Sample ids, both ends included. [default: all]"
+)
+@click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
+@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
+@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
+@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
+@reported
+def extract(
+    source: str, extractors: list[str], to: str, samples: str | None,
+    shard_rows: int, actors: int | None, batch: int, split: bool,
+) -> None:  # fmt: skip
+    """Stream SOURCE through feature networks into Parquet shards.
+
+    SOURCE is digits, faces or mnist (they come with raymetrics), a folder of images, or your
+    own generator as module:callable, from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]).
+    Options follow a question mark: 'digits?snapshot=500', 'photos?size=256'.
+
+    Sample k of a generator is the image of seed k. Run the same command again after anything
+    that stopped it: only missing shards are made. None of --actors, --batch and --split changes
+    a bit of the features.
+
+    \b
+    Examples:
+      raymetrics extract mnist --extractor digits --to shards/real --samples 0-999
+      raymetrics extract digits --extractor digits --to shards/generated --samples 0-999
+    """
+    from raymetrics.streaming.extract import extract as run
+    from raymetrics.streaming.resources import Resources
+
+    done = run(
+        source,
+        extractors,
+        to,
+        samples,
+        shard_rows=shard_rows,
+        resources=Resources(actors=actors, batch=batch, fused=not split),
+        progress=progress_printer(),
+    )
+    click.echo(
+        f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
+        f"{done.present} were there; {len(done.shards)} samples in all"
+    )
+
+
+def progress_printer() -> Callable[[Progress], None]:
+    """Prints a line after the first shard, and then at most every two seconds."""
+    last = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        finished = progress.rows == progress.rows_to_make
+        if time.monotonic() - last < 2 and not finished:
+            return
+        last = time.monotonic()
+        present = f", {progress.rows_present} were there" if progress.rows_present else ""
+        click.echo(
+            f"{progress.rows}/{progress.rows_to_make} samples{present}, "
+            f"{progress.rate:.1f} rows/s, {duration(progress.seconds_to_go)} to go",
+            err=True,
+        )
+
+    return tell
+
+
+def duration(seconds: float) -> str:
+    """75 -> "1:15"; hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@main.command()
+@click.option("--real", required=True, metavar="URI", help="Shards of the real images.")
+@click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
+@click.option(
+    "--metrics", default="fid,kid,pr,top1", show_default=True, callback=names, metavar="NAMES",
+    help="Which numbers.",
+)  # fmt: skip
+@click.option(
+    "--extractor", "extractors", callback=names, metavar="NAME[,NAME]",
+    help="In which feature spaces. [default: all that both sets have]",
+)  # fmt: skip
+@click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
+@click.option("--k", default=3, show_default=True, help="Neighbours, for precision and recall.")
+@click.option("--kid-subset-size", default=1000, show_default=True, help="Samples in a subset.")
+@click.option("--seed", default=0, show_default=True, help="Of KID's subsets.")
+@reported
+def evaluate(
+    real: str, generated: str, metrics: list[str], extractors: list[str] | None,
+    to: str | None, k: int, kid_subset_size: int, seed: int,
+) -> None:  # fmt: skip
+    """Compute metrics from two shard sets, in one pass over either.
+
+    \b
+    fid    Frechet distance; called FID only in the space that defines FID
+    kid    kernel distance, mean and standard deviation over 100 subsets
+    pr     improved precision and recall, exact
+    top1   total variation between the histograms of Top-1 classes
+
+    \b
+    Example:
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --metrics fid,kid,pr,top1 --to results.jsonl
+    """
+    from raymetrics import results
+    from raymetrics.evaluation import Convention
+    from raymetrics.evaluation import evaluate as run
+    from raymetrics.reports import table
+
+    convention = Convention(k=k, kid_subset_size=kid_subset_size, seed=seed)
+    found = run(
+        real=real, generated=generated, metrics=metrics, extractors=extractors,
+        convention=convention,
+    )  # fmt: skip
+    if to:
+        results.write(found, to)
+    click.echo(table(found))
+
+
+@main.command()
+@click.argument("uri")
+@click.option("--verify", is_flag=True, help="Read every shard and check its digest.")
+@reported
+def inspect(uri: str, verify: bool) -> None:
+    """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the
+    command that makes it.
+
+    \b
+    Example:
+      raymetrics inspect shards/generated
+    """
+    from raymetrics.reports.inspection import describe
+    from raymetrics.shards.reader import open_shards
+
+    shards = open_shards(uri)
+    click.echo(describe(shards))
+    if verify:
+        shards.verify()
+        click.echo("verified      every shard has the digest that it promises")
+
+
+@main.command()
+@click.argument("results")
+@click.option("--to", required=True, metavar="DIR", help="Where index.html goes.")
+@reported
+def report(results: str, to: str) -> None:
+    """Make one self-contained HTML page from a file of results.
+
+    \b
+    Example:
+      raymetrics report results.jsonl --to report
+    """
+    from raymetrics.reports import report as run
+
+    click.echo(run(results, to=to))

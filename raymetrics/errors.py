@@ -1,0 +1,57 @@
+"""What can go wrong because of what was asked, as a tree.
+
+    RaymetricsError
+    ├── SourceError        no such source, or a source that breaks its contract
+    ├── ExtractorError     no such extractor, its weights are not what they should be,
+    │                      or its features are not finite numbers
+    ├── RangeError         sample ids that make no sense, or that the source does not have
+    ├── StorageError       a URI that cannot be read or written
+    ├── ShardError         a shard set that is incomplete, damaged, or of another kind
+    │   └── SpecMismatch   a shard set made from something else than what is asked for
+    ├── NotEnoughData      fewer samples than a number needs
+    ├── PlanTooLarge       would not fit into memory; found before running
+    └── ResultError        a results file that cannot be used
+
+Every message says what was found, what was expected, where, and what to do about it, on one
+line. The command line prints it and exits with 2. Anything else that is raised is a bug.
+"""
+
+
+class RaymetricsError(Exception):
+    """The base of all errors that are about the request, not about the program."""
+
+
+class SourceError(RaymetricsError):
+    """No such source, or a source that breaks its contract."""
+
+
+class ExtractorError(RaymetricsError):
+    """No such extractor, wrong weights, or features that are not finite numbers."""
+
+
+class RangeError(RaymetricsError):
+    """Sample ids that make no sense, or that the source does not have."""
+
+
+class StorageError(RaymetricsError):
+    """A URI that cannot be read or written."""
+
+
+class ShardError(RaymetricsError):
+    """A shard set that is incomplete, damaged, or of another kind."""
+
+
+class SpecMismatch(ShardError):
+    """A shard set made from something else than what is asked for."""
+
+
+class NotEnoughData(RaymetricsError):
+    """Fewer samples than a number needs."""
+
+
+class PlanTooLarge(RaymetricsError):
+    """Would not fit into memory."""
+
+
+class ResultError(RaymetricsError):
+    """A results file that cannot be used."""

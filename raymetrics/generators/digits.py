@@ -1,0 +1,201 @@
+"""A small latent generator of handwritten digits: z -> w -> image, class-conditional.
+
+It exists so that everything that raymetrics does with a generator (streams of samples,
+truncation in W, snapshots of a training run) can be done on any machine, offline. It was
+trained by `python -m raymetrics.demo.train` on 5,000 digits; the snapshots of that run
+are shipped beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raymetrics.blocks import in_blocks
+from raymetrics.checkpoints import CHECKPOINTS, shipped
+from raymetrics.errors import SourceError
+from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.weights import Weights, load_state_dict
+
+PREFIX = "digits-generator-"
+Z_DIM = W_DIM = 20
+CLASSES = 10
+COUPLINGS = 8
+
+
+class Coupling(nn.Module):
+    """One half of a vector moved and scaled by what the other half and the class say: an
+    affine coupling layer (Dinh et al. 2017), invertible in closed form."""
+
+    def __init__(self, flipped: bool) -> None:
+        super().__init__()
+        self.flipped = flipped
+        self.layers = nn.Sequential(
+            nn.Linear(W_DIM // 2 + CLASSES, 128),
+            nn.ReLU(),
+            nn.Linear(128, 128),
+            nn.ReLU(),
+            nn.Linear(128, W_DIM),
+        )
+
+    def parameters_for(self, kept: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and log-scale of the other half, each [n, 10]."""
+        one_hot = nn.functional.one_hot(label, CLASSES).to(kept.dtype)
+        shift, log_scale = self.layers(torch.cat([kept, one_hot], dim=1)).chunk(2, dim=1)
+        return shift, torch.tanh(log_scale)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        kept, moved = self.halves(x)
+        shift, log_scale = self.parameters_for(kept, label)
+        return self.whole(kept, moved * log_scale.exp() + shift)
+
+    def inverse(self, y: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """x, and the logarithm of |dx / dy|, [n]."""
+        kept, moved = self.halves(y)
+        shift, log_scale = self.parameters_for(kept, label)
+        return self.whole(kept, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The half that stays, and the half that moves."""
+        first, second = x.chunk(2, dim=1)
+        return (second, first) if self.flipped else (first, second)
+
+    def whole(self, kept: Tensor, moved: Tensor) -> Tensor:
+        """Puts the halves together again."""
+        return torch.cat([moved, kept] if self.flipped else [kept, moved], dim=1)
+
+
+class MappingNetwork(nn.Module):
+    """z float32 [n, 20] and a class int64 [n] -> w float32 [n, 20]; a normalizing flow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.couplings = nn.ModuleList(Coupling(i % 2 == 1) for i in range(COUPLINGS))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        for coupling in self.couplings:
+            z = coupling(z, label)
+        return z
+
+    def inverse(self, w: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and the logarithm of |dz / dw|, [n]."""
+        total = torch.zeros(len(w))
+        for coupling in reversed(self.couplings):
+            w, log_determinant = coupling.inverse(w, label)  # type: ignore[operator]
+            total = total + log_determinant
+        return w, total
+
+
+class StyledUpsampling(nn.Module):
+    """Doubles the resolution of a feature map whose channels are scaled by a style of w."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.style = nn.Linear(W_DIM, channels_in)
+        self.convolution = nn.ConvTranspose2d(
+            channels_in, channels_out, kernel_size=4, stride=2, padding=1
+        )
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styled = x * (1 + self.style(w))[:, :, None, None]
+        return nn.functional.leaky_relu(self.convolution(styled), 0.2)
+
+
+class SynthesisNetwork(nn.Module):
+    """w float32 [n, 20] -> logits of the pixels, float32 [n, 1, 28, 28]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.Linear(W_DIM, 64 * 7 * 7)
+        self.block14 = StyledUpsampling(64, 48)
+        self.block28 = StyledUpsampling(48, 24)
+        self.to_grey = nn.Conv2d(24, 1, kernel_size=3, padding=1)
+
+    def forward(self, w: Tensor) -> Tensor:
+        x = nn.functional.leaky_relu(self.start(w), 0.2).view(-1, 64, 7, 7)
+        logits: Tensor = self.to_grey(self.block28(self.block14(x, w), w))
+        return logits
+
+
+class DigitsNetwork(nn.Module):
+    """The whole generator: `mapping` and `synthesis`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mapping = MappingNetwork()
+        self.synthesis = SynthesisNetwork()
+
+
+def snapshots() -> list[int]:
+    """The training steps of which a snapshot is shipped, ascending."""
+    return sorted(int(path.stem.rsplit("-", 1)[1]) for path in CHECKPOINTS.glob(f"{PREFIX}*"))
+
+
+def weights_of(snapshot: int) -> Weights:
+    """The weights of one snapshot; SourceError if there is none of this number."""
+    path = CHECKPOINTS / f"{PREFIX}{snapshot:06d}.safetensors"
+    if not path.is_file():
+        known = ", ".join(map(str, snapshots()))
+        raise SourceError(f"digits has no snapshot {snapshot}; there are {known}")
+    return shipped(path.name)
+
+
+class Digits:
+    """The source `digits`; `digits?snapshot=500` is the generator as it was after 500 steps."""
+
+    name = "digits"
+    length = None
+    block = 64
+
+    def __init__(self, device: torch.device, snapshot: int | None = None) -> None:
+        self.device = device
+        self.weights = weights_of(snapshots()[-1] if snapshot is None else int(snapshot))
+        self.network = DigitsNetwork()
+        self.network.load_state_dict(load_state_dict(self.weights))
+        self.network.eval().requires_grad_(False).to(device)
+
+    @property
+    def spec(self) -> dict[str, object]:
+        return {"name": self.name, "weights_sha256": self.weights.sha256}
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray:
+        """The class that each sample is drawn from, int64 [n] in 0..9: its seed's next draw
+        after z."""
+        labels = []
+        for seed in sample_ids:
+            rng = np.random.RandomState(seed)
+            rng.randn(Z_DIM)
+            labels.append(rng.randint(CLASSES))
+        return np.array(labels, np.int64)
+
+    def map(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> w float32 [n, 20]."""
+        z, label = seeded_normals(sample_ids, Z_DIM), self.labels(sample_ids)
+        return self._run(self._map, sample_ids, np.column_stack([z, label]).astype(np.float32))
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, 20] -> images uint8 [n, 3, 28, 28]; grey, in three equal channels."""
+        return self._run(self._synthesize, np.arange(len(w)), w)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return self._run(self._synthesize, sample_ids, self.map(sample_ids))
+
+    def _run(
+        self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        def on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
+            with torch.inference_mode():
+                return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
+
+        return in_blocks(on_arrays, ids, rows, self.block)[""]
+
+    def _map(self, z_and_label: Tensor) -> Tensor:
+        w: Tensor = self.network.mapping(z_and_label[:, :-1], z_and_label[:, -1].long())
+        return w
+
+    def _synthesize(self, w: Tensor) -> Tensor:
+        grey = torch.sigmoid(self.network.synthesis(w)) * 2 - 1
+        return to_uint8(grey).expand(-1, 3, -1, -1)

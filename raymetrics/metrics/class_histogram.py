@@ -1,0 +1,18 @@
+"""How far two Top-1 class histograms are apart (Kynkaanniemi et al. 2023, section 2)."""
+
+from __future__ import annotations
+
+from raymetrics.errors import NotEnoughData
+from raymetrics.statistics import Histogram
+
+
+def total_variation(*, real: Histogram, generated: Histogram) -> float:
+    """Half the sum of the differences of the two distributions, in 0..1.
+
+    The share of one side that would have to change its class to match the other.
+    NotEnoughData if a side is empty.
+    """
+    if not real.count or not generated.count:
+        raise NotEnoughData("a class histogram of no samples; it takes at least one on each side")
+    difference = real.counts / real.count - generated.counts / generated.count
+    return float(abs(difference).sum() / 2)

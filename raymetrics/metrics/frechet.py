@@ -1,0 +1,43 @@
+"""The Frechet distance between two Gaussians fitted to features (Heusel et al. 2017).
+
+With the pre-logits of TensorFlow's Inception-V3 it is FID. With any other features it is
+named after them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import eigh, eigvalsh
+
+from raymetrics.statistics import Moments
+
+
+def frechet_distance(*, real: Moments, generated: Moments, ddof: int = 1) -> float:
+    """|m_r - m_g|^2 + tr S_r + tr S_g - 2 tr (S_r S_g)^1/2, in float64.
+
+    ddof: what the covariances are divided by, count - ddof; 1 as in Heusel et al.'s program,
+    0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a side.
+    """
+    of_real, of_generated = real.covariance(ddof), generated.covariance(ddof)
+    shift = real.mean - generated.mean
+    overlap = trace_of_root(of_real, of_generated)
+    return float(shift @ shift + np.trace(of_real) + np.trace(of_generated) - 2 * overlap)
+
+
+def trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
+    """tr (a b)^1/2 for two covariances, float64 [d, d].
+
+    As the sum of the roots of the eigenvalues of a^1/2 b a^1/2, which is symmetric: real by
+    construction, where a root of the product a b would be neither.
+    """
+    root = symmetric_root(a)
+    eigenvalues = eigvalsh(root @ b @ root)
+    # Those that should be 0 come out as rounding errors of either sign.
+    return float(np.sqrt(eigenvalues.clip(min=0)).sum())
+
+
+def symmetric_root(a: np.ndarray) -> np.ndarray:
+    """The symmetric square root of a covariance, float64 [d, d]."""
+    eigenvalues, vectors = eigh(a)
+    root: np.ndarray = (vectors * np.sqrt(eigenvalues.clip(min=0))) @ vectors.T
+    return root

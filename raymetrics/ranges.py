@@ -1,0 +1,65 @@
+"""Ranges of sample ids: "0-49999" in words, range(0, 50000) in code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from raymetrics.errors import RangeError
+
+
+def parse(text: str) -> range:
+    """ "0-49999" -> range(0, 50000); both ends belong to it. RangeError for anything else."""
+    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text)
+    if not match:
+        raise RangeError(f"samples {text!r} is not a range; write first-last, e.g. 0-49999")
+    first, last = int(match[1]), int(match[2])
+    if last < first:
+        raise RangeError(
+            f"samples {text!r} is empty: {last} comes before {first}; write it as {last}-{first}"
+        )
+    return range(first, last + 1)
+
+
+def describe(ids: range) -> str:
+    """range(0, 50000) -> "0-49999"."""
+    return f"{ids.start}-{ids.stop - 1}"
+
+
+def union(ranges: Iterable[range]) -> list[range]:
+    """The same ids as ascending ranges that neither touch nor overlap."""
+    merged: list[range] = []
+    for ids in sorted((r for r in ranges if r), key=lambda r: r.start):
+        if merged and ids.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, ids.stop))
+        else:
+            merged.append(ids)
+    return merged
+
+
+def subtract(wanted: Iterable[range], present: Iterable[range]) -> list[range]:
+    """The ids of `wanted` that are not in `present`, as ascending disjoint ranges."""
+    left = []
+    taken = union(present)
+    for ids in union(wanted):
+        start = ids.start
+        for there in taken:
+            if there.stop <= start or there.start >= ids.stop:
+                continue
+            if start < there.start:
+                left.append(range(start, there.start))
+            start = there.stop
+        if start < ids.stop:
+            left.append(range(start, ids.stop))
+    return left
+
+
+def cut(ids: range, size: int) -> list[range]:
+    """`ids` cut at the multiples of `size`, so that the cuts do not depend on where it starts."""
+    borders = [ids.start, *range((ids.start // size + 1) * size, ids.stop, size), ids.stop]
+    return [range(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+
+
+def count(ranges: Iterable[range]) -> int:
+    """How many ids."""
+    return sum(len(ids) for ids in ranges)

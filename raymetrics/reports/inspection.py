@@ -1,0 +1,31 @@
+"""A shard set in words."""
+
+from __future__ import annotations
+
+from raymetrics import ranges
+from raymetrics.shards.reader import ShardSet
+
+
+def describe(shards: ShardSet) -> str:
+    """What is in a set, what is missing, and the command that makes it; one fact a line."""
+    spec = shards.spec
+    columns = ", ".join(f"{c.name} float32 [{c.dimension}]" for c in spec.columns)
+    facts = {
+        "shards": f"{len(shards.present)} at {shards.uri}",
+        "source": spec.source,
+        "samples": f"{len(shards)} of {ranges.count(spec.samples)} ({words(spec.samples)})",
+        "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
+        "resize": ", ".join(f"{e['name']}: {e['resize']}" for e in spec.extractors),
+        "fingerprint": spec.fingerprint,
+        "sealed": f"yes, digest {shards.seal['digest']}" if shards.seal else "no",
+    }
+    if shards.missing:
+        facts["missing"] = words(shards.missing)
+    if shards.missing or not shards.seal:
+        facts["make it"] = shards.command()
+    return "\n".join(f"{name:12}  {fact}" for name, fact in facts.items())
+
+
+def words(ids: list[range] | tuple[range, ...]) -> str:
+    """ "0-99, 200-299"."""
+    return ", ".join(map(ranges.describe, ids))

@@ -1,0 +1,50 @@
+"""Results as a table of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from raymetrics.results import Result
+
+ARROWS = {"lower": "lower is better", "higher": "higher is better"}
+
+
+def number(value: float, spread: float | None = None) -> str:
+    """Five significant digits, and the spread to as many decimals."""
+    text = f"{value:#.5g}"
+    if spread is None:
+        return text
+    decimals = len(text.partition(".")[2].partition("e")[0]) if "e" not in text else 7
+    return f"{text} ± {spread:.{decimals}f}"
+
+
+def protocol(result: Result) -> str:
+    """The convention in words, e.g. "k=3, self excluded"."""
+    shown = {
+        key: value
+        for key, value in result.convention.items()
+        if key not in ("features", "arithmetic", "engine", "kernel", "estimate")
+    }
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def table(results: Sequence[Result]) -> str:
+    """One line per result: label, value, which way is better, samples of both sides, protocol."""
+    header = ("metric", "value", "", "real", "generated", "convention")
+    rows = [
+        (
+            result.label,
+            number(result.value, result.spread),
+            ARROWS[result.better],
+            str(result.real.count),
+            str(result.generated.count),
+            protocol(result),
+        )
+        for result in results
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, tuple("-" * width for width in widths), *rows)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Results: a number with all that it was made of. Kept as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raymetrics.errors import ResultError, StorageError
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sets that were compared."""
+
+    uri: str
+    source: str
+    samples: tuple[str, ...]  # "0-49999"
+    count: int
+    fingerprint: str  # of what it is made of
+    digest: str  # of its values
+
+
+@dataclass(frozen=True)
+class Result:
+    """A metric's value and its provenance."""
+
+    metric: str  # "frechet_distance"
+    label: str  # "FD efficientnet-lite0", as it should be printed
+    value: float
+    spread: float | None  # one standard deviation, where there is one
+    better: str  # "lower" or "higher"
+    space: Mapping[str, Any]  # extractor, output, dimension, resize, weights
+    convention: Mapping[str, Any]  # k, ddof, subsets, engine, ...
+    real: Side
+    generated: Side
+    provenance: Mapping[str, Any]  # versions, revision, machine
+    seconds: float
+    details: Mapping[str, Any] = field(default_factory=dict)  # arrays that figures are drawn from
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Result:
+        """The result of a line. ValueError, KeyError or TypeError if it is none."""
+        value = json.loads(line)
+        sides = {
+            side: Side(**{**value[side], "samples": tuple(value[side]["samples"])})
+            for side in ("real", "generated")
+        }
+        return cls(**{**value, **sides})
+
+
+def write(results: Iterable[Result], path: str | Path) -> None:
+    """Adds the results to a file of JSON lines, which is made if it is not there."""
+    text = "".join(result.to_json() + "\n" for result in results)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with Path(path).open("a") as file:
+            file.write(text)
+    except OSError as error:
+        raise StorageError(f"cannot write results to {path}: {error.strerror}") from None
+
+
+def read(path: str | Path) -> list[Result]:
+    """The results in a file of JSON lines. ResultError if there are none, or it holds other lines."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ResultError(
+            f"cannot read results from {path}: {reason}; make them with: raymetrics evaluate "
+            f"--real URI --generated URI --to {path}"
+        ) from None
+    results = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            results.append(Result.from_json(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultError(
+                f"line {number} of {path} is not a result of raymetrics "
+                f"({type(error).__name__}: {error}); remove that line"
+            ) from None
+    if not results:
+        raise ResultError(f"{path} is empty; expected one result a line")
+    return results

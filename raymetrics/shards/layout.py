@@ -1,0 +1,178 @@
+"""How a shard set lies in its store: dataset.json, one file per range, manifest.json last.
+
+dataset.json                                   what the set is made of, and which ids it wants
+samples-000000000000-000000002047.parquet      one shard; its presence is the checkpoint
+...
+manifest.json                                  seals the set: rows and digest of every shard
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from raymetrics import ranges
+from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics.provenance import fingerprint
+from raymetrics.shards import schema
+from raymetrics.shards.schema import Column
+from raymetrics.shards.store import Store
+
+DATASET = "dataset.json"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a shard set is made of, and which sample ids it is to hold."""
+
+    source: str  # as written on the command line, to make any image again
+    generator: Mapping[str, object]
+    extractors: Sequence[Mapping[str, object]]  # by name
+    columns: tuple[Column, ...]
+    class_names: Mapping[str, Sequence[str]]  # by extractor, for the columns called logits
+    labels: bool
+    shard_rows: int
+    samples: tuple[range, ...]
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that changes the numbers, and nothing else."""
+        return {
+            "schema": schema.VERSION,
+            "generator": dict(self.generator),
+            "extractors": [dict(spec) for spec in self.extractors],
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity."""
+        return fingerprint(self.identity)
+
+    def to_json(self) -> bytes:
+        """The text of dataset.json."""
+        value = {
+            **self.identity,
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "columns": {
+                c.name: {"extractor": c.extractor, "output": c.output, "dimension": c.dimension}
+                for c in self.columns
+            },
+            "labels": self.labels,
+            "shard_rows": self.shard_rows,
+            "samples": [ranges.describe(ids) for ids in self.samples],
+            "class_names": {name: list(names) for name, names in self.class_names.items()},
+        }
+        return json.dumps(value, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> DatasetSpec:
+        """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
+        try:
+            value = json.loads(data)
+            if value["schema"] != schema.VERSION:
+                raise ShardError(
+                    f"{where}/{DATASET} has schema {value['schema']}, this raymetrics reads "
+                    f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
+                )
+            return cls(
+                source=value["source"],
+                generator=value["generator"],
+                extractors=value["extractors"],
+                columns=tuple(Column(**column) for column in value["columns"].values()),
+                class_names=value["class_names"],
+                labels=value["labels"],
+                shard_rows=value["shard_rows"],
+                samples=tuple(ranges.parse(text) for text in value["samples"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(
+                f"{where}/{DATASET} is damaged ({type(error).__name__}: {error}); restore it, or "
+                "extract again to another place"
+            ) from None
+
+
+def shard_name(ids: range) -> str:
+    """range(0, 2048) -> "samples-000000000000-000000002047.parquet"."""
+    return f"samples-{ids.start:012d}-{ids.stop - 1:012d}.parquet"
+
+
+def shard_range(name: str) -> range | None:
+    """The ids of a shard by its file's name; None for any other file."""
+    match = re.fullmatch(r"samples-(\d{12})-(\d{12})\.parquet", name)
+    return range(int(match[1]), int(match[2]) + 1) if match else None
+
+
+def shard_ranges(names: Iterable[str], where: str) -> list[range]:
+    """The ranges of the shards among `names`, ascending. ShardError if two overlap."""
+    found = [ids for ids in map(shard_range, names) if ids is not None]
+    found.sort(key=lambda ids: ids.start)
+    for before, after in zip(found, found[1:], strict=False):
+        if after.start < before.stop:
+            raise ShardError(
+                f"{where} holds {shard_name(before)} and {shard_name(after)}, which overlap; "
+                "remove one of the two and extract again to fill the gap"
+            )
+    return found
+
+
+def differences(
+    there: Mapping[str, object], asked: Mapping[str, object], path: str = ""
+) -> list[str]:
+    """Where two specifications differ, field by field, as "field: there X, asked for Y"."""
+    found = []
+    for key in sorted({*there, *asked}):
+        a, b = there.get(key), asked.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{path}{key}.")
+        elif isinstance(a, list) and isinstance(b, list):
+            numbered_a = {str(i): item for i, item in enumerate(a)}
+            numbered_b = {str(i): item for i, item in enumerate(b)}
+            found += differences(numbered_a, numbered_b, f"{path}{key}.")
+        elif a != b:
+            found.append(f"{path}{key}: there {json.dumps(a)}, asked for {json.dumps(b)}")
+    return found
+
+
+def read_spec(store: Store) -> DatasetSpec | None:
+    """The specification of the set in this store; None if there is none."""
+    data = store.read(DATASET)
+    return None if data is None else DatasetSpec.from_json(data, str(store))
+
+
+def require_same(there: DatasetSpec, asked: DatasetSpec, store: Store) -> None:
+    """SpecMismatch, with every field that differs, unless both give the same numbers."""
+    if there.fingerprint != asked.fingerprint:
+        fields = "; ".join(differences(there.identity, asked.identity))
+        raise SpecMismatch(
+            f"{store} holds a set made from something else ({fields}); "
+            "extract to another place, or ask for what is there"
+        )
+
+
+def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
+    """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there.
+
+    The shard size of a set is the one that it was begun with.
+    """
+    if not store.create(DATASET, asked.to_json()):
+        there = read_spec(store)
+        assert there is not None  # create() said that it is there
+        if there.fingerprint != asked.fingerprint and not shard_ranges(store.names(), str(store)):
+            store.replace(DATASET, asked.to_json())  # begun, and never given a shard
+            return asked
+        require_same(there, asked, store)
+        samples = tuple(ranges.union([*there.samples, *asked.samples]))
+        asked = replace(asked, shard_rows=there.shard_rows, samples=samples)
+        if samples != there.samples:
+            store.replace(DATASET, asked.to_json())
+    return asked
+
+
+def missing(spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]) -> list[range]:
+    """The shards to make so that every wanted id is present; cut at multiples of shard_rows."""
+    gaps = ranges.subtract(wanted, present)
+    return [shard for gap in gaps for shard in ranges.cut(gap, spec.shard_rows)]

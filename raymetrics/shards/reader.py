@@ -1,0 +1,187 @@
+"""Opens a shard set: what it is, what it holds, what is missing; and reads its columns."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymetrics import ranges
+from raymetrics.errors import ShardError, StorageError
+from raymetrics.provenance import fingerprint
+from raymetrics.shards import layout, schema
+from raymetrics.shards.layout import DatasetSpec, shard_name
+from raymetrics.shards.schema import Column, Footer
+from raymetrics.shards.store import Store
+
+Block = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSet:
+    """A set of shards: features by sample id. Made by `open_shards`."""
+
+    store: Store
+    spec: DatasetSpec
+    present: tuple[range, ...]  # the shards that are there, ascending
+
+    def __repr__(self) -> str:
+        return f"ShardSet({self.store.uri!r}, {len(self)} samples, {len(self.present)} shards)"
+
+    def __len__(self) -> int:
+        return ranges.count(self.present)
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The feature columns by name."""
+        return {column.name: column for column in self.spec.columns}
+
+    @property
+    def missing(self) -> list[range]:
+        """The sample ids that the set is to hold and does not."""
+        return ranges.subtract(self.spec.samples, self.present)
+
+    @cached_property
+    def seal(self) -> dict[str, object] | None:
+        """What manifest.json says; None if there is none, or if it is not about these shards."""
+        data = self.store.read(layout.MANIFEST)
+        manifest: dict[str, object] | None = None if data is None else json.loads(data)
+        if manifest is None or manifest["fingerprint"] != self.spec.fingerprint:
+            return None
+        shards = manifest["shards"]
+        assert isinstance(shards, dict)
+        return manifest if [*shards] == [shard_name(ids) for ids in self.present] else None
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The digest of every shard's values by file name; from the seal, or from the footers."""
+        if self.seal is not None:
+            shards = self.seal["shards"]
+            assert isinstance(shards, dict)
+            return shards
+        return {shard_name(ids): self.footer(ids).digest for ids in self.present}
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for the values of the whole set."""
+        return fingerprint(self.digests)
+
+    def command(self) -> str:
+        """The command that makes what is missing."""
+        extractors = ",".join(str(spec["name"]) for spec in self.spec.extractors)
+        gaps = self.missing or list(self.spec.samples)
+        samples = f"{gaps[0].start}-{gaps[-1].stop - 1}"
+        words = ["raymetrics", "extract", self.spec.source, "--extractor", extractors]
+        return shlex.join([*words, "--to", self.uri, "--samples", samples])
+
+    def require_complete(self) -> ShardSet:
+        """Itself. ShardError, with the command that mends it, if shards are missing."""
+        if self.missing:
+            gaps = ", ".join(ranges.describe(ids) for ids in self.missing)
+            raise ShardError(f"{self.uri} lacks samples {gaps}; make them with: {self.command()}")
+        return self
+
+    def footer(self, ids: range) -> Footer:
+        """What the shard of these ids says of itself."""
+        where = self.store.path(shard_name(ids))
+        with self.store.fs.open(where) as file:
+            footer = schema.footer_of(pq.read_schema(file), where)
+        found = range(footer.first, footer.last + 1)
+        if found != ids or footer.fingerprint != self.spec.fingerprint:
+            raise ShardError(
+                f"{where} holds samples {ranges.describe(found)} of set "
+                f"{footer.fingerprint[:12]}, expected {ranges.describe(ids)} of "
+                f"{self.spec.fingerprint[:12]}; it is not of this set: remove it and extract again"
+            )
+        return footer
+
+    def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
+        """One shard as an Arrow table. ShardError if the file is damaged or not of this set."""
+        where = self.store.path(shard_name(ids))
+        try:
+            with self.store.fs.open(where) as file:
+                table = pq.read_table(file, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(
+                f"cannot read {where}: {type(error).__name__}: {error}; remove it and extract again"
+            ) from None
+        footer = schema.footer_of(table.schema, where)
+        if footer.fingerprint != self.spec.fingerprint or table.num_rows != len(ids):
+            raise ShardError(
+                f"{where} has {table.num_rows} rows of set {footer.fingerprint[:12]}, expected "
+                f"{len(ids)} of {self.spec.fingerprint[:12]}; remove it and extract again"
+            )
+        return table
+
+    def block(self, ids: range, columns: Sequence[str]) -> Block:
+        """One shard as arrays: sample_id int64 [n] and float32 [n, d] for each column.
+
+        ShardError if a feature is not a finite number.
+        """
+        table = self.table(ids, [schema.SAMPLE_ID, *columns])
+        block = {name: schema.to_numpy(table[name]) for name in table.column_names}
+        for name in columns:
+            finite = np.isfinite(block[name]).all(axis=1)
+            if not finite.all():
+                bad = block[schema.SAMPLE_ID][~finite]
+                raise ShardError(
+                    f"{name} in {self.store.path(shard_name(ids))} is NaN or infinite for "
+                    f"{len(bad)} samples, the first is sample {bad[0]}; remove that shard and "
+                    "extract again"
+                )
+        return block
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+        """The shards one after another, in the order of their sample ids."""
+        for ids in self.present:
+            yield self.block(ids, columns)
+
+    def read(self, column: str) -> np.ndarray:
+        """A whole feature column, float32 [n, d], in the order of sample ids."""
+        if column not in self.columns:
+            raise ShardError(
+                f"{self.uri} has no column {column!r}; it has {', '.join(self.columns)}"
+            )
+        parts = [block[column] for block in self.blocks([column])]
+        empty = np.empty((0, self.columns[column].dimension), np.float32)
+        return np.concatenate(parts) if parts else empty
+
+    def verify(self) -> None:
+        """Reads every shard. ShardError names those whose values are not what they promise."""
+        damaged = [
+            shard_name(ids)
+            for ids in self.present
+            if schema.digest(self.table(ids)) != self.footer(ids).digest
+        ]
+        if damaged:
+            raise ShardError(
+                f"{len(damaged)} shards at {self.uri} do not have the digest in their footer: "
+                f"{', '.join(damaged)}; remove them and extract again with: {self.command()}"
+            )
+
+
+def open_shards(uri: str) -> ShardSet:
+    """The shard set at a path or an object-store prefix; reads dataset.json and one listing.
+
+    StorageError if there is no shard set there, ShardError if it is damaged.
+    """
+    store = Store(uri)
+    names = store.names()
+    spec = layout.read_spec(store)
+    if spec is None:
+        found = "nothing" if not names else f"{len(names)} files but no {layout.DATASET}"
+        raise StorageError(
+            f"no shard set at {uri}: found {found}; make one with: raymetrics extract SOURCE "
+            f"--extractor NAME --to {shlex.quote(uri)}"
+        )
+    return ShardSet(store, spec, tuple(layout.shard_ranges(names, uri)))

@@ -1,0 +1,60 @@
+"""Count, mean and scatter of features: what the Frechet distance needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from raymetrics.errors import NotEnoughData
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The first two moments of a set of features, in float64."""
+
+    count: int
+    mean: np.ndarray  # [d]
+    scatter: np.ndarray  # [d, d]: sum of (x - mean)(x - mean)^T, not divided by anything
+
+    @classmethod
+    def empty(cls, dimension: int) -> Self:
+        """The moments of no features of this dimension."""
+        return cls(0, np.zeros(dimension), np.zeros((dimension, dimension)))
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Self:
+        """features: real [n, d]."""
+        if len(features) == 0:
+            return cls.empty(features.shape[1])
+        x = features.astype(np.float64)
+        mean = x.mean(axis=0)
+        x -= mean
+        return cls(len(x), mean, x.T @ x)
+
+    def merge(self, other: Self) -> Self:
+        """The moments of both sets. ValueError if their dimensions differ.
+
+        Chan, Golub & LeVeque (1979): no two large numbers are subtracted.
+        """
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(f"moments of {self.mean.size} and {other.mean.size} dimensions")
+        if self.count == 0 or other.count == 0:
+            return other if self.count == 0 else self
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        between = np.outer(shift, shift) * (self.count * other.count / count)
+        return type(self)(
+            count,
+            self.mean + shift * (other.count / count),
+            self.scatter + other.scatter + between,
+        )
+
+    def covariance(self, ddof: int = 1) -> np.ndarray:
+        """float64 [d, d], divided by count - ddof. NotEnoughData if that is not positive."""
+        if self.count <= ddof:
+            raise NotEnoughData(
+                f"a covariance of {self.count} samples; it takes at least {ddof + 1}"
+            )
+        return self.scatter / (self.count - ddof)

@@ -1,0 +1,51 @@
+"""The features themselves, by sample id, for numbers that need every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Features in ascending order of sample ids."""
+
+    sample_ids: np.ndarray  # int64 [n], ascending
+    features: np.ndarray  # float32 [n, d]
+
+    @classmethod
+    def empty(cls, dimension: int) -> Self:
+        """No features of this dimension."""
+        return cls(np.empty(0, np.int64), np.empty((0, dimension), np.float32))
+
+    @classmethod
+    def of(cls, sample_ids: np.ndarray, features: np.ndarray) -> Self:
+        """sample_ids: int64 [n], in any order, each once; features: float32 [n, d]."""
+        order = np.argsort(sample_ids)
+        return cls(sample_ids[order], features[order])
+
+    @property
+    def count(self) -> int:
+        """How many samples."""
+        return len(self.sample_ids)
+
+    def merge(self, other: Self) -> Self:
+        """The rows of both sets. ValueError if a sample is in both, or dimensions differ."""
+        if self.features.shape[1] != other.features.shape[1]:
+            raise ValueError(
+                f"rows of {self.features.shape[1]} and {other.features.shape[1]} dimensions"
+            )
+        sample_ids = np.concatenate([self.sample_ids, other.sample_ids])
+        features = np.concatenate([self.features, other.features])
+        if (
+            len(self.sample_ids)
+            and len(other.sample_ids)
+            and sample_ids[len(self.sample_ids)] <= self.sample_ids[-1]
+        ):
+            order = np.argsort(sample_ids)
+            sample_ids, features = sample_ids[order], features[order]
+            if (np.diff(sample_ids) == 0).any():
+                raise ValueError("a sample is in both sets of rows")
+        return type(self)(sample_ids, features)

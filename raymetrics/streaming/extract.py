@@ -1,0 +1,282 @@
+"""Sample ids -> generator actors -> extractor actors -> shards.
+
+The stream's unit is a range of sample ids that does not cross a shard. Units flow in order;
+a stage at the end gathers the rows of one shard, commits it, and hands one row to the driver,
+where the progress is told. What is on disk is the only state: run again, and what is missing
+is made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+from raymetrics import ranges
+from raymetrics.blocks import in_blocks
+from raymetrics.errors import RangeError
+from raymetrics.extractors import make_extractor
+from raymetrics.generators import Generator, open_source
+from raymetrics.shards import layout, schema
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.schema import Column
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import seal
+from raymetrics.streaming.commit import PADDING, CommitShard
+from raymetrics.streaming.resources import Resources, actors_and_gpus, device
+from raymetrics.streaming.session import NO_PROGRESS_SECONDS, session
+
+COMMITTERS = 2  # actors; they wait for the store, not for a processor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stream is. rows: made in this run, of `rows_to_make`."""
+
+    rows: int
+    rows_to_make: int
+    rows_present: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Rows a second, in this run."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_to_go(self) -> float:
+        return (self.rows_to_make - self.rows) / self.rate if self.rate else float("inf")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract` did."""
+
+    shards: ShardSet
+    made: int  # shards, in this run
+    present: int  # shards that were there before, within the samples asked for
+    rows: int  # made in this run
+    seconds: float
+
+
+def extract(
+    source: str,
+    extractors: Sequence[str],
+    to: str,
+    samples: range | str | None = None,
+    *,
+    shard_rows: int = 2048,
+    resources: Resources | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Extraction:
+    """Features of a source's samples, as a shard set at `to`; makes only what is missing.
+
+    source: "digits", a folder, "module:callable", ...: see `raymetrics.generators.open_source`.
+    extractors: names, see `raymetrics.extractors.NAMED`; each adds its columns.
+    samples: which ids, as a range or as "first-last"; a data set's default is all.
+    shard_rows: samples per file; a set that is there keeps its own.
+    progress: called after every shard.
+
+    Raises SourceError, ExtractorError, RangeError, StorageError, or SpecMismatch if `to` holds
+    a set made from something else. Shards that are there stay as they are, whatever happens.
+    """
+    if shard_rows < 1:
+        raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
+    store = Store(to)
+    asked = describe(source, extractors, samples, shard_rows)
+    wanted = asked.samples
+    spec = layout.enter(store, asked)
+    present = layout.shard_ranges(store.names(), to)
+    todo = layout.missing(spec, present, wanted)
+    kept = sum(
+        1 for ids in present if any(ids.start < w.stop and w.start < ids.stop for w in wanted)
+    )
+    rows_present = ranges.count(wanted) - ranges.count(todo)
+
+    start = time.monotonic()
+    rows = made = 0
+    if todo:
+        with session():
+            for row in stream(source, spec, todo, store.uri, resources or Resources()):
+                rows += row["rows"]
+                made += row["made"]
+                if progress:
+                    seconds = time.monotonic() - start
+                    progress(Progress(rows, ranges.count(todo), rows_present, seconds))
+    shards = open_shards(to)
+    if not shards.missing and shards.seal is None:
+        shards = seal(shards)
+    return Extraction(shards, made, kept, rows, time.monotonic() - start)
+
+
+def describe(
+    source: str, extractors: Sequence[str], samples: range | str | None, shard_rows: int
+) -> DatasetSpec:
+    """The specification of the set that is asked for; opens the source and the extractors."""
+    generator = open_source(source, torch.device("cpu"))
+    made = [make_extractor(name, torch.device("cpu")) for name in sorted(set(extractors))]
+    ids = wanted_samples(generator, samples)
+    labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
+    return DatasetSpec(
+        source=source,
+        generator=generator.spec,
+        extractors=[extractor.spec for extractor in made],
+        columns=tuple(c for e in made for c in schema.columns_of(e.name, e.columns)),
+        class_names={e.name: e.class_names for e in made if e.class_names},
+        labels=labelled,
+        shard_rows=shard_rows,
+        samples=(ids,),
+    )
+
+
+def wanted_samples(generator: Generator, samples: range | str | None) -> range:
+    """The ids asked for; RangeError if they are none or not there."""
+    length = generator.length
+    if samples is None:
+        if length is None:
+            raise RangeError(
+                f"{generator.name} never ends, so say which samples: --samples 0-49999"
+            )
+        samples = range(length)
+    ids = ranges.parse(samples) if isinstance(samples, str) else samples
+    if len(ids) == 0 or ids.step != 1 or ids.start < 0:
+        raise RangeError(f"samples {ids} are none; expected a range such as 0-49999")
+    if length is not None and ids.stop > length:
+        raise RangeError(
+            f"{generator.name} has samples 0-{length - 1}, but {ranges.describe(ids)} are asked for"
+        )
+    return ids
+
+
+def stream(
+    source: str, spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
+) -> Iterator[Mapping[str, int]]:
+    """Makes the shards `todo`; yields one row per shard, in order, once it is committed."""
+    actors, gpus = actors_and_gpus(resources)
+    units = list(units_of(todo, resources.batch))
+    dataset = ray.data.from_items(units, override_num_blocks=len(units))
+    configure(dataset.context)
+    names = [str(extractor["name"]) for extractor in spec.extractors]
+    if resources.fused:
+        dataset = pool(dataset, GenerateAndExtract, (source, names), 1, actors, gpus)
+    else:
+        # Unequal shares keep one of each kind together on every GPU.
+        dataset = pool(dataset, Generate, (source,), 1, actors, 0.3 * gpus)
+        dataset = pool(dataset, Extract, (names,), resources.batch, actors, 0.7 * gpus)
+    shards = dataset.map_batches(
+        CommitShard,
+        fn_constructor_args=(uri, spec.fingerprint),
+        batch_size=max(len(ids) for ids in todo),
+        batch_format="pyarrow",
+        # Asks for no CPU, so that no loss of a node can leave it without one.
+        num_cpus=0,
+        compute=ActorPoolStrategy(size=COMMITTERS),
+    )
+    yield from shards.iter_rows()
+
+
+def units_of(todo: Sequence[range], batch: int) -> Iterator[dict[str, int]]:
+    """The stream's units, {"first", "rows"}: each shard in steps of at most `batch` samples.
+
+    The committing stage takes as many rows at a time as the longest shard has, so every
+    shorter one but the last is filled up with rows of the sample id PADDING.
+    """
+    longest = max(len(ids) for ids in todo)
+    for ids in todo:
+        for unit in range(ids.start, ids.stop, batch):
+            yield {"first": unit, "rows": min(batch, ids.stop - unit)}
+        if ids is not todo[-1]:
+            for done in range(len(ids), longest, batch):
+                yield {"first": PADDING, "rows": min(batch, longest - done)}
+
+
+def pool(
+    dataset: Dataset,
+    stage: type,
+    arguments: tuple[object, ...],
+    batch: int,
+    actors: int,
+    gpus: float,
+) -> Dataset:
+    """One more stage: a fixed number of actors, `batch` rows at a time."""
+    return dataset.map_batches(
+        stage,
+        fn_constructor_args=arguments,
+        batch_size=batch,
+        num_cpus=1,
+        num_gpus=gpus or None,
+        compute=ActorPoolStrategy(size=actors),
+    )
+
+
+def configure(context: DataContext) -> None:
+    """Order kept, blocks as the stages make them, silence on the terminal, no lost rows."""
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = None
+    context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = 0
+
+
+class Generate:
+    """A stage: units to {"sample_id" int64 [n], "image" uint8 [n, 3, h, w], "label"}."""
+
+    def __init__(self, source: str) -> None:
+        torch.set_num_threads(1)
+        self.generator = open_source(source, device())
+        self.image_shape: tuple[int, ...] | None = None
+
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        first, rows = int(unit["first"][0]), int(unit["rows"][0])
+        if first == PADDING:
+            return self._padding(rows)
+        sample_ids = np.arange(first, first + rows)
+        batch = {schema.SAMPLE_ID: sample_ids, "image": self.generator(sample_ids)}
+        labels = self.generator.labels(sample_ids)
+        return batch if labels is None else {**batch, schema.LABEL: labels}
+
+    def _padding(self, rows: int) -> dict[str, np.ndarray]:
+        one = self({"first": np.array([0]), "rows": np.array([1])})
+        batch = {name: np.repeat(np.zeros_like(value), rows, axis=0) for name, value in one.items()}
+        return {**batch, schema.SAMPLE_ID: np.full(rows, PADDING)}
+
+
+class Extract:
+    """A stage: what `Generate` gives to the rows of a shard, as an Arrow table."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        torch.set_num_threads(1)
+        self.extractors = [make_extractor(name, device()) for name in names]
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
+        sample_ids, images = batch[schema.SAMPLE_ID], batch["image"]
+        real = sample_ids != PADDING
+        columns: list[Column] = []
+        features = {}
+        for extractor in self.extractors:
+            found = in_blocks(extractor, sample_ids[real], images[real], extractor.block)
+            for column in schema.columns_of(extractor.name, extractor.columns):
+                columns.append(column)
+                padded = np.zeros((len(sample_ids), column.dimension), np.float32)
+                if real.any():
+                    padded[real] = found[column.output]
+                features[column.name] = padded
+        return schema.to_table(columns, sample_ids, batch.get(schema.LABEL), features)
+
+
+class GenerateAndExtract:
+    """Both stages in one actor, so that images never leave it."""
+
+    def __init__(self, source: str, names: Sequence[str]) -> None:
+        self.generate, self.extract = Generate(source), Extract(names)
+
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        return self.extract(self.generate(unit))

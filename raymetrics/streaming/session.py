@@ -1,0 +1,73 @@
+"""Joins the cluster of a job, or starts a local Ray and stops it again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayTaskError
+
+from raymetrics.errors import RaymetricsError
+
+# Must be longer than a model takes to load and than a lost node takes to come back.
+NO_PROGRESS_SECONDS = 1200
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Ray for the time of the block.
+
+    A running session is used and left alone; with RAY_ADDRESS set, as in `ray job submit`,
+    that cluster is joined; otherwise a local Ray is started, and stopped at the end. Errors of
+    raymetrics that were raised in a worker are raised here as what they were.
+    """
+    ours = not ray.is_initialized()
+    if ours:
+        _start()
+    try:
+        yield
+    except RayTaskError as error:
+        raise _original(error) from error
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start() -> None:
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.WARNING)
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Without a dashboard, and with no news of workers on the terminal.
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=True,
+        logging_level=logging.ERROR,
+        object_store_memory=_object_store_bytes(),
+    )
+
+
+def _object_store_bytes() -> int | None:
+    """A quarter of /dev/shm's free space, at most 4 GB; Ray falls back to disk if it is small."""
+    try:
+        shm = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    free = shm.f_bavail * shm.f_frsize
+    return max(200_000_000, min(4_000_000_000, free // 4))
+
+
+def _original(error: BaseException) -> BaseException:
+    """The error of ours below Ray's wrappers, or Ray's if there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RaymetricsError) and not isinstance(cause, RayTaskError):
+            return cause
+        cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
+    return error
