@@ -6,6 +6,7 @@ Nothing is unpickled but tensors, and nothing is used whose SHA-256 is not the e
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,13 @@ def load_state_dict(
     if path.suffix == ".safetensors":
         state = load_file(path)
     else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise ExtractorError(
+                f"weights at {path} are a pickle that holds more than tensors; raymetrics executes "
+                "no pickles: save the state_dict alone, best as .safetensors"
+            ) from None
     if inside is not None:
         state = state[inside]
     return {

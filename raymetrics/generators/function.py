@@ -88,7 +88,13 @@ class Function:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        images = np.asarray(self._call(sample_ids))
+        try:
+            images = np.asarray(self._call(sample_ids))
+        except Exception as error:
+            raise SourceError(
+                f"{self.name} failed on {len(sample_ids)} sample ids from {sample_ids[0]}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
         if not right or images.dtype != np.uint8:
             raise SourceError(

@@ -44,10 +44,10 @@ class Store:
             entries = self.fs.ls(self.root, detail=True)
         except FileNotFoundError:
             return {}
-        except NotADirectoryError:
-            raise StorageError(f"{self.uri} is a file; expected a directory or a prefix") from None
         except OSError as error:
             raise self.failure("list", error) from error
+        if [entry["name"] for entry in entries if entry["type"] == "file"] == [self.root]:
+            raise StorageError(f"{self.uri} is a file; expected a directory or a prefix")
         return {
             os.path.basename(entry["name"]): int(entry["size"])
             for entry in entries

@@ -30,10 +30,10 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import seal
 from raymetrics.streaming.commit import PADDING, CommitShard
-from raymetrics.streaming.resources import Resources, actors_and_gpus, device
+from raymetrics.streaming.resources import Resources, Share, device, share
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS, session
 
-COMMITTERS = 2  # actors; they wait for the store, not for a processor
+COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def extract(
     if shard_rows < 1:
         raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
     store = Store(to)
+    store.names()  # a place that cannot be used is found before anything is loaded
     asked = describe(source, extractors, samples, shard_rows)
     wanted = asked.samples
     spec = layout.enter(store, asked)
@@ -159,20 +160,20 @@ def stream(
     source: str, spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
 ) -> Iterator[Mapping[str, int]]:
     """Makes the shards `todo`; yields one row per shard, in order, once it is committed."""
-    actors, gpus = actors_and_gpus(resources)
+    mine = share(resources)
     units = list(units_of(todo, resources.batch))
     dataset = ray.data.from_items(units, override_num_blocks=len(units))
     configure(dataset.context)
     names = [str(extractor["name"]) for extractor in spec.extractors]
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (source, names), 1, actors, gpus)
+        dataset = pool(dataset, GenerateAndExtract, (source, names), mine)
     else:
         # Unequal shares keep one of each kind together on every GPU.
-        dataset = pool(dataset, Generate, (source,), 1, actors, 0.3 * gpus)
-        dataset = pool(dataset, Extract, (names,), resources.batch, actors, 0.7 * gpus)
+        dataset = pool(dataset, Generate, (source,), mine, of_gpu=0.3)
+        dataset = pool(dataset, Extract, (names,), mine, of_gpu=0.7)
     shards = dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(uri, spec.fingerprint),
+        fn_constructor_args=(uri, spec.fingerprint, todo),
         batch_size=max(len(ids) for ids in todo),
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
@@ -201,18 +202,17 @@ def pool(
     dataset: Dataset,
     stage: type,
     arguments: tuple[object, ...],
-    batch: int,
-    actors: int,
-    gpus: float,
+    share: Share,
+    of_gpu: float = 1.0,
 ) -> Dataset:
-    """One more stage: a fixed number of actors, `batch` rows at a time."""
+    """One more stage: a fixed number of actors that take one unit at a time."""
     return dataset.map_batches(
         stage,
         fn_constructor_args=arguments,
-        batch_size=batch,
-        num_cpus=1,
-        num_gpus=gpus or None,
-        compute=ActorPoolStrategy(size=actors),
+        batch_size=1,
+        num_cpus=share.cpus,
+        num_gpus=of_gpu * share.gpus or None,
+        compute=ActorPoolStrategy(size=share.actors),
     )
 
 
@@ -227,26 +227,28 @@ def configure(context: DataContext) -> None:
 
 
 class Generate:
-    """A stage: units to {"sample_id" int64 [n], "image" uint8 [n, 3, h, w], "label"}."""
+    """A stage: units to {"sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w], "label"}.
+
+    One row holds a whole unit, so that Ray cuts the stream between units and nowhere else.
+    """
 
     def __init__(self, source: str) -> None:
         torch.set_num_threads(1)
         self.generator = open_source(source, device())
-        self.image_shape: tuple[int, ...] | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """unit: {"first" [1], "rows" [1]}."""
         first, rows = int(unit["first"][0]), int(unit["rows"][0])
         if first == PADDING:
-            return self._padding(rows)
-        sample_ids = np.arange(first, first + rows)
-        batch = {schema.SAMPLE_ID: sample_ids, "image": self.generator(sample_ids)}
-        labels = self.generator.labels(sample_ids)
-        return batch if labels is None else {**batch, schema.LABEL: labels}
+            like = self._samples(np.array([0]))
+            zeros = {n: np.zeros((1, rows, *v.shape[2:]), v.dtype) for n, v in like.items()}
+            return {**zeros, schema.SAMPLE_ID: np.full((1, rows), PADDING)}
+        return self._samples(np.arange(first, first + rows))
 
-    def _padding(self, rows: int) -> dict[str, np.ndarray]:
-        one = self({"first": np.array([0]), "rows": np.array([1])})
-        batch = {name: np.repeat(np.zeros_like(value), rows, axis=0) for name, value in one.items()}
-        return {**batch, schema.SAMPLE_ID: np.full(rows, PADDING)}
+    def _samples(self, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
+        batch = {schema.SAMPLE_ID: sample_ids[None], "image": self.generator(sample_ids)[None]}
+        labels = self.generator.labels(sample_ids)
+        return batch if labels is None else {**batch, schema.LABEL: labels[None]}
 
 
 class Extract:
@@ -256,8 +258,10 @@ class Extract:
         torch.set_num_threads(1)
         self.extractors = [make_extractor(name, device()) for name in names]
 
-    def __call__(self, batch: Mapping[str, np.ndarray]) -> pa.Table:
-        sample_ids, images = batch[schema.SAMPLE_ID], batch["image"]
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        """unit: one, as `Generate` gives it; samples of PADDING get features of 0."""
+        sample_ids, images = unit[schema.SAMPLE_ID][0], unit["image"][0]
+        labels = unit[schema.LABEL][0] if schema.LABEL in unit else None
         real = sample_ids != PADDING
         columns: list[Column] = []
         features = {}
@@ -269,7 +273,7 @@ class Extract:
                 if real.any():
                     padded[real] = found[column.output]
                 features[column.name] = padded
-        return schema.to_table(columns, sample_ids, batch.get(schema.LABEL), features)
+        return schema.to_table(columns, sample_ids, labels, features)
 
 
 class GenerateAndExtract:
@@ -279,4 +283,5 @@ class GenerateAndExtract:
         self.generate, self.extract = Generate(source), Extract(names)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        """unit: {"first" [1], "rows" [1]}."""
         return self.extract(self.generate(unit))

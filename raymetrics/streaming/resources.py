@@ -35,9 +35,28 @@ def device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def actors_and_gpus(resources: Resources) -> tuple[int, float]:
-    """How many actors, and the GPUs of each: a whole one where the cluster has any."""
+@dataclass(frozen=True)
+class Share:
+    """What each actor of a pool asks Ray for."""
+
+    actors: int
+    cpus: float
+    gpus: float
+
+
+def share(resources: Resources) -> Share:
+    """The pool's size, and the part of the cluster of each actor.
+
+    A whole GPU each where the cluster has any, or an equal part of one if there are more actors;
+    likewise a whole CPU. With two pools both get the same number of actors.
+    """
     there = ray.cluster_resources()
-    gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 1))
-    wanted = resources.actors or gpus or max(cpus, 1)
-    return (wanted, min(1.0, gpus / wanted)) if gpus else (wanted, 0.0)
+    gpus, cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
+    actors = resources.actors or int(gpus or cpus) or 1
+    pools = 1 if resources.fused else 2
+    return Share(actors, equal_part(cpus, pools * actors), equal_part(gpus, actors))
+
+
+def equal_part(available: float, takers: int) -> float:
+    """At most 1, rounded down to hundredths, so that all takers fit."""
+    return min(1.0, int(100 * available / takers) / 100)

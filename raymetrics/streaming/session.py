@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,16 +18,17 @@ NO_PROGRESS_SECONDS = 1200
 
 
 @contextmanager
-def session() -> Iterator[None]:
+def session(cpus: int | None = None) -> Iterator[None]:
     """Ray for the time of the block.
 
     A running session is used and left alone; with RAY_ADDRESS set, as in `ray job submit`,
-    that cluster is joined; otherwise a local Ray is started, and stopped at the end. Errors of
-    raymetrics that were raised in a worker are raised here as what they were.
+    that cluster is joined; otherwise a local Ray is started, and stopped at the end; `cpus` are
+    those that it believes to have, by default the machine's. Errors of raymetrics that were
+    raised in a worker are raised here as what they were.
     """
     ours = not ray.is_initialized()
     if ours:
-        _start()
+        _start(cpus)
     try:
         yield
     except RayTaskError as error:
@@ -36,21 +38,36 @@ def session() -> Iterator[None]:
             ray.shutdown()
 
 
-def _start() -> None:
+def _start(cpus: int | None) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # Without a dashboard, and with no news of workers on the terminal.
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=True,
-        logging_level=logging.ERROR,
-        object_store_memory=_object_store_bytes(),
-    )
+    with _silent():
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_object_store_bytes(),
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps what Ray's native code says of its log level off the terminal."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _object_store_bytes() -> int | None:

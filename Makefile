@@ -1,0 +1,46 @@
+# make demo    install into .venv, and run the main job on what comes with it
+# make test    install into .venv, and run everything that CI runs
+# make check   ruff and mypy alone
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
+
+.PHONY: demo test test-all check bench browser clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m raymetrics.demo
+
+test: $(VENV)/installed browser check
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/installed browser check
+	$(BIN)/python -m pytest --run-slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/pipeline.py
+
+# A test looks at the report page in Chromium.
+browser:
+	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
+		if [ -n "$$name" ] && command -v "$$name" >/dev/null; then exit 0; fi; \
+	done; \
+	echo "installing Chromium, for the test of the report page"; \
+	sudo=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
+	{ echo "cannot install Chromium: install it, or say where it is: CHROMIUM=/path make test"; exit 1; }
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[cpu,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,93 @@
+"""What tests share: a seeded generator of numbers, small shard sets, one Ray for all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raymetrics.shards import schema
+from raymetrics.shards.layout import DatasetSpec, enter
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import commit, seal
+from raymetrics.streaming.session import session
+
+# Workers must find the generators in tests/sources.py, as they would a user's.
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+).strip(os.pathsep)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: minutes; only with --run-slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-slow"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One local Ray for all tests that need it; what it leaves open is not our warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with session(cpus=6):  # logical ones: four actors and more at once, on any machine
+            yield
+
+
+def write_set(
+    uri: str,
+    features: dict[str, np.ndarray],
+    *,
+    extractor: str = "made-up",
+    shard_rows: int = 100,
+    spec: dict[str, object] | None = None,
+    labels: np.ndarray | None = None,
+) -> ShardSet:
+    """A sealed shard set of these features: {output: float32 [n, d]}, ids from 0."""
+    count = len(next(iter(features.values())))
+    columns = schema.columns_of(extractor, {name: x.shape[1] for name, x in features.items()})
+    logits = features.get("logits")
+    classes = 0 if logits is None else logits.shape[1]
+    made_of = DatasetSpec(
+        source="numbers",
+        generator={"name": "numbers"},
+        extractors=[spec or {"name": extractor, "resize": "none"}],
+        columns=columns,
+        class_names={extractor: [f"class {i}" for i in range(classes)]},
+        labels=labels is not None,
+        shard_rows=shard_rows,
+        samples=(range(count),),
+    )
+    store = Store(uri)
+    enter(store, made_of)
+    for start in range(0, count, shard_rows):
+        rows = slice(start, min(start + shard_rows, count))
+        table = schema.to_table(
+            columns,
+            np.arange(rows.start, rows.stop),
+            None if labels is None else labels[rows],
+            {c.name: features[c.output][rows] for c in columns},
+        )
+        assert commit(store, table, made_of.fingerprint)
+    return seal(open_shards(uri))

@@ -1,0 +1,137 @@
+"""The extractors on real pictures, and their weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from sklearn.datasets import load_sample_image
+
+from raymetrics.checkpoints import CHECKPOINTS, shipped
+from raymetrics.errors import ExtractorError
+from raymetrics.extractors import make_extractor
+from raymetrics.extractors import efficientnet_lite as lite
+from raymetrics.extractors.resize import CONVENTIONS, resize
+from raymetrics.generators.mnist import Mnist
+from raymetrics.weights import Weights, load_state_dict, verified
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def efficientnet():
+    return make_extractor("efficientnet-lite0", CPU)
+
+
+def top(extractor, picture: np.ndarray, count: int = 3) -> list[str]:
+    """The names of the likeliest classes of a picture uint8 [h, w, 3]."""
+    logits = extractor(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))["logits"][0]
+    return [extractor.class_names[i] for i in np.argsort(-logits)[:count]]
+
+
+def test_efficientnet_knows_real_photographs(efficientnet) -> None:
+    assert top(efficientnet, skimage.data.coffee())[0] == "espresso"
+    assert top(efficientnet, skimage.data.chelsea())[0] in {"Egyptian cat", "tabby", "tiger cat"}
+    assert "daisy" in top(efficientnet, load_sample_image("flower.jpg"))
+    assert "palace" in top(efficientnet, load_sample_image("china.jpg"))
+    assert "missile" in top(efficientnet, skimage.data.rocket())
+
+
+def test_efficientnet_columns(efficientnet) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 30), np.uint8)
+    found = efficientnet(images)
+    assert {name: (x.dtype, x.shape) for name, x in found.items()} == {
+        "pre_logits": (np.float32, (3, 1280)),
+        "logits": (np.float32, (3, 1000)),
+    }
+    assert len(efficientnet.class_names) == 1000
+    assert efficientnet.spec["resize"] == "antialias-bicubic"
+
+
+def test_folding_batch_norms_changes_nothing() -> None:
+    """And the folded network sees TensorFlow's padding: torch's symmetric one is another network."""
+    plain = lite.EfficientNetLite0()
+    plain.load_state_dict(lite.translated(load_state_dict(lite.WEIGHTS)))
+    plain.eval()
+    fused = lite.EfficientNetLite0()
+    fused.load_state_dict(plain.state_dict())
+    fused.eval().fuse()
+    images = torch.from_numpy(skimage.data.coffee()).permute(2, 0, 1)[None].float()
+    x = resize(images, 224, "antialias-bicubic")
+    with torch.inference_mode():
+        for a, b in zip(plain(x), fused(x), strict=True):
+            assert (a - b).abs().max() < 1e-4 * a.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "expected"),
+    [(224, 3, 2, (0, 1)), (112, 3, 1, (1, 1)), (56, 5, 2, (1, 2)), (7, 5, 1, (2, 2)), (7, 3, 2, (1, 1))],
+)  # fmt: skip
+def test_same_padding_is_tensorflow_s(size, kernel, stride, expected) -> None:
+    assert lite.same_padding(size, kernel, stride) == expected
+    out = (size + sum(expected) - kernel) // stride + 1
+    assert out == -(-size // stride)
+
+
+def test_digit_classifier_on_digits_it_never_saw() -> None:
+    digits = Mnist()
+    held_out = np.flatnonzero((np.arange(5000) // 10) % 5 == 4)
+    logits = make_extractor("digits", CPU)(digits(held_out))["logits"]
+    assert (logits.argmax(axis=1) == digits.labels(held_out)).mean() > 0.97
+
+
+@pytest.mark.parametrize("name", [n for n in CONVENTIONS if n != "none"])
+def test_resizing_keeps_a_constant_and_the_range(name) -> None:
+    grey = torch.full((1, 3, 17, 23), 99.0)
+    assert (resize(grey, 32, name) - 99).abs().max() < 1e-4
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 17, 23))).float()
+    out = resize(noise, 32, name)
+    assert out.shape == (1, 3, 32, 32)
+    assert out.min() >= 0
+    assert out.max() <= 255
+
+
+def test_no_resizing_means_that_other_sizes_are_errors() -> None:
+    with pytest.raises(ValueError, match="the network takes 32 x 32"):
+        resize(torch.zeros(1, 3, 28, 28), 32, "none")
+
+
+def test_unknown_extractor() -> None:
+    with pytest.raises(ExtractorError, match="no extractor 'resnet'; there are efficientnet-lite0"):
+        make_extractor("resnet", CPU)
+
+
+def test_weights_that_are_not_what_they_should_be(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    wrong = Weights("weights.safetensors", "0" * 64, lambda: file)
+    with pytest.raises(ExtractorError, match="not found at"):
+        verified(wrong)
+    file.write_bytes(b"other")
+    with pytest.raises(ExtractorError, match=r"SHA-256 d9298a10.*expected 000000"):
+        verified(wrong)
+
+
+def test_no_pickle_is_executed(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "executed",))
+
+    file = tmp_path / "evil.pth"
+    torch.save({"x": Evil()}, file)
+    import hashlib
+
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(ExtractorError, match="holds more than tensors"):
+        load_state_dict(Weights("evil.pth", digest, lambda: file))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_shipped_weights_have_their_digests_and_are_small() -> None:
+    files = sorted(CHECKPOINTS.glob("*.safetensors"))
+    assert len([f for f in files if f.name.startswith("digits-generator")]) >= 7
+    for file in files:
+        assert verified(shipped(file.name)) == file
+        assert file.stat().st_size < 2_000_000

@@ -1,0 +1,50 @@
+"""Generators as users write them, for tests of `module:callable`."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+
+def noise(sample_ids: np.ndarray) -> np.ndarray:
+    """Images of uniform noise, 28 x 28."""
+    images = [
+        np.random.default_rng(int(k)).integers(0, 256, (3, 28, 28), np.uint8) for k in sample_ids
+    ]
+    return np.stack(images)
+
+
+class Brightness:
+    """Grey images whose brightness is the sample id; its own spec; 1,000 samples."""
+
+    length = 1000
+
+    def __init__(self, offset: str = "0") -> None:
+        self.offset = int(offset)
+        self.spec = {"offset": self.offset}
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        grey = ((sample_ids + self.offset) % 256).astype(np.uint8)
+        return np.broadcast_to(grey[:, None, None, None], (len(grey), 3, 28, 28))
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray:
+        return sample_ids % 2
+
+
+def slow_noise(sample_ids: np.ndarray) -> np.ndarray:
+    """Noise, at most 300 images a second, so that there is time to kill it."""
+    time.sleep(len(sample_ids) / 300)
+    return noise(sample_ids)
+
+
+def floats(sample_ids: np.ndarray) -> np.ndarray:
+    """Breaks the contract: not uint8."""
+    return np.zeros((len(sample_ids), 3, 28, 28))
+
+
+def fails_at_sixty(sample_ids: np.ndarray) -> np.ndarray:
+    """Breaks in the middle."""
+    if (sample_ids >= 60).any():
+        raise RuntimeError("no such latent")
+    return noise(sample_ids)

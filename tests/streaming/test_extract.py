@@ -1,0 +1,197 @@
+"""Extraction on a real local Ray: the same bits however it is run, and only what is missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from raymetrics.blocks import in_blocks
+from raymetrics.errors import RangeError, SourceError, SpecMismatch
+from raymetrics.extractors import make_extractor
+from raymetrics.generators import open_source
+from raymetrics.shards.layout import shard_name
+from raymetrics.shards.reader import open_shards
+from raymetrics.streaming.extract import PADDING, Progress, extract, units_of
+from raymetrics.streaming.resources import Resources, equal_part
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The shards in a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
+    """200 digits in 4 shards, by one actor in batches of 64."""
+    to = tmp_path_factory.mktemp("reference")
+    told: list[Progress] = []
+    done = extract(
+        "digits",
+        ["digits"],
+        str(to),
+        "0-199",
+        shard_rows=60,
+        resources=Resources(actors=1, batch=64),
+        progress=told.append,
+    )
+    assert (done.made, done.present, done.rows) == (4, 0, 200)
+    assert [p.rows for p in told] == [60, 120, 180, 200]
+    assert told[-1].seconds_to_go == 0
+    return to
+
+
+def test_same_bits_on_four_actors_in_small_batches(reference: Path, tmp_path: Path) -> None:
+    resources = Resources(actors=4, batch=7)
+    extract("digits", ["digits"], str(tmp_path), "0-199", shard_rows=60, resources=resources)
+    assert files(tmp_path) == files(reference)
+    assert open_shards(str(tmp_path)).digest == open_shards(str(reference)).digest
+
+
+def test_same_bits_in_two_pools(reference: Path, tmp_path: Path) -> None:
+    resources = Resources(actors=2, batch=32, fused=False)
+    extract("digits", ["digits"], str(tmp_path), "0-199", shard_rows=60, resources=resources)
+    assert files(tmp_path) == files(reference)
+
+
+def test_equals_a_plain_loop(reference: Path) -> None:
+    generator = open_source("digits", torch.device("cpu"))
+    extractor = make_extractor("digits", torch.device("cpu"))
+    ids = np.arange(200)
+    expected = in_blocks(extractor, ids, generator(ids), extractor.block)
+    shards = open_shards(str(reference))
+    for output in ("pre_logits", "logits"):
+        np.testing.assert_array_equal(shards.read(f"digits_{output}"), expected[output])
+    labels = np.concatenate([shards.table(r)["label"].to_numpy() for r in shards.present])
+    np.testing.assert_array_equal(labels, generator.labels(ids))
+
+
+def test_again_makes_only_what_is_missing(reference: Path, tmp_path: Path) -> None:
+    to = str(tmp_path)
+    for name, data in files(reference).items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "dataset.json").write_bytes((reference / "dataset.json").read_bytes())
+    gone = tmp_path / shard_name(range(60, 120))
+    gone.unlink()
+    untouched = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
+    assert [list(r)[0] for r in open_shards(to).missing] == [60]
+
+    done = extract("digits", ["digits"], to, "0-199", shard_rows=60)
+    assert (done.made, done.present, done.rows) == (1, 3, 60)
+    assert files(tmp_path) == files(reference)
+    assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
+    assert done.shards.seal is not None
+
+    done = extract("digits", ["digits"], to, "0-199", shard_rows=60)
+    assert (done.made, done.present, done.rows) == (0, 4, 0)
+
+
+def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
+    """Short shards in the middle of a stream: at both ends, and where an earlier run ended."""
+    to = str(tmp_path)
+    first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40)
+    assert [shard_name(r) for r in first.shards.present] == [
+        shard_name(r) for r in (range(10, 40), range(40, 80), range(80, 100))
+    ]
+    sealed = first.shards.digest
+    # A set keeps the shard size that it was begun with.
+    second = extract("sources:noise", ["digits"], to, "0-149", shard_rows=999)
+    assert [(r.start, r.stop) for r in second.shards.present] == [
+        (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
+    ]  # fmt: skip
+    assert (second.made, second.present) == (3, 3)
+    assert second.shards.seal is not None
+    assert second.shards.digest != sealed
+    images = open_source("sources:noise", torch.device("cpu"))(np.arange(150))
+    extractor = make_extractor("digits", torch.device("cpu"))
+    expected = in_blocks(extractor, np.arange(150), images, extractor.block)["logits"]
+    np.testing.assert_array_equal(second.shards.read("digits_logits"), expected)
+
+
+def test_units_fill_short_shards_up_except_the_last() -> None:
+    units = list(units_of([range(10, 40), range(40, 80), range(80, 85)], 16))
+    assert sum(unit["rows"] for unit in units[:4]) == 40  # 16 + 14 real, 10 to fill up
+    assert [unit["first"] for unit in units] == [10, 26, PADDING, 40, 56, 72, 80]
+    assert units[-1] == {"first": 80, "rows": 5}
+
+
+def test_equal_parts_fit() -> None:
+    for available in (1.0, 2.0, 7.0):
+        for takers in (1, 3, 4, 7, 16):
+            part = equal_part(available, takers)
+            assert 0 < part <= 1
+            assert part * takers <= available
+
+
+def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
+    done = extract("sources:Brightness?offset=3", ["digits"], str(tmp_path / "a"), "0-39")
+    assert done.shards.spec.labels
+    with pytest.raises(SpecMismatch, match=r"offset: there 3, asked for 4.*another place"):
+        extract("sources:Brightness?offset=4", ["digits"], str(tmp_path / "a"), "0-39")
+    with pytest.raises(RangeError, match="0-999, but 990-1000"):
+        extract("sources:Brightness", ["digits"], str(tmp_path / "b"), "990-1000")
+    assert not (tmp_path / "b").exists()
+
+
+def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: Path) -> None:
+    to = str(tmp_path / "set")
+    with pytest.raises(SourceError, match=r"float64 .*expected uint8"):
+        extract("sources:floats", ["digits"], to, "0-99", shard_rows=20)
+    with pytest.raises(SourceError, match="fails_at_sixty failed.*RuntimeError: no such latent"):
+        extract(
+            "sources:fails_at_sixty",
+            ["digits"],
+            to,
+            "0-99",
+            shard_rows=20,
+            resources=Resources(actors=1, batch=20),
+        )
+    shards = open_shards(to)
+    shards.verify()
+    assert not list(tmp_path.rglob(".aside-*"))
+    assert all(ids.stop <= 60 for ids in shards.present)
+    assert shards.seal is None
+
+
+def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
+    """The whole of raymetrics killed with -9: what is there is whole, the rest is made, and no
+    bit differs from a run that nobody killed."""
+    killed, calm = tmp_path / "killed", tmp_path / "calm"
+    arguments = ["extract", "sources:slow_noise", "--extractor", "digits", "--samples", "0-1999",
+                 "--shard-rows", "100", "--actors", "2", "--to"]  # fmt: skip
+    command = [sys.executable, "-m", "raymetrics", *arguments, str(killed)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while len(list(killed.glob("*.parquet"))) < 3:
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    time.sleep(1)  # workers that outlive their driver by a moment may still commit
+    half = open_shards(str(killed))
+    half.verify()
+    assert half.missing
+    assert half.seal is None
+    was = {path: path.stat().st_mtime_ns for path in killed.glob("*.parquet")}
+
+    done = extract("sources:slow_noise", ["digits"], str(killed), "0-1999", shard_rows=100)
+    assert done.made == 20 - done.present
+    assert done.present >= len(was) >= 3
+    assert {path: path.stat().st_mtime_ns for path in was} == was
+    extract("sources:slow_noise", ["digits"], str(calm), "0-1999", shard_rows=100)
+    assert files(killed) == files(calm)
+    assert done.shards.digest == open_shards(str(calm)).digest

@@ -1,0 +1,55 @@
+"""Ranges of sample ids, as sets of integers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raymetrics import ranges
+from raymetrics.errors import RangeError
+
+some_ranges = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 20)).map(lambda p: range(p[0], p[0] + p[1])),
+    max_size=6,
+)
+
+
+def ids(parts: list[range]) -> set[int]:
+    return {i for part in parts for i in part}
+
+
+@given(some_ranges, some_ranges)
+def test_union_and_subtract_are_those_of_sets(a: list[range], b: list[range]) -> None:
+    joined, left = ranges.union(a + b), ranges.subtract(a, b)
+    assert ids(joined) == ids(a) | ids(b)
+    assert ids(left) == ids(a) - ids(b)
+    for parts in (joined, left):
+        assert ranges.count(parts) == len(ids(parts))
+        assert parts == sorted(parts, key=lambda r: r.start)
+    assert all(x.stop < y.start for x, y in zip(joined, joined[1:], strict=False))
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 60))
+def test_cut_at_the_multiples(start: int, length: int, size: int) -> None:
+    whole = range(start, start + length)
+    parts = ranges.cut(whole, size)
+    assert [i for part in parts for i in part] == list(whole)
+    assert all(part.start // size == (part.stop - 1) // size for part in parts)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**6))
+def test_words(first: int, more: int) -> None:
+    text = f"{first}-{first + more}"
+    assert ranges.describe(ranges.parse(text)) == text
+    assert len(ranges.parse(text)) == more + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("5-3", "5-3.*write it as 3-5"), ("", "first-last"), ("7", "first-last"), ("a-b", "first-last"),
+     ("-5-3", "first-last"), ("1.5-3", "first-last")],
+)  # fmt: skip
+def test_nonsense(text: str, what: str) -> None:
+    with pytest.raises(RangeError, match=what):
+        ranges.parse(text)
