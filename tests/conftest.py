@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, enter
@@ -39,6 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+# As in every worker: the last bits of a network's floats depend on the number of threads.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -160,8 +160,8 @@ def stream(
     source: str, spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
 ) -> Iterator[Mapping[str, int]]:
     """Makes the shards `todo`; yields one row per shard, in order, once it is committed."""
-    mine = share(resources)
     units = list(units_of(todo, resources.batch))
+    mine = share(resources, at_most=len(units))
     dataset = ray.data.from_items(units, override_num_blocks=len(units))
     configure(dataset.context)
     names = [str(extractor["name"]) for extractor in spec.extractors]
@@ -224,6 +224,7 @@ def configure(context: DataContext) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
+    context.raise_original_map_exception = True  # so that `session` can tell ours from bugs
 
 
 class Generate:

@@ -44,15 +44,15 @@ class Share:
     gpus: float
 
 
-def share(resources: Resources) -> Share:
-    """The pool's size, and the part of the cluster of each actor.
+def share(resources: Resources, at_most: int) -> Share:
+    """The pool's size, `at_most` this, and the part of the cluster of each actor.
 
     A whole GPU each where the cluster has any, or an equal part of one if there are more actors;
     likewise a whole CPU. With two pools both get the same number of actors.
     """
     there = ray.cluster_resources()
     gpus, cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
-    actors = resources.actors or int(gpus or cpus) or 1
+    actors = min(resources.actors or int(gpus or cpus) or 1, at_most)
     pools = 1 if resources.fused else 2
     return Share(actors, equal_part(cpus, pools * actors), equal_part(gpus, actors))
 

@@ -43,7 +43,7 @@ def _start(cpus: int | None) -> None:
         ray.init(logging_level=logging.WARNING)
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # Without a dashboard, and with no news of workers on the terminal.
     with _silent():
         ray.init(
