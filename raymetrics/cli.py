@@ -37,7 +37,7 @@ def names(context: click.Context, parameter: click.Parameter, text: str | None) 
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="raymetrics")
+@click.version_option(package_name="raymetrics", prog_name="raymetrics")
 def main() -> None:
     """Distribution metrics for image generators, at any number of samples.
 

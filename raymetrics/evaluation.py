@@ -163,8 +163,8 @@ def evaluate(
     results = []
     for metric, column in plan:
         start = time.monotonic()
-        statistics = [found[side][key(metric, column)] for side in ("real", "generated")]
-        values = metric.compute(*statistics, asked)
+        name = key(metric, column)
+        values = metric.compute(found["real"][name], found["generated"][name], asked)
         seconds = time.monotonic() - start
         results += [result(value, column, sides, seconds) for value in values]
     return results
@@ -194,12 +194,12 @@ def shared_columns(
     real: ShardSet, generated: ShardSet, extractors: Sequence[str] | None
 ) -> list[Column]:
     """The columns to compare. SpecMismatch unless they were made alike on both sides."""
-    of_real = {spec["name"]: spec for spec in real.spec.extractors}
-    of_generated = {spec["name"]: spec for spec in generated.spec.extractors}
+    of_real = {str(spec["name"]): spec for spec in real.spec.extractors}
+    of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
     names = sorted(of_real.keys() & of_generated.keys()) if extractors is None else extractors
     for name in names:
         if name not in of_real or name not in of_generated:
-            there = sorted(map(str, of_real.keys() & of_generated.keys()))
+            there = sorted(of_real.keys() & of_generated.keys())
             raise SpecMismatch(
                 f"extractor {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
             )
@@ -212,8 +212,8 @@ def shared_columns(
             )
     if not names:
         raise SpecMismatch(
-            f"{real.uri} has features of {', '.join(map(str, of_real))}, {generated.uri} of "
-            f"{', '.join(map(str, of_generated))}; extract both with the same extractor"
+            f"{real.uri} has features of {', '.join(of_real)}, {generated.uri} of "
+            f"{', '.join(of_generated)}; extract both with the same extractor"
         )
     return [column for column in real.spec.columns if column.extractor in names]
 
@@ -260,7 +260,7 @@ def result(value: Value, column: Column, sides: Mapping[str, ShardSet], seconds:
 def side(shards: ShardSet) -> Side:
     """What a result keeps of a set."""
     return Side(
-        uri=shards.uri,
+        uri=shards.store.absolute_uri,
         source=shards.spec.source,
         samples=tuple(ranges.describe(ids) for ids in ranges.union(shards.present)),
         count=len(shards),

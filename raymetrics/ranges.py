@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -57,7 +58,7 @@ def subtract(wanted: Iterable[range], present: Iterable[range]) -> list[range]:
 def cut(ids: range, size: int) -> list[range]:
     """`ids` cut at the multiples of `size`, so that the cuts do not depend on where it starts."""
     borders = [ids.start, *range((ids.start // size + 1) * size, ids.stop, size), ids.stop]
-    return [range(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+    return [range(a, b) for a, b in itertools.pairwise(borders)]
 
 
 def count(ranges: Iterable[range]) -> int:

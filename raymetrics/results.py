@@ -67,7 +67,7 @@ def write(results: Iterable[Result], path: str | Path) -> None:
 
 
 def read(path: str | Path) -> list[Result]:
-    """The results in a file of JSON lines. ResultError if there are none, or it holds other lines."""
+    """The results in a file of JSON lines. ResultError if it holds none, or other lines."""
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -51,6 +52,7 @@ def load_state_dict(
     prefix: taken off the names.
     """
     path = verified(weights)
+    state: Any
     if path.suffix == ".safetensors":
         state = load_file(path)
     else:

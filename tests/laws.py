@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
@@ -39,7 +40,7 @@ def check_statistic(
     are cut into parts. order: a permutation in which the parts are merged.
     """
     borders = [0, *sorted(cuts), count]
-    parts = [of(range(a, b)) for a, b in zip(borders, borders[1:], strict=False)]
+    parts = [of(range(a, b)) for a, b in itertools.pairwise(borders)]
     whole = of(range(count))
     before = [to_arrays(part) for part in parts]
 

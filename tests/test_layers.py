@@ -15,7 +15,8 @@ PACKAGE = Path(raymetrics.__file__).parent
 
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
-    {"errors", "provenance", "ranges"},
+    {"errors"},
+    {"provenance", "ranges"},
     {"blocks", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "shards", "extractors", "generators"},

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         found = earlier(kept, uris)
         if not found:
             say("evaluating")
-            found = evaluate(**uris)
+            found = evaluate(real=uris["real"], generated=uris["generated"])
             kept.unlink(missing_ok=True)
             results.write(found, kept)
     page = report(kept, to=folder)

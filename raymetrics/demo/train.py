@@ -154,6 +154,7 @@ def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
 
 
 def main() -> None:
+    """Trains both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the checkpoints go")
     folder: Path = parser.parse_args().folder

@@ -75,8 +75,9 @@ class Convolution(nn.Module):
 
     def fuse(self) -> None:
         """Folds the batch norm into the convolution."""
-        self.convolution = fuse_conv_bn_eval(self.convolution, self.norm)
-        self.norm = nn.Identity()
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.convolution = fuse_conv_bn_eval(self.convolution, self.norm)
+            self.norm = nn.Identity()
 
 
 class InvertedBottleneck(nn.Module):
@@ -183,7 +184,7 @@ def efficientnet_lite0(device: torch.device) -> NetworkExtractor:
     network = EfficientNetLite0()
     network.load_state_dict(translated(load_state_dict(WEIGHTS)))
     network.eval().requires_grad_(False).fuse()
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
 
     def forward(images: Tensor) -> tuple[Tensor, Tensor]:
         x = resize(images.float(), SIZE, RESIZE)

@@ -15,7 +15,7 @@ import torch
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
 
-__all__ = ["NAMED", "Generator", "LatentGenerator", "open_source"]
+__all__ = ["NAMED", "Generator", "LatentGenerator", "absolute", "open_source"]
 
 
 def _digits(device: torch.device, **options: str) -> Generator:
@@ -37,6 +37,13 @@ def _mnist(device: torch.device, **options: str) -> Generator:
 
 
 NAMED: dict[str, Callable[..., Generator]] = {"digits": _digits, "faces": _faces, "mnist": _mnist}
+
+
+def absolute(source: str) -> str:
+    """The source as it is to be named elsewhere: a folder by its absolute path."""
+    name, mark, query = source.partition("?")
+    is_folder = name not in NAMED and Path(name).is_dir()
+    return f"{Path(name).resolve()}{mark}{query}" if is_folder else source
 
 
 def open_source(source: str, device: torch.device) -> Generator:

@@ -48,8 +48,7 @@ class Function:
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
         self.name = target
         self.options = dict(options)
-        made = import_callable(target)
-        self._source = made
+        self._source = made = import_callable(target)
         if inspect.isclass(made):
             try:
                 made = made(**options)

@@ -72,7 +72,7 @@ class FlatSearch:
             found[i] = exact[k - 1]
         # Every row that was not fetched is at least as far as the last one that was.
         beyond = approximate[:, -1] - error_bound(dimension, norms + norms.max())
-        for i in np.flatnonzero((beyond < found**2) & (fetched < count)):
+        for i in np.flatnonzero((beyond < found**2) & (fetched < count)).tolist():
             others = np.sort(distances(features[i], features))
             found[i] = others[k]  # the row itself is at 0
         return found

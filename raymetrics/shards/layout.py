@@ -8,6 +8,7 @@ manifest.json                                  seals the set: rows and digest of
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,7 +111,7 @@ def shard_ranges(names: Iterable[str], where: str) -> list[range]:
     """The ranges of the shards among `names`, ascending. ShardError if two overlap."""
     found = [ids for ids in map(shard_range, names) if ids is not None]
     found.sort(key=lambda ids: ids.start)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         if after.start < before.stop:
             raise ShardError(
                 f"{where} holds {shard_name(before)} and {shard_name(after)}, which overlap; "

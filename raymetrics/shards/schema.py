@@ -45,7 +45,7 @@ def columns_of(extractor: str, outputs: Mapping[str, int]) -> tuple[Column, ...]
 
 def tensors(values: np.ndarray) -> pa.ExtensionArray:
     """float32 [n, d] as Arrow's fixed-shape tensor, without copying."""
-    rows, dimension = values.shape
+    _rows, dimension = values.shape
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     storage = pa.FixedSizeListArray.from_arrays(flat, dimension)
     tensor_type = pa.fixed_shape_tensor(pa.float32(), [dimension])

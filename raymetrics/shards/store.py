@@ -29,6 +29,8 @@ class Store:
                 f"cannot use {uri!r}: {error}; expected a path or an s3:// prefix"
             ) from None
         self.local = isinstance(self.fs, LocalFileSystem)
+        # A relative path means another place in another process.
+        self.absolute_uri = self.root if self.local else self.uri
 
     def __str__(self) -> str:
         return self.uri

@@ -20,9 +20,9 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
-from raymetrics.errors import RangeError
+from raymetrics.errors import RangeError, ShardError
 from raymetrics.extractors import make_extractor
-from raymetrics.generators import Generator, open_source
+from raymetrics.generators import Generator, absolute, open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
@@ -89,7 +89,7 @@ def extract(
     """
     if shard_rows < 1:
         raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
-    store = Store(to)
+    source, store = absolute(source), Store(to)
     store.names()  # a place that cannot be used is found before anything is loaded
     asked = describe(source, extractors, samples, shard_rows)
     wanted = asked.samples
@@ -105,13 +105,19 @@ def extract(
     rows = made = 0
     if todo:
         with session():
-            for row in stream(source, spec, todo, store.uri, resources or Resources()):
+            for row in stream(spec, todo, store.absolute_uri, resources or Resources()):
                 rows += row["rows"]
                 made += row["made"]
                 if progress:
                     seconds = time.monotonic() - start
                     progress(Progress(rows, ranges.count(todo), rows_present, seconds))
     shards = open_shards(to)
+    lost = ranges.subtract(wanted, shards.present)
+    if lost:
+        raise ShardError(
+            f"{ranges.count(lost)} of {rows} samples that workers wrote to {store.absolute_uri} "
+            "are not there; a cluster needs a place that all of its machines share, as s3://..."
+        )
     if not shards.missing and shards.seal is None:
         shards = seal(shards)
     return Extraction(shards, made, kept, rows, time.monotonic() - start)
@@ -157,19 +163,19 @@ def wanted_samples(generator: Generator, samples: range | str | None) -> range:
 
 
 def stream(
-    source: str, spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
+    spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
 ) -> Iterator[Mapping[str, int]]:
     """Makes the shards `todo`; yields one row per shard, in order, once it is committed."""
     units = list(units_of(todo, resources.batch))
     mine = share(resources, at_most=len(units))
-    dataset = ray.data.from_items(units, override_num_blocks=len(units))
+    dataset: Dataset = ray.data.from_items(units, override_num_blocks=len(units))
     configure(dataset.context)
     names = [str(extractor["name"]) for extractor in spec.extractors]
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (source, names), mine)
+        dataset = pool(dataset, GenerateAndExtract, (spec.source, names), mine)
     else:
         # Unequal shares keep one of each kind together on every GPU.
-        dataset = pool(dataset, Generate, (source,), mine, of_gpu=0.3)
+        dataset = pool(dataset, Generate, (spec.source,), mine, of_gpu=0.3)
         dataset = pool(dataset, Extract, (names,), mine, of_gpu=0.7)
     shards = dataset.map_batches(
         CommitShard,

@@ -25,7 +25,7 @@ def fold_shards(shards: ShardSet, measures: Mapping[str, Measure]) -> dict[str, 
     waiting: list[ray.ObjectRef] = []
     merged: dict[str, Any] = {}
     for group in groups(shards.present):
-        waiting.append(task.remote(shards.uri, group, measures))
+        waiting.append(task.remote(shards.store.absolute_uri, group, measures))
         if len(waiting) == at_once:
             merged = merge_all(merged, ray.get(waiting.pop(0)))
     for result in waiting:

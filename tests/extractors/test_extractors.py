@@ -12,8 +12,8 @@ from sklearn.datasets import load_sample_image
 
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors import make_extractor
 from raymetrics.extractors import efficientnet_lite as lite
+from raymetrics.extractors import make_extractor
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.generators.mnist import Mnist
 from raymetrics.weights import Weights, load_state_dict, verified
@@ -52,7 +52,6 @@ def test_efficientnet_columns(efficientnet) -> None:
 
 
 def test_folding_batch_norms_changes_nothing() -> None:
-    """And the folded network sees TensorFlow's padding: torch's symmetric one is another network."""
     plain = lite.EfficientNetLite0()
     plain.load_state_dict(lite.translated(load_state_dict(lite.WEIGHTS)))
     plain.eval()
@@ -68,7 +67,8 @@ def test_folding_batch_norms_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "expected"),
-    [(224, 3, 2, (0, 1)), (112, 3, 1, (1, 1)), (56, 5, 2, (1, 2)), (7, 5, 1, (2, 2)), (7, 3, 2, (1, 1))],
+    [(224, 3, 2, (0, 1)), (112, 3, 1, (1, 1)), (56, 5, 2, (1, 2)), (7, 5, 1, (2, 2)),
+     (7, 3, 2, (1, 1))],
 )  # fmt: skip
 def test_same_padding_is_tensorflow_s(size, kernel, stride, expected) -> None:
     assert lite.same_padding(size, kernel, stride) == expected

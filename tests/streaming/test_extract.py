@@ -85,7 +85,7 @@ def test_again_makes_only_what_is_missing(reference: Path, tmp_path: Path) -> No
     gone = tmp_path / shard_name(range(60, 120))
     gone.unlink()
     untouched = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
-    assert [list(r)[0] for r in open_shards(to).missing] == [60]
+    assert [next(iter(r)) for r in open_shards(to).missing] == [60]
 
     done = extract("digits", ["digits"], to, "0-199", shard_rows=60, resources=ONE)
     assert (done.made, done.present, done.rows) == (1, 3, 60)
