@@ -61,12 +61,11 @@ def by_stream(to: str, samples: range) -> tuple[float, float]:
     start = time.monotonic()
     extract(SOURCE, [EXTRACTOR], to, samples, shard_rows=SHARD_ROWS, progress=told.append)
     whole = len(samples) / (time.monotonic() - start)
-    first, last = told[0], told[-1]
-    return whole, (last.rows - first.rows) / (last.seconds - first.seconds)
+    return whole, told[-1].rate
 
 
 def driver_memory(to: str, rows: int) -> tuple[float, float]:
-    """GB of the largest process of `raymetrics extract` that is not a worker, and rows a second."""
+    """Peak memory in GB of a driver that extracts so many rows, and its rows a second."""
     code = (
         "import resource, sys; from raymetrics.streaming.extract import extract; "
         "done = extract('digits', ['digits'], sys.argv[1], range(int(sys.argv[2]))); "

@@ -27,7 +27,7 @@ from raymetrics.streaming.session import session
 
 SIDES = {"real": "mnist", "generated": "digits"}
 EXTRACTORS = ("digits", "efficientnet-lite0")
-SAMPLES = "0-2499"
+SAMPLES = "0-1999"
 SHARD_ROWS = 500
 
 

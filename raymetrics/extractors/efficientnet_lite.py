@@ -173,10 +173,8 @@ WEIGHTS = Weights(
 
 
 def class_names() -> tuple[str, ...]:
-    """The 1,000 ImageNet classes in the network's order."""
-    from torchvision.models import EfficientNet_B0_Weights
-
-    return tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])
+    """The 1,000 ImageNet classes in the network's order, which is everyone's but TensorFlow's."""
+    return tuple((Path(__file__).parent / "imagenet_classes.txt").read_text().splitlines())
 
 
 def efficientnet_lite0(device: torch.device) -> NetworkExtractor:

@@ -14,13 +14,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from raymetrics.errors import SourceError
 
 
-def import_callable(target: str) -> Callable[..., object]:
+def import_callable(target: str) -> Callable[..., Any]:
     """ "module:callable" -> the callable. SourceError says which part is not there."""
     module_name, _, attribute = target.partition(":")
     if os.getcwd() not in sys.path:
@@ -48,10 +49,11 @@ class Function:
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
         self.name = target
         self.options = dict(options)
-        self._source = made = import_callable(target)
-        if inspect.isclass(made):
+        self._source = import_callable(target)
+        self._call = self._source
+        if inspect.isclass(self._source):
             try:
-                made = made(**options)
+                self._call = self._source(**options)
             except TypeError as error:
                 raise SourceError(
                     f"cannot make {target} with options {self.options}: {error}"
@@ -61,7 +63,6 @@ class Function:
                 f"{target} is a function and takes no options, but has {self.options}; "
                 "make it a class that takes them"
             )
-        self._call: Callable[[np.ndarray], object] = made
 
     @property
     def length(self) -> int | None:

@@ -38,21 +38,21 @@ COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stream is. rows: made in this run, of `rows_to_make`."""
+    """How far a stream is, after a shard.
+
+    rows: made in this run, of `rows_to_make`. rate: rows a second, from the first shard to this
+    one; for the first itself, from the start, so that it includes the time that workers need to
+    load their models.
+    """
 
     rows: int
     rows_to_make: int
     rows_present: int
-    seconds: float
-
-    @property
-    def rate(self) -> float:
-        """Rows a second, in this run."""
-        return self.rows / self.seconds if self.seconds > 0 else 0.0
+    rate: float
 
     @property
     def seconds_to_go(self) -> float:
-        return (self.rows_to_make - self.rows) / self.rate if self.rate else float("inf")
+        return (self.rows_to_make - self.rows) / self.rate
 
 
 @dataclass(frozen=True)
@@ -101,16 +101,18 @@ def extract(
     )
     rows_present = ranges.count(wanted) - ranges.count(todo)
 
-    start = time.monotonic()
-    rows = made = 0
+    start = since = time.monotonic()
+    rows = made = before = 0
     if todo:
         with session():
             for row in stream(spec, todo, store.absolute_uri, resources or Resources()):
                 rows += row["rows"]
                 made += row["made"]
                 if progress:
-                    seconds = time.monotonic() - start
-                    progress(Progress(rows, ranges.count(todo), rows_present, seconds))
+                    rate = (rows - before) / (time.monotonic() - since)
+                    progress(Progress(rows, ranges.count(todo), rows_present, rate))
+                if not before:
+                    before, since = rows, time.monotonic()
     shards = open_shards(to)
     lost = ranges.subtract(wanted, shards.present)
     if lost:

@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 import torch
 from sklearn.datasets import load_sample_image
+from torchvision.models import EfficientNet_B0_Weights
 
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import ExtractorError
@@ -47,7 +48,8 @@ def test_efficientnet_columns(efficientnet) -> None:
         "pre_logits": (np.float32, (3, 1280)),
         "logits": (np.float32, (3, 1000)),
     }
-    assert len(efficientnet.class_names) == 1000
+    theirs = EfficientNet_B0_Weights.DEFAULT.meta["categories"]
+    assert efficientnet.class_names == tuple(theirs)
     assert efficientnet.spec["resize"] == "antialias-bicubic"
 
 
