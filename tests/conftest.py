@@ -56,7 +56,7 @@ def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need it; what it leaves open is not our warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        with session(cpus=6):  # logical ones: four actors and more at once, on any machine
+        with session(cpus=2):
             yield
 
 

@@ -31,19 +31,21 @@ SAMPLES = "0-1999"
 SHARD_ROWS = 500
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Runs the demo."""
+def main(
+    arguments: Sequence[str], samples: str = SAMPLES, extractors: Sequence[str] = EXTRACTORS
+) -> None:
+    """Runs the demo; arguments: the folder, or none."""
     folder = Path(arguments[0] if arguments else "demo-output")
     start = time.monotonic()
     uris = {side: str(folder / side) for side in SIDES}
     with nullcontext() if all(map(sealed, uris.values())) else session():
         for side, source in SIDES.items():
-            say(f"{side}: {source} {SAMPLES} through {' and '.join(EXTRACTORS)}")
+            say(f"{side}: {source} {samples} through {' and '.join(extractors)}")
             done = extract(
                 source,
-                EXTRACTORS,
+                extractors,
                 uris[side],
-                SAMPLES,
+                samples,
                 shard_rows=SHARD_ROWS,
                 progress=progress_printer(),
             )

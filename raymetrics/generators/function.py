@@ -50,7 +50,7 @@ class Function:
         self.name = target
         self.options = dict(options)
         self._source = import_callable(target)
-        self._call = self._source
+        self._call: Any = self._source
         if inspect.isclass(self._source):
             try:
                 self._call = self._source(**options)

@@ -1,0 +1,118 @@
+"""The README is true: its commands and its Python are run, on fewer samples."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raymetrics.demo.__main__ import main as demo
+from raymetrics.extractors import NAMED as EXTRACTORS
+from raymetrics.generators import NAMED as SOURCES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+FEWER = {"0-9999": "0-99", '"0-1199"': '"0-1099"'}
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    assert found
+    return found
+
+
+def run(command: list[str], folder: Path) -> str:
+    """What a command prints, in a folder, where it must succeed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PATH": path},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def fewer(text: str) -> str:
+    """The same with fewer samples."""
+    for many, few in FEWER.items():
+        text = text.replace(many, few)
+    return text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder: their generator, and photographs of two sizes."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "my_generator.py").write_text(blocks("python")[0])
+    (folder / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        pixels = rng.integers(0, 256, (40 + i, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "photos" / f"{i}.jpg")
+    return folder
+
+
+def test_the_commands(folder: Path) -> None:
+    (session,) = blocks("console")
+    lines = [line.removeprefix("$ ") for line in session.splitlines()]
+    assert len(lines) == 5
+    printed = [run(shlex.split(fewer(line)), folder) for line in lines]
+    assert "100 samples in all" in printed[0]
+    assert "40 samples in all" in printed[1]
+    assert "sealed        yes" in printed[2]
+    assert "FD efficientnet-lite0" in printed[3]
+    assert (folder / "report" / "index.html").exists()
+
+
+def test_the_python(folder: Path) -> None:
+    _, example, shards = blocks("python")
+    (folder / "example.py").write_text(fewer(example))
+    printed = run([sys.executable, "example.py"], folder).splitlines()
+    label, value = re.match(r"(.*) (\d+\.\d+) \{'ddof': 1", printed[0]).groups()
+    assert label == "FD digits"
+    assert float(printed[1]) == pytest.approx(float(value), rel=1e-9)
+    assert printed[2].startswith("PrecisionRecall(precision=0.")
+    (folder / "shards.py").write_text(shards)
+    assert "110" in run([sys.executable, "shards.py"], folder)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_the_demo_on_fewer_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `make demo` runs it; the second time nothing is made, and the numbers are the same."""
+    asked = {"samples": "0-1099", "extractors": ["digits"]}
+    demo([str(tmp_path)], **asked)
+    first = capsys.readouterr().out
+    demo([str(tmp_path)], **asked)
+    second = capsys.readouterr().out
+    for text in (first, second):
+        assert f"page    {tmp_path}/index.html" in text
+        assert "FD digits" in text
+    assert "3 shards made, 0 were there" in first
+    assert second.count("0 shards made, 3 were there") == 2
+    assert "evaluating" not in second
+    tables = [text[text.index("metric ") : text.index("page ")] for text in (first, second)]
+    assert tables[0] == tables[1]
+
+
+def test_make_runs_what_the_readme_says() -> None:
+    dry = subprocess.run(
+        ["make", "-n", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for command in ("-m raymetrics.demo", "ruff check", "mypy", "-m pytest"):
+        assert command in dry
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_sources_and_extractors_are_in_the_tables() -> None:
+    for name in (*SOURCES, *EXTRACTORS):
+        assert f"| `{name}`" in README
+    for target in re.findall(r"make (\w+)`", README):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text()
