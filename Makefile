@@ -1,6 +1,7 @@
 # make demo    install into .venv, and run the main job on what comes with it
 # make test    install into .venv, and run everything that CI runs
 # make check   ruff and mypy alone
+# make bench   what it costs; fails if it costs more than is promised
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +16,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed browser check
 	$(BIN)/python -m pytest
 
-test-all: $(VENV)/installed browser check
-	$(BIN)/python -m pytest --run-slow
+test-all: test bench
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

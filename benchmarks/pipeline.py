@@ -30,6 +30,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit
 from raymetrics.streaming.extract import Progress, describe, extract
 
+LEAST_RATIO, MOST_DRIVER_GB = 0.85, 1.0
 SOURCE, EXTRACTOR, SHARD_ROWS, BATCH = "digits", "efficientnet-lite0", 512, 64
 
 
@@ -38,7 +39,8 @@ def plain_loop(to: str, samples: range) -> float:
     device = torch.device("cpu")
     torch.set_num_threads(os.cpu_count() or 1)
     generator, extractor = open_source(SOURCE, device), make_extractor(EXTRACTOR, device)
-    spec = layout.enter(Store(to), describe(SOURCE, [EXTRACTOR], samples, SHARD_ROWS))
+    asked = describe(SOURCE, generator, [EXTRACTOR], samples, SHARD_ROWS)
+    spec = layout.enter(Store(to), asked)
     start = time.monotonic()
     for shard in layout.missing(spec, [], [samples]):
         parts = []
@@ -100,6 +102,8 @@ def main() -> None:
         size = sum(file.stat().st_size for file in Path(folder, "many").iterdir()) / 1e9
         print(f"{asked.rows} samples through the digit classifier, {size:.2f} GB of shards")
         print(f"  driver's peak memory         {memory:8.2f} GB at {rate:.0f} rows/s")
+    if steady < LEAST_RATIO * plain or memory > MOST_DRIVER_GB:
+        sys.exit(f"promised: {LEAST_RATIO} of the loop running, {MOST_DRIVER_GB} GB of driver")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def main() -> None:
     inspect    what is in a shard set, what is missing, how to make it
     report     numbers -> one page
 
-    Every verb can be run again: what is there is not made twice.
+    Run extract again after anything that stopped it: what is there is not made twice.
     """
 
 
@@ -74,11 +74,11 @@ def extract(
 
     SOURCE is digits, faces or mnist (they come with raymetrics), a folder of images, or your
     own generator as module:callable, from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]).
-    Options follow a question mark: 'digits?snapshot=500', 'photos?size=256'.
+    Options follow a question mark: 'digits?snapshot=400', 'photos?size=256'.
 
     Sample k of a generator is the image of seed k. Run the same command again after anything
     that stopped it: only missing shards are made. None of --actors, --batch and --split changes
-    a bit of the features.
+    a bit of the features, as long as image k depends on k alone.
 
     \b
     Examples:

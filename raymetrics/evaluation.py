@@ -11,7 +11,13 @@ import numpy as np
 import psutil
 
 from raymetrics import metrics, ranges
-from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError, SpecMismatch
+from raymetrics.errors import (
+    NotEnoughData,
+    PlanTooLarge,
+    RaymetricsError,
+    ShardError,
+    SpecMismatch,
+)
 from raymetrics.provenance import environment
 from raymetrics.results import Result, Side
 from raymetrics.search import FlatSearch
@@ -36,9 +42,9 @@ class Convention:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("k", "kid_subsets", "kid_subset_size"):
-            if getattr(self, name) < 1:
-                raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name, least in (("k", 1), ("kid_subsets", 1), ("kid_subset_size", 2)):
+            if getattr(self, name) < least:
+                raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {least}")
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,11 @@ class Value:
 class Metric:
     """Which statistic of which kind of column a metric needs, and what it makes of two."""
 
+    name: str
     of_logits: bool
     statistic: str
     compute: Callable[[Any, Any, Convention], list[Value]]
+    least: Callable[[Convention], int]  # samples on either side
 
 
 def moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
@@ -120,10 +128,13 @@ def top1(real: Histogram, generated: Histogram, convention: Convention) -> list[
 
 
 METRICS = {
-    "fid": Metric(False, "moments", frechet),
-    "kid": Metric(False, "rows", kernel),
-    "pr": Metric(False, "rows", precision_recall),
-    "top1": Metric(True, "histogram", top1),
+    metric.name: metric
+    for metric in (
+        Metric("fid", False, "moments", frechet, lambda c: c.ddof + 1),
+        Metric("kid", False, "rows", kernel, lambda c: c.kid_subset_size),
+        Metric("pr", False, "rows", precision_recall, lambda c: c.k + 1),
+        Metric("top1", True, "histogram", top1, lambda c: 1),
+    )
 }
 
 
@@ -153,11 +164,14 @@ def evaluate(
         for name in known(metrics)
         if METRICS[name].of_logits == (column.output == LOGITS)
     ]
+    refuse_if_too_few(plan, sides, asked)
     refuse_if_too_large(plan, sides)
     measures = {
         key(metric, column): Measure(column.name, STATISTICS[metric.statistic])
         for metric, column in plan
     }
+    if any(metric.name == "pr" for metric, _ in plan):
+        FlatSearch()  # says what is missing before anything is read
     with session():
         found = {side: fold_shards(shards, measures) for side, shards in sides.items()}
     results = []
@@ -186,8 +200,15 @@ def known(names: Sequence[str]) -> list[str]:
 
 
 def opened(shards: str | ShardSet) -> ShardSet:
-    """A complete shard set, freshly listed."""
-    return open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
+    """A complete shard set, freshly listed, with no sample that it is not to have."""
+    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
+    foreign = ranges.subtract(found.present, found.spec.samples)
+    if foreign:
+        raise ShardError(
+            f"{found.uri} holds samples {', '.join(map(ranges.describe, foreign))}, which its "
+            "dataset.json does not ask for; another extraction into it was under way: run it again"
+        )
+    return found
 
 
 def shared_columns(
@@ -218,6 +239,21 @@ def shared_columns(
     return [column for column in real.spec.columns if column.extractor in names]
 
 
+def refuse_if_too_few(
+    plan: Sequence[tuple[Metric, Column]], sides: Mapping[str, ShardSet], asked: Convention
+) -> None:
+    """NotEnoughData if a metric takes more samples than a side has."""
+    for metric in {metric.name: metric for metric, _ in plan}.values():
+        least = metric.least(asked)
+        for side, shards in sides.items():
+            if len(shards) < least:
+                raise NotEnoughData(
+                    f"{metric.name} takes at least {least} samples, {shards.uri} has "
+                    f"{len(shards)} {side} ones; extract more, leave it out of --metrics"
+                    + (", or ask for a smaller --kid-subset-size" if metric.name == "kid" else "")
+                )
+
+
 def refuse_if_too_large(
     plan: Sequence[tuple[Metric, Column]], sides: Mapping[str, ShardSet]
 ) -> None:
@@ -230,8 +266,8 @@ def refuse_if_too_large(
     if need > free:
         raise PlanTooLarge(
             f"kid and pr of {rows} samples need {need / 1e9:.1f} GB for {', '.join(held)}, "
-            f"{free / 1e9:.1f} GB are free; evaluate fewer samples, or one space at a time "
-            "with --extractor"
+            f"{free / 1e9:.1f} GB are free; evaluate one space at a time with --extractor, only "
+            "fid and top1, or on a larger machine"
         )
 
 
@@ -266,4 +302,5 @@ def side(shards: ShardSet) -> Side:
         count=len(shards),
         fingerprint=shards.spec.fingerprint,
         digest=shards.digest,
+        made_by={name: (shards.seal or {}).get(name) for name in ("devices", "sealed_by")},
     )

@@ -21,6 +21,7 @@ class Side:
     count: int
     fingerprint: str  # of what it is made of
     digest: str  # of its values
+    made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
 
 
 @dataclass(frozen=True)

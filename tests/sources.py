@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import torch
 
 
 def noise(sample_ids: np.ndarray) -> np.ndarray:
@@ -48,3 +49,26 @@ def fails_at_sixty(sample_ids: np.ndarray) -> np.ndarray:
     if (sample_ids >= 60).any():
         raise RuntimeError("no such latent")
     return noise(sample_ids)
+
+
+@torch.no_grad()
+def decorated(sample_ids: np.ndarray) -> np.ndarray:
+    """As most generators of networks are."""
+    return noise(sample_ids)
+
+
+class Instance:
+    """An object that is made when its module is loaded."""
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return noise(sample_ids)
+
+
+instance = Instance()
+
+
+class WrongLabels(Instance):
+    """Breaks the contract: one label for all."""
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray:
+        return np.zeros(1)

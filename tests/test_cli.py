@@ -115,7 +115,20 @@ def test_duration() -> None:
     assert [duration(s) for s in (0, 75, 3600 * 2 + 61)] == ["0:00", "1:15", "2:01:01"]
 
 
-@pytest.mark.usefixtures("ray_session")
+def test_another_spec_at_the_same_place(tmp_path: Path) -> None:
+    uri = str(tmp_path / "set")
+    shards = write_set(uri, {"pre_logits": np.zeros((250, 4), np.float32)})
+    code, output = run(
+        "extract", "digits", "--extractor", "digits", "--to", uri, "--samples", "0-9"
+    )
+    assert code == 2
+    assert "holds a set made from something else" in output
+    assert 'generator.name: there "numbers", asked for "digits"' in output
+    code, output = run("inspect", uri, "--verify")
+    assert code == 0
+    assert shards.digest in output
+
+
 def test_a_bug_is_not_called_bad_input(tmp_path: Path) -> None:
     """Only errors about the request are one line; others keep their traceback."""
     code = (

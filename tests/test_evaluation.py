@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import psutil
 import pytest
@@ -96,6 +98,16 @@ def test_an_incomplete_set_is_refused(sides) -> None:
         rm.evaluate(**uris)
 
 
+def test_samples_that_nobody_asked_for_are_refused(sides) -> None:
+    """As of an extraction into the same set whose request was lost to another's."""
+    uris, *_ = sides
+    shards = rm.open_shards(uris["real"])
+    spec = dataclasses.replace(shards.spec, samples=(range(480),))
+    shards.store.replace("dataset.json", spec.to_json())
+    with pytest.raises(ShardError, match="holds samples 480-499, which its"):
+        rm.evaluate(**uris)
+
+
 def test_sets_that_cannot_be_compared_are_refused(sides, tmp_path, rng) -> None:
     uris, real, _ = sides
     other, resized = str(tmp_path / "other"), str(tmp_path / "resized")
@@ -115,10 +127,14 @@ def test_requests_that_make_no_sense(sides) -> None:
         rm.evaluate(**uris, metrics=["ssim"])
     with pytest.raises(RaymetricsError, match="no metrics are asked for"):
         rm.evaluate(**uris, metrics=[])
-    with pytest.raises(NotEnoughData, match="subsets of 1000, but there are only 500 real"):
+    with pytest.raises(
+        NotEnoughData, match="kid takes at least 1000 samples.*500 real ones.*--kid-subset-size"
+    ):
         rm.evaluate(**uris, metrics=["kid"])
     with pytest.raises(NotEnoughData, match="k is 0"):
         rm.Convention(k=0)
+    with pytest.raises(NotEnoughData, match="kid_subset_size is 1, expected at least 2"):
+        rm.Convention(kid_subset_size=1)
     assert tuple(METRICS) == ("fid", "kid", "pr", "top1")
 
 

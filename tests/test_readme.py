@@ -102,6 +102,10 @@ def test_the_demo_on_fewer_samples(tmp_path: Path, capsys: pytest.CaptureFixture
     assert tables[0] == tables[1]
 
 
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@" not in re.sub(r"`[^`]*`", "", README)
+
+
 def test_make_runs_what_the_readme_says() -> None:
     dry = subprocess.run(
         ["make", "-n", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=True

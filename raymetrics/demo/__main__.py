@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from raymetrics import results
-from raymetrics.cli import progress_printer
+from raymetrics.cli import progress_printer, reported
 from raymetrics.errors import RaymetricsError
 from raymetrics.evaluation import evaluate
 from raymetrics.provenance import environment
@@ -28,7 +28,7 @@ from raymetrics.streaming.session import session
 SIDES = {"real": "mnist", "generated": "digits"}
 EXTRACTORS = ("digits", "efficientnet-lite0")
 SAMPLES = "0-1999"
-SHARD_ROWS = 500
+SHARD_ROWS = 512
 
 
 def main(
@@ -92,4 +92,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    reported(main)(sys.argv[1:])

@@ -12,18 +12,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 
-def none(images: Tensor, size: int) -> Tensor:
-    """The images as they are; a network that takes one size only."""
-    if images.shape[2:] != (size, size):
-        raise ValueError(f"images are {tuple(images.shape[2:])}, the network takes {size} x {size}")
-    return images
-
-
-def torch_bilinear(images: Tensor, size: int) -> Tensor:
-    """Half-pixel centres, no antialiasing: torch's and pytorch-fid's default."""
-    return interpolate(images, (size, size), mode="bilinear", align_corners=False)
-
-
 def antialias_bicubic(images: Tensor, size: int) -> Tensor:
     """Bicubic with antialiasing, cut to 0..255 and not rounded."""
     resized = interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
@@ -31,8 +19,6 @@ def antialias_bicubic(images: Tensor, size: int) -> Tensor:
 
 
 CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "none": none,
-    "torch-bilinear": torch_bilinear,
     "antialias-bicubic": antialias_bicubic,
 }
 

@@ -14,8 +14,9 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
+from raymetrics.provenance import fingerprint
 
-__all__ = ["NAMED", "Generator", "LatentGenerator", "absolute", "open_source"]
+__all__ = ["NAMED", "Generator", "LatentGenerator", "absolute", "listing", "open_source"]
 
 
 def _digits(device: torch.device, **options: str) -> Generator:
@@ -44,6 +45,15 @@ def absolute(source: str) -> str:
     name, mark, query = source.partition("?")
     is_folder = name not in NAMED and Path(name).is_dir()
     return f"{Path(name).resolve()}{mark}{query}" if is_folder else source
+
+
+def listing(generator: Generator) -> str:
+    """A digest by which a worker knows that it opened what the driver did; cheap to make.
+
+    The fingerprint of the spec, or the generator's own `listing` where the spec reads much.
+    """
+    own: str | None = getattr(generator, "listing", None)
+    return fingerprint(generator.spec) if own is None else own
 
 
 def open_source(source: str, device: torch.device) -> Generator:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raymetrics.errors import RangeError
+
 
 class Generator(Protocol):
     """A pure function from sample ids to images: image k depends on k and on nothing else."""
@@ -45,8 +47,13 @@ class LatentGenerator(Protocol):
 def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
     """One standard normal vector per sample, float32 [n, dimension], from its own seed.
 
-    Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k.
+    Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. RangeError for
+    ids that are no seeds.
     """
+    if sample_ids.max(initial=0) >= 2**32:
+        raise RangeError(
+            f"sample id {sample_ids.max()} is no seed; this generator has 0-{2**32 - 1}"
+        )
     rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
     return np.stack(rows).astype(np.float32)
 

@@ -144,7 +144,7 @@ def weights_of(snapshot: int) -> Weights:
 
 
 class Digits:
-    """The source `digits`; `digits?snapshot=500` is the generator as it was after 500 steps."""
+    """The source `digits`; `digits?snapshot=400` is the generator as it was after 400 steps."""
 
     name = "digits"
     length = None

@@ -14,6 +14,8 @@ from raymetrics.errors import SourceError
 from raymetrics.provenance import fingerprint
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+# Pillow would cut these off at 255 without a word.
+DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class Folder:
@@ -51,6 +53,12 @@ class Folder:
             digests = dict(zip(self.files, pool.map(digest, self.files), strict=True))
         return {"name": "folder", "files_sha256": fingerprint(digests), "size": self.size}
 
+    @property
+    def listing(self) -> str:
+        """Names and bytes of all files: what a worker compares, as it does not read them all."""
+        sizes = {file: (self.root / file).stat().st_size for file in self.files}
+        return fingerprint({"files": sizes, "size": self.size})
+
     @cached_property
     def classes(self) -> list[str] | None:
         """The names of the first-level sub-folders, if every image lies in one."""
@@ -83,6 +91,11 @@ class Folder:
     def _load(self, file: str) -> np.ndarray:
         try:
             with Image.open(self.root / file) as image:
+                if image.mode in DEEP_MODES:
+                    raise SourceError(
+                        f"{self.root / file} has more than 8 bits a channel (mode {image.mode}); "
+                        "convert it to 8 bits as you want it measured"
+                    )
                 rgb = ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise SourceError(

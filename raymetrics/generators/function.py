@@ -49,20 +49,23 @@ class Function:
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
         self.name = target
         self.options = dict(options)
-        self._source = import_callable(target)
-        self._call: Any = self._source
-        if inspect.isclass(self._source):
-            try:
-                self._call = self._source(**options)
-            except TypeError as error:
-                raise SourceError(
-                    f"cannot make {target} with options {self.options}: {error}"
-                ) from None
+        self._call = made = import_callable(target)
+        if inspect.isclass(made):
+            self._call = self._make(made)
         elif options:
             raise SourceError(
                 f"{target} is a function and takes no options, but has {self.options}; "
                 "make it a class that takes them"
             )
+
+    def _make(self, kind: Callable[..., Any]) -> Any:
+        try:
+            return kind(**self.options)
+        except Exception as error:
+            raise SourceError(
+                f"cannot make {self.name} with options {self.options}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     @property
     def length(self) -> int | None:
@@ -77,24 +80,27 @@ class Function:
         own = getattr(self._call, "spec", None)
         if own is not None:
             return {**spec, "spec": own}
-        file = inspect.getsourcefile(self._source)
+        # Of the module that the target names: a decorator may come from anywhere.
+        file = sys.modules[self.name.partition(":")[0]].__file__
         text = Path(file).read_bytes() if file else b""
         return {**spec, "source_sha256": hashlib.sha256(text).hexdigest()}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """The callable's `labels(sample_ids)`, if it has that."""
-        labels = getattr(self._call, "labels", None)
-        return None if labels is None else np.asarray(labels(sample_ids), np.int64)
+        own = getattr(self._call, "labels", None)
+        if own is None:
+            return None
+        labels = np.asarray(self._ask(own, sample_ids), np.int64)
+        if labels.shape != sample_ids.shape:
+            raise SourceError(
+                f"labels of {self.name} are {list(labels.shape)} for {len(sample_ids)} sample "
+                f"ids, expected [{len(sample_ids)}]"
+            )
+        return labels
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        try:
-            images = np.asarray(self._call(sample_ids))
-        except Exception as error:
-            raise SourceError(
-                f"{self.name} failed on {len(sample_ids)} sample ids from {sample_ids[0]}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        images = np.asarray(self._ask(self._call, sample_ids))
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
         if not right or images.dtype != np.uint8:
             raise SourceError(
@@ -102,3 +108,12 @@ class Function:
                 f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]"
             )
         return images
+
+    def _ask(self, what: Callable[[np.ndarray], Any], sample_ids: np.ndarray) -> Any:
+        try:
+            return what(sample_ids)
+        except Exception as error:
+            raise SourceError(
+                f"{self.name} failed on {len(sample_ids)} sample ids from {sample_ids[0]}: "
+                f"{type(error).__name__}: {error}"
+            ) from error

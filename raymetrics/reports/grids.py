@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-TILE = 56  # pixels; smaller images are enlarged by a whole factor up to this
+SMALLEST, LARGEST = 56, 112  # pixels of a tile
 GAP = 2
 
 
-def grid(images: np.ndarray, columns: int) -> Image.Image:
-    """images uint8 [n, 3, h, w] side by side, row by row, on white."""
-    n, _, height, width = images.shape
-    factor = max(1, TILE // max(height, width))
-    tiles = images.transpose(0, 2, 3, 1).repeat(factor, axis=1).repeat(factor, axis=2)
-    step_y, step_x = height * factor + GAP, width * factor + GAP
-    rows = -(-n // columns)
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """uint8 [3, h, w] -> uint8 [h', w', 3]: a large image made smaller, a small one enlarged by
+    a whole factor, so that its pixels stay what they are."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    largest = max(pixels.shape[:2])
+    if largest > LARGEST:
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+        return np.asarray(picture)
+    factor = max(1, SMALLEST // largest)
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def grid(tiles: Sequence[np.ndarray], columns: int) -> Image.Image:
+    """Tiles uint8 [h, w, 3] of one size side by side, row by row, on white."""
+    height, width, _ = tiles[0].shape
+    step_y, step_x = height + GAP, width + GAP
+    rows = -(-len(tiles) // columns)
     canvas = np.full((rows * step_y - GAP, columns * step_x - GAP, 3), 255, np.uint8)
     for i, tile in enumerate(tiles):
         y, x = i // columns * step_y, i % columns * step_x
-        canvas[y : y + step_y - GAP, x : x + step_x - GAP] = tile
+        canvas[y : y + height, x : x + width] = tile
     return Image.fromarray(canvas)
 
 

@@ -15,7 +15,8 @@ import torch
 from raymetrics import ranges, results
 from raymetrics.errors import RaymetricsError, StorageError
 from raymetrics.generators import open_source
-from raymetrics.reports.grids import data_uri, grid
+from raymetrics.provenance import fingerprint
+from raymetrics.reports.grids import data_uri, grid, thumbnail
 from raymetrics.reports.tables import number, protocol
 from raymetrics.results import Result, Side
 from raymetrics.shards.reader import open_shards
@@ -98,7 +99,7 @@ def compare(found: Sequence[Result]) -> list[Comparison]:
     newest: dict[tuple[str, str], dict[str, Result]] = {}
     for result in found:
         sides = (result.real.digest, result.generated.digest)
-        what = json.dumps([result.label, dict(result.convention)], sort_keys=True)
+        what = json.dumps([result.label, result.space, result.convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
     return [comparison(list(of_sides.values())) for of_sides in newest.values()]
 
@@ -123,7 +124,8 @@ def part(role: str, side: Side) -> Part:
         images = samples_again(side)
     except RaymetricsError as error:
         return Part(role, side, None, 0, str(error))
-    return Part(role, side, data_uri(grid(images, COLUMNS)), len(images), None)
+    pictures = [thumbnail(image) for image in images]
+    return Part(role, side, data_uri(grid(pictures, COLUMNS)), len(images), None)
 
 
 def samples_again(side: Side) -> np.ndarray:
@@ -131,7 +133,8 @@ def samples_again(side: Side) -> np.ndarray:
     had, or would not be the ones that were measured."""
     spec = open_shards(side.uri).spec
     generator = open_source(side.source, torch.device("cpu"))
-    if dict(generator.spec) != dict(spec.generator):
+    same_set = spec.fingerprint == side.fingerprint
+    if not same_set or fingerprint(generator.spec) != fingerprint(spec.generator):
         raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
     ids = np.concatenate([np.arange(r.start, r.stop) for r in map(ranges.parse, side.samples)])
     chosen = ids[np.linspace(0, len(ids) - 1, min(SHOWN, len(ids))).astype(int)]

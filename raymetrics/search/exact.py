@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-
-ROWS = 256  # queries at a time
 
 
 def distances(query: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -35,9 +31,3 @@ class ExactSearch:
     def covered(self, queries: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
         """Whether each query lies in a closed ball around some centre, bool [n]."""
         return np.array([(distances(q, centres) <= radii).any() for q in queries], bool)
-
-
-def chunks(rows: int, size: int = ROWS) -> Iterator[slice]:
-    """Slices that cover `rows` rows, `size` at a time."""
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))

@@ -7,11 +7,13 @@ in float64. So radii and flags are those of `ExactSearch`, whatever the machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from raymetrics.search.exact import ExactSearch, chunks, distances
+from raymetrics.errors import RaymetricsError
+from raymetrics.search.exact import ExactSearch, distances
 
 SPARE = 8  # neighbours fetched beyond the k-th
 CANDIDATES = 64  # balls looked at where one was not enough
@@ -19,20 +21,32 @@ UNIT = 2.0**-24  # of float32 rounding
 
 
 def load_faiss() -> Any:
-    """The module. ImportError says which of the two packages to install."""
+    """The module. RaymetricsError says which of the two packages to install."""
     try:
         import faiss
     except ImportError:
-        raise ImportError(
+        raise RaymetricsError(
             "FAISS is not installed: pip install 'raymetrics[cpu]', or 'raymetrics[gpu]' where "
             "there is an NVIDIA GPU; never both"
         ) from None
     return faiss
 
 
-def centred(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def centred(features: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarray:
     """float32 [n, d], close to the origin: what float32 loses grows with the distance to it."""
-    return np.ascontiguousarray(features.astype(np.float64) - centre, np.float32)
+    return np.ascontiguousarray((features.astype(np.float64) - centre) * scale, np.float32)
+
+
+def unit_scale(largest: float) -> float:
+    """The power of two that brings numbers up to `largest` near 1, where squares neither
+    overflow nor underflow; multiplying by it rounds nothing."""
+    return float(2.0 ** -np.floor(np.log2(largest))) if largest > 0 else 1.0
+
+
+def chunks(rows: int, size: int = 256) -> Iterator[slice]:
+    """Slices that cover `rows` rows, `size` at a time."""
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 def squared_norms(features: np.ndarray) -> np.ndarray:
@@ -59,7 +73,9 @@ class FlatSearch:
     def radii(self, features: np.ndarray, k: int) -> np.ndarray:
         """The distance of each row to its k-th nearest other row, float64 [n]."""
         count, dimension = features.shape
-        x = centred(features, features.mean(axis=0, dtype=np.float64))
+        centre = features.mean(axis=0, dtype=np.float64)
+        scale = unit_scale(float(np.abs(features - centre).max()))
+        x = centred(features, centre, scale)
         norms = squared_norms(x)
         index = self.faiss.IndexFlatL2(dimension)
         index.add(x)
@@ -70,9 +86,12 @@ class FlatSearch:
             others = candidates[candidates != i]  # by id: a duplicate may come before the row
             exact = np.sort(distances(features[i], features[others]))
             found[i] = exact[k - 1]
-        # Every row that was not fetched is at least as far as the last one that was.
-        beyond = approximate[:, -1] - error_bound(dimension, norms + norms.max())
-        for i in np.flatnonzero((beyond < found**2) & (fetched < count)).tolist():
+        # A row y that was not fetched seemed at least as far as the last one that was; and
+        # |y|^2 <= 2 |x|^2 + 2 |x - y|^2 bounds by how much that can be wrong.
+        last = approximate[:, -1].astype(np.float64)
+        beyond = last - error_bound(dimension, 3 * norms + 2 * last)
+        unsure = (beyond < (found * scale) ** 2) & (fetched < count)
+        for i in np.flatnonzero(unsure).tolist():
             others = np.sort(distances(features[i], features))
             found[i] = others[k]  # the row itself is at 0
         return found
@@ -87,13 +106,14 @@ class FlatSearch:
         mean = (
             queries.sum(axis=0, dtype=np.float64) + centres.sum(axis=0, dtype=np.float64)
         ) / total
-        q, c = centred(queries, mean), centred(centres, mean)
+        largest = max(np.abs(queries - mean).max(), np.abs(centres - mean).max(), radii.max())
+        scale = unit_scale(float(largest))
+        q, c, r = centred(queries, mean, scale), centred(centres, mean, scale), radii * scale
         of_queries, of_centres = squared_norms(q), squared_norms(c)
         index = self.faiss.IndexFlatIP(c.shape[1] + 1)
-        index.add(np.column_stack([c, (radii**2 - of_centres) / 2]).astype(np.float32))
+        index.add(np.column_stack([c, (r**2 - of_centres) / 2]).astype(np.float32))
         q = np.column_stack([q, np.ones(len(q), np.float32)])
-        scale = of_queries + of_centres.max() + np.square(radii).max()
-        error = error_bound(q.shape[1], scale)
+        error = error_bound(q.shape[1], of_queries + of_centres.max() + np.square(r).max())
 
         best, _ = index.search(q, 1)
         margin = 2 * best[:, 0].astype(np.float64) - of_queries

@@ -157,20 +157,23 @@ def require_same(there: DatasetSpec, asked: DatasetSpec, store: Store) -> None:
 def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
     """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there.
 
-    The shard size of a set is the one that it was begun with.
+    The shard size of a set is the one that it was begun with. A set that was begun and never
+    given a shard gives way. SpecMismatch for a set made from something else.
     """
-    if not store.create(DATASET, asked.to_json()):
-        there = read_spec(store)
-        assert there is not None  # create() said that it is there
-        if there.fingerprint != asked.fingerprint and not shard_ranges(store.names(), str(store)):
-            store.replace(DATASET, asked.to_json())  # begun, and never given a shard
-            return asked
-        require_same(there, asked, store)
-        samples = tuple(ranges.union([*there.samples, *asked.samples]))
-        asked = replace(asked, shard_rows=there.shard_rows, samples=samples)
-        if samples != there.samples:
-            store.replace(DATASET, asked.to_json())
-    return asked
+    there = read_spec(store)
+    if there is None and store.create(DATASET, asked.to_json()):
+        return asked
+    there = there or read_spec(store)
+    assert there is not None  # somebody else has made it in this moment
+    if not shard_ranges(store.names(), str(store)):
+        store.replace(DATASET, asked.to_json())
+        return asked
+    require_same(there, asked, store)
+    samples = tuple(ranges.union([*there.samples, *asked.samples]))
+    joined = replace(asked, shard_rows=there.shard_rows, samples=samples)
+    if samples != there.samples:
+        store.replace(DATASET, joined.to_json())
+    return joined
 
 
 def missing(spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]) -> list[range]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,23 +54,24 @@ class ShardSet:
         return ranges.subtract(self.spec.samples, self.present)
 
     @cached_property
-    def seal(self) -> dict[str, object] | None:
+    def seal(self) -> dict[str, Any] | None:
         """What manifest.json says; None if there is none, or if it is not about these shards."""
         data = self.store.read(layout.MANIFEST)
-        manifest: dict[str, object] | None = None if data is None else json.loads(data)
-        if manifest is None or manifest["fingerprint"] != self.spec.fingerprint:
-            return None
-        shards = manifest["shards"]
-        assert isinstance(shards, dict)
-        return manifest if [*shards] == [shard_name(ids) for ids in self.present] else None
+        try:
+            manifest: dict[str, Any] = {} if data is None else json.loads(data)
+            names = [*manifest.get("shards", {})]
+        except (ValueError, AttributeError, TypeError):
+            return None  # damaged: `extract` writes another
+        ours = manifest.get("fingerprint") == self.spec.fingerprint
+        return manifest if ours and names == [shard_name(ids) for ids in self.present] else None
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """The digest of every shard's values by file name; from the seal, or from the footers."""
-        if self.seal is not None:
-            shards = self.seal["shards"]
-            assert isinstance(shards, dict)
-            return shards
+        return self.seal["shards"] if self.seal else self.footer_digests()
+
+    def footer_digests(self) -> dict[str, str]:
+        """The digest of every shard's values by file name, as the shards themselves say."""
         return {shard_name(ids): self.footer(ids).digest for ids in self.present}
 
     @property
@@ -77,12 +80,13 @@ class ShardSet:
         return fingerprint(self.digests)
 
     def command(self) -> str:
-        """The command that makes what is missing."""
+        """The command that makes what is missing, one for each gap."""
         extractors = ",".join(str(spec["name"]) for spec in self.spec.extractors)
-        gaps = self.missing or list(self.spec.samples)
-        samples = f"{gaps[0].start}-{gaps[-1].stop - 1}"
         words = ["raymetrics", "extract", self.spec.source, "--extractor", extractors]
-        return shlex.join([*words, "--to", self.uri, "--samples", samples])
+        return " && ".join(
+            shlex.join([*words, "--to", self.uri, "--samples", ranges.describe(ids)])
+            for ids in self.missing or self.spec.samples
+        )
 
     def require_complete(self) -> ShardSet:
         """Itself. ShardError, with the command that mends it, if shards are missing."""
@@ -92,10 +96,36 @@ class ShardSet:
         return self
 
     def footer(self, ids: range) -> Footer:
-        """What the shard of these ids says of itself."""
+        """What the shard of these ids says of itself. ShardError if it is not of this set."""
         where = self.store.path(shard_name(ids))
-        with self.store.fs.open(where) as file:
-            footer = schema.footer_of(pq.read_schema(file), where)
+        with self._reading(where) as file:
+            arrow_schema = pq.read_schema(file)
+        return self._require_ours(schema.footer_of(arrow_schema, where), ids, where)
+
+    def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
+        """One shard as an Arrow table. ShardError if the file is damaged or not of this set."""
+        where = self.store.path(shard_name(ids))
+        with self._reading(where) as file:
+            table = pq.read_table(file, columns=columns)
+        self._require_ours(schema.footer_of(table.schema, where), ids, where)
+        if table.num_rows != len(ids):
+            raise ShardError(
+                f"{where} has {table.num_rows} rows, expected {len(ids)}; remove it and extract "
+                "again"
+            )
+        return table
+
+    @contextmanager
+    def _reading(self, where: str) -> Iterator[Any]:
+        try:
+            with self.store.fs.open(where) as file:
+                yield file
+        except (pa.ArrowException, OSError) as error:
+            raise ShardError(
+                f"cannot read {where}: {type(error).__name__}: {error}; remove it and extract again"
+            ) from None
+
+    def _require_ours(self, footer: Footer, ids: range, where: str) -> Footer:
         found = range(footer.first, footer.last + 1)
         if found != ids or footer.fingerprint != self.spec.fingerprint:
             raise ShardError(
@@ -104,24 +134,6 @@ class ShardSet:
                 f"{self.spec.fingerprint[:12]}; it is not of this set: remove it and extract again"
             )
         return footer
-
-    def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard as an Arrow table. ShardError if the file is damaged or not of this set."""
-        where = self.store.path(shard_name(ids))
-        try:
-            with self.store.fs.open(where) as file:
-                table = pq.read_table(file, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise ShardError(
-                f"cannot read {where}: {type(error).__name__}: {error}; remove it and extract again"
-            ) from None
-        footer = schema.footer_of(table.schema, where)
-        if footer.fingerprint != self.spec.fingerprint or table.num_rows != len(ids):
-            raise ShardError(
-                f"{where} has {table.num_rows} rows of set {footer.fingerprint[:12]}, expected "
-                f"{len(ids)} of {self.spec.fingerprint[:12]}; remove it and extract again"
-            )
-        return table
 
     def block(self, ids: range, columns: Sequence[str]) -> Block:
         """One shard as arrays: sample_id int64 [n] and float32 [n, d] for each column.
@@ -157,15 +169,18 @@ class ShardSet:
         return np.concatenate(parts) if parts else empty
 
     def verify(self) -> None:
-        """Reads every shard. ShardError names those whose values are not what they promise."""
+        """Reads every shard. ShardError names those whose values do not have the digest that
+        their footer and the seal promise."""
         damaged = [
-            shard_name(ids)
+            name
             for ids in self.present
-            if schema.digest(self.table(ids)) != self.footer(ids).digest
+            for name in [shard_name(ids)]
+            if schema.digest(self.table(ids))
+            not in {self.footer(ids).digest} & {self.digests[name]}
         ]
         if damaged:
             raise ShardError(
-                f"{len(damaged)} shards at {self.uri} do not have the digest in their footer: "
+                f"{len(damaged)} shards at {self.uri} do not have the digest that is promised: "
                 f"{', '.join(damaged)}; remove them and extract again with: {self.command()}"
             )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -41,13 +43,12 @@ class Store:
 
     def names(self) -> dict[str, int]:
         """The files directly under the prefix and their bytes; empty if there is no prefix."""
-        self.fs.invalidate_cache()
-        try:
-            entries = self.fs.ls(self.root, detail=True)
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise self.failure("list", error) from error
+        with self._failing("list"):
+            self.fs.invalidate_cache()
+            try:
+                entries = self.fs.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return {}
         if [entry["name"] for entry in entries if entry["type"] == "file"] == [self.root]:
             raise StorageError(f"{self.uri} is a file; expected a directory or a prefix")
         return {
@@ -58,24 +59,21 @@ class Store:
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes; None if it is not there."""
-        try:
-            data: bytes = self.fs.cat_file(self.path(name))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self.failure(f"read {name} from", error) from error
-        return data
+        with self._failing(f"read {name} from"):
+            try:
+                data: bytes = self.fs.cat_file(self.path(name))
+            except FileNotFoundError:
+                return None
+            return data
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes the file unless it is there; False if it was. StorageError leaves nothing."""
-        try:
+        with self._failing(f"write {name} to"):
             return self._link(name, data) if self.local else self._put_new(name, data)
-        except OSError as error:
-            raise self.failure(f"write {name} to", error) from error
 
     def replace(self, name: str, data: bytes) -> None:
         """Writes the file, over an earlier one if there is one."""
-        try:
+        with self._failing(f"write {name} to"):
             if not self.local:
                 self.fs.pipe_file(self.path(name), data)
                 return
@@ -84,8 +82,6 @@ class Store:
                 os.replace(aside, self.path(name))
             finally:
                 aside.unlink(missing_ok=True)
-        except OSError as error:
-            raise self.failure(f"write {name} to", error) from error
 
     def _link(self, name: str, data: bytes) -> bool:
         aside = self._write_aside(data)
@@ -117,12 +113,19 @@ class Store:
             raise
         return aside
 
-    def failure(self, what: str, error: OSError) -> StorageError:
-        """The error to raise when the file system below refused `what`."""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StorageError(
-                f"cannot {what} {self.uri}: no space left; what is there is whole: free space, "
-                "or choose another place, and run the same command again"
-            )
-        reason = error.strerror or str(error) or type(error).__name__
-        return StorageError(f"cannot {what} {self.uri}: {reason}")
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """Whatever the file system below raises, as a StorageError: fsspec's kinds have no
+        common base (s3fs without credentials raises botocore's own)."""
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(
+                    f"cannot {what} {self.uri}: no space left; what is there is whole: free "
+                    "space, or choose another place, and run the same command again"
+                ) from error
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise StorageError(
+                f"cannot {what} {self.uri}: {reason}; expected a place that can be read and written"
+            ) from error

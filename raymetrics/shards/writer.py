@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from raymetrics import ranges
 from raymetrics.errors import ShardError
-from raymetrics.provenance import environment
+from raymetrics.provenance import environment, fingerprint
 from raymetrics.shards import schema
 from raymetrics.shards.layout import MANIFEST, shard_name
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
 
-def commit(store: Store, table: pa.Table, fingerprint: str) -> bool:
+def commit(store: Store, table: pa.Table, of_set: str) -> bool:
     """Writes one shard, whole or not at all; False if it was there already.
 
-    The table must hold every id of one range in ascending order: a lost block never becomes
-    a short shard.
+    of_set: the fingerprint of the set. The table must hold every id of one range in ascending
+    order: a lost block never becomes a short shard.
     """
     sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
     if len(sample_ids) == 0 or not (np.diff(sample_ids) == 1).all():
@@ -29,21 +30,25 @@ def commit(store: Store, table: pa.Table, fingerprint: str) -> bool:
             f"({len(sample_ids)} rows); nothing was written"
         )
     ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
-    return store.create(shard_name(ids), schema.encode(table, fingerprint))
+    return store.create(shard_name(ids), schema.encode(table, of_set))
 
 
-def seal(shards: ShardSet) -> ShardSet:
+def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     """Writes manifest.json from what lies in the store; the set as it then is.
 
+    devices: on which shards were made in this run; those of an earlier seal are kept.
     ShardError unless the set is complete and every shard is of it.
     """
     shards = open_shards(shards.uri).require_complete()
+    digests = shards.footer_digests()
+    before = shards.seal or {}
     manifest = {
         "fingerprint": shards.spec.fingerprint,
         "samples": [ranges.describe(ids) for ids in shards.spec.samples],
         "rows": len(shards),
-        "digest": shards.digest,
-        "shards": shards.digests,
+        "digest": fingerprint(digests),
+        "shards": digests,
+        "devices": sorted({*before.get("devices", ()), *devices}),
         "sealed_by": environment(),
     }
     shards.store.replace(MANIFEST, json.dumps(manifest, indent=1).encode())

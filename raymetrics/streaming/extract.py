@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,17 +21,24 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
-from raymetrics.errors import RangeError, ShardError
-from raymetrics.extractors import make_extractor
-from raymetrics.generators import Generator, absolute, open_source
+from raymetrics.errors import ExtractorError, RangeError, ShardError, SourceError
+from raymetrics.extractors import NAMED, make_extractor
+from raymetrics.generators import Generator, absolute, listing, open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import seal
-from raymetrics.streaming.commit import PADDING, CommitShard
-from raymetrics.streaming.resources import Resources, Share, device, share
+from raymetrics.streaming.commit import DEVICE, PADDING, CommitShard
+from raymetrics.streaming.resources import (
+    Resources,
+    Share,
+    device,
+    device_name,
+    reproducible,
+    share,
+)
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS, session
 
 COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
@@ -91,7 +99,8 @@ def extract(
         raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
     source, store = absolute(source), Store(to)
     store.names()  # a place that cannot be used is found before anything is loaded
-    asked = describe(source, extractors, samples, shard_rows)
+    generator = open_source(source, torch.device("cpu"))
+    asked = describe(source, generator, extractors, samples, shard_rows)
     wanted = asked.samples
     spec = layout.enter(store, asked)
     present = layout.shard_ranges(store.names(), to)
@@ -103,10 +112,13 @@ def extract(
 
     start = since = time.monotonic()
     rows = made = before = 0
+    devices: set[str] = set()
     if todo:
         with session():
-            for row in stream(spec, todo, store.absolute_uri, resources or Resources()):
+            plan = Plan(spec, listing(generator), todo, store.absolute_uri)
+            for row in stream(plan, resources or Resources()):
                 rows += row["rows"]
+                devices.add(row["device"])
                 made += row["made"]
                 if progress:
                     rate = (rows - before) / (time.monotonic() - since)
@@ -120,16 +132,21 @@ def extract(
             f"{ranges.count(lost)} of {rows} samples that workers wrote to {store.absolute_uri} "
             "are not there; a cluster needs a place that all of its machines share, as s3://..."
         )
-    if not shards.missing and shards.seal is None:
-        shards = seal(shards)
+    if not shards.missing and (made or shards.seal is None):
+        shards = seal(shards, sorted(devices))
     return Extraction(shards, made, kept, rows, time.monotonic() - start)
 
 
 def describe(
-    source: str, extractors: Sequence[str], samples: range | str | None, shard_rows: int
+    source: str,
+    generator: Generator,
+    extractors: Sequence[str],
+    samples: range | str | None,
+    shard_rows: int,
 ) -> DatasetSpec:
-    """The specification of the set that is asked for; opens the source and the extractors."""
-    generator = open_source(source, torch.device("cpu"))
+    """The specification of the set that is asked for; loads the extractors."""
+    if not extractors:
+        raise ExtractorError(f"no extractor is asked for; there are {', '.join(NAMED)}")
     made = [make_extractor(name, torch.device("cpu")) for name in sorted(set(extractors))]
     ids = wanted_samples(generator, samples)
     labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
@@ -164,25 +181,34 @@ def wanted_samples(generator: Generator, samples: range | str | None) -> range:
     return ids
 
 
-def stream(
-    spec: DatasetSpec, todo: Sequence[range], uri: str, resources: Resources
-) -> Iterator[Mapping[str, int]]:
-    """Makes the shards `todo`; yields one row per shard, in order, once it is committed."""
-    units = list(units_of(todo, resources.batch))
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: the shards `todo` of a set at `uri`; listing: of its generator."""
+
+    spec: DatasetSpec
+    listing: str
+    todo: Sequence[range]
+    uri: str
+
+
+def stream(plan: Plan, resources: Resources) -> Iterator[Mapping[str, Any]]:
+    """Makes the planned shards; yields one row per shard, in order, once it is committed."""
+    units = list(units_of(plan.todo, resources.batch))
     mine = share(resources, at_most=len(units))
     dataset: Dataset = ray.data.from_items(units, override_num_blocks=len(units))
     configure(dataset.context)
-    names = [str(extractor["name"]) for extractor in spec.extractors]
+    source = (plan.spec.source, plan.listing)
+    names = [str(extractor["name"]) for extractor in plan.spec.extractors]
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (spec.source, names), mine)
+        dataset = pool(dataset, GenerateAndExtract, (source, names), mine)
     else:
-        # Unequal shares keep one of each kind together on every GPU.
-        dataset = pool(dataset, Generate, (spec.source,), mine, of_gpu=0.3)
-        dataset = pool(dataset, Extract, (names,), mine, of_gpu=0.7)
+        # A share above half keeps two generators off one GPU, so that each gets an extractor.
+        dataset = pool(dataset, Generate, source, mine, of_gpu=0.7)
+        dataset = pool(dataset, Extract, (names,), mine, of_gpu=0.3)
     shards = dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(uri, spec.fingerprint, todo),
-        batch_size=max(len(ids) for ids in todo),
+        fn_constructor_args=(plan.uri, plan.spec.fingerprint, plan.todo),
+        batch_size=max(len(ids) for ids in plan.todo),
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
         num_cpus=0,
@@ -192,15 +218,15 @@ def stream(
 
 
 def units_of(todo: Sequence[range], batch: int) -> Iterator[dict[str, int]]:
-    """The stream's units, {"first", "rows"}: each shard in steps of at most `batch` samples.
+    """The stream's units, {"first", "rows"}: each shard cut at the multiples of `batch`.
 
     The committing stage takes as many rows at a time as the longest shard has, so every
     shorter one but the last is filled up with rows of the sample id PADDING.
     """
     longest = max(len(ids) for ids in todo)
     for ids in todo:
-        for unit in range(ids.start, ids.stop, batch):
-            yield {"first": unit, "rows": min(batch, ids.stop - unit)}
+        for unit in ranges.cut(ids, batch):
+            yield {"first": unit.start, "rows": len(unit)}
         if ids is not todo[-1]:
             for done in range(len(ids), longest, batch):
                 yield {"first": PADDING, "rows": min(batch, longest - done)}
@@ -241,9 +267,14 @@ class Generate:
     One row holds a whole unit, so that Ray cuts the stream between units and nowhere else.
     """
 
-    def __init__(self, source: str) -> None:
-        torch.set_num_threads(1)
+    def __init__(self, source: str, expected: str) -> None:
+        reproducible()
         self.generator = open_source(source, device())
+        if listing(self.generator) != expected:
+            raise SourceError(
+                f"{source} on a worker is not what it is on the driver: another version of the "
+                "code, or a folder that has changed; bring them in line and run the command again"
+            )
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """unit: {"first" [1], "rows" [1]}."""
@@ -264,7 +295,7 @@ class Extract:
     """A stage: what `Generate` gives to the rows of a shard, as an Arrow table."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        torch.set_num_threads(1)
+        reproducible()
         self.extractors = [make_extractor(name, device()) for name in names]
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
@@ -282,14 +313,15 @@ class Extract:
                 if real.any():
                     padded[real] = found[column.output]
                 features[column.name] = padded
-        return schema.to_table(columns, sample_ids, labels, features)
+        table = schema.to_table(columns, sample_ids, labels, features)
+        return table.replace_schema_metadata({DEVICE: device_name()})
 
 
 class GenerateAndExtract:
     """Both stages in one actor, so that images never leave it."""
 
-    def __init__(self, source: str, names: Sequence[str]) -> None:
-        self.generate, self.extract = Generate(source), Extract(names)
+    def __init__(self, source: tuple[str, str], names: Sequence[str]) -> None:
+        self.generate, self.extract = Generate(*source), Extract(names)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: {"first" [1], "rows" [1]}."""

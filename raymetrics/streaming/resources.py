@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import ray
@@ -35,6 +36,20 @@ def device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
+def device_name() -> str:
+    """ "cpu", or what the accelerator calls itself."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def reproducible() -> None:
+    """One thread, true float32, no choice of kernels by timing: the same bits every time."""
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
 @dataclass(frozen=True)
 class Share:
     """What each actor of a pool asks Ray for."""
@@ -58,5 +73,5 @@ def share(resources: Resources, at_most: int) -> Share:
 
 
 def equal_part(available: float, takers: int) -> float:
-    """At most 1, rounded down to hundredths, so that all takers fit."""
-    return min(1.0, int(100 * available / takers) / 100)
+    """1, or 1/n if n takers must share one; so that no share needs parts of two."""
+    return 1.0 / math.ceil(takers / available) if available else 0.0

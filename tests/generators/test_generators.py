@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sources  # as a user's module, from the path that conftest adds
 import torch
 from PIL import Image
 
-from raymetrics.errors import SourceError
+from raymetrics.errors import RangeError, SourceError
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import LatentGenerator, open_source
 from raymetrics.generators.digits import snapshots
@@ -128,6 +130,31 @@ def test_folder_of_many_sizes(tmp_path: Path) -> None:
 def test_sources_that_are_none(source: str, what: str) -> None:
     with pytest.raises(SourceError, match=what):
         open_source(source, CPU)
+
+
+def test_the_spec_is_of_the_user_s_file_whatever_decorates_the_function() -> None:
+    digest = hashlib.sha256(Path(sources.__file__).read_bytes()).hexdigest()
+    ids = np.arange(3)
+    for source in ("sources:noise", "sources:decorated", "sources:instance"):
+        generator = open_source(source, CPU)
+        assert generator.spec["source_sha256"] == digest
+        np.testing.assert_array_equal(generator(ids), sources.noise(ids))
+
+
+def test_ids_that_are_no_seeds() -> None:
+    with pytest.raises(RangeError, match="sample id 4294967296 is no seed"):
+        open_source("digits", CPU)(np.array([2**32]))
+
+
+def test_deep_images_are_refused_rather_than_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(SourceError, match=r"deep\.png has more than 8 bits a channel"):
+        open_source(str(tmp_path), CPU)(np.array([0]))
+
+
+def test_labels_of_the_wrong_length() -> None:
+    with pytest.raises(SourceError, match=r"labels of sources:WrongLabels are \[1\] for 3"):
+        open_source("sources:WrongLabels", CPU).labels(np.arange(3))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

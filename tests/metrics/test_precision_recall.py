@@ -9,6 +9,7 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
+from raymetrics import metrics as rm_metrics
 from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.search import ExactSearch, FlatSearch
 from tests import oracles
@@ -46,6 +47,30 @@ def test_engines_agree_where_float32_is_blind(rng) -> None:
         np.testing.assert_array_equal(
             flat.covered(generated, real, radii), exact.covered(generated, real, radii)
         )
+
+
+@pytest.mark.parametrize("factor", [2.0**-70, 2.0**60])
+def test_scale_does_not_matter(rng, factor) -> None:
+    """Squares of such numbers do not fit into float32."""
+    real, generated = two_sets(rng, 8)
+    search = FlatSearch()
+    radii = search.radii(real, 3)
+    scaled = search.radii((real * factor).astype(np.float32), 3)
+    np.testing.assert_array_equal(scaled, radii * factor)
+    flags = search.covered((generated * factor).astype(np.float32), real * factor, scaled)
+    np.testing.assert_array_equal(flags, search.covered(generated, real, radii))
+
+
+def test_an_outlier_changes_nothing(rng) -> None:
+    real, generated = two_sets(rng, 8)
+    real[0] += 1e6
+    exact, flat = ExactSearch(), FlatSearch()
+    np.testing.assert_array_equal(flat.radii(real, 3), exact.radii(real, 3))
+    ours, truth = (
+        rm_metrics.precision_recall(real=real, generated=generated, k=3, search=search)
+        for search in (flat, exact)
+    )
+    assert ours == truth
 
 
 def test_more_duplicates_than_are_fetched(rng) -> None:

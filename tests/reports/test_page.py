@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import os
 import re
@@ -17,7 +18,7 @@ from PIL import Image
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.reports import table
-from raymetrics.reports.grids import grid
+from raymetrics.reports.grids import LARGEST, grid, thumbnail
 from raymetrics.reports.tables import number
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
@@ -41,7 +42,7 @@ def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
     zeros = {columns[0].name: np.zeros((80, 10), np.float32)}
     commit(store, schema.to_table(columns, np.arange(80), None, zeros), made_of.fingerprint)
     shards = seal(open_shards(uri))
-    return Side(uri, source, ("0-79",), 80, made_of.fingerprint, shards.digest)
+    return Side(uri, source, ("0-79",), 80, made_of.fingerprint, shards.digest, {})
 
 
 def a_result(real: Side, generated: Side, **changes: object) -> Result:
@@ -168,22 +169,25 @@ def test_the_samples_are_those_of_the_ids(page: Path) -> None:
     from raymetrics.generators.mnist import Mnist
 
     ids = np.linspace(0, 79, 60).astype(int)
-    expected = np.asarray(grid(Mnist()(ids), 10))
+    expected = np.asarray(grid([thumbnail(image) for image in Mnist()(ids)], 10))
     np.testing.assert_array_equal(shown[0], expected)
     assert shown[1].shape == expected.shape
 
 
 def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     real = a_set(str(tmp_path / "real"), "mnist", {"name": "mnist", "images_sha256": "other"})
-    generated = Side(str(tmp_path / "gone"), "digits", ("0-79",), 80, "f", "d")
+    generated = Side(str(tmp_path / "gone"), "digits", ("0-79",), 80, "f", "d", {})
     results.write([a_result(real, generated)], tmp_path / "r.jsonl")
+    again = dataclasses.replace(a_set(str(tmp_path / "b"), "mnist", {}), fingerprint="earlier")
+    results.write([a_result(again, again)], tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
+    assert text.count("is no longer what the shards were made from") == 3
     assert "not shown: mnist is no longer what the shards were made from" in text
     assert "not shown: no shard set at" in text
 
 
 def test_markup_in_names_is_text(tmp_path: Path) -> None:
-    side = Side("nowhere", "<script>alert(1)</script>", ("0-79",), 80, "f", "d")
+    side = Side("nowhere", "<script>alert(1)</script>", ("0-79",), 80, "f", "d", {})
     results.write([a_result(side, side)], tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
     assert "<script>alert" not in text
@@ -191,7 +195,7 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
 
 
 def test_table_and_numbers() -> None:
-    side = Side("uri", "source", ("0-79",), 80, "f", "d")
+    side = Side("uri", "source", ("0-79",), 80, "f", "d", {})
     lines = table([a_result(side, side)]).splitlines()
     assert lines[0].split() == ["metric", "value", "real", "generated", "convention"]
     assert lines[2].split("  ")[0] == "FD digits"
@@ -203,8 +207,13 @@ def test_table_and_numbers() -> None:
 
 def test_grid_of_small_images_is_enlarged_evenly() -> None:
     images = np.arange(3 * 3 * 20 * 28, dtype=np.uint32).reshape(3, 3, 20, 28).astype(np.uint8)
-    picture = np.asarray(grid(images, 2))
+    picture = np.asarray(grid([thumbnail(image) for image in images], 2))
     assert picture.shape == (2 * 40 + 2, 2 * 56 + 2, 3)
     np.testing.assert_array_equal(picture[:40:2, :56:2], images[0].transpose(1, 2, 0))
     np.testing.assert_array_equal(picture[1:40:2, 1:56:2], images[0].transpose(1, 2, 0))
     assert (picture[42:, 58:] == 255).all()
+
+
+def test_large_images_are_made_smaller_and_keep_their_shape() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 512, 1024), np.uint8)
+    assert thumbnail(noise).shape == (LARGEST // 2, LARGEST, 3)

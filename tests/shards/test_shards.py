@@ -212,6 +212,42 @@ def test_a_shard_of_another_set_is_found(shard_set, tmp_path, features) -> None:
         _ = open_shards(shard_set.uri).digest
 
 
+def test_a_shard_under_another_name_is_found(shard_set) -> None:
+    first = Path(shard_set.uri, "samples-000000000000-000000000099.parquet")
+    first.with_name("samples-000000000300-000000000399.parquet").write_bytes(first.read_bytes())
+    with pytest.raises(ShardError, match="holds samples 0-99 of set .*expected 300-399"):
+        open_shards(shard_set.uri).read(NAME)
+
+
+def test_empty_shards_and_damaged_seals_are_errors_of_ours(shard_set) -> None:
+    manifest = Path(shard_set.uri, "manifest.json")
+    manifest.write_text("{")
+    assert open_shards(shard_set.uri).seal is None
+    Path(shard_set.uri, "samples-000000000100-000000000199.parquet").write_bytes(b"")
+    with pytest.raises(ShardError, match="cannot read .*remove it and extract again"):
+        _ = open_shards(shard_set.uri).digest
+
+
+def test_every_gap_has_its_own_command(shard_set) -> None:
+    for ids in ("000000000000-000000000099", "000000000200-000000000249"):
+        Path(shard_set.uri, f"samples-{ids}.parquet").unlink()
+    first, second = open_shards(shard_set.uri).command().split(" && ")
+    assert first.endswith("--samples 0-99")
+    assert second.endswith("--samples 200-249")
+
+
+def test_what_the_file_system_raises_is_told_in_one_kind(shard_set, monkeypatch) -> None:
+    class NoCredentialsError(Exception):
+        """Not an OSError, like botocore's."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(shard_set.store.fs, "ls", fails)
+    with pytest.raises(StorageError, match="cannot list .*NoCredentialsError: Unable to locate"):
+        shard_set.store.names()
+
+
 def test_overlapping_shards_are_found(shard_set) -> None:
     Path(shard_set.uri, "samples-000000000050-000000000149.parquet").write_bytes(b"")
     with pytest.raises(ShardError, match="overlap"):
@@ -233,7 +269,9 @@ def test_a_set_that_was_begun_and_never_filled_may_become_another(tmp_path, feat
     shards = write_set(str(folder), {"pre_logits": features})
     for file in folder.glob("*.parquet"):
         file.unlink()
-    again = write_set(str(folder), {"pre_logits": features}, spec={"name": "other"})
+    # Fewer samples than the one that was begun wanted.
+    again = write_set(str(folder), {"pre_logits": features[:50]}, spec={"name": "other"})
+    assert again.spec.samples == (range(50),)
     assert again.spec.fingerprint != shards.spec.fingerprint
     assert again.seal is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,13 +15,16 @@ import pytest
 import torch
 
 from raymetrics.blocks import in_blocks
-from raymetrics.errors import RangeError, SourceError, SpecMismatch
+from raymetrics.errors import RangeError, ShardError, SourceError, SpecMismatch
 from raymetrics.extractors import make_extractor
-from raymetrics.generators import open_source
+from raymetrics.generators import listing, open_source
+from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import open_shards
-from raymetrics.streaming.extract import PADDING, Progress, extract, units_of
+from raymetrics.streaming.commit import CommitShard
+from raymetrics.streaming.extract import PADDING, Generate, Progress, extract, units_of
 from raymetrics.streaming.resources import Resources, equal_part
+from tests.conftest import write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
 
@@ -121,8 +125,8 @@ def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
 
 def test_units_fill_short_shards_up_except_the_last() -> None:
     units = list(units_of([range(10, 40), range(40, 80), range(80, 85)], 16))
-    assert sum(unit["rows"] for unit in units[:3]) == 40  # 16 + 14 real, 10 to fill up
-    assert [unit["first"] for unit in units] == [10, 26, PADDING, 40, 56, 72, 80]
+    assert sum(unit["rows"] for unit in units[:4]) == 40  # 6 + 16 + 8 real, 10 to fill up
+    assert [unit["first"] for unit in units] == [10, 16, 32, PADDING, 40, 48, 64, 80]
     assert units[-1] == {"first": 80, "rows": 5}
 
 
@@ -131,7 +135,7 @@ def test_equal_parts_fit() -> None:
         for takers in (1, 3, 4, 7, 16):
             part = equal_part(available, takers)
             assert 0 < part <= 1
-            assert part * takers <= available
+            assert int(1 / part) * available >= takers  # none needs parts of two
 
 
 def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
@@ -164,6 +168,50 @@ def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: 
     assert not list(tmp_path.rglob(".aside-*"))
     assert all(ids.stop <= 60 for ids in shards.present)
     assert shards.seal is None
+
+
+def test_a_worker_that_has_another_source_says_so() -> None:
+    generator = open_source("sources:noise", torch.device("cpu"))
+    Generate("sources:noise", listing(generator))
+    with pytest.raises(SourceError, match="on a worker is not what it is on the driver"):
+        Generate("sources:noise", "other")
+
+
+def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
+    assert open_shards(str(reference)).seal["devices"] == ["cpu"]
+
+
+def test_a_shard_made_again_with_other_bits_is_sealed_again(reference: Path, tmp_path) -> None:
+    """As by another version of a library: the old seal must not stand for the new values."""
+    for name in ("dataset.json", "manifest.json", *files(reference)):
+        (tmp_path / name).write_bytes((reference / name).read_bytes())
+    shards, ids = open_shards(str(tmp_path)), range(60, 120)
+    table = shards.table(ids)
+    changed = schema.to_numpy(table["digits_logits"]) + 1
+    index = table.schema.get_field_index("digits_logits")
+    table = table.set_column(index, table.schema.field(index), schema.tensors(changed))
+    (tmp_path / shard_name(ids)).write_bytes(schema.encode(table, shards.spec.fingerprint))
+    with pytest.raises(ShardError, match="1 shards .*digest"):
+        open_shards(str(tmp_path)).verify()
+    (tmp_path / shard_name(ids)).unlink()
+    before = json.loads((tmp_path / "manifest.json").read_text())["digest"]
+    (tmp_path / "manifest.json").write_text(json.dumps({"fingerprint": "none of ours"}))
+    done = extract("digits", ["digits"], str(tmp_path), "0-199", resources=ONE)
+    done.shards.verify()
+    assert done.shards.digest == before == open_shards(str(reference)).digest
+
+
+def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> None:
+    """Two extractions that both found the place empty: the one whose set it is goes on."""
+    spec = write_set(str(tmp_path), {"logits": np.zeros((50, 3), np.float32)}).spec
+    stage = CommitShard(str(tmp_path), "another fingerprint", [range(50, 60)])
+    features = {"made_up_logits": np.zeros((10, 3), np.float32)}
+    table = schema.to_table(spec.columns, np.arange(50, 60), None, features)
+    with pytest.raises(SpecMismatch, match="became another set"):
+        stage(table)
+    with pytest.raises(ShardError, match="gave 9 samples 50-58 .*planned was range"):
+        stage(table.slice(0, 9))
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 
 def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
