@@ -24,8 +24,7 @@ def reported(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*args, **kwargs)
         except RaymetricsError as error:
-            message = " ".join(str(error).split())
-            click.echo(f"error: {message}", err=True)
+            click.echo(f"error: {error}", err=True)
             sys.exit(2)
 
     return wrapped

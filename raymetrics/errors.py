@@ -20,6 +20,14 @@ line. The command line prints it and exits with 2. Anything else that is raised 
 class RaymetricsError(Exception):
     """The base of all errors that are about the request, not about the program."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # Kept apart from `args`, to which Ray Data appends advice of its own on the way.
+        self.message = " ".join(message.split())
+
+    def __str__(self) -> str:
+        return self.message
+
 
 class SourceError(RaymetricsError):
     """No such source, or a source that breaks its contract."""
