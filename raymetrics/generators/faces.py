@@ -1,4 +1,4 @@
-"""A pretrained DCGAN of faces, 64 x 64, from the package `gan-face-generate` (MIT licence).
+"""A pretrained DCGAN of faces, 64 x 64, from the package `gan-face-generate` 1.0.1 (MIT licence).
 
 An endless source that nobody here trained: Radford et al. (2016)'s architecture, trained
 by the package's author on DigiFace-1M, a set of rendered faces.
@@ -28,14 +28,14 @@ def weights_file() -> Path:
     if package is None or package.origin is None:
         raise SourceError(
             "the source faces comes with the package gan-face-generate, which is not installed; "
-            "pip install gan-face-generate"
+            "pip install gan-face-generate==1.0.1"
         )
     return Path(package.origin).parent / "weights.tar"
 
 
 WEIGHTS = Weights(
-    name="gan-face-generate weights.tar",
-    sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+    name="gan-face-generate 1.0.1 weights.tar",
+    sha256="44d481c15be2aa329738c0f44f3eb157a7b257358769c855039f73e607a59837",
     locate=weights_file,
 )
 
