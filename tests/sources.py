@@ -34,8 +34,8 @@ class Brightness:
 
 
 def slow_noise(sample_ids: np.ndarray) -> np.ndarray:
-    """Noise, at most 300 images a second, so that there is time to kill it."""
-    time.sleep(len(sample_ids) / 300)
+    """Noise, at most 60 images a second, so that there is time to kill it."""
+    time.sleep(len(sample_ids) / 60)
     return noise(sample_ids)
 
 
