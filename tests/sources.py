@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,10 +34,17 @@ class Brightness:
         return sample_ids % 2
 
 
-def slow_noise(sample_ids: np.ndarray) -> np.ndarray:
-    """Noise, at most 60 images a second, so that there is time to kill it."""
-    time.sleep(len(sample_ids) / 60)
-    return noise(sample_ids)
+class Gated:
+    """Noise whose samples from 500 on wait until a file is there: a run that cannot finish."""
+
+    def __init__(self, gate: str) -> None:
+        self.gate = Path(gate)
+        self.spec: dict[str, object] = {}
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        while (sample_ids >= 500).any() and not self.gate.exists():
+            time.sleep(0.05)
+        return noise(sample_ids)
 
 
 def floats(sample_ids: np.ndarray) -> np.ndarray:

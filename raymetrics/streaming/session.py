@@ -44,6 +44,17 @@ def _start(cpus: int | None) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    try:
+        _start_local(cpus)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
+        ray.shutdown()
+        _start_local(cpus)
+
+
+def _start_local(cpus: int | None) -> None:
     # Without a dashboard, and with no news of workers on the terminal.
     with _silent():
         ray.init(
