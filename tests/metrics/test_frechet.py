@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from importlib import import_module
+
 import numpy as np
 import pytest
-from torch_fidelity.metric_fid import fid_statistics_to_metric
+import torch
+from scipy.linalg import sqrtm
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData
@@ -45,6 +50,70 @@ def test_textbook_and_torch_fidelity(rng: np.random.Generator, count: int, dimen
     ]
     theirs = fid_statistics_to_metric(*statistics, verbose=False)
     assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+
+
+PEERS = {
+    "pytorch-fid": ("pytorch_fid.fid_score", "calculate_frechet_distance"),
+    "clean-fid": ("cleanfid.fid", "frechet_distance"),
+}
+
+
+def two_sets(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    mixing = rng.normal(size=(24, 24))
+    return rng.normal(size=(300, 24)) @ mixing, rng.normal(0.2, 1.1, size=(200, 24)) @ mixing
+
+
+# They ask SciPy for a way of calling sqrtm that it is taking away.
+@pytest.mark.filterwarnings("ignore:The `disp` argument:DeprecationWarning")
+@pytest.mark.skipif(
+    "disp" not in inspect.signature(sqrtm).parameters, reason="they need an older SciPy"
+)
+@pytest.mark.parametrize("peer", PEERS)
+def test_peers_that_take_mean_and_covariance(rng: np.random.Generator, peer: str) -> None:
+    real, generated = two_sets(rng)
+    module, name = PEERS[peer]
+    theirs = getattr(import_module(module), name)(
+        real.mean(axis=0), np.cov(real.T), generated.mean(axis=0), np.cov(generated.T)
+    )
+    found = rm.frechet_distance(real=real, generated=generated)
+    assert found == pytest.approx(theirs, rel=1e-9)
+
+
+def test_torch_fidelity_from_features(rng: np.random.Generator) -> None:
+    real, generated = two_sets(rng)
+    statistics = [fid_features_to_statistics(torch.from_numpy(x)) for x in (real, generated)]
+    theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    found = rm.frechet_distance(real=real, generated=generated)
+    assert found == pytest.approx(theirs, rel=1e-9)
+
+
+def test_ddof_0_is_nvidia_s(rng: np.random.Generator) -> None:
+    """Whose covariances are sums of products, divided by the count, less those of the mean."""
+    real, generated = two_sets(rng)
+    (m, s), (n, t) = (
+        (x.mean(axis=0), x.T @ x / len(x) - np.outer(x.mean(axis=0), x.mean(axis=0)))
+        for x in (real, generated)
+    )
+    expected = ((m - n) ** 2).sum() + np.trace(s + t - 2 * sqrtm(s @ t).real)
+    found = rm.frechet_distance(real=real, generated=generated, ddof=0)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert found != pytest.approx(rm.frechet_distance(real=real, generated=generated), rel=1e-4)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_singular_and_regular_covariances(rng: np.random.Generator, swapped: bool) -> None:
+    """A side of few samples in many dimensions has no Cholesky factor."""
+    few, many = rng.normal(size=(6, 20)), rng.normal(size=(100, 20))
+    real, generated = (many, few) if swapped else (few, many)
+    found = rm.frechet_distance(real=real, generated=generated)
+    assert found == pytest.approx(oracles.frechet_distance(real, generated), rel=1e-6)
+
+
+def test_a_dimension_that_never_changes(rng: np.random.Generator) -> None:
+    features = rng.normal(size=(2, 50, 4))
+    expected = rm.frechet_distance(real=features[0], generated=features[1])
+    real, generated = (np.hstack([x, np.full((50, 1), 3.0)]) for x in features)
+    assert rm.frechet_distance(real=real, generated=generated) == pytest.approx(expected, rel=1e-12)
 
 
 def test_symmetric_and_unmoved_by_rotation(rng: np.random.Generator) -> None:
