@@ -7,9 +7,10 @@ A statistic is a frozen dataclass of numbers and arrays with three names:
     merge(other)    what is remembered of both
 
 and these laws, which a test holds for every one of them: merging with empty changes nothing;
-merging is associative and commutative; so any partition of the samples gives the same. All but
-`Moments` keep them to the bit, `Moments` to rounding; merged in the order of sample ids, even
-its bits do not depend on the number of workers. The numbers of the field are formulas of merged
+merging is associative and commutative; so any partition of the samples gives the same. Those of
+integers and rows keep them to the bit; those of float sums (`Moments`, `NestedMoments`,
+`ClassScores`) to rounding; merged in the order of sample ids, even their bits do not depend on
+the number of workers. The numbers of the field are formulas of merged
 statistics, and live in `raymetrics.metrics`.
 """
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymetrics.statistics import Histogram, Moments, Rows
+from raymetrics.statistics import ClassScores, Histogram, Moments, NestedMoments, Rows
 from tests.laws import check_statistic
 
 COUNT = 40
@@ -55,10 +57,74 @@ def test_rows(partition: tuple[list[int], list[int]]) -> None:
     )
 
 
+@given(partitions())
+@settings(deadline=None)
+def test_class_scores(partition: tuple[list[int], list[int]]) -> None:
+    splits = np.arange(COUNT) % 3
+    check_statistic(
+        ClassScores.empty(4, 5),  # one split stays empty
+        lambda rows: ClassScores.of(splits[list(rows)], FEATURES[list(rows)], 4),
+        COUNT,
+        *partition,
+        tolerance=1e-12,
+    )
+
+
+@given(partitions(), st.sampled_from([0.0, 100.0]))
+@settings(deadline=None)
+def test_nested_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
+    features = FEATURES.astype(np.float64) + offset
+    ranks = np.random.default_rng(1).permutation(COUNT)
+    check_statistic(
+        NestedMoments.empty(3, 5),
+        lambda rows: NestedMoments.of(ranks[list(rows)], features[list(rows)], [7, 8, 30]),
+        COUNT,
+        *partition,
+        tolerance=1e-12,
+    )
+
+
 @pytest.mark.parametrize("kind", [Moments, Histogram, Rows])
 def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
     with pytest.raises(ValueError, match=r"3.*4"):
         kind.empty(3).merge(kind.empty(4))
+
+
+@pytest.mark.parametrize("kind", [ClassScores, NestedMoments])
+@pytest.mark.parametrize("other", [(3, 4), (2, 5)])
+def test_other_shapes_in_two_ways(kind: type, other: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"\[2, 4\].*" + re.escape(str(list(other)))):
+        kind.empty(2, 4).merge(kind.empty(*other))
+
+
+def test_nested_moments_are_those_of_the_subsets() -> None:
+    ranks = np.random.default_rng(1).permutation(COUNT)
+    sizes = [2, 10, 30]
+    found = NestedMoments.of(ranks, FEATURES, sizes).moments()
+    for moments, size in zip(found, sizes, strict=True):
+        expected = Moments.of(FEATURES[ranks < size])
+        assert moments.count == size
+        np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12)
+        np.testing.assert_allclose(moments.scatter, expected.scatter, rtol=1e-10, atol=1e-12)
+
+
+def test_class_scores_are_sums_of_probabilities() -> None:
+    splits = np.arange(COUNT) % 2
+    found = ClassScores.of(splits, FEATURES, 2)
+    p = np.exp(FEATURES.astype(np.float64))
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(found.counts, [COUNT / 2, COUNT / 2])
+    for i in (0, 1):
+        mine = p[splits == i]
+        np.testing.assert_allclose(found.probabilities[i], mine.sum(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(found.negative_entropy[i], (mine * np.log(mine)).sum())
+
+
+def test_class_scores_of_a_class_without_a_chance() -> None:
+    """p log p of 0 is 0, not NaN: logits so far apart that the softmax underflows."""
+    found = ClassScores.of(np.zeros(1, np.int64), np.array([[2000.0, 0.0]]), 1)
+    np.testing.assert_array_equal(found.probabilities, [[1, 0]])
+    np.testing.assert_array_equal(found.negative_entropy, [0])
 
 
 def test_a_sample_counted_twice_is_refused() -> None:
