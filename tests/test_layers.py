@@ -76,7 +76,7 @@ def test_imports_go_one_way(file: Path) -> None:
     [
         ("raymetrics", ("torch", "ray", "faiss", "numpy", "pyarrow")),
         ("raymetrics.cli", ("torch", "ray", "faiss", "numpy", "pyarrow")),
-        ("raymetrics.metrics", ("torch", "ray", "faiss", "pyarrow")),
+        ("raymetrics.metrics", ("torch", "ray", "faiss", "pyarrow", "sklearn")),
         ("raymetrics.arrays", ("torch", "ray", "pyarrow")),
         ("raymetrics.shards.reader", ("torch", "ray", "faiss")),
         ("raymetrics.generators", ("ray", "faiss", "pyarrow")),

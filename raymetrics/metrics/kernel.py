@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
+
+Order = Literal["real-first", "generated-first"]
+Generator = Literal["pcg64", "mt19937"]
 
 
 class KernelDistance(NamedTuple):
@@ -23,30 +27,80 @@ def kernel_distance(
     subsets: int = 100,
     subset_size: int = 1000,
     seed: int = 0,
+    order: Order = "real-first",
+    generator: Generator = "pcg64",
 ) -> KernelDistance:
     """The unbiased squared MMD with a cubic kernel, over random subsets of both sides.
 
     real, generated: real [n, d], [m, d]. Each subset draws `subset_size` samples of either side
-    without replacement. May be below 0, being unbiased. NotEnoughData if a side has fewer.
+    without replacement; `order` and `generator` as in `draws`. May be below 0, being unbiased.
+    NotEnoughData if a side has fewer.
     """
-    for side, features in (("real", real), ("generated", generated)):
-        if len(features) < subset_size:
-            raise NotEnoughData(
-                f"the kernel distance draws subsets of {subset_size}, but there are only "
-                f"{len(features)} {side} samples; extract more, or ask for smaller subsets"
-            )
-    rng = np.random.default_rng(seed)
-    distances = [
-        squared_mmd(draw(real, subset_size, rng), draw(generated, subset_size, rng))
-        for _ in range(subsets)
-    ]
+    rows = draws(
+        real=len(real),
+        generated=len(generated),
+        subsets=subsets,
+        subset_size=subset_size,
+        seed=seed,
+        order=order,
+        generator=generator,
+    )
+    return kernel_distance_of((real[r], generated[g]) for r, g in rows)
+
+
+def kernel_distance_of(subsets: Iterable[tuple[np.ndarray, np.ndarray]]) -> KernelDistance:
+    """The kernel distance over subsets already drawn: pairs of real [size, d].
+
+    Which side comes first makes no difference. The deviation is divided by the number of
+    subsets, as in torch-fidelity. NotEnoughData for no subsets.
+    """
+    distances = [squared_mmd(x.astype(np.float64), y.astype(np.float64)) for x, y in subsets]
+    if not distances:
+        raise NotEnoughData("the kernel distance over 0 subsets; ask for at least 1")
     return KernelDistance(float(np.mean(distances)), float(np.std(distances)))
 
 
-def draw(features: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """`size` different rows, as float64."""
-    rows = rng.choice(len(features), size, replace=False)
-    return features[rows].astype(np.float64)
+def draws(
+    *,
+    real: int,
+    generated: int,
+    subsets: int,
+    subset_size: int,
+    seed: int,
+    order: Order = "real-first",
+    generator: Generator = "pcg64",
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The row numbers (real, generated) of each subset, int64 [subset_size] each.
+
+    real, generated: how many samples there are. Every subset draws one side and then the other
+    from one stream of random numbers. "mt19937" is the stream of np.random.RandomState(seed), or
+    of np.random.seed(seed); with it and "generated-first" the rows are those that clean-fid and
+    NVIDIA's programs draw, and torch-fidelity if its input 1 is the generated side, as it asks;
+    if that is the real one, they are those of "real-first". NotEnoughData if a side has fewer
+    than subset_size.
+    """
+    for side, count in (("real", real), ("generated", generated)):
+        if count < subset_size:
+            raise NotEnoughData(
+                f"the kernel distance draws subsets of {subset_size}, but there are only "
+                f"{count} {side} samples; extract more, or ask for smaller subsets"
+            )
+    choice = chooser(generator, seed)
+
+    def draw(count: int) -> np.ndarray:
+        return choice(count, subset_size, replace=False)
+
+    if order == "real-first":
+        return [(draw(real), draw(generated)) for _ in range(subsets)]
+    pairs = [(draw(generated), draw(real)) for _ in range(subsets)]
+    return [(of_real, of_generated) for of_generated, of_real in pairs]
+
+
+def chooser(generator: Generator, seed: int) -> Callable[..., np.ndarray]:
+    """The method `choice` of a random generator; the two give different rows for one seed."""
+    if generator == "pcg64":
+        return np.random.default_rng(seed).choice
+    return np.random.RandomState(seed).choice
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from torch_fidelity.metric_kid import kernel_mmd
+import torch
+from cleanfid import fid as cleanfid
+from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData
+from raymetrics.metrics import draws, kernel_distance, kernel_distance_of
 from raymetrics.metrics.kernel import squared_mmd
 from tests import oracles
 
@@ -39,3 +42,64 @@ def test_seeded(rng: np.random.Generator) -> None:
 def test_too_few_samples_are_an_error_not_a_number(rng: np.random.Generator) -> None:
     with pytest.raises(NotEnoughData, match=r"1000.*200 generated"):
         rm.kernel_distance(real=rng.normal(size=(1000, 3)), generated=rng.normal(size=(200, 3)))
+
+
+def two_sets(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"real": rng.normal(size=(300, 6)), "generated": rng.normal(0.3, 1, size=(200, 6))}
+
+
+@pytest.mark.parametrize("order", ["real-first", "generated-first"])
+def test_torch_fidelity_s_draws(rng: np.random.Generator, order: str) -> None:
+    """Its input 1 is drawn first, whichever side that is."""
+    sides = two_sets(rng)
+    asked = {"subsets": 7, "subset_size": 40}
+    inputs = [torch.from_numpy(x) for x in sides.values()]
+    theirs = kid_features_to_metric(
+        *(inputs if order == "real-first" else inputs[::-1]),
+        **{f"kid_{name}": value for name, value in asked.items()},
+        rng_seed=2020,
+        verbose=False,
+    )
+    found = kernel_distance(**sides, **asked, seed=2020, order=order, generator="mt19937")
+    assert found.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
+    assert found.std == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-9)
+
+
+def test_clean_fid_s_draws(rng: np.random.Generator) -> None:
+    """It takes (real, generated), draws the latter first, and gives no deviation."""
+    sides = two_sets(rng)
+    np.random.seed(5)  # noqa: NPY002 - theirs is the global state
+    theirs = cleanfid.kernel_distance(*sides.values(), num_subsets=7, max_subset_size=40)
+    found = kernel_distance(
+        **sides, subsets=7, subset_size=40, seed=5, order="generated-first", generator="mt19937"
+    )
+    assert found.mean == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.parametrize("generator", ["pcg64", "mt19937"])
+def test_draws_are_different_rows_of_either_side(generator: str) -> None:
+    asked = {"real": 90, "generated": 50, "subsets": 4, "subset_size": 50, "seed": 3}
+    found = draws(**asked, generator=generator)
+    assert len(found) == 4
+    for of_real, of_generated in found:
+        assert len(set(of_real.tolist())) == len(set(of_generated.tolist())) == 50
+        assert 50 < of_real.max() < 90
+        assert of_generated.max() == 49
+    again = draws(**asked, generator=generator, order="generated-first")
+    assert any((a[0] != b[0]).any() for a, b in zip(found, again, strict=True))
+
+
+def test_default_draws_stay_what_they_were() -> None:
+    rng = np.random.default_rng(3)
+    for of_real, of_generated in draws(real=30, generated=20, subsets=3, subset_size=5, seed=3):
+        np.testing.assert_array_equal(of_real, rng.choice(30, 5, replace=False))
+        np.testing.assert_array_equal(of_generated, rng.choice(20, 5, replace=False))
+
+
+def test_from_the_drawn_rows_alone(rng: np.random.Generator) -> None:
+    sides = two_sets(rng)
+    rows = draws(real=300, generated=200, subsets=5, subset_size=50, seed=1)
+    found = kernel_distance_of((sides["real"][r], sides["generated"][g]) for r, g in rows)
+    assert found == kernel_distance(**sides, subsets=5, subset_size=50, seed=1)
+    with pytest.raises(NotEnoughData, match="0 subsets"):
+        kernel_distance_of([])

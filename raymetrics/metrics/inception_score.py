@@ -1,0 +1,55 @@
+"""The Inception Score (Salimans et al. 2016): how sure, and how varied, the classes are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import entr
+
+from raymetrics.errors import NotEnoughData
+from raymetrics.statistics import ClassScores
+
+
+class InceptionScore(NamedTuple):
+    """Mean and standard deviation over the splits; from 1 to the number of classes."""
+
+    mean: float
+    std: float
+
+
+def inception_score(scores: ClassScores) -> InceptionScore:
+    """exp E KL(p(y|x) || p(y)) of every split, where p(y) is the split's own mean.
+
+    The deviation is divided by the number of splits, as in torch-fidelity. NotEnoughData if a
+    split is empty.
+    """
+    if not scores.counts.all():
+        raise NotEnoughData(
+            f"{(scores.counts == 0).sum()} of {len(scores.counts)} splits of the Inception Score "
+            "hold no samples; extract more, or ask for fewer splits"
+        )
+    # KL(p(y|x) || p(y)), averaged over x, is the entropy of the mean less the mean entropy.
+    of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
+    of_samples = -scores.negative_entropy / scores.counts
+    by_split = np.exp(of_mean - of_samples)
+    return InceptionScore(float(by_split.mean()), float(by_split.std()))
+
+
+def splits_of(count: int, splits: int = 10, seed: int | None = 2020) -> np.ndarray:
+    """Which split each of `count` rows belongs to, int64 [count].
+
+    Split i is the i-th part of the rows in a random order, or in their own order if the seed is
+    None. With seed 2020 the parts are torch-fidelity's; the score depends on them. NotEnoughData
+    for fewer rows than splits.
+    """
+    if count < splits:
+        raise NotEnoughData(
+            f"{count} samples in {splits} splits of the Inception Score; it takes at least one "
+            "in each: extract more, or ask for fewer splits"
+        )
+    borders = np.arange(splits + 1) * count // splits
+    order = np.arange(count) if seed is None else np.random.RandomState(seed).permutation(count)
+    found = np.empty(count, np.int64)
+    found[order] = np.repeat(np.arange(splits), np.diff(borders))
+    return found
