@@ -29,6 +29,28 @@ def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndar
     return flags
 
 
+def balls(
+    queries: np.ndarray, features: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many balls hold each query, which balls hold any (the sums of Naeem et al. 2020, Eqs. 5
+    and 6), and each query's realism (Kynkaanniemi et al. 2019, Eq. 3)."""
+    x = features.astype(np.float64)
+    apart = np.array([[np.sqrt(((a - b) ** 2).sum()) for b in x] for a in x])
+    radii = np.array([np.sort(np.delete(row, i))[k - 1] for i, row in enumerate(apart)])
+    hits = np.zeros(len(queries), int)
+    occupied = np.zeros(len(x), bool)
+    realism = np.zeros(len(queries))
+    for n, query in enumerate(queries.astype(np.float64)):
+        for i, centre in enumerate(x):
+            distance = np.sqrt(((query - centre) ** 2).sum())
+            if distance <= radii[i]:
+                hits[n] += 1
+                occupied[i] = True
+            if radii[i] <= np.median(radii):
+                realism[n] = max(realism[n], radii[i] / distance if distance else np.inf)
+    return hits, occupied, realism
+
+
 def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Gretton et al. (2012), Eq. 3, with KID's kernel, written as double sums."""
     d, m = x.shape[1], len(x)
