@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from raymetrics.arrays import frechet_distance as frechet_distance
     from raymetrics.arrays import kernel_distance as kernel_distance
+    from raymetrics.arrays import prdc as prdc
     from raymetrics.arrays import precision_recall as precision_recall
+    from raymetrics.arrays import realism as realism
     from raymetrics.errors import RaymetricsError as RaymetricsError
-    from raymetrics.evaluation import Convention as Convention
     from raymetrics.evaluation import evaluate as evaluate
+    from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
     from raymetrics.results import Result as Result
     from raymetrics.shards.reader import ShardSet as ShardSet
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from raymetrics.streaming.resources import Resources as Resources
 
 _HOME = {
-    "Convention": "raymetrics.evaluation",
+    "Convention": "raymetrics.metrics",
     "Moments": "raymetrics.statistics",
     "RaymetricsError": "raymetrics.errors",
     "Resources": "raymetrics.streaming.resources",
@@ -36,7 +38,9 @@ _HOME = {
     "frechet_distance": "raymetrics.arrays",
     "kernel_distance": "raymetrics.arrays",
     "open_shards": "raymetrics.shards.reader",
+    "prdc": "raymetrics.arrays",
     "precision_recall": "raymetrics.arrays",
+    "realism": "raymetrics.arrays",
     "report": "raymetrics.reports",
 }
 

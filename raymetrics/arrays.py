@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from raymetrics import metrics
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.metrics import KernelDistance, PrecisionRecall
-from raymetrics.search import FlatSearch
+from raymetrics.metrics import (
+    Convention,
+    KernelDistance,
+    ManifoldScores,
+    PrecisionRecall,
+    Survey,
+    manifold_scores,
+    survey,
+)
+from raymetrics.metrics import convention as named
+from raymetrics.search import choose
 from raymetrics.statistics import Moments
 
 
-def frechet_distance(*, real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> float:
+def frechet_distance(
+    *, real: np.ndarray, generated: np.ndarray, ddof: int | None = None,
+    convention: str = "raymetrics",
+) -> float:  # fmt: skip
     """The Frechet distance between two sets of features: FID, if they are Inception's.
 
-    real, generated: real [n, d], [m, d]; computed in float64. See
-    `raymetrics.metrics.frechet_distance`. ShardError for features that do not fit together or
-    are not finite.
+    real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
+    count - ddof; by default the convention's. See `raymetrics.metrics.frechet_distance`.
+    ShardError for features that do not fit together or are not finite.
     """
     check(real=real, generated=generated)
+    asked = named(convention, ddof=ddof)
     return metrics.frechet_distance(
-        real=Moments.of(real), generated=Moments.of(generated), ddof=ddof
+        real=Moments.of(real), generated=Moments.of(generated), ddof=asked.ddof
     )
 
 
@@ -28,42 +43,105 @@ def kernel_distance(
     *,
     real: np.ndarray,
     generated: np.ndarray,
-    subsets: int = 100,
-    subset_size: int = 1000,
-    seed: int = 0,
+    subsets: int | None = None,
+    subset_size: int | None = None,
+    seed: int | None = None,
+    convention: str = "raymetrics",
 ) -> KernelDistance:
     """The kernel distance between two sets of features: KID, if they are Inception's.
 
-    real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets; see
+    real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets, by default 100 of
+    1000 samples; a convention names the program whose draws are repeated. See
     `raymetrics.metrics.kernel_distance`.
     """
     check(real=real, generated=generated)
+    asked = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
     return metrics.kernel_distance(
-        real=real, generated=generated, subsets=subsets, subset_size=subset_size, seed=seed
+        real=real,
+        generated=generated,
+        subsets=asked.kid_subsets,
+        subset_size=asked.kid_subset_size,
+        seed=asked.seed,
+        order=asked.kid_order,
+        generator=asked.kid_generator,
     )
 
 
-def precision_recall(*, real: np.ndarray, generated: np.ndarray, k: int = 3) -> PrecisionRecall:
+def precision_recall(
+    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    convention: str = "raymetrics",
+) -> PrecisionRecall:  # fmt: skip
     """Improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
 
-    real, generated: real [n, d], [m, d]. Gives (precision, recall); exact, by FAISS. See
-    `raymetrics.metrics.precision_recall`.
+    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
+    recall); exact. See `raymetrics.metrics.precision_recall`.
     """
+    asked = named(convention, k=k)
+    if len(asked.ks) > 1:
+        raise NotEnoughData(f"precision_recall takes one k, not {asked.ks}; see prdc")
+    found = surveyed(real, generated, asked, count=False)
+    return PrecisionRecall(*metrics.precisions_recalls(found)[0])
+
+
+def prdc(
+    *, real: np.ndarray, generated: np.ndarray, k: int | Sequence[int] | None = None,
+    convention: str = "raymetrics",
+) -> dict[int, ManifoldScores]:  # fmt: skip
+    """Precision, recall, their F-score, density and coverage, for every k, in one pass.
+
+    real, generated: real [n, d], [m, d]. Naeem et al. (2020); exact. With convention="prdc" the
+    balls are open, as in the program of that name.
+    """
+    found = surveyed(real, generated, named(convention, k=k))
+    return dict(zip(found.ks, manifold_scores(found), strict=True))
+
+
+def realism(
+    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    convention: str = "raymetrics",
+) -> np.ndarray:  # fmt: skip
+    """How realistic each generated sample is, float64 [m]: the largest radius / distance among
+    the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
+    sample inside of one; infinite for a copy of a real sample."""
+    asked = named(convention, k=k)
+    return surveyed(real, generated, asked, count=False, scores=True).of_generated.realism
+
+
+def surveyed(
+    real: np.ndarray, generated: np.ndarray, asked: Convention, *, count: bool = True,
+    scores: bool = False,
+) -> Survey:  # fmt: skip
+    """The survey that a convention asks for, by the engine that should be the fastest."""
     check(real=real, generated=generated)
-    if k < 1:
-        raise NotEnoughData(f"k is {k}, expected at least 1")
-    return metrics.precision_recall(real=real, generated=generated, k=k, search=FlatSearch())
+    for side, features in (("real", real), ("generated", generated)):
+        metrics.require(len(features), asked.ks[-1], side)
+    real, generated = asked.rounded(real), asked.rounded(generated)
+    return survey(
+        real=real,
+        generated=generated,
+        ks=asked.ks,
+        search=choose(real=real, generated=generated, k=asked.ks[0]),
+        reach=asked.reach,
+        count=count,
+        realism=scores,
+    )
 
 
 def check(*, real: np.ndarray, generated: np.ndarray) -> None:
-    """ShardError unless both are finite [n, d] of the same d."""
+    """ShardError unless both are finite [n, d] of the same d, with at least one row."""
     for side, features in (("real", real), ("generated", generated)):
         if features.ndim != 2:
             raise ShardError(
                 f"{side} features have shape {list(features.shape)}, expected [samples, dimension]"
             )
-        if not np.isfinite(features).all():
-            raise ShardError(f"{side} features hold NaN or infinite values; remove those samples")
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            bad = np.flatnonzero(~finite)
+            rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+            raise ShardError(
+                f"{side} features hold NaN or infinite values in {len(bad)} of {len(finite)} rows "
+                f"({rows}); remove those samples"
+            )
     if real.shape[1] != generated.shape[1]:
         raise ShardError(
             f"real features have {real.shape[1]} dimensions, generated ones "

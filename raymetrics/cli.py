@@ -133,48 +133,79 @@ def duration(seconds: float) -> str:
 @click.option("--real", required=True, metavar="URI", help="Shards of the real images.")
 @click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
 @click.option(
-    "--metrics", default="fid,kid,pr,top1", show_default=True, callback=names, metavar="NAMES",
-    help="Which numbers.",
+    "--metrics", callback=names, metavar="NAMES",
+    help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
 )  # fmt: skip
 @click.option(
     "--extractor", "extractors", callback=names, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
+@click.option(
+    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    help="In which columns; those of logits too.",
+)  # fmt: skip
+@click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
+@click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
+@click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
-@click.option("--k", default=3, show_default=True, help="Neighbours, for precision and recall.")
-@click.option("--kid-subset-size", default=1000, show_default=True, help="Samples in a subset.")
-@click.option("--seed", default=0, show_default=True, help="Of KID's subsets.")
+@click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
+@click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
+@click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
+@click.option("--seed", type=int, help="Of all that is drawn. [default: the convention's, 0]")
 @reported
 def evaluate(
-    real: str, generated: str, metrics: list[str], extractors: list[str] | None,
-    to: str | None, k: int, kid_subset_size: int, seed: int,
+    real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
+    columns: list[str] | None, protocol: str | None, convention: str | None, by: str | None,
+    to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
+    seed: int | None,
 ) -> None:  # fmt: skip
     """Compute metrics from two shard sets, in one pass over either.
 
     \b
-    fid    Frechet distance; called FID only in the space that defines FID
-    kid    kernel distance, mean and standard deviation over 100 subsets
-    pr     improved precision and recall, exact
-    top1   total variation between the histograms of Top-1 classes
+    fid           Frechet distance; called FID only in the space that defines FID
+    fid-infinity  the same for infinitely many samples; fid-counts: at several counts
+    kid           kernel distance, mean and standard deviation over 100 subsets
+    pr            improved precision and recall, and their F-score; exact
+    dc            density and coverage; exact
+    realism       share of realistic samples, the most and the least realistic ones
+    prd           F_8 and F_1/8 of Sajjadi et al.
+    is            Inception Score
+    top1          total variation between the histograms of Top-1 classes
+    vendi         Vendi score; sfid, cmmd: where there is a column for them
 
     \b
-    Example:
+    Examples:
       raymetrics evaluate --real shards/real --generated shards/generated \\
           --metrics fid,kid,pr,top1 --to results.jsonl
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --protocol fid50k_full
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
     """
     from raymetrics import results
-    from raymetrics.evaluation import Convention
     from raymetrics.evaluation import evaluate as run
+    from raymetrics.metrics import convention as named
     from raymetrics.reports import table
 
-    convention = Convention(k=k, kid_subset_size=kid_subset_size, seed=seed)
+    changes = {"k": neighbours(ks), "kid_subset_size": kid_subset_size, "seed": seed}
+    asked = None
+    if convention or any(value is not None for value in changes.values()):
+        asked = named(convention or "raymetrics", **changes)
     found = run(
-        real=real, generated=generated, metrics=metrics, extractors=extractors,
-        convention=convention,
+        real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
+        convention=asked, protocol=protocol, by=by, scores=scores,
     )  # fmt: skip
     if to:
         results.write(found, to)
     click.echo(table(found))
+
+
+def neighbours(text: str | None) -> tuple[int, ...] | None:
+    """ "3,5" -> (3, 5). RaymetricsError for anything that is no numbers."""
+    try:
+        return None if text is None else tuple(int(k) for k in text.split(","))
+    except ValueError:
+        raise RaymetricsError(f"--k is {text!r}; write numbers, e.g. 3 or 3,5") from None
 
 
 @main.command()

@@ -5,9 +5,18 @@ What needs scikit-learn loads it when it is called.
 
 from raymetrics.metrics.class_histogram import total_variation
 from raymetrics.metrics.cmmd import cmmd
+from raymetrics.metrics.conventions import (
+    CONVENTIONS,
+    PROTOCOLS,
+    Convention,
+    Protocol,
+    convention,
+    protocol,
+)
 from raymetrics.metrics.frechet import frechet_distance
 from raymetrics.metrics.inception_score import InceptionScore, inception_score, splits_of
 from raymetrics.metrics.kernel import KernelDistance, draws, kernel_distance, kernel_distance_of
+from raymetrics.metrics.manifolds import Survey, radii, require, survey, up_to_median
 from raymetrics.metrics.normalised import normalised
 from raymetrics.metrics.prd import (
     PRDCurve,
@@ -17,7 +26,16 @@ from raymetrics.metrics.prd import (
     prd_curve,
     prd_scores,
 )
-from raymetrics.metrics.precision_recall import PrecisionRecall, precision_recall
+from raymetrics.metrics.precision_recall import (
+    ManifoldScores,
+    PrecisionRecall,
+    densities_coverages,
+    f_score,
+    manifold_scores,
+    precision_recall,
+    precisions_recalls,
+    ranked,
+)
 from raymetrics.metrics.uncertainty import (
     FrechetByCount,
     FrechetInfinity,
@@ -28,29 +46,46 @@ from raymetrics.metrics.uncertainty import (
 from raymetrics.metrics.vendi import vendi_score
 
 __all__ = [
+    "CONVENTIONS",
+    "PROTOCOLS",
+    "Convention",
     "FrechetByCount",
     "FrechetInfinity",
     "InceptionScore",
     "KernelDistance",
+    "ManifoldScores",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
+    "Protocol",
+    "Survey",
     "cmmd",
+    "convention",
     "curve_of_histograms",
+    "densities_coverages",
     "draws",
     "f_beta",
+    "f_score",
     "frechet_by_count",
     "frechet_distance",
     "frechet_infinity",
     "inception_score",
     "kernel_distance",
     "kernel_distance_of",
+    "manifold_scores",
     "normalised",
     "prd_curve",
     "prd_scores",
     "precision_recall",
+    "precisions_recalls",
+    "protocol",
+    "radii",
+    "ranked",
+    "require",
     "splits_of",
     "subset_sizes",
+    "survey",
     "total_variation",
+    "up_to_median",
     "vendi_score",
 ]

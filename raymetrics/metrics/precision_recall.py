@@ -1,22 +1,14 @@
-"""Improved precision and recall (Kynkaanniemi et al. 2019)."""
+"""Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al.
+2020), realism: formulas of what a survey has found."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData
-
-
-class Neighbours(Protocol):
-    """A search among neighbours; see `raymetrics.search`."""
-
-    def radii(self, features: np.ndarray, k: int) -> np.ndarray:
-        """The distance of each row to its k-th nearest other row, float64 [n]."""
-
-    def covered(self, queries: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Whether each query lies in a ball around some centre, bool [n]."""
+from raymetrics.metrics.manifolds import Reach, Search, Survey, as_they_are, survey
 
 
 class PrecisionRecall(NamedTuple):
@@ -26,23 +18,60 @@ class PrecisionRecall(NamedTuple):
     recall: float
 
 
+class ManifoldScores(NamedTuple):
+    """For one k; all but the density are in 0..1."""
+
+    precision: float
+    recall: float
+    f_score: float
+    density: float
+    coverage: float
+
+
 def precision_recall(
-    *, real: np.ndarray, generated: np.ndarray, k: int, search: Neighbours
+    *, real: np.ndarray, generated: np.ndarray, k: int, search: Search, reach: Reach = as_they_are
 ) -> PrecisionRecall:
     """Equation 2: the share of each side that lies in the manifold of the other.
 
-    real, generated: float32 [n, d], [m, d]. A manifold is the union of the closed balls around
-    the features, each reaching its k-th nearest neighbour of the same side, the centre itself
-    not counted (Eq. 1, and the authors' program). NotEnoughData for k or fewer on a side.
+    real, generated: real [n, d], [m, d]. A manifold is the union of the closed balls around the
+    features, each reaching its k-th nearest neighbour of the same side, the centre itself not
+    counted (Eq. 1, and the authors' program). NotEnoughData for k or fewer on a side.
     """
-    for side, features in (("real", real), ("generated", generated)):
-        if len(features) <= k:
-            raise NotEnoughData(
-                f"the {k} nearest neighbours of each of {len(features)} {side} samples; "
-                f"it takes at least {k + 1}"
-            )
-    of_real, of_generated = search.radii(real, k), search.radii(generated, k)
-    return PrecisionRecall(
-        precision=float(search.covered(generated, real, of_real).mean()),
-        recall=float(search.covered(real, generated, of_generated).mean()),
-    )
+    found = survey(real=real, generated=generated, ks=[k], search=search, reach=reach, count=False)
+    return PrecisionRecall(*precisions_recalls(found)[0])
+
+
+def precisions_recalls(found: Survey) -> list[tuple[float, float]]:
+    """Equation 2 for every k."""
+    precision = (found.of_generated.hits > 0).mean(axis=0)
+    recall = (found.of_real.hits > 0).mean(axis=0)
+    return list(zip(precision.tolist(), recall.tolist(), strict=True))
+
+
+def densities_coverages(found: Survey) -> list[tuple[float, float]]:
+    """Naeem et al. (2020), section 3, for every k of a survey that counted: how many real balls
+    hold a generated sample, over k; and the share of real balls that hold any."""
+    density = found.of_generated.hits.mean(axis=0) / np.array(found.ks)
+    coverage = found.of_generated.occupied.mean(axis=0)
+    return list(zip(density.tolist(), coverage.tolist(), strict=True))
+
+
+def f_score(precision: float, recall: float) -> float:
+    """The harmonic mean; 0 if both are."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def manifold_scores(found: Survey) -> list[ManifoldScores]:
+    """All of them, for every k in ascending order."""
+    return [
+        ManifoldScores(precision, recall, f_score(precision, recall), density, coverage)
+        for (precision, recall), (density, coverage) in zip(
+            precisions_recalls(found), densities_coverages(found), strict=True
+        )
+    ]
+
+
+def ranked(sample_ids: np.ndarray | Sequence[int], realism: np.ndarray) -> np.ndarray:
+    """Sample ids int64 [n] from the most to the least realistic; of equal ones the lower first."""
+    order = np.lexsort([np.asarray(sample_ids), -realism])
+    return np.asarray(sample_ids)[order]

@@ -1,10 +1,16 @@
-"""Exact k-nearest-neighbour radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1).
-
-Two engines with the same two methods and the same answers: `FlatSearch` (FAISS) and
-`ExactSearch` (numpy, float64, slow).
-"""
+"""Exact k-nearest-neighbour radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1)."""
 
 from raymetrics.search.exact import ExactSearch
-from raymetrics.search.flat import FlatSearch
+from raymetrics.search.flat import FlatSearch, LowerBoundSearch
+from raymetrics.search.probe import ENGINES, choose, engine
+from raymetrics.search.tiles import TileSearch
 
-__all__ = ["ExactSearch", "FlatSearch"]
+__all__ = [
+    "ENGINES",
+    "ExactSearch",
+    "FlatSearch",
+    "LowerBoundSearch",
+    "TileSearch",
+    "choose",
+    "engine",
+]

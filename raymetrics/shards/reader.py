@@ -136,20 +136,20 @@ class ShardSet:
         return footer
 
     def block(self, ids: range, columns: Sequence[str]) -> Block:
-        """One shard as arrays: sample_id int64 [n] and float32 [n, d] for each column.
+        """One shard as arrays: sample_id and label int64 [n], float32 [n, d] for other columns.
 
         ShardError if a feature is not a finite number.
         """
         table = self.table(ids, [schema.SAMPLE_ID, *columns])
         block = {name: schema.to_numpy(table[name]) for name in table.column_names}
-        for name in columns:
+        for name in self.columns.keys() & columns:
             finite = np.isfinite(block[name]).all(axis=1)
             if not finite.all():
                 bad = block[schema.SAMPLE_ID][~finite]
+                some = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
                 raise ShardError(
                     f"{name} in {self.store.path(shard_name(ids))} is NaN or infinite for "
-                    f"{len(bad)} samples, the first is sample {bad[0]}; remove that shard and "
-                    "extract again"
+                    f"{len(bad)} samples ({some}); remove that shard and extract again"
                 )
         return block
 

@@ -39,9 +39,18 @@ class Measure:
 
     column: str
     of: Callable[[np.ndarray, np.ndarray], Any]
+    label: int | None = None  # only of the samples with this label
 
     def __call__(self, block: Block) -> Any:
-        return self.of(block["sample_id"], block[self.column])
+        ids, values = block["sample_id"], block[self.column]
+        if self.label is not None:
+            ids, values = ids[block["label"] == self.label], values[block["label"] == self.label]
+        return self.of(ids, values)
+
+    @property
+    def columns(self) -> set[str]:
+        """What it needs of a block beside the sample ids."""
+        return {self.column} if self.label is None else {self.column, "label"}
 
 
 def fold(blocks: Iterable[Block], measures: Mapping[str, Measure]) -> dict[str, Any]:

@@ -31,14 +31,8 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import seal
 from raymetrics.streaming.commit import DEVICE, PADDING, CommitShard
-from raymetrics.streaming.resources import (
-    Resources,
-    Share,
-    device,
-    device_name,
-    reproducible,
-    share,
-)
+from raymetrics.streaming.devices import device, device_name, reproducible
+from raymetrics.streaming.resources import Resources, Share, share
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS, session
 
 COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor

@@ -11,21 +11,27 @@ from typing import Any
 
 import ray
 
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.reader import open_shards
+from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, fold, merge_all
 
 GROUP = 4  # shards to a task
 
 
-def fold_shards(shards: ShardSet, measures: Mapping[str, Measure]) -> dict[str, Any]:
-    """Every measure of all shards, merged; needs a session. Empty if there are no shards."""
+def fold_shards(view: View, measures: Mapping[str, Measure]) -> dict[str, Any]:
+    """Every measure of a view, merged; needs a session. Empty if there is nothing to fold."""
+    if not measures:
+        return {}
     # Few tasks at a time hold their results, however many there are.
     at_once = max(1, 2 * int(ray.cluster_resources().get("CPU", 1)))
     task = ray.remote(fold_group)
     waiting: list[ray.ObjectRef] = []
     merged: dict[str, Any] = {}
-    for group in groups(shards.present):
-        waiting.append(task.remote(shards.store.absolute_uri, group, measures))
+    # Once for all tasks: a measure may know the number of every sample.
+    shared: Any = ray.put(measures)
+    for group in groups(view.present):
+        uri = view.shards.store.absolute_uri
+        waiting.append(task.remote(uri, view.samples, group, shared))
         if len(waiting) == at_once:
             merged = merge_all(merged, ray.get(waiting.pop(0)))
     for result in waiting:
@@ -38,8 +44,10 @@ def groups(present: Sequence[range]) -> list[tuple[range, ...]]:
     return [tuple(present[i : i + GROUP]) for i in range(0, len(present), GROUP)]
 
 
-def fold_group(uri: str, group: Sequence[range], measures: Mapping[str, Measure]) -> dict[str, Any]:
+def fold_group(
+    uri: str, samples: tuple[range, ...], group: Sequence[range], measures: Mapping[str, Measure]
+) -> dict[str, Any]:
     """A task: the measures of some shards, one after another."""
-    shards = open_shards(uri)
-    columns = sorted({measure.column for measure in measures.values()})
-    return fold((shards.block(ids, columns) for ids in group), measures)
+    view = View(open_shards(uri), samples)
+    columns = sorted(set().union(*(measure.columns for measure in measures.values())))
+    return fold((view.block(ids, columns) for ids in group), measures)

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import ray
-import torch
 
 from raymetrics.errors import RangeError
 
@@ -29,25 +28,6 @@ class Resources:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RangeError(f"{name} is {value}, expected at least 1")
-
-
-def device() -> torch.device:
-    """The accelerator that Ray gave to this worker, or the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-
-
-def device_name() -> str:
-    """ "cpu", or what the accelerator calls itself."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
-def reproducible() -> None:
-    """One thread, true float32, no choice of kernels by timing: the same bits every time."""
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,459 @@
+"""`evaluate`: what is asked is checked, read once, computed, and given its provenance."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymetrics import metrics as formulas
+from raymetrics import ranges
+from raymetrics.errors import (
+    NotEnoughData,
+    PlanTooLarge,
+    RaymetricsError,
+    ShardError,
+    SpecMismatch,
+)
+from raymetrics.evaluation import catalogue
+from raymetrics.evaluation.catalogue import DEFAULT, LOGITS, METRICS, Metric, Value
+from raymetrics.evaluation.needs import Samples, bytes_of
+from raymetrics.metrics import Convention, Protocol, Survey
+from raymetrics.provenance import environment
+from raymetrics.results import Result, Side
+from raymetrics.search import choose
+from raymetrics.search.indexes import load_faiss
+from raymetrics.shards.layout import differences
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.schema import Column
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.statistics import Measure, Rows
+from raymetrics.streaming.fold import fold_shards
+from raymetrics.streaming.neighbours import survey_views
+from raymetrics.streaming.session import session
+
+AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
+SIDES = ("real", "generated")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Numbers to compute: one metric of one column, of all samples or of those with a label."""
+
+    metric: Metric
+    column: Column
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, checked and opened."""
+
+    views: Mapping[str, View]
+    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, where it is by label
+    items: Sequence[Item]
+    asked: Convention
+    protocol: Protocol | None
+
+    def samples(self, label: int | None) -> Samples:
+        """The ids of both sides, or of those with a label."""
+        ids = {side: view.sample_ids for side, view in self.views.items()}
+        if label is not None and self.labels is not None:
+            ids = {side: ids[side][self.labels[side] == label] for side in ids}
+        return Samples(**ids)
+
+
+def evaluate(
+    *,
+    real: str | ShardSet,
+    generated: str | ShardSet,
+    metrics: Sequence[str] | None = None,
+    extractors: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    convention: Convention | str | None = None,
+    protocol: str | None = None,
+    by: str | None = None,
+    scores: str | None = None,
+) -> list[Result]:
+    """The metrics of two complete shard sets, in every feature space that both have.
+
+    metrics: of METRICS; by default "fid", "kid", "pr" and "top1", or those of the protocol. "fid"
+    is the Frechet distance in whatever space there is; it is labelled by that space.
+    extractors, columns: only these spaces; of the columns named here also logits are taken as
+    features.
+    convention: a `Convention`, or the name of a program whose choices are made.
+    protocol: a name of the literature, which says metrics, convention and sample counts.
+    by: "label": every number once for each label.
+    scores: with "realism", a Parquet file for the score of every generated sample.
+
+    Reads either set once for all statistics, on Ray. Raises ShardError for an incomplete set,
+    SpecMismatch for two that cannot be compared, NotEnoughData, or PlanTooLarge before anything
+    is read.
+    """
+    named = None if protocol is None else formulas.protocol(protocol)
+    if named and convention is not None:
+        raise RaymetricsError(f"protocol {named.name} says the convention; leave that out")
+    if isinstance(convention, str):
+        convention = formulas.convention(convention)
+    asked = named.convention if named else convention or Convention()
+    shards = {"real": opened(real), "generated": opened(generated)}
+    spaces = shared_columns(shards["real"], shards["generated"], extractors, columns)
+    names = known(metrics or (named.metrics if named else DEFAULT) if metrics != [] else [])
+    views = viewed(shards, named)
+    labels = labels_of(views) if by == "label" else None
+    if by not in (None, "label"):
+        raise RaymetricsError(f"by is {by!r}; there is only 'label'")
+    items = [
+        Item(METRICS[name], column, label)
+        for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
+        for column in spaces
+        for name in names
+        if fits(METRICS[name], column, explicit=bool(columns))
+    ]
+    require_some(items, names, spaces)
+    request = Request(views, labels, items, asked, named)
+    refuse_if_too_few(request)
+    refuse_if_too_large(request)
+    if scores and (by or "realism" not in names):
+        raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
+    table: dict[str, np.ndarray] = {}
+    with session():
+        found = [
+            result(value, item, request, seconds)
+            for item, value, seconds in computed(request, table)
+        ]
+    if scores:
+        write_scores(scores, views["generated"].sample_ids, table)
+    return found
+
+
+def computed(
+    request: Request, scores: dict[str, np.ndarray]
+) -> Iterator[tuple[Item, Value, float]]:
+    """Every value, with the seconds that its formula took; in the order of the items. Adds the
+    realism of all samples to the scores, by column."""
+    for batch in batches(request):
+        found = {side: gathered(request, batch, side) for side in SIDES}
+        surveys: dict[tuple[str, int | None], Survey] = {}
+        for item in batch:
+            start = time.monotonic()
+            samples = request.samples(item.label)
+            if item.metric.survey is None:
+                where = item.column.name, item.label
+                of_real, of_generated = (found[side].get(where, {}) for side in SIDES)
+                values = item.metric.compute(of_real, of_generated, samples, request.asked)
+            else:
+                where = item.column.name, item.label
+                if where not in surveys:
+                    surveys[where] = surveyed(request, item, batch, found)
+                values = from_survey(item, surveys[where], request.asked, samples)
+                if item.metric.name == "realism":
+                    scores[item.column.name] = surveys[where].of_generated.realism
+            seconds = time.monotonic() - start
+            yield from ((item, value, seconds) for value in values)
+
+
+def from_survey(item: Item, found: Survey, asked: Convention, samples: Samples) -> list[Value]:
+    """The values of a metric that a survey answers."""
+    if item.metric.name == "realism":
+        return catalogue.realism(found, asked, samples.generated)
+    formula = {"pr": catalogue.precision_recall, "dc": catalogue.density_coverage}
+    return formula[item.metric.name](found, asked)
+
+
+def surveyed(
+    request: Request, item: Item, batch: Sequence[Item], found: Mapping[str, Any]
+) -> Survey:
+    """One survey for all the metrics of the column and label that need one."""
+    asked, column = request.asked, item.column.name
+    parts = [
+        other.metric.survey or frozenset()
+        for other in batch
+        if (other.column.name, other.label) == (column, item.label)
+    ]
+    count, realism = (any(what in part for part in parts) for what in ("count", "realism"))
+    if item.label is None:
+        views = request.views
+        return survey_views(
+            real=views["real"],
+            generated=views["generated"],
+            column=column,
+            convention=asked,
+            count=count,
+            realism=realism,
+        )
+    rows: list[Rows] = [found[side][column, item.label]["rows"] for side in SIDES]
+    of_real, of_generated = (asked.rounded(side.features) for side in rows)
+    return formulas.survey(
+        real=of_real,
+        generated=of_generated,
+        ks=asked.ks,
+        search=choose(real=of_real, generated=of_generated, k=asked.ks[0]),
+        reach=asked.reach,
+        count=count,
+        realism=realism,
+    )
+
+
+def needs_of(request: Request, item: Item, side: str) -> dict[str, Any]:
+    """The statistics that an item needs of a side, by name."""
+    if item.metric.needs is not None:
+        return dict(item.metric.needs(request.samples(item.label), side, request.asked))
+    return {} if item.label is None else {"rows": Rows.of}
+
+
+def gathered(request: Request, batch: Sequence[Item], side: str) -> dict[Any, dict[str, Any]]:
+    """The statistics that a batch needs of a side, {(column, label): {name: statistic}}; in one
+    pass over its shards."""
+    measures, places = {}, {}
+    for item in batch:
+        for name, of in needs_of(request, item, side).items():
+            key = f"{name} {item.column.name} {item.label}"
+            measures[key] = Measure(item.column.name, of, item.label)
+            places[key] = (item.column.name, item.label), name
+    found: dict[Any, dict[str, Any]] = {}
+    for key, statistic in fold_shards(request.views[side], measures).items():
+        where, name = places[key]
+        found.setdefault(where, {})[name] = statistic
+    return found
+
+
+def batches(request: Request) -> Iterator[list[Item]]:
+    """The items in their order, as many at a time as one pass may gather statistics for."""
+    batch: list[Item] = []
+    total = 0
+    for item in request.items:
+        need = bytes_needed(request, item)
+        if batch and total + need > AT_ONCE:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += need
+    yield batch
+
+
+def bytes_needed(request: Request, item: Item) -> int:
+    """By the statistics of both sides."""
+    samples = request.samples(item.label)
+    return sum(
+        bytes_of(of, item.column.dimension, len(samples.of(side)))
+        for side in SIDES
+        for of in needs_of(request, item, side).values()
+    )
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
+    for name in names:
+        if name not in METRICS:
+            raise RaymetricsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+    if not names:
+        raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def fits(metric: Metric, column: Column, *, explicit: bool) -> bool:
+    """Whether the metric is one of such columns; of explicit ones, features may be anything."""
+    if metric.only:
+        return metric.only in (column.output, column.extractor.partition("-")[0])
+    if metric.of_logits or not explicit:
+        return metric.of_logits == (column.output == LOGITS) and column.output != "spatial"
+    return True
+
+
+def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
+    """RaymetricsError if a metric fits none of the columns."""
+    for name in names:
+        if not any(item.metric.name == name for item in items):
+            there = ", ".join(column.name for column in spaces)
+            what = METRICS[name].only or (LOGITS if METRICS[name].of_logits else "features")
+            raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
+
+
+def opened(shards: str | ShardSet) -> ShardSet:
+    """A complete shard set, freshly listed, with no sample that it is not to have."""
+    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
+    foreign = ranges.subtract(found.present, found.spec.samples)
+    if foreign:
+        raise ShardError(
+            f"{found.uri} holds samples {', '.join(map(ranges.describe, foreign))}, which its "
+            "dataset.json does not ask for; another extraction into it was under way: run it again"
+        )
+    return found
+
+
+def viewed(shards: Mapping[str, ShardSet], protocol: Protocol | None) -> dict[str, View]:
+    """The samples of a protocol, or all."""
+    if protocol is None:
+        return {side: View.of(found) for side, found in shards.items()}
+    counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
+    return {side: View.of(shards[side], count) for side, count in zip(SIDES, counts, strict=True)}
+
+
+def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
+    """The labels of both sides. SpecMismatch if they do not have the same ones."""
+    found = {side: view.labels() for side, view in views.items()}
+    of_real, of_generated = (set(np.unique(found[side]).tolist()) for side in SIDES)
+    if of_real != of_generated:
+        raise SpecMismatch(
+            f"labels {sorted(of_real - of_generated)} are only in {views['real'].shards.uri}, "
+            f"{sorted(of_generated - of_real)} only in {views['generated'].shards.uri}; both must "
+            "have the same to be compared label by label"
+        )
+    return found
+
+
+def shared_columns(
+    real: ShardSet,
+    generated: ShardSet,
+    extractors: Sequence[str] | None,
+    columns: Sequence[str] | None,
+) -> list[Column]:
+    """The columns to compare. SpecMismatch unless they were made alike on both sides."""
+    of_real = {str(spec["name"]): spec for spec in real.spec.extractors}
+    of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
+    both = sorted(of_real.keys() & of_generated.keys())
+    if columns:
+        there = {column.name: column for column in real.spec.columns if column.extractor in both}
+        for name in columns:
+            if name not in there:
+                raise SpecMismatch(
+                    f"column {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
+                )
+        extractors = list(dict.fromkeys(there[name].extractor for name in columns))
+    names = both if extractors is None else extractors
+    for name in names:
+        if name not in both:
+            raise SpecMismatch(
+                f"extractor {name!r} is not in both sets; both have {', '.join(both) or 'none'}"
+            )
+        if of_real[name] != of_generated[name]:
+            fields = "; ".join(differences(of_real[name], of_generated[name]))
+            raise SpecMismatch(
+                f"{real.uri} and {generated.uri} used {name} differently, so their features "
+                f"cannot be compared ({fields.replace('asked for', 'on the other side')}); "
+                "extract one of them again"
+            )
+    if not names:
+        raise SpecMismatch(
+            f"{real.uri} has features of {', '.join(of_real)}, {generated.uri} of "
+            f"{', '.join(of_generated)}; extract both with the same extractor"
+        )
+    return [
+        column
+        for column in real.spec.columns
+        if (column.name in columns if columns else column.extractor in names)
+    ]
+
+
+def least(metric: Metric, asked: Convention) -> int:
+    """Samples on either side that a metric takes."""
+    of = {"fid": asked.ddof + 1, "sfid": asked.ddof + 1, "kid": asked.kid_subset_size}
+    of |= {"is": asked.is_splits, "prd": 20, "fid-infinity": 150, "fid-counts": 20}
+    return asked.ks[-1] + 1 if metric.survey is not None else of.get(metric.name, 1)
+
+
+def refuse_if_too_few(request: Request) -> None:
+    """NotEnoughData if a metric takes more samples than a side has."""
+    for label in dict.fromkeys(item.label for item in request.items):
+        samples = request.samples(label)
+        for metric in {item.metric.name: item.metric for item in request.items}.values():
+            takes = least(metric, request.asked)
+            for side in SIDES:
+                there = len(samples.of(side))
+                if there >= takes:
+                    continue
+                of_label = "" if label is None else f" of label {label}"
+                smaller = ", or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
+                raise NotEnoughData(
+                    f"{metric.name} takes at least {takes} samples, "
+                    f"{request.views[side].shards.uri} has {there} {side} ones{of_label}; extract "
+                    f"more, leave it out of --metrics{smaller}"
+                )
+
+
+def refuse_if_too_large(request: Request) -> None:
+    """PlanTooLarge if what a metric must hold does not fit into memory."""
+    if any(item.metric.survey is not None for item in request.items):
+        load_faiss()  # says what is missing before anything is read
+    free = psutil.virtual_memory().available
+    for item in request.items:
+        need = 2 * bytes_needed(request, item)  # a merge holds what it merges
+        if need > free:
+            rows = sum(len(request.samples(item.label).of(side)) for side in SIDES)
+            raise PlanTooLarge(
+                f"{item.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
+                f"{item.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
+                "evaluate on a larger machine"
+            )
+
+
+def result(value: Value, item: Item, request: Request, seconds: float) -> Result:
+    """A value with its provenance."""
+    column, views, asked = item.column, request.views, request.asked
+    real = views["real"].shards
+    spec = next(s for s in real.spec.extractors if s["name"] == column.extractor)
+    details = dict(value.details)
+    if column.output == LOGITS and details:
+        details["class_names"] = list(real.spec.class_names.get(column.extractor, ()))
+    kept = {**value.convention}
+    if asked.name != "raymetrics":
+        kept["program"] = asked.name
+    if request.protocol:
+        kept["protocol"] = request.protocol.name
+    if item.label is not None:
+        kept["label"] = item.label
+    of_label = "" if item.label is None else f", label {item.label}"
+    samples = request.samples(item.label)
+    return Result(
+        metric=value.metric,
+        label=f"{value.short} {space_name(item)}{of_label}",
+        value=value.value,
+        spread=value.spread,
+        better=value.better,
+        space={**spec, "output": column.output, "dimension": column.dimension},
+        convention={**kept, "features": "float32", "arithmetic": "float64"},
+        real=side(views["real"], len(samples.real)),
+        generated=side(views["generated"], len(samples.generated)),
+        provenance=environment(),
+        seconds=seconds,
+        details=details,
+    )
+
+
+def space_name(item: Item) -> str:
+    """The extractor, and the column's output where it is not the one that the metric is about."""
+    column = item.column
+    usual = item.metric.of_logits or column.output in ("pre_logits", item.metric.only)
+    return column.extractor if usual else f"{column.extractor} {column.output}"
+
+
+def side(view: View, count: int) -> Side:
+    """What a result keeps of the samples of a set."""
+    shards = view.shards
+    return Side(
+        uri=shards.store.absolute_uri,
+        source=shards.spec.source,
+        samples=tuple(map(ranges.describe, view.samples)),
+        count=count,
+        fingerprint=shards.spec.fingerprint,
+        digest=shards.digest,
+        made_by={name: (shards.seal or {}).get(name) for name in ("devices", "sealed_by")},
+    )
+
+
+def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
+    """A Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
+    columns = {f"realism_{name}": pa.array(values) for name, values in scores.items()}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"sample_id": pa.array(sample_ids), **columns}), buffer)
+    folder, _, name = path.rpartition("/")
+    Store(folder or ".").replace(name, buffer.getvalue())

@@ -1,0 +1,165 @@
+"""What a number depends on besides the features, as data: the programs of the field by name, and
+the protocols that papers report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from raymetrics.errors import NotEnoughData, RaymetricsError
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How numbers are computed. `convention("prdc")` and its like have the choices of a program.
+
+    k: neighbours, one or several, the point itself not counted.
+    ball: "closed" (distance <= radius) or "open" (<); they differ for duplicates.
+    distances: "float64", exact; or "float16": features, distances and radii rounded to it.
+    ddof: covariances are divided by count - ddof.
+    kid_order, kid_generator: which side's rows each subset draws first, from numpy's
+    default_rng(seed) ("pcg64") or RandomState(seed) ("mt19937").
+    is_shuffle: the seed that samples are shuffled with before the splits; None: not shuffled.
+    seed: of KID's subsets, PRD's clusters and the draws of FID at sample counts.
+    """
+
+    name: str = "raymetrics"
+    k: int | Sequence[int] = 3
+    ball: Literal["closed", "open"] = "closed"
+    distances: Literal["float64", "float16"] = "float64"
+    ddof: int = 1
+    kid_subsets: int = 100
+    kid_subset_size: int = 1000
+    kid_order: Literal["real-first", "generated-first"] = "real-first"
+    kid_generator: Literal["pcg64", "mt19937"] = "pcg64"
+    is_splits: int = 10
+    is_shuffle: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("kid_subsets", 1), ("kid_subset_size", 2), ("is_splits", 1)):
+            if getattr(self, name) < least:
+                raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if not self.ks or self.ks[0] < 1:
+            raise NotEnoughData(f"k is {self.k}, expected at least 1")
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Every k once, ascending."""
+        return tuple(sorted({self.k} if isinstance(self.k, int) else set(self.k)))
+
+    def reach(self, radii: np.ndarray) -> np.ndarray:
+        """The radii of closed balls that hold, in float64, what this convention's balls hold."""
+        if self.distances == "float16":
+            return reach_of_float16(radii, self.ball)
+        if self.ball == "closed":
+            return radii
+        return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
+
+    def rounded(self, features: np.ndarray) -> np.ndarray:
+        """Features as the distances are computed from them."""
+        if self.distances == "float64":
+            return features
+        return features.astype(np.float16).astype(np.float32)
+
+
+def reach_of_float16(radii: np.ndarray, ball: str) -> np.ndarray:
+    """Up to where distances are rounded to no more than the rounded radius: half-way to the next
+    float16, which itself is rounded to the even one of the two."""
+    rounded = radii.astype(np.float16)
+    if ball == "open":
+        rounded = np.nextafter(rounded, np.float16(-np.inf))
+    above = np.nextafter(rounded, np.float16(np.inf)).astype(np.float64)
+    half_way = (rounded.astype(np.float64) + above) / 2
+    even = rounded.view(np.uint16) % 2 == 0
+    return np.where(even, half_way, np.nextafter(half_way, -np.inf))
+
+
+_PEER = {"kid_generator": "mt19937", "kid_order": "generated-first"}
+
+CONVENTIONS: Mapping[str, Convention] = {
+    convention.name: convention
+    for convention in (
+        Convention(),
+        # Kynkaanniemi et al., both papers; Heusel et al. (TTUR).
+        Convention("official", **_PEER),  # type: ignore[arg-type]
+        Convention("prdc", k=5, ball="open"),
+        Convention("torch-fidelity", **_PEER, seed=2020, is_shuffle=2020),  # type: ignore[arg-type]
+        # stylegan2-ada-pytorch and stylegan3.
+        Convention("nvidia", **_PEER, ddof=0, distances="float16"),  # type: ignore[arg-type]
+        Convention("clean-fid", **_PEER),  # type: ignore[arg-type]
+        Convention("pytorch-fid"),
+        Convention("dgm-eval", k=5, ball="open"),
+    )
+}
+
+
+def convention(name: str, **changes: Any) -> Convention:
+    """The convention of a program, some choices changed; RaymetricsError for an unknown name."""
+    if name not in CONVENTIONS:
+        raise RaymetricsError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
+    changed = {key: value for key, value in changes.items() if value is not None}
+    return replace(CONVENTIONS[name], **changed)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named number of the literature: metrics, convention, and how many samples of either side;
+    the first ones by sample id.
+
+    real: None for all of them; at most `real_at_most`.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    convention: Convention
+    generated: int
+    real: int | None = None
+    real_at_most: int | None = None
+
+    def counts(self, *, real: int, generated: int) -> tuple[int, int]:
+        """How many samples of either side are taken; NotEnoughData if there are fewer."""
+        for side, there, takes in (
+            ("real", real, self.real or 1),
+            ("generated", generated, self.generated),
+        ):
+            if there < takes:
+                raise NotEnoughData(
+                    f"{self.name} takes {takes} {side} samples, there are {there}; extract more, "
+                    "or evaluate without a protocol"
+                )
+        return min(self.real or real, self.real_at_most or real, real), self.generated
+
+    def as_data(self) -> dict[str, Any]:
+        """For a result."""
+        return {key: value for key, value in asdict(self).items() if key != "convention"}
+
+
+_NVIDIA, _OFFICIAL = CONVENTIONS["nvidia"], CONVENTIONS["official"]
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        # NVIDIA's names and programs.
+        Protocol("fid50k_full", ("fid",), _NVIDIA, 50_000),
+        Protocol("kid50k_full", ("kid",), _NVIDIA, 50_000, real_at_most=1_000_000),
+        Protocol("pr50k3_full", ("pr",), _NVIDIA, 50_000, real_at_most=200_000),
+        Protocol("is50k", ("is",), _NVIDIA, 50_000),
+        # The papers that raymetrics implements.
+        Protocol("fid50k", ("fid",), _OFFICIAL, 50_000, 50_000),
+        Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000),
+        # prdc's and Sajjadi et al.'s examples.
+        Protocol("pr10k5", ("pr", "dc"), CONVENTIONS["prdc"], 10_000, 10_000),
+        Protocol("prd10k", ("prd",), CONVENTIONS["raymetrics"], 10_000, 10_000),
+    )
+}
+
+
+def protocol(name: str) -> Protocol:
+    """RaymetricsError if none is so called."""
+    if name not in PROTOCOLS:
+        raise RaymetricsError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

@@ -1,0 +1,24 @@
+"""What a worker computes on. Apart from `resources`, so that what knows those loads no torch."""
+
+from __future__ import annotations
+
+import torch
+
+
+def device() -> torch.device:
+    """The accelerator that Ray gave to this worker, or the CPU."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def device_name() -> str:
+    """ "cpu", or what the accelerator calls itself."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def reproducible() -> None:
+    """One thread, true float32, no choice of kernels by timing: the same bits every time."""
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

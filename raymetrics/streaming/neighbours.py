@@ -1,0 +1,347 @@
+"""Neighbours among shard sets larger than memory.
+
+Either side is cut into parts that fit. An actor holds one part as a base, and other parts go by
+as queries; what was found of a pair of parts is a cell. Cells merge in any order, are the same
+whichever engine and machine found them, and are kept beside the shards under the digests of both
+parts: a rerun finds only the cells that are missing, and the radii of a set are found once for
+all the sets that it is compared with. What fits into memory at once is searched by the driver.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+import ray
+
+from raymetrics.errors import PlanTooLarge, StorageError
+from raymetrics.metrics import Convention, Survey, require, up_to_median
+from raymetrics.provenance import fingerprint
+from raymetrics.search import choose, engine
+from raymetrics.shards.reader import open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
+from raymetrics.streaming.resources import equal_part
+
+AT_ONCE = 400_000_000  # bytes of features that the driver searches by itself
+MOST_ROWS = 32_768  # to a part, so that one that goes by is not large either
+COPIES = 4  # of a part in memory, at most: read, centred, indexed, to be indexed
+FOLDER = "neighbours"
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a column of a view."""
+
+    uri: str
+    samples: tuple[range, ...]
+    group: tuple[range, ...]  # the shards
+    column: str
+    convention: Convention
+    first: int  # the number in the view of the first row
+    rows: int
+    digest: str  # of the values and of how they are rounded
+
+    @property
+    def slice(self) -> slice:
+        """The rows of the view."""
+        return slice(self.first, self.first + self.rows)
+
+    def read(self) -> np.ndarray:
+        """float32 [rows, d]."""
+        view = View(open_shards(self.uri), self.samples)
+        return self.convention.rounded(view.read(self.column, self.group))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be found of two parts; `base` is a place in a list of parts."""
+
+    base: int
+    queries: Part
+    k: int = 0  # the nearest k; or, of 0, who lies in whose balls:
+    radii_of_base: np.ndarray | None = None
+    radii_of_queries: np.ndarray | None = None
+    count: bool = True
+    lesser: np.ndarray | None = None
+
+    def key(self, base: Part) -> str:
+        """A name for what is found, by all that it depends on."""
+        radii = (self.radii_of_base, self.radii_of_queries, self.lesser)
+        digests = [None if a is None else fingerprint({"values": a.tolist()}) for a in radii]
+        same = base.digest == self.queries.digest
+        of = {"k": self.k, "radii": digests, "count": self.count, "same": same}
+        return fingerprint({"base": base.digest, "queries": self.queries.digest, **of})
+
+
+class Base:
+    """A part, held in memory and searched; an actor where there is more than one."""
+
+    def __init__(self, part: Part, engine_name: str) -> None:
+        self.part, self.search = part, engine(engine_name)
+        (self.placed,) = self.search.place(part.read())
+
+    def find(self, cell: Cell) -> Arrays:
+        """What is found of a cell, as arrays."""
+        part, queries = self.part, cell.queries
+        itself = (part.uri, part.samples, part.slice) == (
+            queries.uri,
+            queries.samples,
+            queries.slice,
+        )
+        placed = self.placed if itself else self.search.place_like(self.placed, queries.read())
+        if cell.k:
+            same_set = (part.uri, part.samples) == (queries.uri, queries.samples)
+            numbers = np.arange(queries.rows) + queries.first - part.first
+            inside = same_set & (numbers >= 0) & (numbers < part.rows)
+            own = np.where(inside, numbers, -1)
+            return to_arrays(Nearest(self.search.nearest(placed, self.placed, cell.k, own)))
+        by_base, by_queries = self.search.both_ways(
+            self.placed, placed, cell.radii_of_base, cell.radii_of_queries,
+            count=cell.count, lesser=cell.lesser,
+        )  # fmt: skip
+        return {
+            **{f"base_{name}": a for name, a in to_arrays(by_base).items()},
+            **{f"queries_{name}": a for name, a in to_arrays(by_queries).items()},
+        }
+
+
+def survey_views(
+    *,
+    real: View,
+    generated: View,
+    column: str,
+    convention: Convention,
+    count: bool = True,
+    realism: bool = False,
+    most_rows: int | None = None,
+) -> Survey:
+    """`raymetrics.metrics.survey` of a column of two views, for every k of a convention.
+
+    Needs a session unless it fits into the driver's memory. most_rows: to a part; by default as
+    many as fit. NotEnoughData, or PlanTooLarge before anything is read.
+    """
+    ks = convention.ks
+    for side, view in (("real", real), ("generated", generated)):
+        require(len(view), ks[-1], side)
+    name = chosen(real, generated, column, convention)
+    most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
+    one, other = (parts(view, column, convention, most) for view in (real, generated))
+    alone = most_rows is None and size(real, generated, column) <= AT_ONCE
+    of_real, of_generated = (
+        convention.reach(nearest(view, cut, max(ks), name, alone)[:, [k - 1 for k in ks]])
+        for view, cut in ((real, one), (generated, other))
+    )
+    lesser = up_to_median(of_real[:, 0]) if realism else None
+    sizes = len(generated), len(real)
+    by_real = Balls.empty(*sizes, len(ks))
+    by_generated = Balls.empty(*sizes[::-1], len(ks))
+    cells = [
+        Cell(
+            base, queries, 0, of_real[part.slice], of_generated[queries.slice], count,
+            None if lesser is None else lesser[part.slice],
+        )
+        for base, part in enumerate(one)
+        for queries in other
+    ]  # fmt: skip
+    kept = Store(f"{generated.shards.uri}/{FOLDER}")
+    for cell, found in found_of(cells, one, name, kept, alone):
+        base, queries = one[cell.base].slice, cell.queries.slice
+        balls = [balls_of(found, side) for side in ("base", "queries")]
+        by_real = by_real.merge(balls[0].within(queries, base, sizes))
+        by_generated = by_generated.merge(balls[1].within(base, queries, sizes[::-1]))
+    return Survey(ks, name, of_real, of_generated, by_real, by_generated)
+
+
+def balls_of(found: Arrays, side: str) -> Balls:
+    """Those of one side of a cell."""
+    arrays = {
+        name.removeprefix(side + "_"): a for name, a in found.items() if name.startswith(side)
+    }
+    balls: Balls = from_arrays(Balls, arrays)
+    return balls
+
+
+def nearest(view: View, cut: Sequence[Part], k: int, name: str, alone: bool) -> np.ndarray:
+    """The k smallest distances of every sample to others of its set, float64 [n, k].
+
+    Kept beside the shards under the digest of the set's values.
+    """
+    store = Store(f"{view.shards.uri}/{FOLDER}")
+    file = f"radii-{cut[0].column}-k{k}-{fingerprint({'parts': [p.digest for p in cut]})[:24]}.npz"
+    known = load(store, file)
+    if known is not None and known["distances"].shape == (len(view), k):
+        return known["distances"]
+    cells = [Cell(base, queries, k) for base in range(len(cut)) for queries in cut]
+    found = [Nearest.empty(part.rows, k) for part in cut]
+    places = {part: i for i, part in enumerate(cut)}
+    for cell, arrays in found_of(cells, cut, name, store if len(cut) > 1 else None, alone):
+        place = places[cell.queries]
+        found[place] = found[place].merge(from_arrays(Nearest, arrays))
+    distances = np.concatenate([nearest.distances for nearest in found])
+    save(store, file, {"distances": distances})
+    return distances
+
+
+def parts(view: View, column: str, convention: Convention, most: int) -> list[Part]:
+    """The view cut into groups of whole shards of at most so many rows; one shard at least."""
+    groups: list[list[range]] = []
+    rows = 0
+    for shard in view.present:
+        if not groups or rows + view.count(shard) > most:
+            groups.append([])
+            rows = 0
+        groups[-1].append(shard)
+        rows += view.count(shard)
+    made: list[Part] = []
+    for group in groups:
+        rows = sum(map(view.count, group))
+        first = made[-1].slice.stop if made else 0
+        values = {"values": view.digest(group), "column": column}
+        digest = fingerprint({**values, "distances": convention.distances})
+        uri = view.shards.store.absolute_uri
+        made.append(Part(uri, view.samples, tuple(group), column, convention, first, rows, digest))
+    return made
+
+
+def size(real: View, generated: View, column: str) -> int:
+    """Bytes of the features of both."""
+    return 4 * real.shards.columns[column].dimension * (len(real) + len(generated))
+
+
+def rows_that_fit(dimension: int) -> int:
+    """How many rows a part may have, so that every actor can hold a base and what goes by.
+
+    PlanTooLarge if not even a thousand fit.
+    """
+    actors = 1 if not ray.is_initialized() else workers()[0]
+    free = psutil.virtual_memory().available / 2
+    rows = int(free / actors / (2 * COPIES * 4 * dimension))
+    if rows < 1000:
+        raise PlanTooLarge(
+            f"{actors} actors that search {dimension} dimensions have {free / 1e9:.1f} GB, enough "
+            f"for {rows} rows each; it takes 1000: use fewer CPUs, or a larger machine"
+        )
+    return min(rows, MOST_ROWS)
+
+
+def workers() -> tuple[int, float, float]:
+    """How many actors, and the CPUs and GPUs of each: one per GPU, or per CPU without any."""
+    there = ray.cluster_resources()
+    gpus, cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
+    actors = max(1, int(gpus or cpus))
+    return actors, equal_part(cpus, actors), equal_part(gpus, actors)
+
+
+def chosen(real: View, generated: View, column: str, convention: Convention) -> str:
+    """The name of the engine for the whole, from the first shard of either side."""
+    first = [view.read(column, view.present[:1]) for view in (real, generated)]
+    rows = len(real) + len(generated)
+    k = convention.ks[0]
+    name: str = choose(real=first[0], generated=first[1], k=k, rows=rows).name
+    return name
+
+
+def found_of(
+    cells: Sequence[Cell], cut: Sequence[Part], name: str, kept: Store | None, alone: bool
+) -> Iterator[tuple[Cell, Arrays]]:
+    """What is found of every cell: what was kept first, and then the rest, as it is found."""
+    missing = []
+    for cell in cells:
+        file = f"cell-{cell.key(cut[cell.base])}.npz"
+        known = load(kept, file) if kept else None
+        if known is None:
+            missing.append(cell)
+        else:
+            yield cell, known
+    search = by_driver if alone else by_actors
+    for cell, found in search(missing, cut, name):
+        if kept:
+            save(kept, f"cell-{cell.key(cut[cell.base])}.npz", found)
+        yield cell, found
+
+
+def by_driver(
+    cells: Iterable[Cell], cut: Sequence[Part], name: str
+) -> Iterator[tuple[Cell, Arrays]]:
+    """One after another, in this process."""
+    held: tuple[int, Base] | None = None
+    for cell in cells:
+        if held is None or held[0] != cell.base:
+            held = cell.base, Base(cut[cell.base], name)
+        yield cell, held[1].find(cell)
+
+
+def by_actors(
+    cells: Iterable[Cell], cut: Sequence[Part], name: str
+) -> Iterator[tuple[Cell, Arrays]]:
+    """On actors that hold one part each: as many parts at a time as there are workers, or the
+    same part in several where there are fewer."""
+    waiting: Mapping[int, deque[Cell]] = defaultdict(deque)
+    for cell in cells:
+        waiting[cell.base].append(cell)
+    actors, cpus, gpus = workers()
+    held = list(waiting)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)(Base)
+    for start in range(0, len(held), actors):
+        wave = held[start : start + actors]
+        copies = max(1, actors // len(wave))
+        yield from by_wave({base: waiting[base] for base in wave}, cut, name, remote, copies)
+
+
+def by_wave(
+    waiting: Mapping[int, deque[Cell]], cut: Sequence[Part], name: str, remote: Any, copies: int
+) -> Iterator[tuple[Cell, Arrays]]:
+    """Some parts, each in so many actors, which take their part's cells one by one."""
+    busy: dict[Any, tuple[Any, Cell]] = {}
+    try:
+        for base, cells in waiting.items():
+            for _ in range(min(copies, len(cells))):
+                actor = remote.remote(cut[base], name)
+                give(actor, cells, busy)
+        while busy:
+            (done,), _ = ray.wait(list(busy), num_returns=1)
+            actor, cell = busy.pop(done)
+            found = ray.get(done)
+            if not give(actor, waiting[cell.base], busy):
+                ray.kill(actor)
+            yield cell, found
+    finally:
+        for actor, _ in busy.values():
+            ray.kill(actor)
+
+
+def give(actor: Any, cells: deque[Cell], busy: dict[Any, tuple[Any, Cell]]) -> bool:
+    """The next cell to an actor; False if there is none."""
+    if not cells:
+        return False
+    cell = cells.popleft()
+    busy[actor.find.remote(cell)] = actor, cell
+    return True
+
+
+def load(store: Store, name: str) -> Arrays | None:
+    """The arrays of a file; None if it is not there, or not whole."""
+    data = store.read(name)
+    try:
+        return None if data is None else dict(np.load(io.BytesIO(data), allow_pickle=False))
+    except (ValueError, OSError, EOFError):
+        return None
+
+
+def save(store: Store, name: str, arrays: Arrays) -> None:
+    """Keeps arrays for a rerun, where that is possible: a set may be one that is only read."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    try:
+        store.replace(name, buffer.getvalue())
+    except StorageError:
+        return
