@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymetrics.statistics import ClassScores, Histogram, Moments, NestedMoments, Rows
+from raymetrics.metrics import up_to_median
+from raymetrics.search import ExactSearch
+from raymetrics.statistics import (
+    Balls,
+    ClassScores,
+    Histogram,
+    Moments,
+    Nearest,
+    NestedMoments,
+    Rows,
+)
 from tests.laws import check_statistic
 
 COUNT = 40
@@ -84,10 +94,80 @@ def test_nested_moments(partition: tuple[list[int], list[int]], offset: float) -
     )
 
 
+QUERIES = np.concatenate([FEATURES[:5], FEATURES[:25] + np.float32(0.5)])
+
+
+@given(partitions(), st.sampled_from([1, 3, COUNT + 2]))
+@settings(deadline=None, max_examples=50)
+def test_nearest(partition: tuple[list[int], list[int]], k: int) -> None:
+    check_statistic(
+        Nearest.empty(len(QUERIES), k),
+        lambda rows: Nearest(ExactSearch().nearest(QUERIES, FEATURES[list(rows)], k)),
+        COUNT,
+        *partition,
+    )
+
+
+RADII = ExactSearch().nearest(FEATURES, FEATURES, 3, np.arange(COUNT))
+LESSER = up_to_median(RADII[:, 0])
+
+
+def balls_of(points: range, balls: range) -> Balls:
+    """Of QUERIES[points] among the balls around FEATURES[balls], as parts of all of them."""
+    some, others = slice(points.start, points.stop), slice(balls.start, balls.stop)
+    found = ExactSearch().balls(
+        QUERIES[some], FEATURES[others], RADII[others], lesser=LESSER[others]
+    )
+    return found.within(some, others, (len(QUERIES), COUNT))
+
+
+@given(partitions())
+@settings(deadline=None, max_examples=50)
+def test_balls(partition: tuple[list[int], list[int]]) -> None:
+    check_statistic(
+        Balls.empty(len(QUERIES), COUNT, 3),
+        lambda rows: balls_of(range(len(QUERIES)), rows),
+        COUNT,
+        *partition,
+    )
+
+
+@given(st.lists(st.integers(0, len(QUERIES)), max_size=6), st.permutations(range(7)))
+@settings(deadline=None, max_examples=50)
+def test_balls_of_parts_of_the_points(cuts: list[int], order: list[int]) -> None:
+    check_statistic(
+        Balls.empty(len(QUERIES), COUNT, 3),
+        lambda rows: balls_of(rows, range(COUNT)),
+        len(QUERIES),
+        cuts,
+        [i for i in order if i <= len(cuts)],
+    )
+
+
+def test_a_part_of_the_balls_in_its_place() -> None:
+    part = Balls(np.array([[2], [1]]), np.array([[True]]), np.array([0.5, np.inf]))
+    whole = part.within(slice(1, 3), slice(2, 3), (4, 3))
+    np.testing.assert_array_equal(whole.hits[:, 0], [0, 2, 1, 0])
+    np.testing.assert_array_equal(whole.occupied[:, 0], [False, False, True])
+    np.testing.assert_array_equal(whole.realism, [0, 0.5, np.inf, 0])
+
+
+@pytest.mark.parametrize("other", [(5, 3, 2), (4, 5, 2), (4, 3, 5)])
+def test_balls_of_other_sizes_are_refused(other: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"4 points among 3 balls.*or of other radii"):
+        Balls.empty(4, 3, 2).merge(Balls.empty(*other))
+
+
 @pytest.mark.parametrize("kind", [Moments, Histogram, Rows])
 def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
     with pytest.raises(ValueError, match=r"3.*4"):
         kind.empty(3).merge(kind.empty(4))
+
+
+@pytest.mark.parametrize("other", [(3, 4), (2, 5)])
+def test_nearest_of_other_shapes_are_refused(other: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"\(2, 4\).*" + re.escape(str(other))):
+        Nearest.empty(2, 4).merge(Nearest.empty(*other))
 
 
 @pytest.mark.parametrize("kind", [ClassScores, NestedMoments])
