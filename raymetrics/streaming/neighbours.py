@@ -1,7 +1,7 @@
 """Neighbours among shard sets larger than memory.
 
-Either side is cut into parts that fit. An actor holds one part as a base, and other parts go by
-as queries; what was found of a pair of parts is a cell. Cells merge in any order, are the same
+Either side is cut into parts that fit. An actor holds one part as a base, and others go by as
+queries; what was found of a pair of parts is a cell. Cells merge in any order, are the same
 whichever engine and machine found them, and are kept beside the shards under the digests of both
 parts: a rerun finds only the cells that are missing, and the radii of a set are found once for
 all the sets that it is compared with. What fits into memory at once is searched by the driver.
@@ -10,8 +10,11 @@ all the sets that it is compared with. What fits into memory at once is searched
 from __future__ import annotations
 
 import io
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zipfile
+import zlib
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +86,7 @@ class Cell:
 
 
 class Base:
-    """A part, held in memory and searched; an actor where there is more than one."""
+    """A part, held in memory and searched."""
 
     def __init__(self, part: Part, engine_name: str) -> None:
         self.part, self.search = part, engine(engine_name)
@@ -114,6 +117,21 @@ class Base:
         }
 
 
+class Searcher:
+    """Finds cells, and keeps the base of the last one."""
+
+    def __init__(self, engine_name: str) -> None:
+        self.engine_name = engine_name
+        self.base: Base | None = None
+
+    def find(self, part: Part, cell: Cell) -> Arrays:
+        """What is found of a cell, with this part as its base."""
+        if self.base is None or self.base.part != part:
+            self.base = None  # before the next one is read
+            self.base = Base(part, self.engine_name)
+        return self.base.find(cell)
+
+
 def survey_views(
     *,
     real: View,
@@ -136,10 +154,24 @@ def survey_views(
     most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
     one, other = (parts(view, column, convention, most) for view in (real, generated))
     alone = most_rows is None and size(real, generated, column) <= AT_ONCE
-    of_real, of_generated = (
-        convention.reach(nearest(view, cut, max(ks), name, alone)[:, [k - 1 for k in ks]])
-        for view, cut in ((real, one), (generated, other))
-    )
+    with closing(Driver(name) if alone else Actors(name)) as search:
+        of_real, of_generated = (
+            convention.reach(nearest(view, cut, max(ks), search)[:, [k - 1 for k in ks]])
+            for view, cut in ((real, one), (generated, other))
+        )
+        return crossed(
+            real, generated, one, other, of_real, of_generated, convention, search,
+            count=count, realism=realism, name=name,
+        )  # fmt: skip
+
+
+def crossed(
+    real: View, generated: View, one: Sequence[Part], other: Sequence[Part], of_real: np.ndarray,
+    of_generated: np.ndarray, convention: Convention, search: Driver | Actors, *, count: bool,
+    realism: bool, name: str,
+) -> Survey:  # fmt: skip
+    """The survey of two sets whose radii are known."""
+    ks = convention.ks
     lesser = up_to_median(of_real[:, 0]) if realism else None
     sizes = len(generated), len(real)
     by_real = Balls.empty(*sizes, len(ks))
@@ -153,7 +185,7 @@ def survey_views(
         for queries in other
     ]  # fmt: skip
     kept = Store(f"{generated.shards.uri}/{FOLDER}")
-    for cell, found in found_of(cells, one, name, kept, alone):
+    for cell, found in found_of(cells, one, kept, search):
         base, queries = one[cell.base].slice, cell.queries.slice
         balls = [balls_of(found, side) for side in ("base", "queries")]
         by_real = by_real.merge(balls[0].within(queries, base, sizes))
@@ -170,7 +202,7 @@ def balls_of(found: Arrays, side: str) -> Balls:
     return balls
 
 
-def nearest(view: View, cut: Sequence[Part], k: int, name: str, alone: bool) -> np.ndarray:
+def nearest(view: View, cut: Sequence[Part], k: int, search: Driver | Actors) -> np.ndarray:
     """The k smallest distances of every sample to others of its set, float64 [n, k].
 
     Kept beside the shards under the digest of the set's values.
@@ -183,7 +215,7 @@ def nearest(view: View, cut: Sequence[Part], k: int, name: str, alone: bool) -> 
     cells = [Cell(base, queries, k) for base in range(len(cut)) for queries in cut]
     found = [Nearest.empty(part.rows, k) for part in cut]
     places = {part: i for i, part in enumerate(cut)}
-    for cell, arrays in found_of(cells, cut, name, store if len(cut) > 1 else None, alone):
+    for cell, arrays in found_of(cells, cut, store if len(cut) > 1 else None, search):
         place = places[cell.queries]
         found[place] = found[place].merge(from_arrays(Nearest, arrays))
     distances = np.concatenate([nearest.distances for nearest in found])
@@ -251,7 +283,7 @@ def chosen(real: View, generated: View, column: str, convention: Convention) -> 
 
 
 def found_of(
-    cells: Sequence[Cell], cut: Sequence[Part], name: str, kept: Store | None, alone: bool
+    cells: Sequence[Cell], cut: Sequence[Part], kept: Store | None, search: Driver | Actors
 ) -> Iterator[tuple[Cell, Arrays]]:
     """What is found of every cell: what was kept first, and then the rest, as it is found."""
     missing = []
@@ -262,70 +294,73 @@ def found_of(
             missing.append(cell)
         else:
             yield cell, known
-    search = by_driver if alone else by_actors
-    for cell, found in search(missing, cut, name):
+    for cell, found in search.find_all(missing, cut):
         if kept:
             save(kept, f"cell-{cell.key(cut[cell.base])}.npz", found)
         yield cell, found
 
 
-def by_driver(
-    cells: Iterable[Cell], cut: Sequence[Part], name: str
-) -> Iterator[tuple[Cell, Arrays]]:
-    """One after another, in this process."""
-    held: tuple[int, Base] | None = None
-    for cell in cells:
-        if held is None or held[0] != cell.base:
-            held = cell.base, Base(cut[cell.base], name)
-        yield cell, held[1].find(cell)
+class Driver:
+    """Searches in this process, one cell after another."""
+
+    def __init__(self, engine_name: str) -> None:
+        self.searcher = Searcher(engine_name)
+
+    def find_all(self, cells: Sequence[Cell], cut: Sequence[Part]) -> Iterator[tuple[Cell, Arrays]]:
+        """What is found of every cell."""
+        for cell in cells:
+            yield cell, self.searcher.find(cut[cell.base], cell)
+
+    def close(self) -> None:
+        """Nothing is left behind."""
 
 
-def by_actors(
-    cells: Iterable[Cell], cut: Sequence[Part], name: str
-) -> Iterator[tuple[Cell, Arrays]]:
-    """On actors that hold one part each: as many parts at a time as there are workers, or the
-    same part in several where there are fewer."""
-    waiting: Mapping[int, deque[Cell]] = defaultdict(deque)
-    for cell in cells:
-        waiting[cell.base].append(cell)
-    actors, cpus, gpus = workers()
-    held = list(waiting)
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)(Base)
-    for start in range(0, len(held), actors):
-        wave = held[start : start + actors]
-        copies = max(1, actors // len(wave))
-        yield from by_wave({base: waiting[base] for base in wave}, cut, name, remote, copies)
+class Actors:
+    """Searches on actors, started when there is something to find. Each takes the cells of one
+    base until there are none, and then those of the base that has the most left."""
 
+    def __init__(self, engine_name: str) -> None:
+        self.engine_name = engine_name
+        self.actors: list[Any] = []
+        self.idle: list[tuple[Any, int]] = []  # an actor, and the base that it holds
 
-def by_wave(
-    waiting: Mapping[int, deque[Cell]], cut: Sequence[Part], name: str, remote: Any, copies: int
-) -> Iterator[tuple[Cell, Arrays]]:
-    """Some parts, each in so many actors, which take their part's cells one by one."""
-    busy: dict[Any, tuple[Any, Cell]] = {}
-    try:
-        for base, cells in waiting.items():
-            for _ in range(min(copies, len(cells))):
-                actor = remote.remote(cut[base], name)
-                give(actor, cells, busy)
-        while busy:
+    def find_all(self, cells: Sequence[Cell], cut: Sequence[Part]) -> Iterator[tuple[Cell, Arrays]]:
+        """What is found of every cell, as it is found."""
+        waiting: dict[int, deque[Cell]] = defaultdict(deque)
+        for cell in cells:
+            waiting[cell.base].append(cell)
+        if cells and not self.actors:
+            self.start()
+        busy: dict[Any, tuple[Any, Cell]] = {}
+        while busy or any(waiting.values()):
+            while self.idle and any(waiting.values()):
+                actor, held = self.idle.pop()
+                base = held if waiting.get(held) else self.longest(waiting, busy)
+                cell = waiting[base].popleft()
+                busy[actor.find.remote(cut[base], cell)] = actor, cell
             (done,), _ = ray.wait(list(busy), num_returns=1)
             actor, cell = busy.pop(done)
             found = ray.get(done)
-            if not give(actor, waiting[cell.base], busy):
-                ray.kill(actor)
+            self.idle.append((actor, cell.base))
             yield cell, found
-    finally:
-        for actor, _ in busy.values():
+        self.idle = [(actor, -1) for actor, _ in self.idle]  # numbers of other parts come next
+
+    def longest(self, waiting: dict[int, deque[Cell]], busy: dict[Any, tuple[Any, Cell]]) -> int:
+        """The base with the most cells left to each actor that has it."""
+        holders = Counter(cell.base for _, cell in busy.values())
+        return max(waiting, key=lambda base: (len(waiting[base]) / (1 + holders[base]), -base))
+
+    def start(self) -> None:
+        """One actor per worker."""
+        count, cpus, gpus = workers()
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
+        self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
+        self.idle = [(actor, -1) for actor in self.actors]
+
+    def close(self) -> None:
+        """Ends the actors."""
+        for actor in self.actors:
             ray.kill(actor)
-
-
-def give(actor: Any, cells: deque[Cell], busy: dict[Any, tuple[Any, Cell]]) -> bool:
-    """The next cell to an actor; False if there is none."""
-    if not cells:
-        return False
-    cell = cells.popleft()
-    busy[actor.find.remote(cell)] = actor, cell
-    return True
 
 
 def load(store: Store, name: str) -> Arrays | None:
@@ -333,7 +368,7 @@ def load(store: Store, name: str) -> Arrays | None:
     data = store.read(name)
     try:
         return None if data is None else dict(np.load(io.BytesIO(data), allow_pickle=False))
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 

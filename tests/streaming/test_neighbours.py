@@ -1,0 +1,182 @@
+"""Neighbours among shard sets in parts: the answers of one search, and only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import sources
+
+from raymetrics.errors import NotEnoughData, PlanTooLarge, StorageError
+from raymetrics.metrics import Convention, Survey, convention, survey
+from raymetrics.search import ExactSearch
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.streaming import neighbours
+from raymetrics.streaming.neighbours import survey_views
+from tests.conftest import write_set
+
+COLUMN = "made_up_pre_logits"
+PARTS = 120  # rows to a part: several parts on either side
+ASKED = Convention(k=(1, 3, 5))
+
+
+@pytest.fixture
+def sides(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Features of both sides, which are also shard sets "real" and "generated" under tmp_path;
+    with duplicates across sides and across parts."""
+    real = rng.normal(5, 1, (330, 12)).astype(np.float32)
+    generated = rng.normal(5.1, 0.9, (250, 12)).astype(np.float32)
+    generated[:20], generated[200:220], real[300:310] = real[:20], real[:20], real[:10]
+    for name, features in (("real", real), ("generated", generated)):
+        write_set(str(tmp_path / name), {"pre_logits": features}, shard_rows=50)
+    return {"real": real, "generated": generated}
+
+
+def views(folder: Path) -> dict[str, View]:
+    return {name: View.of(rm_open(folder / name)) for name in ("real", "generated")}
+
+
+def rm_open(path: Path):
+    from raymetrics.shards.reader import open_shards
+
+    return open_shards(str(path))
+
+
+def assert_same(found: Survey, expected: Survey) -> None:
+    np.testing.assert_array_equal(found.radii_of_real, expected.radii_of_real)
+    np.testing.assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
+    np.testing.assert_array_equal(found.of_generated.hits, expected.of_generated.hits)
+    np.testing.assert_array_equal(found.of_generated.occupied, expected.of_generated.occupied)
+    np.testing.assert_array_equal(found.of_generated.realism, expected.of_generated.realism)
+    np.testing.assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+
+
+def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> Survey:
+    rounded = {side: asked.rounded(features) for side, features in sides.items()}
+    return survey(**rounded, ks=asked.ks, search=ExactSearch(), reach=asked.reach, realism=True)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many cells each search had to find, whoever searched."""
+    counts: list[int] = []
+    for kind in (neighbours.Driver, neighbours.Actors):
+        find_all = kind.find_all
+
+        def counted(self, cells, cut, find_all=find_all) -> Iterator:
+            counts.append(len(cells))
+            return find_all(self, cells, cut)
+
+        monkeypatch.setattr(kind, "find_all", counted)
+    return counts
+
+
+def test_in_memory_equals_arrays(sides, tmp_path) -> None:
+    """And with no Ray at all."""
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert found.engine == "tiles"
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("engine", ["tiles", "faiss-flat", "faiss-lower-bound-4"])
+def test_parts_on_actors_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
+    monkeypatch.setattr(neighbours, "chosen", lambda *_: engine)
+    found = survey_views(
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+    )
+    assert_same(found, truth(sides))
+    assert found.engine == engine
+
+
+@pytest.mark.parametrize("name", ["prdc", "nvidia"])
+def test_conventions(sides, tmp_path, name) -> None:
+    asked = convention(name)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, realism=True)
+    assert_same(found, truth(sides, asked))
+
+
+def test_the_first_samples_only(sides, tmp_path) -> None:
+    some = {name: View.of(view.shards, 130) for name, view in views(tmp_path).items()}
+    found = survey_views(**some, column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth({name: features[:130] for name, features in sides.items()}))
+
+
+def test_a_set_against_itself(sides, tmp_path) -> None:
+    """Own neighbours are others; but in another's balls a sample may be its own copy."""
+    real = views(tmp_path)["real"]
+    found = survey_views(real=real, generated=real, column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth({"real": sides["real"], "generated": sides["real"]}))
+    assert (found.of_generated.hits > 0).all()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> None:
+    asked = {"column": COLUMN, "convention": ASKED, "realism": True, "most_rows": PARTS}
+    first = survey_views(**views(tmp_path), **asked)
+    assert computed == [16, 9, 12]  # parts squared, and parts times parts
+    computed.clear()
+    assert_same(survey_views(**views(tmp_path), **asked), first)
+    assert computed == [0]  # the radii are not even looked for
+
+    cells = sorted((tmp_path / "generated" / "neighbours").glob("cell-*"))
+    cells[3].unlink()
+    cells[5].write_bytes(cells[5].read_bytes()[:100])
+    next((tmp_path / "real" / "neighbours").glob("radii-*")).unlink()
+    computed.clear()
+    assert_same(survey_views(**views(tmp_path), **asked), first)
+    assert sum(computed) == 2
+
+    # The radii of the real set serve another generated set; nothing else does.
+    other = rng.normal(5, 1, (250, 12)).astype(np.float32)
+    write_set(str(tmp_path / "other"), {"pre_logits": other}, shard_rows=50)
+    computed.clear()
+    real, generated = views(tmp_path)["real"], View.of(rm_open(tmp_path / "other"))
+    found = survey_views(real=real, generated=generated, **asked)
+    assert computed == [9, 12]
+    assert_same(found, truth({"real": sides["real"], "generated": other}))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_an_actor_that_dies_is_started_again(sides, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(neighbours, "Searcher", sources.DiesOnce)
+    found = survey_views(
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+    )
+    assert (tmp_path / "real" / "died").exists()
+    assert_same(found, truth(sides))
+
+
+def test_a_set_that_is_only_read(sides, tmp_path, monkeypatch) -> None:
+    def refuse(self: Store, name: str, data: bytes) -> None:
+        raise StorageError("read-only")
+
+    monkeypatch.setattr(Store, "replace", refuse)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert not (tmp_path / "real" / "neighbours").exists()
+
+
+def test_parts_are_whole_shards_of_at_most_so_many_rows(sides, tmp_path) -> None:
+    view = views(tmp_path)["real"]
+    cut = neighbours.parts(view, COLUMN, ASKED, 120)
+    assert [part.rows for part in cut] == [100, 100, 100, 30]
+    assert [part.first for part in cut] == [0, 100, 200, 300]
+    assert len({part.digest for part in cut}) == 4
+    assert [part.rows for part in neighbours.parts(view, COLUMN, ASKED, 10)] == [50] * 6 + [30]
+    np.testing.assert_array_equal(cut[1].read(), sides["real"][100:200])
+
+
+def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> None:
+    both = views(tmp_path)
+    few = View.of(both["generated"].shards, 5)
+    with pytest.raises(NotEnoughData, match="5 generated samples; it takes at least 6"):
+        survey_views(real=both["real"], generated=few, column=COLUMN, convention=ASKED)
+    memory = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(PlanTooLarge, match="12 dimensions have 0.0 GB.*takes 1000"):
+        survey_views(**both, column=COLUMN, convention=ASKED)
