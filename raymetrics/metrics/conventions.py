@@ -9,7 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
+
+CHOICES = {
+    "ball": ("closed", "open"),
+    "distances": ("float64", "float16"),
+    "kid_order": ("real-first", "generated-first"),
+    "kid_generator": ("pcg64", "mt19937"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,27 @@ class Convention:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("kid_subsets", 1), ("kid_subset_size", 2), ("is_splits", 1)):
-            if getattr(self, name) < least:
-                raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {least}")
-        if not self.ks or self.ks[0] < 1:
+        for name, there in CHOICES.items():
+            if getattr(self, name) not in there:
+                raise RaymetricsError(
+                    f"{name} is {getattr(self, name)!r}; there are {', '.join(there)}"
+                )
+        least = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1, "seed": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {value}")
+        ks = np.unique(self.k)
+        if len(ks) and not np.issubdtype(ks.dtype, np.integer):
+            raise RaymetricsError(f"k is {self.k!r}, expected whole numbers, e.g. 3 or (3, 5)")
+        if not len(ks) or ks[0] < 1:
             raise NotEnoughData(f"k is {self.k}, expected at least 1")
+        # A list could not be part of a key.
+        object.__setattr__(self, "k", int(ks[0]) if len(ks) == 1 else tuple(ks.tolist()))
 
     @property
     def ks(self) -> tuple[int, ...]:
         """Every k once, ascending."""
-        return tuple(sorted({self.k} if isinstance(self.k, int) else set(self.k)))
+        return (self.k,) if isinstance(self.k, int) else tuple(self.k)
 
     def reach(self, radii: np.ndarray) -> np.ndarray:
         """The radii of closed balls that hold, in float64, what this convention's balls hold."""
@@ -60,19 +78,30 @@ class Convention:
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
 
     def rounded(self, features: np.ndarray) -> np.ndarray:
-        """Features as the distances are computed from them."""
+        """Features as the distances are computed from them. ShardError if they do not fit."""
         if self.distances == "float64":
             return features
-        return features.astype(np.float16).astype(np.float32)
+        with np.errstate(over="ignore"):
+            rounded = features.astype(np.float16)
+        far: np.ndarray = np.isinf(rounded).any(axis=1)
+        if far.any():
+            raise ShardError(
+                f"{far.sum()} of {len(far)} rows of features hold values beyond 65504, the largest "
+                f"float16, in which the convention {self.name} has them; take another convention"
+            )
+        return rounded.astype(np.float32)
 
 
 def reach_of_float16(radii: np.ndarray, ball: str) -> np.ndarray:
     """Up to where distances are rounded to no more than the rounded radius: half-way to the next
     float16, which itself is rounded to the even one of the two."""
-    rounded = radii.astype(np.float16)
-    if ball == "open":
-        rounded = np.nextafter(rounded, np.float16(-np.inf))
-    above = np.nextafter(rounded, np.float16(np.inf)).astype(np.float64)
+    with np.errstate(over="ignore"):  # infinite radii reach everything
+        rounded = radii.astype(np.float16)
+        if ball == "open":
+            rounded = np.nextafter(rounded, np.float16(-np.inf))
+        above = np.nextafter(rounded, np.float16(np.inf)).astype(np.float64)
+    # After the largest one, infinity stands where 2^16 would be.
+    above[np.isinf(above) & np.isfinite(rounded)] = 2.0**16
     half_way = (rounded.astype(np.float64) + above) / 2
     even = rounded.view(np.uint16) % 2 == 0
     return np.where(even, half_way, np.nextafter(half_way, -np.inf))
