@@ -83,10 +83,10 @@ class Convention:
             return features
         with np.errstate(over="ignore"):
             rounded = features.astype(np.float16)
-        far: np.ndarray = np.isinf(rounded).any(axis=1)
+        far = np.isinf(rounded).any(axis=1)
         if far.any():
             raise ShardError(
-                f"{far.sum()} of {len(far)} rows of features hold values beyond 65504, the largest "
+                f"{far.sum()} of {len(features)} rows of features hold values beyond 65504, the largest "
                 f"float16, in which the convention {self.name} has them; take another convention"
             )
         return rounded.astype(np.float32)
