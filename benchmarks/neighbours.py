@@ -1,6 +1,7 @@
 """What precision and recall cost: our engines, prdc, torch-fidelity and plain FAISS.
 
-    python benchmarks/neighbours.py [--samples 10000,20000] [--real URI --generated URI --column NAME]
+    python benchmarks/neighbours.py [--samples 10000,20000] [--unchecked]
+    python benchmarks/neighbours.py --real URI --generated URI --column NAME
 
 One process, one thread, CPU seconds, on features that it makes itself: ReLU of a low-rank Gaussian
 mixture, as pooled activations are, and isotropic ones, in which no direction is worth more than
