@@ -138,13 +138,17 @@ def realism(found: Survey, asked: Convention, sample_ids: np.ndarray) -> list[Va
     def listed(ids: np.ndarray) -> list[list[Any]]:
         return [[int(i), value_of[int(i)] if np.isfinite(value_of[int(i)]) else None] for i in ids]
 
-    details = {"highest": listed(order[:32]), "lowest": listed(order[::-1][:32])}
-    return [
-        Value(
-            "realistic", "share R >= 1", float((scores >= 1).mean()), "higher", kept, None, details
-        ),
-        Value("realism_median", "median R", float(np.median(scores)), "higher", kept),
-    ]
+    details = {
+        "highest": listed(order[:32]),
+        "lowest": listed(order[::-1][:32]),
+        "infinite": int(np.isinf(scores).sum()),  # copies of real samples
+    }
+    share, median = float((scores >= 1).mean()), float(np.median(scores))
+    values = [Value("realistic", "share R >= 1", share, "higher", kept, None, details)]
+    # Of a set whose half are copies there is none that could be kept.
+    if np.isfinite(median):
+        values.append(Value("realism_median", "median R", median, "higher", kept))
+    return values
 
 
 def prd(real: Any, generated: Any, samples: Samples, asked: Convention) -> list[Value]:

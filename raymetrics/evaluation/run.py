@@ -26,6 +26,7 @@ from raymetrics.evaluation import catalogue
 from raymetrics.evaluation.catalogue import DEFAULT, LOGITS, METRICS, Metric, Value
 from raymetrics.evaluation.needs import Samples, bytes_of
 from raymetrics.metrics import Convention, Protocol, Survey
+from raymetrics.metrics.prd import check_counts
 from raymetrics.provenance import environment
 from raymetrics.results import Result, Side
 from raymetrics.search import choose
@@ -378,6 +379,8 @@ def refuse_if_too_few(request: Request) -> None:
                     f"{request.views[side].shards.uri} has {there} {side} ones{of_label}; extract "
                     f"more, leave it out of --metrics{smaller}"
                 )
+            if metric.name == "prd":
+                check_counts(len(samples.real), len(samples.generated), 20)
 
 
 def refuse_if_too_large(request: Request) -> None:
@@ -430,9 +433,9 @@ def result(value: Value, item: Item, request: Request, seconds: float) -> Result
 
 
 def space_name(item: Item) -> str:
-    """The extractor, and the column's output where it is not the one that the metric is about."""
+    """The extractor, and the column's output where it is not the usual one."""
     column = item.column
-    usual = item.metric.of_logits or column.output in ("pre_logits", item.metric.only)
+    usual = item.metric.of_logits or column.output == "pre_logits"
     return column.extractor if usual else f"{column.extractor} {column.output}"
 
 

@@ -86,8 +86,8 @@ class Convention:
         far = np.isinf(rounded).any(axis=1)
         if far.any():
             raise ShardError(
-                f"{far.sum()} of {len(features)} rows of features hold values beyond 65504, the largest "
-                f"float16, in which the convention {self.name} has them; take another convention"
+                f"{far.sum()} of {len(features)} rows of features hold values beyond 65504, the "
+                f"largest float16, in which the convention {self.name} has them; take another one"
             )
         return rounded.astype(np.float32)
 
