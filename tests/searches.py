@@ -88,6 +88,16 @@ def other_types(rng: np.random.Generator) -> Sets:
     return one, other.astype(np.float64) * 1.1
 
 
+def shells(rng: np.random.Generator) -> Sets:
+    """Far more neighbours than are fetched at distances that float32 cannot order, as they lie
+    far from the joint mean."""
+    directions = rng.normal(size=(120, 8))
+    directions *= rng.uniform(1, 1.02, size=(120, 1)) / np.linalg.norm(directions, axis=1)[:, None]
+    centres = np.repeat(np.eye(8)[:2] * [[1000], [-1000]], 60, axis=0)
+    near_centres = centres[::6] + 1e-4 * rng.normal(size=(20, 8))
+    return centres + directions, near_centres
+
+
 def hairs_beside_a_constant(rng: np.random.Generator) -> Sets:
     """The squares of what differs vanish in float32, while the largest number is 1."""
     one, other = (1e-24 * rng.normal(size=(n, 6)) for n in (60, 50))
@@ -136,8 +146,8 @@ WORLDS: dict[str, Callable[[np.random.Generator], Sets]] = {
         kind.__name__: kind
         for kind in (
             lattice, far_lattice, duplicates, outlier, constant, one_row, isotropic,
-            in_a_subspace, other_types, hairs_beside_a_constant, tiny_balls_far_away, denormal,
-            all_of_float32,
+            in_a_subspace, other_types, shells, hairs_beside_a_constant, tiny_balls_far_away,
+            denormal, all_of_float32,
         )
     },
 }  # fmt: skip
