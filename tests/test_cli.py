@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -10,13 +11,17 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import raymetrics as rm
+from raymetrics import results
 from raymetrics.cli import duration, main
 from raymetrics.evaluation import METRICS
 from raymetrics.extractors import NAMED as EXTRACTORS
 from raymetrics.generators import NAMED as SOURCES
+from raymetrics.metrics import CONVENTIONS, conventions
 from tests.conftest import write_set
 
 
@@ -44,11 +49,17 @@ def examples() -> list[list[str]]:
 @pytest.mark.usefixtures("ray_session")
 def test_the_examples_in_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    fewer = {
+        name: dataclasses.replace(protocol, generated=1000)
+        for name, protocol in conventions.PROTOCOLS.items()
+    }
+    monkeypatch.setattr(conventions, "PROTOCOLS", fewer)
     for arguments in examples():
         code, output = run(*arguments)
         assert code == 0, output
     assert Path("report/index.html").exists()
     assert "FD digits" in run(*next(e for e in examples() if e[0] == "evaluate"))[1]
+    assert pq.read_metadata("realism.parquet").num_rows == 1000
 
 
 def test_help_names_what_there_is() -> None:
@@ -56,8 +67,105 @@ def test_help_names_what_there_is() -> None:
     for name in (*SOURCES, *EXTRACTORS):
         assert name in text
     _, text = run("evaluate", "--help")
-    assert ",".join(METRICS) in text
+    words = set(re.findall(r"[\w-]+", text))
+    assert words >= set(METRICS)
+    named = re.search(r"--protocol NAME\s+([^.]*), \.\.\.", text)
+    assert named
+    assert set(re.findall(r"\w+", named[1])) <= conventions.PROTOCOLS.keys()
+    named = re.search(r"--convention NAME\s+As ([^.]*), \.\.\.", text)
+    assert named
+    assert set(re.findall(r"[\w-]+", named[1])) <= CONVENTIONS.keys()
     assert run("--version")[1].startswith("raymetrics")
+
+
+@pytest.fixture
+def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[str, ...]:
+    """Options for two sets with labels."""
+    for side, count in (("real", 130), ("generated", 110)):
+        x = rng.integers(0, 4, size=(count, 5)).astype(np.float32)
+        write_set(str(tmp_path / side), {"pre_logits": x}, labels=np.arange(count) % 2)
+    return "--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = run(
+        "evaluate", *sides, "--metrics", "pr,dc,realism", "--k", "5, 3", "--convention", "prdc",
+        "--scores", "realism.parquet", "--to", "results.jsonl",
+    )  # fmt: skip
+    assert code == 0, text
+    column = "made_up_pre_logits"
+    pair = {side: rm.open_shards(side).read(column) for side in ("real", "generated")}
+    found = results.read("results.jsonl")
+    for k, expected in rm.prdc(**pair, k=(3, 5), convention="prdc").items():
+        values = {r.metric: r.value for r in found if r.convention["k"] == k}
+        assert {name: values[name] for name in expected._fields} == expected._asdict()
+    assert len(found) == len(text.splitlines()) - 2 == 12
+    assert text.count("program=prdc") == 12
+    scores = pq.read_table("realism.parquet")
+    np.testing.assert_array_equal(scores["sample_id"], np.arange(110))
+    expected = rm.realism(**pair, k=3, convention="prdc")
+    np.testing.assert_array_equal(scores[f"realism_{column}"], expected)
+
+    code, text = run("evaluate", *sides, "--column", column, "--metrics", "fid", "--by", "label")
+    assert code == 0, text
+    labels = re.findall(r"^FD made-up, label (\d) +(\S+)", text, flags=re.MULTILINE)
+    distances = [
+        rm.frechet_distance(real=pair["real"][i::2], generated=pair["generated"][i::2])
+        for i in range(2)
+    ]
+    assert [(int(label), float(value)) for label, value in labels] == [
+        (i, pytest.approx(distances[i], rel=1e-4)) for i in range(2)
+    ]
+
+    monkeypatch.setitem(
+        conventions.PROTOCOLS,
+        "pr10k5",
+        dataclasses.replace(conventions.PROTOCOLS["pr10k5"], real=100, generated=90),
+    )
+    code, text = run("evaluate", *sides, "--protocol", "pr10k5")
+    assert code == 0, text
+    assert text.count("protocol=pr10k5") == 5
+    first = rm.prdc(real=pair["real"][:100], generated=pair["generated"][:90], convention="prdc")[5]
+    assert float(re.search(r"density made-up +(\S+)", text)[1]) == pytest.approx(
+        first.density, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--protocol", "fid50k_full"), "takes 50000 generated samples, there are 110; extract"),
+        (("--protocol", "fid1"), "no protocol 'fid1'; there are fid50k_full"),
+        (("--protocol", "pr50k3", "--k", "5"), "protocol pr50k3 says the convention"),
+        (("--convention", "x"), "no convention 'x'; there are raymetrics"),
+        (("--k", "x"), "--k is 'x'; write numbers, e.g. 3 or 3,5"),
+        (("--k", "3,"), "--k is '3,'"),
+        (("--k", "0,3"), "k is (0, 3), expected at least 1"),
+        (("--k", "110", "--metrics", "dc"), "takes at least 111 samples"),
+        (("--seed", "-1"), "seed is -1, expected at least 0"),
+        (("--kid-subset-size", "1"), "kid_subset_size is 1"),
+        (("--metrics", "fid,nothing"), "no metric 'nothing'"),
+        (("--metrics", ""), "no metrics are asked for"),
+        (("--metrics", "is"), "is takes a column of logits"),
+        (("--metrics", "fid", "--column", "x"), "column 'x' is not in both sets"),
+        (("--metrics", "fid", "--scores", "y"), "are those of --metrics realism"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evaluated_is_one_line_and_exit_code_2(
+    sides: tuple[str, ...], arguments: tuple[str, ...], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Before Ray is started, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    there = sorted(tmp_path.rglob("*"))
+    code, output = run("evaluate", *sides, *arguments, "--to", "results.jsonl")
+    assert code == 2
+    assert output.startswith("error: ")
+    assert message in output
+    assert output.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == there
 
 
 EXTRACT = ("extract", "digits", "--extractor", "digits", "--to")
