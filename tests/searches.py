@@ -92,8 +92,10 @@ def shells(rng: np.random.Generator) -> Sets:
     """Far more neighbours than are fetched at distances that float32 cannot order, as they lie
     far from the joint mean."""
     directions = rng.normal(size=(120, 8))
-    directions *= rng.uniform(1, 1.02, size=(120, 1)) / np.linalg.norm(directions, axis=1)[:, None]
-    centres = np.repeat(np.eye(8)[:2] * [[1000], [-1000]], 60, axis=0)
+    lengths = rng.uniform(1, 1.5, size=(120, 1))
+    directions *= lengths / np.linalg.norm(directions, axis=1)[:, None]
+    centres = np.repeat(np.eye(8)[:2] * [[3000], [-3000]], 60, axis=0)
+    centres = centres + 3000 * rng.normal(size=8)
     near_centres = centres[::6] + 1e-4 * rng.normal(size=(20, 8))
     return centres + directions, near_centres
 
