@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -10,13 +12,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import ray
+from click.testing import CliRunner
 from PIL import Image
 
+from raymetrics.cli import main as cli
 from raymetrics.demo.__main__ import main as demo
+from raymetrics.evaluation import METRICS
 from raymetrics.extractors import NAMED as EXTRACTORS
 from raymetrics.generators import NAMED as SOURCES
+from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -45,6 +52,11 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def commands(block: int) -> list[str]:
+    """The lines of a session at a terminal."""
+    return [line.removeprefix("$ ") for line in blocks("console")[block].splitlines()]
+
+
 def fewer(text: str) -> str:
     """The same with fewer samples."""
     for many, few in FEWER.items():
@@ -69,8 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_commands(folder: Path) -> None:
-    (session,) = blocks("console")
-    lines = [line.removeprefix("$ ") for line in session.splitlines()]
+    lines = commands(0)
     assert len(lines) == 5
     printed = [run(shlex.split(fewer(line)), folder) for line in lines]
     assert "100 samples in all" in printed[0]
@@ -92,21 +103,59 @@ def test_the_python(folder: Path) -> None:
     assert "110" in run([sys.executable, "shards.py"], folder)
 
 
-def test_the_demo_on_fewer_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def print_demo(folder: Path) -> str:
+    """What `make demo` prints, on fewer samples."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        demo([str(folder)], samples="0-1099", extractors=["digits"])
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def demo_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the demo, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo") / "demo-output"
+    return folder, print_demo(folder)
+
+
+def test_the_demo_on_fewer_samples(demo_output: tuple[Path, str]) -> None:
     """As `make demo` runs it; the second time nothing is made, and the numbers are the same."""
-    asked = {"samples": "0-1099", "extractors": ["digits"]}
-    demo([str(tmp_path)], **asked)
-    first = capsys.readouterr().out
-    demo([str(tmp_path)], **asked)
-    second = capsys.readouterr().out
+    folder, first = demo_output
+    second = print_demo(folder)
     for text in (first, second):
-        assert f"page    {tmp_path}/index.html" in text
+        assert f"page    {folder}/index.html" in text
         assert "FD digits" in text
     assert "3 shards made, 0 were there" in first
     assert second.count("0 shards made, 3 were there") == 2
     assert "evaluating" not in second
     tables = [text[text.index("metric ") : text.index("page ")] for text in (first, second)]
     assert tables[0] == tables[1]
+
+
+def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All metrics, a convention, labels, a column; and a protocol that takes more samples."""
+    monkeypatch.chdir(demo_output[0].parent)
+    lines = [*commands(1), next(x for x in README.splitlines() if "--protocol fid50k" in x)[2:]]
+    done = [CliRunner().invoke(cli, shlex.split(line)[1:]) for line in lines]
+    assert [run.exit_code for run in done] == [0, 0, 0, 0, 2], [run.output for run in done]
+    printed = [run.output for run in done]
+    for metric in METRICS.values():
+        if metric.only is None:
+            assert f",{metric.name}" in lines[0].replace(" ", ",")
+    for label in ("FD-infinity digits", "FD at 110 digits", "Vendi digits", "PRD F_1/8 digits"):
+        assert label in printed[0]
+    assert pq.read_table("realism.parquet").num_rows == 1100
+    assert "k=5, self=excluded, ball=open (<)" in printed[1]
+    assert "FD digits, label 9" in printed[2]
+    assert "FD digits logits" in printed[3]
+    text = "fid50k_full takes 50000 generated samples, there are"
+    assert f"{text} 1100" in printed[4]
+    assert f"{text} 2000" in README
+
+
+def test_conventions_and_protocols_are_in_the_readme() -> None:
+    for name in (*CONVENTIONS, *PROTOCOLS, *METRICS):
+        assert f"`{name}`" in README
 
 
 def test_nothing_is_left_to_fill_in() -> None:

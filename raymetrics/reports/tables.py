@@ -23,7 +23,7 @@ def protocol(result: Result) -> str:
     shown = {
         key: value
         for key, value in result.convention.items()
-        if key not in ("features", "arithmetic", "engine", "kernel", "estimate")
+        if key not in ("features", "arithmetic", "kernel", "estimate", "draws")
     }
     return ", ".join(f"{name}={value}" for name, value in shown.items())
 

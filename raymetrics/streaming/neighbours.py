@@ -33,8 +33,11 @@ from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
 from raymetrics.streaming.resources import equal_part
 
 AT_ONCE = 400_000_000  # bytes of features that the driver searches by itself
-MOST_ROWS = 32_768  # to a part, so that one that goes by is not large either
-COPIES = 4  # of a part in memory, at most: read, centred, indexed, to be indexed
+BLOCK = 32_768  # rows that go by at a time
+COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
+SHARE_OF_MEMORY = 0.4
+# A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
+GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
 FOLDER = "neighbours"
 
 Arrays = dict[str, np.ndarray]
@@ -152,13 +155,16 @@ def survey_views(
         require(len(view), ks[-1], side)
     name = chosen(real, generated, column, convention)
     most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
-    one, other = (parts(view, column, convention, most) for view in (real, generated))
     alone = most_rows is None and size(real, generated, column) <= AT_ONCE
     with closing(Driver(name) if alone else Actors(name)) as search:
         of_real, of_generated = (
-            convention.reach(nearest(view, cut, max(ks), search)[:, [k - 1 for k in ks]])
-            for view, cut in ((real, one), (generated, other))
+            convention.reach(
+                nearest(view, column, convention, most, search)[:, [k - 1 for k in ks]]
+            )
+            for view in (real, generated)
         )
+        one = parts(real, column, convention, most)
+        other = parts(generated, column, convention, min(most, BLOCK))
         return crossed(
             real, generated, one, other, of_real, of_generated, convention, search,
             count=count, realism=realism, name=name,
@@ -202,20 +208,25 @@ def balls_of(found: Arrays, side: str) -> Balls:
     return balls
 
 
-def nearest(view: View, cut: Sequence[Part], k: int, search: Driver | Actors) -> np.ndarray:
-    """The k smallest distances of every sample to others of its set, float64 [n, k].
+def nearest(
+    view: View, column: str, convention: Convention, most: int, search: Driver | Actors
+) -> np.ndarray:
+    """The distances of every sample to the nearest others of its set, float64 [n, largest k].
 
     Kept beside the shards under the digest of the set's values.
     """
-    store = Store(f"{view.shards.uri}/{FOLDER}")
-    file = f"radii-{cut[0].column}-k{k}-{fingerprint({'parts': [p.digest for p in cut]})[:24]}.npz"
+    store, k = Store(f"{view.shards.uri}/{FOLDER}"), convention.ks[-1]
+    key = fingerprint({"values": view.digest(), "distances": convention.distances})[:24]
+    file = f"radii-{column}-k{k}-{key}.npz"
     known = load(store, file)
     if known is not None and known["distances"].shape == (len(view), k):
         return known["distances"]
-    cells = [Cell(base, queries, k) for base in range(len(cut)) for queries in cut]
-    found = [Nearest.empty(part.rows, k) for part in cut]
-    places = {part: i for i, part in enumerate(cut)}
-    for cell, arrays in found_of(cells, cut, store if len(cut) > 1 else None, search):
+    bases = parts(view, column, convention, most)
+    blocks = parts(view, column, convention, min(most, BLOCK))
+    cells = [Cell(base, queries, k) for base in range(len(bases)) for queries in blocks]
+    found = [Nearest.empty(part.rows, k) for part in blocks]
+    places = {part: i for i, part in enumerate(blocks)}
+    for cell, arrays in found_of(cells, bases, store if len(cells) > 1 else None, search):
         place = places[cell.queries]
         found[place] = found[place].merge(from_arrays(Nearest, arrays))
     distances = np.concatenate([nearest.distances for nearest in found])
@@ -250,19 +261,24 @@ def size(real: View, generated: View, column: str) -> int:
 
 
 def rows_that_fit(dimension: int) -> int:
-    """How many rows a part may have, so that every actor can hold a base and what goes by.
+    """How many rows a base may have, a power of two: so that every actor can hold one, and its
+    GPU if it has one.
 
-    PlanTooLarge if not even a thousand fit.
+    Where a whole set fits every actor holds all of it; otherwise each holds a part. By all the
+    memory of the machine and not what is free, so that a rerun cuts the same parts. PlanTooLarge
+    if not even a thousand rows fit.
     """
-    actors = 1 if not ray.is_initialized() else workers()[0]
-    free = psutil.virtual_memory().available / 2
-    rows = int(free / actors / (2 * COPIES * 4 * dimension))
-    if rows < 1000:
+    actors, _, gpus = workers() if ray.is_initialized() else (1, 0.0, 0.0)
+    memory = psutil.virtual_memory().total * SHARE_OF_MEMORY / actors
+    rows = memory / (COPIES * 4 * dimension)
+    if gpus:
+        rows = min(rows, (GPU_BYTES - GPU_OVERHEAD) * gpus / (4 * dimension))
+    if rows < 1024:
         raise PlanTooLarge(
-            f"{actors} actors that search {dimension} dimensions have {free / 1e9:.1f} GB, enough "
-            f"for {rows} rows each; it takes 1000: use fewer CPUs, or a larger machine"
+            f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
+            f"enough for {rows:.0f} rows; it takes 1024: use fewer CPUs, or a larger machine"
         )
-    return min(rows, MOST_ROWS)
+    return int(2 ** np.floor(np.log2(rows)))
 
 
 def workers() -> tuple[int, float, float]:

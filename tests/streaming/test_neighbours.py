@@ -176,7 +176,24 @@ def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> 
     few = View.of(both["generated"].shards, 5)
     with pytest.raises(NotEnoughData, match="5 generated samples; it takes at least 6"):
         survey_views(real=both["real"], generated=few, column=COLUMN, convention=ASKED)
-    memory = psutil.virtual_memory()._replace(available=1000)
+    memory = psutil.virtual_memory()._replace(total=1000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    with pytest.raises(PlanTooLarge, match="12 dimensions have 0.0 GB.*takes 1000"):
+    with pytest.raises(PlanTooLarge, match="12 dimensions have 0.0 GB.*takes 1024"):
         survey_views(**both, column=COLUMN, convention=ASKED)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "workers", "dimension", "rows"),
+    [
+        (24, (2, 1.0, 0.0), 2048, 2**17),  # 50k samples: every actor holds them all
+        (256, (8, 1.0, 1.0), 2048, 2**18),  # 1.5 million: each holds a part
+        (2048, (8, 1.0, 1.0), 4096, 2**19),  # the GPU's memory is what limits
+        (2048, (8, 1.0, 0.5), 4096, 2**18),  # two actors to a GPU
+    ],
+)
+def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None:
+    memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(neighbours.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(neighbours, "workers", lambda: workers)
+    assert neighbours.rows_that_fit(dimension) == rows
