@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -142,6 +142,7 @@ def halved(x: float) -> np.float16:
         return np.float64(x).astype(np.float16)
 
 
+@settings(deadline=None)
 @given(distance=DISTANCES, radius=DISTANCES)
 @example(distance=66000.0, radius=65504.0)
 @example(distance=65520.0, radius=65504.0)
@@ -157,6 +158,7 @@ def test_reach_of_float16(distance: float, radius: float) -> None:
     assert (distance <= opened) == (halved(distance) < halved(radius))
 
 
+@settings(deadline=None)
 @given(radius=HALF_WAY, direction=st.sampled_from([-np.inf, 0.0, np.inf]))
 def test_reach_of_float16_at_its_own_border(radius: float, direction: float) -> None:
     """Where a random distance would never be."""
@@ -170,6 +172,7 @@ def test_reach_of_float16_at_its_own_border(radius: float, direction: float) -> 
             assert (distance <= border) == inside
 
 
+@settings(deadline=None)
 @given(distance=DISTANCES, radius=DISTANCES)
 @example(distance=1.0, radius=1.0)
 @example(distance=0.0, radius=0.0)
