@@ -146,6 +146,7 @@ def duration(seconds: float) -> str:
 )  # fmt: skip
 @click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
 @click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
+@click.option("--samples", type=int, help="Only the first so many of either side.")
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
 @click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
@@ -155,8 +156,8 @@ def duration(seconds: float) -> str:
 @reported
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
-    columns: list[str] | None, protocol: str | None, convention: str | None, by: str | None,
-    to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
+    columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
+    by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
     seed: int | None,
 ) -> None:  # fmt: skip
     """Compute metrics from two shard sets, in one pass over either.
@@ -193,7 +194,7 @@ def evaluate(
         asked = named(convention or "raymetrics", **changes)
     found = run(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
-        convention=asked, protocol=protocol, by=by, scores=scores,
+        convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
     )  # fmt: skip
     if to:
         results.write(found, to)

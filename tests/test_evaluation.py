@@ -314,8 +314,19 @@ def test_a_protocol_takes_the_first_samples(sets: Sets, monkeypatch: pytest.Monk
         rm.evaluate(**sets.uris, protocol="many")
     with pytest.raises(RaymetricsError, match="no protocol 'x'; there are small, capped"):
         rm.evaluate(**sets.uris, protocol="x")
-    with pytest.raises(RaymetricsError, match="protocol small says the convention; leave that out"):
-        rm.evaluate(**sets.uris, protocol="small", convention="prdc")
+    for said in ({"convention": "prdc"}, {"metrics": ["fid"]}, {"samples": 100}):
+        with pytest.raises(RaymetricsError, match="protocol small says metrics, convention and"):
+            rm.evaluate(**sets.uris, protocol="small", **said)
+
+
+def test_the_first_samples_of_either_side(sets: Sets) -> None:
+    (found,) = rm.evaluate(**sets.uris, metrics=["fid"], samples=130)
+    assert found.value == close(frechet(**sets.column("pre_logits", 130)))
+    assert found.real.samples == found.generated.samples == ("0-129",)
+    with pytest.raises(NotEnoughData, match="first 351 samples are asked for, .* has 350 gen"):
+        rm.evaluate(**sets.uris, metrics=["fid"], samples=351)
+    with pytest.raises(RaymetricsError, match="columns say their extractors"):
+        rm.evaluate(**sets.uris, columns=["x"], extractors=["y"])
 
 
 def test_label_by_label(sets: Sets) -> None:

@@ -48,7 +48,6 @@ class Metric:
     survey: frozenset[str] | None = None
     of_logits: bool = False
     only: str | None = None  # columns whose extractor or output is so called
-    holds: Callable[[Samples, Convention], int] | None = None  # rows of both sides in memory
 
 
 def each(name: str, of: needs.Of) -> Needs:
@@ -269,16 +268,6 @@ def top1(real: Any, generated: Any, samples: Samples, asked: Convention) -> list
     return [Value("top1_distance", "Top-1 distance", value, "lower", kept, None, details)]
 
 
-def all_rows(samples: Samples, asked: Convention) -> int:
-    """Rows of both sides."""
-    return len(samples.real) + len(samples.generated)
-
-
-def drawn_rows(samples: Samples, asked: Convention) -> int:
-    """At most so many different rows does KID draw."""
-    return min(2 * asked.kid_subsets * asked.kid_subset_size, all_rows(samples, asked))
-
-
 def no_formula(*_: Any) -> list[Value]:
     """Of a metric that is made from a survey."""
     raise AssertionError("made from a survey")
@@ -288,17 +277,17 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("fid", frechet, each("moments", needs.moments)),
-        Metric("kid", kernel, kid_needs, holds=drawn_rows),
+        Metric("kid", kernel, kid_needs),
         Metric("pr", no_formula, survey=frozenset()),
         Metric("top1", top1, each("histogram", needs.histogram), of_logits=True),
         Metric("dc", no_formula, survey=frozenset({"count"})),
         Metric("realism", no_formula, survey=frozenset({"realism"})),
-        Metric("prd", prd, every_row, holds=all_rows),
+        Metric("prd", prd, every_row),
         Metric("is", inception, inception_needs, of_logits=True),
         Metric("fid-infinity", infinity, infinity_needs),
         Metric("fid-counts", by_count, by_count_needs),
         Metric("vendi", vendi, each("normalised moments", needs.normalised_moments)),
-        Metric("cmmd", maximum_mean, every_row, only="clip", holds=all_rows),
+        Metric("cmmd", maximum_mean, every_row, only="clip"),
         Metric("sfid", frechet, each("moments", needs.moments), only="spatial"),
     )
 }

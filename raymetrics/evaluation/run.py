@@ -38,7 +38,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, Rows
 from raymetrics.streaming.fold import fold_shards
-from raymetrics.streaming.neighbours import survey_views
+from raymetrics.streaming.neighbours import rows_that_fit, survey_views
 from raymetrics.streaming.session import session
 
 AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
@@ -81,6 +81,7 @@ def evaluate(
     columns: Sequence[str] | None = None,
     convention: Convention | str | None = None,
     protocol: str | None = None,
+    samples: int | None = None,
     by: str | None = None,
     scores: str | None = None,
 ) -> list[Result]:
@@ -92,6 +93,7 @@ def evaluate(
     features.
     convention: a `Convention`, or the name of a program whose choices are made.
     protocol: a name of the literature, which says metrics, convention and sample counts.
+    samples: only the first so many of either side, by sample id.
     by: "label": every number once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
 
@@ -100,15 +102,19 @@ def evaluate(
     is read.
     """
     named = None if protocol is None else formulas.protocol(protocol)
-    if named and convention is not None:
-        raise RaymetricsError(f"protocol {named.name} says the convention; leave that out")
+    if named and (convention, metrics, samples) != (None, None, None):
+        raise RaymetricsError(
+            f"protocol {named.name} says metrics, convention and samples; leave those out"
+        )
+    if columns and extractors:
+        raise RaymetricsError("columns say their extractors; leave those out")
     if isinstance(convention, str):
         convention = formulas.convention(convention)
     asked = named.convention if named else convention or Convention()
     shards = {"real": opened(real), "generated": opened(generated)}
     spaces = shared_columns(shards["real"], shards["generated"], extractors, columns)
-    names = known(metrics or (named.metrics if named else DEFAULT) if metrics != [] else [])
-    views = viewed(shards, named)
+    names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
+    views = viewed(shards, named, samples)
     labels = labels_of(views) if by == "label" else None
     if by not in (None, "label"):
         raise RaymetricsError(f"by is {by!r}; there is only 'label'")
@@ -291,10 +297,18 @@ def opened(shards: str | ShardSet) -> ShardSet:
     return found
 
 
-def viewed(shards: Mapping[str, ShardSet], protocol: Protocol | None) -> dict[str, View]:
-    """The samples of a protocol, or all."""
+def viewed(
+    shards: Mapping[str, ShardSet], protocol: Protocol | None, samples: int | None
+) -> dict[str, View]:
+    """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
     if protocol is None:
-        return {side: View.of(found) for side, found in shards.items()}
+        for name, found in shards.items():
+            if samples is not None and not 1 <= samples <= len(found):
+                raise NotEnoughData(
+                    f"the first {samples} samples are asked for, {found.uri} has {len(found)} "
+                    f"{name} ones; extract more, or ask for fewer"
+                )
+        return {side: View.of(found, samples) for side, found in shards.items()}
     counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
     return {side: View.of(shards[side], count) for side, count in zip(SIDES, counts, strict=True)}
 
@@ -387,6 +401,7 @@ def refuse_if_too_large(request: Request) -> None:
     """PlanTooLarge if what a metric must hold does not fit into memory."""
     if any(item.metric.survey is not None for item in request.items):
         load_faiss()  # says what is missing before anything is read
+        rows_that_fit(max(item.column.dimension for item in request.items))
     free = psutil.virtual_memory().available
     for item in request.items:
         need = 2 * bytes_needed(request, item)  # a merge holds what it merges
@@ -458,5 +473,5 @@ def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndar
     columns = {f"realism_{name}": pa.array(values) for name, values in scores.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table({"sample_id": pa.array(sample_ids), **columns}), buffer)
-    folder, _, name = path.rpartition("/")
-    Store(folder or ".").replace(name, buffer.getvalue())
+    name = path.rpartition("/")[2]
+    Store(path.removesuffix(name) or ".").replace(name, buffer.getvalue())

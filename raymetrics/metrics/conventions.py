@@ -4,7 +4,7 @@ the protocols that papers report."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -161,10 +161,6 @@ class Protocol:
                     "or evaluate without a protocol"
                 )
         return min(self.real or real, self.real_at_most or real, real), self.generated
-
-    def as_data(self) -> dict[str, Any]:
-        """For a result."""
-        return {key: value for key, value in asdict(self).items() if key != "convention"}
 
 
 _NVIDIA, _OFFICIAL = CONVENTIONS["nvidia"], CONVENTIONS["official"]

@@ -64,7 +64,7 @@ def check_counts(real: int, generated: int, clusters: int) -> None:
         raise NotEnoughData(
             f"PRD of {real} real and {generated} generated samples: clusters would follow the "
             "larger side, and numbers of other counts would not compare; take "
-            f"{min(real, generated)} of each"
+            f"{min(real, generated)} of each (--samples)"
         )
     if real < clusters:
         raise NotEnoughData(

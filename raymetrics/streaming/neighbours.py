@@ -153,8 +153,8 @@ def survey_views(
     ks = convention.ks
     for side, view in (("real", real), ("generated", generated)):
         require(len(view), ks[-1], side)
-    name = chosen(real, generated, column, convention)
     most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
+    name = chosen(real, generated, column, convention)
     alone = most_rows is None and size(real, generated, column) <= AT_ONCE
     with closing(Driver(name) if alone else Actors(name)) as search:
         of_real, of_generated = (
