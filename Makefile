@@ -25,6 +25,9 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python benchmarks/neighbours.py
+	$(BIN)/python benchmarks/large.py
 
 # A test looks at the report page in Chromium.
 browser:

@@ -177,6 +177,8 @@ def measure(name: str, real: np.ndarray, generated: np.ndarray, check: bool) -> 
         "prdc": by_prdc,
         "torch-fidelity": by_torch_fidelity,
     }
+    if name == "isotropic":  # where it finds everything uncertain, and is not chosen
+        del ways["raymetrics, faiss-lower-bound-128"]
     expected = truth(real, generated) if check else None
     passes = {}
     for way, run in ways.items():

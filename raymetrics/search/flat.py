@@ -38,6 +38,7 @@ SPARE = 8  # neighbours fetched beyond the k-th
 BLOCK = 1024  # queries at a time
 EVERYTHING = 2**22  # pairs at a time where everything is looked at
 SMALLEST_RATIO = 2.0**-40
+LEAST_CERTAIN = 0.8  # of a block, or more is fetched for the next one
 STAGES = (slice(0, 4), slice(4, 16), slice(16, None))  # of candidates, the likely ones first
 
 
@@ -219,15 +220,19 @@ def certified(
     """Fills `found` [n, ...] for all queries: by attempts that fetch more and more candidates of
     `size`, each for the queries that the last one could not certify, and exhaustively at last.
 
-    attempt(rows, fetch) gives the answers for some queries and which of them are certain.
+    attempt(rows, fetch) gives the answers for some queries and which of them are certain. Where
+    many of a block are not, the next blocks fetch more at once.
     """
     pending = np.arange(len(found))
     while len(pending) and fetch <= LARGEST_FETCH:
-        uncertain = []
-        for some in blocks(len(pending), max(16, min(BLOCK, 2**17 // fetch))):
-            rows = pending[some]
+        uncertain, start = [], 0
+        while start < len(pending):
+            rows = pending[start : start + max(16, min(BLOCK, 2**17 // fetch))]
+            start += len(rows)
             found[rows], certain = attempt(rows, min(fetch, size))
             uncertain.append(rows[~certain])
+            if certain.mean() < LEAST_CERTAIN and 2 * fetch <= LARGEST_FETCH:
+                fetch *= 2
         pending = np.concatenate(uncertain)
         if fetch >= size:
             break
