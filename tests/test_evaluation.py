@@ -535,10 +535,10 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_figures(
 
 
 def test_moments_fit_where_rows_do_not(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = psutil.virtual_memory()._replace(available=4000)
+    memory = psutil.virtual_memory()._replace(available=4000, total=4000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     assert rm.evaluate(**sets.uris, metrics=["fid", "top1"])
-    with pytest.raises(PlanTooLarge, match="rows each; it takes 1000"):
+    with pytest.raises(PlanTooLarge, match="rows; it takes 1024"):
         rm.evaluate(**sets.uris, metrics=["pr"])
 
 

@@ -153,7 +153,7 @@ def test_nan_is_refused_on_the_way_in_and_on_the_way_out(shard_set, features) ->
     values[7] = np.inf
     index = table.schema.get_field_index(NAME)
     pq.write_table(table.set_column(index, table.schema.field(NAME), schema.tensors(values)), path)
-    with pytest.raises(ShardError, match="NaN or infinite for 1 samples, the first is sample 7"):
+    with pytest.raises(ShardError, match=r"NaN or infinite for 1 samples \(7\); remove"):
         list(shard_set.blocks([NAME]))
 
 

@@ -82,10 +82,11 @@ def test_in_memory_equals_arrays(sides, tmp_path) -> None:
     assert found.engine == "tiles"
 
 
-@pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize("engine", ["tiles", "faiss-flat", "faiss-lower-bound-4"])
-def test_parts_on_actors_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
+def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
+    """One after another in this process; on actors in the tests below."""
     monkeypatch.setattr(neighbours, "chosen", lambda *_: engine)
+    monkeypatch.setattr(neighbours, "Actors", neighbours.Driver)
     found = survey_views(
         **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
     )
@@ -118,6 +119,7 @@ def test_a_set_against_itself(sides, tmp_path) -> None:
 def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> None:
     asked = {"column": COLUMN, "convention": ASKED, "realism": True, "most_rows": PARTS}
     first = survey_views(**views(tmp_path), **asked)
+    assert_same(first, truth(sides))
     assert computed == [16, 9, 12]  # parts squared, and parts times parts
     computed.clear()
     assert_same(survey_views(**views(tmp_path), **asked), first)
