@@ -99,7 +99,8 @@ def compare(found: Sequence[Result]) -> list[Comparison]:
     newest: dict[tuple[str, str], dict[str, Result]] = {}
     for result in found:
         sides = (result.real.digest, result.generated.digest)
-        what = json.dumps([result.label, result.space, result.convention], sort_keys=True)
+        convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
+        what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
     return [comparison(list(of_sides.values())) for of_sides in newest.values()]
 
@@ -150,7 +151,8 @@ def class_histogram(result: Result) -> ClassHistogram:
     names = result.details["class_names"]
     bars = [Bar(names[c], float(real[c]), float(generated[c])) for c in order[:CLASSES]]
     longest = max(max(bar.real, bar.generated) for bar in bars)
-    space = str(result.space["name"])
+    label = result.convention.get("label")
+    space = str(result.space["name"]) + ("" if label is None else f", label {label}")
     return ClassHistogram(space, bars, max(0, len(order) - CLASSES), longest)
 
 
