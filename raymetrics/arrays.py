@@ -128,7 +128,7 @@ def surveyed(
 
 
 def check(*, real: np.ndarray, generated: np.ndarray) -> None:
-    """ShardError unless both are finite [n, d] of the same d, with at least one row."""
+    """ShardError unless both are finite [n, d] of the same d."""
     for side, features in (("real", real), ("generated", generated)):
         if features.ndim != 2:
             raise ShardError(

@@ -152,7 +152,7 @@ def duration(seconds: float) -> str:
 @click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
 @click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
-@click.option("--seed", type=int, help="Of all that is drawn. [default: the convention's, 0]")
+@click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @reported
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
@@ -160,7 +160,7 @@ def evaluate(
     by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
     seed: int | None,
 ) -> None:  # fmt: skip
-    """Compute metrics from two shard sets, in one pass over either.
+    """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
 
     \b
     fid           Frechet distance; called FID only in the space that defines FID
@@ -196,9 +196,9 @@ def evaluate(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
         convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
     )  # fmt: skip
+    click.echo(table(found))  # first, so that they are not lost where they cannot be written
     if to:
         results.write(found, to)
-    click.echo(table(found))
 
 
 def neighbours(text: str | None) -> tuple[int, ...] | None:

@@ -98,7 +98,9 @@ def ball(asked: Convention, found: Survey, k: int) -> dict[str, Any]:
     """The convention of balls, for a result."""
     closed = {"closed": "closed (<=)", "open": "open (<)"}[asked.ball]
     kept = {"k": k, "self": "excluded", "ball": closed, "engine": found.engine}
-    return kept if asked.distances == "float64" else {**kept, "distances": asked.distances}
+    if asked.distances == "float64":
+        return kept
+    return {**kept, "distances": asked.distances, "features": asked.distances}
 
 
 def precision_recall(found: Survey, asked: Convention) -> list[Value]:
@@ -199,8 +201,8 @@ def infinity_needs(samples: Samples, side: str, asked: Convention) -> Mapping[st
 
 
 def counts(samples: Samples) -> list[int]:
-    """Sample counts at which the distance is shown: those of the paper that both sides have, or
-    a tenth, a fifth and a half of the smaller side."""
+    """Sample counts at which the distance is shown: those of the paper that both sides have, if
+    they are two at least; else a tenth, a fifth and a half of the smaller side."""
     there = min(len(samples.real), len(samples.generated))
     usual = [n for n in (5_000, 10_000, 50_000) if n <= there]
     return usual if len(usual) > 1 else [there // 10, there // 5, there // 2]

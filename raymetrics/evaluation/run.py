@@ -38,7 +38,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, Rows
 from raymetrics.streaming.fold import fold_shards
-from raymetrics.streaming.neighbours import rows_that_fit, survey_views
+from raymetrics.streaming.neighbours import fits_at_once, rows_that_fit, survey_views
 from raymetrics.streaming.session import session
 
 AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
@@ -97,9 +97,9 @@ def evaluate(
     by: "label": every number once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
 
-    Reads either set once for all statistics, on Ray. Raises ShardError for an incomplete set,
-    SpecMismatch for two that cannot be compared, NotEnoughData, or PlanTooLarge before anything
-    is read.
+    Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
+    ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
+    or PlanTooLarge before any feature is read.
     """
     named = None if protocol is None else formulas.protocol(protocol)
     if named and (convention, metrics, samples) != (None, None, None):
@@ -125,14 +125,14 @@ def evaluate(
         for name in names
         if fits(METRICS[name], column, explicit=bool(columns))
     ]
-    require_some(items, names, spaces)
+    require_some(items, names if metrics or named else names[:1], spaces)
     request = Request(views, labels, items, asked, named)
     refuse_if_too_few(request)
-    refuse_if_too_large(request)
     if scores and (by or "realism" not in names):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
     table: dict[str, np.ndarray] = {}
     with session():
+        refuse_if_too_large(request)
         found = [
             result(value, item, request, seconds)
             for item, value, seconds in computed(request, table)
@@ -147,9 +147,9 @@ def computed(
 ) -> Iterator[tuple[Item, Value, float]]:
     """Every value, with the seconds that its formula took; in the order of the items. Adds the
     realism of all samples to the scores, by column."""
+    surveys: dict[tuple[str, int | None], Survey] = {}
     for batch in batches(request):
         found = {side: gathered(request, batch, side) for side in SIDES}
-        surveys: dict[tuple[str, int | None], Survey] = {}
         for item in batch:
             start = time.monotonic()
             samples = request.samples(item.label)
@@ -160,7 +160,7 @@ def computed(
             else:
                 where = item.column.name, item.label
                 if where not in surveys:
-                    surveys[where] = surveyed(request, item, batch, found)
+                    surveys[where] = surveyed(request, item, found)
                 values = from_survey(item, surveys[where], request.asked, samples)
                 if item.metric.name == "realism":
                     scores[item.column.name] = surveys[where].of_generated.realism
@@ -176,14 +176,12 @@ def from_survey(item: Item, found: Survey, asked: Convention, samples: Samples) 
     return formula[item.metric.name](found, asked)
 
 
-def surveyed(
-    request: Request, item: Item, batch: Sequence[Item], found: Mapping[str, Any]
-) -> Survey:
+def surveyed(request: Request, item: Item, found: Mapping[str, Any]) -> Survey:
     """One survey for all the metrics of the column and label that need one."""
     asked, column = request.asked, item.column.name
     parts = [
         other.metric.survey or frozenset()
-        for other in batch
+        for other in request.items
         if (other.column.name, other.label) == (column, item.label)
     ]
     count, realism = (any(what in part for part in parts) for what in ("count", "realism"))
@@ -227,7 +225,8 @@ def gathered(request: Request, batch: Sequence[Item], side: str) -> dict[Any, di
             measures[key] = Measure(item.column.name, of, item.label)
             places[key] = (item.column.name, item.label), name
     found: dict[Any, dict[str, Any]] = {}
-    for key, statistic in fold_shards(request.views[side], measures).items():
+    total = sum(bytes_needed(request, item) for item in batch) // 2
+    for key, statistic in fold_shards(request.views[side], measures, total).items():
         where, name = places[key]
         found.setdefault(where, {})[name] = statistic
     return found
@@ -306,7 +305,7 @@ def viewed(
             if samples is not None and not 1 <= samples <= len(found):
                 raise NotEnoughData(
                     f"the first {samples} samples are asked for, {found.uri} has {len(found)} "
-                    f"{name} ones; extract more, or ask for fewer"
+                    f"{name} ones; ask for 1 to {len(found)}, or extract more"
                 )
         return {side: View.of(found, samples) for side, found in shards.items()}
     counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
@@ -387,11 +386,11 @@ def refuse_if_too_few(request: Request) -> None:
                 if there >= takes:
                     continue
                 of_label = "" if label is None else f" of label {label}"
-                smaller = ", or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
+                smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
                 raise NotEnoughData(
                     f"{metric.name} takes at least {takes} samples, "
                     f"{request.views[side].shards.uri} has {there} {side} ones{of_label}; extract "
-                    f"more, leave it out of --metrics{smaller}"
+                    f"more, or leave it out of --metrics{smaller}"
                 )
             if metric.name == "prd":
                 check_counts(len(samples.real), len(samples.generated), 20)
@@ -401,7 +400,9 @@ def refuse_if_too_large(request: Request) -> None:
     """PlanTooLarge if what a metric must hold does not fit into memory."""
     if any(item.metric.survey is not None for item in request.items):
         load_faiss()  # says what is missing before anything is read
-        rows_that_fit(max(item.column.dimension for item in request.items))
+        for item in request.items:
+            if not fits_at_once(request.views, item.column.name):
+                rows_that_fit(item.column.dimension)
     free = psutil.virtual_memory().available
     for item in request.items:
         need = 2 * bytes_needed(request, item)  # a merge holds what it merges
@@ -438,7 +439,7 @@ def result(value: Value, item: Item, request: Request, seconds: float) -> Result
         spread=value.spread,
         better=value.better,
         space={**spec, "output": column.output, "dimension": column.dimension},
-        convention={**kept, "features": "float32", "arithmetic": "float64"},
+        convention={"features": "float32", "arithmetic": "float64", **kept},
         real=side(views["real"], len(samples.real)),
         generated=side(views["generated"], len(samples.generated)),
         provenance=environment(),

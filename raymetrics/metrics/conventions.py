@@ -30,7 +30,7 @@ class Convention:
     kid_order, kid_generator: which side's rows each subset draws first, from numpy's
     default_rng(seed) ("pcg64") or RandomState(seed) ("mt19937").
     is_shuffle: the seed that samples are shuffled with before the splits; None: not shuffled.
-    seed: of KID's subsets, PRD's clusters and the draws of FID at sample counts.
+    seed: of KID's subsets, PRD's clusters, and the draws of FID-infinity and FID at sample counts.
     """
 
     name: str = "raymetrics"
@@ -72,7 +72,8 @@ class Convention:
     def reach(self, radii: np.ndarray) -> np.ndarray:
         """The radii of closed balls that hold, in float64, what this convention's balls hold."""
         if self.distances == "float16":
-            return reach_of_float16(radii, self.ball)
+            # Beyond any distance of float16's numbers it need not be infinite.
+            return np.minimum(reach_of_float16(radii, self.ball), 2.0**29)
         if self.ball == "closed":
             return radii
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,10 @@ def report(path: str | Path, *, to: str | Path) -> Path:
 
 def compare(found: Sequence[Result]) -> list[Comparison]:
     """The results by the two sets that they compare; of repeated ones the newest."""
-    newest: dict[tuple[str, str], dict[str, Result]] = {}
+    newest: dict[tuple[object, ...], dict[str, Result]] = {}
     for result in found:
-        sides = (result.real.digest, result.generated.digest)
+        real, generated = result.real, result.generated
+        sides = (real.digest, real.samples, generated.digest, generated.samples)
         convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
         what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
@@ -111,12 +112,17 @@ def comparison(of_sides: list[Result]) -> Comparison:
     for result in of_sides:
         spaces.setdefault(str(result.space["name"]), []).append(result)
     return Comparison(
-        real=part("real", of_sides[0].real),
-        generated=part("generated", of_sides[0].generated),
+        real=part("real", whole(of_sides[0].real)),
+        generated=part("generated", whole(of_sides[0].generated)),
         results=of_sides,
         spaces=spaces,
         histograms=[class_histogram(r) for r in of_sides if r.metric == "top1_distance"],
     )
+
+
+def whole(side: Side) -> Side:
+    """The side with the count of all its samples, where a result is of one label only."""
+    return replace(side, count=ranges.count(map(ranges.parse, side.samples)))
 
 
 def part(role: str, side: Side) -> Part:

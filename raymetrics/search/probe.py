@@ -55,6 +55,7 @@ def choose(*, real: np.ndarray, generated: np.ndarray, k: int = 3, rows: int | N
 def survivors(features: np.ndarray, k: int) -> dict[int, float]:
     """Of n features, how many others of each are not ruled out as its k nearest, on average, by
     lower bounds of so many dimensions."""
+    k = min(k, len(features) - 1)
     centre = joint_mean(features)
     directions = leading_directions(features, centre, max(DIMENSIONS))
     x = features.astype(np.float64) - centre

@@ -16,14 +16,22 @@ from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, fold, merge_all
 
 GROUP = 4  # shards to a task
+AT_ONCE = 2_000_000_000  # bytes of statistics that tasks hold before they are merged
 
 
-def fold_shards(view: View, measures: Mapping[str, Measure]) -> dict[str, Any]:
-    """Every measure of a view, merged; needs a session. Empty if there is nothing to fold."""
+def fold_shards(
+    view: View, measures: Mapping[str, Measure], bytes_of_all: int = 0
+) -> dict[str, Any]:
+    """Every measure of a view, merged; needs a session. Empty if there is nothing to fold.
+
+    bytes_of_all: what the statistics take; of large ones there are fewer at a time.
+    """
     if not measures:
         return {}
     # Few tasks at a time hold their results, however many there are.
     at_once = max(1, 2 * int(ray.cluster_resources().get("CPU", 1)))
+    if bytes_of_all:
+        at_once = max(1, min(at_once, AT_ONCE // bytes_of_all))
     task = ray.remote(fold_group)
     waiting: list[ray.ObjectRef] = []
     merged: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Neighbours among shard sets larger than memory.
 
 Either side is cut into parts that fit. An actor holds one part as a base, and others go by as
-queries; what was found of a pair of parts is a cell. Cells merge in any order, are the same
+queries; what was found of a pair of parts is a cell. Cells merge in any order, say the same
 whichever engine and machine found them, and are kept beside the shards under the digests of both
 parts: a rerun finds only the cells that are missing, and the radii of a set are found once for
 all the sets that it is compared with. What fits into memory at once is searched by the driver.
@@ -13,16 +13,17 @@ import io
 import zipfile
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import psutil
 import ray
 
-from raymetrics.errors import PlanTooLarge, StorageError
+from raymetrics.errors import PlanTooLarge, RaymetricsError, StorageError
 from raymetrics.metrics import Convention, Survey, require, up_to_median
 from raymetrics.provenance import fingerprint
 from raymetrics.search import choose, engine
@@ -31,6 +32,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
 from raymetrics.streaming.resources import equal_part
+from raymetrics.streaming.session import NO_PROGRESS_SECONDS
 
 AT_ONCE = 400_000_000  # bytes of features that the driver searches by itself
 BLOCK = 32_768  # rows that go by at a time
@@ -39,6 +41,7 @@ SHARE_OF_MEMORY = 0.4
 # A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
 GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
 FOLDER = "neighbours"
+VERSION = 1  # of what is kept there; another one is not read
 
 Arrays = dict[str, np.ndarray]
 
@@ -82,9 +85,9 @@ class Cell:
     def key(self, base: Part) -> str:
         """A name for what is found, by all that it depends on."""
         radii = (self.radii_of_base, self.radii_of_queries, self.lesser)
-        digests = [None if a is None else fingerprint({"values": a.tolist()}) for a in radii]
+        digests = [None if a is None else sha256(a.tobytes()).hexdigest() for a in radii]
         same = base.digest == self.queries.digest
-        of = {"k": self.k, "radii": digests, "count": self.count, "same": same}
+        of = {"version": VERSION, "k": self.k, "radii": digests, "count": self.count, "same": same}
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **of})
 
 
@@ -153,9 +156,13 @@ def survey_views(
     ks = convention.ks
     for side, view in (("real", real), ("generated", generated)):
         require(len(view), ks[-1], side)
-    most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
+    both = {"real": real, "generated": generated}
+    alone = most_rows is None and fits_at_once(both, column)
+    if alone:
+        most = max(len(real), len(generated))
+    else:
+        most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
     name = chosen(real, generated, column, convention)
-    alone = most_rows is None and size(real, generated, column) <= AT_ONCE
     with closing(Driver(name) if alone else Actors(name)) as search:
         of_real, of_generated = (
             convention.reach(
@@ -216,7 +223,8 @@ def nearest(
     Kept beside the shards under the digest of the set's values.
     """
     store, k = Store(f"{view.shards.uri}/{FOLDER}"), convention.ks[-1]
-    key = fingerprint({"values": view.digest(), "distances": convention.distances})[:24]
+    values = {"values": view.digest(), "distances": convention.distances}
+    key = fingerprint({"version": VERSION, **values})[:24]
     file = f"radii-{column}-k{k}-{key}.npz"
     known = load(store, file)
     if known is not None and known["distances"].shape == (len(view), k):
@@ -255,9 +263,11 @@ def parts(view: View, column: str, convention: Convention, most: int) -> list[Pa
     return made
 
 
-def size(real: View, generated: View, column: str) -> int:
-    """Bytes of the features of both."""
-    return 4 * real.shards.columns[column].dimension * (len(real) + len(generated))
+def fits_at_once(views: Mapping[str, View], column: str) -> bool:
+    """Whether the features of both sides are so few that the driver searches by itself."""
+    rows = sum(map(len, views.values()))
+    size = 4 * views["real"].shards.columns[column].dimension * rows
+    return size <= min(AT_ONCE, psutil.virtual_memory().total * SHARE_OF_MEMORY / COPIES)
 
 
 def rows_that_fit(dimension: int) -> int:
@@ -338,6 +348,7 @@ class Actors:
     def __init__(self, engine_name: str) -> None:
         self.engine_name = engine_name
         self.actors: list[Any] = []
+        self.starting: dict[Any, Any] = {}
         self.idle: list[tuple[Any, int]] = []  # an actor, and the base that it holds
 
     def find_all(self, cells: Sequence[Cell], cut: Sequence[Part]) -> Iterator[tuple[Cell, Arrays]]:
@@ -348,16 +359,26 @@ class Actors:
         if cells and not self.actors:
             self.start()
         busy: dict[Any, tuple[Any, Cell]] = {}
-        while busy or any(waiting.values()):
+        left = len(cells)
+        while left:
             while self.idle and any(waiting.values()):
                 actor, held = self.idle.pop()
                 base = held if waiting.get(held) else self.longest(waiting, busy)
                 cell = waiting[base].popleft()
                 busy[actor.find.remote(cut[base], cell)] = actor, cell
-            (done,), _ = ray.wait(list(busy), num_returns=1)
-            actor, cell = busy.pop(done)
-            found = ray.get(done)
+            done, _ = ray.wait([*busy, *self.starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
+            if not done:
+                raise RaymetricsError(
+                    f"no actor has found anything for {NO_PROGRESS_SECONDS} s; what was found is "
+                    "kept: see what else uses the cluster, and run the same command again"
+                )
+            if done[0] in self.starting:
+                self.idle.append((self.starting.pop(done[0]), -1))
+                continue
+            actor, cell = busy.pop(done[0])
+            found = ray.get(done[0])
             self.idle.append((actor, cell.base))
+            left -= 1
             yield cell, found
         self.idle = [(actor, -1) for actor, _ in self.idle]  # numbers of other parts come next
 
@@ -371,7 +392,8 @@ class Actors:
         count, cpus, gpus = workers()
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
         self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
-        self.idle = [(actor, -1) for actor in self.actors]
+        # On a cluster that others use too, some may never start.
+        self.starting = {actor.__ray_ready__.remote(): actor for actor in self.actors}
 
     def close(self) -> None:
         """Ends the actors."""
