@@ -431,6 +431,7 @@ def result(value: Value, item: Item, request: Request, seconds: float) -> Result
     if item.label is not None:
         kept["label"] = item.label
     of_label = "" if item.label is None else f", label {item.label}"
+    kept["features"] = kept.get("features", "float32")
     samples = request.samples(item.label)
     return Result(
         metric=value.metric,
@@ -439,7 +440,7 @@ def result(value: Value, item: Item, request: Request, seconds: float) -> Result
         spread=value.spread,
         better=value.better,
         space={**spec, "output": column.output, "dimension": column.dimension},
-        convention={"features": "float32", "arithmetic": "float64", **kept},
+        convention={**kept, "arithmetic": "float64"},
         real=side(views["real"], len(samples.real)),
         generated=side(views["generated"], len(samples.generated)),
         provenance=environment(),
