@@ -27,7 +27,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/frechet.py
 	$(BIN)/python benchmarks/neighbours.py
-	$(BIN)/python benchmarks/large.py
+	$(BIN)/python benchmarks/large.py --shards 50000
 
 # A test looks at the report page in Chromium.
 browser:
