@@ -15,10 +15,9 @@ from raymetrics.metrics import (
     PrecisionRecall,
     Survey,
     manifold_scores,
-    survey,
 )
 from raymetrics.metrics import convention as named
-from raymetrics.search import choose
+from raymetrics.search import survey_fast
 from raymetrics.statistics import Moments
 
 
@@ -113,17 +112,8 @@ def surveyed(
 ) -> Survey:  # fmt: skip
     """The survey that a convention asks for, by the engine that should be the fastest."""
     check(real=real, generated=generated)
-    for side, features in (("real", real), ("generated", generated)):
-        metrics.require(len(features), asked.ks[-1], side)
-    real, generated = asked.rounded(real), asked.rounded(generated)
-    return survey(
-        real=real,
-        generated=generated,
-        ks=asked.ks,
-        search=choose(real=real, generated=generated, k=asked.ks[0]),
-        reach=asked.reach,
-        count=count,
-        realism=scores,
+    return survey_fast(
+        real=real, generated=generated, convention=asked, count=count, realism=scores
     )
 
 

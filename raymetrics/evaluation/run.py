@@ -29,7 +29,7 @@ from raymetrics.metrics import Convention, Protocol, Survey
 from raymetrics.metrics.prd import check_counts
 from raymetrics.provenance import environment
 from raymetrics.results import Result, Side
-from raymetrics.search import choose
+from raymetrics.search import survey_fast
 from raymetrics.search.indexes import load_faiss
 from raymetrics.shards.layout import differences
 from raymetrics.shards.reader import ShardSet, open_shards
@@ -196,15 +196,9 @@ def surveyed(request: Request, item: Item, found: Mapping[str, Any]) -> Survey:
             realism=realism,
         )
     rows: list[Rows] = [found[side][column, item.label]["rows"] for side in SIDES]
-    of_real, of_generated = (asked.rounded(side.features) for side in rows)
-    return formulas.survey(
-        real=of_real,
-        generated=of_generated,
-        ks=asked.ks,
-        search=choose(real=of_real, generated=of_generated, k=asked.ks[0]),
-        reach=asked.reach,
-        count=count,
-        realism=realism,
+    real, generated = (side.features for side in rows)
+    return survey_fast(
+        real=real, generated=generated, convention=asked, count=count, realism=realism
     )
 
 

@@ -2,7 +2,7 @@
 
 from raymetrics.search.exact import ExactSearch
 from raymetrics.search.flat import FlatSearch, LowerBoundSearch
-from raymetrics.search.probe import ENGINES, choose, engine
+from raymetrics.search.probe import ENGINES, choose, engine, survey_fast
 from raymetrics.search.tiles import TileSearch
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "TileSearch",
     "choose",
     "engine",
+    "survey_fast",
 ]

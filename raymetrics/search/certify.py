@@ -29,6 +29,11 @@ def squared_error(terms: int, squared_norms: np.ndarray, unit: float = UNIT32) -
     return bound
 
 
+def root(squared: np.ndarray) -> np.ndarray:
+    """Of what may be negative by rounding."""
+    return np.sqrt(squared.clip(min=0))
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """For a block of b queries, c candidates each, with bounds on their distances."""

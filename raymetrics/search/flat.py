@@ -249,11 +249,6 @@ def exhausted(
     return found
 
 
-def root(squared: np.ndarray) -> np.ndarray:
-    """Of what may be negative by rounding."""
-    return np.sqrt(squared.clip(min=0))
-
-
 class Look:
     """One set of queries among one set of base rows, of which the sketches are indexed."""
 
@@ -324,8 +319,10 @@ class Look:
         self, rows: np.ndarray, ids: np.ndarray, squared: np.ndarray, error: np.ndarray
     ) -> Candidates:
         none = ids < 0
-        low = np.where(none, np.inf, root(squared - error))
-        high = np.where(none, np.inf, root(squared + error) if self.sketch.exact else np.inf)
+        low = np.where(none, np.inf, certify.root(squared - error))
+        high = np.where(
+            none, np.inf, certify.root(squared + error) if self.sketch.exact else np.inf
+        )
         return Candidates(self.queries.features[rows], self.base.features, ids, low, high)
 
     def refined(self, found: Candidates, which: np.ndarray | None = None) -> Candidates:
@@ -381,8 +378,8 @@ class Look:
         ids = np.broadcast_to(np.arange(len(self.base)), squared.shape).copy()
         if own is not None:
             ids[ids == own[rows, None]] = -1
-        low = np.where(ids < 0, np.inf, root(squared - error))
-        high = np.where(ids < 0, np.inf, root(squared + error))
+        low = np.where(ids < 0, np.inf, certify.root(squared - error))
+        high = np.where(ids < 0, np.inf, certify.root(squared + error))
         return Candidates(queries, base, ids, low, high)
 
 

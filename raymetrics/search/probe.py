@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from raymetrics.metrics import Convention, Survey, require, survey
 from raymetrics.search.exact import ExactSearch
 from raymetrics.search.flat import FlatSearch, LowerBoundSearch
 from raymetrics.search.indexes import gpus, load_faiss
@@ -50,6 +51,27 @@ def choose(*, real: np.ndarray, generated: np.ndarray, k: int = 3, rows: int | N
     if best < (FLAT if with_gpu else TILES):
         return LowerBoundSearch(costs[best])
     return FlatSearch() if with_gpu else TileSearch()
+
+
+def survey_fast(
+    *, real: np.ndarray, generated: np.ndarray, convention: Convention, count: bool, realism: bool
+) -> Survey:
+    """`raymetrics.metrics.survey` as a convention asks for it, by the engine that is chosen.
+
+    real, generated: real [n, d], [m, d]. NotEnoughData if a side has not more than the largest k.
+    """
+    for side, features in (("real", real), ("generated", generated)):
+        require(len(features), convention.ks[-1], side)
+    real, generated = convention.rounded(real), convention.rounded(generated)
+    return survey(
+        real=real,
+        generated=generated,
+        ks=convention.ks,
+        search=choose(real=real, generated=generated, k=convention.ks[0]),
+        reach=convention.reach,
+        count=count,
+        realism=realism,
+    )
 
 
 def survivors(features: np.ndarray, k: int) -> dict[int, float]:

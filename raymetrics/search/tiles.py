@@ -70,7 +70,7 @@ class Tile:
     def bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """No more and no less than the distances that belong to values."""
         low, high = -2 * (values + self.error), -2 * (values - self.error)
-        return np.sqrt(low.clip(min=0)), np.sqrt(high.clip(min=0))
+        return certify.root(low), certify.root(high)
 
 
 def tiles(one: Rows, other: Rows, half: bool = False) -> Iterator[Tile]:
@@ -155,8 +155,8 @@ class TileSearch:
         for some in blocks(len(queries), SIDE):
             squared = -2 * best.values[some].astype(np.float64)
             none = best.ids[some] < 0
-            low = np.where(none, np.inf, np.sqrt((squared - 2 * error).clip(min=0)))
-            high = np.where(none, np.inf, np.sqrt((squared + 2 * error).clip(min=0)))
+            low = np.where(none, np.inf, certify.root(squared - 2 * error))
+            high = np.where(none, np.inf, certify.root(squared + 2 * error))
             of = Candidates(queries.features[some], base.features, best.ids[some], low, high)
             found[some] = certify.nearest(of, k)
             beyond = squared.max(axis=1) - 2 * error > found[some, -1] ** 2
