@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raymetrics.weights import Weights
+from raymetrics.weights.files import Weights
 
 CHECKPOINTS = Path(__file__).parent
 

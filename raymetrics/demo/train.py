@@ -138,7 +138,7 @@ def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1200)
     for step, (x, y) in enumerate(batches(images[~held_out], labels[~held_out], rng), start=1):
-        loss = cross_entropy(network(x)[1], y, label_smoothing=0.05)
+        loss = cross_entropy(network(x)["logits"], y, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -146,7 +146,7 @@ def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
         if step == 1200:
             break
     with torch.no_grad():
-        right = network(images[held_out])[1].argmax(dim=1) == labels[held_out]
+        right = network(images[held_out])["logits"].argmax(dim=1) == labels[held_out]
     accuracy = f"{right.float().mean():.4f}"
     state = {k: v.half() for k, v in network.state_dict().items()}
     save_file(state, folder / "digits-classifier.safetensors", {"held_out_accuracy": accuracy})

@@ -1,14 +1,25 @@
-"""What an extractor is, and the one kind that we have: a network that sees fixed blocks."""
+"""What an extractor is; and how one is made of a published network and its weights."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from raymetrics.errors import ExtractorError
+from raymetrics.extractors.options import Options
+from raymetrics.extractors.resize import CONVENTIONS, resize
+from raymetrics.extractors.untrained import untrained
+from raymetrics.weights.fetch import obtain
+from raymetrics.weights.files import Found, Weights
+from raymetrics.weights.state import State, digest, load_into, read_state
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Extractor(Protocol):
@@ -26,6 +37,13 @@ class Extractor(Protocol):
         """All that changes its numbers: name, digest of the weights, resize convention."""
 
     @property
+    def file(self) -> Mapping[str, object]:
+        """The file that its weights came from: {"name", "sha256", "published"}; may be empty.
+
+        Other files may hold the same tensors, so none of it is in the spec.
+        """
+
+    @property
     def block(self) -> int:
         """The one batch size that it computes with; see `raymetrics.blocks`."""
 
@@ -37,18 +55,59 @@ class Extractor(Protocol):
         """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}."""
 
 
+def nothing_to_translate(state: State) -> State:
+    """The names in the file are those of the network."""
+    return state
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A published network, as its authors feed it.
+
+    build: makes it without weights. Its forward maps images float32 [n, 3, size, size], scaled, to
+    {output: [n, d]}; where it has `activations`, that is the map [n, c, h, w] whose spatial mean
+    is its first output.
+    scale: images in 0..255 to what the network takes.
+    outputs: all that it gives, with their dimensions; columns: those that are kept unless asked
+    otherwise.
+    weights: the files that hold it, the usual one first; read: such a file to tensors; translate:
+    from the file's names to the network's.
+    finish: what may be folded once the weights are in; it moves no output by more than 1e-5.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    size: int
+    resize: str
+    scale: Callable[[Tensor], Tensor]
+    outputs: Mapping[str, int]
+    columns: tuple[str, ...]
+    weights: tuple[Weights, ...]
+    read: Callable[..., State] = read_state
+    translate: Callable[[State], State] = nothing_to_translate
+    finish: Callable[[Any], object] = lambda network: None
+    class_names: Callable[[], tuple[str, ...]] = tuple
+
+
 @dataclass(frozen=True, eq=False)
 class NetworkExtractor:
-    """A torch network: `forward` maps images uint8 [n, 3, h, w] to one tensor per column."""
+    """A torch network that sees fixed blocks."""
 
     name: str
     columns: Mapping[str, int]
     resize: str
-    weights: str  # SHA-256
+    weights: str  # SHA-256 of the tensors
     class_names: tuple[str, ...]
-    forward: Callable[[Tensor], tuple[Tensor, ...]] = field(repr=False)
+    network: nn.Module = field(repr=False)
+    prepare: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 [n, 3, h, w] to its input
     device: torch.device
-    block: int = 16
+    file: Mapping[str, object] = field(default_factory=dict)
+    precision: str = "float32"
+
+    @property
+    def block(self) -> int:
+        """Large enough to fill the device."""
+        return 64 if self.device.type == "cuda" else 16
 
     @property
     def spec(self) -> dict[str, object]:
@@ -57,12 +116,68 @@ class NetworkExtractor:
             "columns": dict(self.columns),
             "resize": self.resize,
             "weights_sha256": self.weights,
+            "precision": self.precision,
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.inference_mode():
-            outputs = self.forward(torch.from_numpy(images).to(self.device))
-        return {
-            name: output.float().cpu().numpy()
-            for name, output in zip(self.columns, outputs, strict=True)
-        }
+        outputs = self._run(self.network, images)
+        return {name: outputs[name].float().cpu().numpy() for name in self.columns}
+
+    def activations(self, images: np.ndarray) -> np.ndarray:
+        """images uint8 [n, 3, h, w] -> the last map float32 [n, c, h', w'], of which the first
+        column is the spatial mean. ExtractorError if the network has none."""
+        if not hasattr(self.network, "activations"):
+            raise ExtractorError(f"{self.name} has no map whose mean its features are")
+        found: Tensor = self._run(cast(Any, self.network).activations, images)
+        return found.float().cpu().numpy()
+
+    def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
+        dtype = PRECISIONS[self.precision]
+        reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
+        with torch.inference_mode(), reduced:
+            x = self.prepare(torch.from_numpy(images).to(self.device))
+            return function(x.contiguous(memory_format=torch.channels_last))
+
+
+def make(architecture: Architecture, options: Options, device: torch.device) -> NetworkExtractor:
+    """The extractor of a published network, with its weights on the device.
+
+    ExtractorError for options that it does not have, and for weights that are not here or not its
+    own.
+    """
+    a = architecture
+    name = options.name or (f"untrained-{a.name}" if options.untrained else a.name)
+    convention = options.one_of("resize", CONVENTIONS, a.resize)
+    precision = options.one_of("precision", PRECISIONS, "float32")
+    columns = options.some_of("columns", a.outputs, a.columns)
+    network = a.build().eval().requires_grad_(False)
+    if options.untrained:
+        state, file = untrained(network, options.seed), {}
+    else:
+        found = obtain(a.weights, options.weights)
+        state, file = a.translate(a.read(found.path)), described(found)
+    load_into(network, state, str(file.get("name", "a seed")))
+    sha256 = digest(state)
+    a.finish(network)
+    network.to(device).to(memory_format=torch.channels_last)
+
+    def prepare(images: Tensor) -> Tensor:
+        return a.scale(resize(images.float(), a.size, convention))
+
+    return NetworkExtractor(
+        name=name,
+        columns={output: a.outputs[output] for output in columns},
+        resize=convention,
+        weights=sha256,
+        class_names=a.class_names() if "logits" in columns else (),
+        network=network,
+        prepare=prepare,
+        device=device,
+        file=file,
+        precision=precision,
+    )
+
+
+def described(found: Found) -> dict[str, object]:
+    """A file of weights, as dataset.json keeps it."""
+    return {"name": found.path.name, "sha256": found.sha256, "published": found.published}

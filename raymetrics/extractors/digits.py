@@ -6,22 +6,18 @@ measure it.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from raymetrics.checkpoints import shipped
-from raymetrics.extractors.base import NetworkExtractor
-from raymetrics.extractors.resize import resize
-from raymetrics.weights import load_state_dict
+from raymetrics.extractors.base import Architecture
 
 SIZE = 28
-RESIZE = "antialias-bicubic"
 FEATURES = 64
 CLASSES = 10
 
 
 class ClassifierNetwork(nn.Module):
-    """Images float32 [n, 1, 28, 28] in [0, 1] -> (pre_logits [n, 64], logits [n, 10])."""
+    """Images float32 [n, 1, 28, 28] in [0, 1] -> pre_logits [n, 64], logits [n, 10]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,29 +34,24 @@ class ClassifierNetwork(nn.Module):
         )
         self.head = nn.Linear(FEATURES, CLASSES)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         pre_logits = self.body(images)
-        return pre_logits, self.head(pre_logits)
+        return {"pre_logits": pre_logits, "logits": self.head(pre_logits)}
 
 
-def digits(device: torch.device) -> NetworkExtractor:
-    """The extractor `digits`: columns pre_logits 64 and logits 10."""
-    weights = shipped("digits-classifier.safetensors")
-    network = ClassifierNetwork()
-    network.load_state_dict(load_state_dict(weights))
-    network.eval().requires_grad_(False).to(device)
+def scale(images: Tensor) -> Tensor:
+    """[n, 3, 28, 28] in 0..255 to grey [n, 1, 28, 28] in 0..1."""
+    return images.mean(dim=1, keepdim=True) / 255
 
-    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
-        grey = resize(images.float().mean(dim=1, keepdim=True), SIZE, RESIZE)
-        features: tuple[Tensor, Tensor] = network(grey / 255)
-        return features
 
-    return NetworkExtractor(
-        name="digits",
-        columns={"pre_logits": FEATURES, "logits": CLASSES},
-        resize=RESIZE,
-        weights=weights.sha256,
-        class_names=tuple(str(digit) for digit in range(CLASSES)),
-        forward=forward,
-        device=device,
-    )
+ARCHITECTURE = Architecture(
+    name="digits",
+    build=ClassifierNetwork,
+    size=SIZE,
+    resize="clean",
+    scale=scale,
+    outputs={"pre_logits": FEATURES, "logits": CLASSES},
+    columns=("pre_logits", "logits"),
+    weights=(shipped("digits-classifier.safetensors"),),
+    class_names=lambda: tuple(str(digit) for digit in range(CLASSES)),
+)

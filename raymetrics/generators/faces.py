@@ -16,7 +16,8 @@ from torch import nn
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals, to_uint8
-from raymetrics.weights import Weights, load_state_dict
+from raymetrics.weights.files import Weights
+from raymetrics.weights.state import load_state_dict
 
 Z_DIM = 100
 CHANNELS = (512, 256, 128, 64)

@@ -1,0 +1,93 @@
+"""The tensors in a file of weights, and into a network."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from raymetrics.errors import ExtractorError
+from raymetrics.weights.files import Weights, verified
+
+State = dict[str, Tensor]
+COUNTERS = "num_batches_tracked"  # which only training needs, and only some files hold
+
+
+def load_state_dict(weights: Weights, *, inside: str | None = None, prefix: str = "") -> State:
+    """The tensors of a known file, after its digest was checked; as `read_state` gives them."""
+    return read_state(verified(weights), inside=inside, prefix=prefix)
+
+
+def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> State:
+    """The tensors of a .safetensors or torch file, floats as float32.
+
+    inside: the entry of the file that holds the state, if the file holds more than that.
+    prefix: taken off the names. ExtractorError for a file that holds anything else.
+    """
+    state: Any
+    if path.suffix == ".safetensors":
+        state = load_file(path)
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            raise ExtractorError(
+                f"weights at {path} are a pickle that holds more than tensors; raymetrics executes "
+                "no pickles: save the state_dict alone, best as .safetensors"
+            ) from None
+    if inside is not None:
+        state = state[inside]
+    return {
+        name.removeprefix(prefix): value.float() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors by name. Of the same weights it is the same, whatever file held them."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        if name.endswith(COUNTERS):
+            continue
+        values = np.ascontiguousarray(state[name].cpu().numpy())
+        total.update(f"{name} {values.dtype.str} {values.shape};".encode())
+        total.update(values.data)
+    return total.hexdigest()
+
+
+def load_into(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Gives a network its weights. ExtractorError lists what is missing, left over or misshapen."""
+    own = network.state_dict()
+    needed = {name for name in own if not name.endswith(COUNTERS)}
+    given = {name for name in state if not name.endswith(COUNTERS)}
+    wrong = [
+        f"{name} {list(state[name].shape)} instead of {list(own[name].shape)}"
+        for name in sorted(needed & given)
+        if state[name].shape != own[name].shape
+    ]
+    problems = {
+        "missing": sorted(needed - given),
+        "unexpected": sorted(given - needed),
+        "misshapen": wrong,
+    }
+    found = "; ".join(
+        f"{len(keys)} {kind}: {some(keys)}" for kind, keys in problems.items() if keys
+    )
+    if found:
+        raise ExtractorError(
+            f"weights at {where} are not those of this network ({'; '.join(found)}); "
+            "give the file of this network"
+        )
+    network.load_state_dict({**own, **{name: state[name] for name in needed}})
+
+
+def some(keys: list[str], most: int = 5) -> str:
+    """The first few of them."""
+    return ", ".join(keys[:most]) + (", ..." if len(keys) > most else "")
