@@ -6,6 +6,7 @@
     │                      or its features are not finite numbers
     ├── RangeError         sample ids that make no sense, or that the source does not have
     ├── StorageError       a URI that cannot be read or written
+    ├── UnsafePickle       a pickle that would have to be executed to be read
     ├── ShardError         a shard set that is incomplete, damaged, or of another kind
     │   └── SpecMismatch   a shard set made from something else than what is asked for
     ├── NotEnoughData      fewer samples than a number needs
@@ -43,6 +44,10 @@ class RangeError(RaymetricsError):
 
 class StorageError(RaymetricsError):
     """A URI that cannot be read or written."""
+
+
+class UnsafePickle(RaymetricsError):
+    """A pickle that would have to be executed to be read."""
 
 
 class ShardError(RaymetricsError):

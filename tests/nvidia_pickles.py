@@ -1,0 +1,92 @@
+"""Pickles in the format of NVIDIA's programs, written without their code.
+
+Their networks pickle as a call of `torch_utils.persistence._reconstruct_persistent_obj` with
+the source code and the state of the object, and their dictionaries as `dnnlib.EasyDict`.
+TensorFlow's networks are objects of `dnnlib.tflib.network.Network`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from collections import OrderedDict
+from typing import Any
+from unittest import mock
+
+import torch
+
+# A program that must never run.
+SOURCE = "raise SystemExit('the source code inside of a pickle was executed')\n"
+
+
+class EasyDict(dict):
+    """As `dnnlib.util.EasyDict`."""
+
+
+class Network:
+    """As TensorFlow's networks: whatever it holds is its state."""
+
+    def __init__(self, **state: Any) -> None:
+        self.__dict__ |= state
+
+
+def _reconstruct_persistent_obj(meta: dict) -> None:
+    raise AssertionError("this is named in pickles and never called")
+
+
+class Persisted:
+    """An object of one of NVIDIA's persistent classes, with this state."""
+
+    def __init__(self, class_name: str, state: dict[str, Any]) -> None:
+        self.class_name, self.state = class_name, state
+
+    def __reduce__(self) -> tuple:
+        meta = {"type": "class", "version": 6, "module_src": SOURCE}
+        meta |= {"class_name": self.class_name, "state": self.state}
+        return (_reconstruct_persistent_obj, (meta,), None, None, None)
+
+
+def network(
+    class_name: str,
+    tensors: dict[str, torch.Tensor],
+    buffers: tuple[str, ...] = (),
+    **init_kwargs: Any,
+) -> Persisted:
+    """A module and its inner modules from tensors with dotted names.
+
+    buffers: the last parts of the names of those that are no parameters.
+    """
+    inner: dict[str, dict[str, torch.Tensor]] = {}
+    state: dict[str, Any] = {"training": False, "_init_args": (), "_init_kwargs": init_kwargs}
+    state |= {"_parameters": OrderedDict(), "_buffers": OrderedDict(), "_modules": OrderedDict()}
+    state |= {"_non_persistent_buffers_set": set(), "_forward_hooks": OrderedDict()}
+    for name, tensor in tensors.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(first, {})[rest] = tensor
+        elif first in buffers:
+            state["_buffers"][first] = tensor
+        else:
+            state["_parameters"][first] = torch.nn.Parameter(tensor, requires_grad=False)
+    for first, rest_of in inner.items():
+        state["_modules"][first] = network(first.title(), rest_of, buffers)
+    return Persisted(class_name, state)
+
+
+def dumps(value: Any, protocol: int = 4) -> bytes:
+    """`pickle.dumps` while the classes above go by the names of NVIDIA's."""
+    homes = {
+        "dnnlib.util": EasyDict,
+        "dnnlib.tflib.network": Network,
+        "torch_utils.persistence": _reconstruct_persistent_obj,
+    }
+    modules = {}
+    for home, what in homes.items():
+        for package in ("dnnlib", "dnnlib.tflib", "torch_utils", home):
+            modules.setdefault(package, types.ModuleType(package))
+        setattr(modules[home], what.__name__, what)
+    with mock.patch.dict(sys.modules, modules):
+        for home, what in homes.items():
+            what.__module__ = home
+        return pickle.dumps(value, protocol)
