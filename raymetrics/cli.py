@@ -35,6 +35,13 @@ def names(context: click.Context, parameter: click.Parameter, text: str | None) 
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+def extractors_of(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[str]:
+    """ "vgg16,digits" -> both; a text with options is one extractor, whatever commas it has."""
+    return [name for text in texts for name in ([text] if "?" in text else text.split(",")) if name]
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="raymetrics", prog_name="raymetrics")
 def main() -> None:
@@ -53,8 +60,8 @@ def main() -> None:
 @main.command()
 @click.argument("source")
 @click.option(
-    "--extractor", "extractors", required=True, callback=names, metavar="NAME[,NAME]",
-    help="Feature networks: efficientnet-lite0, digits.",
+    "--extractor", "extractors", required=True, multiple=True, callback=extractors_of,
+    metavar="NAME[,NAME]", help="Feature networks; may be given several times.",
 )  # fmt: skip
 @click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
 @click.option(

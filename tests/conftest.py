@@ -67,6 +67,7 @@ def write_set(
         labels=labels is not None,
         shard_rows=shard_rows,
         samples=(range(count),),
+        asked=(extractor,),
     )
     store = Store(uri)
     enter(store, made_of)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 from raymetrics.errors import ExtractorError
 
 UNTRAINED = "untrained-"
+
+
+def absolute(text: str) -> str:
+    """The same extractor as it is to be named elsewhere: files by their absolute paths."""
+    network, mark, query = text.partition("?")
+    if Path(network).is_file():
+        network = str(Path(network).resolve())
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = [(k, str(Path(v).resolve()) if k == "weights" else v) for k, v in pairs]
+    return f"{network}{mark}{urlencode(given, safe='/,:')}"
 
 
 @dataclass(frozen=True)

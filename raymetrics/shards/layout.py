@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from raymetrics import ranges
 from raymetrics.errors import ShardError, SpecMismatch
@@ -37,6 +37,8 @@ class DatasetSpec:
     labels: bool
     shard_rows: int
     samples: tuple[range, ...]
+    asked: tuple[str, ...] = ()  # the extractors as written, to make any shard again
+    files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
 
     @property
     def identity(self) -> dict[str, object]:
@@ -65,6 +67,8 @@ class DatasetSpec:
             "labels": self.labels,
             "shard_rows": self.shard_rows,
             "samples": [ranges.describe(ids) for ids in self.samples],
+            "asked": list(self.asked),
+            "files": {name: dict(file) for name, file in self.files.items()},
             "class_names": {name: list(names) for name, names in self.class_names.items()},
         }
         return json.dumps(value, indent=1).encode()
@@ -88,6 +92,8 @@ class DatasetSpec:
                 labels=value["labels"],
                 shard_rows=value["shard_rows"],
                 samples=tuple(ranges.parse(text) for text in value["samples"]),
+                asked=tuple(value["asked"]),
+                files=value["files"],
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(
@@ -170,7 +176,10 @@ def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
         return asked
     require_same(there, asked, store)
     samples = tuple(ranges.union([*there.samples, *asked.samples]))
-    joined = replace(asked, shard_rows=there.shard_rows, samples=samples)
+    # Equal tensors may come from several files; one that was published vouches for them all.
+    vouched = {name: file for name, file in there.files.items() if file.get("published")}
+    files = {**asked.files, **vouched}
+    joined = replace(asked, shard_rows=there.shard_rows, samples=samples, files=files)
     if samples != there.samples:
         store.replace(DATASET, joined.to_json())
     return joined

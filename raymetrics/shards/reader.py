@@ -81,8 +81,9 @@ class ShardSet:
 
     def command(self) -> str:
         """The command that makes what is missing, one for each gap."""
-        extractors = ",".join(str(spec["name"]) for spec in self.spec.extractors)
-        words = ["raymetrics", "extract", self.spec.source, "--extractor", extractors]
+        words = ["raymetrics", "extract", self.spec.source]
+        for text in self.spec.asked:
+            words += ["--extractor", text]
         return " && ".join(
             shlex.join([*words, "--to", self.uri, "--samples", ranges.describe(ids)])
             for ids in self.missing or self.spec.samples

@@ -8,6 +8,7 @@ is made.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RangeError, ShardError, SourceError
-from raymetrics.extractors import NAMED, make_extractor
+from raymetrics.extractors import NAMED, Extractor, make_extractor
+from raymetrics.extractors.options import absolute as absolute_extractor
 from raymetrics.generators import Generator, absolute, listing, open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
@@ -81,7 +83,8 @@ def extract(
     """Features of a source's samples, as a shard set at `to`; makes only what is missing.
 
     source: "digits", a folder, "module:callable", ...: see `raymetrics.generators.open_source`.
-    extractors: names, see `raymetrics.extractors.NAMED`; each adds its columns.
+    extractors: "inception", "vgg16?columns=fc2", ...: see `raymetrics.extractors.make_extractor`;
+    each adds its columns.
     samples: which ids, as a range or as "first-last"; a data set's default is all.
     shard_rows: samples per file; a set that is there keeps its own.
     progress: called after every shard.
@@ -141,7 +144,7 @@ def describe(
     """The specification of the set that is asked for; loads the extractors."""
     if not extractors:
         raise ExtractorError(f"no extractor is asked for; there are {', '.join(NAMED)}")
-    made = [make_extractor(name, torch.device("cpu")) for name in sorted(set(extractors))]
+    texts, made = named_apart(extractors)
     ids = wanted_samples(generator, samples)
     labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
     return DatasetSpec(
@@ -153,7 +156,24 @@ def describe(
         labels=labelled,
         shard_rows=shard_rows,
         samples=(ids,),
+        asked=texts,
+        files={extractor.name: extractor.file for extractor in made if extractor.file},
     )
+
+
+def named_apart(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
+    """The extractors, loaded, by name, and the texts that ask for them. ExtractorError if two have
+    the same name."""
+    cpu = torch.device("cpu")
+    texts = dict.fromkeys(map(absolute_extractor, extractors))
+    made = sorted(((make_extractor(text, cpu), text) for text in texts), key=lambda e: e[0].name)
+    for (one, first), (other, second) in itertools.pairwise(made):
+        if one.name == other.name:
+            raise ExtractorError(
+                f"{first} and {second} are both called {one.name}; give one of them another name: "
+                f"'{second}{'&' if '?' in second else '?'}name=...'"
+            )
+    return tuple(text for _, text in made), [extractor for extractor, _ in made]
 
 
 def wanted_samples(generator: Generator, samples: range | str | None) -> range:
@@ -192,13 +212,13 @@ def stream(plan: Plan, resources: Resources) -> Iterator[Mapping[str, Any]]:
     dataset: Dataset = ray.data.from_items(units, override_num_blocks=len(units))
     configure(dataset.context)
     source = (plan.spec.source, plan.listing)
-    names = [str(extractor["name"]) for extractor in plan.spec.extractors]
+    extractors = (plan.spec.asked, plan.spec.extractors)
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (source, names), mine)
+        dataset = pool(dataset, GenerateAndExtract, (source, extractors), mine)
     else:
         # A share above half keeps two generators off one GPU, so that each gets an extractor.
         dataset = pool(dataset, Generate, source, mine, of_gpu=0.7)
-        dataset = pool(dataset, Extract, (names,), mine, of_gpu=0.3)
+        dataset = pool(dataset, Extract, extractors, mine, of_gpu=0.3)
     shards = dataset.map_batches(
         CommitShard,
         fn_constructor_args=(plan.uri, plan.spec.fingerprint, plan.todo),
@@ -288,9 +308,16 @@ class Generate:
 class Extract:
     """A stage: what `Generate` gives to the rows of a shard, as an Arrow table."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], expected: Sequence[Mapping[str, object]]) -> None:
         reproducible()
-        self.extractors = [make_extractor(name, device()) for name in names]
+        self.extractors = [make_extractor(text, device()) for text in texts]
+        for extractor, spec in zip(self.extractors, expected, strict=True):
+            if extractor.spec != spec:
+                raise ExtractorError(
+                    f"{extractor.name} on a worker is not what it is on the driver "
+                    f"({'; '.join(layout.differences(extractor.spec, spec))}); bring code and "
+                    "weights in line on all machines and run the command again"
+                )
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: one, as `Generate` gives it; samples of PADDING get features of 0."""
@@ -314,8 +341,12 @@ class Extract:
 class GenerateAndExtract:
     """Both stages in one actor, so that images never leave it."""
 
-    def __init__(self, source: tuple[str, str], names: Sequence[str]) -> None:
-        self.generate, self.extract = Generate(*source), Extract(names)
+    def __init__(
+        self,
+        source: tuple[str, str],
+        extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
+    ) -> None:
+        self.generate, self.extract = Generate(*source), Extract(*extractors)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: {"first" [1], "rows" [1]}."""
