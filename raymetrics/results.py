@@ -13,12 +13,12 @@ from raymetrics.errors import ResultError, StorageError
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sets that were compared."""
+    """One of the two sets that were compared; or a file of statistics, which has no samples."""
 
     uri: str
     source: str
     samples: tuple[str, ...]  # "0-49999"
-    count: int
+    count: int | None  # None where a file of statistics does not say
     fingerprint: str  # of what it is made of
     digest: str  # of its values
     made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them

@@ -14,26 +14,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics import metrics as formulas
-from raymetrics import ranges
-from raymetrics.errors import (
-    NotEnoughData,
-    PlanTooLarge,
-    RaymetricsError,
-    ShardError,
-    SpecMismatch,
-)
+from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError
 from raymetrics.evaluation import catalogue
-from raymetrics.evaluation.catalogue import DEFAULT, LOGITS, METRICS, Metric, Value
+from raymetrics.evaluation.catalogue import DEFAULT, METRICS, Metric, Value
 from raymetrics.evaluation.needs import Samples, bytes_of
+from raymetrics.evaluation.outcome import result, side_of
+from raymetrics.evaluation.reference import evaluate_reference
+from raymetrics.evaluation.selection import (
+    SIDES,
+    Item,
+    fits,
+    known,
+    labels_of,
+    opened,
+    require_some,
+    shared_columns,
+    viewed,
+)
 from raymetrics.metrics import Convention, Protocol, Survey
 from raymetrics.metrics.prd import check_counts
-from raymetrics.provenance import environment
-from raymetrics.results import Result, Side
+from raymetrics.results import Result
 from raymetrics.search import survey_fast
 from raymetrics.search.indexes import load_faiss
-from raymetrics.shards.layout import differences
-from raymetrics.shards.reader import ShardSet, open_shards
-from raymetrics.shards.schema import Column
+from raymetrics.shards.interop import is_statistics
+from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, Rows
@@ -42,16 +46,6 @@ from raymetrics.streaming.neighbours import fits_at_once, rows_that_fit, survey_
 from raymetrics.streaming.session import session
 
 AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
-SIDES = ("real", "generated")
-
-
-@dataclass(frozen=True)
-class Item:
-    """Numbers to compute: one metric of one column, of all samples or of those with a label."""
-
-    metric: Metric
-    column: Column
-    label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +81,8 @@ def evaluate(
 ) -> list[Result]:
     """The metrics of two complete shard sets, in every feature space that both have.
 
+    real, generated: shard sets; one of the two may be a file of statistics that another program
+    kept (.npz, .pkl, .pt, see `raymetrics.shards.interop.reference`), for "fid" and "sfid" alone.
     metrics: of METRICS; by default "fid", "kid", "pr" and "top1", or those of the protocol. "fid"
     is the Frechet distance in whatever space there is; it is labelled by that space.
     extractors, columns: only these spaces; of the columns named here also logits are taken as
@@ -108,16 +104,25 @@ def evaluate(
         )
     if columns and extractors:
         raise RaymetricsError("columns say their extractors; leave those out")
+    if by not in (None, "label"):
+        raise RaymetricsError(f"by is {by!r}; there is only 'label'")
     if isinstance(convention, str):
         convention = formulas.convention(convention)
     asked = named.convention if named else convention or Convention()
+    if is_statistics(real) or is_statistics(generated):
+        if by or scores:
+            raise RaymetricsError(
+                "a file of statistics knows neither labels nor samples; leave out by and scores"
+            )
+        return evaluate_reference(
+            real=real, generated=generated, metrics=metrics, extractors=extractors,
+            columns=columns, asked=asked, protocol=named, samples=samples,
+        )  # fmt: skip
     shards = {"real": opened(real), "generated": opened(generated)}
     spaces = shared_columns(shards["real"], shards["generated"], extractors, columns)
     names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
     views = viewed(shards, named, samples)
     labels = labels_of(views) if by == "label" else None
-    if by not in (None, "label"):
-        raise RaymetricsError(f"by is {by!r}; there is only 'label'")
     items = [
         Item(METRICS[name], column, label)
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
@@ -134,7 +139,7 @@ def evaluate(
     with session():
         refuse_if_too_large(request)
         found = [
-            result(value, item, request, seconds)
+            with_provenance(value, item, request, seconds)
             for item, value, seconds in computed(request, table)
         ]
     if scores:
@@ -250,118 +255,6 @@ def bytes_needed(request: Request, item: Item) -> int:
     )
 
 
-def known(names: Sequence[str]) -> list[str]:
-    """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
-    for name in names:
-        if name not in METRICS:
-            raise RaymetricsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
-    if not names:
-        raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
-
-
-def fits(metric: Metric, column: Column, *, explicit: bool) -> bool:
-    """Whether the metric is one of such columns; of explicit ones, features may be anything."""
-    if metric.only:
-        return metric.only in (column.output, column.extractor.partition("-")[0])
-    if metric.of_logits or not explicit:
-        return metric.of_logits == (column.output == LOGITS) and column.output != "spatial"
-    return True
-
-
-def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
-    """RaymetricsError if a metric fits none of the columns."""
-    for name in names:
-        if not any(item.metric.name == name for item in items):
-            there = ", ".join(column.name for column in spaces)
-            what = METRICS[name].only or (LOGITS if METRICS[name].of_logits else "features")
-            raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
-
-
-def opened(shards: str | ShardSet) -> ShardSet:
-    """A complete shard set, freshly listed, with no sample that it is not to have."""
-    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
-    foreign = ranges.subtract(found.present, found.spec.samples)
-    if foreign:
-        raise ShardError(
-            f"{found.uri} holds samples {', '.join(map(ranges.describe, foreign))}, which its "
-            "dataset.json does not ask for; another extraction into it was under way: run it again"
-        )
-    return found
-
-
-def viewed(
-    shards: Mapping[str, ShardSet], protocol: Protocol | None, samples: int | None
-) -> dict[str, View]:
-    """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
-    if protocol is None:
-        for name, found in shards.items():
-            if samples is not None and not 1 <= samples <= len(found):
-                raise NotEnoughData(
-                    f"the first {samples} samples are asked for, {found.uri} has {len(found)} "
-                    f"{name} ones; ask for 1 to {len(found)}, or extract more"
-                )
-        return {side: View.of(found, samples) for side, found in shards.items()}
-    counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
-    return {side: View.of(shards[side], count) for side, count in zip(SIDES, counts, strict=True)}
-
-
-def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
-    """The labels of both sides. SpecMismatch if they do not have the same ones."""
-    found = {side: view.labels() for side, view in views.items()}
-    of_real, of_generated = (set(np.unique(found[side]).tolist()) for side in SIDES)
-    if of_real != of_generated:
-        raise SpecMismatch(
-            f"labels {sorted(of_real - of_generated)} are only in {views['real'].shards.uri}, "
-            f"{sorted(of_generated - of_real)} only in {views['generated'].shards.uri}; both must "
-            "have the same to be compared label by label"
-        )
-    return found
-
-
-def shared_columns(
-    real: ShardSet,
-    generated: ShardSet,
-    extractors: Sequence[str] | None,
-    columns: Sequence[str] | None,
-) -> list[Column]:
-    """The columns to compare. SpecMismatch unless they were made alike on both sides."""
-    of_real = {str(spec["name"]): spec for spec in real.spec.extractors}
-    of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
-    both = sorted(of_real.keys() & of_generated.keys())
-    if columns:
-        there = {column.name: column for column in real.spec.columns if column.extractor in both}
-        for name in columns:
-            if name not in there:
-                raise SpecMismatch(
-                    f"column {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
-                )
-        extractors = list(dict.fromkeys(there[name].extractor for name in columns))
-    names = both if extractors is None else extractors
-    for name in names:
-        if name not in both:
-            raise SpecMismatch(
-                f"extractor {name!r} is not in both sets; both have {', '.join(both) or 'none'}"
-            )
-        if of_real[name] != of_generated[name]:
-            fields = "; ".join(differences(of_real[name], of_generated[name]))
-            raise SpecMismatch(
-                f"{real.uri} and {generated.uri} used {name} differently, so their features "
-                f"cannot be compared ({fields.replace('asked for', 'on the other side')}); "
-                "extract one of them again"
-            )
-    if not names:
-        raise SpecMismatch(
-            f"{real.uri} has features of {', '.join(of_real)}, {generated.uri} of "
-            f"{', '.join(of_generated)}; extract both with the same extractor"
-        )
-    return [
-        column
-        for column in real.spec.columns
-        if (column.name in columns if columns else column.extractor in names)
-    ]
-
-
 def least(metric: Metric, asked: Convention) -> int:
     """Samples on either side that a metric takes."""
     of = {"fid": asked.ddof + 1, "sfid": asked.ddof + 1, "kid": asked.kid_subset_size}
@@ -409,59 +302,12 @@ def refuse_if_too_large(request: Request) -> None:
             )
 
 
-def result(value: Value, item: Item, request: Request, seconds: float) -> Result:
-    """A value with its provenance."""
-    column, views, asked = item.column, request.views, request.asked
-    real = views["real"].shards
-    spec = next(s for s in real.spec.extractors if s["name"] == column.extractor)
-    details = dict(value.details)
-    if column.output == LOGITS and details:
-        details["class_names"] = list(real.spec.class_names.get(column.extractor, ()))
-    kept = {**value.convention}
-    if asked.name != "raymetrics":
-        kept["program"] = asked.name
-    if request.protocol:
-        kept["protocol"] = request.protocol.name
-    if item.label is not None:
-        kept["label"] = item.label
-    of_label = "" if item.label is None else f", label {item.label}"
-    kept["features"] = kept.get("features", "float32")
+def with_provenance(value: Value, item: Item, request: Request, seconds: float) -> Result:
+    """The value as a result of both sides."""
     samples = request.samples(item.label)
-    return Result(
-        metric=value.metric,
-        label=f"{value.short} {space_name(item)}{of_label}",
-        value=value.value,
-        spread=value.spread,
-        better=value.better,
-        space={**spec, "output": column.output, "dimension": column.dimension},
-        convention={**kept, "arithmetic": "float64"},
-        real=side(views["real"], len(samples.real)),
-        generated=side(views["generated"], len(samples.generated)),
-        provenance=environment(),
-        seconds=seconds,
-        details=details,
-    )
-
-
-def space_name(item: Item) -> str:
-    """The extractor, and the column's output where it is not the usual one."""
-    column = item.column
-    usual = item.metric.of_logits or column.output == "pre_logits"
-    return column.extractor if usual else f"{column.extractor} {column.output}"
-
-
-def side(view: View, count: int) -> Side:
-    """What a result keeps of the samples of a set."""
-    shards = view.shards
-    return Side(
-        uri=shards.store.absolute_uri,
-        source=shards.spec.source,
-        samples=tuple(map(ranges.describe, view.samples)),
-        count=count,
-        fingerprint=shards.spec.fingerprint,
-        digest=shards.digest,
-        made_by={name: (shards.seal or {}).get(name) for name in ("devices", "sealed_by")},
-    )
+    sides = {name: side_of(view, len(samples.of(name))) for name, view in request.views.items()}
+    of = request.views["real"].shards.spec
+    return result(value, item, of, sides, request.asked, request.protocol, seconds)
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from raymetrics.metrics.conventions import (
     convention,
     protocol,
 )
-from raymetrics.metrics.frechet import frechet_distance
+from raymetrics.metrics.frechet import Gaussian, frechet_distance
 from raymetrics.metrics.inception_score import InceptionScore, inception_score, splits_of
 from raymetrics.metrics.kernel import KernelDistance, draws, kernel_distance, kernel_distance_of
 from raymetrics.metrics.manifolds import Survey, radii, require, survey, up_to_median
@@ -51,6 +51,7 @@ __all__ = [
     "Convention",
     "FrechetByCount",
     "FrechetInfinity",
+    "Gaussian",
     "InceptionScore",
     "KernelDistance",
     "ManifoldScores",

@@ -6,22 +6,42 @@ named after them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 
 from raymetrics.statistics import Moments
 
 
-def frechet_distance(*, real: Moments, generated: Moments, ddof: int = 1) -> float:
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """What is left of features where only their mean and a finished covariance were kept."""
+
+    mean: np.ndarray  # float64 [d]
+    covariance: np.ndarray  # float64 [d, d]
+
+    @classmethod
+    def fitted(cls, of: Moments | Gaussian, ddof: int) -> Gaussian:
+        """With the covariance divided by count - ddof; one that is finished stays what it is.
+
+        NotEnoughData for fewer than ddof + 1 samples.
+        """
+        return of if isinstance(of, Gaussian) else cls(of.mean, of.covariance(ddof))
+
+
+def frechet_distance(
+    *, real: Moments | Gaussian, generated: Moments | Gaussian, ddof: int = 1
+) -> float:
     """|m_r - m_g|^2 + tr S_r + tr S_g - 2 tr (S_r S_g)^1/2, in float64.
 
-    ddof: what the covariances are divided by, count - ddof; 1 as in Heusel et al.'s program,
-    0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a side.
+    ddof: what the covariances of moments are divided by, count - ddof; 1 as in Heusel et al.'s
+    program, 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a side.
     """
-    of_real, of_generated = real.covariance(ddof), generated.covariance(ddof)
-    shift = real.mean - generated.mean
-    overlap = trace_of_root(of_real, of_generated)
-    return float(shift @ shift + np.trace(of_real) + np.trace(of_generated) - 2 * overlap)
+    a, b = Gaussian.fitted(real, ddof), Gaussian.fitted(generated, ddof)
+    shift = a.mean - b.mean
+    overlap = trace_of_root(a.covariance, b.covariance)
+    return float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
 
 
 def trace_of_root(a: np.ndarray, b: np.ndarray) -> float:

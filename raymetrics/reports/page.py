@@ -83,7 +83,11 @@ def report(path: str | Path, *, to: str | Path) -> Path:
         lstrip_blocks=True,
     )
     text = environment.get_template("page.html").render(
-        comparisons=comparisons, number=number, protocol=protocol, provenance=provenance
+        comparisons=comparisons,
+        number=number,
+        protocol=protocol,
+        provenance=provenance,
+        samples=samples_in_words,
     )
     page = Path(to) / "index.html"
     try:
@@ -122,7 +126,14 @@ def comparison(of_sides: list[Result]) -> Comparison:
 
 def whole(side: Side) -> Side:
     """The side with the count of all its samples, where a result is of one label only."""
+    if not side.samples:
+        return side
     return replace(side, count=ranges.count(map(ranges.parse, side.samples)))
+
+
+def samples_in_words(side: Side) -> str:
+    """ "2,000 samples"."""
+    return "unknown samples" if side.count is None else f"{side.count:,} samples"
 
 
 def part(role: str, side: Side) -> Part:
@@ -138,6 +149,8 @@ def part(role: str, side: Side) -> Part:
 def samples_again(side: Side) -> np.ndarray:
     """SHOWN images of a side, evenly spaced over its ids; RaymetricsError if they are not to be
     had, or would not be the ones that were measured."""
+    if not side.samples:
+        raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
     spec = open_shards(side.uri).spec
     generator = open_source(side.source, torch.device("cpu"))
     same_set = spec.fingerprint == side.fingerprint
@@ -150,8 +163,8 @@ def samples_again(side: Side) -> np.ndarray:
 
 def class_histogram(result: Result) -> ClassHistogram:
     """The CLASSES commonest real classes, as in Fig. 4a of Kynkaanniemi et al. (2023)."""
-    real = np.array(result.details["real"]) / result.real.count
-    generated = np.array(result.details["generated"]) / result.generated.count
+    counts = [np.array(result.details[side]) for side in ("real", "generated")]
+    real, generated = (of_side / of_side.sum() for of_side in counts)
     occurring = np.flatnonzero(real + generated)
     order = occurring[np.lexsort((occurring, -generated[occurring], -real[occurring]))]
     names = result.details["class_names"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raymetrics.results import Result
+from raymetrics.results import Result, Side
 
 ARROWS = {"lower": "lower is better", "higher": "higher is better"}
 
@@ -24,8 +24,14 @@ def protocol(result: Result) -> str:
         key: value
         for key, value in result.convention.items()
         if key not in ("features", "arithmetic", "kernel", "estimate", "draws")
+        and not key.startswith("reference_")
     }
     return ", ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def count(side: Side) -> str:
+    """How many samples, or that it is not known."""
+    return "unknown" if side.count is None else str(side.count)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -36,8 +42,8 @@ def table(results: Sequence[Result]) -> str:
             result.label,
             number(result.value, result.spread),
             ARROWS[result.better],
-            str(result.real.count),
-            str(result.generated.count),
+            count(result.real),
+            count(result.generated),
             protocol(result),
         )
         for result in results

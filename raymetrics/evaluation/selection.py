@@ -1,0 +1,155 @@
+"""What is asked, looked up: metrics by name, complete shard sets, the columns that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raymetrics import ranges
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
+from raymetrics.evaluation.catalogue import LOGITS, METRICS, Metric
+from raymetrics.metrics import Protocol
+from raymetrics.shards.layout import differences
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.schema import Column
+from raymetrics.shards.view import View
+
+SIDES = ("real", "generated")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Numbers to compute: one metric of one column, of all samples or of those with a label."""
+
+    metric: Metric
+    column: Column
+    label: int | None = None
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
+    for name in names:
+        if name not in METRICS:
+            raise RaymetricsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+    if not names:
+        raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def fits(metric: Metric, column: Column, *, explicit: bool) -> bool:
+    """Whether the metric is one of such columns; of explicit ones, features may be anything."""
+    if metric.only:
+        return metric.only in (column.output, column.extractor.partition("-")[0])
+    if metric.of_logits or not explicit:
+        return metric.of_logits == (column.output == LOGITS) and column.output != "spatial"
+    return True
+
+
+def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
+    """RaymetricsError if a metric fits none of the columns."""
+    for name in names:
+        if not any(item.metric.name == name for item in items):
+            there = ", ".join(column.name for column in spaces)
+            what = METRICS[name].only or (LOGITS if METRICS[name].of_logits else "features")
+            raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
+
+
+def opened(shards: str | ShardSet) -> ShardSet:
+    """A complete shard set, freshly listed, with no sample that it is not to have."""
+    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
+    foreign = ranges.subtract(found.present, found.spec.samples)
+    if foreign:
+        raise ShardError(
+            f"{found.uri} holds samples {', '.join(map(ranges.describe, foreign))}, which its "
+            "dataset.json does not ask for; another extraction into it was under way: run it again"
+        )
+    return found
+
+
+def viewed(
+    shards: Mapping[str, ShardSet], protocol: Protocol | None, samples: int | None
+) -> dict[str, View]:
+    """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
+    if protocol is None:
+        for name, found in shards.items():
+            if samples is not None and not 1 <= samples <= len(found):
+                raise NotEnoughData(
+                    f"the first {samples} samples are asked for, {found.uri} has {len(found)} "
+                    f"{name} ones; ask for 1 to {len(found)}, or extract more"
+                )
+        return {side: View.of(found, samples) for side, found in shards.items()}
+    counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
+    return {side: View.of(shards[side], count) for side, count in zip(SIDES, counts, strict=True)}
+
+
+def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
+    """The labels of both sides. SpecMismatch if they do not have the same ones."""
+    found = {side: view.labels() for side, view in views.items()}
+    of_real, of_generated = (set(np.unique(found[side]).tolist()) for side in SIDES)
+    if of_real != of_generated:
+        raise SpecMismatch(
+            f"labels {sorted(of_real - of_generated)} are only in {views['real'].shards.uri}, "
+            f"{sorted(of_generated - of_real)} only in {views['generated'].shards.uri}; both must "
+            "have the same to be compared label by label"
+        )
+    return found
+
+
+def shared_columns(
+    real: ShardSet,
+    generated: ShardSet,
+    extractors: Sequence[str] | None,
+    columns: Sequence[str] | None,
+) -> list[Column]:
+    """The columns to compare. SpecMismatch unless they were made alike on both sides."""
+    of_real = {str(spec["name"]): spec for spec in real.spec.extractors}
+    of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
+    both = sorted(of_real.keys() & of_generated.keys())
+    if columns:
+        there = {column.name: column for column in real.spec.columns if column.extractor in both}
+        for name in columns:
+            if name not in there:
+                raise SpecMismatch(
+                    f"column {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
+                )
+        extractors = list(dict.fromkeys(there[name].extractor for name in columns))
+    names = both if extractors is None else extractors
+    for name in names:
+        if name not in both:
+            raise SpecMismatch(
+                f"extractor {name!r} is not in both sets; both have {', '.join(both) or 'none'}"
+            )
+        if of_real[name] != of_generated[name]:
+            fields = "; ".join(differences(of_real[name], of_generated[name]))
+            raise SpecMismatch(
+                f"{real.uri} and {generated.uri} used {name} differently, so their features "
+                f"cannot be compared ({fields.replace('asked for', 'on the other side')}); "
+                "extract one of them again"
+            )
+    if not names:
+        raise SpecMismatch(
+            f"{real.uri} has features of {', '.join(of_real)}, {generated.uri} of "
+            f"{', '.join(of_generated)}; extract both with the same extractor"
+        )
+    return [
+        column
+        for column in real.spec.columns
+        if (column.name in columns if columns else column.extractor in names)
+    ]
+
+
+def columns_of(
+    shards: ShardSet, extractors: Sequence[str] | None, columns: Sequence[str] | None
+) -> list[Column]:
+    """The columns of one set, or those that are asked for. SpecMismatch for one that is none."""
+    kinds = (("column", columns, "name"), ("extractor", extractors, "extractor"))
+    found = list(shards.spec.columns)
+    for what, asked, of in kinds:
+        there = dict.fromkeys(str(getattr(column, of)) for column in shards.spec.columns)
+        for name in asked or ():
+            if name not in there:
+                raise SpecMismatch(f"no {what} {name!r} in {shards.uri}; it has {', '.join(there)}")
+        found = [column for column in found if asked is None or getattr(column, of) in asked]
+    return found

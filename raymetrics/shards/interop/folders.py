@@ -1,0 +1,54 @@
+"""A folder that is there whole or not at all, and what all exports take from a shard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from raymetrics.errors import StorageError
+from raymetrics.shards import schema
+from raymetrics.shards.reader import Block
+from raymetrics.shards.schema import Column
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+
+
+@contextmanager
+def new_folder(to: str) -> Iterator[Path]:
+    """A folder beside `to`, which takes its name when the block has ended without an error.
+
+    StorageError if `to` is there, on an object store, or cannot be written.
+    """
+    store = Store(to)
+    if not store.local:
+        raise StorageError(f"{to} is on an object store; export to a local folder and copy it")
+    target = Path(store.root)
+    there = StorageError(f"{to} is there already; remove it, or export to another place")
+    if target.exists():
+        raise there
+    aside = target.parent / f".aside-{uuid.uuid4().hex}"
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        if target.exists():  # made meanwhile; an empty folder would give way
+            raise there
+        os.rename(aside, target)
+    except OSError as error:
+        raise StorageError(
+            f"cannot export to {to}: {error.strerror or error}; nothing was left there: free "
+            "space, or choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
+    """Sample ids, labels where known, and these columns, of what the view has of a shard."""
+    names = [column.name for column in columns]
+    if view.shards.spec.labels:
+        names = [schema.LABEL, *names]
+    return view.block(shard, names)
