@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, quote
 
 import torch
 
@@ -16,7 +17,15 @@ from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
 from raymetrics.provenance import fingerprint
 
-__all__ = ["NAMED", "Generator", "LatentGenerator", "absolute", "listing", "open_source"]
+__all__ = [
+    "NAMED",
+    "Generator",
+    "LatentGenerator",
+    "absolute",
+    "listing",
+    "open_source",
+    "without_broken",
+]
 
 
 def _digits(device: torch.device, **options: str) -> Generator:
@@ -37,14 +46,74 @@ def _mnist(device: torch.device, **options: str) -> Generator:
     return Mnist(**options)
 
 
+def _dataset(name: str, device: torch.device, **options: str) -> Generator:
+    from raymetrics.generators.datasets import open_dataset
+
+    return open_dataset(name, **options)
+
+
+def _stylegan2(name: str, device: torch.device, **options: Any) -> Generator:
+    from raymetrics.generators.stylegan2 import StyleGAN2
+
+    return StyleGAN2(name, device, **options)
+
+
+def _torchscript(name: str, device: torch.device, **options: Any) -> Generator:
+    from raymetrics.generators.torchscript import TorchScript
+
+    return TorchScript(name, device, **options)
+
+
+def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
+    from raymetrics.generators.diffusion import Diffusion
+
+    return Diffusion(name.removeprefix(DIFFUSERS), device, **options)
+
+
 NAMED: dict[str, Callable[..., Generator]] = {"digits": _digits, "faces": _faces, "mnist": _mnist}
+
+DIFFUSERS = "diffusers:"
+
+# The rest in this order: does a name look like it, and what opens it.
+FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
+    (lambda name: name.startswith(DIFFUSERS), _diffusion),
+    (lambda name: Path(name).is_dir(), _dataset),
+    (lambda name: name.endswith(".pkl"), _stylegan2),
+    (lambda name: name.endswith((".pt", ".pt2", ".ts", ".jit")), _torchscript),
+    (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
+    (lambda name: "://" in name, _dataset),
+)
+
+
+def split_options(source: str) -> tuple[str, dict[str, str]]:
+    """ "photos?size=256" -> ("photos", {"size": "256"}).
+
+    What follows the last question mark is options if it is empty or has an equals sign before
+    any slash; else it belongs to the name. So any name can be given with one more "?" behind.
+    """
+    name, mark, query = source.rpartition("?")
+    if not mark or (query and "=" not in query.split("/")[0]):
+        return source, {}
+    return name, dict(parse_qsl(query, keep_blank_values=True))
+
+
+def join_options(name: str, options: dict[str, str]) -> str:
+    """The source that `split_options` takes apart into these."""
+    query = "&".join(f"{key}={quote(value, safe='/,')}" for key, value in options.items())
+    return f"{name}?{query}" if query or "?" in name else name
 
 
 def absolute(source: str) -> str:
-    """The source as it is to be named elsewhere: a folder by its absolute path."""
-    name, mark, query = source.partition("?")
-    is_folder = name not in NAMED and Path(name).is_dir()
-    return f"{Path(name).resolve()}{mark}{query}" if is_folder else source
+    """The source as it is to be named elsewhere: local files and folders by absolute paths."""
+    if source.partition("?")[0] in NAMED:
+        return source
+    name, _ = split_options(source)
+    prefix = DIFFUSERS if name.startswith(DIFFUSERS) else ""
+    path = Path(name.removeprefix(prefix))
+    is_pattern = "{" in path.name and path.parent.is_dir()
+    if "://" in name or not (path.exists() or is_pattern):
+        return source
+    return f"{prefix}{path.resolve()}{source.removeprefix(name)}"
 
 
 def listing(generator: Generator) -> str:
@@ -57,23 +126,26 @@ def listing(generator: Generator) -> str:
 
 
 def open_source(source: str, device: torch.device) -> Generator:
-    """The generator that `source` names; options follow a question mark.
+    """The generator that `source` names; options follow the last question mark.
 
     digits, faces, mnist           the sources that come with raymetrics
-    path/to/folder                 a folder of images; `folder?size=256` crops and resizes
+    path/to/folder                 a data set, see `raymetrics.generators.datasets`: a folder of
+    file.zip .tar .parquet .npz    images, one file of a set, a folder of tars or of Parquet
+    .npy  a-{000..009}.tar         files, a pattern; or any of these at a URI, as s3://bucket/x
+    file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
+    file.pt .pt2 .ts .jit          a network, see `raymetrics.generators.torchscript`
+    diffusers:model                a pipeline, see `raymetrics.generators.diffusion`
     module:callable                your own, see `raymetrics.generators.function`
 
     SourceError, with what was expected, for anything else.
     """
-    name, _, query = source.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    name, options = split_options(source)
     try:
         if name in NAMED:
             return NAMED[name](device, **options)
-        if Path(name).is_dir():
-            from raymetrics.generators.folder import Folder
-
-            return Folder(name, **options)  # type: ignore[arg-type]  # options come as text
+        for looks_like_it, opened in FORMS:
+            if looks_like_it(name):
+                return opened(name, device, **options)
     except (TypeError, ValueError) as error:
         raise SourceError(
             f"cannot open source {source!r} with options {options}: {error}"
@@ -83,5 +155,27 @@ def open_source(source: str, device: torch.device) -> Generator:
 
         return Function(name, options)
     raise SourceError(
-        f"no source {source!r}; expected {', '.join(NAMED)}, a folder of images, or module:callable"
+        f"no source {source!r}; expected {', '.join(NAMED)}, a folder or a .zip, .tar, .parquet, "
+        ".npz or .npy file of images (or the URI of one, as s3://bucket/photos.zip), a generator's "
+        ".pkl or .pt file, diffusers:model, or module:callable"
     )
+
+
+def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
+    """A data set without its broken images, as a source, and their names.
+
+    Decodes every image once. The source that is returned lists them in its option `skip`, so
+    that whoever opens it gives the same ids to the same images without looking for them again.
+    SourceError with their names if there are more than `at_most`, or if it is no data set.
+    """
+    from raymetrics.generators.datasets.dataset import ImageDataset, checked_broken, skip_text
+
+    dataset = open_source(source, torch.device("cpu"))
+    if not isinstance(dataset, ImageDataset):
+        raise SourceError(f"{source} is no data set of image files, so none of them is broken")
+    broken = checked_broken(dataset, at_most)
+    if not broken:
+        return source, []
+    name, options = split_options(source)
+    options["skip"] = skip_text([*dataset.skipped, *broken])
+    return join_options(name, options), broken

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import sources  # as a user's module, from the path that conftest adds
 import torch
-from PIL import Image
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from raymetrics.errors import RangeError, SourceError
 from raymetrics.extractors import make_extractor
-from raymetrics.generators import LatentGenerator, open_source
+from raymetrics.generators import (
+    LatentGenerator,
+    absolute,
+    join_options,
+    open_source,
+    split_options,
+)
 from raymetrics.generators.digits import snapshots
 
 CPU = torch.device("cpu")
@@ -69,47 +76,6 @@ def test_mnist_has_every_class_in_any_prefix() -> None:
     np.testing.assert_array_equal(digits.labels(np.arange(30)), np.arange(30) % 10)
 
 
-def folder_of(path: Path, sizes: dict[str, tuple[int, int]]) -> Path:
-    """A folder of images of these sizes (width, height); the n-th is of brightness n."""
-    for n, (name, size) in enumerate(sorted(sizes.items())):
-        file = path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, (n, n, n)).save(file)
-    return path
-
-
-def test_folder(tmp_path: Path) -> None:
-    names = {"b/2.png": (8, 6), "a/1.png": (8, 6), "a/0.png": (8, 6)}
-    folder = open_source(str(folder_of(tmp_path, names)), CPU)
-    assert folder.length == 3
-    images = folder(np.array([2, 0]))
-    assert images.shape == (2, 3, 6, 8)
-    assert images[:, 0, 0, 0].tolist() == [2, 0]
-    assert folder.labels(np.arange(3)).tolist() == [0, 0, 1]
-    before = open_source(str(tmp_path), CPU).spec
-    Image.new("RGB", (8, 6), (9, 9, 9)).save(tmp_path / "a/1.png")
-    assert open_source(str(tmp_path), CPU).spec != before
-
-
-def test_folder_without_classes_and_with_other_modes(tmp_path: Path) -> None:
-    Image.new("L", (5, 5), 7).save(tmp_path / "0.png")
-    Image.new("RGBA", (5, 5), (1, 2, 3, 255)).save(tmp_path / "1.png")
-    (tmp_path / "notes.txt").write_text("not an image")
-    folder = open_source(str(tmp_path), CPU)
-    assert folder(np.arange(2))[:, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
-    assert folder.labels(np.arange(2)) is None
-
-
-def test_folder_of_many_sizes(tmp_path: Path) -> None:
-    path = folder_of(tmp_path, {"0.png": (8, 6), "1.png": (9, 6)})
-    with pytest.raises(SourceError, match=r"1\.png is 9 x 6 pixels.*8 x 6.*\?size=256"):
-        open_source(str(path), CPU)(np.arange(2))
-    assert open_source(f"{path}?size=16", CPU)(np.arange(2)).shape == (2, 3, 16, 16)
-    (path / "2.png").write_bytes(b"broken")
-    with pytest.raises(SourceError, match=r"cannot read .*2\.png.*mend or remove it"):
-        open_source(f"{path}?size=16", CPU)(np.array([2]))
-
-
 @pytest.mark.parametrize(
     ("source", "what"),
     [
@@ -146,17 +112,48 @@ def test_ids_that_are_no_seeds() -> None:
         open_source("digits", CPU)(np.array([2**32]))
 
 
-def test_deep_images_are_refused_rather_than_cut_off(tmp_path: Path) -> None:
-    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(SourceError, match=r"deep\.png has more than 8 bits a channel"):
-        open_source(str(tmp_path), CPU)(np.array([0]))
-
-
 def test_labels_of_the_wrong_length() -> None:
     with pytest.raises(SourceError, match=r"labels of sources:WrongLabels are \[1\] for 3"):
         open_source("sources:WrongLabels", CPU).labels(np.arange(3))
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no images in .*expected files that end in .*\.png"):
-        open_source(str(tmp_path), CPU)
+@pytest.mark.parametrize(
+    ("source", "name", "options"),
+    [
+        ("photos", "photos", {}),
+        ("photos?size=256&skip=a%252C.png", "photos", {"size": "256", "skip": "a%2C.png"}),
+        ("what?.zip", "what?.zip", {}),
+        ("what?/photos?size=8", "what?/photos", {"size": "8"}),
+        ("a?b=c.zip?", "a?b=c.zip", {}),
+        ("s3://bucket/x.zip?exif=ignore", "s3://bucket/x.zip", {"exif": "ignore"}),
+    ],
+)
+def test_options_follow_the_last_question_mark(
+    source: str, name: str, options: dict[str, str]
+) -> None:
+    assert split_options(source) == (name, options)
+
+
+@given(
+    name=st.text(min_size=1),
+    options=st.dictionaries(st.from_regex(r"[a-z]+", fullmatch=True), st.text()),
+)
+def test_a_source_is_taken_apart_into_what_it_was_made_of(
+    name: str, options: dict[str, str]
+) -> None:
+    assume(options or split_options(name) == (name, {}) or "?" in name)
+    assert split_options(join_options(name, options)) == (name, options)
+
+
+def test_local_files_are_named_by_absolute_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos.zip").touch()
+    assert absolute("photos?size=8") == f"{tmp_path}/photos?size=8"
+    assert absolute("photos.zip") == f"{tmp_path}/photos.zip"
+    assert absolute("a-{0..3}.tar") == f"{tmp_path}/a-{{0..3}}.tar"
+    assert absolute("diffusers:photos") == f"diffusers:{tmp_path}/photos"
+    for elsewhere in ("digits?snapshot=400", "s3://bucket/photos.zip", "sources:noise", "no.zip"):
+        assert absolute(elsewhere) == elsewhere

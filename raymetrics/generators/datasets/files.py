@@ -1,0 +1,119 @@
+"""Files on a disk or behind any URI that fsspec knows, read in ranges of bytes.
+
+A range is read with one request and no open handle, so that threads need no lock and a
+worker that reads one image of a large file reads nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
+
+import fsspec
+
+from raymetrics.errors import RaymetricsError, SourceError, StorageError
+
+CHUNK = 2**26  # bytes held at a time while a file is digested
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def expand(pattern: str) -> list[str]:
+    """ "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar; as wide as the first number is."""
+    parts = BRACES.split(pattern)
+    ranges = [
+        [f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)]
+        for first, last in zip(parts[1::3], parts[2::3], strict=True)
+    ]
+    fixed = parts[0::3]
+    return [
+        fixed[0] + "".join(n + text for n, text in zip(numbers, fixed[1:], strict=True))
+        for numbers in itertools.product(*ranges)
+    ]
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name in an archive is absolute, has a drive letter, or climbs with ".."."""
+    parts = re.split(r"[/\\]", name)
+    return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None
+
+
+@contextmanager
+def failing(where: str) -> Iterator[None]:
+    """Whatever the file system below raises, as a StorageError that names the place."""
+    try:
+        yield
+    except RaymetricsError:
+        raise
+    except Exception as error:  # fsspec's kinds have no common base
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise StorageError(f"cannot read {where}: {reason}") from error
+
+
+class Place:
+    """A file, a folder, or several files by a pattern, at a path or a URI.
+
+    files: the bytes of each file by its path below the folder, in sorted order. A single file
+    is called "" there, so that its own name is no part of what it holds.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/") or uri
+        with failing(uri):
+            self.fs, path = fsspec.core.url_to_fs(self.uri)
+            self.fs.invalidate_cache()
+            self.is_folder: bool = self.fs.isdir(path)
+        self.root: str = path.rstrip("/")
+        if self.is_folder:
+            self.files: Mapping[str, int] = dict(sorted(self._below()))
+        elif BRACES.search(path):
+            self.root = BRACES.split(path)[0].rpartition("/")[0]
+            names = expand(path.removeprefix(f"{self.root}/"))
+            self.files = {name: self._size(name) for name in sorted(names)}
+        else:
+            self.files = {"": self._size("")}
+
+    def _below(self) -> Iterator[tuple[str, int]]:
+        """Links to files are followed, links to folders are not."""
+        with failing(self.uri):
+            found = self.fs.find(self.root, detail=True)
+        for path, info in found.items():
+            yield path.removeprefix(self.root).lstrip("/"), int(info["size"])
+
+    def _size(self, name: str) -> int:
+        with failing(self.where(name)):
+            if not self.fs.isfile(self.path(name)):
+                raise SourceError(f"there is no file {self.where(name)}; expected a data set")
+            return int(self.fs.info(self.path(name))["size"])
+
+    def path(self, name: str) -> str:
+        """A file's path, as the file system below wants it."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def where(self, name: str) -> str:
+        """A file's path, as a reader of an error knows it."""
+        if not name:
+            return self.uri
+        return f"{self.uri}/{name}" if self.is_folder else self.path(name)
+
+    def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """The file's bytes from `start` to before `stop`; StorageError if it cannot be read."""
+        with failing(self.where(name)):
+            data: bytes = self.fs.cat_file(self.path(name), start=start, end=stop)
+        return data
+
+    def open(self, name: str) -> IO[bytes]:
+        """The file, opened for reading at any place."""
+        with failing(self.where(name)):
+            opened: IO[bytes] = self.fs.open(self.path(name), "rb")
+        return opened
+
+    def sha256(self, name: str) -> str:
+        """The digest of the file's bytes, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        for start in range(0, self.files[name], CHUNK):
+            digest.update(self.read(name, start, min(start + CHUNK, self.files[name])))
+        return digest.hexdigest()

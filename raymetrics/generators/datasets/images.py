@@ -1,0 +1,167 @@
+"""The one rule by which an image file becomes pixels.
+
+| what | rule |
+|---|---|
+| formats | PNG, JPEG, WebP, BMP, TIFF, GIF, PGM and PPM, known by their first bytes |
+| sizes | all images of one size; with `size=N`, the largest centred square, resized to N x N |
+| filter | Pillow's Lanczos, which antialiases; at the square's borders it sees the pixels beyond |
+| colours | as they are stored: no gamma, no colour profiles |
+| grey, 1 bit, palette | three equal channels; 0 and 255; the palette's colours |
+| alpha | dropped, the colours behind it are kept; `background=ffffff` composites on that colour |
+| CMYK, YCbCr | Pillow's conversion, which uses no colour profile |
+| 16-bit grey | value / 257, rounded to nearest |
+| 16-bit colour | value // 256, the high byte, which is all that Pillow reads of it |
+| 32-bit integers, floats | refused: no range is agreed on |
+| EXIF rotation | applied; `exif=ignore` leaves it, but in a TIFF, which Pillow turns by itself |
+| animations, pages | the first frame |
+| above 89,478,485 pixels | refused from the header, before memory is taken |
+
+torch-fidelity, clean-fid and pytorch-fid call Pillow's convert("RGB") and look at no EXIF:
+their pixels are those of `exif=ignore`, but for 16-bit grey, which they cut off at 255.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from raymetrics.errors import SourceError
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
+)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+# Where Pillow begins to warn: what it warns of is refused here, so no filter of warnings matters.
+MAX_PIXELS = 2**30 // 12  # 89,478,485, which is 9459 x 9459
+MAX_BYTES = 2**30  # of one encoded image
+SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+
+
+class BrokenImage(SourceError):
+    """One image that cannot be used; the others may be."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The choices that a user has; see the table above.
+
+    size: pixels of a side, or None. background: red, green, blue in 0..255, or None.
+    """
+
+    size: int | None = None
+    background: tuple[int, int, int] | None = None
+    exif: bool = True
+
+    @classmethod
+    def parse(
+        cls, size: str | int | None = None, background: str | None = None, exif: str = "apply"
+    ) -> Decoding:
+        """From the options of a source; SourceError for what they cannot be."""
+        if size is not None and not re.fullmatch(r"[1-9]\d{0,4}", str(size)):
+            raise SourceError(f"size is {size!r}, expected pixels of a side, as 256")
+        if background is not None and not re.fullmatch(r"[0-9a-fA-F]{6}", background):
+            raise SourceError(f"background is {background!r}, expected six digits, as ffffff")
+        if exif not in ("apply", "ignore"):
+            raise SourceError(f"exif is {exif!r}, expected apply or ignore")
+        colour = None if background is None else tuple(bytes.fromhex(background))
+        return cls(None if size is None else int(size), colour, exif == "apply")  # type: ignore[arg-type]
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """What the pixels depend on besides the files, in words that can be compared."""
+        background = None if self.background is None else bytes(self.background).hex()
+        return {
+            "size": self.size,
+            "resize": None if self.size is None else "centred square, Pillow's Lanczos",
+            "alpha": "dropped" if background is None else f"composited on {background}",
+            "exif rotation": "applied" if self.exif else "ignored",
+            "16-bit grey": "value / 257, rounded",
+        }
+
+
+def decode(data: bytes | np.ndarray, decoding: Decoding) -> np.ndarray:
+    """An image file's bytes, or pixels uint8 [h, w, 3], as uint8 [h, w, 3].
+
+    BrokenImage, without its name, if it is damaged or has no place in the table above.
+    """
+    if isinstance(data, np.ndarray):
+        rgb = Image.fromarray(data)
+    else:
+        try:
+            rgb = to_rgb(opened(data), decoding)
+        except BrokenImage:
+            raise
+        except Exception as error:  # a decoder may raise anything on foreign bytes
+            raise BrokenImage(f"{error or type(error).__name__}") from None
+    if decoding.size is not None:
+        rgb = ImageOps.fit(rgb, (decoding.size, decoding.size), Image.Resampling.LANCZOS)
+    return np.asarray(rgb)
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image as its header describes it; no pixels are read."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise BrokenImage("it is no image of a format that is read here") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise BrokenImage(
+            f"it claims {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read"
+        )
+    return image
+
+
+def to_rgb(image: Image.Image, decoding: Decoding) -> Image.Image:
+    """The image as eight bits of red, green and blue, the right way up."""
+    turn = orientation(image) if decoding.exif else 1
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        rgb = from_sixteen_bits(image).convert("RGB")
+    elif image.mode in ("I", "F"):
+        kind = "integers" if image.mode == "I" else "floats"
+        raise BrokenImage(f"it has 32-bit {kind}; convert it to 8 bits as you want it measured")
+    elif image.has_transparency_data:
+        rgb = without_alpha(image.convert("RGBA"), decoding.background)
+    else:
+        rgb = image.convert("RGB")
+    return rgb.transpose(TURNS[turn]) if turn in TURNS else rgb
+
+
+def from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Grey values in 0..65535 as 0..255: 257 v becomes v, everything else the nearest."""
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def without_alpha(image: Image.Image, background: tuple[int, int, int] | None) -> Image.Image:
+    """An RGBA image as RGB: on a background, or as if its alpha were not there."""
+    if background is None:
+        return image.convert("RGB")
+    canvas = Image.new("RGB", image.size, background)
+    canvas.paste(image, mask=image.getchannel("A"))
+    return canvas
+
+
+# EXIF 2.3, tag 0x0112: what undoes each orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none, or none that can be read."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it while it loads
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged EXIF block says nothing of the pixels
+        return 1

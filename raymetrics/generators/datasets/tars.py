@@ -1,0 +1,140 @@
+"""WebDataset: tar files of samples; one tar, a pattern as `shard-{000..009}.tar`, or a folder.
+
+A sample is the files that share a key, which is the path up to the first dot of the file's
+name: `dogs/07.jpg` and `dogs/07.cls`. The order is that of the tars' paths, then of the keys,
+however they were written. The class is the whole number in `.cls`, or "label" in `.json`.
+A sample of several images needs `image=EXT`, which names one of them; a sample of none is
+left out. Links, sparse files and names that lead outside are refused; compressed tars are,
+as no image in them can be reached alone.
+
+A tar is read through its headers once per worker, and each image with one read of its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.datasets.entries import Entries, checked_size, is_image
+from raymetrics.generators.datasets.files import Place, is_outside
+from raymetrics.generators.datasets.images import MAX_BYTES
+
+MAX_LABEL_BYTES = 2**20
+COPIED = "was it copied to the end?"
+KEY = re.compile(r"((?:.*/)?\.*[^./]+)\.([^/]*)")
+
+
+@dataclass
+class Sample:
+    """The files of one key: by what follows the key, (member's name, offset, bytes)."""
+
+    images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    label: int | None = None
+
+
+def open_tars(place: Place, image: str | None = None) -> Entries:
+    """The samples of all tars; SourceError if there are none or one is ambiguous."""
+    files = {name: size for name, size in place.files.items() if not name or name.endswith(".tar")}
+    names: list[str] = []
+    labels: list[int | None] = []
+    spans: list[tuple[str, int, int]] = []  # file, offset, bytes
+    for file in files:
+        where = place.where(file)
+        for key, sample in sorted(samples(place, file).items()):
+            if sample.images:
+                name, offset, size = chosen(sample, image, f"{key!r} in {where}")
+                names.append(f"{file}/{name}" if file else name)
+                labels.append(sample.label)
+                spans.append((file, offset, size))
+    if not names:
+        raise SourceError(f"no images in {place.uri}")
+
+    def read(index: int) -> bytes:
+        file, offset, size = spans[index]
+        checked_size(size, MAX_BYTES)
+        return place.read(file, offset, offset + size)
+
+    options = {} if image is None else {"image": image}
+    return Entries("tar", place, files, names, labels, read, options)
+
+
+def chosen(sample: Sample, image: str | None, where: str) -> tuple[str, int, int]:
+    """The image that stands for a sample; SourceError if that is not clear."""
+    if image is None and len(sample.images) == 1:
+        return next(iter(sample.images.values()))
+    if image in sample.images:
+        return sample.images[image]
+    raise SourceError(
+        f"the sample {where} has the images {', '.join(sorted(sample.images))}, "
+        f"{'more than one' if image is None else 'but none called ' + image}; "
+        f"choose one for all with ?image={min(sample.images)}"
+    )
+
+
+def samples(place: Place, file: str) -> dict[str, Sample]:
+    """The samples of one tar, by their keys."""
+    found: dict[str, Sample] = {}
+    with place.open(file) as opened, readable(place, file, opened) as tar:
+        for member in members(tar, opened, place.where(file)):
+            match = KEY.fullmatch(member.name.removeprefix("./"))
+            if match is None:
+                continue
+            key, ending = match[1], match[2].lower()
+            sample = found.setdefault(key, Sample())
+            if is_image(member.name):
+                if ending in sample.images:
+                    raise SourceError(f"{member.name!r} is twice in {place.where(file)}")
+                sample.images[ending] = (match[0], member.offset_data, member.size)
+            elif ending in ("cls", "json") and member.size <= MAX_LABEL_BYTES:
+                text = tar.extractfile(member).read()  # type: ignore[union-attr]
+                label = label_in(text, ending, f"{member.name} in {place.where(file)}")
+                sample.label = sample.label if label is None else label
+    return found
+
+
+def readable(place: Place, file: str, opened: IO[bytes]) -> tarfile.TarFile:
+    """The tar, not compressed; SourceError if it is none."""
+    try:
+        return tarfile.open(fileobj=opened, mode="r:")
+    except tarfile.TarError as error:
+        raise SourceError(f"{place.where(file)} is no plain tar file: {error}") from None
+
+
+def members(tar: tarfile.TarFile, opened: IO[bytes], where: str) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar; SourceError at one that is not to be trusted, or at a torn end."""
+    try:
+        for member in tar:
+            problem = (
+                "leads outside of the file" if is_outside(member.name)
+                else "is a link" if member.islnk() or member.issym()
+                else "is a sparse file" if member.issparse()
+                else None
+            )  # fmt: skip
+            if problem:
+                raise SourceError(f"{member.name!r} in {where} {problem}; expected plain files")
+            if member.isfile():
+                yield member
+    except (tarfile.TarError, EOFError) as error:
+        raise SourceError(f"{where} is no whole tar file: {error}; {COPIED}") from None
+    # tarfile takes a file that was cut off between two members, or goes on as garbage, as whole.
+    opened.seek(tar.offset)
+    if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise SourceError(f"{where} is no whole tar file: no end mark at {tar.offset}; {COPIED}")
+
+
+def label_in(text: bytes, ending: str, where: str) -> int | None:
+    """The class in a `.cls` or `.json` file; None if the latter has none."""
+    try:
+        label = int(text) if ending == "cls" else json.loads(text).get("label")
+        if label is not None and not isinstance(label, int):
+            raise ValueError(label)
+    except (ValueError, AttributeError):
+        raise SourceError(
+            f"{where} holds no class: {text[:40]!r}; expected a whole number"
+        ) from None
+    return label

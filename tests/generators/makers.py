@@ -1,0 +1,144 @@
+"""Data sets for tests: the same images, written as every kind of data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+Pictures = Mapping[str, np.ndarray]  # name -> pixels uint8 [h, w, 3]; the names are classes/n.png
+Writer = Callable[[Path, "Pictures"], str]
+
+
+def some_pictures(count: int = 6) -> dict[str, np.ndarray]:
+    """Noise of 5 x 4 pixels in classes a and b, in the order of their names."""
+    rng = np.random.default_rng(0)
+    names = sorted(f"{'ab'[i % 2]}/{i}.png" for i in range(count))
+    return {name: rng.integers(0, 256, (4, 5, 3), np.uint8) for name in names}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def class_of(name: str) -> int:
+    """a is 0, b is 1."""
+    return "ab".index(name[0])
+
+
+def write_files(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A folder of these files."""
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A zip of these files, packed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def write_tar(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A tar of these files."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def folder(to: Path, pictures: Pictures) -> str:
+    return str(write_files(to / "folder", {name: png(p) for name, p in pictures.items()}))
+
+
+def zipped(to: Path, pictures: Pictures) -> str:
+    return str(write_zip(to / "set.zip", {name: png(p) for name, p in pictures.items()}))
+
+
+def nvidia_zip(to: Path, pictures: Pictures) -> str:
+    labels = [[name, class_of(name)] for name in pictures]
+    files = {name: png(p) for name, p in pictures.items()}
+    return str(
+        write_zip(
+            to / "nvidia.zip", {"dataset.json": json.dumps({"labels": labels}).encode(), **files}
+        )
+    )
+
+
+def with_labels(pictures: Pictures) -> dict[str, bytes]:
+    """The files of a WebDataset: an image and a class for every key."""
+    images = {name: png(p) for name, p in pictures.items()}
+    return {**images, **{n.replace(".png", ".cls"): str(class_of(n)).encode() for n in pictures}}
+
+
+def tar(to: Path, pictures: Pictures) -> str:
+    return str(write_tar(to / "set.tar", with_labels(pictures)))
+
+
+def tar_shards(to: Path, pictures: Pictures) -> str:
+    first = {name: p for name, p in pictures.items() if class_of(name) == 0}
+    rest = {name: p for name, p in pictures.items() if name not in first}
+    for i, part in enumerate((first, rest)):
+        write_tar(to / f"part-{i:03d}.tar", with_labels(part))
+    return str(to / "part-{000..001}.tar")
+
+
+def parquet(to: Path, pictures: Pictures) -> str:
+    """As Hugging Face's data sets are, in row groups of four."""
+    table = {
+        "image": [{"bytes": png(p), "path": name} for name, p in pictures.items()],
+        "label": [class_of(name) for name in pictures],
+    }
+    pq.write_table(pa.table(table), to / "set.parquet", row_group_size=4)
+    return str(to / "set.parquet")
+
+
+def parquet_folder(to: Path, pictures: Pictures) -> str:
+    """Plain binary, with the classes by their names, in two files."""
+    (to / "rows").mkdir()
+    names = list(pictures)
+    for i, part in enumerate((names[:2], names[2:])):
+        table = {"image": [png(pictures[n]) for n in part], "label": [n[0] for n in part]}
+        pq.write_table(pa.table(table), to / "rows" / f"{i}.parquet")
+    return str(to / "rows")
+
+
+def npz(to: Path, pictures: Pictures) -> str:
+    """As ADM's samples are."""
+    classes = np.array([class_of(name) for name in pictures])
+    np.savez(to / "set.npz", np.stack(list(pictures.values())), classes)
+    return str(to / "set.npz")
+
+
+def packed_npz(to: Path, pictures: Pictures) -> str:
+    classes = np.array([class_of(name) for name in pictures])
+    np.savez_compressed(to / "packed.npz", np.stack(list(pictures.values())), classes)
+    return str(to / "packed.npz")
+
+
+def npy(to: Path, pictures: Pictures) -> str:
+    np.save(to / "set.npy", np.stack(list(pictures.values())))
+    return str(to / "set.npy")
+
+
+# Those whose order is that of names, then those whose order is the file's own.
+BY_NAME: tuple[Writer, ...] = (folder, zipped, nvidia_zip, tar, tar_shards)
+BY_ROW: tuple[Writer, ...] = (
+    parquet, parquet_folder, npz, packed_npz, npy,
+)  # fmt: skip
