@@ -1,0 +1,173 @@
+"""The source `network.pkl`: images of a StyleGAN2 from sample ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import fsspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from raymetrics.blocks import in_blocks
+from raymetrics.errors import SourceError
+from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
+
+NOISES = ("const", "random", "none")
+# Of images in a block times their pixels: a few gigabytes of memory at any resolution.
+BLOCK_PIXELS = 2**22
+
+
+class StyleGAN2:
+    """A StyleGAN2 of NVIDIA's pickle files, `network.pkl?psi=0.7`; a latent generator.
+
+    Sample 107 is the image that NVIDIA's `generate.py --seeds=107` makes, up to the last bits
+    of a float; where that would compute in float16, up to a grey level or so.
+
+    psi: truncation towards the average w; cutoff: of the first so many layers alone.
+    noise: "const" as stored with the network, "none", or "random": drawn anew for every
+        sample, from its id.
+    label: the class of all samples (`--class`). Without it, sample k of a conditional network
+        has the class that RandomState(k) draws after z.
+    """
+
+    length = None
+
+    def __init__(
+        self,
+        path: str,
+        device: torch.device,
+        psi: str | float = 1.0,
+        cutoff: str | int | None = None,
+        noise: str = "const",
+        label: str | int | None = None,
+    ) -> None:
+        data = content_of(path)
+        self.name = PurePosixPath(path).stem
+        self.device = device
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.network = network_of(data, path).to(device)
+        self.shape = self.network.shape
+        self.psi = float(psi)
+        self.cutoff = None if cutoff is None else int(cutoff)
+        self.noise = noise
+        self.label = None if label is None else int(label)
+        self.block = max(1, min(16, BLOCK_PIXELS // self.shape.resolution**2))
+        self._check(path)
+
+    def _check(self, path: str) -> None:
+        if self.noise not in NOISES:
+            raise ValueError(f"noise is {self.noise!r}, expected one of {', '.join(NOISES)}")
+        if self.cutoff is not None and not 0 <= self.cutoff <= self.shape.num_ws:
+            raise ValueError(f"cutoff is {self.cutoff}, the layers are 0-{self.shape.num_ws}")
+        if self.label is not None and not 0 <= self.label < self.shape.classes:
+            raise ValueError(f"label is {self.label}, the network has {self.shape.classes} classes")
+        if self.shape.colours not in (1, 3):
+            raise SourceError(f"{path} makes {self.shape.colours} channels, expected 3; {INSTEAD}")
+
+    @property
+    def spec(self) -> dict[str, object]:
+        return {
+            "name": "stylegan2",
+            "file_sha256": self.sha256,
+            "psi": self.psi,
+            "cutoff": self.cutoff,
+            "noise": self.noise,
+            "label": self.label,
+        }
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """The class of each sample, int64 [n]; None where the network has no classes."""
+        if not self.shape.classes:
+            return None
+        if self.label is not None:
+            return np.full(len(sample_ids), self.label, np.int64)
+        return np.array([self._drawn_class(k) for k in sample_ids], np.int64)
+
+    def _drawn_class(self, seed: int) -> int:
+        rng = np.random.RandomState(seed)
+        rng.randn(self.shape.z_dim)
+        return int(rng.randint(self.shape.classes))
+
+    def map(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> w float32 [n, w_dim], truncated by psi.
+
+        With a cutoff, as layers then differ: [n, num_ws, w_dim].
+        """
+        z = seeded_normals(sample_ids, self.shape.z_dim)
+        labels = self.labels(sample_ids)
+        rows = z if labels is None else np.column_stack([z, np.eye(self.shape.classes)[labels]])
+        return self._run(self._map, sample_ids, rows.astype(np.float32))
+
+    def _map(self, rows: Tensor) -> Tensor:
+        z, classes = rows.split([self.shape.z_dim, self.shape.classes], dim=1)
+        w = self.network.mapping(z, classes if self.shape.classes else None)
+        if self.cutoff is None:
+            return self.network.mapping.truncated(w, self.psi)
+        ws = w[:, None].repeat(1, self.shape.num_ws, 1)
+        ws[:, : self.cutoff] = self.network.mapping.truncated(ws[:, : self.cutoff], self.psi)
+        return ws
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, w_dim] or [n, num_ws, w_dim] -> images uint8 [n, 3, h, w].
+
+        Random noise is that of samples 0 to n - 1. SourceError for another shape of w.
+        """
+        d, layers = self.shape.w_dim, self.shape.num_ws
+        if w.shape[1:] not in ((d,), (layers, d)):
+            raise SourceError(
+                f"w for {self.name} is {list(w.shape)}, expected [n, {d}] or [n, {layers}, {d}]"
+            )
+        return self._synthesize_samples(np.arange(len(w)), w)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        return self._synthesize_samples(sample_ids, self.map(sample_ids))
+
+    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
+        # The ids ride along, for the noise; float64 holds both without loss.
+        rows = np.column_stack([sample_ids, w.reshape(len(w), -1)])
+        return self._run(self._synthesize, sample_ids, rows)
+
+    def _synthesize(self, rows: Tensor) -> Tensor:
+        w = rows[:, 1:].float().unflatten(1, (-1, self.shape.w_dim))
+        ws = w.expand(-1, self.shape.num_ws, -1)
+        images = self.network.synthesis(ws, self._noises(rows[:, 0].long()))
+        return to_uint8(images).expand(-1, 3, -1, -1)
+
+    def _noises(self, sample_ids: Tensor) -> list[Tensor | None]:
+        """Of every convolution, by the option `noise`."""
+        layers = self.network.synthesis.convolutions()
+        if self.noise == "none" or not self.shape.noise:
+            return [None] * len(layers)
+        if self.noise == "const":
+            return [layer.noise_const for layer in layers]
+        generators = [np.random.default_rng(k) for k in sample_ids.tolist()]
+        shapes = [(1, *layer.noise_const.shape) for layer in layers]
+        return [
+            torch.from_numpy(
+                np.stack([rng.standard_normal(shape, np.float32) for rng in generators])
+            ).to(self.device)
+            for shape in shapes
+        ]
+
+    def _run(
+        self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        def on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
+            with torch.inference_mode():
+                return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
+
+        return in_blocks(on_arrays, ids, rows, self.block)[""]
+
+
+def content_of(path: str) -> bytes:
+    """The bytes of a file or of any URI that fsspec opens. SourceError if it cannot be read."""
+    try:
+        with fsspec.open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError, ImportError) as error:
+        raise SourceError(f"cannot read {path}: {type(error).__name__}: {error}") from None

@@ -1,0 +1,129 @@
+"""The layers: dense, modulated convolution, and the step to colours.
+
+Parameters are stored unscaled and scaled when they are used, by the equalised learning rate
+(Karras et al. 2018, section 4.1). Their names are those of NVIDIA's networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, leaky_relu, relu
+
+from raymetrics.generators.stylegan2.resampling import upsample, upsampling_convolution
+
+# Each keeps the variance of a normal, or nearly so.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: relu(x) * math.sqrt(2),
+    "lrelu": lambda x: leaky_relu(x, 0.2) * math.sqrt(2),
+}
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Each row over its root mean square."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def clamped(x: Tensor, limit: float | None) -> Tensor:
+    """Within -limit..limit; the limit of networks that were trained in part in float16."""
+    return x if limit is None else x.clamp(-limit, limit)
+
+
+class Dense(nn.Module):
+    """[n, features_in] -> [n, features_out]; `rate` is the layer's learning rate multiplier."""
+
+    def __init__(
+        self, features_in: int, features_out: int, activation: str = "linear", rate: float = 1
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(features_out, features_in))
+        self.bias = nn.Parameter(torch.empty(features_out))
+        self.activate = ACTIVATIONS[activation]
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * (self.rate / math.sqrt(self.weight.shape[1]))
+        return self.activate(torch.addmm(self.bias * self.rate, x, weight.T))
+
+
+class StyledConvolution(nn.Module):
+    """A modulated convolution, noise, bias, and an activation (Karras et al. 2020a, Fig. 2c).
+
+    x [n, i, h, w] and w [n, d] -> [n, o, h, w], or twice the size with `up`.
+    """
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        w_dim: int,
+        resolution: int,
+        *,
+        up: bool,
+        noise: bool,
+        activation: str,
+        clamp: float | None,
+    ) -> None:
+        super().__init__()
+        self.up, self.clamp = up, clamp
+        self.activate = ACTIVATIONS[activation]
+        self.affine = Dense(w_dim, channels_in)
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3, 3))
+        self.bias = nn.Parameter(torch.empty(channels_out))
+        if noise:
+            self.noise_strength = nn.Parameter(torch.empty(()))
+            self.register_buffer("noise_const", torch.empty(resolution, resolution))
+
+    def forward(
+        self, x: Tensor, w: Tensor, fir: Tensor, noise: Tensor | None, gain: float = 1
+    ) -> Tensor:
+        style = self.affine(w)
+        # Scaling what goes in and what comes out is the same as scaling the weights for every
+        # sample (Eqs. 1 and 3), by linearity, and one convolution serves the whole batch.
+        x = x * style[:, :, None, None]
+        if self.up:
+            x = upsampling_convolution(x, self.weight, fir)
+        else:
+            x = conv2d(x, self.weight, padding=1)
+        x = x * self.demodulation(style)[:, :, None, None]
+        if noise is not None:
+            x = x + noise * self.noise_strength
+        x = self.activate(x + self.bias[:, None, None]) * gain
+        return clamped(x, None if self.clamp is None else self.clamp * gain)
+
+    def demodulation(self, style: Tensor) -> Tensor:
+        """One over the expected deviation of each channel, [n, o] (Eq. 3)."""
+        energy = self.weight.square().sum(dim=(2, 3))
+        return (style.square() @ energy.T + 1e-8).rsqrt()
+
+
+class ToColours(nn.Module):
+    """x [n, i, h, w] and w [n, d] -> [n, colours, h, w]: modulated 1 x 1, not demodulated."""
+
+    def __init__(self, channels_in: int, colours: int, w_dim: int, clamp: float | None) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.affine = Dense(w_dim, channels_in)
+        self.weight = nn.Parameter(torch.empty(colours, channels_in, 1, 1))
+        self.bias = nn.Parameter(torch.empty(colours))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) / math.sqrt(self.weight.shape[1])
+        return clamped(conv2d(x * style[:, :, None, None], self.weight, self.bias), self.clamp)
+
+
+class Skip(nn.Module):
+    """The residual connection of the architecture 'resnet': x [n, i, h, w] -> [n, o, 2h, 2w]."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 1, 1))
+
+    def forward(self, x: Tensor, fir: Tensor) -> Tensor:
+        return upsample(conv2d(x, self.weight / math.sqrt(self.weight.shape[1])), fir)

@@ -1,0 +1,43 @@
+"""The mapping network: z to w, and its truncation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from raymetrics.generators.stylegan2.layers import Dense, normalize
+from raymetrics.generators.stylegan2.shape import Settings, Shape
+
+
+class Mapping(nn.Module):
+    """z float32 [n, z_dim], and classes as rows [n, classes] of zeros and a one -> w [n, w_dim].
+
+    z and the embedded class are normalised apart from each other, then side by side.
+    """
+
+    w_avg: Tensor
+
+    def __init__(self, shape: Shape, settings: Settings) -> None:
+        super().__init__()
+        if shape.classes:
+            self.embed = Dense(shape.classes, shape.class_features)
+        self.depth = len(shape.mapping)
+        features = shape.z_dim + shape.class_features
+        for i, width in enumerate(shape.mapping):
+            layer = Dense(features, width, settings.mapping_activation, settings.mapping_rate)
+            self.add_module(f"fc{i}", layer)
+            features = width
+        self.register_buffer("w_avg", torch.empty(shape.w_dim))
+
+    def forward(self, z: Tensor, classes: Tensor | None) -> Tensor:
+        x = normalize(z)
+        if classes is not None:
+            x = torch.cat([x, normalize(self.embed(classes))], dim=1)
+        for i in range(self.depth):
+            x = self.get_submodule(f"fc{i}")(x)
+        return x
+
+    def truncated(self, w: Tensor, psi: float) -> Tensor:
+        """w moved towards its average; psi = 1 leaves it, 0 is the average (Karras et al. 2019,
+        appendix B)."""
+        return self.w_avg.lerp(w, psi)

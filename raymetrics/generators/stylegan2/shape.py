@@ -1,0 +1,79 @@
+"""What a network is made of, read from its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the tensors do not tell."""
+
+    mapping_rate: float = 0.01
+    mapping_activation: str = "lrelu"
+    activation: str = "lrelu"
+    clamp: float | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of all layers. A state without these tensors is a KeyError of the one that lacks."""
+
+    z_dim: int
+    w_dim: int
+    # 0 where there are no classes.
+    classes: int
+    class_features: int
+    # The widths of the mapping's layers, each after its input.
+    mapping: tuple[int, ...]
+    # Of the blocks at 4, 8, 16 ... pixels.
+    channels: tuple[int, ...]
+    colours: int
+    # "skip" sums the colours of all blocks, "orig" has the last one's, "resnet" residual blocks.
+    architecture: str
+    noise: bool
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the images."""
+        return int(2 ** (len(self.channels) + 1))
+
+    @property
+    def num_ws(self) -> int:
+        """How many layers there are with a w of their own, the last step to colours included."""
+        return 2 * len(self.channels)
+
+
+def shape_of(state: Mapping[str, Tensor]) -> Shape:
+    """The shape that tensors with the names of NVIDIA's networks have."""
+    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
+    mapping = [state[f"mapping.fc{i}.weight"] for i in range(max(depth, 1))]
+    height = sum(
+        re.fullmatch(r"synthesis\.b\d+\.conv1\.weight", name) is not None for name in state
+    )
+    blocks = [4 * 2**i for i in range(max(height, 1))]
+    embed = state.get("mapping.embed.weight")
+    features, classes = (0, 0) if embed is None else embed.shape
+    last = blocks[-1]
+    return Shape(
+        z_dim=mapping[0].shape[1] - features,
+        w_dim=state["synthesis.b4.conv1.affine.weight"].shape[1],
+        classes=classes,
+        class_features=features,
+        mapping=tuple(len(weight) for weight in mapping),
+        channels=tuple(len(state[f"synthesis.b{r}.conv1.weight"]) for r in blocks),
+        colours=len(state[f"synthesis.b{last}.torgb.weight"]),
+        architecture=architecture_of(state, last),
+        noise="synthesis.b4.conv1.noise_strength" in state,
+    )
+
+
+def architecture_of(state: Mapping[str, Tensor], last: int) -> str:
+    """By the layers that only one of them has (Karras et al. 2020a, Fig. 7)."""
+    if f"synthesis.b{last}.skip.weight" in state:
+        return "resnet"
+    return "skip" if "synthesis.b4.torgb.weight" in state else "orig"

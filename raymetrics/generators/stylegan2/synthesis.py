@@ -1,0 +1,104 @@
+"""The synthesis network: one w for each layer to an image.
+
+All of it is computed in float32, also where NVIDIA's programs would take float16 for the
+largest blocks: the images are those of their option `force_fp32`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from raymetrics.generators.stylegan2.layers import Skip, StyledConvolution, ToColours
+from raymetrics.generators.stylegan2.resampling import upsample
+from raymetrics.generators.stylegan2.shape import Settings, Shape
+
+
+class Block(nn.Module):
+    """One resolution: features x and the colours so far, to those of twice the size.
+
+    Layer i of the network takes w number i and noise number i; the step to colours takes the
+    w of the layer that follows.
+    """
+
+    def __init__(self, shape: Shape, settings: Settings, index: int) -> None:
+        super().__init__()
+        self.layer = 2 * index
+        self.architecture = shape.architecture
+        channels, before = shape.channels[index], shape.channels[index - 1]
+
+        def convolution(channels_in: int, up: bool) -> StyledConvolution:
+            return StyledConvolution(
+                channels_in, channels, shape.w_dim, 4 * 2**index,
+                up=up, noise=shape.noise, activation=settings.activation, clamp=settings.clamp,
+            )  # fmt: skip
+
+        if index == 0:
+            self.const = nn.Parameter(torch.empty(channels, 4, 4))
+        else:
+            self.conv0 = convolution(before, up=True)
+        self.conv1 = convolution(channels, up=False)
+        self.has_colours = shape.architecture == "skip" or index == len(shape.channels) - 1
+        if self.has_colours:
+            self.torgb = ToColours(channels, shape.colours, shape.w_dim, settings.clamp)
+        if index and shape.architecture == "resnet":
+            self.skip = Skip(before, channels)
+
+    def forward(
+        self,
+        x: Tensor | None,
+        colours: Tensor | None,
+        ws: Tensor,
+        noise: Sequence[Tensor | None],
+        fir: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        x = self.first(ws, noise, fir) if x is None else self.features(x, ws, noise, fir)
+        if colours is not None:
+            colours = upsample(colours, fir)
+        if self.has_colours:
+            own = self.torgb(x, ws[:, self.layer + 1])
+            colours = own if colours is None else colours + own
+        return x, colours
+
+    def first(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
+        x = self.const.expand(len(ws), -1, -1, -1)
+        return self.conv1(x, ws[:, 0], fir, noise[0])
+
+    def features(
+        self, x: Tensor, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor
+    ) -> Tensor:
+        i = self.layer
+        inner = self.conv0(x, ws[:, i - 1], fir, noise[i - 1])
+        if self.architecture != "resnet":
+            return self.conv1(inner, ws[:, i], fir, noise[i])
+        half = math.sqrt(0.5)
+        return self.skip(x, fir) * half + self.conv1(inner, ws[:, i], fir, noise[i], half)
+
+
+class Synthesis(nn.Module):
+    """ws float32 [n, num_ws, w_dim] -> images float32 [n, colours, h, w], about -1..1."""
+
+    fir: Tensor
+
+    def __init__(self, shape: Shape, settings: Settings, filter_size: int) -> None:
+        super().__init__()
+        self.resolutions = [4 * 2**i for i in range(len(shape.channels))]
+        for i, resolution in enumerate(self.resolutions):
+            self.add_module(f"b{resolution}", Block(shape, settings, i))
+        self.register_buffer("fir", torch.empty(filter_size, filter_size))
+
+    def forward(self, ws: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
+        """noise: for every convolution [n, 1, h, w] or [h, w]; None for no noise."""
+        x = colours = None
+        for resolution in self.resolutions:
+            block = self.get_submodule(f"b{resolution}")
+            x, colours = block(x, colours, ws, noise, self.fir)
+        assert colours is not None
+        return colours
+
+    def convolutions(self) -> list[StyledConvolution]:
+        """In the order in which they take their w and their noise."""
+        return [module for module in self.modules() if isinstance(module, StyledConvolution)]

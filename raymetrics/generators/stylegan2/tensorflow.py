@@ -1,0 +1,107 @@
+"""The networks of StyleGAN2's first program, for TensorFlow: names and layouts of their variables.
+
+Facts from stylegan2's `training/networks_stylegan2.py` (2019), and from what
+stylegan2-ada-pytorch's `legacy.py` (2021) makes of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raymetrics.generators.stylegan2.resampling import separable_filter
+from raymetrics.generators.stylegan2.shape import Settings
+
+# StyleGAN's and progressive growing's are of lower versions, and made otherwise.
+VERSION = 4
+# What the tensors tell, what concerns the training alone, and what is an option here.
+IGNORED = frozenset({
+    "latent_size", "label_size", "dlatent_size", "resolution", "num_channels", "mapping_layers",
+    "label_fmaps", "mapping_fmaps", "fmap_base", "fmap_max", "architecture", "use_noise",
+    "w_avg_beta", "num_fp16_res", "truncation_psi", "truncation_cutoff", "style_mixing_prob",
+    "structure",
+})  # fmt: skip
+
+
+def state_and_settings(network: Mapping[str, Any]) -> tuple[dict[str, Tensor], Settings]:
+    """The tensors under the names of NVIDIA's networks for PyTorch, and the settings.
+
+    network: the state of a `dnnlib.tflib.network.Network`. ValueError if it is not StyleGAN2's.
+    """
+    if network["version"] < VERSION:
+        name = network.get("build_func_name", "a network")
+        raise ValueError(f"{name} of version {network['version']}, expected {VERSION}")
+    options = dict(network["static_kwargs"])
+    settings = Settings(
+        mapping_rate=options.pop("mapping_lrmul", 0.01),
+        mapping_activation=options.pop("mapping_nonlinearity", "lrelu"),
+        activation=options.pop("nonlinearity", "lrelu"),
+        clamp=options.pop("conv_clamp", None),
+    )
+    taps = options.pop("resample_kernel", None) or [1, 3, 3, 1]
+    if unknown := sorted(options.keys() - IGNORED):
+        raise ValueError(f"its option {unknown[0]} is not known")
+    state = {"synthesis.b4.resample_filter": separable_filter(taps)}
+    for name, value in variables(network):
+        if found := translated(name, np.asarray(value)):
+            # A copy, as torch takes no negative strides.
+            state[found[0]] = torch.from_numpy(np.array(found[1], np.float32))
+    return state, settings
+
+
+def variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All variables, those of inner networks under `name/`."""
+    for name, value in network["variables"]:
+        yield prefix + name, value
+    for name, component in network["components"].items():
+        yield from variables(component.state, f"{prefix}{name}/")
+
+
+def translated(name: str, value: np.ndarray) -> tuple[str, np.ndarray] | None:
+    """A variable's name and layout for PyTorch; None for those that have no place there."""
+    for pattern, translate in PATTERNS.items():
+        if match := re.fullmatch(pattern, name):
+            return translate(value, *match.groups())
+    return None
+
+
+def _dense(value: np.ndarray, layer: str, part: str) -> tuple[str, np.ndarray]:
+    """Weights [in, out] -> [out, in]."""
+    name = "embed" if layer == "LabelEmbed" else layer.replace("Dense", "fc")
+    return f"mapping.{name}.{part}", value.T
+
+
+def _noise(value: np.ndarray, index: str) -> tuple[str, np.ndarray]:
+    """[1, 1, h, w] -> [h, w]; number 0 is the only one at 4 x 4, then two at each size."""
+    i = int(index)
+    resolution = 2 ** ((i + 5) // 2)
+    return f"synthesis.b{resolution}.conv{(i + 1) % 2}.noise_const", value[0, 0]
+
+
+LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb", "Skip": "skip"}
+
+
+def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[str, np.ndarray]:
+    """Kernels [h, w, in, out] -> [out, in, h, w]; affine weights transposed, biases from one on."""
+    name = f"synthesis.b{resolution}.{LAYERS[layer]}"
+    if part == "mod_weight":
+        return f"{name}.affine.weight", value.T
+    if part == "mod_bias":
+        return f"{name}.affine.bias", value + 1
+    if part == "weight" and layer in ("Conv0_up", "Skip"):
+        value = value[::-1, ::-1]  # TensorFlow stores these for correlation.
+    return f"{name}.{part}", value.transpose(3, 2, 0, 1) if part == "weight" else value
+
+
+PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
+    "dlatent_avg": lambda value: ("mapping.w_avg", value),
+    r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": _dense,
+    "synthesis/4x4/Const/const": lambda value: ("synthesis.b4.const", value[0]),
+    r"synthesis/noise(\d+)": _noise,
+    rf"synthesis/(\d+)x\d+/({'|'.join(LAYERS)})/(\w+)": _layer,
+}
