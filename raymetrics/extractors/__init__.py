@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 
 import torch
 
@@ -20,6 +22,16 @@ OPTIONS = ("weights", "resize", "columns", "precision", "name")
 # The module below this package that holds each `Architecture`, and its name there.
 NAMED = {
     "efficientnet-lite0": "efficientnet_lite:ARCHITECTURE",
+    "inception-torchvision": "inception_torchvision:ARCHITECTURE",
+    "vgg16": "vgg16:ARCHITECTURE",
+    "clip-vit-b-32": "clip:VIT_B_32",
+    "clip-vit-l-14": "clip:VIT_L_14",
+    "clip-vit-l-14-336": "clip:VIT_L_14_336",
+    "dinov2-vit-s-14": "dinov2:VIT_S_14",
+    "dinov2-vit-b-14": "dinov2:VIT_B_14",
+    "dinov2-vit-l-14": "dinov2:VIT_L_14",
+    "dinov2-vit-g-14": "dinov2:VIT_G_14",
+    "swav-resnet50": "swav:ARCHITECTURE",
     "digits": "digits:ARCHITECTURE",
 }
 
@@ -38,14 +50,31 @@ def make_extractor(text: str, device: torch.device) -> Extractor:
 
     inception, vgg16, ...          a network of NAMED; see the options below
     untrained-inception?seed=1     the same with random weights
+    path/to/network.pt             your own in a file, see `raymetrics.extractors.script`
+    module:callable                your own in Python, see `raymetrics.extractors.function`
 
     weights=PATH        a file of weights in any layout that the network is published in
     resize=NAME         another convention of `raymetrics.extractors.resize`
     columns=NAME,NAME   other outputs than the usual ones
     precision=NAME      float32, or bfloat16 or float16 where the device computes in them
     name=NAME           another name, so that a set may hold two variants
+
+    ExtractorError, with what was expected, for anything else.
     """
     options = Options.parse(text)
-    found = architecture(options.network)
-    options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
-    return make(found, options, device)
+    written = text.partition("?")[0]
+    if options.network in NAMED:
+        options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
+        return make(architecture(options.network), options, device)
+    if Path(written).is_file():
+        from raymetrics.extractors.script import open_script
+
+        return open_script(Path(written), options, device)
+    if re.fullmatch(r"[\w.]+:[\w.]+", written):
+        from raymetrics.extractors.function import Function
+
+        return Function(written, options.given)
+    raise ExtractorError(
+        f"no extractor {options.network!r}; there are {', '.join(NAMED)}, the file of a network "
+        "(path/to/network.pt), and module:callable"
+    )

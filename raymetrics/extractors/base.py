@@ -55,6 +55,11 @@ class Extractor(Protocol):
         """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}."""
 
 
+def usual_block(device: torch.device) -> int:
+    """A batch that is large enough to fill the device."""
+    return 64 if device.type == "cuda" else 16
+
+
 def nothing_to_translate(state: State) -> State:
     """The names in the file are those of the network."""
     return state
@@ -106,8 +111,7 @@ class NetworkExtractor:
 
     @property
     def block(self) -> int:
-        """Large enough to fill the device."""
-        return 64 if self.device.type == "cuda" else 16
+        return usual_block(self.device)
 
     @property
     def spec(self) -> dict[str, object]:
@@ -134,9 +138,10 @@ class NetworkExtractor:
     def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
         dtype = PRECISIONS[self.precision]
         reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
-        with torch.inference_mode(), reduced:
+        with torch.inference_mode():
             x = self.prepare(torch.from_numpy(images).to(self.device))
-            return function(x.contiguous(memory_format=torch.channels_last))
+            with reduced:  # the network alone: pixels have more digits than bfloat16
+                return function(x.contiguous(memory_format=torch.channels_last))
 
 
 def make(architecture: Architecture, options: Options, device: torch.device) -> NetworkExtractor:

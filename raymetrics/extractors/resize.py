@@ -1,7 +1,8 @@
 """Resize conventions, by name. Two programs that resize differently do not measure the same.
 
-All map float32 images [n, 3, h, w] in 0..255 to [n, 3, size, size], still in 0..255. The first
-four ignore the aspect ratio, as the field does.
+All map float32 images [n, 3, h, w] in 0..255 to [n, 3, size, size], but for `shorter_side`.
+All but `clip` and `shorter_side` ignore the aspect ratio, as the field does. Bicubic weights reach
+below 0, so that what is neither cut nor rounded may leave 0..255 a little.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from raymetrics.extractors.pillow import pillow
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
@@ -50,14 +53,55 @@ def antialias(images: Tensor, size: int) -> Tensor:
     return interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
+def torch_bicubic(images: Tensor, size: int) -> Tensor:
+    """Bicubic at pixel centres, no antialiasing, neither cut nor rounded: CMMD's."""
+    return interpolate(images, (size, size), mode="bicubic", align_corners=False)
+
+
+def torch_bicubic_antialias(images: Tensor, size: int) -> Tensor:
+    """Bicubic with antialiasing, neither cut nor rounded: EDM2's for DINOv2."""
+    return interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
+
+
+def pillow_bicubic(images: Tensor, size: int) -> Tensor:
+    """Pillow's bicubic with antialiasing, rounded to whole numbers: dgm-eval's for DINOv2."""
+    return pillow(images, size, size, "bicubic")
+
+
+def shorter_side(images: Tensor, size: int) -> Tensor:
+    """Pillow's bilinear with antialiasing, rounded; the aspect ratio is kept and nothing is cut
+    off, so that the result is [n, 3, size, w] or [n, 3, h, size]: dgm-eval's for SwAV."""
+    return pillow(images, *whole_image(images, size), "bilinear")
+
+
+def clip(images: Tensor, size: int) -> Tensor:
+    """Shorter side to `size` by Pillow's bicubic, rounded; then the centre: CLIP's authors'."""
+    height, width = whole_image(images, size)
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    resized = pillow(images, height, width, "bicubic")
+    return resized[..., top : top + size, left : left + size]
+
+
+def whole_image(images: Tensor, size: int) -> tuple[int, int]:
+    """Height and width with `size` for the shorter side; the longer one is rounded down."""
+    height, width = images.shape[2:]
+    short = min(height, width)
+    return size * height // short, size * width // short
+
+
 CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "tf1-bilinear": tf1_bilinear,
     "torch-bilinear": torch_bilinear,
     "clean": clean,
     "antialias": antialias,
+    "clip": clip,
+    "pillow-bicubic": pillow_bicubic,
+    "shorter-side": shorter_side,
+    "torch-bicubic": torch_bicubic,
+    "torch-bicubic-antialias": torch_bicubic_antialias,
 }
 
 
 def resize(images: Tensor, size: int, convention: str) -> Tensor:
-    """images float32 [n, 3, h, w] -> [n, 3, size, size] by the named convention."""
+    """images float32 [n, 3, h, w] in 0..255, resized by the named convention."""
     return CONVENTIONS[convention](images, size)

@@ -13,9 +13,9 @@ def untrained(network: nn.Module, seed: int) -> State:
     """Weights for every tensor of a network, drawn anew from the seed.
 
     Matrices and kernels from He et al. (2015)'s normal distribution, of variance 2 / fan-in, which
-    keeps the size of activations through ReLUs; batch and layer norms change nothing; biases are
-    0. One stream of numpy's per tensor, so that neither torch's version nor the order of the
-    modules matters.
+    keeps the size of activations through ReLUs; embeddings by the same rule; norms and layer scales
+    change nothing; biases are 0. One stream of numpy's per tensor, so that neither torch's version
+    nor the order of the modules matters.
     """
     state = {}
     for place, (name, tensor) in enumerate(sorted(network.state_dict().items())):
@@ -24,7 +24,7 @@ def untrained(network: nn.Module, seed: int) -> State:
             stream = np.random.Generator(np.random.PCG64([seed, place]))
             normal = stream.standard_normal(tensor.shape, np.float32)
             state[name] = torch.from_numpy(normal * np.float32((2 / fan_in) ** 0.5))
-        elif name.endswith(("weight", "running_var")):
+        elif name.endswith(("weight", "running_var", "gamma")):
             state[name] = torch.ones_like(tensor)
         else:
             state[name] = torch.zeros_like(tensor)

@@ -7,40 +7,13 @@ question mark, as in `my_models.gan:Generator?psi=0.7`.
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raymetrics.callables import Target
 from raymetrics.errors import SourceError
-
-
-def import_callable(target: str) -> Callable[..., Any]:
-    """ "module:callable" -> the callable. SourceError says which part is not there."""
-    module_name, _, attribute = target.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SourceError(
-            f"cannot import {module_name!r} for source {target!r}: {error}; looked in "
-            f"{os.getcwd()} and on the Python path"
-        ) from None
-    found: object = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise SourceError(f"{module_name} has no {attribute!r}, as source {target!r} needs")
-        found = getattr(found, part)
-    if not callable(found):
-        raise SourceError(f"{target} is {type(found).__name__}, expected a function or a class")
-    return found
 
 
 class Function:
@@ -49,23 +22,8 @@ class Function:
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
         self.name = target
         self.options = dict(options)
-        self._call = made = import_callable(target)
-        if inspect.isclass(made):
-            self._call = self._make(made)
-        elif options:
-            raise SourceError(
-                f"{target} is a function and takes no options, but has {self.options}; "
-                "make it a class that takes them"
-            )
-
-    def _make(self, kind: Callable[..., Any]) -> Any:
-        try:
-            return kind(**self.options)
-        except Exception as error:
-            raise SourceError(
-                f"cannot make {self.name} with options {self.options}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        self._target = Target(target, "source", SourceError)
+        self._call = self._target.make(options)
 
     @property
     def length(self) -> int | None:
@@ -76,14 +34,11 @@ class Function:
     @property
     def spec(self) -> dict[str, object]:
         """The callable's `spec`, if it has one; else the text of the file that defines it."""
-        spec = {"name": self.name, "options": self.options}
-        own = getattr(self._call, "spec", None)
-        if own is not None:
-            return {**spec, "spec": own}
-        # Of the module that the target names: a decorator may come from anywhere.
-        file = sys.modules[self.name.partition(":")[0]].__file__
-        text = Path(file).read_bytes() if file else b""
-        return {**spec, "source_sha256": hashlib.sha256(text).hexdigest()}
+        return {
+            "name": self.name,
+            "options": self.options,
+            **self._target.identity(self._call),
+        }
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """The callable's `labels(sample_ids)`, if it has that."""

@@ -1,0 +1,76 @@
+"""What an extractor of the user's own may give, and the features that it is taken for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from raymetrics.errors import ExtractorError
+
+EXPECTED = "expected floats [n, d] for n images, or several of them by name"
+FEATURES = "features"  # the column of what has no name
+GREY = 128
+SIDE = 64  # of the image that tells which columns there are, where any size will do
+
+
+def grey(count: int, side: int = SIDE) -> np.ndarray:
+    """Grey images, uint8 [count, 3, side, side]."""
+    return np.full((count, 3, side, side), GREY, np.uint8)
+
+
+def plain(name: str) -> str:
+    """A name of which columns can be made: letters, digits, underscores, hyphens."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+
+
+def features_of(found: Any, count: int, who: str) -> dict[str, np.ndarray]:
+    """What was given for `count` images, as {column: float32 [count, d]}.
+
+    found: an array or a tensor [count, d] of floats, which becomes the column `features`; or
+    several of them by name, in a mapping or a NamedTuple. ExtractorError for anything else.
+    """
+    if hasattr(found, "_asdict"):
+        found = found._asdict()
+    outputs = found if isinstance(found, Mapping) else {FEATURES: found}
+    if not outputs:
+        raise ExtractorError(f"{who} gave no features; {EXPECTED}")
+    return {
+        known_as(name, who): column(values, count, f"{who} gave {name!r} as")
+        for name, values in outputs.items()
+    }
+
+
+def known_as(name: object, who: str) -> str:
+    """The name of an output. ExtractorError for one of which no column can be made."""
+    if not isinstance(name, str) or name != plain(name) or not name:
+        raise ExtractorError(
+            f"{who} gave an output called {name!r}; expected letters, digits and underscores"
+        )
+    return name
+
+
+def column(values: Any, count: int, what: str) -> np.ndarray:
+    """float32 [count, d]. ExtractorError, which begins with `what`, for anything else."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):
+        raise ExtractorError(f"{what} {type(values).__name__}; {EXPECTED}") from None
+    if array.dtype.kind != "f" or array.ndim != 2 or len(array) != count or not array.shape[1]:
+        raise ExtractorError(
+            f"{what} {array.dtype} {list(array.shape)} for {count} images; {EXPECTED}"
+        )
+    return array.astype(np.float32, copy=False)
+
+
+def same_columns(found: Mapping[str, np.ndarray], columns: Mapping[str, int], who: str) -> None:
+    """ExtractorError if these are not the columns that the extractor has."""
+    there = {name: values.shape[1] for name, values in found.items()}
+    if there != dict(columns):
+        raise ExtractorError(f"{who} gave columns {there}, expected {dict(columns)}")

@@ -1,0 +1,83 @@
+"""Pillow's resize, bit for bit, for many images at once and on any device.
+
+What the programs that read images with Pillow feed to their networks. Pillow resizes images of
+uint8 in whole numbers: the filter's weights are multiples of 2^-22, and the result is rounded
+after each of the two axes. All of it is exact in float64.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+UNIT = 1 << 22  # Pillow's weights are whole multiples of 1 / UNIT
+BAND = 32
+
+
+def bilinear(x: np.ndarray) -> np.ndarray:
+    """The triangle filter."""
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def bicubic(x: np.ndarray) -> np.ndarray:
+    """Keys (1981), Eq. 4, with a = -1/2."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+FILTERS = {"bilinear": (bilinear, 1.0), "bicubic": (bicubic, 2.0)}  # with the half width
+
+
+def weights(there: int, size: int, name: str) -> np.ndarray:
+    """How an axis of `there` pixels becomes one of `size`: whole numbers, float64 [size, there].
+
+    Where the image shrinks, the filter is widened, which is Pillow's antialiasing.
+    """
+    function, support = FILTERS[name]
+    scale = there / size
+    stretch = max(scale, 1.0)
+    centre = (np.arange(size)[:, None] + 0.5) * scale
+    first = np.floor(centre - support * stretch + 0.5).clip(0)
+    last = np.floor(centre + support * stretch + 0.5).clip(max=there)
+    place = np.arange(there)[None]
+    found = function((place - centre + 0.5) / stretch)
+    found = np.where((first <= place) & (place < last), found, 0)
+    found /= found.sum(axis=1, keepdims=True)
+    whole: np.ndarray = np.trunc(found * UNIT + np.copysign(0.5, found))
+    return whole
+
+
+def pillow(images: Tensor, height: int, width: int, name: str) -> Tensor:
+    """images float32 [n, 3, h, w] of whole numbers in 0..255 -> [n, 3, height, width], likewise.
+
+    name: bilinear or bicubic.
+    """
+    return along(along(images.double(), width, name).mT, height, name).mT.float()
+
+
+def along(images: Tensor, size: int, name: str) -> Tensor:
+    """The last axis resized, and rounded: halves go up. float64."""
+    there = images.shape[3]
+    if there == size:
+        return images
+    sums = torch.cat([images[..., a:b] @ part.to(images.device)
+                      for a, b, part in bands(there, size, name)], 3)  # fmt: skip
+    return ((sums + UNIT / 2) / UNIT).floor_().clamp_(0, 255)
+
+
+@lru_cache(maxsize=64)
+def bands(there: int, size: int, name: str) -> list[tuple[int, int, Tensor]]:
+    """The weights in bands of pixels that are next to each other: first and last place of what
+    they need, and float64 [last - first, BAND]. Most weights are 0, and few of these are."""
+    whole, found = weights(there, size, name), []
+    for start in range(0, size, BAND):
+        band = whole[start : start + BAND]
+        used = np.flatnonzero(band.any(axis=0))
+        first, last = int(used[0]), int(used[-1]) + 1
+        found.append((first, last, torch.from_numpy(band[:, first:last].T.copy())))
+    return found

@@ -1,0 +1,78 @@
+"""VGG-16 (Simonyan & Zisserman 2015), trained on ImageNet: the network of precision and recall.
+
+Kynkäänniemi et al. (2019) take the activations of its second fully connected layer. NVIDIA's
+program and torch-fidelity take them after the ReLU, which is the default here: `fc2_relu`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from raymetrics.extractors.base import Architecture
+from raymetrics.extractors.efficientnet_lite import class_names
+from raymetrics.extractors.libraries import network_of
+from raymetrics.extractors.scale import imagenet
+from raymetrics.weights.archive import read_tensors
+from raymetrics.weights.known import VGG16
+from raymetrics.weights.state import State
+
+FEATURES = 4096
+CLASSES = 1000
+
+# The places of what has weights in torchvision's lists, in the order of NVIDIA's conv1, conv2, ...
+CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+LINEAR = (0, 3, 6)
+
+
+class Vgg16(nn.Module):
+    """Images float32 [n, 3, 224, 224] -> fc2, fc2_relu [n, 4096], logits [n, 1000]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        body: Any = network_of(
+            "torchvision.models",
+            "torchvision",
+            lambda models: models.vgg16(weights=None, init_weights=False),
+        )
+        self.features, self.classifier = body.features, body.classifier
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        fc1, relu, _, fc2, _, _, fc3 = self.classifier
+        # The ReLUs of the list work in place, and would change fc2.
+        before = fc2(relu(fc1(self.features(images).flatten(1))))
+        after = before.relu()
+        return {"fc2": before, "fc2_relu": after, "logits": fc3(after)}
+
+
+def translated(state: State) -> State:
+    """torchvision's names are the network's; of NVIDIA's file, layers.conv1 and so on.
+
+    The 25,088 inputs of NVIDIA's fc1 are taken to be in torchvision's order.
+    """
+    if "layers.conv1.weight" not in state:
+        return state
+    ours = {f"layers.conv{i}": f"features.{place}" for i, place in enumerate(CONVOLUTIONS, 1)}
+    ours |= {f"layers.fc{i}": f"classifier.{place}" for i, place in enumerate(LINEAR, 1)}
+    return {
+        f"{name}.{kind}": state[f"{layer}.{kind}"]
+        for layer, name in ours.items()
+        for kind in ("weight", "bias")
+        if f"{layer}.{kind}" in state
+    }
+
+
+ARCHITECTURE = Architecture(
+    name="vgg16",
+    build=Vgg16,
+    size=224,
+    resize="tf1-bilinear",
+    scale=imagenet,
+    outputs={"fc2": FEATURES, "fc2_relu": FEATURES, "logits": CLASSES},
+    columns=("fc2_relu",),
+    weights=VGG16,
+    read=read_tensors,
+    translate=translated,
+    class_names=class_names,
+)
