@@ -66,7 +66,7 @@ def kind_of(place: Place) -> Callable[..., Entries]:
             )
         return KINDS[suffix]
     kinds = Counter(
-        "images" if is_image(name) else PurePosixPath(name).suffix
+        next((ending for ending in IN_FOLDERS if name.endswith(ending)), "images")
         for name in place.files
         if is_image(name) or name.endswith(IN_FOLDERS)
     )

@@ -59,8 +59,9 @@ class ImageDataset:
     @cached_property
     def spec(self) -> dict[str, object]:
         """Covers the bytes of every file, so that a changed image makes another set."""
+        files = list(self.files)
         with ThreadPoolExecutor() as pool:
-            digests = dict(zip(self.files, pool.map(self.entries.place.sha256, self.files)))  # noqa: B905  # one source
+            digests = dict(zip(files, pool.map(self.entries.place.sha256, files), strict=True))
         return {"files_sha256": fingerprint(digests), **self._choices}
 
     @property
@@ -102,20 +103,19 @@ class ImageDataset:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError names broken images."""
+        pictures: list[np.ndarray] = []
         broken: dict[str, str] = {}
-        images: np.ndarray | None = None
-        for row, k in enumerate(sample_ids):
+        for k in sample_ids:
             try:
-                image = self.image(int(k))
+                pictures.append(self.image(int(k)))
             except BrokenImage as error:
                 broken[self.names[k]] = error.message
-                continue
-            self._check_shape(int(k), image)
-            if images is None:
-                images = np.empty((len(sample_ids), 3, *image.shape[:2]), np.uint8)
-            images[row] = image.transpose(2, 0, 1)
-        if broken or images is None:
+        if broken:
             raise SourceError(self._complaint(broken, len(sample_ids)))
+        images = np.empty((len(sample_ids), 3, *self._first_shape), np.uint8)
+        for row, (k, picture) in enumerate(zip(sample_ids, pictures, strict=True)):
+            self._check_shape(int(k), picture)
+            images[row] = picture.transpose(2, 0, 1)
         return images
 
     @cached_property

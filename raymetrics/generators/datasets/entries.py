@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from raymetrics.generators.datasets.files import Place
 from raymetrics.generators.datasets.images import SUFFIXES, BrokenImage
 
 LABELS_FILE = "dataset.json"
+ENDINGS = tuple(SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Entries:
 def is_image(name: str) -> bool:
     """Whether a name ends as image files do. What does not is no part of a data set; what does
     is one, hidden or not."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(ENDINGS)
 
 
 def labels_by_folder(names: Sequence[str]) -> list[str | None]:

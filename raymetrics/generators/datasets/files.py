@@ -105,10 +105,13 @@ class Place:
             data: bytes = self.fs.cat_file(self.path(name), start=start, end=stop)
         return data
 
-    def open(self, name: str) -> IO[bytes]:
-        """The file, opened for reading at any place."""
+    def open(self, name: str, block: int = 2**18) -> IO[bytes]:
+        """The file, opened for reading at any place.
+
+        block: bytes fetched at a time where it is not local; s3fs would take 50 MB for a byte.
+        """
         with failing(self.where(name)):
-            opened: IO[bytes] = self.fs.open(self.path(name), "rb")
+            opened: IO[bytes] = self.fs.open(self.path(name), "rb", block_size=block)
         return opened
 
     def sha256(self, name: str) -> str:
