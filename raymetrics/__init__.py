@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
     from raymetrics.results import Result as Result
+    from raymetrics.shards.interop import export as export
+    from raymetrics.shards.interop import read_statistics as read_statistics
     from raymetrics.shards.reader import ShardSet as ShardSet
     from raymetrics.shards.reader import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
@@ -34,12 +36,14 @@ _HOME = {
     "Result": "raymetrics.results",
     "ShardSet": "raymetrics.shards.reader",
     "evaluate": "raymetrics.evaluation",
+    "export": "raymetrics.shards.interop",
     "extract": "raymetrics.streaming.extract",
     "frechet_distance": "raymetrics.arrays",
     "kernel_distance": "raymetrics.arrays",
     "open_shards": "raymetrics.shards.reader",
     "prdc": "raymetrics.arrays",
     "precision_recall": "raymetrics.arrays",
+    "read_statistics": "raymetrics.shards.interop",
     "realism": "raymetrics.arrays",
     "report": "raymetrics.reports",
 }

@@ -49,7 +49,9 @@ def main() -> None:
 
     \b
     extract    a generator or a data set -> feature shards
+    weights    the feature networks' files: which are here, how the others come
     evaluate   two shard sets -> numbers
+    export     a shard set -> statistics and data sets of other programs
     inspect    what is in a shard set, what is missing, how to make it
     report     numbers -> one page
 
@@ -71,16 +73,33 @@ def main() -> None:
 @click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
 @click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
 @click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
+@click.option(
+    "--skip-broken", default=0, metavar="N",
+    help="Leave out up to so many images that cannot be read.",
+)  # fmt: skip
 @reported
 def extract(
     source: str, extractors: list[str], to: str, samples: str | None,
-    shard_rows: int, actors: int | None, batch: int, split: bool,
+    shard_rows: int, actors: int | None, batch: int, split: bool, skip_broken: int,
 ) -> None:  # fmt: skip
     """Stream SOURCE through feature networks into Parquet shards.
 
-    SOURCE is digits, faces or mnist (they come with raymetrics), a folder of images, or your
-    own generator as module:callable, from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]).
-    Options follow a question mark: 'digits?snapshot=400', 'photos?size=256'.
+    
+    SOURCE        digits, faces, mnist: they come with raymetrics
+                  images: a folder, .zip, .tar, .parquet, .npz, here or at s3://...
+                  a StyleGAN2 .pkl, a TorchScript .pt, diffusers:MODEL
+                  your own as module:callable, from sample ids (int64 [n]) to images
+                  (uint8 [n, 3, h, w])
+
+    
+    --extractor   inception (FID's), vgg16 (precision and recall's), inception-torchvision,
+                  clip-vit-b-32, clip-vit-l-14, clip-vit-l-14-336, dinov2-vit-s-14,
+                  dinov2-vit-b-14, dinov2-vit-l-14, dinov2-vit-g-14, swav-resnet50,
+                  efficientnet-lite0, digits; untrained-NAME for random weights;
+                  your own as network.pt or module:callable
+
+    Options follow a question mark: 'photos?size=256', 'network.pkl?psi=0.7',
+    'inception?resize=clean'; an extractor with options has an --extractor of its own.
 
     Sample k of a generator is the image of seed k. Run the same command again after anything
     that stopped it: only missing shards are made. None of --actors, --batch and --split changes
@@ -101,8 +120,11 @@ def extract(
         samples,
         shard_rows=shard_rows,
         resources=Resources(actors=actors, batch=batch, fused=not split),
+        skip_broken=skip_broken,
         progress=progress_printer(),
     )
+    if done.broken:
+        click.echo(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
     click.echo(
         f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
         f"{done.present} were there; {len(done.shards)} samples in all"
@@ -137,7 +159,9 @@ def duration(seconds: float) -> str:
 
 
 @main.command()
-@click.option("--real", required=True, metavar="URI", help="Shards of the real images.")
+@click.option(
+    "--real", required=True, metavar="URI", help="Shards, or statistics, of the real."
+)
 @click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
 @click.option(
     "--metrics", callback=names, metavar="NAMES",
@@ -168,6 +192,9 @@ def evaluate(
     seed: int | None,
 ) -> None:  # fmt: skip
     """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
+
+    For fid and sfid, one of the two may be a file of statistics of another program: .npz with mu
+    and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt of torch-fidelity.
 
     \b
     fid           Frechet distance; called FID only in the space that defines FID
@@ -236,6 +263,43 @@ def inspect(uri: str, verify: bool) -> None:
     if verify:
         shards.verify()
         click.echo("verified      every shard has the digest that it promises")
+
+
+@main.command()
+@click.argument("shards")
+@click.option("--to", required=True, metavar="FILE_OR_DIR", help="What is not there yet.")
+@click.option(
+    "--as", "form", required=True, help="See above.",
+    type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
+)  # fmt: skip
+@click.option(
+    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    help="Only these. [default: all; of npz the one that is not logits]",
+)  # fmt: skip
+@click.option("--samples", type=int, help="Only the first so many.")
+@click.option("--ddof", default=1, show_default=True, help="Of npz: covariance by count - ddof.")
+@reported
+def export(
+    shards: str, to: str, form: str, columns: list[str] | None, samples: int | None, ddof: int
+) -> None:
+    """Write a complete shard set as other programs read it; whole or not at all.
+
+    \b
+    npz          a file of mu and sigma, as pytorch-fid and clean-fid have them
+    npy          a folder of float32 arrays [n, d], one for each column, with sample_id.npy
+    huggingface  a folder that datasets.load_dataset reads
+    webdataset   a folder of tar files
+
+    \b
+    Examples:
+      raymetrics export shards/real --to real.npz --as npz
+      raymetrics evaluate --real real.npz --generated shards/generated --metrics fid
+      raymetrics export shards/real --to real-features --as huggingface
+    """
+    from raymetrics.shards.interop import export as run
+
+    run(shards, to=to, format=form, columns=columns, samples=samples, ddof=ddof)
+    click.echo(to)
 
 
 @main.command()

@@ -25,7 +25,7 @@ from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RangeError, ShardError, SourceError
 from raymetrics.extractors import NAMED, Extractor, make_extractor
 from raymetrics.extractors.options import absolute as absolute_extractor
-from raymetrics.generators import Generator, absolute, listing, open_source
+from raymetrics.generators import Generator, absolute, listing, open_source, without_broken
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
@@ -68,6 +68,7 @@ class Extraction:
     present: int  # shards that were there before, within the samples asked for
     rows: int  # made in this run
     seconds: float
+    broken: tuple[str, ...] = ()  # images that were left out
 
 
 def extract(
@@ -78,6 +79,7 @@ def extract(
     *,
     shard_rows: int = 2048,
     resources: Resources | None = None,
+    skip_broken: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Extraction:
     """Features of a source's samples, as a shard set at `to`; makes only what is missing.
@@ -87,6 +89,8 @@ def extract(
     each adds its columns.
     samples: which ids, as a range or as "first-last"; a data set's default is all.
     shard_rows: samples per file; a set that is there keeps its own.
+    skip_broken: how many images that cannot be read may be left out of a data set; they are looked
+    for before anything is made, and the others get the ids that they have in a set without them.
     progress: called after every shard.
 
     Raises SourceError, ExtractorError, RangeError, StorageError, or SpecMismatch if `to` holds
@@ -96,6 +100,9 @@ def extract(
         raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
     source, store = absolute(source), Store(to)
     store.names()  # a place that cannot be used is found before anything is loaded
+    broken: list[str] = []
+    if skip_broken:
+        source, broken = without_broken(source, skip_broken)
     generator = open_source(source, torch.device("cpu"))
     asked = describe(source, generator, extractors, samples, shard_rows)
     wanted = asked.samples
@@ -131,7 +138,7 @@ def extract(
         )
     if not shards.missing and (made or shards.seal is None):
         shards = seal(shards, sorted(devices))
-    return Extraction(shards, made, kept, rows, time.monotonic() - start)
+    return Extraction(shards, made, kept, rows, time.monotonic() - start, tuple(broken))
 
 
 def describe(
