@@ -101,6 +101,8 @@ def test_huggingface(
     np.testing.assert_array_equal(rows[NAME], features[:130])
     assert rows["sample_id"].tolist() == list(range(130))
     assert rows["label"].tolist() == [i % 3 for i in range(130)]
+    names = sorted(path.name for path in (folder / "data").iterdir())
+    assert names[-1] == "samples-000000000100-000000000129.parquet"
     card = (folder / "README.md").read_text()
     assert "130 samples" in card
     assert '"name": "numbers"' in card

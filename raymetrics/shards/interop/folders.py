@@ -11,6 +11,7 @@ from pathlib import Path
 
 from raymetrics.errors import StorageError
 from raymetrics.shards import schema
+from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import Block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
@@ -52,3 +53,9 @@ def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
     if view.shards.spec.labels:
         names = [schema.LABEL, *names]
     return view.block(shard, names)
+
+
+def name_of(block: Block) -> str:
+    """As a shard of these samples is called; they may be the first of a shard only."""
+    ids = block[schema.SAMPLE_ID]
+    return shard_name(range(int(ids[0]), int(ids[-1]) + 1))

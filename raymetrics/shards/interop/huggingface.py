@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raymetrics.shards.interop.folders import whole_block
-from raymetrics.shards.layout import shard_name
+from raymetrics.shards.interop.folders import name_of, whole_block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 
@@ -22,9 +21,8 @@ def write_huggingface(view: View, columns: Sequence[Column], folder: Path) -> No
     for shard in view.present:
         block = whole_block(view, shard, columns)
         table = pa.table({name: plain(values) for name, values in block.items()})
-        pq.write_table(
-            table, folder / "data" / shard_name(shard), compression="none", use_dictionary=False
-        )
+        file = folder / "data" / name_of(block)
+        pq.write_table(table, file, compression="none", use_dictionary=False)
     (folder / "README.md").write_text(card(view, columns), encoding="utf-8")
 
 

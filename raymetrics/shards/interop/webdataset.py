@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from raymetrics.shards import schema
-from raymetrics.shards.interop.folders import whole_block
-from raymetrics.shards.layout import shard_name
+from raymetrics.shards.interop.folders import name_of, whole_block
 from raymetrics.shards.reader import Block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -24,12 +23,11 @@ def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> Non
     about = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
     for shard in view.present:
         block = whole_block(view, shard, columns)
-        ids = block[schema.SAMPLE_ID]
-        name = shard_name(range(int(ids[0]), int(ids[-1]) + 1)).replace(".parquet", ".tar")
-        with tarfile.open(folder / name, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for row in range(len(ids)):
-                for file, content in files_of(block, row, columns, about):
-                    entry = tarfile.TarInfo(file)
+        file = (folder / name_of(block)).with_suffix(".tar")
+        with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for row in range(len(block[schema.SAMPLE_ID])):
+                for name, content in files_of(block, row, columns, about):
+                    entry = tarfile.TarInfo(name)
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
 
