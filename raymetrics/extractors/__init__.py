@@ -22,6 +22,7 @@ OPTIONS = ("weights", "resize", "columns", "precision", "name")
 # The module below this package that holds each `Architecture`, and its name there.
 NAMED = {
     "efficientnet-lite0": "efficientnet_lite:ARCHITECTURE",
+    "inception": "inception:ARCHITECTURE",
     "inception-torchvision": "inception_torchvision:ARCHITECTURE",
     "vgg16": "vgg16:ARCHITECTURE",
     "clip-vit-b-32": "clip:VIT_B_32",

@@ -26,28 +26,50 @@ def load_state_dict(weights: Weights, *, inside: str | None = None, prefix: str 
 
 
 def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> State:
-    """The tensors of a .safetensors or torch file, floats as float32.
+    """The tensors of a .safetensors or torch file, floats as float32. What it holds decides.
 
     inside: the entry of the file that holds the state, if the file holds more than that.
     prefix: taken off the names. ExtractorError for a file that holds anything else.
     """
-    state: Any
-    if path.suffix == ".safetensors":
-        state = load_file(path)
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            raise ExtractorError(
-                f"weights at {path} are a pickle that holds more than tensors; raymetrics executes "
-                "no pickles: save the state_dict alone, best as .safetensors"
-            ) from None
-    if inside is not None:
-        state = state[inside]
+    state: Any = load_file(path) if is_safetensors(path) else load_torch(path)
+    if inside is not None and isinstance(state, Mapping):
+        state = state.get(inside)
+    if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
+        place = f"{path}, entry {inside!r}," if inside is not None else f"{path}"
+        raise ExtractorError(
+            f"weights at {place} are not tensors by their names; save the state_dict alone, best "
+            "as .safetensors"
+        )
     return {
         name.removeprefix(prefix): value.float() if value.is_floating_point() else value
         for name, value in state.items()
     }
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file begins as one: the length of a text in JSON, and that text."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:] == b"{" and length < path.stat().st_size
+
+
+def load_torch(path: Path) -> Any:
+    """What torch.save has written, if it is made of tensors and containers alone."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ExtractorError(
+            f"weights at {path} are a pickle that holds more than tensors; raymetrics executes "
+            "no pickles: save the state_dict alone, best as .safetensors"
+        ) from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ExtractorError(
+            f"weights at {path} cannot be read ({path.stat().st_size} bytes): "
+            f"{type(error).__name__}: {reason}; the file is damaged or no file of weights: get it "
+            "again"
+        ) from None
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -82,7 +104,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], where: str) -> No
     )
     if found:
         raise ExtractorError(
-            f"weights at {where} are not those of this network ({'; '.join(found)}); "
+            f"weights at {where} are not those of this network ({found}); "
             "give the file of this network"
         )
     network.load_state_dict({**own, **{name: state[name] for name in needed}})

@@ -1,0 +1,60 @@
+"""Inception-V3 as TensorFlow published it on 2015-12-05: the network that FID is defined by.
+
+Images are fed to it as its graph feeds itself: TensorFlow 1's bilinear resize to 299 pixels,
+then (x - 128) / 128. Other conventions are options, and other numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from raymetrics.extractors.base import Architecture
+from raymetrics.extractors.inception_layouts import read_inception
+from raymetrics.extractors.inception_network import CLASSES, FEATURES, SPATIAL, Inception
+from raymetrics.weights.known import INCEPTION
+
+CLASSES_FILE = Path(__file__).parent / "inception_classes.txt"
+
+
+def build() -> Inception:
+    """The network with memory but no values: drawing some takes longer than reading a file."""
+    with torch.device("meta"):
+        network = Inception()
+    return network.to_empty(device="cpu")
+
+
+def class_names() -> tuple[str, ...]:
+    """The 1,008 classes in the graph's own order, which is not that of other networks.
+
+    A line of the file is a class's WordNet id and name. The first stands for what is no class,
+    the last seven were never trained.
+    """
+    return tuple(line.partition(" ")[2] for line in CLASSES_FILE.read_text().splitlines())
+
+
+def scale(images: Tensor) -> Tensor:
+    """0..255 to -1..127/128, as the graph does; (x - 127.5) / 127.5 is not the same."""
+    return (images - 128) / 128
+
+
+ARCHITECTURE = Architecture(
+    name="inception",
+    build=build,
+    size=299,
+    resize="tf1-bilinear",
+    scale=scale,
+    outputs={
+        "pre_logits": FEATURES,
+        "logits": CLASSES,
+        "logits_unbiased": CLASSES,
+        "spatial": SPATIAL,
+    },
+    columns=("pre_logits", "logits"),
+    weights=INCEPTION,
+    read=read_inception,
+    finish=Inception.fuse,
+    class_names=class_names,
+)

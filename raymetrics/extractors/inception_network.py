@@ -1,0 +1,258 @@
+"""The network of TensorFlow's Inception-V3 of 2015-12-05.
+
+It differs from Szegedy et al. (2016), and from torchvision's network, in three places: there are
+1,008 classes; average pools leave the padding out of the mean; and the last block pools by the
+maximum. The names of its units are torchvision's, as in pytorch-fid and torch-fidelity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, linear, max_pool2d
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+FEATURES = 2048
+CLASSES = 1008
+SPATIAL_CHANNELS = 7
+SPATIAL = 17 * 17 * SPATIAL_CHANNELS  # about as many as there are pre-logits
+
+
+def average(x: Tensor) -> Tensor:
+    """The mean of a pixel and its neighbours; the padding does not count."""
+    return avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def maximum(x: Tensor) -> Tensor:
+    """The maximum of a pixel and its neighbours."""
+    return max_pool2d(x, 3, stride=1, padding=1)
+
+
+def halved(x: Tensor) -> Tensor:
+    """The maximum of 3 x 3 pixels, at every other place."""
+    return max_pool2d(x, 3, stride=2)
+
+
+Kernel = tuple[int, int]
+Kernels = tuple[Kernel, ...]  # of one input, their outputs joined; mostly it is one
+Step = tuple[int, Kernels]  # channels of each
+Steps = tuple[Step, ...]
+
+ONE, THREE, FIVE, WIDE, TALL = ((1, 1),), ((3, 3),), ((5, 5),), ((1, 7),), ((7, 1),)
+FORK = ((1, 3), (3, 1))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A block: channels in, branches, and the pool with the channels of the unit behind it.
+
+    Where the pool halves, there is no such unit, and the last step of every branch halves too.
+    """
+
+    channels: int
+    branches: Mapping[str, Steps]
+    pool: Callable[[Tensor], Tensor] = halved
+    pool_channels: int = 0
+
+
+def block_a(channels: int, pooled: int) -> Shape:
+    """35 x 35 pixels."""
+    branches = {
+        "branch1x1": ((64, ONE),),
+        "branch5x5": ((48, ONE), (64, FIVE)),
+        "branch3x3dbl": ((64, ONE), (96, THREE), (96, THREE)),
+    }
+    return Shape(channels, branches, average, pooled)
+
+
+def block_c(c: int) -> Shape:
+    """17 x 17 pixels; inside of its branches there are `c` channels."""
+    branches = {
+        "branch1x1": ((192, ONE),),
+        "branch7x7": ((c, ONE), (c, WIDE), (192, TALL)),
+        "branch7x7dbl": ((c, ONE), (c, TALL), (c, WIDE), (c, TALL), (192, WIDE)),
+    }
+    return Shape(768, branches, average, 192)
+
+
+def block_e(channels: int, pool: Callable[[Tensor], Tensor]) -> Shape:
+    """8 x 8 pixels."""
+    branches = {
+        "branch1x1": ((320, ONE),),
+        "branch3x3": ((384, ONE), (384, FORK)),
+        "branch3x3dbl": ((448, ONE), (384, THREE), (384, FORK)),
+    }
+    return Shape(channels, branches, pool, 192)
+
+
+BLOCK_B = {
+    "branch3x3": ((384, THREE),),
+    "branch3x3dbl": ((64, ONE), (96, THREE), (96, THREE)),
+}
+BLOCK_D = {
+    "branch3x3": ((192, ONE), (320, THREE)),
+    "branch7x7x3": ((192, ONE), (192, WIDE), (192, TALL), (192, THREE)),
+}
+
+# channels in, channels out, kernel, stride, padding
+STEM = {
+    "Conv2d_1a_3x3": (3, 32, 3, 2, 0),
+    "Conv2d_2a_3x3": (32, 32, 3, 1, 0),
+    "Conv2d_2b_3x3": (32, 64, 3, 1, 1),
+    "Conv2d_3b_1x1": (64, 80, 1, 1, 0),
+    "Conv2d_4a_3x3": (80, 192, 3, 1, 0),
+}
+HALVED = ("Conv2d_2b_3x3", "Conv2d_4a_3x3")
+BLOCKS = {
+    "Mixed_5b": block_a(192, 32),
+    "Mixed_5c": block_a(256, 64),
+    "Mixed_5d": block_a(288, 64),
+    "Mixed_6a": Shape(288, BLOCK_B),
+    "Mixed_6b": block_c(128),
+    "Mixed_6c": block_c(160),
+    "Mixed_6d": block_c(160),
+    "Mixed_6e": block_c(192),
+    "Mixed_7a": Shape(768, BLOCK_D),
+    "Mixed_7b": block_e(1280, average),
+    "Mixed_7c": block_e(2048, maximum),
+}
+
+
+def unit_names(branch: str, its: Steps) -> list[list[str]]:
+    """The units of every step of a branch: [["branch3x3_1"], ["branch3x3_2a", "branch3x3_2b"]]."""
+    if len(its) == 1:
+        return [[branch]]
+    letters = ["ab" if len(kernels) > 1 else [""] for _, kernels in its]
+    return [[f"{branch}_{i}{letter}" for letter in fork] for i, fork in enumerate(letters, 1)]
+
+
+class Unit(nn.Module):
+    """Convolution without a bias, batch norm, ReLU."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int | Kernel,
+        stride: int = 1, padding: int | Kernel = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(channels_out, eps=1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x))
+        return y.relu_()
+
+    def fuse(self) -> None:
+        """Folds the batch norm into the convolution, which then has a bias."""
+        if isinstance(self.bn, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.bn)
+            self.bn = nn.Identity()
+
+
+class Block(nn.Module):
+    """Branches of one input, the last of them a pool, whose outputs are joined."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.pool = shape.pool
+        self.branches = [unit_names(name, its) for name, its in shape.branches.items()]
+        for names, its in zip(self.branches, shape.branches.values(), strict=True):
+            self._add(names, its, shape.channels)
+        self.branch_pool: Unit | None = None
+        if shape.pool_channels:
+            self.branch_pool = Unit(shape.channels, shape.pool_channels, 1)
+        self.fused = False
+
+    def _add(self, names: list[list[str]], its: Steps, channels: int) -> None:
+        for place, (channels_out, kernels) in enumerate(its, 1):
+            halving = self.pool is halved and place == len(its)
+            for unit, kernel in zip(names[place - 1], kernels, strict=True):
+                padding = (0, 0) if halving else (kernel[0] // 2, kernel[1] // 2)
+                stride = 2 if halving else 1
+                self.add_module(unit, Unit(channels, channels_out, kernel, stride, padding))
+            channels = channels_out * len(kernels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = []
+        for branch in self.branches:
+            y = x
+            for units in branch:
+                ys = [self.get_submodule(unit)(y) for unit in units]
+                y = torch.cat(ys, 1) if len(ys) > 1 else ys[0]
+            outputs.append(y)
+        return torch.cat([*outputs, self.pooled(x)], 1)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The pool and the unit behind it.
+
+        An average over pixels commutes with what maps every pixel alone and is affine, so that a
+        folded convolution may come first: it has fewer channels to average.
+        """
+        if self.branch_pool is None:
+            return self.pool(x)
+        if self.fused and self.pool is average:
+            return average(self.branch_pool.conv(x)).relu_()
+        y: Tensor = self.branch_pool(self.pool(x))
+        return y
+
+
+class Inception(nn.Module):
+    """Images float32 [n, 3, 299, 299] in about -1..1 -> {output: float32 [n, d]}.
+
+    logits_unbiased: the logits before the bias is added, of which TensorFlow's Inception Score is
+    made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, shape in STEM.items():
+            self.add_module(name, Unit(*shape))
+        for name, block in BLOCKS.items():
+            self.add_module(name, Block(block))
+        self.fc = nn.Linear(FEATURES, CLASSES)
+
+    def maps(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The output of every part, with its name, one after another."""
+        x = images
+        for name in (*STEM, *BLOCKS):
+            x = self.get_submodule(name)(x)
+            if name in HALVED:
+                x = halved(x)
+            yield name, x
+
+    def activations(self, images: Tensor) -> Tensor:
+        """The map [n, 2048, 8, 8] whose spatial mean is pre_logits: the graph's mixed_10."""
+        *_, (_, x) = self.maps(images)
+        return x
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        for name, x in self.maps(images):
+            if name == "Mixed_6d":
+                spatial = spatial_features(x)
+        pre_logits = x.mean(dim=(2, 3))
+        unbiased = linear(pre_logits, self.fc.weight)
+        return {
+            "pre_logits": pre_logits,
+            "logits": unbiased + self.fc.bias,
+            "logits_unbiased": unbiased,
+            "spatial": spatial,
+        }
+
+    def fuse(self) -> None:
+        """Folds every batch norm into its convolution; the outputs stay, to about 1e-6."""
+        for module in self.modules():
+            if isinstance(module, Unit):
+                module.fuse()
+            elif isinstance(module, Block):
+                module.fused = True
+
+
+def spatial_features(mixed: Tensor) -> Tensor:
+    """The first seven channels of the graph's mixed_6/conv: what sFID is measured on (Nash et al.
+    2021), in the order of Dhariwal & Nichol (2021)'s program: rows, columns, channels.
+
+    mixed: the output [n, 768, 17, 17] of Mixed_6d, which begins with that unit's.
+    """
+    return mixed[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
