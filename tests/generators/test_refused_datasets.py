@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -252,3 +253,14 @@ def test_storage_that_fails_is_not_a_broken_image(
     (tmp_path / "folder/a/2.png").unlink()
     with pytest.raises(StorageError, match=r"cannot read .*a/2\.png: No such file"):
         dataset.broken()
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_called_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: object, path: str, **_: object) -> None:
+        raise PermissionError(13, "Access Denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", refuse)
+    with pytest.raises(StorageError, match=r"cannot read memory://set\.zip: Access Denied"):
+        open_source("memory://set.zip", CPU)

@@ -84,10 +84,15 @@ class Place:
             yield path.removeprefix(self.root).lstrip("/"), int(info["size"])
 
     def _size(self, name: str) -> int:
+        """SourceError if there is no such file; no right to look is a StorageError."""
         with failing(self.where(name)):
-            if not self.fs.isfile(self.path(name)):
-                raise SourceError(f"there is no file {self.where(name)}; expected a data set")
-            return int(self.fs.info(self.path(name))["size"])
+            try:
+                info = self.fs.info(self.path(name))
+            except FileNotFoundError:
+                info = {}
+        if info.get("type") != "file":
+            raise SourceError(f"there is no file {self.where(name)}; expected a data set")
+        return int(info["size"])
 
     def path(self, name: str) -> str:
         """A file's path, as the file system below wants it."""
