@@ -51,27 +51,36 @@ def network(
     class_name: str,
     tensors: dict[str, torch.Tensor],
     buffers: tuple[str, ...] = (),
+    attributes: dict[str, dict[str, Any]] | None = None,
     **init_kwargs: Any,
 ) -> Persisted:
     """A module and its inner modules from tensors with dotted names.
 
     buffers: the last parts of the names of those that are no parameters.
+    attributes: what else the modules hold, by their dotted names.
     """
-    inner: dict[str, dict[str, torch.Tensor]] = {}
+    attributes = attributes or {}
     state: dict[str, Any] = {"training": False, "_init_args": (), "_init_kwargs": init_kwargs}
     state |= {"_parameters": OrderedDict(), "_buffers": OrderedDict(), "_modules": OrderedDict()}
     state |= {"_non_persistent_buffers_set": set(), "_forward_hooks": OrderedDict()}
+    state |= attributes.get("", {})
     for name, tensor in tensors.items():
         first, _, rest = name.partition(".")
         if rest:
-            inner.setdefault(first, {})[rest] = tensor
+            state["_modules"][first] = None
         elif first in buffers:
             state["_buffers"][first] = tensor
         else:
             state["_parameters"][first] = torch.nn.Parameter(tensor, requires_grad=False)
-    for first, rest_of in inner.items():
-        state["_modules"][first] = network(first.title(), rest_of, buffers)
+    for first in state["_modules"]:
+        inner = {k.removeprefix(f"{first}."): v for k, v in tensors.items() if within(k, first)}
+        about = {k[len(first) + 1 :]: v for k, v in attributes.items() if within(k, first)}
+        state["_modules"][first] = network(first.title(), inner, buffers, about)
     return Persisted(class_name, state)
+
+
+def within(name: str, module: str) -> bool:
+    return f"{name}.".startswith(f"{module}.")
 
 
 def dumps(value: Any, protocol: int = 4) -> bytes:

@@ -62,8 +62,10 @@ def same(a: Any, b: Any) -> bool:
 
 @settings(max_examples=150, deadline=None)
 @given(VALUES, st.sampled_from(PROTOCOLS))
-def test_what_was_pickled_is_read(value: Any, protocol: int) -> None:
-    assert same(pickles.read(pickle.dumps(value, protocol), "here"), value)
+def test_what_was_pickled_is_read_as_pickle_reads_it(value: Any, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    # Not always `value`: some protocols give numpy's arrays the byte order of the machine.
+    assert same(pickles.read(data, "here"), pickle.loads(data))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

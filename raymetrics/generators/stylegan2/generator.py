@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-import fsspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.content import content_of
 from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
 
 NOISES = ("const", "random", "none")
@@ -162,12 +162,3 @@ class StyleGAN2:
                 return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
 
         return in_blocks(on_arrays, ids, rows, self.block)[""]
-
-
-def content_of(path: str) -> bytes:
-    """The bytes of a file or of any URI that fsspec opens. SourceError if it cannot be read."""
-    try:
-        with fsspec.open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"cannot read {path}: {type(error).__name__}: {error}") from None

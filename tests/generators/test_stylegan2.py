@@ -1,0 +1,429 @@
+"""StyleGAN2 against a textbook version in numpy: loops over samples and channels, in float64."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nvidia_pickles
+import pytest
+import torch
+from nvidia_pickles import EasyDict, Network
+from scipy.signal import convolve2d, correlate2d
+
+from raymetrics.errors import SourceError, UnsafePickle
+from raymetrics.generators.base import LatentGenerator
+from raymetrics.generators.stylegan2 import StyleGAN2
+
+CPU = torch.device("cpu")
+Arrays = dict[str, np.ndarray]
+Z, W, CHANNELS, RATE = 8, 6, {4: 5, 8: 4, 16: 3}, 0.01
+BUFFERS = ("w_avg", "noise_const", "resample_filter")
+TAPS = np.array([1, 3, 3, 1]) / 8
+
+
+# The oracle.
+
+
+def dense(x: np.ndarray, state: Arrays, name: str, rate: float = 1) -> np.ndarray:
+    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+    return weight @ x * rate / math.sqrt(len(x)) + bias * rate
+
+
+def lrelu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, 0.2 * x) * math.sqrt(2)
+
+
+def limited(x: np.ndarray, limit: float | None) -> np.ndarray:
+    return x if limit is None else np.clip(x, -limit, limit)
+
+
+def normalized(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt(np.mean(x**2) + 1e-8)
+
+
+def mapped(state: Arrays, z: np.ndarray, label: int | None) -> np.ndarray:
+    x = normalized(z)
+    if label is not None:
+        one_hot = np.eye(state["mapping.embed.weight"].shape[1])[label]
+        x = np.concatenate([x, normalized(dense(one_hot, state, "mapping.embed"))])
+    for i in range(2):
+        x = lrelu(dense(x, state, f"mapping.fc{i}", RATE))
+    return x
+
+
+def stuffed(x: np.ndarray) -> np.ndarray:
+    """Zeros after every sample."""
+    out = np.zeros((2 * x.shape[0], 2 * x.shape[1]))
+    out[::2, ::2] = x
+    return out
+
+
+def doubled(x: np.ndarray) -> np.ndarray:
+    """[h, w] -> [2h, 2w] by zero insertion and the filter, whose centre lies between two taps."""
+    return convolve2d(np.pad(stuffed(x), ((2, 1), (2, 1))), 4 * np.outer(TAPS, TAPS), "valid")
+
+
+def doubled_convolved(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x [i, h, w], weight [o, i, 3, 3]: zero insertion, the filter, a true convolution."""
+    filtered = [convolve2d(stuffed(c), 4 * np.outer(TAPS, TAPS)) for c in x]
+    full = [
+        sum(convolve2d(c, k) for c, k in zip(filtered, kernels, strict=True)) for kernels in weight
+    ]
+    size = 2 * x.shape[1]
+    return np.stack(full)[:, 2 : 2 + size, 2 : 2 + size]
+
+
+def convolved(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [
+            sum(correlate2d(c, k, "same") for c, k in zip(x, kernels, strict=True))
+            for kernels in weight
+        ]
+    )
+
+
+def layer(
+    x: np.ndarray, w: np.ndarray, state: Arrays, name: str, noisy: bool, limit: float | None,
+    gain: float = 1,
+) -> np.ndarray:  # fmt: skip
+    style = dense(w, state, f"{name}.affine")
+    weight = state[f"{name}.weight"] * style[None, :, None, None]
+    weight = weight / np.sqrt((weight**2).sum(axis=(1, 2, 3), keepdims=True) + 1e-8)
+    y = doubled_convolved(x, weight) if name.endswith("conv0") else convolved(x, weight)
+    if noisy:
+        y = y + state[f"{name}.noise_const"] * state[f"{name}.noise_strength"]
+    y = lrelu(y + state[f"{name}.bias"][:, None, None]) * gain
+    return limited(y, None if limit is None else limit * gain)
+
+
+def colours(
+    x: np.ndarray, w: np.ndarray, state: Arrays, name: str, limit: float | None
+) -> np.ndarray:
+    style = dense(w, state, f"{name}.affine") / math.sqrt(len(x))
+    weight = state[f"{name}.weight"][:, :, 0, 0] * style
+    return limited(np.tensordot(weight, x, 1) + state[f"{name}.bias"][:, None, None], limit)
+
+
+def painted(
+    state: Arrays, ws: np.ndarray, architecture: str, noisy: bool = True, limit: float | None = None
+) -> np.ndarray:
+    """ws [num_ws, d] -> image [3, 16, 16]."""
+    x, image = state["synthesis.b4.const"], None
+    used = 0
+    for r in CHANNELS:
+        name = f"synthesis.b{r}"
+        if r == 4:
+            x = layer(x, ws[0], state, f"{name}.conv1", noisy, limit)
+            used = 1
+        else:
+            gain = math.sqrt(0.5) if architecture == "resnet" else 1
+            y = layer(x, ws[used], state, f"{name}.conv0", noisy, limit)
+            y = layer(y, ws[used + 1], state, f"{name}.conv1", noisy, limit, gain)
+            if architecture == "resnet":
+                skip = state[f"{name}.skip.weight"][:, :, 0, 0] / math.sqrt(len(x))
+                y = y + gain * np.stack([doubled(c) for c in np.tensordot(skip, x, 1)])
+            x, used = y, used + 2
+        if image is not None:
+            image = np.stack([doubled(c) for c in image])
+        if f"{name}.torgb.weight" in state:
+            own = colours(x, ws[used], state, f"{name}.torgb", limit)
+            image = own if image is None else image + own
+    return image
+
+
+def truncated(state: Arrays, w: np.ndarray, psi: float, cutoff: int | None = None) -> np.ndarray:
+    """w [d] -> ws [6, d]."""
+    moved = state["mapping.w_avg"] + psi * (w - state["mapping.w_avg"])
+    return np.stack([moved if cutoff is None or i < cutoff else w for i in range(6)])
+
+
+# Random networks, and the files that NVIDIA's programs would write of them.
+
+
+def random_state(architecture: str, classes: int = 0) -> Arrays:
+    rng = np.random.default_rng(11)
+    state: Arrays = {"mapping.w_avg": rng.normal(size=W)}
+
+    def add(name: str, *shape: int, bias: bool = True, centre: float = 0) -> None:
+        state[f"{name}.weight"] = rng.normal(size=shape)
+        if bias:
+            state[f"{name}.bias"] = rng.normal(centre, 0.3, shape[0])
+
+    def styled(name: str, *shape: int) -> None:
+        add(name, *shape)
+        add(f"{name}.affine", shape[1], W, centre=1)
+
+    if classes:
+        add("mapping.embed", W, classes)
+    add("mapping.fc0", W, Z + (W if classes else 0))
+    add("mapping.fc1", W, W)
+    for i in range(2):  # As large as the learning rate multiplier is small.
+        state[f"mapping.fc{i}.weight"] /= RATE
+    before = 0
+    for r, channels in CHANNELS.items():
+        block = f"synthesis.b{r}"
+        for conv, channels_in in ([("conv0", before)] if r > 4 else []) + [("conv1", channels)]:
+            styled(f"{block}.{conv}", channels, channels_in, 3, 3)
+            state[f"{block}.{conv}.noise_const"] = rng.normal(size=(r, r))
+            state[f"{block}.{conv}.noise_strength"] = np.array(0.3)
+        if r == 4:
+            state[f"{block}.const"] = rng.normal(size=(channels, 4, 4))
+        elif architecture == "resnet":
+            add(f"{block}.skip", channels, before, 1, 1, bias=False)
+        if architecture == "skip" or r == 16:
+            styled(f"{block}.torgb", 3, channels, 1, 1)
+        before = channels
+    return state
+
+
+def nvidia_network(state: Arrays, limit: float | None = None, **attributes: Any) -> Any:
+    tensors = {name: torch.tensor(value, dtype=torch.float32) for name, value in state.items()}
+    fir = torch.tensor(np.outer(TAPS, TAPS), dtype=torch.float32)
+    for r in CHANNELS:
+        for part in ("", ".conv1") + ((".conv0",) if r > 4 else ()):
+            tensors[f"synthesis.b{r}{part}.resample_filter"] = fir
+    about = {
+        "mapping.fc0": {"activation": "lrelu", "bias_gain": RATE},
+        "synthesis.b4.conv1": {"activation": "lrelu", "conv_clamp": limit, **attributes},
+    }
+    return nvidia_pickles.network("Generator", tensors, BUFFERS, about, z_dim=Z)
+
+
+def saved(path: Path, content: Any) -> str:
+    path.write_bytes(nvidia_pickles.dumps(content))
+    return str(path)
+
+
+def nvidia_file(path: Path, state: Arrays, limit: float | None = None) -> str:
+    blank = nvidia_network({name: 0 * value for name, value in state.items()})
+    content = {"G": blank, "D": None, "G_ema": nvidia_network(state, limit)}
+    return saved(path, content | {"training_set_kwargs": EasyDict(path="x"), "augment_pipe": None})
+
+
+def floats(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
+    """The images before they are rounded, [n, 3, h, w]."""
+    with torch.inference_mode():
+        w = torch.from_numpy(generator.map(ids)).reshape(len(ids), -1, W)
+        noise = generator._noises(torch.from_numpy(ids))
+        return generator.network.synthesis(w.expand(-1, 6, -1), noise).numpy()
+
+
+def z_of(k: int) -> np.ndarray:
+    return np.random.RandomState(k).randn(1, Z)[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "classes", "limit", "options"),
+    [
+        ("skip", 0, None, {}),
+        ("skip", 4, None, {"label": "3", "psi": "0.6"}),
+        ("skip", 0, None, {"psi": "0.6", "cutoff": "3"}),
+        ("skip", 0, 0.7, {"noise": "none"}),
+        ("orig", 4, None, {"label": "0"}),
+        ("resnet", 0, 0.7, {}),
+    ],
+)
+def test_images_equal_the_textbooks(
+    architecture: str, classes: int, limit: float | None, options: dict[str, str], tmp_path: Path
+) -> None:
+    state = random_state(architecture, classes)
+    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state, limit), CPU, **options)
+    ids = np.array([107, 2**31])
+    label = int(options["label"]) if classes else None
+    psi, cutoff = float(options.get("psi", 1)), options.get("cutoff")
+    expected = []
+    for k in ids:
+        w = mapped(state, z_of(k), label)
+        ws = truncated(state, w, psi, None if cutoff is None else int(cutoff))
+        noisy = options.get("noise") != "none"
+        expected.append(painted(state, ws, architecture, noisy, limit))
+    np.testing.assert_allclose(floats(generator, ids), expected, atol=2e-5)
+    rounded = np.clip(np.array(expected) * 127.5 + 128, 0, 255)
+    images = generator(ids)
+    assert (images.dtype, images.shape) == (np.uint8, (2, 3, 16, 16))
+    assert np.abs(images - rounded + 0.5).max() < 0.51
+    assert images.std() > 20
+
+
+def test_an_image_depends_on_its_id_alone(tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
+    for options in ({"noise": "random", "psi": 0.7}, {"noise": "const", "label": 2}):
+        generator = StyleGAN2(path, CPU, **options)
+        ids = np.array([107, 3, 16, 17, 1000, 2])
+        together = generator(ids)
+        for i, k in enumerate(ids):
+            np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
+        assert len({image.tobytes() for image in together}) == len(ids)
+        np.testing.assert_array_equal(StyleGAN2(path, CPU, **options)(ids), together)
+
+
+def test_random_noise_is_standard_normal_and_another_for_every_sample(tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
+    noises = StyleGAN2(path, CPU, noise="random")._noises(torch.arange(64))
+    assert [tuple(noise.shape[1:]) for noise in noises] == [(1, r, r) for r in (4, 8, 8, 16, 16)]
+    values = np.concatenate([noise.reshape(64, -1) for noise in noises], axis=1)
+    assert abs(values.mean()) < 4 / math.sqrt(values.size)
+    assert abs(values.std() - 1) < 4 / math.sqrt(values.size)
+    correlation = np.corrcoef(values) - np.eye(64)
+    assert np.abs(correlation).max() < 6 / math.sqrt(values.shape[1])
+
+
+def test_it_is_latent(tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
+    ids = np.arange(16)
+    for options, shape in (({"psi": 0.5}, (16, W)), ({"psi": 0.5, "cutoff": 2}, (16, 6, W))):
+        generator = StyleGAN2(path, CPU, **options)
+        assert isinstance(generator, LatentGenerator)
+        w = generator.map(ids)
+        assert (w.dtype, w.shape) == (np.float32, shape)
+        np.testing.assert_array_equal(generator.synthesize(w), generator(ids))
+    average = StyleGAN2(path, CPU, psi=0).map(ids)
+    np.testing.assert_array_equal(average, np.broadcast_to(average[0], (16, W)))
+    with pytest.raises(SourceError, match=r"w for g is \[2, 5\], expected \[n, 6\] or \[n, 6, 6\]"):
+        generator.synthesize(np.zeros((2, 5), np.float32))
+
+
+def test_classes(tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
+    ids = np.arange(400)
+    labels = StyleGAN2(path, CPU).labels(ids)
+    assert np.bincount(labels, minlength=4).min() > 60
+    rng = np.random.RandomState(107)
+    rng.randn(Z)
+    assert labels[107] == rng.randint(4)
+    drawn, fixed = StyleGAN2(path, CPU), StyleGAN2(path, CPU, label="1")
+    assert fixed.labels(ids[:3]).tolist() == [1, 1, 1]
+    same = (fixed(ids[:40]) == drawn(ids[:40])).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(same, labels[:40] == 1)
+    plain = StyleGAN2(nvidia_file(tmp_path / "p.pkl", random_state("skip")), CPU)
+    assert plain.labels(ids) is None
+
+
+def test_the_spec_covers_all_that_changes_pixels(tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
+    other = nvidia_file(tmp_path / "h.pkl", random_state("skip", 5))
+    options = [{}, {"psi": 0.7}, {"cutoff": 2}, {"noise": "none"}, {"label": 0}]
+    specs = [StyleGAN2(path, CPU, **o).spec for o in options] + [StyleGAN2(other, CPU).spec]
+    assert all(a != b for i, a in enumerate(specs) for b in specs[:i])
+    assert StyleGAN2(path, CPU, psi="0.70").spec == specs[1]
+
+
+# TensorFlow's files.
+
+
+def kernel(weight: np.ndarray) -> np.ndarray:
+    return weight.transpose(2, 3, 1, 0)
+
+
+def tensorflow_variables(state: Arrays) -> Arrays:
+    """The same network under the names and in the layouts of the program for TensorFlow."""
+    found = {"dlatent_avg": state["mapping.w_avg"], "lod": np.float32(0)}
+    names = {"conv0": "Conv0_up", "conv1": "Conv1", "torgb": "ToRGB", "skip": "Skip"}
+    noises = iter(range(9))
+    for name, value in state.items():
+        part, *path = name.split(".")
+        if part == "mapping" and len(path) == 2:
+            there = path[0].replace("fc", "Dense").replace("embed", "LabelEmbed")
+            found[f"mapping/{there}/{path[1]}"] = value.T
+        elif path[-1] == "const":
+            found["synthesis/4x4/Const/const"] = value[None]
+        elif path[-1] == "noise_const":
+            found[f"synthesis/noise{next(noises)}"] = value[None, None]
+        elif part == "synthesis":
+            there = "Conv" if path[:2] == ["b4", "conv1"] else names[path[1]]
+            there = f"synthesis/{path[0][1:]}x{path[0][1:]}/{there}"
+            if path[2:] == ["affine", "weight"]:
+                found[f"{there}/mod_weight"] = value.T
+            elif path[2:] == ["affine", "bias"]:
+                found[f"{there}/mod_bias"] = value - 1
+            elif path[2] == "weight":
+                turned = path[1] in ("conv0", "skip")
+                found[f"{there}/weight"] = kernel(value[:, :, ::-1, ::-1] if turned else value)
+            else:
+                found[f"{there}/{path[2]}"] = value
+    return found
+
+
+def tensorflow_network(variables: Mapping[str, Any], version: int = 4, **options: Any) -> Network:
+    def part(prefix: str) -> Network:
+        inner = [(k.removeprefix(prefix), v) for k, v in variables.items() if k.startswith(prefix)]
+        return Network(version=version, static_kwargs=EasyDict(), components={}, variables=inner)
+
+    top = [(name, value) for name, value in variables.items() if "/" not in name]
+    components = {"mapping": part("mapping/"), "synthesis": part("synthesis/")}
+    return Network(
+        version=version, name="Gs", build_func_name="G_main", build_module_src="raise SystemExit",
+        static_kwargs=EasyDict(options), components=EasyDict(components), variables=top,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("architecture", "classes"), [("skip", 4), ("orig", 0), ("resnet", 0)])
+def test_tensorflows_files_hold_the_same_network(
+    architecture: str, classes: int, tmp_path: Path
+) -> None:
+    state = random_state(architecture, classes)
+    options = {"label_size": classes, "resample_kernel": [1, 3, 3, 1], "truncation_psi": 0.5}
+    average = tensorflow_network(tensorflow_variables(state), **options)
+    blank = tensorflow_network({}, **options)
+    there = StyleGAN2(saved(tmp_path / "tf.pkl", (blank, blank, average)), CPU, psi=0.7)
+    here = StyleGAN2(nvidia_file(tmp_path / "pt.pkl", state), CPU, psi=0.7)
+    np.testing.assert_array_equal(there(np.arange(3)), here(np.arange(3)))
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"psi": "much"}, "could not convert"),
+        ({"noise": "loud"}, "noise is 'loud', expected one of const, random, none"),
+        ({"cutoff": "9"}, "cutoff is 9, the layers are 0-6"),
+        ({"label": "0"}, "label is 0, the network has 0 classes"),
+    ],
+)
+def test_options(options: dict[str, str], what: str, tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
+    with pytest.raises(ValueError, match=what):
+        StyleGAN2(path, CPU, **options)
+
+
+def without(part: str) -> Arrays:
+    return {name: value for name, value in random_state("skip").items() if part not in name}
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ([1, 2], "holds list, expected G_ema"),
+        ({"D": 1, "cfg": 2}, "holds the entries D, cfg, expected G_ema"),
+        ({"ema": nvidia_pickles.network("EDMPrecond", {})}, "holds the network EDMPrecond"),
+        (
+            {"G_ema": nvidia_network({**without("b4"), "synthesis.input.freqs": np.zeros(2)})},
+            "holds a StyleGAN3",
+        ),
+        ({"G_ema": nvidia_network(without("fc1.bias"))}, "Missing key.*mapping.fc1.bias"),
+        ({"G_ema": nvidia_network(without("b4.const"))}, "Missing key.*synthesis.b4.const"),
+        ({"G_ema": nvidia_network(without("b16.torgb"))}, "lacks 'synthesis.b16.torgb.weight'"),
+        ({"G_ema": nvidia_network(without("-"), activation="swish")}, "activation swish, expected"),
+        ((None, None, tensorflow_network({}, version=3)), "G_main of version 3, expected 4"),
+        ((None, None, tensorflow_network({}, fused=True)), "its option fused is not known"),
+        ((None, None, tensorflow_network({})), "lacks 'mapping.fc0.weight' of StyleGAN2"),
+    ],
+)
+def test_other_networks(content: Any, what: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "g.pkl", content)
+    with pytest.raises(SourceError, match=rf"g\.pkl .*{what}.*give it as module:Class"):
+        StyleGAN2(path, CPU)
+
+
+def test_other_pickles(tmp_path: Path) -> None:
+    path = tmp_path / "g.pkl"
+    path.write_bytes(pickle.dumps({"G_ema": Path}))
+    with pytest.raises(UnsafePickle, match=r"g\.pkl names pathlib"):
+        StyleGAN2(str(path), CPU)

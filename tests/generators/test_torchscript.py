@@ -1,0 +1,153 @@
+"""TorchScript archives as sources, and the files that look like them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raymetrics.errors import RangeError, SourceError, UnsafePickle
+from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.torchscript import TorchScript
+
+CPU = torch.device("cpu")
+
+
+class Painter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3 * 64)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.layer(z)).reshape(-1, 3, 8, 8)
+
+
+class Whole(Painter):
+    def forward(self, z: Tensor) -> Tensor:
+        return (torch.sigmoid(self.layer(z)) * 255).to(torch.uint8).reshape(-1, 3, 8, 8)
+
+
+class Pair(Painter):
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return z, z
+
+
+class Grey(Painter):
+    def forward(self, z: Tensor) -> Tensor:
+        return z.reshape(-1, 1, 2, 2)
+
+
+class Writer(Painter):
+    def forward(self, z: Tensor) -> Tensor:
+        torch.save(z, "written-by-the-network")
+        return z
+
+
+def saved(network: nn.Module, path: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")
+        torch.jit.save(torch.jit.script(network.eval()), str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"), [(Painter, to_uint8), (Whole, lambda images: images)], ids=["float", "uint8"]
+)
+def test_it_makes_the_images_of_the_module(
+    kind: type[Painter], rule: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    network = kind()
+    generator = TorchScript(saved(network, tmp_path / "painter.ts"), CPU, z="4")
+    ids = np.array([107, 3, 16, 2, 1000])
+    images = generator(ids)
+    assert (images.dtype, images.shape) == (np.uint8, (5, 3, 8, 8))
+    with torch.inference_mode():
+        expected = rule(network(torch.from_numpy(seeded_normals(ids, 4)))).numpy()
+    assert np.abs(images.astype(int) - expected.astype(int)).max() <= 1
+    for i, k in enumerate(ids):
+        np.testing.assert_array_equal(generator(np.array([k]))[0], images[i])
+    assert (generator.name, generator.length, generator.labels(ids)) == ("painter", None, None)
+
+
+def test_the_spec_covers_the_file_and_the_size_of_z(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    a, b = (saved(Painter(), tmp_path / f"{name}.ts") for name in "ab")
+    specs = [TorchScript(a, CPU, 4).spec, TorchScript(b, CPU, 4).spec, TorchScript(a, CPU, 5).spec]
+    assert specs[0] == TorchScript(a, CPU, "4").spec
+    assert specs[0] not in specs[1:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "z", "what"),
+    [
+        (Painter, 5, r"failed on z float32 \[16, 5\]: .*given as \?z=128"),
+        (Pair, 4, r"gave tuple for 16 samples, expected .*\[16, 3, height, width\]"),
+        (Grey, 4, r"gave torch\.float32 \[16, 1, 2, 2\] for 16 samples"),
+    ],
+)
+def test_what_is_no_generator(kind: type[Painter], z: int, what: str, tmp_path: Path) -> None:
+    generator = TorchScript(saved(kind(), tmp_path / "x.ts"), CPU, z)
+    with pytest.raises(SourceError, match=what):
+        generator(np.arange(2))
+    with pytest.raises(RangeError):
+        generator(np.array([2**32]))
+
+
+def exported() -> bytes:
+    """As torch.export.save writes it, by the names of its parts; making one takes half a minute."""
+    return zipped("x/models/model.json", "x/archive_format", "x/data/sample_inputs/model.pt")
+
+
+def pickled() -> bytes:
+    buffer = io.BytesIO()
+    torch.save(Painter().state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "nothing")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "what"),
+    [
+        (exported, UnsafePickle, "an archive of torch.export, which executes Python.*torch.jit"),
+        (pickled, UnsafePickle, "holds no TorchScript: torch.save's files.*executes none"),
+        (lambda: zipped("x/code/__torch__.py"), SourceError, "cannot open .*; save it again"),
+        (lambda: b"text", SourceError, "is no TorchScript: File is not a zip file"),
+    ],
+)
+def test_files_that_are_refused(
+    content: Callable[[], bytes], error: type[Exception], what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.pt"
+    path.write_bytes(content())
+    with pytest.raises(error, match=what):
+        TorchScript(str(path), CPU)
+
+
+def test_a_program_that_writes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(Writer(), tmp_path / "writer.ts")
+    with pytest.raises(UnsafePickle, match=r"writer\.ts calls save, which reads or writes files"):
+        TorchScript(path, CPU, 4)
+    assert [file.name for file in tmp_path.iterdir()] == ["writer.ts"]
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"cannot read .*nothing\.ts: FileNotFoundError"):
+        TorchScript(str(tmp_path / "nothing.ts"), CPU)
+    with pytest.raises(SourceError, match="cannot read nowhere://x.ts"):
+        TorchScript("nowhere://x.ts", CPU)
