@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -53,6 +54,18 @@ class Gated:
 def floats(sample_ids: np.ndarray) -> np.ndarray:
     """Breaks the contract: not uint8."""
     return np.zeros((len(sample_ids), 3, 28, 28))
+
+
+class Signed:
+    """Floats in -1..1, that become bytes by a rule; any name of one may be asked for."""
+
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, uint8: str) -> None:
+        self.uint8 = uint8
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.linspace(-1.2, 1.2, 16).reshape(4, 4), (len(sample_ids), 3, 4, 4))
 
 
 def fails_at_sixty(sample_ids: np.ndarray) -> np.ndarray:

@@ -3,6 +3,9 @@
 The callable is a function from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]), or a
 class that makes such an object: it is made once in every worker, with the options after the
 question mark, as in `my_models.gan:Generator?psi=0.7`.
+
+It may give floats instead, if its attribute `uint8` names the rule of
+`raymetrics.generators.pixels` by which they become bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from raymetrics.callables import Target
 from raymetrics.errors import SourceError
+from raymetrics.generators.pixels import RULES
 
 
 class Function:
@@ -24,6 +29,11 @@ class Function:
         self.options = dict(options)
         self._target = Target(target, "source", SourceError)
         self._call = self._target.make(options)
+        self.rule: str | None = getattr(self._call, "uint8", None)
+        if self.rule not in (None, *RULES):
+            raise SourceError(
+                f"uint8 of {target} is {self.rule!r}; the rules are {', '.join(RULES)}"
+            )
 
     @property
     def length(self) -> int | None:
@@ -37,6 +47,7 @@ class Function:
         return {
             "name": self.name,
             "options": self.options,
+            **({} if self.rule is None else {"uint8": self.rule}),
             **self._target.identity(self._call),
         }
 
@@ -56,11 +67,14 @@ class Function:
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
         images = np.asarray(self._ask(self._call, sample_ids))
+        if self.rule is not None and np.issubdtype(images.dtype, np.floating):
+            images = RULES[self.rule](torch.from_numpy(images.copy())).numpy()
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
         if not right or images.dtype != np.uint8:
             raise SourceError(
                 f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
-                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]"
+                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; floats are "
+                f"taken by a rule that its attribute 'uint8' names: {', '.join(RULES)}"
             )
         return images
 

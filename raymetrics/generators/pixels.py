@@ -12,17 +12,12 @@ from torch import Tensor
 
 
 def nvidia(images: Tensor) -> Tensor:
-    """From -1..1: 127.5 x + 128, truncated, as in NVIDIA's generators."""
+    """From -1..1: 127.5 (x + 1) to the nearest, as NVIDIA's generators do: 127.5 x + 128, cut."""
     return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
-def signed_round(images: Tensor) -> Tensor:
-    """From -1..1: 127.5 (x + 1), rounded to the nearest."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def signed_truncate(images: Tensor) -> Tensor:
-    """From -1..1: 127.5 (x + 1), truncated."""
+    """From -1..1: 127.5 (x + 1), truncated, as in guided-diffusion."""
     return ((images + 1) * 127.5).clamp(0, 255).to(torch.uint8)
 
 
@@ -38,7 +33,6 @@ def unit_truncate(images: Tensor) -> Tensor:
 
 RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "nvidia": nvidia,
-    "signed-round": signed_round,
     "signed-truncate": signed_truncate,
     "unit-round": unit_round,
     "unit-truncate": unit_truncate,
