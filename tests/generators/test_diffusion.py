@@ -1,0 +1,143 @@
+"""Pipelines of diffusers, tiny ones with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.diffusion import Diffusion
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def diffusers() -> Any:
+    return pytest.importorskip(
+        "diffusers", reason="the optional library diffusers is not installed"
+    )
+
+
+@pytest.fixture(scope="module")
+def ddpm(diffusers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of 8 x 8 from nothing but noise."""
+    torch.manual_seed(5)
+    network = diffusers.UNet2DModel(
+        sample_size=8, block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("pipelines") / "tiny"
+    pipeline = diffusers.DDPMPipeline(network, diffusers.DDPMScheduler())
+    pipeline.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dit(diffusers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of 8 x 8 of a thousand classes."""
+    torch.manual_seed(6)
+    transformer = diffusers.DiTTransformer2DModel(
+        sample_size=4, num_layers=1, attention_head_dim=4, num_attention_heads=2, in_channels=4,
+        out_channels=8, norm_num_groups=4,
+    )  # fmt: skip
+    for parameter in transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(4, 4), norm_num_groups=2, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("pipelines") / "classes"
+    pipeline = diffusers.DiTPipeline(transformer, vae, diffusers.DDIMScheduler())
+    pipeline.save_pretrained(path)
+    return path
+
+
+def test_an_image_depends_on_its_id_alone(ddpm: Path) -> None:
+    generator = Diffusion(str(ddpm), CPU, steps="3")
+    ids = np.array([107, 3, 8, 9, 1000])
+    together = generator(ids)
+    assert (together.dtype, together.shape) == (np.uint8, (5, 3, 8, 8))
+    for i, k in enumerate(ids):
+        np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
+    assert len({image.tobytes() for image in together}) == 5
+    again = Diffusion(str(ddpm), CPU, steps=3)
+    assert (again.spec, again.listing) == (generator.spec, generator.listing)
+    np.testing.assert_array_equal(again(ids), together)
+    assert (generator.name, generator.length, generator.labels(ids)) == ("tiny", None, None)
+
+
+def test_a_sample_is_what_the_pipeline_makes_of_its_seed(ddpm: Path, diffusers: Any) -> None:
+    pipeline = diffusers.DDPMPipeline.from_pretrained(ddpm)
+    pipeline.set_progress_bar_config(disable=True)
+    made = pipeline(generator=torch.Generator().manual_seed(107), num_inference_steps=3)
+    expected = np.asarray(made.images[0]).transpose(2, 0, 1)
+    found = Diffusion(str(ddpm), CPU, steps=3)(np.array([107]))[0]
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_classes(dit: Path) -> None:
+    ids = np.arange(30)
+    drawn, fixed = Diffusion(str(dit), CPU, steps=2, classes="3"), {"steps": 2, "label": "1"}
+    labels = drawn.labels(ids)
+    assert sorted(set(labels)) == [0, 1, 2]
+    one = Diffusion(str(dit), CPU, **fixed)
+    assert one.labels(ids[:2]).tolist() == [1, 1]
+    same = (one(ids[:8]) == drawn(ids[:8])).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(same, labels[:8] == 1)
+
+
+def test_the_spec_covers_all_that_changes_pixels(ddpm: Path, dit: Path) -> None:
+    made = [Diffusion(str(ddpm), CPU), Diffusion(str(ddpm), CPU, steps=2)]
+    made += [Diffusion(str(dit), CPU, label=1), Diffusion(str(dit), CPU, classes=3)]
+    made += [Diffusion(str(dit), CPU, label=1, guidance="2")]
+    for what in ([one.spec for one in made], [one.listing for one in made]):
+        assert all(a != b for i, a in enumerate(what) for b in what[:i])
+    before = Diffusion(str(ddpm), CPU).spec
+    (ddpm / "scheduler" / "notes.json").write_text("{}")
+    assert Diffusion(str(ddpm), CPU).spec != before
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"steps": "many"}, "invalid literal"),
+        ({"prompt": "a cat"}, "DDPMPipeline takes no prompt; it takes batch_size, generator"),
+        ({"label": "1"}, "DDPMPipeline takes no label and no classes"),
+    ],
+)
+def test_options(ddpm: Path, options: dict[str, str], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        Diffusion(str(ddpm), CPU, **options)
+
+
+def test_a_pipeline_of_classes_needs_them(dit: Path) -> None:
+    with pytest.raises(ValueError, match=r"DiTPipeline needs \?label=... or \?classes="):
+        Diffusion(str(dit), CPU)
+
+
+def test_a_name_needs_its_commit() -> None:
+    with pytest.raises(ValueError, match=r"someone/model is no folder here.*\?revision="):
+        Diffusion("someone/model", CPU, revision="main")
+
+
+def test_weights_that_are_pickles_are_not_read(ddpm: Path, diffusers: Any, tmp_path: Path) -> None:
+    pipeline = diffusers.DDPMPipeline.from_pretrained(ddpm)
+    pipeline.save_pretrained(tmp_path, safe_serialization=False)
+    assert list(tmp_path.rglob("*.bin"))
+    with pytest.raises(SourceError, match=r"cannot open the pipeline .*safetensors"):
+        Diffusion(str(tmp_path), CPU)
+
+
+def test_a_folder_that_is_no_pipeline(diffusers: Any, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"cannot open the pipeline .*save_pretrained"):
+        Diffusion(str(tmp_path), CPU)
+
+
+def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    with pytest.raises(SourceError, match="pip install diffusers"):
+        Diffusion(str(tmp_path), CPU)
