@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
 import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raymetrics.errors import ExtractorError
-from raymetrics.weights.files import Found, Weights, checked, choose, digest_of, home, how_to_get
+from raymetrics.weights.files import Found, Weights, checked, choose, digest_of, how_to_get
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -20,7 +21,9 @@ TIMEOUT = 30  # seconds without a byte
 Progress = Callable[[int, int | None], None]  # bytes that are here, of so many
 
 
-def obtain(candidates: Sequence[Weights], path: str | None = None) -> Found:
+def obtain(
+    candidates: Sequence[Weights], path: str | None = None, progress: Progress | None = None
+) -> Found:
     """The file at `path`, or the first candidate that is here, or the first that can be downloaded.
 
     ExtractorError says where to copy which file.
@@ -29,9 +32,14 @@ def obtain(candidates: Sequence[Weights], path: str | None = None) -> Found:
     if found is not None:
         return found
     for weights in candidates:
-        if weights.url and weights.sha256 and weights.locate is None:
-            return fetch(weights)
+        if can_be_fetched(weights):
+            return fetch(weights, progress)
     return checked(candidates[0])
+
+
+def can_be_fetched(weights: Weights) -> bool:
+    """Whether there is an address, and a digest to know the file by."""
+    return bool(weights.url and weights.sha256) and weights.locate is None
 
 
 def fetch(weights: Weights, progress: Progress | None = None) -> Found:
@@ -41,29 +49,32 @@ def fetch(weights: Weights, progress: Progress | None = None) -> Found:
     """
     if weights.path.is_file():
         return checked(weights)
-    if weights.url is None or weights.sha256 is None or weights.locate is not None:
+    if not can_be_fetched(weights):
         raise ExtractorError(f"{weights.name} cannot be downloaded; {how_to_get(weights)}")
     part = weights.path.with_name(weights.name + ".part")
-    with alone(part):
-        if weights.path.is_file():  # another process has fetched it in the meantime
-            return checked(weights)
-        try:
-            download(weights.url, part, progress)
-        except (OSError, urllib.error.URLError) as error:
-            raise ExtractorError(
-                f"cannot download {weights.url}: {error}; on a machine without network, copy the "
-                f"file to {weights.path}, or name one: '?weights=PATH'"
-            ) from None
-        found = digest_of(part)
-        if found != weights.sha256:
-            part.unlink()
-            raise ExtractorError(
-                f"{weights.url} has SHA-256 {found[:12]}..., expected {weights.sha256[:12]}...; "
-                "it was thrown away: fetch it again, or copy the right file to "
-                f"{weights.path}"
-            )
-        part.rename(weights.path)
-    return Found(weights.path, found, published=True)
+    try:
+        with alone(part):
+            if not weights.path.is_file():  # another process may have fetched it in the meantime
+                download(str(weights.url), part, progress)
+                believe(part, weights)
+    except (OSError, http.client.HTTPException) as error:
+        raise ExtractorError(
+            f"cannot download {weights.url} to {weights.path}: {error}; on a machine without "
+            "network, copy the file there, or name one: '?weights=PATH'"
+        ) from None
+    return checked(weights)
+
+
+def believe(part: Path, weights: Weights) -> None:
+    """Gives a file its name if its digest is right. ExtractorError, and no file, if it is not."""
+    found = digest_of(part)
+    if found != weights.sha256:
+        part.unlink()
+        raise ExtractorError(
+            f"{weights.url} has SHA-256 {found[:12]}..., expected {str(weights.sha256)[:12]}...; "
+            f"it was thrown away: fetch it again, or copy the right file to {weights.path}"
+        )
+    part.rename(weights.path)
 
 
 def download(url: str, part: Path, progress: Progress | None) -> None:
@@ -97,32 +108,45 @@ def alone(part: Path) -> Iterator[None]:
         yield
 
 
-def import_file(path: str, known: Sequence[Weights]) -> tuple[Path, Weights]:
+def import_file(path: str, known: Sequence[Weights]) -> Found:
     """Copies a file of weights into `home()`, under the name of the known file that it is.
 
     It is that by its digest, or by its name where no digest was published. ExtractorError if it is
-    none.
+    none, or cannot be copied.
     """
     file = Path(path)
     if not file.is_file():
         raise ExtractorError(f"no file {path}; give the path of a file of weights")
     found = digest_of(file)
-    by_digest = next((w for w in known if w.sha256 == found), None)
-    by_name = next((w for w in known if w.name == file.name and w.locate is None), None)
-    weights = by_digest or by_name
-    if weights is None:
-        raise ExtractorError(
-            f"{path} (SHA-256 {found[:12]}...) is none of the known files, which 'raymetrics "
-            "weights list' shows; use it by its path: 'EXTRACTOR?weights=PATH'"
-        )
-    if weights.sha256 not in (None, found):
-        raise ExtractorError(
-            f"{path} has SHA-256 {found[:12]}..., but {weights.name} has {weights.sha256[:12]}...; "
-            "the file is damaged or another version: get it again"
-        )
-    to = home() / weights.name
-    to.parent.mkdir(parents=True, exist_ok=True)
+    weights = recognised(file, found, [w for w in known if w.locate is None])
+    to = weights.path
     aside = to.with_name(f"{to.name}.{os.getpid()}")
-    shutil.copyfile(file, aside)
-    aside.rename(to)
-    return to, weights
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, aside)
+        aside.rename(to)
+    except OSError as error:
+        raise ExtractorError(
+            f"cannot copy {path} to {to}: {error}; $RAYMETRICS_WEIGHTS names another folder"
+        ) from None
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+    return Found(to, found, weights.sha256 is not None)
+
+
+def recognised(file: Path, found: str, known: Sequence[Weights]) -> Weights:
+    """Which of the known files it is. ExtractorError if it is none."""
+    by_digest = [w for w in known if w.sha256 == found]
+    by_name = [w for w in known if w.name == file.name]
+    for weights in by_digest + by_name:
+        if weights.sha256 in (None, found):
+            return weights
+        raise ExtractorError(
+            f"{file} has SHA-256 {found[:12]}..., but {weights.name} has "
+            f"{str(weights.sha256)[:12]}...; the file is damaged or another version: get it again"
+        )
+    raise ExtractorError(
+        f"{file} (SHA-256 {found[:12]}...) is none of the known files, which 'raymetrics weights "
+        "list' shows; use it by its path: 'EXTRACTOR?weights=PATH'"
+    )

@@ -73,6 +73,12 @@ INCEPTION = (
         "classify_image_graph_def.pb",
         licence="Apache-2.0",
     ),
+    Weights(
+        name="inception_v3-tf-2015-12-05.pkl",
+        sha256=None,
+        url="https://drive.google.com/uc?id=1yDD9iqw3YYbkn2d7N8ciYu81widI-uEL",
+        licence="Apache-2.0 (network), CC BY-NC-SA 4.0 (file)",
+    ),
 )
 
 INCEPTION_TORCHVISION = (

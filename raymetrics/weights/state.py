@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> St
     inside: the entry of the file that holds the state, if the file holds more than that.
     prefix: taken off the names. ExtractorError for a file that holds anything else.
     """
-    state: Any = load_file(path) if is_safetensors(path) else load_torch(path)
+    state: Any = load_safetensors(path) if is_safetensors(path) else load_torch(path)
     if inside is not None and isinstance(state, Mapping):
         state = state.get(inside)
     if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
@@ -54,6 +55,14 @@ def is_safetensors(path: Path) -> bool:
     return start[8:] == b"{" and length < path.stat().st_size
 
 
+def load_safetensors(path: Path) -> State:
+    """The tensors of a .safetensors file."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise unreadable(path, error) from None
+
+
 def load_torch(path: Path) -> Any:
     """What torch.save has written, if it is made of tensors and containers alone."""
     try:
@@ -64,12 +73,16 @@ def load_torch(path: Path) -> Any:
             "no pickles: save the state_dict alone, best as .safetensors"
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ExtractorError(
-            f"weights at {path} cannot be read ({path.stat().st_size} bytes): "
-            f"{type(error).__name__}: {reason}; the file is damaged or no file of weights: get it "
-            "again"
-        ) from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> ExtractorError:
+    """What is said of a damaged file."""
+    reason = str(error).strip().partition("\n")[0]
+    return ExtractorError(
+        f"weights at {path} cannot be read ({path.stat().st_size} bytes): {type(error).__name__}: "
+        f"{reason}; the file is damaged or no file of weights: get it again"
+    )
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
