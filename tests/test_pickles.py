@@ -158,7 +158,7 @@ def test_what_is_not_known_is_refused_and_not_executed(
         (b"\x80\x04ccollections\nOrderedDict\n)}\x92.", "a constructor with keywords"),
         # The results of calls are not called, and nothing is set on a function.
         (b"ccollections\nOrderedDict\n(tR(tR.", "a call of OrderedDict"),
-        (b"ccollections\nOrderedDict\n}S'__call__'\nI1\nsb.", "a state for _Global"),
+        (b"ccollections\nOrderedDict\n}S'__call__'\nI1\nsb.", "a state for Global"),
         (b"I3\n}b.", "a state for int"),
         (b"cnumpy\ndtype\n(S'O'\ntR.", "numpy.dtype"),
         (b"cnumpy\nndarray\n(I9999\ntR.", "numpy.ndarray"),

@@ -1,0 +1,63 @@
+"""Pickles of arrays, tensors and networks, read without executing any of them.
+
+A pickle is a program: it names functions, and unpickling calls them. Here every name stands
+for something in `values.py` that makes a plain value, and a name that is not known is refused.
+So NVIDIA's networks can be read, whose pickles hold source code that pickle would run.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from raymetrics.errors import StorageError, UnsafePickle
+from raymetrics.pickles.reader import Reader
+from raymetrics.pickles.values import NETWORK, Persistent, Refused
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["NETWORK", "Persistent", "read", "tensors"]
+
+
+def read(data: bytes, where: str) -> Any:
+    """The value that was pickled; `where` names its place in errors.
+
+    Containers, numbers, text, numpy's arrays of numbers, torch's tensors; modules and
+    NVIDIA's networks as `Persistent`, EasyDict as dict. UnsafePickle for a pickle that names
+    anything else, StorageError for one that is cut off or damaged.
+    """
+    if data.startswith(b"PK"):
+        raise StorageError(
+            f"{where} is a zip archive, as torch.save and numpy.savez write; expected a pickle"
+        )
+    source = io.BytesIO(data)
+    try:
+        return Reader(source, encoding="latin1").load()
+    except Exception as error:
+        cut = source.tell() == len(data) and not data.endswith(pickle.STOP)
+        if isinstance(error, Refused) and not cut:
+            raise UnsafePickle(
+                f"the pickle {where} names {error}, and raymetrics executes no pickles; nothing of "
+                "it was executed. Expected numbers, arrays, tensors and NVIDIA's networks: open it "
+                "with the program that wrote it and save its arrays as .npz, its tensors as "
+                ".safetensors"
+            ) from None
+        raise StorageError(
+            f"{where} is {'cut off' if cut else 'damaged, or no pickle'}: "
+            f"{type(error).__name__}: {error} ({len(data)} bytes); get the file again"
+        ) from error
+
+
+def tensors(module: Persistent, prefix: str = "") -> dict[str, torch.Tensor]:
+    """A module's parameters and buffers, and those of its modules, by dotted names."""
+    found = {}
+    for kind in ("_parameters", "_buffers"):
+        for name, tensor in module.state.get(kind, {}).items():
+            if tensor is not None:
+                found[prefix + name] = tensor.detach()
+    for name, inner in module.state.get("_modules", {}).items():
+        if inner is not None:
+            found |= tensors(inner, f"{prefix}{name}.")
+    return found
