@@ -52,6 +52,7 @@ def write_set(
     shard_rows: int = 100,
     spec: dict[str, object] | None = None,
     labels: np.ndarray | None = None,
+    files: dict[str, dict[str, object]] | None = None,
 ) -> ShardSet:
     """A sealed shard set of these features: {output: float32 [n, d]}, ids from 0."""
     count = len(next(iter(features.values())))
@@ -68,6 +69,7 @@ def write_set(
         shard_rows=shard_rows,
         samples=(range(count),),
         asked=(extractor,),
+        files=files or {},
     )
     store = Store(uri)
     enter(store, made_of)

@@ -36,7 +36,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def examples() -> list[list[str]]:
     """The commands that the help texts show, in the order of a user's work."""
     found = []
-    for verb in ("extract", "inspect", "evaluate", "report"):
+    for verb in ("extract", "inspect", "evaluate", "export", "report"):
         command = main.commands[verb]
         text = command.get_help(click.Context(command, info_name=verb))
         example = text[text.index("Example") :].replace("\\\n", " ")
@@ -60,7 +60,7 @@ def test_the_examples_in_the_help_work(tmp_path: Path, monkeypatch: pytest.Monke
         assert code == 0, output
         printed.append(output)
     assert Path("report/index.html").exists()
-    assert sum("FD digits" in output for output in printed) == 2  # the usual ones, and FID's
+    assert sum("FD digits" in output for output in printed) == 3  # the usual ones, FID's, a file's
     assert pq.read_metadata("realism.parquet").num_rows == 1000
 
 

@@ -15,6 +15,7 @@ from raymetrics.metrics import Convention, Survey
 from raymetrics.statistics import ClassScores, Histogram, Moments, NestedMoments, Rows
 
 LOGITS = "logits"
+LOGITS_OF_ALL_KINDS = (LOGITS, "logits_unbiased")
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Metric:
 
     needs: statistics by name; those of one name are computed once for all metrics. Or `survey`:
     a survey of both sides' manifolds, with counts and realism if they are named.
+    of_logits: the outputs that it takes, if it is one of logits; of features otherwise.
     """
 
     name: str
     compute: Compute
     needs: Needs | None = None
     survey: frozenset[str] | None = None
-    of_logits: bool = False
+    of_logits: tuple[str, ...] = ()
     only: str | None = None  # columns whose extractor or output is so called
 
 
@@ -281,11 +283,11 @@ METRICS = {
         Metric("fid", frechet, each("moments", needs.moments)),
         Metric("kid", kernel, kid_needs),
         Metric("pr", no_formula, survey=frozenset()),
-        Metric("top1", top1, each("histogram", needs.histogram), of_logits=True),
+        Metric("top1", top1, each("histogram", needs.histogram), of_logits=(LOGITS,)),
         Metric("dc", no_formula, survey=frozenset({"count"})),
         Metric("realism", no_formula, survey=frozenset({"realism"})),
         Metric("prd", prd, every_row),
-        Metric("is", inception, inception_needs, of_logits=True),
+        Metric("is", inception, inception_needs, of_logits=LOGITS_OF_ALL_KINDS),
         Metric("fid-infinity", infinity, infinity_needs),
         Metric("fid-counts", by_count, by_count_needs),
         Metric("vendi", vendi, each("normalised moments", needs.normalised_moments)),

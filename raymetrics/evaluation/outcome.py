@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from raymetrics import ranges
 from raymetrics.evaluation.catalogue import LOGITS, Value
@@ -11,15 +11,16 @@ from raymetrics.metrics import Convention, Protocol
 from raymetrics.provenance import environment
 from raymetrics.results import Result, Side
 from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 
 
 def result(
-    value: Value, item: Item, of: DatasetSpec, sides: Mapping[str, Side], asked: Convention,
-    protocol: Protocol | None, seconds: float,
+    value: Value, item: Item, made_of: Sequence[DatasetSpec], sides: Mapping[str, Side],
+    asked: Convention, protocol: Protocol | None, seconds: float,
 ) -> Result:  # fmt: skip
-    """A value with its provenance. of: what the shards were made from whose column it is."""
-    column = item.column
+    """A value with its provenance. made_of: of the shard sets whose column it is, one or two."""
+    column, of = item.column, made_of[0]
     spec = next(s for s in of.extractors if s["name"] == column.extractor)
     details = dict(value.details)
     if column.output == LOGITS and details:
@@ -35,7 +36,7 @@ def result(
     kept["features"] = kept.get("features", "float32")
     return Result(
         metric=value.metric,
-        label=f"{value.short} {space_name(item, spec)}{of_label}",
+        label=f"{name_of(value, item, made_of)}{of_label}",
         value=value.value,
         spread=value.spread,
         better=value.better,
@@ -49,14 +50,38 @@ def result(
     )
 
 
-def space_name(item: Item, spec: Mapping[str, object]) -> str:
-    """The extractor, and the column's output where it is not the usual one.
-
-    spec: the extractor's, of the set that the column is from.
-    """
+def name_of(value: Value, item: Item, made_of: Sequence[DatasetSpec]) -> str:
+    """ "FD efficientnet-lite0": what it is, and in which space. In FID's own it is FID; with
+    another convention of resizing, that is said."""
+    resize = fid_resize(item.column, made_of)
+    if resize is not None and value.short.startswith(tuple(FID_NAMES)):
+        old = value.short[:2]
+        name = value.short.replace(old, FID_NAMES[old], 1)
+        return name if resize == "tf1-bilinear" else f"{name} ({resize})"
     column = item.column
-    usual = item.metric.of_logits or column.output == "pre_logits"
-    return column.extractor if usual else f"{column.extractor} {column.output}"
+    usual = (LOGITS,) if item.metric.of_logits else ("pre_logits", "features")
+    space = column.extractor if column.output in usual else f"{column.extractor} {column.output}"
+    return f"{value.short} {space}"
+
+
+FID_NAMES = {"FD": "FID", "KD": "KID"}
+
+
+def fid_resize(column: Column, made_of: Sequence[DatasetSpec]) -> str | None:
+    """The resize convention, if the column is of the network that defines FID (Heusel et al.
+    2017), with its published weights; else None.
+
+    Both sides have the same tensors, so that one file that was published vouches for both.
+    """
+    spec = next(s for s in made_of[0].extractors if s["name"] == column.extractor)
+    files = [of.files.get(column.extractor, {}) for of in made_of]
+    fid = (
+        spec.get("network") == "inception"
+        and column.output == "pre_logits"
+        and spec["precision"] == "float32"
+        and any(file.get("published") for file in files)
+    )
+    return str(spec["resize"]) if fid else None
 
 
 def side_of(view: View, count: int) -> Side:

@@ -27,7 +27,7 @@ from raymetrics.metrics import Convention, Protocol
 from raymetrics.results import Result, Side
 from raymetrics.shards.interop import ReferenceStatistics, is_statistics, read_statistics
 from raymetrics.shards.interop.reference import SPATIAL
-from raymetrics.shards.layout import differences
+from raymetrics.shards.layout import differences, numbers_of
 from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -94,7 +94,7 @@ def evaluate_reference(
         (value,) = pair.item.metric.compute(fitted["real"], fitted["generated"], NO_SAMPLES, asked)
         value = replace(value, convention={**value.convention, **said(reference, pair.place)})
         seconds = time.monotonic() - start
-        found.append(result(value, pair.item, shards.spec, sides_of, asked, protocol, seconds))
+        found.append(result(value, pair.item, [shards.spec], sides_of, asked, protocol, seconds))
     return found
 
 
@@ -180,7 +180,9 @@ def exported(columns: Sequence[Column], reference: ReferenceStatistics, shards: 
     spec = {str(spec["name"]): spec for spec in shards.spec.extractors}
     for column in columns:
         if column.name == made_of["column"]:
-            fields = differences(made_of["extractor"], spec[column.extractor])
+            fields = differences(
+                numbers_of(made_of["extractor"]), numbers_of(spec[column.extractor])
+            )
             if fields:
                 raise SpecMismatch(
                     f"{column.name} of {reference.uri} and of {shards.uri} were made differently "

@@ -306,7 +306,7 @@ def with_provenance(value: Value, item: Item, request: Request, seconds: float) 
     """The value as a result of both sides."""
     samples = request.samples(item.label)
     sides = {name: side_of(view, len(samples.of(name))) for name, view in request.views.items()}
-    of = request.views["real"].shards.spec
+    of = [request.views[side].shards.spec for side in SIDES]
     return result(value, item, of, sides, request.asked, request.protocol, seconds)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from raymetrics import ranges
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
-from raymetrics.evaluation.catalogue import LOGITS, METRICS, Metric
+from raymetrics.evaluation.catalogue import LOGITS, LOGITS_OF_ALL_KINDS, METRICS, Metric
 from raymetrics.metrics import Protocol
-from raymetrics.shards.layout import differences
+from raymetrics.shards.layout import differences, numbers_of
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -42,9 +42,9 @@ def fits(metric: Metric, column: Column, *, explicit: bool) -> bool:
     """Whether the metric is one of such columns; of explicit ones, features may be anything."""
     if metric.only:
         return metric.only in (column.output, column.extractor.partition("-")[0])
-    if metric.of_logits or not explicit:
-        return metric.of_logits == (column.output == LOGITS) and column.output != "spatial"
-    return True
+    if metric.of_logits:
+        return column.output in metric.of_logits
+    return explicit or column.output not in (*LOGITS_OF_ALL_KINDS, "spatial")
 
 
 def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
@@ -108,7 +108,7 @@ def shared_columns(
     of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
     both = sorted(of_real.keys() & of_generated.keys())
     if columns:
-        there = {column.name: column for column in real.spec.columns if column.extractor in both}
+        there = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
             if name not in there:
                 raise SpecMismatch(
@@ -121,12 +121,12 @@ def shared_columns(
             raise SpecMismatch(
                 f"extractor {name!r} is not in both sets; both have {', '.join(both) or 'none'}"
             )
-        if of_real[name] != of_generated[name]:
-            fields = "; ".join(differences(of_real[name], of_generated[name]))
+        fields = differences(numbers_of(of_real[name]), numbers_of(of_generated[name]))
+        if fields:
+            found = "; ".join(fields).replace("asked for", "on the other side")
             raise SpecMismatch(
                 f"{real.uri} and {generated.uri} used {name} differently, so their features "
-                f"cannot be compared ({fields.replace('asked for', 'on the other side')}); "
-                "extract one of them again"
+                f"cannot be compared ({found}); extract one of them again"
             )
     if not names:
         raise SpecMismatch(
@@ -136,7 +136,8 @@ def shared_columns(
     return [
         column
         for column in real.spec.columns
-        if (column.name in columns if columns else column.extractor in names)
+        if column in generated.spec.columns
+        and (column.name in columns if columns else column.extractor in names)
     ]
 
 

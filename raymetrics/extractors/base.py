@@ -99,6 +99,7 @@ class NetworkExtractor:
     """A torch network that sees fixed blocks."""
 
     name: str
+    architecture: str
     columns: Mapping[str, int]
     resize: str
     weights: str  # SHA-256 of the tensors
@@ -117,6 +118,7 @@ class NetworkExtractor:
     def spec(self) -> dict[str, object]:
         return {
             "name": self.name,
+            "network": self.architecture,
             "columns": dict(self.columns),
             "resize": self.resize,
             "weights_sha256": self.weights,
@@ -171,6 +173,7 @@ def make(architecture: Architecture, options: Options, device: torch.device) -> 
 
     return NetworkExtractor(
         name=name,
+        architecture=a.name,
         columns={output: a.outputs[output] for output in columns},
         resize=convention,
         weights=sha256,

@@ -144,6 +144,11 @@ def differences(
     return found
 
 
+def numbers_of(extractor: Mapping[str, object]) -> dict[str, object]:
+    """Of an extractor's specification, what its numbers depend on; a set may keep fewer columns."""
+    return {field: value for field, value in extractor.items() if field != "columns"}
+
+
 def read_spec(store: Store) -> DatasetSpec | None:
     """The specification of the set in this store; None if there is none."""
     data = store.read(DATASET)
