@@ -94,7 +94,7 @@ class Script:
         try:
             with torch.inference_mode():
                 found = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
-        except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        except Exception as error:  # torch.jit has one of its own kind
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise ExtractorError(
                 f"{self.path} failed on {len(images)} images of {images.shape[2]} x "

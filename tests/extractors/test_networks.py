@@ -1,0 +1,364 @@
+"""Other people's networks against their own programs, with random weights in their layouts."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear, silu, softmax
+from torch_fidelity import feature_extractor_clip as fidelity_clip
+from torch_fidelity import feature_extractor_vgg16 as fidelity_vgg16
+from torchvision import transforms
+
+from raymetrics.errors import ExtractorError
+from raymetrics.extractors import NAMED, architecture, clip, dinov2, make_extractor, vgg16
+from raymetrics.extractors.base import Architecture, NetworkExtractor, make
+from raymetrics.extractors.options import Options
+from raymetrics.extractors.pillow import pillow
+from raymetrics.extractors.resize import resize
+from raymetrics.weights.archive import is_archive, read_tensors
+from raymetrics.weights.files import Weights
+from raymetrics.weights.known import KNOWN
+
+CPU = torch.device("cpu")
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+State = dict[str, torch.Tensor]
+
+
+def pictures(count: int, height: int, width: int) -> np.ndarray:
+    """Smooth noise, uint8 [count, 3, height, width]."""
+    coarse = np.random.default_rng(5).integers(0, 256, (count, 3, 6, 6)).astype(np.float32)
+    smooth = interpolate(torch.from_numpy(coarse), (height, width), mode="bicubic")
+    return smooth.clamp(0, 255).to(torch.uint8).numpy()
+
+
+def as_pillow(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def shaken(network: nn.Module) -> nn.Module:
+    """The network with random biases and norms, in evaluation mode."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.dim() == 1:
+                positive = name.endswith(("weight", "running_var"))
+                tensor.copy_(torch.rand_like(tensor) + 0.5 if positive else tensor.normal_() / 9)
+    return network.eval().requires_grad_(False)
+
+
+def extractor_of(a: Architecture, state: State, query: str = "") -> NetworkExtractor:
+    """The extractor with weights in the layout of their publisher, which no file holds."""
+    held = Weights("held", None, locate=lambda: Path(__file__))
+    options = Options.parse(f"{a.name}?{query}")
+    return make(replace(a, read=lambda path: dict(state), weights=(held,)), options, CPU)
+
+
+def assert_near(found: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
+    assert found.std() > 0
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_inception_is_torchvision_s() -> None:
+    theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True)
+    shaken(theirs)
+    images = pictures(2, 48, 60)
+    ours = extractor_of(architecture("inception-torchvision"), theirs.state_dict())
+    assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    found, activations = ours(images), ours.activations(images)
+    x = interpolate(torch.from_numpy(images).float(), (299, 299), mode="bilinear", antialias=True)
+    logits = theirs(transforms.functional.normalize(x / 255, MEAN, DEVIATION))
+    theirs.fc = nn.Identity()
+    pre_logits = theirs(transforms.functional.normalize(x / 255, MEAN, DEVIATION))
+    assert_near(found["logits"], logits)
+    assert_near(found["pre_logits"], pre_logits)
+    assert_near(activations.mean(axis=(2, 3)), pre_logits)
+    assert len(ours.class_names) == 1000
+
+
+def test_vgg16_is_torch_fidelity_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = torchvision.models.vgg16(weights=None, init_weights=False).eval()
+    state = theirs.state_dict()
+    monkeypatch.setattr(fidelity_vgg16, "torchvision_load_pretrained_vgg16", lambda **_: theirs)
+    columns = ["fc2", "fc2_relu"]
+    expected = fidelity_vgg16.FeatureExtractorVGG16("vgg16", columns)
+    images = pictures(1, 45, 60)
+    ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits")
+    found = ours(images)
+    for name, values in zip(columns, expected(torch.from_numpy(images)), strict=True):
+        assert_near(found[name], values)
+    assert (found["fc2"] < 0).any()
+    weight, bias = state["classifier.6.weight"], state["classifier.6.bias"]
+    assert_near(found["logits"], torch.from_numpy(found["fc2_relu"]) @ weight.T + bias)
+    # NVIDIA numbers the layers that have weights.
+    layers = [name for name, m in theirs.named_modules() if isinstance(m, nn.Conv2d)]
+    nvidia = {f"layers.conv{i}": name for i, name in enumerate(layers, 1)}
+    nvidia |= {"layers.fc1": "classifier.0", "layers.fc2": "classifier.3"}
+    nvidia |= {"layers.fc3": "classifier.6"}
+    in_theirs = {
+        f"{a}.{k}": state[f"{b}.{k}"] for a, b in nvidia.items() for k in ("weight", "bias")
+    }
+    in_ours = vgg16.translated({**in_theirs, "lpips0": torch.zeros(1)})
+    assert {name: id(x) for name, x in in_ours.items()} == {n: id(x) for n, x in state.items()}
+
+
+TEXT = ("text_projection", "positional_embedding", "logit_scale", "input_resolution")
+
+
+def test_clip_is_openai_s(tmp_path: Path) -> None:
+    """Pillow's preprocessing, torch-fidelity's copy of the network; two blocks of the twelve."""
+    visual = shaken(fidelity_clip.VisionTransformer(224, 32, 768, 2, 12, 512)).half()
+    state = {f"visual.{name}": x for name, x in visual.state_dict().items()}
+    text = dict.fromkeys(TEXT, torch.zeros(512, 512))
+    theirs = fidelity_clip.build_model({**state, **text}, torch.float32).visual
+    transform = transforms.Compose(
+        [
+            transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(
+                (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+            ),
+        ]
+    )
+    images = pictures(2, 250, 321)
+    expected = theirs(torch.stack([transform(as_pillow(image)) for image in images]))
+
+    shape = replace(clip.SHAPES["clip-vit-b-32"], layers=2)
+    a = replace(clip.VIT_B_32, build=lambda: clip.Clip(shape))
+    floats = {name: x.float() for name, x in {**state, **text}.items()}
+    ours = extractor_of(a, floats)
+    assert_near(ours(images)["features"], expected)
+    without_prefix = {name.removeprefix("visual."): x.float() for name, x in state.items()}
+    assert extractor_of(a, without_prefix).weights == ours.weights
+    assert read_tensors(archive_of(visual, tmp_path)).keys() >= state.keys()
+    assert make(a, Options.parse(f"clip-vit-b-32?weights={tmp_path / 'a.pt'}"), CPU).weights == (
+        ours.weights
+    )
+
+
+def archive_of(visual: nn.Module, folder: Path) -> Path:
+    """A TorchScript archive that holds its tensors as OpenAI's do."""
+
+    class Archive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visual = visual
+            self.text_projection = nn.Parameter(torch.zeros(2, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(Archive(), torch.zeros(1)), str(folder / "a.pt"))
+    return folder / "a.pt"
+
+
+@pytest.mark.parametrize("name", clip.SHAPES)
+def test_clip_s_shapes_are_open_clip_s(name: str) -> None:
+    theirs = {"clip-vit-b-32": "ViT-B-32", "clip-vit-l-14": "ViT-L-14"}
+    config = open_clip.get_model_config(f"{theirs.get(name, 'ViT-L-14-336')}-quickgelu")
+    shape, vision = clip.SHAPES[name], config["vision_cfg"]
+    assert config["quick_gelu"]
+    assert (shape.size, shape.patch) == (vision["image_size"], vision["patch_size"])
+    assert (shape.width, shape.layers) == (vision["width"], vision["layers"])
+    assert shape.features == config["embed_dim"] == architecture(name).outputs["features"]
+
+
+def textbook_dinov2(state: State, images: torch.Tensor, heads: int) -> torch.Tensor:
+    """Oquab et al. (2024) from the tensors of Meta's file, in float64."""
+    s = {name: x.double() for name, x in state.items()}
+    x = conv2d(images.double(), s["patch_embed.proj.weight"], s["patch_embed.proj.bias"], 14)
+    x = x.flatten(2).mT
+    x = torch.cat([s["cls_token"].expand(len(x), 1, -1), x], 1) + s["pos_embed"]
+    d = x.shape[2]
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        return layer_norm(x, (d,), s[f"{name}.weight"], s[f"{name}.bias"], 1e-6)
+
+    def apply(x: torch.Tensor, name: str) -> torch.Tensor:
+        return linear(x, s[f"{name}.weight"], s[f"{name}.bias"])
+
+    for block in sorted({name.split(".")[1] for name in s if name.startswith("blocks.")}):
+        at = f"blocks.{block}"
+        qkv = apply(norm(x, f"{at}.norm1"), f"{at}.attn.qkv")
+        q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = softmax(q @ k.mT / (d // heads) ** 0.5, -1) @ v
+        x = x + s[f"{at}.ls1.gamma"] * apply(attended.transpose(1, 2).flatten(2), f"{at}.attn.proj")
+        y = norm(x, f"{at}.norm2")
+        if f"{at}.mlp.w12.weight" in s:
+            gate, value = apply(y, f"{at}.mlp.w12").chunk(2, -1)
+            y = apply(silu(gate) * value, f"{at}.mlp.w3")
+        else:
+            y = apply(gelu(apply(y, f"{at}.mlp.fc1")), f"{at}.mlp.fc2")
+        x = x + s[f"{at}.ls2.gamma"] * y
+    return norm(x, "norm")[:, 0]
+
+
+@pytest.mark.parametrize(("name", "depth"), [("dinov2-vit-s-14", 2), ("dinov2-vit-g-14", 1)])
+def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
+    theirs, features = dinov2.NETWORKS[name]
+    network = shaken(timm.create_model(theirs, img_size=224, num_classes=0, depth=depth))
+    timms = network.state_dict()
+    meta = {
+        key.replace("fc1", "w12").replace("fc2", "w3") if "-g-" in name else key: x
+        for key, x in timms.items()
+    } | {"mask_token": torch.zeros(1, features)}
+    images = pictures(1, 60, 48)
+    a = replace(architecture(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
+    ours = extractor_of(a, meta)
+    square = as_pillow(images[0]).resize((224, 224), Image.Resampling.BICUBIC)
+    x = transforms.Normalize(MEAN, DEVIATION)(transforms.ToTensor()(square))[None]
+    assert_near(ours(images)["features"], textbook_dinov2(meta, x, features // 64))
+    assert_near(ours(images)["features"], network(x))
+    assert extractor_of(a, timms).weights == ours.weights
+
+
+@pytest.mark.parametrize("name", dinov2.NETWORKS)
+def test_dinov2_s_shapes_are_timm_s(name: str) -> None:
+    theirs, features = dinov2.NETWORKS[name]
+    with torch.device("meta"):
+        assert timm.create_model(theirs).num_features == features
+
+
+def cubic(x: np.ndarray) -> np.ndarray:
+    """The kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
+    x = np.abs(x)
+    return np.where(
+        x <= 1, (1.25 * x - 2.25) * x**2 + 1,
+        np.where(x < 2, -0.75 * (((x - 5) * x + 8) * x - 4), 0),
+    )  # fmt: skip
+
+
+def test_position_embedding_is_interpolated_as_meta_s(rng: np.random.Generator) -> None:
+    there = rng.standard_normal((1, 1 + 37 * 37, 3)).astype(np.float32)
+    found = dinov2.position_embedding(torch.from_numpy(there)).numpy()
+    place = (np.arange(16) + 0.5) * 37 / 16.1 - 0.5
+    matrix = np.zeros((16, 37))
+    for row, at in enumerate(place):
+        for pixel in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
+            matrix[row, np.clip(pixel, 0, 36)] += cubic(at - pixel)
+    patches = there[0, 1:].reshape(37, 37, 3).astype(np.float64)
+    expected = np.einsum("ai,bj,ijd->abd", matrix, matrix, patches).reshape(256, 3)
+    np.testing.assert_allclose(found[0, 1:], expected, atol=1e-5)
+    np.testing.assert_array_equal(found[0, 0], there[0, 0])
+    same = torch.from_numpy(found)
+    assert dinov2.position_embedding(same) is same
+
+
+def test_swav_is_torchvision_s_resnet() -> None:
+    """Images that are not square keep their shape, as in dgm-eval."""
+    theirs = shaken(torchvision.models.resnet50(weights=None))
+    theirs.fc = nn.Identity()
+    state = {f"module.{name}": x for name, x in theirs.state_dict().items()}
+    heads = {"module.projection_head.0.weight": torch.zeros(2), "module.prototypes.weight": None}
+    images = pictures(2, 240, 301)
+    transform = transforms.Compose(
+        [transforms.Resize(224), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
+    )
+    expected = theirs(torch.stack([transform(as_pillow(image)) for image in images]))
+    ours = extractor_of(architecture("swav-resnet50"), {**state, **heads})
+    assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert_near(ours(images)["features"], expected)
+    assert_near(ours.activations(images).mean(axis=(2, 3)), expected)
+    with pytest.raises(ExtractorError, match=r"not those of this network.*missing"):
+        extractor_of(architecture("swav-resnet50"), dict(list(state.items())[5:]))
+
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize(
+    ("height", "width"), [(28, 28), (64, 64), (225, 223), (300, 231), (448, 96), (7, 1000)]
+)
+def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
+    images = rng.integers(0, 256, (2, 3, height, width), np.uint8)
+    found = pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
+    for image, ours in zip(images, found, strict=True):
+        theirs = np.asarray(as_pillow(image).resize((200, 224), FILTERS[name]))
+        np.testing.assert_array_equal(ours, theirs.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(("height", "width"), [(301, 225), (64, 64), (99, 250), (224, 224)])
+def test_conventions_of_pillow_are_torchvision_s(height, width, rng) -> None:
+    image = rng.integers(0, 256, (3, height, width), np.uint8)
+    x = torch.from_numpy(image[None]).float()
+    whole = transforms.Resize(224)(as_pillow(image))
+    cubic_ = transforms.Resize(224, transforms.InterpolationMode.BICUBIC)(as_pillow(image))
+    expected = {"shorter-side": whole, "clip": transforms.CenterCrop(224)(cubic_)}
+    for name, theirs in expected.items():
+        ours = resize(x, 224, name)[0].numpy().transpose(1, 2, 0)
+        np.testing.assert_array_equal(ours, np.asarray(theirs))
+
+
+def test_untrained_networks_are_their_seed_s() -> None:
+    images = pictures(2, 32, 32)
+    shallow = partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2)
+    a = replace(dinov2.VIT_S_14, build=shallow)
+    texts = [f"untrained-dinov2-vit-s-14?seed={seed}" for seed in (1, 1, 2)]
+    made = [make(a, Options.parse(text), CPU) for text in texts]
+    first, again, other = made
+    assert first.spec == again.spec
+    assert first.weights != other.weights
+    found = first(images)["features"]
+    np.testing.assert_array_equal(found, again(images)["features"])
+    assert np.isfinite(found).all()
+    assert np.abs(found[0] - found[1]).max() > 0.1
+    assert np.abs(found - other(images)["features"]).max() > 0.1
+
+
+def test_half_precision_is_in_the_spec_and_near() -> None:
+    images = pictures(4, 28, 28)
+    full = make_extractor("digits", CPU)
+    half = make_extractor("digits?precision=bfloat16", CPU)
+    assert {k: v for k, v in half.spec.items() if full.spec[k] != v} == {"precision": "bfloat16"}
+    expected, found = full(images)["logits"], half(images)["logits"]
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "package"),
+    [("open_clip.transformer", "clip-vit-b-32", "open_clip_torch"),
+     ("timm", "dinov2-vit-l-14", "timm")],
+)  # fmt: skip
+def test_a_library_that_is_missing(library, name, package, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ExtractorError, match=f"cannot be imported.*pip install {package}"):
+        make_extractor(f"untrained-{name}", CPU)
+
+
+def test_a_damaged_archive(tmp_path: Path) -> None:
+    path = archive_of(nn.Linear(1, 1), tmp_path)
+    data = path.read_bytes()
+    assert is_archive(path)
+    path.write_bytes(data.replace(b"\x80\x02", b"\x80\x09"))
+    with pytest.raises(ExtractorError, match="cannot be loaded as TorchScript"):
+        read_tensors(path)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ExtractorError, match="cannot be read"):
+        read_tensors(path)
+
+
+def test_what_is_known_of_files_fits_the_networks() -> None:
+    for name in set(NAMED) & set(KNOWN):
+        assert architecture(name).weights == KNOWN[name]
+    for weights in {w for known in KNOWN.values() for w in known if w.sha256}:
+        assert len(weights.sha256) == 64
+        if "download.pytorch.org" in (weights.url or ""):  # its names end with the digest
+            assert weights.name.rpartition("-")[2] == f"{weights.sha256[:8]}.pth"

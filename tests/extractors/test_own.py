@@ -1,0 +1,265 @@
+"""Extractors as users write them: files of networks, and callables."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raymetrics.errors import ExtractorError
+from raymetrics.extractors import make_extractor
+
+CPU = torch.device("cpu")
+
+
+class Range(nn.Module):
+    """The least and the greatest value of every image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.float().flatten(1)
+        return torch.stack([flat.min(1)[0], flat.max(1)[0]], 1)
+
+
+class Size(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        side = torch.full((x.shape[0], 1), float(x.shape[3]))
+        return {"side": side, "bytes": side * 0 + float(x.element_size())}
+
+
+class Outputs(NamedTuple):
+    low: Tensor
+    high: Tensor
+
+
+class Named(nn.Module):
+    def forward(self, x: Tensor) -> Outputs:
+        flat = x.flatten(1)
+        return Outputs(flat[:, :2], flat[:, :3].half())
+
+
+class Twice(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x]).flatten(1)
+
+
+class Whole(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1).int()
+
+
+class Tall(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Fussy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2] == 48
+        return x.flatten(1)[:, :5]
+
+
+def saved(network: nn.Module, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(network), str(path))
+    return path
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> np.ndarray:
+    found = rng.integers(0, 256, (3, 3, 20, 30), np.uint8)
+    found[:, 0, 0, :2] = 0, 255
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high"),
+    [("unit", 0, 1), ("signed", -1, 1), ("raw", 0, 255), ("imagenet", -2.1179, 2.64)],
+)
+def test_a_network_gets_the_pixels_it_asks_for(scale, low, high, tmp_path, images) -> None:
+    path = saved(Range(), tmp_path / "range.pt")
+    extractor = make_extractor(f"{path}?size=20&scale={scale}", CPU)
+    assert extractor.columns == {"features": 2}
+    found = extractor(images)["features"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.min(), low, atol=0.01)
+    np.testing.assert_allclose(found.max(), high, atol=0.01)
+
+
+def test_a_network_gets_the_images_as_they_are(tmp_path, images) -> None:
+    path = saved(Size(), tmp_path / "size.ts")
+    as_they_are = make_extractor(f"{path}?size=0", CPU)
+    assert {name: set(x[:, 0]) for name, x in as_they_are(images).items()} == {
+        "side": {30},
+        "bytes": {1},
+    }
+    assert as_they_are.spec["size"] == 0
+    resized = make_extractor(str(path), CPU)(images)
+    assert {name: set(x[:, 0]) for name, x in resized.items()} == {"side": {224}, "bytes": {4}}
+
+
+def test_names_and_specs(tmp_path, images) -> None:
+    path = saved(Named(), tmp_path / "my network.v2.pt")
+    extractor = make_extractor(f"{path}?size=8&resize=tf1-bilinear", CPU)
+    assert extractor.name == "my_network_v2"
+    assert extractor.columns == {"low": 2, "high": 3}
+    assert {name: x.dtype for name, x in extractor(images).items()} == dict.fromkeys(
+        extractor.columns, np.float32
+    )
+    other = make_extractor(f"{path}?size=8&scale=raw&name=other", CPU)
+    assert other.name == "other"
+    different = {k for k, v in other.spec.items() if extractor.spec[k] != v}
+    assert different == {"name", "resize", "scale"}
+    assert extractor.file["sha256"] == extractor.spec["file_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("network", "query", "message"),
+    [
+        (Twice(), "size=2", r"'features' as float32 \[32, 12\] for 16 images; expected floats"),
+        (Whole(), "size=2", r"gave 'features' as int32 \[16, 12\] for 16 images; expected floats"),
+        (Tall(), "size=2", r"gave 'features' as float32 \[16, 3, 2, 2\] for 16 images"),
+        (Fussy(), "size=47", "failed on 16 images of 47 x 47.*its input is set by size, resize"),
+        (Fussy(), "size=x", "size of .* is 'x', expected a whole number"),
+        (Fussy(), "weights=x", "has no option 'weights'; there are size, resize, scale"),
+        (Fussy(), "scale=half", "has no scale 'half'; there are unit, signed, imagenet, raw"),
+    ],
+)
+def test_networks_that_break_the_contract(network, query, message, tmp_path) -> None:
+    path = saved(network, tmp_path / "network.pt")
+    with pytest.raises(ExtractorError, match=message):
+        make_extractor(f"{path}?{query}", CPU)
+
+
+def test_files_that_are_no_networks(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ExtractorError, match=r"not a network that runs by itself.*\?weights=PATH"):
+        make_extractor(str(path), CPU)
+    (tmp_path / "other.pt2").write_bytes(b"nothing")
+    with pytest.raises(ExtractorError, match="cannot be loaded by torch.export"):
+        make_extractor(str(tmp_path / "other.pt2"), CPU)
+    with pytest.raises(
+        ExtractorError, match=r"no extractor 'gone.pt'; there are .*module:callable"
+    ):
+        make_extractor("gone.pt", CPU)
+
+
+def test_an_exported_network_with_its_own_batch(tmp_path, images) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(dim=(2, 3))
+
+    path = tmp_path / "mean.pt2"
+    torch.export.save(torch.export.export(Mean(), (torch.zeros(3, 3, 20, 30),)), path)
+    with pytest.raises(ExtractorError, match="failed on 16 images"):
+        make_extractor(f"{path}?size=20", CPU)
+    square = np.ascontiguousarray(images[..., :20])
+    torch.export.save(torch.export.export(Mean(), (torch.zeros(3, 3, 20, 20),)), path)
+    extractor = make_extractor(f"{path}?size=20&block=3&scale=raw", CPU)
+    assert extractor.block == 3
+    np.testing.assert_allclose(extractor(square)["features"], square.mean(axis=(2, 3)), rtol=1e-5)
+
+
+MODULE = """
+import numpy as np
+
+def mean(images):
+    return images.mean(axis=(2, 3))
+
+def nothing(images):
+    return {}
+
+def rows(images):
+    return np.zeros((1, 4))
+
+def text(images):
+    return [["a"]] * len(images)
+
+def odd_name(images):
+    return {"a b": images.mean(axis=(2, 3))}
+
+def fails(images):
+    raise KeyError("layer9")
+
+class Layer:
+    block = 4
+    class_names = ("cat", "dog")
+    calls = 0
+
+    def __init__(self, layer="1"):
+        self.spec = {"layer": int(layer)}
+        self.columns = {"logits": 2}
+
+    def __call__(self, images):
+        self.calls += 1
+        return {"logits": np.full((len(images), 2), self.spec["layer"], np.float64)}
+
+class Moody:
+    def __call__(self, images):
+        return np.zeros((len(images), 3 if images.max() == images.min() else 4))
+
+class Still:
+    pass
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own_features.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "own_features.py"
+
+
+def test_a_function(module, images) -> None:
+    extractor = make_extractor("own_features:mean", CPU)
+    assert (extractor.name, extractor.columns) == ("mean", {"features": 3})
+    found = extractor(images)["features"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, images.mean(axis=(2, 3)), rtol=1e-6)
+    assert len(extractor.spec["source_sha256"]) == 64
+    assert make_extractor("own_features:mean?name=brightness", CPU).name == "brightness"
+
+
+def test_a_class_with_options(module, images) -> None:
+    extractor = make_extractor("own_features:Layer?layer=7&name=faces", CPU)
+    assert extractor.columns == {"logits": 2}
+    assert extractor.block == 4
+    assert extractor.class_names == ("cat", "dog")
+    assert extractor.spec["spec"] == {"layer": 7}
+    assert extractor.spec["options"] == {"layer": "7"}
+    assert "source_sha256" not in extractor.spec
+    assert (extractor(images)["logits"] == 7).all()
+    assert extractor._call.calls == 1  # its columns were told, not tried
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("own_features:nothing", "own_features:nothing gave no features; expected floats"),
+        ("own_features:rows", r"gave 'features' as float64 \[1, 4\] for 16 images"),
+        ("own_features:text", "gave 'features' as <U1"),
+        ("own_features:odd_name", "gave an output called 'a b'; expected letters, digits"),
+        ("own_features:fails", "own_features:fails failed on 16 images of 64 x 64: KeyError"),
+        ("own_features:mean?layer=2", "is a function and takes no options"),
+        ("own_features:Layer?depth=2", "cannot make own_features:Layer with options.*TypeError"),
+        ("own_features:Still", "an object of own_features:Still cannot be called"),
+        ("own_features:gone", "own_features has no 'gone', as extractor 'own_features:gone' needs"),
+        ("no_such_module:x", "cannot import 'no_such_module' for extractor"),
+        ("own_features:np", "own_features:np is module, expected a function or a class"),
+    ],
+)
+def test_callables_that_break_the_contract(text, message, module) -> None:
+    with pytest.raises(ExtractorError, match=message):
+        make_extractor(text, CPU)
+
+
+def test_columns_that_change(module, images) -> None:
+    extractor = make_extractor("own_features:Moody", CPU)
+    with pytest.raises(ExtractorError, match=r"gave columns .*4}, expected {'features': 3}"):
+        extractor(images)
