@@ -17,8 +17,8 @@ from raymetrics.generators.content import content_of
 from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
 
 NOISES = ("const", "random", "none")
-# Of images in a block times their pixels: a few gigabytes of memory at any resolution.
-BLOCK_PIXELS = 2**22
+# Images in a block times their pixels: one to three gigabytes of features, 4 images of 256 x 256.
+BLOCK_PIXELS = 2**18
 
 
 class StyleGAN2:
