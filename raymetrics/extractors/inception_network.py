@@ -163,7 +163,6 @@ class Block(nn.Module):
         self.branch_pool: Unit | None = None
         if shape.pool_channels:
             self.branch_pool = Unit(shape.channels, shape.pool_channels, 1)
-        self.fused = False
 
     def _add(self, names: list[list[str]], its: Steps, channels: int) -> None:
         for place, (channels_out, kernels) in enumerate(its, 1):
@@ -182,20 +181,8 @@ class Block(nn.Module):
                 ys = [self.get_submodule(unit)(y) for unit in units]
                 y = torch.cat(ys, 1) if len(ys) > 1 else ys[0]
             outputs.append(y)
-        return torch.cat([*outputs, self.pooled(x)], 1)
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """The pool and the unit behind it.
-
-        An average over pixels commutes with what maps every pixel alone and is affine, so that a
-        folded convolution may come first: it has fewer channels to average.
-        """
-        if self.branch_pool is None:
-            return self.pool(x)
-        if self.fused and self.pool is average:
-            return average(self.branch_pool.conv(x)).relu_()
-        y: Tensor = self.branch_pool(self.pool(x))
-        return y
+        pooled = self.pool(x)
+        return torch.cat([*outputs, self.branch_pool(pooled) if self.branch_pool else pooled], 1)
 
 
 class Inception(nn.Module):
@@ -245,8 +232,6 @@ class Inception(nn.Module):
         for module in self.modules():
             if isinstance(module, Unit):
                 module.fuse()
-            elif isinstance(module, Block):
-                module.fused = True
 
 
 def spatial_features(mixed: Tensor) -> Tensor:
