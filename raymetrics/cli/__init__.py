@@ -1,0 +1,31 @@
+"""The command line: parse, call one function, print. One file for each kind of verb."""
+
+from __future__ import annotations
+
+import click
+
+from raymetrics.cli.evaluate import evaluate, report
+from raymetrics.cli.extract import extract
+from raymetrics.cli.shards import export, inspect
+from raymetrics.cli.weights import weights
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raymetrics", prog_name="raymetrics")
+def main() -> None:
+    """Distribution metrics for image generators, at any number of samples.
+
+    \b
+    extract    a generator or a data set -> feature shards
+    weights    the feature networks' files: which are here, how the others come
+    evaluate   two shard sets -> numbers
+    export     a shard set -> statistics and data sets of other programs
+    inspect    what is in a shard set, what is missing, how to make it
+    report     numbers -> one page
+
+    Run extract again after anything that stopped it: what is there is not made twice.
+    """
+
+
+for verb in (extract, evaluate, inspect, export, weights, report):
+    main.add_command(verb)

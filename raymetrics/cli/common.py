@@ -1,0 +1,69 @@
+"""What the verbs share: errors as one line, names between commas, progress."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raymetrics.errors import RaymetricsError
+
+if TYPE_CHECKING:
+    from raymetrics.streaming.extract import Progress
+
+
+def reported(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, with errors about the request as one line on stderr and exit code 2."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except RaymetricsError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """ "fid,kid" -> ["fid", "kid"]."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def extractors_of(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[str]:
+    """ "vgg16,digits" -> both; a text with options is one extractor, whatever commas it has."""
+    return [name for text in texts for name in ([text] if "?" in text else text.split(",")) if name]
+
+
+def progress_printer() -> Callable[[Progress], None]:
+    """Prints a line after the first shard, and then at most every two seconds."""
+    last = 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last
+        finished = progress.rows == progress.rows_to_make
+        if time.monotonic() - last < 2 and not finished:
+            return
+        last = time.monotonic()
+        present = f", {progress.rows_present} were there" if progress.rows_present else ""
+        click.echo(
+            f"{progress.rows}/{progress.rows_to_make} samples{present}, "
+            f"{progress.rate:.1f} rows/s, {duration(progress.seconds_to_go)} to go",
+            err=True,
+        )
+
+    return tell
+
+
+def duration(seconds: float) -> str:
+    """75 -> "1:15"; hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

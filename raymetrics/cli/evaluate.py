@@ -1,0 +1,107 @@
+"""`raymetrics evaluate` and `report`: shards to numbers, numbers to a page."""
+
+from __future__ import annotations
+
+import click
+
+from raymetrics.cli.common import names, reported
+from raymetrics.errors import RaymetricsError
+
+
+@click.command()
+@click.option("--real", required=True, metavar="URI", help="Shards, or statistics, of the real.")
+@click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
+@click.option(
+    "--metrics", callback=names, metavar="NAMES",
+    help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
+)  # fmt: skip
+@click.option(
+    "--extractor", "extractors", callback=names, metavar="NAME[,NAME]",
+    help="In which feature spaces. [default: all that both sets have]",
+)  # fmt: skip
+@click.option(
+    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    help="In which columns; those of logits too.",
+)  # fmt: skip
+@click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
+@click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
+@click.option("--samples", type=int, help="Only the first so many of either side.")
+@click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
+@click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
+@click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
+@click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
+@click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
+@click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
+@reported
+def evaluate(
+    real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
+    columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
+    by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
+    seed: int | None,
+) -> None:  # fmt: skip
+    """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
+
+    For fid and sfid, one of the two may be a file of statistics of another program: .npz with mu
+    and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt of torch-fidelity.
+
+    \b
+    fid           Frechet distance; called FID only in the space that defines FID
+    fid-infinity  the same for infinitely many samples; fid-counts: at several counts
+    kid           kernel distance, mean and standard deviation over 100 subsets
+    pr            improved precision and recall, and their F-score; exact
+    dc            density and coverage; exact
+    realism       share of realistic samples, the most and the least realistic ones
+    prd           F_8 and F_1/8 of Sajjadi et al.
+    is            Inception Score
+    top1          total variation between the histograms of Top-1 classes
+    vendi         Vendi score; sfid, cmmd: where there is a column for them
+
+    \b
+    Examples:
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --metrics fid,kid,pr,top1 --to results.jsonl
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --protocol fid50k_full
+      raymetrics evaluate --real shards/real --generated shards/generated \\
+          --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
+    """
+    from raymetrics import results
+    from raymetrics.evaluation import evaluate as run
+    from raymetrics.metrics import convention as named
+    from raymetrics.reports import table
+
+    changes = {"k": neighbours(ks), "kid_subset_size": kid_subset_size, "seed": seed}
+    asked = None
+    if convention or any(value is not None for value in changes.values()):
+        asked = named(convention or "raymetrics", **changes)
+    found = run(
+        real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
+        convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
+    )  # fmt: skip
+    click.echo(table(found))  # first, so that they are not lost where they cannot be written
+    if to:
+        results.write(found, to)
+
+
+def neighbours(text: str | None) -> tuple[int, ...] | None:
+    """ "3,5" -> (3, 5). RaymetricsError for anything that is no numbers."""
+    try:
+        return None if text is None else tuple(int(k) for k in text.split(","))
+    except ValueError:
+        raise RaymetricsError(f"--k is {text!r}; write numbers, e.g. 3 or 3,5") from None
+
+
+@click.command()
+@click.argument("results")
+@click.option("--to", required=True, metavar="DIR", help="Where index.html goes.")
+@reported
+def report(results: str, to: str) -> None:
+    """Make one self-contained HTML page from a file of results.
+
+    \b
+    Example:
+      raymetrics report results.jsonl --to report
+    """
+    from raymetrics.reports import report as run
+
+    click.echo(run(results, to=to))

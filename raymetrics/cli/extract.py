@@ -1,0 +1,79 @@
+"""`raymetrics extract`: a source to shards."""
+
+from __future__ import annotations
+
+import click
+
+from raymetrics.cli.common import extractors_of, progress_printer, reported
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--extractor", "extractors", required=True, multiple=True, callback=extractors_of,
+    metavar="NAME[,NAME]", help="Feature networks; may be given several times.",
+)  # fmt: skip
+@click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
+@click.option(
+    "--samples", metavar="FIRST-LAST", help="Sample ids, both ends included. [default: all]"
+)
+@click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
+@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
+@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
+@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
+@click.option(
+    "--skip-broken", default=0, metavar="N",
+    help="Leave out up to so many images that cannot be read.",
+)  # fmt: skip
+@reported
+def extract(
+    source: str, extractors: list[str], to: str, samples: str | None,
+    shard_rows: int, actors: int | None, batch: int, split: bool, skip_broken: int,
+) -> None:  # fmt: skip
+    """Stream SOURCE through feature networks into Parquet shards.
+
+    
+    SOURCE        digits, faces, mnist: they come with raymetrics
+                  images: a folder, .zip, .tar, .parquet, .npz, here or at s3://...
+                  a StyleGAN2 .pkl, a TorchScript .pt, diffusers:MODEL
+                  your own as module:callable, from sample ids (int64 [n]) to images
+                  (uint8 [n, 3, h, w])
+
+    
+    --extractor   inception (FID's), vgg16 (precision and recall's), inception-torchvision,
+                  clip-vit-b-32, clip-vit-l-14, clip-vit-l-14-336, dinov2-vit-s-14,
+                  dinov2-vit-b-14, dinov2-vit-l-14, dinov2-vit-g-14, swav-resnet50,
+                  efficientnet-lite0, digits; untrained-NAME for random weights;
+                  your own as network.pt or module:callable
+
+    Options follow a question mark: 'photos?size=256', 'network.pkl?psi=0.7',
+    'inception?resize=clean'; an extractor with options has an --extractor of its own.
+
+    Sample k of a generator is the image of seed k. Run the same command again after anything
+    that stopped it: only missing shards are made. None of --actors, --batch and --split changes
+    a bit of the features, as long as image k depends on k alone.
+
+    \b
+    Examples:
+      raymetrics extract mnist --extractor digits --to shards/real --samples 0-999
+      raymetrics extract digits --extractor digits --to shards/generated --samples 0-999
+    """
+    from raymetrics.streaming.extract import extract as run
+    from raymetrics.streaming.resources import Resources
+
+    done = run(
+        source,
+        extractors,
+        to,
+        samples,
+        shard_rows=shard_rows,
+        resources=Resources(actors=actors, batch=batch, fused=not split),
+        skip_broken=skip_broken,
+        progress=progress_printer(),
+    )
+    if done.broken:
+        click.echo(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
+    click.echo(
+        f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
+        f"{done.present} were there; {len(done.shards)} samples in all"
+    )

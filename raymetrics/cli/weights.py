@@ -1,0 +1,104 @@
+"""`raymetrics weights`: the feature networks' files."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from raymetrics.cli.common import reported
+
+
+@click.group()
+def weights() -> None:
+    """The feature networks' files of weights: which are here, how the others come.
+
+    They lie in $RAYMETRICS_WEIGHTS, or in ~/.cache/raymetrics/weights. An extractor takes the
+    first of its files that is here; if there is none, it fetches one whose digest was published.
+    Any other file is given by its path: 'inception?weights=PATH'.
+    """
+
+
+@weights.command("list")
+@reported
+def list_all() -> None:
+    """Every known file: whose it is, whether it is here, where it comes from, its licence.
+
+    \b
+    Example:
+      raymetrics weights list
+    """
+    from raymetrics.weights.catalogue import entries
+    from raymetrics.weights.files import home
+
+    click.echo(f"in {home()}")
+    before = ""
+    for entry in entries():
+        if entry.extractor != before:
+            click.echo(before := entry.extractor)
+        digest = entry.weights.sha256
+        click.echo(f"  {'here' if entry.path else '-   '}  {entry.weights.name}")
+        click.echo(f"        from     {entry.origin}")
+        click.echo(f"        sha256   {digest or 'none was published; it is not downloaded'}")
+        click.echo(f"        licence  {entry.weights.licence}")
+
+
+@weights.command()
+@click.argument("name")
+@reported
+def fetch(name: str) -> None:
+    """Download the file of an extractor, or a file by its name; goes on where it stopped.
+
+    \b
+    Example:
+      raymetrics weights fetch inception
+    """
+    from raymetrics.weights.catalogue import fetch_named
+
+    def tell(there: int, total: int | None) -> None:
+        of = f" of {total / 1e6:.0f}" if total else ""
+        click.echo(f"\r{there / 1e6:.0f}{of} MB", err=True, nl=False)
+
+    found = fetch_named(name, progress=tell)
+    click.echo(f"{found.path}  sha256 {found.sha256}")
+
+
+@weights.command()
+@reported
+def verify() -> None:
+    """Read every file that is here, and compare its digest; exit code 1 if one is wrong.
+
+    \b
+    Example:
+      raymetrics weights verify
+    """
+    from raymetrics.weights.catalogue import verify as run
+
+    verdicts = list(run())
+    for verdict in verdicts:
+        if verdict.found is None:
+            word = f"WRONG     {verdict.problem}"
+        elif verdict.found.published:
+            word = "verified"
+        else:
+            word = f"unknown   no digest was published; sha256 {verdict.found.sha256}"
+        click.echo(f"{verdict.entry.weights.name}  {word}")
+    if any(verdict.problem for verdict in verdicts):
+        sys.exit(1)
+
+
+@weights.command("import")
+@click.argument("file")
+@reported
+def import_one(file: str) -> None:
+    """Copy a file that came here by other means to where extractors look, checked.
+
+    \b
+    Example:
+      raymetrics weights import inception-2015-12-05.pt
+    """
+    from raymetrics.weights.catalogue import import_known
+
+    found = import_known(file)
+    known = "its digest is the published one" if found.published else "no digest was published"
+    click.echo(f"{found.path}  sha256 {found.sha256}; {known}")
