@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -81,8 +82,18 @@ class Target:
         """Its own `spec`, if it has one; else the text of the file that defines it."""
         own = getattr(made, "spec", None)
         if own is not None:
-            return {"spec": own}
+            return {"spec": self._as_json(own)}
         # Of the module that the target names: a decorator may come from anywhere.
         file = sys.modules[self.module].__file__
         text = Path(file).read_bytes() if file else b""
         return {"source_sha256": hashlib.sha256(text).hexdigest()}
+
+    def _as_json(self, spec: object) -> object:
+        """A spec as it is read back from a file: of lists, and of names that are text."""
+        try:
+            return json.loads(json.dumps(spec))
+        except (TypeError, ValueError) as error:
+            raise self.error(
+                f"the spec of {self.text} cannot be written as JSON: {error}; expected a "
+                "dictionary of numbers, text and lists"
+            ) from None

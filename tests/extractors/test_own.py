@@ -193,7 +193,7 @@ class Layer:
     calls = 0
 
     def __init__(self, layer="1"):
-        self.spec = {"layer": int(layer)}
+        self.spec = {"layer": int(layer), "crop": (1, 2)}
         self.columns = {"logits": 2}
 
     def __call__(self, images):
@@ -206,6 +206,13 @@ class Moody:
 
 class Still:
     pass
+
+class Secret:
+    spec = {"noise": np.zeros(3)}
+    columns = {"features": 3}
+
+    def __call__(self, images):
+        return images.mean(axis=(2, 3))
 """
 
 
@@ -231,7 +238,7 @@ def test_a_class_with_options(module, images) -> None:
     assert extractor.columns == {"logits": 2}
     assert extractor.block == 4
     assert extractor.class_names == ("cat", "dog")
-    assert extractor.spec["spec"] == {"layer": 7}
+    assert extractor.spec["spec"] == {"layer": 7, "crop": [1, 2]}  # as it is read from a file
     assert extractor.spec["options"] == {"layer": "7"}
     assert "source_sha256" not in extractor.spec
     assert (extractor(images)["logits"] == 7).all()
@@ -257,6 +264,12 @@ def test_a_class_with_options(module, images) -> None:
 def test_callables_that_break_the_contract(text, message, module) -> None:
     with pytest.raises(ExtractorError, match=message):
         make_extractor(text, CPU)
+
+
+def test_a_spec_that_no_file_can_hold(module) -> None:
+    extractor = make_extractor("own_features:Secret", CPU)
+    with pytest.raises(ExtractorError, match="spec of own_features:Secret cannot be written as"):
+        _ = extractor.spec
 
 
 def test_columns_that_change(module, images) -> None:
