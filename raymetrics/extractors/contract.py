@@ -13,6 +13,7 @@ from raymetrics.errors import ExtractorError
 
 EXPECTED = "expected floats [n, d] for n images, or several of them by name"
 FEATURES = "features"  # the column of what has no name
+OWN = "own"  # the resize of what takes images as they are
 GREY = 128
 SIDE = 64  # of the image that tells which columns there are, where any size will do
 

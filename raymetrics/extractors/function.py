@@ -19,7 +19,7 @@ import numpy as np
 
 from raymetrics.callables import Target
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.contract import features_of, grey, plain, same_columns
+from raymetrics.extractors.contract import OWN, features_of, grey, plain, same_columns
 
 BLOCK = 16
 
@@ -69,6 +69,7 @@ class Function:
             "callable": self.target,
             "options": self.options,
             "columns": self.columns,
+            "resize": OWN,
             **self._target.identity(self._call),
         }
 

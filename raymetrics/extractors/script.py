@@ -23,7 +23,7 @@ import torch
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import usual_block
-from raymetrics.extractors.contract import SIDE, features_of, grey, plain, same_columns
+from raymetrics.extractors.contract import OWN, SIDE, features_of, grey, plain, same_columns
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.extractors.scale import SCALES
@@ -51,7 +51,7 @@ class Preparation:
     def spec(self) -> dict[str, object]:
         """What of it changes the numbers."""
         if not self.size:
-            return {"size": 0}
+            return {"size": 0, "resize": OWN}
         return {"size": self.size, "resize": self.resize, "scale": self.scale}
 
 

@@ -98,7 +98,7 @@ def test_a_network_gets_the_images_as_they_are(tmp_path, images) -> None:
         "side": {30},
         "bytes": {1},
     }
-    assert as_they_are.spec["size"] == 0
+    assert (as_they_are.spec["size"], as_they_are.spec["resize"]) == (0, "own")
     resized = make_extractor(str(path), CPU)(images)
     assert {name: set(x[:, 0]) for name, x in resized.items()} == {"side": {224}, "bytes": {4}}
 
@@ -229,6 +229,7 @@ def test_a_function(module, images) -> None:
     found = extractor(images)["features"]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, images.mean(axis=(2, 3)), rtol=1e-6)
+    assert extractor.spec["resize"] == "own"
     assert len(extractor.spec["source_sha256"]) == 64
     assert make_extractor("own_features:mean?name=brightness", CPU).name == "brightness"
 
