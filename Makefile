@@ -25,6 +25,7 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/extractors.py
 	$(BIN)/python benchmarks/frechet.py
 	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/large.py --shards 50000

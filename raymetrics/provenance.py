@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-PACKAGES = ("raymetrics", "numpy", "scipy", "torch", "faiss-cpu", "faiss-gpu", "ray", "pyarrow")
+PACKAGES = (
+    "raymetrics", "numpy", "scipy", "torch", "torchvision", "open_clip_torch", "timm", "pillow",
+    "faiss-cpu", "faiss-gpu", "ray", "pyarrow",
+)  # fmt: skip
 
 
 def canonical(value: object) -> str:

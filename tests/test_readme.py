@@ -9,12 +9,17 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -22,8 +27,13 @@ from raymetrics.cli import main as cli
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.evaluation import METRICS
 from raymetrics.extractors import NAMED as EXTRACTORS
+from raymetrics.extractors import architecture
+from raymetrics.extractors.options import Options
+from raymetrics.extractors.resize import CONVENTIONS as RESIZES
 from raymetrics.generators import NAMED as SOURCES
+from raymetrics.generators import open_source
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
+from tests.generators.test_stylegan2 import nvidia_file, random_state
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -95,18 +105,123 @@ def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "sealed        yes" in printed[2]
     assert "FD efficientnet-lite0" in printed[3]
     assert (folder / "report" / "index.html").exists()
+    for line in commands(2):
+        done = CliRunner().invoke(cli, shlex.split(line)[1:])
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    assert len(commands(2)) == 3
+    value = re.compile(r"FD efficientnet-lite0 +(\S+)")
+    assert value.findall(printed[-2]) == value.findall(printed[3])
+
+
+def test_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the download: a file with no published digest is known by its name."""
+    monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
+    (tmp_path / "Downloads").mkdir()
+    (tmp_path / "Downloads" / "inception-2015-12-05.pt").write_bytes(b"made up")
+    listed, fetch, imported, verified = commands(1)
+    assert fetch == "raymetrics weights fetch inception"
+    printed = []
+    for line in (listed, imported, verified):
+        words = shlex.split(line.replace("~", str(tmp_path)))[1:]
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    assert "pt_inception-2015-12-05-6726825d.pth" in printed[0]
+    assert "no digest was published" in printed[1]
+    assert "inception-2015-12-05.pt  unknown" in printed[2]
+
+
+def first_cells(header: str) -> list[str]:
+    """What stands in code in the first column of the table that begins with this column."""
+    table = README[README.index(f"| {header} |") :].split("\n\n")[0].splitlines()[2:]
+    return [text for row in table for text in re.findall("`(.*?)`", row.split("|")[1])]
+
+
+@pytest.fixture
+def at_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the user's folder, beside the files that the table of sources names."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    files = sorted((folder / "photos").iterdir())[:6]
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    for i in range(2):
+        with tarfile.open(f"photos-00{i}.tar", "w") as archive:
+            for k, file in enumerate(files[3 * i : 3 * i + 3]):
+                image = Image.open(file).resize((40, 40))
+                content = io.BytesIO()
+                image.save(content, "PNG")
+                member = tarfile.TarInfo(f"{3 * i + k}.png")
+                member.size = content.tell()
+                content.seek(0)
+                archive.addfile(member, content)
+    pixels = np.zeros((6, 40, 40, 3), np.uint8)
+    images = []
+    for image in pixels:
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        images.append({"bytes": content.getvalue(), "path": None})
+    pq.write_table(pa.table({"image": images}), "photos.parquet")
+    np.savez("batch.npz", pixels)
+    nvidia_file(Path("network.pkl"), random_state("skip"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Projection()).save("network.ts")
+
+
+class Projection(torch.nn.Module):
+    """A generator of noise: z to images."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return z[:, :192].reshape(-1, 3, 8, 8).tanh()
+
+
+@pytest.mark.usefixtures("at_the_files")
+def test_every_source_of_the_table_opens() -> None:
+    sources = first_cells("source")
+    assert len(sources) == 13
+    for source in sources:
+        if source.startswith("diffusers:"):  # which tests/generators/test_diffusion.py opens
+            continue
+        generator = open_source(source, torch.device("cpu"))
+        images = generator(np.arange(2))
+        assert (images.dtype, images.shape[:2]) == (np.uint8, (2, 3)), source
+
+
+def test_every_extractor_of_the_table_is_one() -> None:
+    """With its options, outputs, pixels and convention; and all that there are have a row."""
+    rows = README[README.index("| extractor |") :].split("\n\n")[0].splitlines()[2:]
+    seen = set()
+    for row in rows:
+        _, names, outputs, pixels, _ = row.split("|")
+        asked = [Options.parse(text) for text in re.findall("`(.*?)`", names)]
+        ours = [options for options in asked if options.network in EXTRACTORS]
+        if not ours:
+            assert names.startswith((" `network.pt?", " `my_networks:"))
+        stated = dict(re.findall(r"`(\w+)` (\d+)", outputs))
+        for options in ours:
+            found = architecture(options.network)
+            seen.add(found.name)
+            convention = options.one_of("resize", RESIZES, found.resize)
+            assert stated.keys() <= found.outputs.keys()
+            if not options.untrained:
+                assert str(found.size) in pixels
+                assert f"`{convention}`" in pixels
+            if len(ours) == 1:
+                assert all(found.outputs[name] == int(size) for name, size in stated.items())
+    assert seen == set(EXTRACTORS)
 
 
 def test_the_python(folder: Path) -> None:
-    _, example, shards = blocks("python")
+    _, _, example = blocks("python")
     (folder / "example.py").write_text(fewer(example))
     printed = run([sys.executable, "example.py"], folder).splitlines()
     label, value = re.match(r"(.*) (\d+\.\d+) \{'ddof': 1", printed[0]).groups()
     assert label == "FD digits"
     assert float(printed[1]) == pytest.approx(float(value), rel=1e-9)
     assert printed[2].startswith("PrecisionRecall(precision=0.")
-    (folder / "shards.py").write_text(shards)
-    assert "110" in run([sys.executable, "shards.py"], folder)
 
 
 def print_demo(folder: Path) -> str:
@@ -141,7 +256,7 @@ def test_the_demo_on_fewer_samples(demo_output: tuple[Path, str]) -> None:
 def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """All metrics, a convention, labels, a column; and a protocol that takes more samples."""
     monkeypatch.chdir(demo_output[0].parent)
-    lines = [*commands(1), next(x for x in README.splitlines() if "--protocol fid50k" in x)[2:]]
+    lines = [*commands(3), next(x for x in README.splitlines() if "--protocol fid50k" in x)[2:]]
     done = [CliRunner().invoke(cli, shlex.split(line)[1:]) for line in lines]
     assert [run.exit_code for run in done] == [0, 0, 0, 0, 2], [run.output for run in done]
     printed = [run.output for run in done]
@@ -179,6 +294,6 @@ def test_make_runs_what_the_readme_says() -> None:
 
 def test_sources_and_extractors_are_in_the_tables() -> None:
     for name in (*SOURCES, *EXTRACTORS):
-        assert f"| `{name}`" in README
+        assert f"`{name}`" in README
     for target in re.findall(r"make (\w+)`", README):
         assert f"\n{target}:" in (ROOT / "Makefile").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -224,23 +225,9 @@ def test_memory_is_that_of_a_shard(
 
 # Lines for users, in a folder where `shards` is a set with the column digits_logits: the mean of
 # its first dimension for every label, and the whole column as a matrix.
-LINES = {
-    "duckdb": """\
-shards = duckdb.sql("from 'shards/*.parquet' order by sample_id")
-mean = shards.aggregate("label, avg(digits_logits[1])").fetchall()
-x = np.stack(shards.fetchnumpy()["digits_logits"])
-""",
-    "polars": """\
-frame = pl.read_parquet("shards/*.parquet").with_columns(pl.col("digits_logits").ext.storage())
-mean = frame.group_by("label").agg(pl.col("digits_logits").arr.get(0).mean()).sort("label").rows()
-x = frame["digits_logits"].to_numpy()
-""",
-    "pandas": """\
-frame = pd.read_parquet(sorted(glob("shards/*.parquet")))
-mean = frame["digits_logits"].str[0].groupby(frame["label"]).mean().items()
-x = np.stack(frame["digits_logits"])
-""",
-}  # fmt: skip
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BLOCK = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "duckdb.sql" in b)
+LINES = dict(zip(("duckdb", "polars", "pandas"), BLOCK.split("\n\n"), strict=True))
 
 
 @pytest.mark.parametrize("program", LINES)

@@ -1,0 +1,203 @@
+"""What feature networks take, against the programs that people use otherwise.
+
+    python benchmarks/extractors.py [--networks inception,vgg16] [--rounds 3]
+
+Both get the same random weights and the same uint8 images of 256 x 256, on one thread, one after
+the other in every round; the best round counts. torch-fidelity's extractors prepare the images
+themselves. Of the other libraries, which only define networks, it is the network as they make it,
+on images that ours has prepared. It fails if one of ours is slower, or Inception's less than 1.3
+times as fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from raymetrics.extractors import architecture
+from raymetrics.extractors.base import NetworkExtractor, make
+from raymetrics.extractors.options import Options
+from raymetrics.extractors.untrained import untrained
+from raymetrics.weights.state import State
+
+CPU = torch.device("cpu")
+LEAST = {"inception": 1.3}
+USUAL_LEAST = 0.93  # timings differ by a few per cent from run to run
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another program's features: made of our extractor and the weights that it has."""
+
+    program: str
+    make: Callable[[NetworkExtractor, State], Run]
+    images: int = 16
+
+
+def fidelity(module: str, kind: str, feature: str) -> Callable[[NetworkExtractor, State], Run]:
+    """torch-fidelity's extractor, which reads its weights from a file and prepares images."""
+
+    def made(ours: NetworkExtractor, state: State) -> Run:
+        extractor_of = getattr(__import__(f"torch_fidelity.{module}", fromlist=[kind]), kind)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.pth"
+            torch.save(state, path)
+            theirs = extractor_of("", [feature], feature_extractor_weights_path=str(path))
+
+        def run(images: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                features: Tensor = theirs(torch.from_numpy(images))[0]
+            return features.numpy()
+
+        return run
+
+    return made
+
+
+def library(
+    build: Callable[[], Any], prefix: str = "", last: Callable[[Tensor], Tensor] = lambda x: x
+) -> Callable[[NetworkExtractor, State], Run]:
+    """A library's network as it makes it; our names of the weights have the prefix."""
+
+    def made(ours: NetworkExtractor, state: State) -> Run:
+        network = build().eval()
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()}, strict=False)
+
+        def run(images: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                features = last(network(ours.prepare(torch.from_numpy(images)).contiguous()))
+            return features.numpy()
+
+        return run
+
+    return made
+
+
+def torchvision_network(name: str, **options: Any) -> Callable[[], nn.Module]:
+    """One of torchvision's, without its last layer."""
+
+    def build() -> nn.Module:
+        import torchvision
+
+        network: nn.Module = getattr(torchvision.models, name)(weights=None, **options)
+        network.fc = nn.Identity()
+        return network
+
+    return build
+
+
+def open_clip_tower() -> nn.Module:
+    """open_clip's image encoder, with the sizes of ViT-B/32."""
+    from open_clip.transformer import QuickGELU, VisionTransformer
+
+    tower: nn.Module = VisionTransformer(
+        224, 32, 768, 12, 12, 4.0, output_dim=512, act_layer=QuickGELU
+    )
+    return tower
+
+
+def timm_network(name: str, **options: Any) -> Callable[[], nn.Module]:
+    """One of timm's, without a classifier."""
+
+    def build() -> nn.Module:
+        import timm
+
+        network: nn.Module = timm.create_model(name, num_classes=0, **options)
+        return network
+
+    return build
+
+
+PEERS: Mapping[str, Peer] = {
+    "inception": Peer(
+        "torch-fidelity",
+        fidelity("feature_extractor_inceptionv3", "FeatureExtractorInceptionV3", "2048"),
+    ),
+    "vgg16": Peer(
+        "torch-fidelity", fidelity("feature_extractor_vgg16", "FeatureExtractorVGG16", "fc2_relu")
+    ),
+    "inception-torchvision": Peer(
+        "torchvision",
+        library(torchvision_network("inception_v3", init_weights=False, aux_logits=False), "body."),
+    ),
+    "swav-resnet50": Peer("torchvision", library(torchvision_network("resnet50"), "body.")),
+    "clip-vit-b-32": Peer("open_clip", library(open_clip_tower, "visual.")),
+    "dinov2-vit-l-14": Peer(
+        "timm", library(timm_network("vit_large_patch14_dinov2", img_size=224), "body."), images=2
+    ),
+    "efficientnet-lite0": Peer("timm", library(timm_network("tf_efficientnet_lite0"))),
+}
+OTHER_NAMES = {"efficientnet-lite0"}  # whose weights timm calls otherwise: only the time compares
+
+
+def ours(name: str) -> tuple[NetworkExtractor, State]:
+    """Our extractor with random weights, and those weights."""
+    found = architecture(name)
+    state = untrained(found.build().eval(), 0)
+    return make(found, Options.parse(f"untrained-{name}"), CPU), state
+
+
+def best_seconds(runs: Mapping[str, Run], images: np.ndarray, rounds: int) -> dict[str, float]:
+    """Of one thread's CPU, a round of each in turn."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.process_time()
+            run(images)
+            best[name] = min(best[name], time.process_time() - start)
+    return best
+
+
+def compare(name: str, peer: Peer, rounds: int) -> float:
+    """Prints a line; how many times as fast as the peer ours is."""
+    extractor, state = ours(name)
+    column = next(iter(extractor.columns))
+    runs: dict[str, Run] = {
+        "ours": lambda images: extractor(images)[column],
+        "theirs": peer.make(extractor, state),
+    }
+    noise = np.random.default_rng(0).integers(0, 256, (peer.images, 3, 256, 256), np.uint8)
+    mine, other = (run(noise) for run in runs.values())
+    apart = np.abs(mine - other).max() / np.abs(other).max()
+    seconds = best_seconds(runs, noise, rounds)
+    rates = {who: peer.images / took for who, took in seconds.items()}
+    ratio = rates["ours"] / rates["theirs"]
+    print(
+        f"{name:24}{rates['ours']:8.2f}  {peer.program:15}{rates['theirs']:8.2f}"
+        f"{ratio:9.2f}  {'-' if name in OTHER_NAMES else f'{apart:.0e}':>8}",
+        flush=True,
+    )
+    return ratio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", default=",".join(PEERS))
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # of other people's programs
+    print(f"{'images/s, one thread':24}{'ours':>8}  {'':15}{'theirs':>8}{'ratio':>9}  {'apart':>8}")
+    slow = []
+    for name in asked.networks.split(","):
+        ratio = compare(name, PEERS[name], asked.rounds)
+        if ratio < LEAST.get(name, USUAL_LEAST):
+            slow.append(f"{name} {ratio:.2f}")
+    if slow:
+        sys.exit(f"slower than promised: {', '.join(slow)}")
+
+
+if __name__ == "__main__":
+    main()
