@@ -117,7 +117,7 @@ def test_an_exported_side_gives_the_number_of_both_sets(case: Case, side: str, d
     assert (found.label, found.space) == (expected.label, expected.space)
     assert getattr(found, side).count == getattr(expected, side).count
     assert found.convention["reference_ddof"] == ddof
-    assert "resize" not in found.convention
+    assert found.convention["resize"] == "none"
 
 
 def test_a_batch_of_adm_gives_sfid_too(case: Case) -> None:

@@ -26,6 +26,7 @@ def result(
     if column.output == LOGITS and details:
         details["class_names"] = list(of.class_names.get(column.extractor, ()))
     kept = {**value.convention}
+    kept.setdefault("resize", spec["resize"])
     if asked.name != "raymetrics":
         kept["program"] = asked.name
     if protocol:
