@@ -157,7 +157,7 @@ def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
 
 def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: Path) -> None:
     to = str(tmp_path / "set")
-    with pytest.raises(SourceError, match=r"float64 .*uint8 \[20, 3, height, width\].*unit-truncate$"):
+    with pytest.raises(SourceError, match="gave float64 .*height, width.*unit-truncate$"):
         extract("sources:floats", ["digits"], to, "0-99", shard_rows=20, resources=ONE)
     with pytest.raises(SourceError, match="fails_at_sixty failed.*RuntimeError: no such latent$"):
         extract(
