@@ -135,7 +135,7 @@ def load(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
             f"{path} is not a network that runs by itself; expected TorchScript (torch.jit.save) "
             "or torch.export's .pt2; weights of a known network are given as 'NETWORK?weights=PATH'"
         )
-    return load_archive(path, device).eval()
+    return load_archive(path, str(path), device)
 
 
 def exported(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:

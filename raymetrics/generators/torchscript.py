@@ -1,17 +1,8 @@
-"""The source `network.ts`: a generator as torch.jit saved it.
-
-A TorchScript archive holds a program of tensor operations, compiled when it is opened, and no
-Python. torch.export's archives (.pt2) are refused: opening one may unpickle, evaluates the
-expressions in it, and calls any function of torch that it names.
-"""
+"""The source `network.ts`: a generator as torch.jit saved it; see `raymetrics.weights.archive`."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-import warnings
-import zipfile
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -19,13 +10,10 @@ import torch
 from torch import Tensor
 
 from raymetrics.blocks import in_blocks
-from raymetrics.errors import SourceError, UnsafePickle
+from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals, to_uint8
 from raymetrics.generators.content import content_of
-
-# The operations of TorchScript that read and write files.
-FILES = re.compile(r"\b(save|from_file)\(")
-INSTEAD = "write a class that opens it, and give that as module:Class"
+from raymetrics.weights.archive import INSTEAD, load_archive
 
 
 class TorchScript:
@@ -44,7 +32,7 @@ class TorchScript:
         self.name = PurePosixPath(path).stem
         self.z_dim = int(z)
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.network = load(data, path, device)
+        self.network = load_archive(data, path, device)
 
     @property
     def spec(self) -> dict[str, object]:
@@ -83,42 +71,4 @@ class TorchScript:
         return SourceError(
             f"{self.path} gave {found} for {self.block} samples, expected uint8 or floats in -1..1 "
             f"[{self.block}, 3, height, width]; for others, {INSTEAD}"
-        )
-
-
-def load(data: bytes, path: str, device: torch.device) -> torch.jit.ScriptModule:
-    """The program in a TorchScript archive. SourceError or UnsafePickle for any other file."""
-    check(data, path)
-    with warnings.catch_warnings():
-        # torch points to torch.export, which is no safe format.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated")
-        try:
-            network = torch.jit.load(io.BytesIO(data), map_location=device)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise SourceError(f"cannot open {path}: {reason}; save it again") from None
-    return network.eval()
-
-
-def check(data: bytes, path: str) -> None:
-    """Looks into an archive without opening it: only TorchScript that leaves files alone passes."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            code = [archive.read(name) for name in names if re.search(r"/code/.*\.py$", name)]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise SourceError(f"{path} is no TorchScript: {error}; expected torch.jit.save's") from None
-    if any(re.search(r"^[^/]+/models/.*\.json$", name) for name in names):
-        raise UnsafePickle(
-            f"{path} is an archive of torch.export, which executes Python when it is opened; "
-            f"save it by torch.jit.save, or {INSTEAD}"
-        )
-    if not code:
-        raise UnsafePickle(
-            f"{path} holds no TorchScript: torch.save's files of whole networks are pickles, and "
-            f"raymetrics executes none; save it by torch.jit.save, or {INSTEAD}"
-        )
-    if found := FILES.search(b"\n".join(code).decode(errors="replace")):
-        raise UnsafePickle(
-            f"{path} calls {found[1]}, which reads or writes files; if you trust it, {INSTEAD}"
         )

@@ -21,7 +21,7 @@ from torch_fidelity import feature_extractor_clip as fidelity_clip
 from torch_fidelity import feature_extractor_vgg16 as fidelity_vgg16
 from torchvision import transforms
 
-from raymetrics.errors import ExtractorError
+from raymetrics.errors import ExtractorError, StorageError
 from raymetrics.extractors import NAMED, architecture, clip, dinov2, make_extractor, vgg16
 from raymetrics.extractors.base import Architecture, NetworkExtractor, make
 from raymetrics.extractors.options import Options
@@ -350,7 +350,7 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert is_archive(path)
     path.write_bytes(data.replace(b"\x80\x02", b"\x80\x09"))
-    with pytest.raises(ExtractorError, match="cannot be loaded as TorchScript"):
+    with pytest.raises(StorageError, match="cannot be loaded as TorchScript"):
         read_tensors(path)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ExtractorError, match="cannot be read"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raymetrics.errors import RangeError, SourceError, UnsafePickle
+from raymetrics.errors import RangeError, SourceError, StorageError, UnsafePickle
 from raymetrics.generators.base import seeded_normals, to_uint8
 from raymetrics.generators.torchscript import TorchScript
 
@@ -125,8 +125,8 @@ def zipped(*names: str) -> bytes:
     [
         (exported, UnsafePickle, "an archive of torch.export, which executes Python.*torch.jit"),
         (pickled, UnsafePickle, "holds no TorchScript: torch.save's files.*executes none"),
-        (lambda: zipped("x/code/__torch__.py"), SourceError, "cannot open .*; save it again"),
-        (lambda: b"text", SourceError, "is no TorchScript: File is not a zip file"),
+        (lambda: zipped("x/code/__torch__.py"), StorageError, "cannot be loaded as TorchScript"),
+        (lambda: b"text", StorageError, "is no TorchScript: File is not a zip file"),
     ],
 )
 def test_files_that_are_refused(
