@@ -32,14 +32,14 @@ def extract(
 ) -> None:  # fmt: skip
     """Stream SOURCE through feature networks into Parquet shards.
 
-    
+    \b
     SOURCE        digits, faces, mnist: they come with raymetrics
                   images: a folder, .zip, .tar, .parquet, .npz, here or at s3://...
                   a StyleGAN2 .pkl, a TorchScript .pt, diffusers:MODEL
                   your own as module:callable, from sample ids (int64 [n]) to images
                   (uint8 [n, 3, h, w])
 
-    
+    \b
     --extractor   inception (FID's), vgg16 (precision and recall's), inception-torchvision,
                   clip-vit-b-32, clip-vit-l-14, clip-vit-l-14-336, dinov2-vit-s-14,
                   dinov2-vit-b-14, dinov2-vit-l-14, dinov2-vit-g-14, swav-resnet50,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.resize import CONVENTIONS, resize
+from raymetrics.extractors.resize import CONVENTIONS, SQUARE, resize
 from raymetrics.extractors.untrained import untrained
 from raymetrics.weights.fetch import obtain
 from raymetrics.weights.files import Found, Weights
@@ -78,6 +78,7 @@ class Architecture:
     weights: the files that hold it, the usual one first; read: such a file to tensors; translate:
     from the file's names to the network's.
     finish: what may be folded once the weights are in; it moves no output by more than 1e-5.
+    any_shape: whether it also takes images that are not square.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Architecture:
     read: Callable[..., State] = read_state
     translate: Callable[[State], State] = nothing_to_translate
     finish: Callable[[Any], object] = lambda network: None
+    any_shape: bool = False
     class_names: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -154,7 +156,7 @@ def make(architecture: Architecture, options: Options, device: torch.device) -> 
     """
     a = architecture
     name = options.name or (f"untrained-{a.name}" if options.untrained else a.name)
-    convention = options.one_of("resize", CONVENTIONS, a.resize)
+    convention = options.one_of("resize", CONVENTIONS if a.any_shape else SQUARE, a.resize)
     precision = options.one_of("precision", PRECISIONS, "float32")
     columns = options.some_of("columns", a.outputs, a.columns)
     network = a.build().eval().requires_grad_(False)

@@ -10,11 +10,10 @@ padding, which at stride 2 pads the bottom and the right only, and its range of 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from raymetrics.extractors import classes
 from raymetrics.extractors.base import Architecture
 from raymetrics.weights.known import EFFICIENTNET_LITE0
 from raymetrics.weights.state import State
@@ -151,11 +150,6 @@ def translated(state: State) -> State:
     return {rename(key): value for key, value in state.items()}
 
 
-def class_names() -> tuple[str, ...]:
-    """The 1,000 ImageNet classes in the network's order, which is everyone's but TensorFlow's."""
-    return tuple((Path(__file__).parent / "imagenet_classes.txt").read_text().splitlines())
-
-
 def scale(images: Tensor) -> Tensor:
     """0..255 to about -1..1, by TensorFlow's rule for this network."""
     return (images - 127) / 128
@@ -172,5 +166,5 @@ ARCHITECTURE = Architecture(
     weights=(EFFICIENTNET_LITE0,),
     translate=translated,
     finish=EfficientNetLite0.fuse,
-    class_names=class_names,
+    class_names=classes.imagenet,
 )

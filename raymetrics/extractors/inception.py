@@ -6,17 +6,14 @@ then (x - 128) / 128. Other conventions are options, and other numbers.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
+from raymetrics.extractors import classes
 from raymetrics.extractors.base import Architecture
 from raymetrics.extractors.inception_layouts import read_inception
 from raymetrics.extractors.inception_network import CLASSES, FEATURES, SPATIAL, Inception
 from raymetrics.weights.known import INCEPTION
-
-CLASSES_FILE = Path(__file__).parent / "inception_classes.txt"
 
 
 def build() -> Inception:
@@ -24,15 +21,6 @@ def build() -> Inception:
     with torch.device("meta"):
         network = Inception()
     return network.to_empty(device="cpu")
-
-
-def class_names() -> tuple[str, ...]:
-    """The 1,008 classes in the graph's own order, which is not that of other networks.
-
-    A line of the file is a class's WordNet id and name. The first stands for what is no class,
-    the last seven were never trained.
-    """
-    return tuple(line.partition(" ")[2] for line in CLASSES_FILE.read_text().splitlines())
 
 
 def scale(images: Tensor) -> Tensor:
@@ -56,5 +44,5 @@ ARCHITECTURE = Architecture(
     weights=INCEPTION,
     read=read_inception,
     finish=Inception.fuse,
-    class_names=class_names,
+    class_names=classes.inception,
 )

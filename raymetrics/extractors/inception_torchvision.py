@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from raymetrics.extractors import classes
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.efficientnet_lite import class_names
 from raymetrics.extractors.libraries import fold_batch_norms, network_of
 from raymetrics.extractors.scale import signed
 from raymetrics.weights.known import INCEPTION_TORCHVISION
@@ -66,5 +66,5 @@ ARCHITECTURE = Architecture(
     weights=INCEPTION_TORCHVISION,
     translate=translated,
     finish=fold_batch_norms,
-    class_names=class_names,
+    class_names=classes.imagenet,
 )

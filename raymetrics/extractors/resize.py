@@ -100,6 +100,8 @@ CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "torch-bicubic": torch_bicubic,
     "torch-bicubic-antialias": torch_bicubic_antialias,
 }
+# What gives squares, which most networks need.
+SQUARE = tuple(name for name in CONVENTIONS if name != "shorter-side")
 
 
 def resize(images: Tensor, size: int, convention: str) -> Tensor:

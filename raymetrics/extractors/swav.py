@@ -57,4 +57,5 @@ ARCHITECTURE = Architecture(
     weights=SWAV,
     translate=translated,
     finish=fold_batch_norms,
+    any_shape=True,
 )

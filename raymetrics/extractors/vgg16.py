@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from raymetrics.extractors import classes
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.efficientnet_lite import class_names
 from raymetrics.extractors.libraries import network_of
 from raymetrics.extractors.scale import imagenet
 from raymetrics.weights.archive import read_tensors
@@ -74,5 +74,5 @@ ARCHITECTURE = Architecture(
     weights=VGG16,
     read=read_tensors,
     translate=translated,
-    class_names=class_names,
+    class_names=classes.imagenet,
 )

@@ -23,7 +23,7 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, UnsafePickle
-from raymetrics.extractors import inception, inception_layouts, make_extractor
+from raymetrics.extractors import classes, inception, inception_layouts, make_extractor
 from raymetrics.extractors.inception_layouts import graph_names, read_inception
 from raymetrics.extractors.resize import resize
 from raymetrics.extractors.untrained import untrained
@@ -155,7 +155,7 @@ def test_what_it_says_of_itself(ours, state, file) -> None:
 
 
 def test_class_names() -> None:
-    names = inception.class_names()
+    names = classes.inception()
     assert len(names) == 1008
     known = {
         0: "background", 1: "kit fox", 354: "oboe", 449: "tench", 450: "goldfish",
