@@ -16,7 +16,7 @@ PACKAGE = Path(raymetrics.__file__).parent
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
     {"errors"},
-    {"provenance", "ranges", "pickles", "callables"},
+    {"provenance", "ranges", "pickles", "callables", "queries"},
     {"blocks", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "shards", "extractors", "generators"},

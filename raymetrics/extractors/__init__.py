@@ -13,7 +13,7 @@ import torch
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Architecture, Extractor, make
-from raymetrics.extractors.options import Options
+from raymetrics.extractors.options import UNTRAINED, Options
 
 __all__ = ["NAMED", "Extractor", "architecture", "make_extractor"]
 
@@ -63,7 +63,7 @@ def make_extractor(text: str, device: torch.device) -> Extractor:
     ExtractorError, with what was expected, for anything else.
     """
     options = Options.parse(text)
-    written = text.partition("?")[0]
+    written = f"{UNTRAINED if options.untrained else ''}{options.network}"
     if options.network in NAMED:
         options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
         return make(architecture(options.network), options, device)

@@ -48,8 +48,11 @@ class Function:
 
     @property
     def block(self) -> int:
-        """The callable's `block`, if it has one."""
-        return int(getattr(self._call, "block", BLOCK))
+        """The callable's `block`, if it has one. ExtractorError if it is no number of images."""
+        own = getattr(self._call, "block", BLOCK)
+        if not isinstance(own, int) or own < 1:
+            raise ExtractorError(f"block of {self.target} is {own!r}, expected an int from 1 on")
+        return own
 
     @property
     def class_names(self) -> tuple[str, ...]:

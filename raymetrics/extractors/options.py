@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
 
+from raymetrics import queries
 from raymetrics.errors import ExtractorError
 
 UNTRAINED = "untrained-"
@@ -14,12 +15,12 @@ UNTRAINED = "untrained-"
 
 def absolute(text: str) -> str:
     """The same extractor as it is to be named elsewhere: files by their absolute paths."""
-    network, mark, query = text.partition("?")
+    network, given = queries.split(text, ExtractorError)
     if Path(network).is_file():
         network = str(Path(network).resolve())
-    pairs = parse_qsl(query, keep_blank_values=True)
-    given = [(k, str(Path(v).resolve()) if k == "weights" else v) for k, v in pairs]
-    return f"{network}{mark}{urlencode(given, safe='/,:')}"
+    if "weights" in given:
+        given["weights"] = str(Path(given["weights"]).resolve())
+    return queries.join(network, given)
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class Options:
     @classmethod
     def parse(cls, text: str) -> Options:
         """The text as options; `untrained-NETWORK` is the network with random weights."""
-        network, _, query = text.partition("?")
-        given = dict(parse_qsl(query, keep_blank_values=True))
+        network, given = queries.split(text, ExtractorError)
         return cls(network.removeprefix(UNTRAINED), given, network.startswith(UNTRAINED))
 
     def allow(self, names: Iterable[str]) -> Options:
@@ -48,8 +48,14 @@ class Options:
 
     @property
     def name(self) -> str | None:
-        """Another name, so that one set may hold two variants of a network."""
-        return self.given.get("name")
+        """Another name, so that one set may hold two variants of a network. Columns are named
+        after it: ExtractorError for anything but letters, digits, underscores and hyphens."""
+        name = self.given.get("name")
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ExtractorError(
+                f"name of {self.network} is {name!r}, expected letters, digits, _ and -"
+            )
+        return name
 
     @property
     def weights(self) -> str | None:
@@ -61,11 +67,13 @@ class Options:
         """Of random weights."""
         return self.number("seed", 0)
 
-    def number(self, option: str, usual: int) -> int:
-        """A whole number. ExtractorError for anything else."""
+    def number(self, option: str, usual: int, least: int = 0) -> int:
+        """A whole number, at least so large. ExtractorError for anything else."""
         text = self.given.get(option, str(usual))
-        if not text.isdecimal():
-            raise ExtractorError(f"{option} of {self.network} is {text!r}, expected a whole number")
+        if not text.isdecimal() or int(text) < least:
+            raise ExtractorError(
+                f"{option} of {self.network} is {text!r}, expected a whole number from {least} on"
+            )
         return int(text)
 
     def one_of(self, option: str, there: Iterable[str], usual: str) -> str:

@@ -118,7 +118,7 @@ def open_script(path: Path, options: Options, device: torch.device) -> Script:
         sha256=digest_of(path),
         prepare=prepare,
         device=device,
-        block=options.number("block", usual_block(device)),
+        block=options.number("block", usual_block(device), least=1),
         network=load(path, device),
     )
     found = script.run(grey(script.block, prepare.size or SIDE))

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote
 
 import torch
 
+from raymetrics import queries
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
 from raymetrics.provenance import fingerprint
@@ -85,29 +85,11 @@ FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
 )
 
 
-def split_options(source: str) -> tuple[str, dict[str, str]]:
-    """ "photos?size=256" -> ("photos", {"size": "256"}).
-
-    What follows the last question mark is options if it is empty or has an equals sign before
-    any slash; else it belongs to the name. So any name can be given with one more "?" behind.
-    """
-    name, mark, query = source.rpartition("?")
-    if not mark or (query and "=" not in query.split("/")[0]):
-        return source, {}
-    return name, dict(parse_qsl(query, keep_blank_values=True))
-
-
-def join_options(name: str, options: dict[str, str]) -> str:
-    """The source that `split_options` takes apart into these."""
-    query = "&".join(f"{key}={quote(value, safe='/,')}" for key, value in options.items())
-    return f"{name}?{query}" if query or "?" in name else name
-
-
 def absolute(source: str) -> str:
     """The source as it is to be named elsewhere: local files and folders by absolute paths."""
-    if source.partition("?")[0] in NAMED:
+    name, _ = queries.split(source, SourceError)
+    if name in NAMED:
         return source
-    name, _ = split_options(source)
     prefix = DIFFUSERS if name.startswith(DIFFUSERS) else ""
     path = Path(name.removeprefix(prefix))
     is_pattern = "{" in path.name and path.parent.is_dir()
@@ -128,18 +110,18 @@ def listing(generator: Generator) -> str:
 def open_source(source: str, device: torch.device) -> Generator:
     """The generator that `source` names; options follow the last question mark.
 
-    digits, faces, mnist           the sources that come with raymetrics
+    digits, faces, mnist           the sources that come with raymetrics; ./faces is a folder
     path/to/folder                 a data set, see `raymetrics.generators.datasets`: a folder of
     file.zip .tar .parquet .npz    images, one file of a set, a folder of tars or of Parquet
     .npy  a-{000..009}.tar         files, a pattern; or any of these at a URI, as s3://bucket/x
     file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
-    file.pt .pt2 .ts .jit          a network, see `raymetrics.generators.torchscript`
+    file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
     diffusers:model                a pipeline, see `raymetrics.generators.diffusion`
     module:callable                your own, see `raymetrics.generators.function`
 
     SourceError, with what was expected, for anything else.
     """
-    name, options = split_options(source)
+    name, options = queries.split(source, SourceError)
     try:
         if name in NAMED:
             return NAMED[name](device, **options)
@@ -176,6 +158,6 @@ def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
     broken = checked_broken(dataset, at_most)
     if not broken:
         return source, []
-    name, options = split_options(source)
+    name, options = queries.split(source, SourceError)
     options["skip"] = skip_text([*dataset.skipped, *broken])
-    return join_options(name, options), broken
+    return queries.join(name, options), broken

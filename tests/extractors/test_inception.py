@@ -167,7 +167,7 @@ def test_class_names() -> None:
     lines = inception.CLASSES_FILE.read_text().splitlines()[1:1001]
     by_id = dict(line.split(" ", 1) for line in lines)
     assert len(by_id) == 1000
-    usual = (inception.CLASSES_FILE.parent / "imagenet_classes.txt").read_text().splitlines()
+    usual = (classes.FOLDER / "imagenet_classes.txt").read_text().splitlines()
     assert [by_id[i] for i in sorted(by_id)] == usual
 
 
@@ -363,10 +363,10 @@ def test_trained_weights_know_photographs() -> None:
         "trained", ["2048", "logits"], feature_extractor_weights_path=home() / TRAINED
     )
     photographs = {"coffee": {"espresso"}, "chelsea": {"Egyptian cat", "tabby", "tiger cat"}}
-    for photograph, classes in photographs.items():
+    for photograph, right in photographs.items():
         picture = getattr(skimage.data, photograph)().transpose(2, 0, 1)[None]
         found = trained(np.ascontiguousarray(picture))
         expected = other(torch.from_numpy(picture))
         for name, value in zip(("pre_logits", "logits"), expected, strict=True):
             assert difference(found[name], value.numpy()) < 1e-4
-        assert trained.class_names[found["logits"].argmax()] in classes
+        assert trained.class_names[found["logits"].argmax()] in right

@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 import sources  # as a user's module, from the path that conftest adds
 import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from raymetrics.errors import RangeError, SourceError
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import (
     LatentGenerator,
     absolute,
-    join_options,
     open_source,
-    split_options,
 )
 from raymetrics.generators.digits import snapshots
 
@@ -115,34 +111,6 @@ def test_ids_that_are_no_seeds() -> None:
 def test_labels_of_the_wrong_length() -> None:
     with pytest.raises(SourceError, match=r"labels of sources:WrongLabels are \[1\] for 3"):
         open_source("sources:WrongLabels", CPU).labels(np.arange(3))
-
-
-@pytest.mark.parametrize(
-    ("source", "name", "options"),
-    [
-        ("photos", "photos", {}),
-        ("photos?size=256&skip=a%252C.png", "photos", {"size": "256", "skip": "a%2C.png"}),
-        ("what?.zip", "what?.zip", {}),
-        ("what?/photos?size=8", "what?/photos", {"size": "8"}),
-        ("a?b=c.zip?", "a?b=c.zip", {}),
-        ("s3://bucket/x.zip?exif=ignore", "s3://bucket/x.zip", {"exif": "ignore"}),
-    ],
-)
-def test_options_follow_the_last_question_mark(
-    source: str, name: str, options: dict[str, str]
-) -> None:
-    assert split_options(source) == (name, options)
-
-
-@given(
-    name=st.text(min_size=1),
-    options=st.dictionaries(st.from_regex(r"[a-z]+", fullmatch=True), st.text()),
-)
-def test_a_source_is_taken_apart_into_what_it_was_made_of(
-    name: str, options: dict[str, str]
-) -> None:
-    assume(options or split_options(name) == (name, {}) or "?" in name)
-    assert split_options(join_options(name, options)) == (name, options)
 
 
 def test_local_files_are_named_by_absolute_paths(
