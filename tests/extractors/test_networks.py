@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import pytest
+import skimage.data
 import timm
 import torch
 import torchvision
 from PIL import Image
 from torch import nn
-from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear, silu, softmax
+from torch.nn.functional import interpolate
 from torch_fidelity import feature_extractor_clip as fidelity_clip
-from torch_fidelity import feature_extractor_vgg16 as fidelity_vgg16
 from torchvision import transforms
 
 from raymetrics.errors import ExtractorError, StorageError
@@ -28,12 +28,12 @@ from raymetrics.extractors.options import Options
 from raymetrics.extractors.pillow import pillow
 from raymetrics.extractors.resize import resize
 from raymetrics.weights.archive import is_archive, read_tensors
-from raymetrics.weights.files import Weights
+from raymetrics.weights.files import Weights, how_to_get
 from raymetrics.weights.known import KNOWN
+from tests import peers
+from tests.peers import PEERS, State, as_pillow
 
 CPU = torch.device("cpu")
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-State = dict[str, torch.Tensor]
 
 
 def pictures(count: int, height: int, width: int) -> np.ndarray:
@@ -41,10 +41,6 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
     coarse = np.random.default_rng(5).integers(0, 256, (count, 3, 6, 6)).astype(np.float32)
     smooth = interpolate(torch.from_numpy(coarse), (height, width), mode="bicubic")
     return smooth.clamp(0, 255).to(torch.uint8).numpy()
-
-
-def as_pillow(image: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 
 def shaken(network: nn.Module) -> nn.Module:
@@ -74,31 +70,24 @@ def assert_near(found: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
 
 def test_inception_is_torchvision_s() -> None:
     theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True)
-    shaken(theirs)
+    state = shaken(theirs).state_dict()
     images = pictures(2, 48, 60)
-    ours = extractor_of(architecture("inception-torchvision"), theirs.state_dict())
+    ours = extractor_of(architecture("inception-torchvision"), state)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
-    found, activations = ours(images), ours.activations(images)
-    x = interpolate(torch.from_numpy(images).float(), (299, 299), mode="bilinear", antialias=True)
-    logits = theirs(transforms.functional.normalize(x / 255, MEAN, DEVIATION))
-    theirs.fc = nn.Identity()
-    pre_logits = theirs(transforms.functional.normalize(x / 255, MEAN, DEVIATION))
-    assert_near(found["logits"], logits)
-    assert_near(found["pre_logits"], pre_logits)
-    assert_near(activations.mean(axis=(2, 3)), pre_logits)
+    found, expected = ours(images), peers.inception(state, images)
+    assert_near(found["logits"], expected["logits"])
+    assert_near(found["pre_logits"], expected["pre_logits"])
+    assert_near(ours.activations(images).mean(axis=(2, 3)), expected["pre_logits"])
     assert len(ours.class_names) == 1000
 
 
-def test_vgg16_is_torch_fidelity_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vgg16_is_torch_fidelity_s() -> None:
     theirs = torchvision.models.vgg16(weights=None, init_weights=False).eval()
     state = theirs.state_dict()
-    monkeypatch.setattr(fidelity_vgg16, "torchvision_load_pretrained_vgg16", lambda **_: theirs)
-    columns = ["fc2", "fc2_relu"]
-    expected = fidelity_vgg16.FeatureExtractorVGG16("vgg16", columns)
     images = pictures(1, 45, 60)
     ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits")
     found = ours(images)
-    for name, values in zip(columns, expected(torch.from_numpy(images)), strict=True):
+    for name, values in peers.vgg16(state, images).items():
         assert_near(found[name], values)
     assert (found["fc2"] < 0).any()
     weight, bias = state["classifier.6.weight"], state["classifier.6.bias"]
@@ -119,23 +108,12 @@ TEXT = ("text_projection", "positional_embedding", "logit_scale", "input_resolut
 
 
 def test_clip_is_openai_s(tmp_path: Path) -> None:
-    """Pillow's preprocessing, torch-fidelity's copy of the network; two blocks of the twelve."""
+    """Two blocks of the twelve."""
     visual = shaken(fidelity_clip.VisionTransformer(224, 32, 768, 2, 12, 512)).half()
     state = {f"visual.{name}": x for name, x in visual.state_dict().items()}
     text = dict.fromkeys(TEXT, torch.zeros(512, 512))
-    theirs = fidelity_clip.build_model({**state, **text}, torch.float32).visual
-    transform = transforms.Compose(
-        [
-            transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize(
-                (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-            ),
-        ]
-    )
     images = pictures(2, 250, 321)
-    expected = theirs(torch.stack([transform(as_pillow(image)) for image in images]))
+    expected = peers.clip({**state, **text}, images)["features"]
 
     shape = replace(clip.SHAPES["clip-vit-b-32"], layers=2)
     a = replace(clip.VIT_B_32, build=lambda: clip.Clip(shape))
@@ -179,36 +157,6 @@ def test_clip_s_shapes_are_open_clip_s(name: str) -> None:
     assert shape.features == config["embed_dim"] == architecture(name).outputs["features"]
 
 
-def textbook_dinov2(state: State, images: torch.Tensor, heads: int) -> torch.Tensor:
-    """Oquab et al. (2024) from the tensors of Meta's file, in float64."""
-    s = {name: x.double() for name, x in state.items()}
-    x = conv2d(images.double(), s["patch_embed.proj.weight"], s["patch_embed.proj.bias"], 14)
-    x = x.flatten(2).mT
-    x = torch.cat([s["cls_token"].expand(len(x), 1, -1), x], 1) + s["pos_embed"]
-    d = x.shape[2]
-
-    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
-        return layer_norm(x, (d,), s[f"{name}.weight"], s[f"{name}.bias"], 1e-6)
-
-    def apply(x: torch.Tensor, name: str) -> torch.Tensor:
-        return linear(x, s[f"{name}.weight"], s[f"{name}.bias"])
-
-    for block in sorted({name.split(".")[1] for name in s if name.startswith("blocks.")}):
-        at = f"blocks.{block}"
-        qkv = apply(norm(x, f"{at}.norm1"), f"{at}.attn.qkv")
-        q, k, v = qkv.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = softmax(q @ k.mT / (d // heads) ** 0.5, -1) @ v
-        x = x + s[f"{at}.ls1.gamma"] * apply(attended.transpose(1, 2).flatten(2), f"{at}.attn.proj")
-        y = norm(x, f"{at}.norm2")
-        if f"{at}.mlp.w12.weight" in s:
-            gate, value = apply(y, f"{at}.mlp.w12").chunk(2, -1)
-            y = apply(silu(gate) * value, f"{at}.mlp.w3")
-        else:
-            y = apply(gelu(apply(y, f"{at}.mlp.fc1")), f"{at}.mlp.fc2")
-        x = x + s[f"{at}.ls2.gamma"] * y
-    return norm(x, "norm")[:, 0]
-
-
 @pytest.mark.parametrize(("name", "depth"), [("dinov2-vit-s-14", 2), ("dinov2-vit-g-14", 1)])
 def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
     theirs, features = dinov2.NETWORKS[name]
@@ -221,10 +169,8 @@ def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
     images = pictures(1, 60, 48)
     a = replace(architecture(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
     ours = extractor_of(a, meta)
-    square = as_pillow(images[0]).resize((224, 224), Image.Resampling.BICUBIC)
-    x = transforms.Normalize(MEAN, DEVIATION)(transforms.ToTensor()(square))[None]
-    assert_near(ours(images)["features"], textbook_dinov2(meta, x, features // 64))
-    assert_near(ours(images)["features"], network(x))
+    assert_near(ours(images)["features"], peers.dinov2(meta, images)["features"])
+    assert_near(ours(images)["features"], network(peers.dinov2_input(images)))
     assert extractor_of(a, timms).weights == ours.weights
 
 
@@ -235,42 +181,24 @@ def test_dinov2_s_shapes_are_timm_s(name: str) -> None:
         assert timm.create_model(theirs).num_features == features
 
 
-def cubic(x: np.ndarray) -> np.ndarray:
-    """The kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
-    x = np.abs(x)
-    return np.where(
-        x <= 1, (1.25 * x - 2.25) * x**2 + 1,
-        np.where(x < 2, -0.75 * (((x - 5) * x + 8) * x - 4), 0),
-    )  # fmt: skip
-
-
-def test_position_embedding_is_interpolated_as_meta_s(rng: np.random.Generator) -> None:
-    there = rng.standard_normal((1, 1 + 37 * 37, 3)).astype(np.float32)
-    found = dinov2.position_embedding(torch.from_numpy(there)).numpy()
-    place = (np.arange(16) + 0.5) * 37 / 16.1 - 0.5
-    matrix = np.zeros((16, 37))
-    for row, at in enumerate(place):
-        for pixel in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
-            matrix[row, np.clip(pixel, 0, 36)] += cubic(at - pixel)
-    patches = there[0, 1:].reshape(37, 37, 3).astype(np.float64)
-    expected = np.einsum("ai,bj,ijd->abd", matrix, matrix, patches).reshape(256, 3)
-    np.testing.assert_allclose(found[0, 1:], expected, atol=1e-5)
+def test_position_embedding_is_interpolated_as_meta_s() -> None:
+    there = torch.randn((1, 1 + 37 * 37, 3), generator=torch.Generator().manual_seed(7))
+    found = dinov2.position_embedding(there)
+    np.testing.assert_allclose(found, peers.position_embedding(there), atol=1e-5)
     np.testing.assert_array_equal(found[0, 0], there[0, 0])
-    same = torch.from_numpy(found)
-    assert dinov2.position_embedding(same) is same
+    assert dinov2.position_embedding(found) is found
+    np.testing.assert_allclose(peers.position_embedding(found), found, rtol=1e-12)
 
 
 def test_swav_is_torchvision_s_resnet() -> None:
     """Images that are not square keep their shape, as in dgm-eval."""
     theirs = shaken(torchvision.models.resnet50(weights=None))
-    theirs.fc = nn.Identity()
-    state = {f"module.{name}": x for name, x in theirs.state_dict().items()}
+    state = {
+        f"module.{name}": x for name, x in theirs.state_dict().items() if not name.startswith("fc.")
+    }
     heads = {"module.projection_head.0.weight": torch.zeros(2), "module.prototypes.weight": None}
     images = pictures(2, 240, 301)
-    transform = transforms.Compose(
-        [transforms.Resize(224), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
-    )
-    expected = theirs(torch.stack([transform(as_pillow(image)) for image in images]))
+    expected = peers.swav({**state, **heads}, images)["features"]
     ours = extractor_of(architecture("swav-resnet50"), {**state, **heads})
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert_near(ours(images)["features"], expected)
@@ -364,3 +292,37 @@ def test_what_is_known_of_files_fits_the_networks() -> None:
         assert len(weights.sha256) == 64
         if "download.pytorch.org" in (weights.url or ""):  # its names end with the digest
             assert weights.name.rpartition("-")[2] == f"{weights.sha256[:8]}.pth"
+
+
+def tensors_of(path: Path) -> State:
+    """The tensors of a file, read by torch itself."""
+    if is_archive(path):
+        return torch.jit.load(path, map_location=CPU).state_dict()
+    return torch.load(path, map_location=CPU, weights_only=True)
+
+
+def nvidia_s_vgg16(path: Path, images: np.ndarray) -> dict[str, torch.Tensor]:
+    """The network in NVIDIA's archive itself."""
+    network = torch.jit.load(path, map_location=CPU).eval()
+    found = network(torch.from_numpy(images), resize_images=True, return_features=True)
+    return {"fc2_relu": found}
+
+
+@pytest.mark.weights
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", PEERS)
+def test_trained_weights_give_what_their_peer_s_network_gives(name: str) -> None:
+    here = [weights for weights in KNOWN[name] if weights.path.is_file()]
+    if not here:
+        missing = KNOWN[name][0]
+        pytest.skip(f"{missing.path} is not here: {how_to_get(missing)}")
+    path = here[0].path
+    photographs = (skimage.data.coffee(), skimage.data.chelsea())
+    images = np.stack([x[:300, :450].transpose(2, 0, 1) for x in photographs])
+    found = make_extractor(name, CPU)(images)
+    if path.name == "vgg16.pt":
+        expected = nvidia_s_vgg16(path, images)
+    else:
+        expected = PEERS[name](tensors_of(path), images)
+    for column, values in found.items():
+        assert_near(values, expected[column])

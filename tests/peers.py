@@ -1,0 +1,152 @@
+"""Other people's networks, each with the tensors of its publisher's file.
+
+A peer maps such a state and images uint8 [n, 3, h, w] to {output: [n, d]}, with that program's own
+preprocessing.
+"""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import nn
+from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear, silu, softmax
+from torch_fidelity import feature_extractor_clip as fidelity_clip
+from torch_fidelity import feature_extractor_vgg16 as fidelity_vgg16
+from torchvision import transforms
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+State = dict[str, torch.Tensor]
+Outputs = dict[str, torch.Tensor]
+
+
+def as_pillow(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def inception(state: State, images: np.ndarray) -> Outputs:
+    """torchvision's."""
+    network = torchvision.models.inception_v3(
+        weights=None, init_weights=False, transform_input=True
+    )
+    network.load_state_dict(state)
+    network.eval().requires_grad_(False)
+    x = interpolate(torch.from_numpy(images).float(), (299, 299), mode="bilinear", antialias=True)
+    x = transforms.functional.normalize(x / 255, MEAN, DEVIATION)
+    logits = network(x)
+    network.fc = nn.Identity()
+    return {"logits": logits, "pre_logits": network(x)}
+
+
+def vgg16(state: State, images: np.ndarray) -> Outputs:
+    """torch-fidelity's."""
+    network = torchvision.models.vgg16(weights=None, init_weights=False)
+    network.load_state_dict(state)
+    loader = "torchvision_load_pretrained_vgg16"
+    with mock.patch.object(fidelity_vgg16, loader, return_value=network):
+        extractor = fidelity_vgg16.FeatureExtractorVGG16("vgg16", ["fc2", "fc2_relu"])
+    return dict(zip(("fc2", "fc2_relu"), extractor(torch.from_numpy(images)), strict=True))
+
+
+def clip(state: State, images: np.ndarray) -> Outputs:
+    """OpenAI's: Pillow's preprocessing, torch-fidelity's copy of the network."""
+    network = fidelity_clip.build_model(dict(state), torch.float32).visual
+    transform = transforms.Compose(
+        [
+            transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(
+                (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+            ),
+        ]
+    )
+    return {"features": network(torch.stack([transform(as_pillow(image)) for image in images]))}
+
+
+def swav(state: State, images: np.ndarray) -> Outputs:
+    """torchvision's ResNet-50 as dgm-eval feeds it: images that are not square stay so."""
+    network = torchvision.models.resnet50(weights=None)
+    network.fc = nn.Identity()
+    plain = {name.removeprefix("module."): x for name, x in state.items()}
+    own = network.state_dict()
+    network.load_state_dict({name: x for name, x in plain.items() if name in own})
+    network.eval().requires_grad_(False)
+    transform = transforms.Compose(
+        [transforms.Resize(224), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
+    )
+    return {"features": network(torch.stack([transform(as_pillow(image)) for image in images]))}
+
+
+def dinov2_input(images: np.ndarray) -> torch.Tensor:
+    """dgm-eval's preprocessing: float32 [n, 3, 224, 224]."""
+    squares = [as_pillow(x).resize((224, 224), Image.Resampling.BICUBIC) for x in images]
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)])
+    return torch.stack([transform(square) for square in squares])
+
+
+def dinov2(state: State, images: np.ndarray) -> Outputs:
+    """Oquab et al. (2024) from the tensors of Meta's file, in float64."""
+    s = {name: x.double() for name, x in state.items()}
+    x = dinov2_input(images).double()
+    x = conv2d(x, s["patch_embed.proj.weight"], s["patch_embed.proj.bias"], 14).flatten(2).mT
+    x = torch.cat([s["cls_token"].expand(len(x), 1, -1), x], 1)
+    x = x + position_embedding(s["pos_embed"])
+    d = x.shape[2]
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        return layer_norm(x, (d,), s[f"{name}.weight"], s[f"{name}.bias"], 1e-6)
+
+    def apply(x: torch.Tensor, name: str) -> torch.Tensor:
+        return linear(x, s[f"{name}.weight"], s[f"{name}.bias"])
+
+    for block in range(1 + max(int(n.split(".")[1]) for n in s if n.startswith("blocks."))):
+        at = f"blocks.{block}"
+        qkv = apply(norm(x, f"{at}.norm1"), f"{at}.attn.qkv")
+        q, k, v = qkv.unflatten(2, (3, d // 64, 64)).permute(2, 0, 3, 1, 4)
+        attended = softmax(q @ k.mT / 64**0.5, -1) @ v
+        x = x + s[f"{at}.ls1.gamma"] * apply(attended.transpose(1, 2).flatten(2), f"{at}.attn.proj")
+        y = norm(x, f"{at}.norm2")
+        if f"{at}.mlp.w12.weight" in s:
+            gate, value = apply(y, f"{at}.mlp.w12").chunk(2, -1)
+            y = apply(silu(gate) * value, f"{at}.mlp.w3")
+        else:
+            y = apply(gelu(apply(y, f"{at}.mlp.fc1")), f"{at}.mlp.fc2")
+        x = x + s[f"{at}.ls2.gamma"] * y
+    return {"features": norm(x, "norm")[:, 0]}
+
+
+def cubic(x: np.ndarray) -> np.ndarray:
+    """The kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
+    x = np.abs(x)
+    return np.where(
+        x <= 1, (1.25 * x - 2.25) * x**2 + 1,
+        np.where(x < 2, -0.75 * (((x - 5) * x + 8) * x - 4), 0),
+    )  # fmt: skip
+
+
+def position_embedding(there: torch.Tensor) -> torch.Tensor:
+    """[1, 1 + g * g, d] for g x g patches -> float64 [1, 1 + 16 * 16, d], as Meta's program."""
+    grid = int((there.shape[1] - 1) ** 0.5)
+    ratio = 1 if grid == 16 else grid / 16.1
+    place = (np.arange(16) + 0.5) * ratio - 0.5
+    matrix = np.zeros((16, grid))
+    for row, at in enumerate(place):
+        for pixel in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
+            matrix[row, np.clip(pixel, 0, grid - 1)] += cubic(at - pixel)
+    patches = there[0, 1:].double().numpy().reshape(grid, grid, -1)
+    resized = np.einsum("ai,bj,ijd->abd", matrix, matrix, patches).reshape(1, 256, -1)
+    return torch.cat([there[:, :1].double(), torch.from_numpy(resized)], 1)
+
+
+PEERS = {
+    "inception-torchvision": inception,
+    "vgg16": vgg16,
+    "clip-vit-b-32": clip,
+    "dinov2-vit-s-14": dinov2,
+    "dinov2-vit-l-14": dinov2,
+    "swav-resnet50": swav,
+}
