@@ -53,6 +53,7 @@ def write_set(
     spec: dict[str, object] | None = None,
     labels: np.ndarray | None = None,
     files: dict[str, dict[str, object]] | None = None,
+    label_names: tuple[str, ...] = (),
 ) -> ShardSet:
     """A sealed shard set of these features: {output: float32 [n, d]}, ids from 0."""
     count = len(next(iter(features.values())))
@@ -70,6 +71,7 @@ def write_set(
         samples=(range(count),),
         asked=(extractor,),
         files=files or {},
+        label_names=label_names,
     )
     store = Store(uri)
     enter(store, made_of)

@@ -13,4 +13,4 @@ def shipped(name: str) -> Weights:
     """A file of this folder, with the digest that SHA256SUMS gives it."""
     lines = (CHECKPOINTS / "SHA256SUMS").read_text().splitlines()
     digests = {file: digest for digest, file in (line.split() for line in lines)}
-    return Weights(name, digests[name], lambda: CHECKPOINTS / name)
+    return Weights(name, digests[name], lambda: CHECKPOINTS / name, package="raymetrics")

@@ -12,10 +12,10 @@ from raymetrics import metrics
 from raymetrics.evaluation import needs
 from raymetrics.evaluation.needs import Samples
 from raymetrics.metrics import Convention, Survey
+from raymetrics.shards import schema
 from raymetrics.statistics import ClassScores, Histogram, Moments, NestedMoments, Rows
 
 LOGITS = "logits"
-LOGITS_OF_ALL_KINDS = (LOGITS, "logits_unbiased")
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ METRICS = {
         Metric("dc", no_formula, survey=frozenset({"count"})),
         Metric("realism", no_formula, survey=frozenset({"realism"})),
         Metric("prd", prd, every_row),
-        Metric("is", inception, inception_needs, of_logits=LOGITS_OF_ALL_KINDS),
+        Metric("is", inception, inception_needs, of_logits=schema.LOGITS),
         Metric("fid-infinity", infinity, infinity_needs),
         Metric("fid-counts", by_count, by_count_needs),
         Metric("vendi", vendi, each("normalised moments", needs.normalised_moments)),

@@ -33,7 +33,7 @@ def result(
         kept["protocol"] = protocol.name
     if item.label is not None:
         kept["label"] = item.label
-    of_label = "" if item.label is None else f", label {item.label}"
+    of_label = "" if item.label is None else f", label {label_name(item.label, of)}"
     kept["features"] = kept.get("features", "float32")
     return Result(
         metric=value.metric,
@@ -49,6 +49,11 @@ def result(
         seconds=seconds,
         details=details,
     )
+
+
+def label_name(label: int, of: DatasetSpec) -> str:
+    """ "3", or "3 (cat)" where the labels have names."""
+    return f"{label} ({of.label_names[label]})" if of.label_names else str(label)
 
 
 def name_of(value: Value, item: Item, made_of: Sequence[DatasetSpec]) -> str:

@@ -84,6 +84,8 @@ def evaluate_reference(
     ]
     moments = moments_of(view, [pair.item.column for pair in pairs])
     sides_of = {of_file: side_of_file(reference), of_shards: side_of(view, len(view))}
+    # Nobody vouches for the features of a foreign file: their distance is not called FID.
+    made_of = shards.spec if reference.made_of else replace(shards.spec, files={})
     found = []
     for pair in pairs:
         start = time.monotonic()
@@ -94,7 +96,7 @@ def evaluate_reference(
         (value,) = pair.item.metric.compute(fitted["real"], fitted["generated"], NO_SAMPLES, asked)
         value = replace(value, convention={**value.convention, **said(reference, pair.place)})
         seconds = time.monotonic() - start
-        found.append(result(value, pair.item, [shards.spec], sides_of, asked, protocol, seconds))
+        found.append(result(value, pair.item, [made_of], sides_of, asked, protocol, seconds))
     return found
 
 
@@ -122,6 +124,11 @@ def viewed_beside(
     samples that the file is not of."""
     if protocol is None:
         return viewed({of_shards: shards}, None, samples)[of_shards]
+    if reference.ddof not in (None, protocol.convention.ddof):
+        raise SpecMismatch(
+            f"{protocol.name} divides covariances by count - {protocol.convention.ddof}, "
+            f"{reference.uri} was exported with ddof {reference.ddof}; export it again"
+        )
     takes = protocol.real if of_file == "real" else protocol.generated
     if takes is not None and reference.count != takes:
         raise NotEnoughData(
@@ -147,7 +154,7 @@ def paired(
             f"{name} takes {SPATIAL}, {reference.uri} holds {', '.join(reference.gaussians)}; "
             "leave it out of --metrics"
         )
-    fitting = [column for column in columns if fits(metric, column, explicit=explicit)]
+    fitting = [c for c in columns if fits(metric, c, shards.spec, explicit=explicit)]
     if reference.made_of:
         return [Pair(Item(metric, exported(fitting, reference, shards)), places[0])]
     size = {place: len(reference.gaussians[place].mean) for place in places}

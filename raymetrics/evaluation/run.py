@@ -128,7 +128,7 @@ def evaluate(
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
         for column in spaces
         for name in names
-        if fits(METRICS[name], column, explicit=bool(columns))
+        if fits(METRICS[name], column, shards["real"].spec, explicit=bool(columns))
     ]
     require_some(items, names if metrics or named else names[:1], spaces)
     request = Request(views, labels, items, asked, named)

@@ -9,9 +9,10 @@ import numpy as np
 
 from raymetrics import ranges
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
-from raymetrics.evaluation.catalogue import LOGITS, LOGITS_OF_ALL_KINDS, METRICS, Metric
+from raymetrics.evaluation.catalogue import LOGITS, METRICS, Metric
 from raymetrics.metrics import Protocol
-from raymetrics.shards.layout import differences, numbers_of
+from raymetrics.shards import schema
+from raymetrics.shards.layout import DatasetSpec, differences, numbers_of
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -38,13 +39,22 @@ def known(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def fits(metric: Metric, column: Column, *, explicit: bool) -> bool:
-    """Whether the metric is one of such columns; of explicit ones, features may be anything."""
+def fits(metric: Metric, column: Column, of: DatasetSpec, *, explicit: bool) -> bool:
+    """Whether the metric is one of such columns; of explicit ones, features may be anything.
+
+    of: the set that has the column.
+    """
     if metric.only:
-        return metric.only in (column.output, column.extractor.partition("-")[0])
+        return metric.only in (column.output, network_of(column, of).partition("-")[0])
     if metric.of_logits:
         return column.output in metric.of_logits
-    return explicit or column.output not in (*LOGITS_OF_ALL_KINDS, "spatial")
+    return explicit or column.output not in (*schema.LOGITS, schema.SPATIAL)
+
+
+def network_of(column: Column, of: DatasetSpec) -> str:
+    """The published network that a column is of, whatever its extractor is called here."""
+    spec = next(spec for spec in of.extractors if spec["name"] == column.extractor)
+    return str(spec.get("network", column.extractor))
 
 
 def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
@@ -85,7 +95,14 @@ def viewed(
 
 
 def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
-    """The labels of both sides. SpecMismatch if they do not have the same ones."""
+    """The labels of both sides. SpecMismatch if they are not the same ones."""
+    names = {side: view.shards.spec.label_names for side, view in views.items()}
+    if all(names.values()) and names["real"] != names["generated"]:
+        raise SpecMismatch(
+            f"the labels 0, 1, ... of {views['real'].shards.uri} are {shortened(names['real'])}, "
+            f"those of {views['generated'].shards.uri} are {shortened(names['generated'])}; both "
+            "must have the same to be compared label by label"
+        )
     found = {side: view.labels() for side, view in views.items()}
     of_real, of_generated = (set(np.unique(found[side]).tolist()) for side in SIDES)
     if of_real != of_generated:
@@ -95,6 +112,11 @@ def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
             "have the same to be compared label by label"
         )
     return found
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first few of them."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def shared_columns(

@@ -15,7 +15,8 @@ from torch import nn
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.pixels import nvidia
 from raymetrics.weights.files import Weights
 from raymetrics.weights.state import load_state_dict
 
@@ -38,6 +39,7 @@ WEIGHTS = Weights(
     name="gan-face-generate 1.0.1 weights.tar",
     sha256="44d481c15be2aa329738c0f44f3eb157a7b257358769c855039f73e607a59837",
     locate=weights_file,
+    package="gan-face-generate==1.0.1",
 )
 
 
@@ -87,4 +89,4 @@ class Faces:
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
             images = self.network(torch.from_numpy(z).to(self.device)[:, :, None, None])
-            return {"images": to_uint8(images).cpu().numpy()}
+            return {"images": nvidia(images).cpu().numpy()}

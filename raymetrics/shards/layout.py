@@ -39,6 +39,10 @@ class DatasetSpec:
     samples: tuple[range, ...]
     asked: tuple[str, ...] = ()  # the extractors as written, to make any shard again
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
+    label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
+
+    def __post_init__(self) -> None:
+        schema.require_names(self.columns)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -68,6 +72,7 @@ class DatasetSpec:
             "shard_rows": self.shard_rows,
             "samples": [ranges.describe(ids) for ids in self.samples],
             "asked": list(self.asked),
+            "label_names": list(self.label_names),
             "files": {name: dict(file) for name, file in self.files.items()},
             "class_names": {name: list(names) for name, names in self.class_names.items()},
         }
@@ -94,6 +99,7 @@ class DatasetSpec:
                 samples=tuple(ranges.parse(text) for text in value["samples"]),
                 asked=tuple(value["asked"]),
                 files=value["files"],
+                label_names=tuple(value["label_names"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(

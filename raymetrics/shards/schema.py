@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -18,9 +19,12 @@ import pyarrow.parquet as pq
 
 from raymetrics.errors import ExtractorError, ShardError
 
-VERSION = 1
+VERSION = 2
 SAMPLE_ID = "sample_id"
 LABEL = "label"
+# Outputs of extractors that are no features, unless somebody takes them as such.
+LOGITS = ("logits", "logits_unbiased")
+SPATIAL = "spatial"
 METADATA_KEY = b"raymetrics"
 
 
@@ -36,6 +40,25 @@ class Column:
     def name(self) -> str:
         """The name in the file; letters, digits and underscores, so that SQL needs no quotes."""
         return f"{self.extractor}_{self.output}".replace("-", "_")
+
+
+def require_names(columns: Sequence[Column]) -> None:
+    """ShardError unless every column has a name of its own, made of letters, digits, _ and -.
+
+    The names become those of files, and of columns in other programs.
+    """
+    for column in columns:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", f"{column.extractor}{column.output}"):
+            raise ShardError(
+                f"a column cannot be called {column.name!r}; expected letters, digits, _ and -"
+            )
+    names = [column.name for column in columns]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ShardError(
+            f"several columns are called {', '.join(sorted(twice))}; give one of the extractors "
+            "another name: '?name=...'"
+        )
 
 
 def columns_of(extractor: str, outputs: Mapping[str, int]) -> tuple[Column, ...]:

@@ -33,7 +33,7 @@ class Entry:
     @property
     def origin(self) -> str:
         """Where it comes from."""
-        return self.weights.url or "a Python package"
+        return self.weights.url or f"the Python package {self.weights.package}"
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,14 @@ def obtain(
     found = choose(candidates, path)
     if found is not None:
         return found
-    for weights in candidates:
-        if can_be_fetched(weights):
+    failed: ExtractorError | None = None
+    for weights in filter(can_be_fetched, candidates):
+        try:
             return fetch(weights, progress)
+        except ExtractorError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     return checked(candidates[0])
 
 

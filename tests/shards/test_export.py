@@ -160,8 +160,8 @@ def test_refusals(
 
 
 def test_several_columns_are_not_guessed(tmp_path: Path, features: np.ndarray) -> None:
-    two = write_set(str(tmp_path / "two"), {"pre_logits": features, "spatial": features})
-    with pytest.raises(ShardError, match="has made_up_pre_logits, made_up_spatial; name one"):
+    two = write_set(str(tmp_path / "two"), {"pre_logits": features, "fc2": features})
+    with pytest.raises(ShardError, match="has made_up_pre_logits, made_up_fc2; name one"):
         export(two, to=str(tmp_path / "x.npz"), format="npz")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import sources
 import torch
+from PIL import Image
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import RangeError, ShardError, SourceError, SpecMismatch
@@ -23,6 +24,7 @@ from raymetrics.generators import listing, open_source
 from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.view import View
 from raymetrics.streaming.commit import CommitShard
 from raymetrics.streaming.extract import PADDING, Generate, Progress, extract, units_of
 from raymetrics.streaming.resources import Resources, equal_part
@@ -173,6 +175,26 @@ def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: 
     assert not list(tmp_path.rglob(".aside-*"))
     assert all(ids.stop <= 60 for ids in shards.present)
     assert shards.seal is None
+
+
+def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for i in range(6):
+        name = photos / "catdog"[i % 2 * 3 :][:3] / f"{i}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (28, 28), (40 * i,) * 3).save(name)
+    (photos / "cat" / "2.png").write_bytes(b"broken")
+    with pytest.raises(SourceError, match=r"2\.png.*--skip-broken N, which makes another set"):
+        extract(str(photos), ["digits"], str(tmp_path / "all"), resources=ONE)
+    done = extract(str(photos), ["digits"], str(tmp_path / "good"), resources=ONE, skip_broken=1)
+    assert (done.broken, len(done.shards)) == (("cat/2.png",), 5)
+    spec = done.shards.spec
+    assert spec.label_names == ("cat", "dog")
+    assert spec.source.endswith("photos?skip=cat/2.png")
+    # The source of the set is enough to make it again, without looking for what is broken.
+    again = extract(spec.source, ["digits"], str(tmp_path / "good"), resources=ONE)
+    assert (again.made, again.broken) == (0, ())
+    assert View.of(done.shards).labels().tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_worker_that_has_another_source_says_so() -> None:

@@ -134,7 +134,8 @@ class ImageDataset:
         each = "; ".join(f"{self._where(name)}: {why}" for name, why in broken.items())
         return (
             f"cannot read {len(broken)} of {count} images: {each}; mend or remove what is "
-            f"broken, or leave out up to N images with --skip-broken N"
+            f"broken, or leave out up to N images with --skip-broken N, which makes another set: "
+            f"extract it to another place"
         )
 
     def _check_shape(self, sample_id: int, image: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, StorageError
+from raymetrics.shards import schema
 from raymetrics.shards.interop.folders import new_folder
 from raymetrics.shards.interop.huggingface import write_huggingface
 from raymetrics.shards.interop.npy import write_npy
@@ -67,8 +68,9 @@ def chosen_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column
 
 
 def one_of(columns: Sequence[Column], shards: ShardSet) -> Column:
-    """The only column; or the only one that is not logits. ShardError if there are several."""
-    features = [column for column in columns if column.output != "logits"]
+    """The only column; or the only one of features. ShardError if there are several."""
+    no_features = (*schema.LOGITS, schema.SPATIAL)
+    features = [column for column in columns if column.output not in no_features]
     for some in (columns, features):
         if len(some) == 1:
             return some[0]
