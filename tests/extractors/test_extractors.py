@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,10 @@ from torchvision.models import EfficientNet_B0_Weights
 
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import ExtractorError
+from raymetrics.extractors import Extractor, dinov2, make_extractor
 from raymetrics.extractors import efficientnet_lite as lite
-from raymetrics.extractors import make_extractor
+from raymetrics.extractors.base import make
+from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.generators.mnist import Mnist
 from raymetrics.weights.files import Weights, verified
@@ -108,6 +112,29 @@ def test_resizing_keeps_a_constant_and_the_range(name) -> None:
     beyond = 60 if name.startswith("torch-bicubic") else 0  # those are not cut to the range
     assert out.min() >= -beyond
     assert out.max() <= 255 + beyond
+
+
+def shallow_transformer() -> Extractor:
+    a = replace(dinov2.VIT_S_14, build=partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2))
+    return make(a, Options.parse("untrained-dinov2-vit-s-14"), CPU)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["untrained-inception?columns=pre_logits,logits,logits_unbiased,spatial",
+     "efficientnet-lite0", "digits", "dinov2"],
+)  # fmt: skip
+def test_an_image_does_not_see_its_company(name: str, rng) -> None:
+    extractor = shallow_transformer() if name == "dinov2" else make_extractor(name, CPU)
+    first, image, third = images = rng.integers(0, 256, (3, 3, 40, 56), np.uint8)
+    among_others = extractor(np.stack([255 - third, image, first // 2]))
+    in_a_larger_batch = extractor(np.stack([third, third, first, image]))
+    alone = extractor(image[None])
+    for column, values in extractor(images).items():
+        scale = np.abs(values[1]).max()
+        assert np.abs(values[0] - values[1]).max() > 1e-2 * scale
+        for found in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
+            assert np.abs(found - values[1]).max() < 1e-5 * scale
 
 
 def test_unknown_extractor() -> None:

@@ -21,7 +21,6 @@ from torch_fidelity.interpolate_compat_tensorflow import (
     interpolate_bilinear_2d_like_tensorflow1x as tensorflow,
 )
 
-from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, UnsafePickle
 from raymetrics.extractors import classes, inception, inception_layouts, make_extractor
 from raymetrics.extractors.inception_layouts import graph_names, read_inception
@@ -134,14 +133,6 @@ def test_folding_keeps_the_outputs(state) -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     for name, value in plain.items():
         assert difference(folded[name].numpy(), value.numpy()) < 1e-5
-
-
-def test_an_image_does_not_see_its_company(ours) -> None:
-    images = pixels(3, 40, 56)
-    together = in_blocks(ours, np.arange(3), images, 3)
-    alone = in_blocks(ours, np.array([1]), images[1:2], 3)
-    for name, value in together.items():
-        assert difference(alone[name][0], value[1]) < 1e-5
 
 
 def test_what_it_says_of_itself(ours, state, file) -> None:
