@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from raymetrics.errors import RangeError
 
@@ -56,8 +54,3 @@ def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
         )
     rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
     return np.stack(rows).astype(np.float32)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Images float [n, c, h, w] in -1..1 as uint8, by the rule of NVIDIA's generators."""
-    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)

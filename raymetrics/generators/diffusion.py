@@ -1,15 +1,16 @@
 """The source `diffusers:FOLDER`: a pipeline of the library diffusers, which is optional.
 
-Its weights are read as safetensors alone, and code that comes with a pipeline is not run.
+Its weights are read as safetensors alone. Code that comes with a pipeline is not run: a folder
+with Python files is refused before diffusers sees it, and for a name diffusers is told so.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import torch
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.generators.pixels import checked, in_bytes, unit_round
 from raymetrics.provenance import fingerprint
+from raymetrics.weights.files import digest_of
 
 # The files of a pipeline that change its pixels; others are texts about it.
 PARTS = frozenset({".safetensors", ".json", ".txt", ".model"})
+INSTALL = "pip install 'raymetrics[diffusers]'"
 
 
 class Diffusion:
@@ -70,25 +74,41 @@ class Diffusion:
                 f"{self.path} is no folder here; a pipeline's name needs its commit, all 40 "
                 "digits, as in ?revision=..."
             )
+        self._refuse_code()
         try:
             diffusers = importlib.import_module("diffusers")
         except ImportError:
             raise SourceError(
-                "sources of diffusers come with that library, which is not installed; "
-                "pip install diffusers transformers"
+                f"sources of diffusers come with that library, which is not installed; {INSTALL}"
             ) from None
         try:
             pipeline = diffusers.DiffusionPipeline.from_pretrained(
-                self.path, revision=self.revision, use_safetensors=True
+                self.path,
+                revision=self.revision,
+                use_safetensors=True,
+                trust_remote_code=False,
             )
         except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"cannot open the pipeline {self.path}: {reason}; expected a folder as diffusers' "
-                "save_pretrained writes it, with weights as .safetensors"
+                f"save_pretrained writes it, with weights as .safetensors{self._lacking()}"
             ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
+
+    def _refuse_code(self) -> None:
+        if code := [file for file in self._files() if file.endswith(".py")]:
+            raise SourceError(
+                f"{self.path} comes with code, {code[0]}, which is not run; expected a pipeline "
+                "of diffusers' own classes. If you trust the code, call it from a class of yours, "
+                "and give that as module:Class"
+            )
+
+    def _lacking(self) -> str:
+        if find_spec("transformers") is not None:
+            return ""
+        return f"; pipelines that take text need the library transformers too: {INSTALL}"
 
     def _check(self) -> None:
         """That the pipeline takes what is given, and is given what it cannot do without."""
@@ -107,7 +127,7 @@ class Diffusion:
     @cached_property
     def spec(self) -> dict[str, object]:
         """Covers the bytes of a folder's files; a name is covered by its commit."""
-        parts = {file: _digest(Path(self.path) / file) for file in self._files()}
+        parts = {file: digest_of(Path(self.path) / file) for file in self._parts()}
         return {
             "name": "diffusers",
             "pipeline": fingerprint(parts) if parts else f"{self.path}@{self.revision}",
@@ -120,15 +140,19 @@ class Diffusion:
     @property
     def listing(self) -> str:
         """Names and sizes of the files: what a worker compares, as it does not digest them."""
-        sizes = {file: (Path(self.path) / file).stat().st_size for file in self._files()}
+        sizes = {file: (Path(self.path) / file).stat().st_size for file in self._parts()}
         return fingerprint(
             {"path": self.path, "revision": self.revision, "files": sizes}
             | {"options": self.options, "label": self.label, "classes": self.classes}
         )
 
+    def _parts(self) -> list[str]:
+        return [file for file in self._files() if Path(file).suffix in PARTS]
+
     def _files(self) -> list[str]:
         root = Path(self.path)
-        found = (file for file in root.rglob("*") if file.suffix in PARTS and file.is_file())
+        # The second, as rglob does not enter a component's folder that is a link.
+        found = {file for file in (*root.rglob("*"), *root.glob("*/*")) if file.is_file()}
         return sorted(file.relative_to(root).as_posix() for file in found)
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
@@ -142,7 +166,8 @@ class Diffusion:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError if there are none."""
-        return in_blocks(self._generate, sample_ids, sample_ids, self.block)["images"]
+        made = in_blocks(self._generate, sample_ids, sample_ids, self.block)
+        return checked(made, sample_ids, self.name)
 
     def _generate(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         takes = inspect.signature(self.pipeline.__call__).parameters
@@ -156,20 +181,13 @@ class Diffusion:
         generators = [torch.Generator().manual_seed(int(k)) for k in ids]
         with torch.inference_mode():
             made = self.pipeline(**asked, generator=generators, output_type="np")
-        return {"images": self._rounded(np.asarray(made.images), len(ids))}
+        return in_bytes(self._channels_first(np.asarray(made.images), len(ids)), unit_round)
 
-    def _rounded(self, images: np.ndarray, count: int) -> np.ndarray:
-        """Floats [n, h, w, 1 or 3] in 0..1 as uint8, by diffusers' own rule."""
+    def _channels_first(self, images: np.ndarray, count: int) -> torch.Tensor:
+        """[n, h, w, 1 or 3] -> [n, 3, h, w]."""
         if images.ndim != 4 or len(images) != count or images.shape[3] not in (1, 3):
             raise SourceError(
                 f"{self.name} gave {list(images.shape)} for {count} samples, expected images "
                 f"[{count}, height, width, 3]"
             )
-        rounded = (images * 255).round().astype(np.uint8)
-        channels_first = np.broadcast_to(rounded, (*rounded.shape[:3], 3)).transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(channels_first)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        return torch.from_numpy(images).movedim(3, 1).expand(-1, 3, -1, -1)

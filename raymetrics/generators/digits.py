@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from raymetrics.blocks import in_blocks
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.pixels import nvidia
 from raymetrics.weights.files import Weights
 from raymetrics.weights.state import load_state_dict
 
@@ -199,4 +200,4 @@ class Digits:
 
     def _synthesize(self, w: Tensor) -> Tensor:
         grey = torch.sigmoid(self.network.synthesis(w)) * 2 - 1
-        return to_uint8(grey).expand(-1, 3, -1, -1)
+        return nvidia(grey).expand(-1, 3, -1, -1)

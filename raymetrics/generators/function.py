@@ -18,7 +18,9 @@ import torch
 
 from raymetrics.callables import Target
 from raymetrics.errors import SourceError
-from raymetrics.generators.pixels import RULES
+from raymetrics.generators.pixels import RULES, checked, in_bytes
+
+FLOATS = (np.float16, np.float32, np.float64)
 
 
 class Function:
@@ -66,17 +68,19 @@ class Function:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        images = np.asarray(self._ask(self._call, sample_ids))
-        if self.rule is not None and np.issubdtype(images.dtype, np.floating):
-            images = RULES[self.rule](torch.from_numpy(images.copy())).numpy()
+        images = self._ask(lambda ids: np.asarray(self._call(ids)), sample_ids)
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
-        if not right or images.dtype != np.uint8:
+        floats = self.rule is not None and images.dtype in FLOATS
+        if not right or not (floats or images.dtype == np.uint8):
             raise SourceError(
                 f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
                 f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; floats are "
                 f"taken by a rule that its attribute 'uint8' names: {', '.join(RULES)}"
             )
-        return images
+        if self.rule is None or not floats:
+            return images
+        made = in_bytes(torch.from_numpy(images.copy()), RULES[self.rule])
+        return checked(made, sample_ids, self.name)
 
     def _ask(self, what: Callable[[np.ndarray], Any], sample_ids: np.ndarray) -> Any:
         try:

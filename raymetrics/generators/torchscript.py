@@ -11,8 +11,9 @@ from torch import Tensor
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.content import content_of
+from raymetrics.generators.pixels import checked, in_bytes, nvidia
 from raymetrics.weights.archive import INSTEAD, load_archive
 
 
@@ -27,10 +28,12 @@ class TorchScript:
     block = 16
 
     def __init__(self, path: str, device: torch.device, z: str | int = 512) -> None:
+        self.z_dim = int(z)
+        if self.z_dim < 1:
+            raise ValueError(f"z is {z}, expected the numbers that the network takes, at least 1")
         data = content_of(path)
         self.path, self.device = path, device
         self.name = PurePosixPath(path).stem
-        self.z_dim = int(z)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.network = load_archive(data, path, device)
 
@@ -44,7 +47,8 @@ class TorchScript:
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
         z = seeded_normals(sample_ids, self.z_dim)
-        return in_blocks(self._generate, sample_ids, z, self.block)["images"]
+        made = in_blocks(self._generate, sample_ids, z, self.block)
+        return checked(made, sample_ids, self.path)
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         try:
@@ -57,15 +61,15 @@ class TorchScript:
                 f"{self.path} failed on z float32 {list(z.shape)}: {reason}; another size of z "
                 "is given as ?z=128"
             ) from None
-        return {"images": self._checked(images)}
+        return in_bytes(self._images(images), nvidia)
 
-    def _checked(self, images: object) -> np.ndarray:
+    def _images(self, images: object) -> Tensor:
         if not isinstance(images, Tensor):
             raise self._wrong(type(images).__name__)
         floats = images.is_floating_point()
         if images.ndim != 4 or images.shape[1] != 3 or not (floats or images.dtype == torch.uint8):
             raise self._wrong(f"{images.dtype} {list(images.shape)}")
-        return (to_uint8(images.float()) if floats else images).cpu().numpy()
+        return images
 
     def _wrong(self, found: str) -> SourceError:
         return SourceError(

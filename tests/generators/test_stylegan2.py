@@ -48,7 +48,9 @@ def normalized(x: np.ndarray) -> np.ndarray:
 
 def mapped(state: Arrays, z: np.ndarray, label: int | None) -> np.ndarray:
     x = normalized(z)
-    if label is not None:
+    if label is not None and "mapping.concat.weight" in state:
+        x = normalized(np.concatenate([z, state["mapping.concat.weight"][:, label]]))
+    elif label is not None:
         one_hot = np.eye(state["mapping.embed.weight"].shape[1])[label]
         x = np.concatenate([x, normalized(dense(one_hot, state, "mapping.embed"))])
     for i in range(2):
@@ -145,7 +147,7 @@ def truncated(state: Arrays, w: np.ndarray, psi: float, cutoff: int | None = Non
 # Random networks, and the files that NVIDIA's programs would write of them.
 
 
-def random_state(architecture: str, classes: int = 0) -> Arrays:
+def random_state(architecture: str, classes: int = 0, joint: bool = False) -> Arrays:
     rng = np.random.default_rng(11)
     state: Arrays = {"mapping.w_avg": rng.normal(size=W)}
 
@@ -158,9 +160,11 @@ def random_state(architecture: str, classes: int = 0) -> Arrays:
         add(name, *shape)
         add(f"{name}.affine", shape[1], W, centre=1)
 
+    features = (Z if joint else W) if classes else 0
     if classes:
-        add("mapping.embed", W, classes)
-    add("mapping.fc0", W, Z + (W if classes else 0))
+        name = "mapping.concat" if joint else "mapping.embed"
+        add(name, features, classes, bias=not joint)
+    add("mapping.fc0", W, Z + features)
     add("mapping.fc1", W, W)
     for i in range(2):  # As large as the learning rate multiplier is small.
         state[f"mapping.fc{i}.weight"] /= RATE
@@ -329,6 +333,7 @@ def tensorflow_variables(state: Arrays) -> Arrays:
         part, *path = name.split(".")
         if part == "mapping" and len(path) == 2:
             there = path[0].replace("fc", "Dense").replace("embed", "LabelEmbed")
+            there = there.replace("concat", "LabelConcat")
             found[f"mapping/{there}/{path[1]}"] = value.T
         elif path[-1] == "const":
             found["synthesis/4x4/Const/const"] = value[None]
@@ -373,6 +378,61 @@ def test_tensorflows_files_hold_the_same_network(
     there = StyleGAN2(saved(tmp_path / "tf.pkl", (blank, blank, average)), CPU, psi=0.7)
     here = StyleGAN2(nvidia_file(tmp_path / "pt.pkl", state), CPU, psi=0.7)
     np.testing.assert_array_equal(there(np.arange(3)), here(np.arange(3)))
+
+
+def test_classes_of_tensorflows_first_program(tmp_path: Path) -> None:
+    """They are concatenated to z before both are normalised."""
+    state = random_state("skip", 4, joint=True)
+    network = tensorflow_network(tensorflow_variables(state), label_size=4, latent_size=Z)
+    path = saved(tmp_path / "tf.pkl", (None, None, network))
+    generator = StyleGAN2(path, CPU, label=3)
+    ids = np.array([107, 2**31])
+    expected = [mapped(state, z_of(k), 3) for k in ids]
+    np.testing.assert_allclose(generator.map(ids), expected, atol=2e-5)
+    images = [painted(state, truncated(state, w, 1), "skip") for w in expected]
+    np.testing.assert_allclose(floats(generator, ids), images, atol=2e-5)
+    assert set(StyleGAN2(path, CPU).labels(np.arange(40))) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("option", "stated", "found"),
+    [("latent_size", 2 * Z, Z), ("label_size", 4, 0), ("dlatent_size", 512, W),
+     ("resolution", 32, 16), ("num_channels", 1, 3)],
+)  # fmt: skip
+def test_sizes_that_the_tensors_do_not_have(
+    option: str, stated: int, found: int, tmp_path: Path
+) -> None:
+    variables = tensorflow_variables(random_state("skip"))
+    for size in (None, found):
+        network = tensorflow_network(variables, **{option: size})
+        StyleGAN2(saved(tmp_path / "g.pkl", (None, None, network)), CPU)
+    network = tensorflow_network(variables, **{option: stated})
+    what = f"its {option} is {stated}, but its tensors have {found}; raymetrics has"
+    with pytest.raises(SourceError, match=what):
+        StyleGAN2(saved(tmp_path / "g.pkl", (None, None, network)), CPU)
+
+
+@pytest.mark.parametrize(
+    "name", ["extra", "mapping/LabelMix/weight", "synthesis/lod", "synthesis/8x8/Attention/weight"]
+)
+def test_variables_that_are_not_known(name: str, tmp_path: Path) -> None:
+    variables = tensorflow_variables(random_state("skip")) | {name: np.zeros((2, 2))}
+    path = saved(tmp_path / "g.pkl", (None, None, tensorflow_network(variables)))
+    with pytest.raises(SourceError, match=f"its variable {name} is not known; raymetrics has"):
+        StyleGAN2(path, CPU)
+
+
+def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    state = random_state("skip")
+    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state), CPU)
+    w = np.zeros((3, W), np.float32)
+    w[1:, 2] = np.nan
+    with pytest.raises(SourceError, match="g gave NaN or infinity for sample 1, expected"):
+        generator.synthesize(w)
+    state["synthesis.b16.torgb.bias"][:] = np.inf
+    broken = StyleGAN2(saved(tmp_path / "g.pkl", {"G_ema": nvidia_network(state)}), CPU)
+    with pytest.raises(SourceError, match="g gave NaN or infinity for sample 107, expected"):
+        broken(np.array([107, 3]))
 
 
 # What is refused.

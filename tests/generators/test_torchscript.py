@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import RangeError, SourceError, StorageError, UnsafePickle
-from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators import open_source
+from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.pixels import nvidia
 from raymetrics.generators.torchscript import TorchScript
 
 CPU = torch.device("cpu")
@@ -32,6 +34,18 @@ class Painter(nn.Module):
 class Whole(Painter):
     def forward(self, z: Tensor) -> Tensor:
         return (torch.sigmoid(self.layer(z)) * 255).to(torch.uint8).reshape(-1, 3, 8, 8)
+
+
+class Half(Painter):
+    def forward(self, z: Tensor) -> Tensor:
+        return (z[:, :3] / 4).to(torch.bfloat16).reshape(-1, 3, 1, 1)
+
+
+class Logarithm(Painter):
+    """Of z, which is negative at some ids; at empty places of a block z and the image are 0 / 0."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.log(z[:, :1] / z[:, :1].abs()).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
 
 
 class Pair(Painter):
@@ -58,7 +72,7 @@ def saved(network: nn.Module, path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "rule"), [(Painter, to_uint8), (Whole, lambda images: images)], ids=["float", "uint8"]
+    ("kind", "rule"), [(Painter, nvidia), (Whole, lambda images: images)], ids=["float", "uint8"]
 )
 def test_it_makes_the_images_of_the_module(
     kind: type[Painter], rule: Callable[[Tensor], Tensor], tmp_path: Path
@@ -75,6 +89,30 @@ def test_it_makes_the_images_of_the_module(
     for i, k in enumerate(ids):
         np.testing.assert_array_equal(generator(np.array([k]))[0], images[i])
     assert (generator.name, generator.length, generator.labels(ids)) == ("painter", None, None)
+
+
+def test_half_precision_becomes_bytes_in_float32(tmp_path: Path) -> None:
+    ids = np.arange(100)
+    images = TorchScript(saved(Half(), tmp_path / "half.ts"), CPU, 4)(ids)
+    halves = Half()(torch.from_numpy(seeded_normals(ids, 4))).double()
+    np.testing.assert_allclose(images, (halves * 127.5 + 127.5).clamp(0, 255), atol=0.5)
+
+
+def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    generator = TorchScript(saved(Logarithm(), tmp_path / "log.ts"), CPU, 4)
+    positive = seeded_normals(np.arange(40), 4)[:, 0] > 0
+    fine, wrong = np.flatnonzero(positive), np.flatnonzero(~positive)
+    assert (generator(fine) == 128).all()
+    ids = np.concatenate([fine, wrong[::-1]])
+    with pytest.raises(SourceError, match=rf"log\.ts gave NaN or infinity for sample {wrong[-1]},"):
+        generator(ids)
+
+
+@pytest.mark.parametrize("z", ["0", "-3"])
+def test_a_z_of_no_numbers(z: str, tmp_path: Path) -> None:
+    path = saved(Painter(), tmp_path / "x.ts")
+    with pytest.raises(SourceError, match=f"cannot open source .*z is {z}, .* at least 1"):
+        open_source(f"{path}?z={z}", CPU)
 
 
 def test_the_spec_covers_the_file_and_the_size_of_z(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals, to_uint8
+from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.content import content_of
+from raymetrics.generators.pixels import checked, in_bytes, nvidia
 from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
 
 NOISES = ("const", "random", "none")
@@ -100,16 +101,16 @@ class StyleGAN2:
         z = seeded_normals(sample_ids, self.shape.z_dim)
         labels = self.labels(sample_ids)
         rows = z if labels is None else np.column_stack([z, np.eye(self.shape.classes)[labels]])
-        return self._run(self._map, sample_ids, rows.astype(np.float32))
+        return self._run(self._map, sample_ids, rows.astype(np.float32))["w"]
 
-    def _map(self, rows: Tensor) -> Tensor:
+    def _map(self, rows: Tensor) -> dict[str, np.ndarray]:
         z, classes = rows.split([self.shape.z_dim, self.shape.classes], dim=1)
         w = self.network.mapping(z, classes if self.shape.classes else None)
         if self.cutoff is None:
-            return self.network.mapping.truncated(w, self.psi)
+            return {"w": self.network.mapping.truncated(w, self.psi).cpu().numpy()}
         ws = w[:, None].repeat(1, self.shape.num_ws, 1)
         ws[:, : self.cutoff] = self.network.mapping.truncated(ws[:, : self.cutoff], self.psi)
-        return ws
+        return {"w": ws.cpu().numpy()}
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """w float32 [n, w_dim] or [n, num_ws, w_dim] -> images uint8 [n, 3, h, w].
@@ -130,13 +131,13 @@ class StyleGAN2:
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
         # The ids ride along, for the noise; float64 holds both without loss.
         rows = np.column_stack([sample_ids, w.reshape(len(w), -1)])
-        return self._run(self._synthesize, sample_ids, rows)
+        return checked(self._run(self._synthesize, sample_ids, rows), sample_ids, self.name)
 
-    def _synthesize(self, rows: Tensor) -> Tensor:
+    def _synthesize(self, rows: Tensor) -> dict[str, np.ndarray]:
         w = rows[:, 1:].float().unflatten(1, (-1, self.shape.w_dim))
         ws = w.expand(-1, self.shape.num_ws, -1)
         images = self.network.synthesis(ws, self._noises(rows[:, 0].long()))
-        return to_uint8(images).expand(-1, 3, -1, -1)
+        return in_bytes(images.expand(-1, 3, -1, -1), nvidia)
 
     def _noises(self, sample_ids: Tensor) -> list[Tensor | None]:
         """Of every convolution, by the option `noise`."""
@@ -155,10 +156,10 @@ class StyleGAN2:
         ]
 
     def _run(
-        self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray
-    ) -> np.ndarray:
+        self, function: Callable[[Tensor], dict[str, np.ndarray]], ids: np.ndarray, rows: np.ndarray
+    ) -> dict[str, np.ndarray]:
         def on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
             with torch.inference_mode():
-                return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
+                return function(torch.from_numpy(padded).to(self.device))
 
-        return in_blocks(on_arrays, ids, rows, self.block)[""]
+        return in_blocks(on_arrays, ids, rows, self.block)

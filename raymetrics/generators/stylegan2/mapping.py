@@ -12,14 +12,17 @@ from raymetrics.generators.stylegan2.shape import Settings, Shape
 class Mapping(nn.Module):
     """z float32 [n, z_dim], and classes as rows [n, classes] of zeros and a one -> w [n, w_dim].
 
-    z and the embedded class are normalised apart from each other, then side by side.
+    z and the embedded class stand side by side: each normalised, or, `joint`, both as one.
     """
 
     w_avg: Tensor
 
     def __init__(self, shape: Shape, settings: Settings) -> None:
         super().__init__()
-        if shape.classes:
+        self.joint = shape.joint
+        if shape.joint:
+            self.concat = nn.Linear(shape.classes, shape.class_features, bias=False)
+        elif shape.classes:
             self.embed = Dense(shape.classes, shape.class_features)
         self.depth = len(shape.mapping)
         features = shape.z_dim + shape.class_features
@@ -30,12 +33,17 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.empty(shape.w_dim))
 
     def forward(self, z: Tensor, classes: Tensor | None) -> Tensor:
-        x = normalize(z)
-        if classes is not None:
-            x = torch.cat([x, normalize(self.embed(classes))], dim=1)
+        x = self.normalized(z, classes)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
+
+    def normalized(self, z: Tensor, classes: Tensor | None) -> Tensor:
+        if classes is None:
+            return normalize(z)
+        if self.joint:
+            return normalize(torch.cat([z, self.concat(classes)], dim=1))
+        return torch.cat([normalize(z), normalize(self.embed(classes))], dim=1)
 
     def truncated(self, w: Tensor, psi: float) -> Tensor:
         """w moved towards its average; psi = 1 leaves it, 0 is the average (Karras et al. 2019,

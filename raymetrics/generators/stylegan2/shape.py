@@ -28,6 +28,8 @@ class Shape:
     # 0 where there are no classes.
     classes: int
     class_features: int
+    # A class is concatenated to z before both are normalised together, as in the 2019 program.
+    joint: bool
     # The widths of the mapping's layers, each after its input.
     mapping: tuple[int, ...]
     # Of the blocks at 4, 8, 16 ... pixels.
@@ -56,7 +58,8 @@ def shape_of(state: Mapping[str, Tensor]) -> Shape:
         re.fullmatch(r"synthesis\.b\d+\.conv1\.weight", name) is not None for name in state
     )
     blocks = [4 * 2**i for i in range(max(height, 1))]
-    embed = state.get("mapping.embed.weight")
+    joint = "mapping.concat.weight" in state
+    embed = state.get("mapping.concat.weight" if joint else "mapping.embed.weight")
     features, classes = (0, 0) if embed is None else embed.shape
     last = blocks[-1]
     return Shape(
@@ -64,6 +67,7 @@ def shape_of(state: Mapping[str, Tensor]) -> Shape:
         w_dim=state["synthesis.b4.conv1.affine.weight"].shape[1],
         classes=classes,
         class_features=features,
+        joint=joint,
         mapping=tuple(len(weight) for weight in mapping),
         channels=tuple(len(state[f"synthesis.b{r}.conv1.weight"]) for r in blocks),
         colours=len(state[f"synthesis.b{last}.torgb.weight"]),

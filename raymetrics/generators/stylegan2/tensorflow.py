@@ -15,17 +15,23 @@ import torch
 from torch import Tensor
 
 from raymetrics.generators.stylegan2.resampling import separable_filter
-from raymetrics.generators.stylegan2.shape import Settings
+from raymetrics.generators.stylegan2.shape import Settings, Shape, shape_of
 
 # StyleGAN's and progressive growing's are of lower versions, and made otherwise.
 VERSION = 4
+# Sizes that the program states, and that the tensors must have.
+SIZES = {
+    "latent_size": "z_dim", "label_size": "classes", "dlatent_size": "w_dim",
+    "resolution": "resolution", "num_channels": "colours",
+}  # fmt: skip
 # What the tensors tell, what concerns the training alone, and what is an option here.
 IGNORED = frozenset({
-    "latent_size", "label_size", "dlatent_size", "resolution", "num_channels", "mapping_layers",
-    "label_fmaps", "mapping_fmaps", "fmap_base", "fmap_max", "architecture", "use_noise",
-    "w_avg_beta", "num_fp16_res", "truncation_psi", "truncation_cutoff", "style_mixing_prob",
-    "structure",
+    "mapping_layers", "label_fmaps", "mapping_fmaps", "fmap_base", "fmap_max", "architecture",
+    "use_noise", "w_avg_beta", "num_fp16_res", "truncation_psi", "truncation_cutoff",
+    "style_mixing_prob", "structure",
 })  # fmt: skip
+# Of progressive growing, which these networks are not made by; it only bounds style mixing.
+WITHOUT_EFFECT = frozenset({"lod"})
 
 
 def state_and_settings(network: Mapping[str, Any]) -> tuple[dict[str, Tensor], Settings]:
@@ -44,14 +50,31 @@ def state_and_settings(network: Mapping[str, Any]) -> tuple[dict[str, Tensor], S
         clamp=options.pop("conv_clamp", None),
     )
     taps = options.pop("resample_kernel", None) or [1, 3, 3, 1]
-    if unknown := sorted(options.keys() - IGNORED):
+    if unknown := sorted(options.keys() - IGNORED - SIZES.keys()):
         raise ValueError(f"its option {unknown[0]} is not known")
-    state = {"synthesis.b4.resample_filter": separable_filter(taps)}
-    for name, value in variables(network):
-        if found := translated(name, np.asarray(value)):
-            # A copy, as torch takes no negative strides.
-            state[found[0]] = torch.from_numpy(np.array(found[1], np.float32))
+    state = tensors(network) | {"synthesis.b4.resample_filter": separable_filter(taps)}
+    check_sizes(options, shape_of(state))
     return state, settings
+
+
+def tensors(network: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All variables under PyTorch's names. ValueError for one that has no place there."""
+    state = {}
+    for there, value in variables(network):
+        if there in WITHOUT_EFFECT:
+            continue
+        name, array = translated(there, np.asarray(value))
+        # A copy, as torch takes no negative strides.
+        state[name] = torch.from_numpy(np.array(array, np.float32))
+    return state
+
+
+def check_sizes(options: Mapping[str, Any], shape: Shape) -> None:
+    """ValueError if a size that the file states is not that of its tensors."""
+    for option, size in SIZES.items():
+        stated, found = options.get(option), getattr(shape, size)
+        if stated is not None and stated != found:
+            raise ValueError(f"its {option} is {stated}, but its tensors have {found}")
 
 
 def variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -62,12 +85,12 @@ def variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
         yield from variables(component.state, f"{prefix}{name}/")
 
 
-def translated(name: str, value: np.ndarray) -> tuple[str, np.ndarray] | None:
-    """A variable's name and layout for PyTorch; None for those that have no place there."""
+def translated(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+    """A variable's name and layout for PyTorch. ValueError if StyleGAN2 has none of this name."""
     for pattern, translate in PATTERNS.items():
         if match := re.fullmatch(pattern, name):
             return translate(value, *match.groups())
-    return None
+    raise ValueError(f"its variable {name} is not known")
 
 
 def _dense(value: np.ndarray, layer: str, part: str) -> tuple[str, np.ndarray]:
@@ -100,6 +123,7 @@ def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[s
 
 PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
     "dlatent_avg": lambda value: ("mapping.w_avg", value),
+    "mapping/LabelConcat/weight": lambda value: ("mapping.concat.weight", value.T),
     r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": _dense,
     "synthesis/4x4/Const/const": lambda value: ("synthesis.b4.const", value[0]),
     r"synthesis/noise(\d+)": _noise,
