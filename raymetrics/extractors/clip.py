@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from raymetrics.extractors.base import Architecture
 from raymetrics.extractors.libraries import network_of
 from raymetrics.extractors.scale import standardised
-from raymetrics.weights.archive import read_tensors
 from raymetrics.weights.known import CLIP
 from raymetrics.weights.state import State
 
@@ -88,7 +87,6 @@ def architecture(name: str, resize: str = "clip") -> Architecture:
         outputs={"features": shape.features},
         columns=("features",),
         weights=CLIP[name],
-        read=read_tensors,
         translate=translated,
     )
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from raymetrics import pickles
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.inception_network import BLOCKS, STEM, unit_names
-from raymetrics.weights.archive import read_tensors
 from raymetrics.weights.graphdef import Node, read_graph
-from raymetrics.weights.state import State, is_safetensors
+from raymetrics.weights.state import State, is_safetensors, read_state
 
 GRAPH = "classify_image_graph_def.pb"
 LARGEST = 1 << 30  # bytes of the graph in an archive; it has 92 M
@@ -54,7 +53,7 @@ def read_inception(path: Path) -> State:
     if start.startswith(PICKLE) and start != OLD_TORCH:
         return from_nvidia(from_pickle(path))
     if start == OLD_TORCH or start.startswith(ZIP) or is_safetensors(path):
-        state = read_tensors(path)
+        state = read_state(path)
         return from_nvidia(state) if "output.weight" in state else state
     return from_graph(read_graph(path.read_bytes(), str(path)), str(path))
 

@@ -14,7 +14,6 @@ from raymetrics.extractors import classes
 from raymetrics.extractors.base import Architecture
 from raymetrics.extractors.libraries import network_of
 from raymetrics.extractors.scale import imagenet
-from raymetrics.weights.archive import read_tensors
 from raymetrics.weights.known import VGG16
 from raymetrics.weights.state import State
 
@@ -72,7 +71,6 @@ ARCHITECTURE = Architecture(
     outputs={"fc2": FEATURES, "fc2_relu": FEATURES, "logits": CLASSES},
     columns=("fc2_relu",),
     weights=VGG16,
-    read=read_tensors,
     translate=translated,
     class_names=classes.imagenet,
 )

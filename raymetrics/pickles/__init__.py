@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raymetrics.errors import StorageError, UnsafePickle
+from raymetrics.pickles.archives import DAMAGES, Archive
 from raymetrics.pickles.reader import Reader
 from raymetrics.pickles.values import NETWORK, Persistent, Refused
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NETWORK", "Persistent", "read", "tensors"]
+__all__ = ["DAMAGES", "NETWORK", "Archive", "Persistent", "read", "read_archive", "tensors"]
 
 
-def read(data: bytes, where: str) -> Any:
+def read(data: bytes, where: str, storage: Callable[[Any], Any] | None = None) -> Any:
     """The value that was pickled; `where` names its place in errors.
+
+    storage: gives what the pickle says lies outside of it; without one there is no such thing.
 
     Containers, numbers, text, numpy's arrays of numbers, torch's tensors; modules and
     NVIDIA's networks as `Persistent`, EasyDict as dict. UnsafePickle for a pickle that names
@@ -34,7 +38,7 @@ def read(data: bytes, where: str) -> Any:
         )
     source = io.BytesIO(data)
     try:
-        return Reader(source, encoding="latin1").load()
+        return Reader(source, storage).load()
     except Exception as error:
         cut = source.tell() == len(data) and not data.endswith(pickle.STOP)
         if isinstance(error, Refused) and not cut:
@@ -48,6 +52,12 @@ def read(data: bytes, where: str) -> Any:
             f"{where} is {'cut off' if cut else 'damaged, or no pickle'}: "
             f"{type(error).__name__}: {error} ({len(data)} bytes); get the file again"
         ) from error
+
+
+def read_archive(archive: Archive, where: str) -> Any:
+    """What torch.save or torch.jit.save put into data.pkl, tensors as arrays; objects of
+    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`."""
+    return read(archive.read("data.pkl"), where, archive.storage)
 
 
 def tensors(module: Persistent, prefix: str = "") -> dict[str, torch.Tensor]:

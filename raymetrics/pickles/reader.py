@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from raymetrics.pickles.values import (
     MAKERS,
@@ -44,6 +45,10 @@ class Reader(pickle._Unpickler):
 
     dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
 
+    def __init__(self, file: IO[bytes], storage: Callable[[Any], Any] | None = None) -> None:
+        super().__init__(file, encoding="latin1")
+        self.storage = storage
+
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         for old, new in RENAMED.items():
@@ -61,6 +66,8 @@ class Reader(pickle._Unpickler):
         raise Refused(f"the extension {code}")
 
     def persistent_load(self, pid: Any) -> Any:
+        if self.storage is not None:
+            return self.storage(pid)
         raise Refused(f"an object outside of itself, {str(pid)[:100]!r}")
 
     def _instantiate(self, made: Any, args: Any) -> None:

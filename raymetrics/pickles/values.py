@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 NETWORK = "dnnlib.tflib.network.Network"
 SIMPLE_DTYPE = re.compile(r"[<>=|]?[?biufcSU]\d*")
+# The types of torch's storages, and numpy's for their numbers.
+STORAGES = {
+    "torch.HalfStorage": "f2", "torch.BFloat16Storage": "u2", "torch.FloatStorage": "f4",
+    "torch.DoubleStorage": "f8", "torch.ComplexFloatStorage": "c8",
+    "torch.ComplexDoubleStorage": "c16", "torch.BoolStorage": "?", "torch.ByteStorage": "u1",
+    "torch.CharStorage": "i1", "torch.ShortStorage": "i2", "torch.IntStorage": "i4",
+    "torch.LongStorage": "i8",
+}  # fmt: skip
 TORCH_DTYPE = re.compile(r"torch\.(bool|b?float\d+|u?int\d+|complex\d+)")
 
 
@@ -25,9 +33,9 @@ TORCH_DTYPE = re.compile(r"torch\.(bool|b?float\d+|u?int\d+|complex\d+)")
 class Persistent:
     """An object of a class that is not loaded: its name, and what the object held.
 
-    Of NVIDIA's persistent classes, of torch.nn's modules (with a dotted name), and of
-    TensorFlow's `dnnlib.tflib.network.Network`. NVIDIA's state has the arguments of the
-    constructor under `_init_args` and `_init_kwargs`.
+    Of NVIDIA's persistent classes, of torch.nn's modules (with a dotted name), of TorchScript's
+    (`__torch__.` first), and of TensorFlow's `dnnlib.tflib.network.Network`. NVIDIA's state
+    has the arguments of the constructor under `_init_args` and `_init_kwargs`.
     """
 
     class_name: str
@@ -40,7 +48,8 @@ class Refused(Exception):
 
 def is_record(name: str) -> bool:
     """Whether objects of this class are read as `Persistent`, without the class."""
-    return name == NETWORK or re.fullmatch(r"torch\.nn\.modules\.\w+\.\w+", name) is not None
+    pattern = r"torch\.nn\.modules\.\w+\.\w+|__torch__(\.\w+)+"
+    return name == NETWORK or re.fullmatch(pattern, name) is not None
 
 
 def set_state(made: Any, state: Any) -> None:
@@ -142,21 +151,36 @@ def _load_storage(content: bytes) -> Any:
 
 def _rebuild_tensor(
     storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> torch.Tensor:
-    """A view of a storage; torch alone would enlarge a storage that is too small."""
-    import torch
-
-    there = storage._untyped_storage.nbytes() // storage.dtype.itemsize
+) -> torch.Tensor | np.ndarray:
+    """A view of a storage, an array of an array; torch would enlarge one that is too small."""
+    if isinstance(storage, np.ndarray):
+        there = len(storage)
+    else:
+        there = storage._untyped_storage.nbytes() // storage.dtype.itemsize
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if min(offset, *size, *stride, 0) < 0 or (0 not in size and last >= there):
         raise ValueError(f"a tensor {list(size)} outside of its {there} numbers")
+    if isinstance(storage, np.ndarray):
+        if math.prod(size) > there:  # what is repeated would be room for any number
+            raise ValueError(f"a tensor {list(size)} of {there} numbers")
+        steps = [step * storage.itemsize for step in stride]
+        return np.lib.stride_tricks.as_strided(storage[offset:], size, steps)
+    import torch
+
     return torch._utils._rebuild_tensor(storage, offset, tuple(size), tuple(stride))
 
 
-def _rebuild_parameter(data: torch.Tensor, requires_grad: bool, *_: Any) -> torch.Tensor:
+def _rebuild_parameter(data: Any, requires_grad: bool, *_: Any) -> torch.Tensor | np.ndarray:
+    if isinstance(data, np.ndarray):
+        return data
     import torch
 
     return torch.nn.Parameter(data, bool(requires_grad))
+
+
+def _typed(value: Any, kind: str = "") -> Any:
+    """TorchScript's lists and dictionaries, which are written with the types of their contents."""
+    return value
 
 
 def _torch_value(name: str) -> Callable[[Any], Any]:
@@ -168,8 +192,11 @@ def _torch_value(name: str) -> Callable[[Any], Any]:
     return make
 
 
+TYPED = (
+    "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag",
+)  # fmt: skip
 # Names that stand for themselves, as arguments of what is made.
-NAMES = frozenset({"builtins.object", "numpy.ndarray"})
+NAMES = frozenset({"builtins.object", "numpy.ndarray", *STORAGES})
 # `bytes` and `bytearray` of a number would be room for that many.
 MAKERS: dict[str, Callable[..., Any]] = {
     "builtins.dict": dict,
@@ -189,6 +216,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "numpy.core.numeric._frombuffer": _from_buffer,
     "torch.Size": _torch_value("Size"),
     "torch.device": _torch_value("device"),
+    **{f"torch.jit._pickle.{name}": _typed for name in TYPED},
     "torch.storage._load_from_bytes": _load_storage,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,

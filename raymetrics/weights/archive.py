@@ -3,6 +3,8 @@
 Their code is a program of tensor operations, compiled when it is opened, and no Python; no pickle
 is executed. torch.export's archives (.pt2) are another matter: opening one may unpickle, evaluates
 the expressions in it, and calls any function of torch that it names.
+
+Tensors alone are read by `scripted`, which runs nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +18,17 @@ from typing import Any
 
 import torch
 
+from raymetrics import pickles
 from raymetrics.errors import StorageError, UnsafePickle
-from raymetrics.weights.state import State, read_state
+from raymetrics.weights.scripted import is_archive
 
-# The operations of TorchScript that read and write files.
-FILES = re.compile(r"\b(save|from_file)\(")
+__all__ = ["INSTEAD", "is_archive", "load_archive"]
+
+# The operations of TorchScript, and torchvision's, that read and write files.
+FILES = re.compile(r"\b(save|from_file|read_file|write_file)\b")
+# How torch writes an attribute whose name is no identifier: getattr(seq, "0").
+ATTRIBUTE = re.compile(r'\bgetattr\((?:[\w.]|\([\w.]*\))+, "[^"\\()\n]*"\)')
 INSTEAD = "write a class that opens it, and give that as module:Class"
-
-
-def is_archive(path: Path) -> bool:
-    """Whether the file is a TorchScript archive; torch.save writes zip files too."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith("/constants.pkl") for name in file.namelist())
 
 
 def load_archive(file: Path | bytes, where: str, device: torch.device | str = "cpu") -> Any:
@@ -37,12 +36,12 @@ def load_archive(file: Path | bytes, where: str, device: torch.device | str = "c
 
     UnsafePickle for one that is no such archive or handles files, StorageError for a damaged one.
     """
-    check(file, where)
+    checked = rewritten(file, where)
     with warnings.catch_warnings():
         # torch points to torch.export, which is no safe format.
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated")
         try:
-            network = torch.jit.load(opened(file), map_location=device)
+            network = torch.jit.load(checked, map_location=device)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise StorageError(
@@ -51,40 +50,52 @@ def load_archive(file: Path | bytes, where: str, device: torch.device | str = "c
     return network.eval()
 
 
-def opened(file: Path | bytes) -> Any:
-    """What torch and zipfile open."""
-    return io.BytesIO(file) if isinstance(file, bytes) else str(file)
+def rewritten(file: Path | bytes, where: str) -> io.BytesIO:
+    """The archive once more, after it was checked.
 
-
-def check(file: Path | bytes, where: str) -> None:
-    """Looks into an archive without opening it: only TorchScript that leaves files alone passes."""
+    torch finds its way in a zip file by rules of its own, and in a forged one to other programs
+    than those that were checked; in this copy there are no others.
+    """
+    copy = io.BytesIO()
+    opened: Any = io.BytesIO(file) if isinstance(file, bytes) else str(file)
     try:
-        with zipfile.ZipFile(opened(file)) as archive:
-            names = archive.namelist()
-            code = [archive.read(name) for name in names if re.search(r"/code/.*\.py$", name)]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        with pickles.Archive(opened) as archive, zipfile.ZipFile(copy, "w") as to:
+            check(archive, where)
+            for name in archive.members:
+                to.writestr(archive.folder + name, archive.read(name))
+    except pickles.DAMAGES as error:
         raise StorageError(
             f"{where} is no TorchScript: {error}; expected torch.jit.save's"
         ) from None
-    if any(re.search(r"^[^/]+/models/.*\.json$", name) for name in names):
+    copy.seek(0)
+    return copy
+
+
+def check(archive: pickles.Archive, where: str) -> None:
+    """Looks into an archive without opening it: only TorchScript that leaves files alone passes."""
+    if any(re.search(r"^models/.*\.json$", name) for name in archive.members):
         raise UnsafePickle(
             f"{where} is an archive of torch.export, which executes Python when it is opened; "
             f"save it by torch.jit.save, or {INSTEAD}"
         )
-    if not code:
+    programs = [archive.text(n) for n in archive.members if re.search(r"^code/.*\.py$", n, re.I)]
+    if not programs:
         raise UnsafePickle(
             f"{where} holds no TorchScript: torch.save's files of whole networks are pickles, and "
             f"raymetrics executes none; save it by torch.jit.save, or {INSTEAD}"
         )
-    if found := FILES.search(b"\n".join(code).decode(errors="replace")):
-        raise UnsafePickle(
-            f"{where} calls {found[1]}, which reads or writes files; if you trust it, {INSTEAD}"
-        )
+    for program in programs:
+        if found := called(program):
+            raise UnsafePickle(
+                f"{where} calls {found}, which reads or writes files; if you trust it, {INSTEAD}"
+            )
 
 
-def read_tensors(path: Path) -> State:
-    """The tensors of a TorchScript archive, or of any file that `read_state` reads."""
-    if not is_archive(path):
-        return read_state(path)
-    state = load_archive(path, str(path)).state_dict()
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+def called(program: str) -> str | None:
+    """What of FILES a program names anywhere, be it in a text, or could spell by getattr."""
+    if found := FILES.search(program):
+        return found[1]
+    count = 1
+    while count:  # one may stand inside of another
+        program, count = ATTRIBUTE.subn("()", program)
+    return "getattr of a composed name" if re.search(r"\bgetattr\b", program) else None

@@ -14,8 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from raymetrics import pickles
 from raymetrics.errors import ExtractorError
 from raymetrics.weights.files import Weights, verified
+from raymetrics.weights.scripted import is_archive, scripted_tensors
 
 State = dict[str, Tensor]
 COUNTERS = "num_batches_tracked"  # which only training needs, and only some files hold
@@ -27,12 +29,14 @@ def load_state_dict(weights: Weights, *, inside: str | None = None, prefix: str 
 
 
 def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> State:
-    """The tensors of a .safetensors or torch file, floats as float32. What it holds decides.
+    """The tensors of a .safetensors, torch or TorchScript file, floats as float32.
+
+    What it holds decides, not its name; nothing in it is executed.
 
     inside: the entry of the file that holds the state, if the file holds more than that.
     prefix: taken off the names. ExtractorError for a file that holds anything else.
     """
-    state: Any = load_safetensors(path) if is_safetensors(path) else load_torch(path)
+    state = contents(path)
     if inside is not None and isinstance(state, Mapping):
         state = state.get(inside)
     if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
@@ -45,6 +49,13 @@ def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> St
         name.removeprefix(prefix): value.float() if value.is_floating_point() else value
         for name, value in state.items()
     }
+
+
+def contents(path: Path) -> Any:
+    """What a file of any of the three kinds holds."""
+    if is_safetensors(path):
+        return load_safetensors(path)
+    return load_scripted(path) if is_archive(path) else load_torch(path)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -60,6 +71,14 @@ def load_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except SafetensorError as error:
+        raise unreadable(path, error) from None
+
+
+def load_scripted(path: Path) -> State:
+    """The tensors of a TorchScript archive, whose program is not run."""
+    try:
+        return scripted_tensors(path)
+    except pickles.DAMAGES as error:
         raise unreadable(path, error) from None
 
 

@@ -21,15 +21,16 @@ from torch.nn.functional import interpolate
 from torch_fidelity import feature_extractor_clip as fidelity_clip
 from torchvision import transforms
 
-from raymetrics.errors import ExtractorError, StorageError
+from raymetrics.errors import ExtractorError
 from raymetrics.extractors import NAMED, architecture, clip, dinov2, make_extractor, vgg16
 from raymetrics.extractors.base import Architecture, NetworkExtractor, make
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.pillow import pillow
 from raymetrics.extractors.resize import resize
-from raymetrics.weights.archive import is_archive, read_tensors
+from raymetrics.weights.archive import is_archive
 from raymetrics.weights.files import Weights, how_to_get
 from raymetrics.weights.known import KNOWN
+from raymetrics.weights.state import read_state
 from tests import peers
 from tests.peers import PEERS, State, as_pillow
 
@@ -122,7 +123,7 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
     assert_near(ours(images)["features"], expected)
     without_prefix = {name.removeprefix("visual."): x.float() for name, x in state.items()}
     assert extractor_of(a, without_prefix).weights == ours.weights
-    assert read_tensors(archive_of(visual, tmp_path)).keys() >= state.keys()
+    assert read_state(archive_of(visual, tmp_path)).keys() >= state.keys()
     assert make(a, Options.parse(f"clip-vit-b-32?weights={tmp_path / 'a.pt'}"), CPU).weights == (
         ours.weights
     )
@@ -278,11 +279,11 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert is_archive(path)
     path.write_bytes(data.replace(b"\x80\x02", b"\x80\x09"))
-    with pytest.raises(StorageError, match="cannot be loaded as TorchScript"):
-        read_tensors(path)
+    with pytest.raises(ExtractorError, match="cannot be read .*data.pkl"):
+        read_state(path)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ExtractorError, match="cannot be read"):
-        read_tensors(path)
+        read_state(path)
 
 
 def test_what_is_known_of_files_fits_the_networks() -> None:

@@ -9,13 +9,14 @@ places: it is unpacked into the memory of each worker, up to 2 GiB.
 
 from __future__ import annotations
 
-import io
+import math
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -27,14 +28,17 @@ from raymetrics.generators.datasets.images import MAX_PIXELS
 from raymetrics.generators.datasets.zips import checked_zip
 
 MAX_UNPACKED = 2**31
+DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def open_npy(place: Place) -> Entries:
     """The images in a .npy file; SourceError if it holds none."""
     with place.open("") as opened:
-        shape, start = header(opened, place.uri)
-    check_bytes(place.files[""] - start, shape, place.uri)
-    return of_array(place, Stored(place, shape, start), [None] * shape[0], {})
+        found = header(opened, place.uri)
+    check_images(found, place.files[""], place.uri)
+    array = Stored(place, found.shape, found.start)
+    return of_array(place, array, [None] * found.shape[0], {})
 
 
 def open_npz(place: Place, column: str = "arr_0", label: str | None = None) -> Entries:
@@ -42,21 +46,20 @@ def open_npz(place: Place, column: str = "arr_0", label: str | None = None) -> E
     archive = checked_zip(place)
     member = member_of(archive, column, f"{place.uri}; choose the images with ?column=")
     where = f"{column} in {place.uri}"
-    with archive.open(member) as opened:
-        shape, start = header(opened, where)
-    check_bytes(member.file_size - start, shape, where)
+    found = header_in(archive, member, where)
+    check_images(found, member.file_size, where)
     array: Stored | Packed
     if member.compress_type == zipfile.ZIP_STORED:
-        array = Stored(place, shape, start_of(place, member) + start)
+        array = Stored(place, found.shape, start_of(place, member) + found.start)
     elif member.file_size <= MAX_UNPACKED:
-        array = Packed(archive, member, shape, start)
+        array = Packed(archive, member, found.shape, found.start, where)
     else:
         raise SourceError(
             f"{where} is compressed, so that no image can be read alone, and would take "
             f"{member.file_size / 2**30:.1f} GiB of every worker's memory, at most "
             f"{MAX_UNPACKED / 2**30:.0f} are given; write it again with numpy.savez"
         )
-    labels = labels_in(archive, label, shape[0], place.uri)
+    labels = labels_in(archive, label, found.shape[0], place.uri)
     options = {"column": column} if label is None else {"column": column, "label": label}
     return of_array(place, array, labels, options)
 
@@ -93,6 +96,7 @@ class Packed:
     member: zipfile.ZipInfo
     shape: tuple[int, ...]
     start: int
+    where: str
 
     def image(self, index: int) -> np.ndarray:
         with UNPACKING:
@@ -100,10 +104,7 @@ class Packed:
 
     @cached_property
     def _images(self) -> np.ndarray:
-        try:
-            data = self.archive.read(self.member)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            raise SourceError(f"cannot unpack {self.member.filename}: {error}") from None
+        data = unpacked(self.archive, self.member, self.where)
         return np.frombuffer(data, np.uint8, offset=self.start).reshape(self.shape)
 
 
@@ -118,30 +119,60 @@ def member_of(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.ZipInf
     return members[name]
 
 
-def header(opened: IO[bytes], where: str) -> tuple[tuple[int, ...], int]:
-    """The shape of an array of images, and the bytes before its pixels."""
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
+    """A member's bytes; SourceError if they are damaged."""
     try:
-        shape, columns_first, dtype = readers[npy.read_magic(opened)](opened)
-    except (ValueError, KeyError, EOFError) as error:
+        return archive.read(member)
+    except DAMAGES as error:
+        raise SourceError(f"cannot unpack {where}: {error}; get the file again") from None
+
+
+class Header(NamedTuple):
+    """What a .npy file says before its numbers begin, after `start` bytes."""
+
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype
+    start: int
+
+
+def header(opened: IO[bytes], where: str) -> Header:
+    """The header of an array; SourceError if there is none."""
+    try:
+        return Header(*HEADERS[npy.read_magic(opened)](opened), opened.tell())
+    except (*DAMAGES, KeyError) as error:
         raise SourceError(f"{where} is no array of numpy: {error}") from None
-    right = len(shape) == 4 and shape[3] == 3 and not columns_first and min(shape) > 0
-    if not right or dtype != np.uint8:
-        order = " in Fortran's order" if columns_first else ""
+
+
+def header_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> Header:
+    """The header of an array in a zip file."""
+    try:
+        with archive.open(member) as opened:
+            return header(opened, where)
+    except DAMAGES as error:
+        raise SourceError(f"cannot read {where}: {error}; get the file again") from None
+
+
+def check_images(found: Header, there: int, where: str) -> None:
+    """SourceError unless these are images, and `there` bytes the size of header and pixels."""
+    shape = found.shape
+    right = len(shape) == 4 and shape[3] == 3 and not found.columns_first and min(shape) > 0
+    if not right or found.dtype != np.uint8:
+        order = " in Fortran's order" if found.columns_first else ""
         raise SourceError(
-            f"{where} is {dtype} {list(shape)}{order}, expected uint8 [n, height, width, 3]"
+            f"{where} is {found.dtype} {list(shape)}{order}, expected uint8 [n, height, width, 3]"
         )
     if shape[1] * shape[2] > MAX_PIXELS:
         raise SourceError(f"{where} has images of {shape[2]} x {shape[1]} pixels, too many to read")
-    return shape, opened.tell()
+    check_bytes(found, there, where)
 
 
-def check_bytes(found: int, shape: tuple[int, ...], where: str) -> None:
-    """SourceError if the file does not hold as many pixels as it says."""
-    if found != int(np.prod(shape, dtype=np.int64)):
+def check_bytes(found: Header, there: int, where: str) -> None:
+    """SourceError if the file does not hold as many numbers as it says."""
+    if there - found.start != math.prod(found.shape) * found.dtype.itemsize:
         raise SourceError(
-            f"{where} says that it holds {list(shape)} bytes of pixels, but there are {found}; "
-            "was it copied to the end?"
+            f"{where} says that it holds {list(found.shape)} numbers {found.dtype}, but there are "
+            f"{there - found.start} bytes; was it copied to the end?"
         )
 
 
@@ -162,14 +193,14 @@ def labels_in(
         return [None] * count
     name = label or "arr_1"
     member = member_of(archive, name, where)
-    try:
-        values = np.load(io.BytesIO(archive.read(member)), allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise SourceError(f"cannot read {name} in {where}: {error}") from None
-    if values.shape != (count,) or not np.issubdtype(values.dtype, np.integer):
+    where = f"{name} in {where}"
+    found = header_in(archive, member, where)
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
         raise SourceError(
-            f"{name} in {where} is {values.dtype} {list(values.shape)}, expected whole numbers "
-            f"[{count}], the classes of the images"
+            f"{where} is {found.dtype} {list(found.shape)}, expected whole numbers [{count}], the "
+            "classes of the images"
         )
-    found: list[int | None] = values.tolist()
-    return found
+    check_bytes(found, member.file_size, where)
+    data = unpacked(archive, member, where)
+    labels: list[int | None] = np.frombuffer(data, found.dtype, offset=found.start).tolist()
+    return labels

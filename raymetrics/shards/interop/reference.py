@@ -17,9 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +27,7 @@ from scipy.linalg import LinAlgError, cholesky
 from raymetrics import pickles
 from raymetrics.errors import ShardError, StorageError
 from raymetrics.metrics import Gaussian
-from raymetrics.shards.interop import torch_file
+from raymetrics.shards.interop.arrays import Arrays
 from raymetrics.shards.store import Store
 from raymetrics.statistics import Moments
 
@@ -85,7 +82,7 @@ def read_statistics(uri: str) -> ReferenceStatistics:
         raise StorageError(
             f"there is no file {uri}; expected statistics of another program"
         ) from None
-    except (*DAMAGES, OSError) as error:
+    except DAMAGES as error:
         raise ShardError(
             f"cannot read statistics from {uri} ({type(error).__name__}: {error}); expected "
             f"arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file again"
@@ -93,19 +90,16 @@ def read_statistics(uri: str) -> ReferenceStatistics:
     return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
 
 
-DAMAGES = (
-    ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error,
-    pickle.UnpicklingError,
-)  # fmt: skip
+DAMAGES = (*pickles.DAMAGES, TypeError, MemoryError)
 
 
 def read_npz(file: Any, where: str) -> Found:
     """Only the arrays that are asked for are read, however large the others are."""
-    with np.load(file, allow_pickle=False) as arrays:
-        found = interpreted(arrays, where)
-        if MADE_OF not in arrays:
-            return found
-        made_of = json.loads(arrays[MADE_OF].item())
+    arrays = Arrays(file)
+    found = interpreted(arrays, where)
+    if MADE_OF not in arrays:
+        return found
+    made_of = json.loads(arrays[MADE_OF].item())
     return replace(found, layout="raymetrics", count=made_of["count"], ddof=made_of["ddof"],
                    made_of=made_of)  # fmt: skip
 
@@ -117,7 +111,8 @@ def read_pickle(file: Any, where: str) -> Found:
 
 def read_torch(file: Any, where: str) -> Found:
     """What torch.save wrote, without torch."""
-    found = interpreted(torch_file.read(file, where), where)
+    with pickles.Archive(file) as archive:
+        found = interpreted(pickles.read_archive(archive, where), where)
     return replace(found, layout="torch-fidelity") if found.layout == USUAL else found
 
 

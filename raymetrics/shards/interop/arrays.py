@@ -1,0 +1,46 @@
+"""The arrays of a .npz file, each read when it is asked for, and none larger than it is."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+LARGEST = 1 << 32  # bytes of an array: a covariance of 23,000 dimensions in float64
+HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """By name, as `numpy.load` gives them. numpy makes room for what a header announces; here
+    ValueError is raised where that is not what there is, is more than LARGEST, or holds objects."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.zip = zipfile.ZipFile(file)
+        self.members = {i.filename.removesuffix(".npy"): i for i in self.zip.infolist()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self.members[name]
+        if member.file_size > LARGEST:
+            raise ValueError(f"{name} would take {member.file_size} bytes, at most {LARGEST}")
+        return array_in(self.zip.read(member), name)
+
+
+def array_in(data: bytes, name: str) -> np.ndarray:
+    """The array in the bytes of a .npy file. ValueError unless they are as many as it says."""
+    file = io.BytesIO(data)
+    version = npy.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"{name} is of version {version} of .npy")
+    shape, columns_first, dtype = HEADERS[version](file)
+    flat = np.frombuffer(data[file.tell() :], dtype)
+    return flat.reshape(shape, order="F" if columns_first else "C")
