@@ -155,7 +155,7 @@ def test_class_names() -> None:
     }  # fmt: skip
     assert {i: names[i] for i in known} == known
     # By their WordNet ids the classes are in everyone else's order.
-    lines = inception.CLASSES_FILE.read_text().splitlines()[1:1001]
+    lines = (classes.FOLDER / "inception_classes.txt").read_text().splitlines()[1:1001]
     by_id = dict(line.split(" ", 1) for line in lines)
     assert len(by_id) == 1000
     usual = (classes.FOLDER / "imagenet_classes.txt").read_text().splitlines()
