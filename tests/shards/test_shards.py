@@ -280,7 +280,7 @@ def test_dataset_json_of_another_version_or_damaged(shard_set) -> None:
     path = Path(shard_set.uri, layout.DATASET)
     value = json.loads(path.read_text())
     path.write_text(json.dumps({**value, "schema": 99}))
-    with pytest.raises(ShardError, match="schema 99, this raymetrics reads 1"):
+    with pytest.raises(ShardError, match=f"schema 99, this raymetrics reads {schema.VERSION}"):
         open_shards(shard_set.uri)
     path.write_text("{")
     with pytest.raises(ShardError, match=r"dataset\.json is damaged"):
