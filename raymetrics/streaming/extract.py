@@ -165,7 +165,7 @@ def describe(
         samples=(ids,),
         asked=texts,
         files={extractor.name: extractor.file for extractor in made if extractor.file},
-        label_names=tuple(getattr(generator, "classes", None) or ()) if labelled else (),
+        label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
     )
 
 

@@ -91,6 +91,11 @@ class ImageDataset:
         labels = [self.entries.labels[i] for i in self.kept]
         return [] if None in labels else labels
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the labels 0, 1, ... stand for; empty if they have no names."""
+        return tuple(self.classes or ())
+
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """int64 [n]: the class, or the index of its name in `classes`."""
         if not self._labels:
