@@ -12,7 +12,8 @@ from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMi
 from raymetrics.evaluation.catalogue import LOGITS, METRICS, Metric
 from raymetrics.metrics import Protocol
 from raymetrics.shards import schema
-from raymetrics.shards.layout import DatasetSpec, differences, numbers_of
+from raymetrics.shards.alike import require_alike, require_some_shared
+from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -126,9 +127,6 @@ def shared_columns(
     columns: Sequence[str] | None,
 ) -> list[Column]:
     """The columns to compare. SpecMismatch unless they were made alike on both sides."""
-    of_real = {str(spec["name"]): spec for spec in real.spec.extractors}
-    of_generated = {str(spec["name"]): spec for spec in generated.spec.extractors}
-    both = sorted(of_real.keys() & of_generated.keys())
     if columns:
         there = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
@@ -137,24 +135,9 @@ def shared_columns(
                     f"column {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
                 )
         extractors = list(dict.fromkeys(there[name].extractor for name in columns))
-    names = both if extractors is None else extractors
+    names = extractors or require_some_shared(real, generated)
     for name in names:
-        if name not in both:
-            raise SpecMismatch(
-                f"extractor {name!r} is not in both sets; both have {', '.join(both) or 'none'}"
-            )
-        fields = differences(numbers_of(of_real[name]), numbers_of(of_generated[name]))
-        if fields:
-            found = "; ".join(fields).replace("asked for", "on the other side")
-            raise SpecMismatch(
-                f"{real.uri} and {generated.uri} used {name} differently, so their features "
-                f"cannot be compared ({found}); extract one of them again"
-            )
-    if not names:
-        raise SpecMismatch(
-            f"{real.uri} has features of {', '.join(of_real)}, {generated.uri} of "
-            f"{', '.join(of_generated)}; extract both with the same extractor"
-        )
+        require_alike(real, generated, name)
     return [
         column
         for column in real.spec.columns

@@ -1,0 +1,48 @@
+"""Whether the features of two shard sets can be compared."""
+
+from __future__ import annotations
+
+from raymetrics.errors import SpecMismatch
+from raymetrics.shards.layout import differences, numbers_of
+from raymetrics.shards.reader import ShardSet
+
+
+def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
+    """The names of the extractors that both sets have features of."""
+    there = [{str(spec["name"]) for spec in side.spec.extractors} for side in (real, generated)]
+    return sorted(there[0] & there[1])
+
+
+def require_alike(real: ShardSet, generated: ShardSet, extractor: str) -> None:
+    """SpecMismatch unless both sets have features of the extractor, made alike."""
+    both = shared_extractors(real, generated)
+    if extractor not in both:
+        raise SpecMismatch(
+            f"extractor {extractor!r} is not in both sets; both have {', '.join(both) or 'none'}"
+        )
+    of_real, of_generated = (
+        next(spec for spec in side.spec.extractors if spec["name"] == extractor)
+        for side in (real, generated)
+    )
+    fields = differences(numbers_of(of_real), numbers_of(of_generated))
+    if fields:
+        found = "; ".join(fields).replace("asked for", "on the other side")
+        raise SpecMismatch(
+            f"{real.uri} and {generated.uri} used {extractor} differently, so their features "
+            f"cannot be compared ({found}); extract one of them again"
+        )
+
+
+def require_some_shared(real: ShardSet, generated: ShardSet) -> list[str]:
+    """The extractors of both sets. SpecMismatch, with those of either, if there are none."""
+    both = shared_extractors(real, generated)
+    if not both:
+        of_real, of_generated = (
+            ", ".join(str(spec["name"]) for spec in side.spec.extractors)
+            for side in (real, generated)
+        )
+        raise SpecMismatch(
+            f"{real.uri} has features of {of_real}, {generated.uri} of {of_generated}; extract "
+            "both with the same extractor"
+        )
+    return both
