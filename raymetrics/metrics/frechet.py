@@ -57,11 +57,15 @@ def trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def factor(a: np.ndarray) -> np.ndarray:
-    """Some L with a = L L^T for a covariance, float64 [d, d]."""
+    """Some L [d, rank] with a = L L^T for a covariance, float64 [d, d]."""
     try:
         root: np.ndarray = cholesky(a, lower=True)
     except LinAlgError:
-        # Singular, as of fewer samples than dimensions.
+        # Singular, as of fewer samples than dimensions. Without the eigenvalues that are rounding
+        # errors: their roots are not small.
         eigenvalues, vectors = eigh(a)
-        root = vectors * np.sqrt(eigenvalues.clip(min=0))
+        rounding = len(a) * np.finfo(np.float64).eps * eigenvalues[-1]
+        some = eigenvalues > rounding
+        some[-1] = True  # if only to have a column
+        root = vectors[:, some] * np.sqrt(eigenvalues[some].clip(min=0))
     return root

@@ -8,6 +8,7 @@ from raymetrics.statistics.histogram import Histogram
 from raymetrics.statistics.moments import Moments
 from raymetrics.statistics.nearest import Nearest
 from raymetrics.statistics.rows import Rows
+from raymetrics.statistics.weighted import WeightedMoments
 
 __all__ = [
     "Balls",
@@ -19,6 +20,7 @@ __all__ = [
     "NestedMoments",
     "Rows",
     "Statistic",
+    "WeightedMoments",
     "fold",
     "from_arrays",
     "merge_all",

@@ -1,0 +1,151 @@
+"""The Frechet distance of weighted candidates to real features, and its slopes.
+
+Kynkaanniemi et al. 2023, Eq. 3, as a function of weights p that sum to 1:
+
+    F(p) = |m - m_r|^2 + tr S_r + tr S - 2 tr (S_r S)^1/2,  m, S: weighted mean, covariance
+
+It is convex. Its derivative needs no automatic differentiation. T = L (L^T S L)^-1/2 L^T with
+S_r = L L^T is the linear map that takes N(m, S) to N(m_r, S_r) (Olkin & Pukelsheim 1982), and
+
+    dF/dp_i = |x_i|^2 - (x_i - m)^T T (x_i - m) + a constant,  x_i = f_i - m_r
+
+So a value with its slopes takes two passes over the features and one eigendecomposition. Both
+passes go block by block: `moments` of blocks merge, `slopes` of blocks stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from scipy.linalg import eigh
+
+from raymetrics.metrics.frechet import Gaussian, factor
+from raymetrics.statistics import Moments, WeightedMoments
+from raymetrics.statistics.weighted import like, to_float64
+
+# Rows whose products are added up in float32; see WeightedMoments.of.
+BLOCK = 4096
+# Added to eigenvalues relative to the largest, before one divides by them.
+GUARD = 1e-14
+
+
+class Evaluation(NamedTuple):
+    """The objective at some weights."""
+
+    distance: float
+    slopes: np.ndarray  # float64 [n]: dF/dp_i up to a constant
+
+
+class Evaluator(Protocol):
+    """Where the candidates are, and how they are walked, is its own affair."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """float64 [n]: |f_i - m_r|."""
+
+    def __call__(self, weights: np.ndarray) -> Evaluation:
+        """weights: float64 [n], not negative, with a sum of 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What the candidates are to be like: a Gaussian with a factor of its covariance."""
+
+    mean: np.ndarray  # float64 [d]
+    trace: float  # of the covariance
+    factor: np.ndarray  # float64 [d, r]: covariance = factor factor^T
+
+    @classmethod
+    def of(cls, real: Moments | Gaussian, ddof: int = 1) -> Goal:
+        """The covariance is divided by count - ddof. NotEnoughData for ddof samples or fewer."""
+        fitted = Gaussian.fitted(real, ddof)
+        return cls(fitted.mean, float(np.trace(fitted.covariance)), factor(fitted.covariance))
+
+    def centred(self, features: np.ndarray) -> np.ndarray:
+        """features - mean, float32 [n, d]; the difference is taken in float64, block by block."""
+        out = np.empty(features.shape, np.float32)
+        for rows in blocks(len(features)):
+            out[rows] = features[rows] - self.mean
+        return out
+
+
+class Transport(NamedTuple):
+    """From weighted candidates to the goal, in coordinates whose origin is the real mean."""
+
+    distance: float
+    mean: np.ndarray  # float64 [d], of the candidates
+    root: np.ndarray  # float64 [d, r]: the optimal map is T = root root^T
+
+
+def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transport:
+    """The distance and the map, in float64. moments: of centred features.
+
+    ddof: the candidates' covariance is divided by the sum of weights less ddof. Directions in
+    which the candidates do not vary get a steep map, but a finite one.
+    """
+    mean, covariance = moments.mean, moments.covariance(ddof)
+    values, vectors = eigh(goal.factor.T @ covariance @ goal.factor)
+    values = values.clip(min=0)
+    overlap = np.sqrt(values).sum()
+    distance = float(mean @ mean + goal.trace + np.trace(covariance) - 2 * overlap)
+    guarded = values + GUARD * max(values[-1], GUARD * goal.trace**2) + np.finfo(np.float64).tiny
+    return Transport(distance, mean, (goal.factor @ vectors) * guarded**-0.25)
+
+
+def lengths(features: Any) -> np.ndarray:
+    """float64 [n]: the norms of rows; features: centred [n, d], of numpy or torch."""
+    return np.sqrt(to_float64((features * features).sum(1)))
+
+
+def slopes(features: Any, found: Transport) -> np.ndarray:
+    """dF/dp_i up to a constant, float64 [n]; features: centred [n, d], of numpy or torch."""
+    moved = (features - like(found.mean, features)) @ like(found.root, features)
+    return to_float64((features * features).sum(1)) - to_float64((moved * moved).sum(1))
+
+
+class InMemory:
+    """An evaluator of candidates that fit into memory, once."""
+
+    def __init__(self, goal: Goal, features: Any) -> None:
+        """features: centred float32 [n, d] (`Goal.centred`), a numpy array or a torch tensor."""
+        self.goal, self.features = goal, features
+        self.lengths = np.concatenate([lengths(block) for block in self.blocks()])
+
+    def __call__(self, weights: np.ndarray) -> Evaluation:
+        found = transport(self.goal, self.moments(weights))
+        parts = [slopes(block, found) for block in self.blocks()]
+        return Evaluation(found.distance, np.concatenate(parts))
+
+    def moments(self, weights: np.ndarray) -> WeightedMoments:
+        """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
+        scaled = weights * len(weights)
+        parts = (
+            WeightedMoments.of(self.features[rows], scaled[rows]) for rows in blocks(len(weights))
+        )
+        return reduce(WeightedMoments.merge, parts)
+
+    def blocks(self) -> Iterator[Any]:
+        """The features, some rows at a time."""
+        return (self.features[rows] for rows in blocks(len(self.features)))
+
+
+def blocks(count: int) -> list[slice]:
+    """Slices of BLOCK rows."""
+    return [slice(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """1 / sum p_i^2 (Kish 1965): n for equal weights, 1 for one sample alone."""
+    return float(weights.sum() ** 2 / (weights @ weights))
+
+
+def gap(weights: np.ndarray, slopes: np.ndarray) -> float:
+    """No weights have a distance below F(p) - gap, since F is convex: p.h - min h.
+
+    weights: with a sum of 1. (The gap of Frank and Wolfe 1956. True, but far from tight.)
+    """
+    return float(weights @ slopes - slopes.min())

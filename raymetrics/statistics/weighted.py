@@ -1,0 +1,72 @@
+"""Weighted mean and covariance of features: what the Frechet distance of weights needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedMoments:
+    """Sums over samples x of weight w, in float64.
+
+    The samples must have been shifted by one and the same vector to about zero: the covariance
+    is a difference, and exact only where the mean is not large against the deviation.
+    """
+
+    weight: float  # sum of w
+    sums: np.ndarray  # [d]: sum of w x
+    products: np.ndarray  # [d, d]: sum of w x x^T
+
+    @classmethod
+    def empty(cls, dimension: int) -> Self:
+        """The sums over no samples of this dimension."""
+        return cls(0.0, np.zeros(dimension), np.zeros((dimension, dimension)))
+
+    @classmethod
+    def of(cls, features: Any, weights: np.ndarray) -> Self:
+        """features: real [n, d], of numpy or torch; weights: float64 [n], not negative.
+
+        The products are computed in the type of the features, and on their device. With float32
+        their rounding errors average out over some thousand rows at most: merge blocks of that
+        size, since the sums of blocks are added in float64.
+        """
+        scaled = features * like(np.sqrt(weights), features)[:, None]
+        return cls(
+            float(weights.sum()),
+            to_float64(like(weights, features) @ features),
+            to_float64(scaled.T @ scaled),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """The sums over both sets. ValueError if their dimensions differ."""
+        if self.sums.shape != other.sums.shape:
+            raise ValueError(f"moments of {self.sums.size} and {other.sums.size} dimensions")
+        return type(self)(
+            self.weight + other.weight, self.sums + other.sums, self.products + other.products
+        )
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float64 [d]."""
+        return self.sums / self.weight
+
+    def covariance(self, ddof: float = 0) -> np.ndarray:
+        """float64 [d, d], divided by the sum of weights less ddof."""
+        central = self.products - np.outer(self.sums, self.mean)
+        return np.asarray(central / (self.weight - ddof))
+
+
+def like(values: np.ndarray, features: Any) -> Any:
+    """The same values in the library, the type and on the device of features."""
+    if isinstance(features, np.ndarray):
+        return values.astype(features.dtype)
+    return features.new_tensor(values)
+
+
+def to_float64(values: Any) -> np.ndarray:
+    """A numpy array of a numpy array or a torch tensor, wherever it is."""
+    here = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return np.asarray(here, dtype=np.float64)
