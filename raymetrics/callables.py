@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,3 +98,9 @@ class Target:
                 f"the spec of {self.text} cannot be written as JSON: {error}; expected a "
                 "dictionary of numbers, text and lists"
             ) from None
+
+
+def what_failed(error: Exception) -> str:
+    """An error of a user's code in one line, with the place where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"

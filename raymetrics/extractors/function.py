@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.callables import Target
+from raymetrics.callables import Target, what_failed
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.contract import OWN, features_of, grey, plain, same_columns
 
@@ -90,6 +90,6 @@ class Function:
         except Exception as error:
             raise ExtractorError(
                 f"{self.target} failed on {len(images)} images of {images.shape[2]} x "
-                f"{images.shape[3]}: {type(error).__name__}: {error}"
+                f"{images.shape[3]}: {what_failed(error)}"
             ) from error
         return features_of(found, len(images), self.target)

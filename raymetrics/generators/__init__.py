@@ -129,6 +129,9 @@ def open_source(source: str, device: torch.device) -> Generator:
             if looks_like_it(name):
                 return opened(name, device, **options)
     except (TypeError, ValueError) as error:
+        misspelt = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if misspelt:
+            raise SourceError(f"source {name!r} has no option {misspelt[1]!r}") from None
         raise SourceError(
             f"cannot open source {source!r} with options {options}: {error}"
         ) from None
@@ -137,9 +140,10 @@ def open_source(source: str, device: torch.device) -> Generator:
 
         return Function(name, options)
     raise SourceError(
-        f"no source {source!r}; expected {', '.join(NAMED)}, a folder or a .zip, .tar, .parquet, "
-        ".npz or .npy file of images (or the URI of one, as s3://bucket/photos.zip), a generator's "
-        ".pkl or .pt file, diffusers:model, or module:callable"
+        f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
+        f"{', '.join(NAMED)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "
+        "(or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
+        "diffusers:model, or module:callable"
     )
 
 

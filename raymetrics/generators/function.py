@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raymetrics.callables import Target
+from raymetrics.callables import Target, what_failed
 from raymetrics.errors import SourceError
 from raymetrics.generators.pixels import RULES, checked, in_bytes
 
@@ -74,8 +74,8 @@ class Function:
         if not right or not (floats or images.dtype == np.uint8):
             raise SourceError(
                 f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
-                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; floats are "
-                f"taken by a rule that its attribute 'uint8' names: {', '.join(RULES)}"
+                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; "
+                f"{remedy(images)}"
             )
         if self.rule is None or not floats:
             return images
@@ -88,5 +88,12 @@ class Function:
         except Exception as error:
             raise SourceError(
                 f"{self.name} failed on {len(sample_ids)} sample ids from {sample_ids[0]}: "
-                f"{type(error).__name__}: {error}"
+                f"{what_failed(error)}"
             ) from error
+
+
+def remedy(images: np.ndarray) -> str:
+    """What to do about images of a wrong shape or type."""
+    if images.ndim == 4 and images.shape[3] == 3 != images.shape[1]:
+        return "the channels come last: transpose them, (0, 3, 1, 2)"
+    return f"floats are taken by a rule that its attribute 'uint8' names: {', '.join(RULES)}"

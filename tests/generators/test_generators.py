@@ -77,7 +77,8 @@ def test_mnist_has_every_class_in_any_prefix() -> None:
     [
         (
             "nothing",
-            "no source 'nothing'; expected digits, faces, mnist, a folder.*module:callable",
+            "no source 'nothing', and nothing lies at .*/nothing; expected digits, faces, mnist, "
+            "a folder.*module:callable",
         ),
         ("nothing:here", "cannot import 'nothing'.*looked in"),
         ("sources:nothing", "sources has no 'nothing'"),
@@ -86,7 +87,7 @@ def test_mnist_has_every_class_in_any_prefix() -> None:
         ("sources:Brightness?x=1", "cannot make sources:Brightness with options.*x"),
         ("digits?snapshot=3", "digits has no snapshot 3; there are"),
         ("digits?snapshot=x", "cannot open source"),
-        ("mnist?x=1", "cannot open source"),
+        ("mnist?x=1", "source 'mnist' has no option 'x'"),
     ],
 )
 def test_sources_that_are_none(source: str, what: str) -> None:

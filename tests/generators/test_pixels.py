@@ -82,8 +82,18 @@ def test_numbers_that_are_not_finite(of: str, wrong: list[int]) -> None:
 
 
 def test_what_is_no_array() -> None:
-    with pytest.raises(SourceError, match="ragged failed on 2 sample ids from 0: ValueError"):
+    what = r"ragged failed on 2 sample ids from 0: ValueError.*function.py, line \d+\)"
+    with pytest.raises(SourceError, match=what):
         open_source(f"{__name__}:ragged", CPU)(np.arange(2))
+    with pytest.raises(SourceError, match="the channels come last: transpose them"):
+        open_source(f"{__name__}:channels_last", CPU)(np.arange(2))
+    with pytest.raises(SourceError, match=r"fails_at_sixty failed .*sources.py, line \d+\)"):
+        open_source("sources:fails_at_sixty", CPU)(np.array([60]))
+
+
+def channels_last(sample_ids: np.ndarray) -> np.ndarray:
+    """Breaks the contract, as images of Pillow do."""
+    return np.zeros((len(sample_ids), 8, 8, 3), np.uint8)
 
 
 def ragged(sample_ids: np.ndarray) -> list[list[int]]:
