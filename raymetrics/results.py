@@ -22,6 +22,7 @@ class Side:
     fingerprint: str  # of what it is made of
     digest: str  # of its values
     made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
+    selection: Mapping[str, Any] = field(default_factory=dict)  # file and digest of chosen ids
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Of = Callable[[np.ndarray, np.ndarray], object]
 class Samples:
     """The samples of both sides that a number is computed from."""
 
-    real: np.ndarray  # int64 [n], ascending ids
+    real: np.ndarray  # int64 [n], ascending ids; of a drawn side some may stand there repeatedly
     generated: np.ndarray
 
     def of(self, side: str) -> np.ndarray:
@@ -52,8 +52,9 @@ class Chosen:
     ids: np.ndarray  # int64, ascending
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Rows:
-        some = np.isin(sample_ids, self.ids, assume_unique=True)
-        return Rows.of(sample_ids[some], values[some])
+        there, rows = np.unique(sample_ids, return_index=True)
+        some = np.isin(there, self.ids, assume_unique=True)
+        return Rows.of(there[some], values[rows[some]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def drawn(samples: Samples, side: str, asked: Convention) -> Chosen:
     """The samples of a side that KID draws at all."""
     which = 0 if side == "real" else 1
     rows = np.unique(np.concatenate([draw[which] for draw in kid_draws(samples, asked)]))
-    return Chosen(samples.of(side)[rows])
+    return Chosen(np.unique(samples.of(side)[rows]))
 
 
 def bytes_of(need: Of, dimension: int, rows: int) -> int:

@@ -12,7 +12,7 @@ from raymetrics.provenance import environment
 from raymetrics.results import Result, Side
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
-from raymetrics.shards.view import View
+from raymetrics.shards.view import Selection, View
 
 
 def result(
@@ -92,13 +92,16 @@ def fid_resize(column: Column, made_of: Sequence[DatasetSpec]) -> str | None:
 
 def side_of(view: View, count: int) -> Side:
     """What a result keeps of the samples of a set."""
-    shards = view.shards
+    shards, chosen = view.shards, view.samples
     return Side(
         uri=shards.store.absolute_uri,
         source=shards.spec.source,
-        samples=tuple(map(ranges.describe, view.samples)),
+        samples=() if isinstance(chosen, Selection) else tuple(map(ranges.describe, chosen)),
         count=count,
         fingerprint=shards.spec.fingerprint,
         digest=shards.digest,
         made_by={name: (shards.seal or {}).get(name) for name in ("devices", "sealed_by")},
+        selection={"file": chosen.file, "digest": chosen.digest}
+        if isinstance(chosen, Selection)
+        else {},
     )

@@ -71,8 +71,9 @@ def evaluate_reference(
         )
     names = asked_for(metrics, protocol, str(sides[of_file]))
     reference = read_statistics(str(sides[of_file]))
-    shards = opened(sides[of_shards])
-    view = viewed_beside(reference, of_file, shards, of_shards, protocol, samples)
+    whole = opened(sides[of_shards])
+    shards = whole.shards
+    view = viewed_beside(reference, of_file, whole, of_shards, protocol, samples)
     if len(view) <= asked.ddof:
         raise NotEnoughData(
             f"a covariance takes at least {asked.ddof + 1} samples, {shards.uri} has {len(view)}; "
@@ -117,13 +118,13 @@ def asked_for(metrics: Sequence[str] | None, protocol: Protocol | None, where: s
 
 
 def viewed_beside(
-    reference: ReferenceStatistics, of_file: str, shards: ShardSet, of_shards: str,
+    reference: ReferenceStatistics, of_file: str, whole: View, of_shards: str,
     protocol: Protocol | None, samples: int | None,
 ) -> View:  # fmt: skip
     """The samples of the shards' side. NotEnoughData where a protocol asks for a number of
     samples that the file is not of."""
     if protocol is None:
-        return viewed({of_shards: shards}, None, samples)[of_shards]
+        return viewed({of_shards: whole}, None, samples)[of_shards]
     if reference.ddof not in (None, protocol.convention.ddof):
         raise SpecMismatch(
             f"{protocol.name} divides covariances by count - {protocol.convention.ddof}, "
@@ -135,8 +136,8 @@ def viewed_beside(
             f"{protocol.name} takes {takes} {of_file} samples, {reference.uri} is of "
             f"{reference.count or 'an unknown number'}; evaluate without a protocol"
         )
-    counts = protocol.counts(**{of_file: reference.count or 1, of_shards: len(shards)})
-    return View.of(shards, dict(zip(SIDES, counts, strict=True))[of_shards])
+    counts = protocol.counts(**{of_file: reference.count or 1, of_shards: len(whole)})
+    return whole.first(dict(zip(SIDES, counts, strict=True))[of_shards])
 
 
 def paired(

@@ -27,6 +27,7 @@ from raymetrics.evaluation.selection import (
     known,
     labels_of,
     opened,
+    refuse_repeats,
     require_some,
     shared_columns,
     viewed,
@@ -81,8 +82,9 @@ def evaluate(
 ) -> list[Result]:
     """The metrics of two complete shard sets, in every feature space that both have.
 
-    real, generated: shard sets; one of the two may be a file of statistics that another program
-    kept (.npz, .pkl, .pt, see `raymetrics.shards.interop.reference`), for "fid" and "sfid" alone.
+    real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE"; one of the two
+    may be a file of statistics that another program kept (.npz, .pkl, .pt, see
+    `raymetrics.shards.interop.reference`), for "fid" and "sfid" alone.
     metrics: of METRICS; by default "fid", "kid", "pr" and "top1", or those of the protocol. "fid"
     is the Frechet distance in whatever space there is; it is labelled by that space.
     extractors, columns: only these spaces; of the columns named here also logits are taken as
@@ -118,19 +120,20 @@ def evaluate(
             real=real, generated=generated, metrics=metrics, extractors=extractors,
             columns=columns, asked=asked, protocol=named, samples=samples,
         )  # fmt: skip
-    shards = {"real": opened(real), "generated": opened(generated)}
-    spaces = shared_columns(shards["real"], shards["generated"], extractors, columns)
+    there = {"real": opened(real), "generated": opened(generated)}
+    spaces = shared_columns(there["real"].shards, there["generated"].shards, extractors, columns)
     names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
-    views = viewed(shards, named, samples)
+    views = viewed(there, named, samples)
     labels = labels_of(views) if by == "label" else None
     items = [
         Item(METRICS[name], column, label)
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
         for column in spaces
         for name in names
-        if fits(METRICS[name], column, shards["real"].spec, explicit=bool(columns))
+        if fits(METRICS[name], column, views["real"].shards.spec, explicit=bool(columns))
     ]
     require_some(items, names if metrics or named else names[:1], spaces)
+    refuse_repeats(items, views)
     request = Request(views, labels, items, asked, named)
     refuse_if_too_few(request)
     if scores and (by or "realism" not in names):

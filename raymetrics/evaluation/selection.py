@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics import ranges
-from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
+from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.evaluation.catalogue import LOGITS, METRICS, Metric
 from raymetrics.metrics import Protocol
 from raymetrics.shards import schema
 from raymetrics.shards.alike import require_alike, require_some_shared
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.schema import Column
+from raymetrics.shards.selected import open_view
 from raymetrics.shards.view import View
 
 SIDES = ("real", "generated")
@@ -67,32 +67,43 @@ def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[C
             raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
 
 
-def opened(shards: str | ShardSet) -> ShardSet:
-    """A complete shard set, freshly listed, with no sample that it is not to have."""
-    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
-    foreign = ranges.subtract(found.present, found.spec.samples)
-    if foreign:
-        raise ShardError(
-            f"{found.uri} holds samples {', '.join(map(ranges.describe, foreign))}, which its "
-            "dataset.json does not ask for; another extraction into it was under way: run it again"
-        )
-    return found
+def opened(shards: str | ShardSet) -> View:
+    """The samples of a complete shard set, freshly listed, or of "SHARDS?ids=FILE"."""
+    return open_view(shards if isinstance(shards, str) else shards.uri)
 
 
 def viewed(
-    shards: Mapping[str, ShardSet], protocol: Protocol | None, samples: int | None
+    views: Mapping[str, View], protocol: Protocol | None, samples: int | None
 ) -> dict[str, View]:
     """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
     if protocol is None:
-        for name, found in shards.items():
-            if samples is not None and not 1 <= samples <= len(found):
+        for name, view in views.items():
+            if samples is not None and not 1 <= samples <= len(view):
                 raise NotEnoughData(
-                    f"the first {samples} samples are asked for, {found.uri} has {len(found)} "
-                    f"{name} ones; ask for 1 to {len(found)}, or extract more"
+                    f"the first {samples} samples are asked for, {view.shards.uri} has {len(view)} "
+                    f"{name} ones; ask for 1 to {len(view)}, or extract more"
                 )
-        return {side: View.of(found, samples) for side, found in shards.items()}
-    counts = protocol.counts(real=len(shards["real"]), generated=len(shards["generated"]))
-    return {side: View.of(shards[side], count) for side, count in zip(SIDES, counts, strict=True)}
+        return {
+            side: view if samples is None else view.first(samples) for side, view in views.items()
+        }
+    counts = protocol.counts(real=len(views["real"]), generated=len(views["generated"]))
+    return {side: views[side].first(count) for side, count in zip(SIDES, counts, strict=True)}
+
+
+# Of samples that were drawn repeatedly; the others would find a copy as the nearest neighbour.
+OF_REPEATS = ("fid", "sfid", "kid", "top1", "vendi")
+
+
+def refuse_repeats(items: Sequence[Item], views: Mapping[str, View]) -> None:
+    """RaymetricsError if a metric takes every sample once, and a side has some repeatedly."""
+    for side, view in views.items():
+        wrong = {item.metric.name for item in items} - set(OF_REPEATS)
+        if view.repeats and wrong:
+            raise RaymetricsError(
+                f"the {side} samples of {view.shards.uri} were drawn with repetitions, of which "
+                f"{', '.join(sorted(wrong))} cannot be computed; ask for --metrics "
+                f"{','.join(OF_REPEATS[:4])}"
+            )
 
 
 def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:

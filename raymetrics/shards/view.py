@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 
@@ -17,24 +18,72 @@ from raymetrics.shards.reader import Block, ShardSet
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """The samples of a shard set that are looked at; ascending ranges of their ids."""
+class Selection:
+    """Samples chosen one by one, such as those that matching accepted; equal if the ids are."""
 
-    shards: ShardSet
-    samples: tuple[range, ...]
+    ids: np.ndarray  # int64 [n], ascending; one that was drawn several times stands there as often
+    file: str = ""  # that names them
 
     @classmethod
-    def of(cls, shards: ShardSet, count: int | None = None) -> View:
-        """All samples that there are, or the first `count`."""
-        kept, left = [], len(shards) if count is None else count
-        for ids in ranges.union(shards.present):
-            some = ids[:left]
-            left -= len(some)
-            kept += [some] if some else []
-        return cls(shards, tuple(kept))
+    def of(cls, sample_ids: np.ndarray, file: str = "") -> Selection:
+        """sample_ids: int64 [n], in any order."""
+        return cls(np.sort(sample_ids), file)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the ids."""
+        return sha256(np.ascontiguousarray(self.ids, "<i8").data).hexdigest()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any sample stands there more than once."""
+        return bool((np.diff(self.ids) == 0).any())
+
+    def within(self, shard: range) -> np.ndarray:
+        """Those of a shard."""
+        first, stop = np.searchsorted(self.ids, [shard.start, shard.stop])
+        return self.ids[first:stop]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selection) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The samples of a shard set that are looked at: ascending ranges of their ids, or some."""
+
+    shards: ShardSet
+    samples: tuple[range, ...] | Selection
+
+    @classmethod
+    def of(
+        cls, shards: ShardSet, count: int | None = None, selection: Selection | None = None
+    ) -> View:
+        """All samples that there are, or that are selected; or the first `count` of these."""
+        whole = cls(shards, selection or tuple(ranges.union(shards.present)))
+        return whole if count is None else whole.first(count)
+
+    def first(self, count: int) -> View:
+        """The same of the first so many samples, or of all if there are fewer."""
+        if isinstance(self.samples, Selection):
+            return View(self.shards, Selection(self.samples.ids[:count], self.samples.file))
+        kept = []
+        for ids in self.samples:
+            kept += [ids[:count]] if count > 0 else []
+            count -= len(ids)
+        return View(self.shards, tuple(kept))
 
     def __len__(self) -> int:
-        return ranges.count(self.samples)
+        chosen = self.samples
+        return len(chosen.ids) if isinstance(chosen, Selection) else ranges.count(chosen)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any sample is looked at more than once."""
+        return isinstance(self.samples, Selection) and self.samples.repeats
 
     @property
     def present(self) -> list[range]:
@@ -43,17 +92,30 @@ class View:
 
     def count(self, shard: range) -> int:
         """How many of the samples a shard holds."""
+        if isinstance(self.samples, Selection):
+            return len(self.samples.within(shard))
         return len(shard) - ranges.count(ranges.subtract([shard], self.samples))
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
         """int64 [n], ascending."""
+        if isinstance(self.samples, Selection):
+            return self.samples.ids
         parts = [np.arange(ids.start, ids.stop) for ids in self.samples]
         return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def described(self) -> list[str]:
+        """The samples as text: ranges, or the digest of those that were selected."""
+        if isinstance(self.samples, Selection):
+            return [f"selected, {self.samples.digest}"]
+        return [ranges.describe(ids) for ids in self.samples]
 
     def block(self, shard: range, columns: Sequence[str]) -> Block:
         """What the view has of a shard; see `ShardSet.block`."""
         block = self.shards.block(shard, columns)
+        if isinstance(self.samples, Selection):
+            rows = rows_of(self.samples.within(shard), block[schema.SAMPLE_ID], self.shards)
+            return {name: values[rows] for name, values in block.items()}
         if self.count(shard) == len(shard):
             return block
         ids = block[schema.SAMPLE_ID]
@@ -89,6 +151,24 @@ class View:
         """One SHA-256 for the values of all shards, or of some, and for the choice of samples."""
         group = self.present if group is None else group
         values = {shard_name(ids): self.shards.digests[shard_name(ids)] for ids in group}
-        chosen = [ranges.describe(ids) for ids in self.samples]
+        if isinstance(self.samples, Selection):
+            some = [Selection(self.samples.within(ids)).digest for ids in group]
+            return fingerprint({"shards": values, "selection": some})
+        chosen = self.described()
         whole = sum(map(self.count, group)) == ranges.count(group)
         return fingerprint({"shards": values, "samples": None if whole else chosen})
+
+
+def rows_of(wanted: np.ndarray, there: np.ndarray, of: ShardSet) -> np.ndarray:
+    """The rows that hold the wanted ids. wanted: int64 [n], ascending; there: int64 [m], ascending.
+
+    ShardError if one of them is not there.
+    """
+    rows = np.searchsorted(there, wanted).clip(max=max(0, len(there) - 1))
+    lost = wanted if len(there) == 0 else wanted[there[rows] != wanted]
+    if len(lost):
+        raise ShardError(
+            f"{of.uri} does not hold sample {lost[0]}, nor {len(lost) - 1} more of those that are "
+            "selected; select samples that it has"
+        )
+    return rows

@@ -11,8 +11,9 @@ from raymetrics.shards.interop.huggingface import write_huggingface
 from raymetrics.shards.interop.npy import write_npy
 from raymetrics.shards.interop.npz import npz_of
 from raymetrics.shards.interop.webdataset import write_webdataset
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.schema import Column
+from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 
@@ -42,13 +43,14 @@ def export(
     """
     if format not in FORMATS:
         raise RaymetricsError(f"no format {format!r}; there are {', '.join(FORMATS)}")
-    found = open_shards(shards if isinstance(shards, str) else shards.uri).require_complete()
-    if samples is not None and not 1 <= samples <= len(found):
+    view = open_view(shards if isinstance(shards, str) else shards.uri)
+    found = view.shards
+    if samples is not None and not 1 <= samples <= len(view):
         raise NotEnoughData(
-            f"the first {samples} samples are asked for, {found.uri} has {len(found)}; ask for 1 "
-            f"to {len(found)}, or extract more"
+            f"the first {samples} samples are asked for, {found.uri} has {len(view)}; ask for 1 "
+            f"to {len(view)}, or extract more"
         )
-    view = View.of(found, samples)
+    view = view if samples is None else view.first(samples)
     chosen = chosen_columns(found, columns)
     if format == "npz":
         write_npz(view, one_of(chosen, found), to, ddof)

@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 
-from raymetrics import ranges
 from raymetrics.provenance import canonical
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -36,7 +35,7 @@ def made_of(view: View, column: Column, ddof: int) -> str:
             "source": spec.source,
             "fingerprint": spec.fingerprint,
             "digest": view.digest(),
-            "samples": [ranges.describe(ids) for ids in view.samples],
+            "samples": view.described(),
             "count": len(view),
             "ddof": ddof,
         }
