@@ -169,7 +169,7 @@ def refuse_if_impossible(
     if len(sizes) != 1:
         raise NotEnoughData(f"draws of {sorted(sizes)} samples; expected as many in each")
     takes = asked.kid_subset_size if "kid" in names else asked.ddof + 1
-    for side, count in (("real", len(views["real"])), ("generated", *sizes)):
+    for side, count in {"real": len(views["real"]), "generated": sizes.pop()}.items():
         if count < takes:
             raise NotEnoughData(
                 f"{count} {side} samples are too few for {' and '.join(sorted(names))}, which take "

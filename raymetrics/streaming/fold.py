@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from raymetrics.shards.reader import open_shards
-from raymetrics.shards.view import View
+from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Measure, fold, merge_all
 
 GROUP = 4  # shards to a task
@@ -37,9 +37,10 @@ def fold_shards(
     merged: dict[str, Any] = {}
     # Once for all tasks: a measure may know the number of every sample.
     shared: Any = ray.put(measures)
+    samples: Any = ray.put(view.samples)
+    uri = view.shards.store.absolute_uri
     for group in groups(view.present):
-        uri = view.shards.store.absolute_uri
-        waiting.append(task.remote(uri, view.samples, group, shared))
+        waiting.append(task.remote(uri, samples, group, shared))
         if len(waiting) == at_once:
             merged = merge_all(merged, ray.get(waiting.pop(0)))
     for result in waiting:
@@ -53,7 +54,10 @@ def groups(present: Sequence[range]) -> list[tuple[range, ...]]:
 
 
 def fold_group(
-    uri: str, samples: tuple[range, ...], group: Sequence[range], measures: Mapping[str, Measure]
+    uri: str,
+    samples: tuple[range, ...] | Selection,
+    group: Sequence[range],
+    measures: Mapping[str, Measure],
 ) -> dict[str, Any]:
     """A task: the measures of some shards, one after another."""
     view = View(open_shards(uri), samples)

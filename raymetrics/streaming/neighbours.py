@@ -29,7 +29,7 @@ from raymetrics.provenance import fingerprint
 from raymetrics.search import choose, engine
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.view import View
+from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
 from raymetrics.streaming.resources import equal_part
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS
@@ -51,7 +51,7 @@ class Part:
     """Some rows of a column of a view."""
 
     uri: str
-    samples: tuple[range, ...]
+    samples: tuple[range, ...] | Selection
     group: tuple[range, ...]  # the shards
     column: str
     convention: Convention
