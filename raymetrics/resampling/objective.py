@@ -88,7 +88,7 @@ def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transpor
     which the candidates do not vary get a steep map, but a finite one.
     """
     mean, covariance = moments.mean, moments.covariance(ddof)
-    values, vectors = eigh(goal.factor.T @ covariance @ goal.factor)
+    values, vectors = eigh(goal.factor.T @ covariance @ goal.factor, driver="evd")
     values = values.clip(min=0)
     overlap = np.sqrt(values).sum()
     distance = float(mean @ mean + goal.trace + np.trace(covariance) - 2 * overlap)

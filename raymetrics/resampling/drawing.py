@@ -1,0 +1,49 @@
+"""Samples drawn by their weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
+
+SCHEMES = ("systematic", "multinomial")
+
+
+def draw(weights: np.ndarray, n: int, seed: int, scheme: str = "systematic") -> np.ndarray:
+    """n positions, int64 [n], ascending; a candidate may be drawn more than once.
+
+    weights: real [candidates], not negative; they need no sum of 1. "multinomial": n independent
+    draws, as in the paper. "systematic" (Kitagawa 1996): a comb of n teeth over the cumulated
+    weights, laid down at random: candidate i comes n p_i times, rounded up or down, so that the
+    draw adds far less noise. In both, n p_i times on average. ShardError for weights that are
+    not numbers of at least 0, NotEnoughData where nothing is asked for or nothing has a weight.
+    """
+    weights = np.asarray(weights, np.float64)
+    if scheme not in SCHEMES:
+        raise RaymetricsError(f"no scheme {scheme!r} of drawing; there are {', '.join(SCHEMES)}")
+    if n < 1:
+        raise NotEnoughData(f"a draw of {n} samples; ask for at least 1")
+    check_weights(weights)
+    rng = np.random.default_rng(seed)
+    if scheme == "multinomial":
+        return np.repeat(np.arange(len(weights)), rng.multinomial(n, weights / weights.sum()))
+    return systematic(weights, n, rng.random())
+
+
+def systematic(weights: np.ndarray, n: int, offset: float) -> np.ndarray:
+    """The candidates under the teeth offset, offset + 1, ... of n; 0 <= offset < 1."""
+    reach = np.cumsum(weights)
+    teeth = np.minimum(np.arange(n) + offset, np.nextafter(n, 0))
+    return np.searchsorted(reach / reach[-1] * n, teeth, side="right")
+
+
+def check_weights(weights: np.ndarray) -> None:
+    """ShardError for negative or infinite weights or NaN, NotEnoughData if none is above 0."""
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ShardError(
+            f"{len(bad)} of {len(weights)} weights are negative, infinite or NaN, the first at "
+            f"position {bad[0]}; they must be finite and at least 0"
+        )
+    if not weights.any():
+        raise NotEnoughData(f"{len(weights)} candidates, and none with a weight above 0")

@@ -1,0 +1,75 @@
+"""Weights of two arrays of features, without shards and without a cluster."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.resampling.descent import by_the_paper, descend
+from raymetrics.resampling.features import Match, matched
+from raymetrics.resampling.objective import Goal, InMemory, blocks
+from raymetrics.resampling.optimiser import Optimised, minimise
+from raymetrics.statistics import Moments
+from raymetrics.statistics.finite import check
+
+OPTIMIZERS = ("lbfgs", "gd")
+
+
+def reweight(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    match: str = "pre_logits",
+    max_evaluations: int = 100,
+    tolerance: float = 1e-3,
+    optimizer: str = "lbfgs",
+    learning_rate: float | None = None,
+    ddof: int = 1,
+) -> Optimised:
+    """Weights of generated samples that minimise the Frechet distance to real ones.
+
+    Kynkaanniemi et al. 2023, Eq. 3: an attack on FID, which falls by half and more while the
+    samples stay the same. real, generated: real [n, d], [m, d]; logits for a match that is made
+    from them. ddof: of the real covariance; that of the weighted one is divided by the sum of
+    weights. optimizer: "lbfgs" (see `minimise`), or "gd", the paper's descent, with
+    max_evaluations - 1 steps, whatever the tolerance, and by default the paper's learning rate.
+
+    Columns that do not vary are no error. Where one has another value on each side, the distance
+    cannot fall below the square of the difference. ShardError for features that do not fit
+    together, are not finite or cannot be matched so, NotEnoughData for fewer than ddof + 1 real
+    samples, no candidates or no evaluations.
+    """
+    check(real=real, generated=generated)
+    check_request(len(real), len(generated), max_evaluations, optimizer, ddof)
+    how = Match.parse(match)
+    real, generated = matched(how, real=real, generated=generated)
+    goal = Goal.of(moments(real), ddof)
+    evaluate = InMemory(goal, goal.centred(generated))
+    if optimizer == "lbfgs":
+        return minimise(evaluate, max_evaluations=max_evaluations, tolerance=tolerance)
+    return descend(
+        by_the_paper(evaluate),
+        len(generated),
+        max_evaluations=max_evaluations,
+        learning_rate=how.learning_rate if learning_rate is None else learning_rate,
+    )
+
+
+def check_request(real: int, generated: int, evaluations: int, optimizer: str, ddof: int) -> None:
+    """RaymetricsError for what cannot be begun."""
+    if optimizer not in OPTIMIZERS:
+        raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
+    if real <= ddof:
+        raise NotEnoughData(f"{real} real samples; a covariance takes at least {ddof + 1}")
+    if generated < 1:
+        raise NotEnoughData("no candidates to weigh; give at least 1 generated sample")
+    if evaluations < 1:
+        raise NotEnoughData(f"max_evaluations is {evaluations}; ask for at least 1")
+
+
+def moments(features: np.ndarray) -> Moments:
+    """Block by block, so that they take no memory to speak of."""
+    parts = (Moments.of(features[rows]) for rows in blocks(len(features)))
+    return reduce(Moments.merge, parts)
