@@ -10,19 +10,16 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import torch
 
 from raymetrics import ranges, results
 from raymetrics.errors import RaymetricsError, StorageError
-from raymetrics.generators import open_source
-from raymetrics.provenance import fingerprint
-from raymetrics.reports.grids import data_uri, grid, thumbnail
+from raymetrics.reports.again import evenly, picture, sample_ids
+from raymetrics.reports.curves import scatter
+from raymetrics.reports.draws import DrawsTable, draws_table, is_drawn
 from raymetrics.reports.tables import number, protocol
 from raymetrics.results import Result, Side
-from raymetrics.shards.reader import open_shards
 
 SHOWN = 60
-COLUMNS = 10
 CLASSES = 25
 
 
@@ -63,7 +60,8 @@ class Comparison:
     real: Part
     generated: Part
     results: list[Result]
-    spaces: dict[str, list[Result]]
+    spaces: dict[str, list[Result]]  # of whole sides
+    draws: DrawsTable | None
     histograms: list[ClassHistogram]
 
 
@@ -84,6 +82,7 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     )
     text = environment.get_template("page.html").render(
         comparisons=comparisons,
+        correlations=correlations(comparisons),
         number=number,
         protocol=protocol,
         provenance=provenance,
@@ -103,25 +102,66 @@ def compare(found: Sequence[Result]) -> list[Comparison]:
     newest: dict[tuple[object, ...], dict[str, Result]] = {}
     for result in found:
         real, generated = result.real, result.generated
-        sides = (real.digest, real.samples, generated.digest, generated.samples)
+        sides = (of(real), of(generated))
         convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
         what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
     return [comparison(list(of_sides.values())) for of_sides in newest.values()]
 
 
+def of(side: Side) -> tuple[object, ...]:
+    """What tells one side from another."""
+    return side.digest, side.samples, side.selection.get("digest")
+
+
 def comparison(of_sides: list[Result]) -> Comparison:
     """The results of one pair of sets, sorted for the page."""
     spaces: dict[str, list[Result]] = {}
     for result in of_sides:
+        if is_drawn(result):
+            continue
         spaces.setdefault(str(result.space["name"]), []).append(result)
     return Comparison(
         real=part("real", whole(of_sides[0].real)),
         generated=part("generated", whole(of_sides[0].generated)),
         results=of_sides,
         spaces=spaces,
+        draws=draws_table(of_sides),
         histograms=[class_histogram(r) for r in of_sides if r.metric == "top1_distance"],
     )
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Distances from features against those from logits, over several sets."""
+
+    space: str
+    sets: int
+    coefficient: float
+    figure: str
+
+
+def correlations(comparisons: Sequence[Comparison]) -> list[Correlation]:
+    """One for every space in which three sets or more have both distances, as in Fig. 9 of
+    Kynkaanniemi et al. (2023)."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for compared in comparisons:
+        for space, of_space in compared.spaces.items():
+            values = {
+                str(result.space["output"]): result.value
+                for result in of_space
+                if result.metric == "frechet_distance"
+            }
+            logits = values.pop("logits", None)
+            if logits is not None and values:
+                points.setdefault(space, []).append((next(iter(values.values())), logits))
+    found = []
+    for space, pairs in points.items():
+        if len(pairs) > 2:
+            x, y = np.array(pairs).T
+            figure = scatter(x, y, f"distance, features of {space}", "distance, logits")
+            found.append(Correlation(space, len(pairs), float(np.corrcoef(x, y)[0, 1]), figure))
+    return found
 
 
 def whole(side: Side) -> Side:
@@ -137,28 +177,12 @@ def samples_in_words(side: Side) -> str:
 
 
 def part(role: str, side: Side) -> Part:
-    """A side with its picture."""
+    """A side with its picture, of evenly spaced samples."""
     try:
-        images = samples_again(side)
+        ids = evenly(sample_ids(side), SHOWN)
+        return Part(role, side, picture(side, ids), len(ids), None)
     except RaymetricsError as error:
         return Part(role, side, None, 0, str(error))
-    pictures = [thumbnail(image) for image in images]
-    return Part(role, side, data_uri(grid(pictures, COLUMNS)), len(images), None)
-
-
-def samples_again(side: Side) -> np.ndarray:
-    """SHOWN images of a side, evenly spaced over its ids; RaymetricsError if they are not to be
-    had, or would not be the ones that were measured."""
-    if not side.samples:
-        raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
-    spec = open_shards(side.uri).spec
-    generator = open_source(side.source, torch.device("cpu"))
-    same_set = spec.fingerprint == side.fingerprint
-    if not same_set or fingerprint(generator.spec) != fingerprint(spec.generator):
-        raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
-    ids = np.concatenate([np.arange(r.start, r.stop) for r in map(ranges.parse, side.samples)])
-    chosen = ids[np.linspace(0, len(ids) - 1, min(SHOWN, len(ids))).astype(int)]
-    return generator(chosen)
 
 
 def class_histogram(result: Result) -> ClassHistogram:
@@ -170,8 +194,10 @@ def class_histogram(result: Result) -> ClassHistogram:
     names = result.details["class_names"]
     bars = [Bar(names[c], float(real[c]), float(generated[c])) for c in order[:CLASSES]]
     longest = max(max(bar.real, bar.generated) for bar in bars)
-    label = result.convention.get("label")
-    space = str(result.space["name"]) + ("" if label is None else f", label {label}")
+    said = {"label ": result.convention.get("label"), "": result.convention.get("drawn")}
+    space = ", ".join(
+        [str(result.space["name"]), *(f"{k}{v}" for k, v in said.items() if v is not None)]
+    )
     return ClassHistogram(space, bars, max(0, len(order) - CLASSES), longest)
 
 

@@ -1,0 +1,165 @@
+"""Draws from a set side by side, in the space where they were matched and in the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raymetrics.errors import RaymetricsError
+from raymetrics.reports.again import picture
+from raymetrics.reports.curves import Curve, curves
+from raymetrics.reports.tables import number
+from raymetrics.results import Result
+
+DRAWN = "drawn"  # in the convention of a result: how its samples were drawn
+RANDOM = "random"
+SWEPT = re.compile(r"(top_n|middle_n):(\d+)")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of one way of drawing."""
+
+    text: str
+    change: str  # against random draws
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric in a space, over the ways of drawing."""
+
+    label: str
+    opinion: str
+    cells: list[Cell | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of samples, or the reason why there is none."""
+
+    title: str
+    image: str | None
+    trouble: str
+
+
+@dataclass(frozen=True)
+class DrawsTable:
+    """All that a page shows of draws."""
+
+    ways: list[str]
+    rows: list[Row]
+    readings: list[str]
+    sweep: str | None  # a figure
+    pictures: list[Picture]
+
+
+def is_drawn(result: Result) -> bool:
+    """Whether a result is of draws."""
+    return DRAWN in result.convention
+
+
+def draws_table(found: Sequence[Result]) -> DrawsTable | None:
+    """The table of the results that are of draws; None if there are none."""
+    drawn = [result for result in found if is_drawn(result)]
+    if not drawn:
+        return None
+    by_way: dict[str, dict[str, Result]] = {}
+    for result in drawn:
+        way = str(result.convention[DRAWN])
+        by_way.setdefault(way, {})[result.label.removesuffix(f", {way}")] = result
+    labels = list(dict.fromkeys(label for of_way in by_way.values() for label in of_way))
+    matched_by = {str(r.convention["matched_by"]) for r in drawn if "matched_by" in r.convention}
+    rows = [row(label, by_way, matched_by) for label in labels]
+    return DrawsTable(
+        list(by_way),
+        sorted(rows, key=lambda row: row.opinion),
+        [reading(way, by_way, matched_by) for way in by_way if way != RANDOM and RANDOM in by_way],
+        sweep(by_way, matched_by),
+        pictures(by_way),
+    )
+
+
+Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
+
+
+def row(label: str, ways: Ways, matched_by: set[str]) -> Row:
+    """One line of the table."""
+    results = [of_way.get(label) for of_way in ways.values()]
+    first = next(result for result in results if result)
+    own = first.space["name"] in matched_by
+    base = ways.get(RANDOM, {}).get(label)
+    cells = [
+        None if r is None else Cell(number(r.value, r.spread), percent(r, base)) for r in results
+    ]
+    return Row(label, "matched in this space" if own else "second opinion", cells)
+
+
+def percent(result: Result, base: Result | None) -> str:
+    """ "-35 %" against the random draws; nothing for these themselves."""
+    if base is None or base is result or not base.value:
+        return ""
+    return f"{100 * (result.value / base.value - 1):+.0f} %".replace("-", "\u2212")
+
+
+def reading(way: str, ways: Ways, matched_by: set[str]) -> str:
+    """What the Frechet distances say of a way, in a sentence (section 3 of the paper)."""
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    for label, result in ways[way].items():
+        base = ways[RANDOM].get(label)
+        if result.metric == "frechet_distance" and base is not None:
+            parts[result.space["name"] in matched_by].append(f"{label} {moved(result, base)}")
+    own, others = (", ".join(parts[kind]) for kind in (True, False))
+    second = f"; the second opinion: {others}" if others else "; there is no second opinion"
+    return f"{way[0].upper()}{way[1:]}: {own}{second}."
+
+
+def moved(result: Result, base: Result) -> str:
+    """ "falls by 35 %", or that it moves no more than the seeds differ."""
+    apart = result.value - base.value
+    if abs(apart) <= (result.spread or 0) + (base.spread or 0):
+        return "moves no more than the seeds differ"
+    return f"{'falls' if apart < 0 else 'rises'} by {100 * abs(apart / base.value):.0f} %"
+
+
+def sweep(ways: Ways, matched_by: set[str]) -> str | None:
+    """Distances over N, relative to random draws (Fig. 6); None without several N."""
+    lines: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    for way in ways.values():
+        for label, result in way.items():
+            match = SWEPT.fullmatch(str(result.convention.get("match", "")))
+            base = ways.get(RANDOM, {}).get(label)
+            if match and base and result.metric == "frechet_distance":
+                point = int(match[2]), result.value / base.value, (result.spread or 0) / base.value
+                lines.setdefault((match[1], label), []).append(point)
+    if max(map(len, lines.values()), default=0) < 2:
+        return None
+    kinds = sorted({kind for kind, _ in lines}, reverse=True)
+    drawn = []
+    for (kind, label), points in lines.items():
+        n, values, spreads = np.array(sorted(points)).T
+        own = any(name in label for name in matched_by)
+        drawn.append(Curve(f"{label}, {kind}", n, values, spreads, kinds.index(kind), not own))
+    return curves(drawn, "N classes matched", "distance / that of random draws")
+
+
+def pictures(ways: Ways) -> list[Picture]:
+    """Samples of every way (Fig. 13), and those of the smallest and largest weights (Fig. 5)."""
+    found = []
+    for way, of_way in ways.items():
+        result = next(iter(of_way.values()))
+        found.append(made(way, result, result.details.get("shown", [])))
+        for what in ("smallest", "largest"):
+            if what in result.details:
+                found.append(made(f"{way}: the {what} weights", result, result.details[what]))
+    return found
+
+
+def made(title: str, result: Result, ids: Sequence[int]) -> Picture:
+    """A grid of these samples of the generated side."""
+    try:
+        return Picture(title, picture(result.generated, ids), "")
+    except RaymetricsError as error:
+        return Picture(title, None, str(error))
