@@ -56,6 +56,16 @@ def a_result(real: Side, generated: Side, **changes: object) -> Result:
     return Result(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+BY = {"matched_by": "digits"}
+WEIGHTS = {"smallest": list(range(20)), "largest": list(range(20, 40))}
+DRAWN: tuple[tuple[str, float, dict[str, object], dict[str, object]], ...] = (
+    ("random", 20.0, {}, {}),
+    ("Top-1 matched", 19.5, {**BY, "draws": 900}, {}),
+    ("reweighted by top_n:1", 12.0, {**BY, "match": "top_n:1"}, {}),
+    ("reweighted by top_n:5", 6.0, {**BY, "match": "top_n:5"}, WEIGHTS),
+)
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of all kinds of contents, with long words where they may come."""
@@ -75,6 +85,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  convention={"subsets": 100, "subset_size": 1000, "seed": 0}),
         a_result(real, generated, metric="top1_distance", label="Top-1 distance digits",
                  value=0.45, details={**counts, "class_names": names}),
+    ]  # fmt: skip
+    found += [
+        a_result(real, generated, label=f"FD digits, {way}", value=value, spread=0.5,
+                 convention={"drawn": way, "seeds": 3, **how},
+                 details={"shown": list(range(30)), "values": [value] * 3, **more})
+        for way, value, how, more in DRAWN
     ]  # fmt: skip
     results.write([a_result(real, generated, value=99.0)], folder / "results.jsonl")
     results.write(found, folder / "results.jsonl")
@@ -98,8 +114,8 @@ def chromium(profile: Path, *arguments: str) -> str:
 PROBE = """<script>
 addEventListener("load", () => {
   const wide = [...document.querySelectorAll("body *")].filter(
-    e => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1
-         && getComputedStyle(e).display != "inline");
+    e => !e.closest(".wide, svg") && (e.getBoundingClientRect().right > innerWidth + 1
+         || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != "inline"));
   document.title = JSON.stringify({
     width: innerWidth, content: document.documentElement.scrollWidth,
     wide: wide.map(e => e.tagName + "." + e.className),
@@ -132,17 +148,17 @@ def test_nothing_overflows_and_no_request_leaves(page: Path, tmp_path: Path, wid
     assert found["content"] <= width
     assert found["wide"] == []
     assert found["requests"] == []
-    assert len(found["images"]) == 2
+    assert len(found["images"]) == 2 + len(DRAWN) + len(WEIGHTS)
     assert all(found["images"])
 
 
 def test_screenshot(page: Path, tmp_path: Path) -> None:
     shot = tmp_path / "page.png"
     chromium(
-        tmp_path / "profile", f"--screenshot={shot}", f"--window-size={DESK},2000", page.as_uri()
+        tmp_path / "profile", f"--screenshot={shot}", f"--window-size={DESK},3600", page.as_uri()
     )
     pixels = np.asarray(Image.open(shot).convert("RGB"))
-    assert pixels.shape == (2000, DESK, 3)
+    assert pixels.shape == (3600, DESK, 3)
     for colour in ((0x2B, 0x6C, 0xB0), (0xD9, 0x82, 0x2B)):  # the bars of both sides
         assert (pixels == colour).all(axis=2).sum() > 1000
     assert (pixels == 0).all(axis=2).sum() > 10_000  # the digits' black ground
@@ -151,9 +167,9 @@ def test_screenshot(page: Path, tmp_path: Path) -> None:
 def test_the_page_is_one_file_that_names_no_other(page: Path) -> None:
     assert [p.name for p in page.parent.iterdir()] == ["index.html"]
     text = page.read_text()
-    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", text)
-    assert "url(" not in text
-    assert "http" not in re.sub(r"data:[^\"]*", "", text)
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", text)
+    assert not re.findall(r"url\((?!#)", text)
+    assert "http" not in re.sub(r"data:[^\"]*|xmlns(:xlink)?=\"[^\"]*", "", text)
 
 
 def test_the_newest_of_repeated_results_is_shown(page: Path) -> None:
@@ -170,8 +186,8 @@ def test_the_samples_are_those_of_the_ids(page: Path) -> None:
 
     ids = np.linspace(0, 79, 60).astype(int)
     expected = np.asarray(grid([thumbnail(image) for image in Mnist()(ids)], 10))
-    np.testing.assert_array_equal(shown[0], expected)
-    assert shown[1].shape == expected.shape
+    np.testing.assert_array_equal(shown[-2], expected)
+    assert shown[-1].shape == expected.shape
 
 
 def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:

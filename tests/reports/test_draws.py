@@ -1,0 +1,115 @@
+"""Draws side by side, and what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import raymetrics as rm
+from raymetrics import results
+from raymetrics.errors import RaymetricsError
+from raymetrics.reports.again import evenly, sample_ids
+from raymetrics.reports.draws import draws_table
+from raymetrics.results import Result, Side
+from raymetrics.shards.view import Selection
+from tests.reports.test_page import a_result
+
+SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
+
+
+def drawn(way: str, value: float, spread: float, space: str = "own", **how: object) -> Result:
+    """A distance of a way of drawing."""
+    return a_result(
+        SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread,
+        space={"name": space, "output": "pre_logits", "dimension": 64},
+        convention={"drawn": way, **how}, details={"shown": [1, 2]},
+    )  # fmt: skip
+
+
+def test_both_opinions_are_told_apart() -> None:
+    found = draws_table(
+        [
+            drawn("random", 10.0, 0.5),
+            drawn("random", 4.0, 0.2, "other"),
+            drawn("matched", 6.5, 0.1, matched_by="own"),
+            drawn("matched", 4.3, 0.2, "other", matched_by="own"),
+        ]
+    )
+    assert found is not None
+    assert found.ways == ["random", "matched"]
+    assert [(row.label, row.opinion) for row in found.rows] == [
+        ("FD own", "matched in this space"),
+        ("FD other", "second opinion"),
+    ]
+    assert [cell.change if cell else None for cell in found.rows[0].cells] == ["", "\u221235 %"]
+    assert found.readings == [
+        "Matched: FD own falls by 35 %; the second opinion: FD other moves no more than the seeds "
+        "differ."
+    ]
+    assert found.sweep is None
+    assert all("no shard set at nowhere" in picture.trouble for picture in found.pictures)
+
+
+def test_without_a_second_space_or_random_draws() -> None:
+    one = draws_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
+    assert one is not None
+    assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
+    alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
+    assert alone is not None
+    assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
+    assert draws_table([a_result(SIDE, SIDE)]) is None
+
+
+def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
+    found = draws_table(
+        [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
+        + [
+            drawn(f"{kind}:{n}", 10 / n, 0.1, space, matched_by="own", match=f"{kind}:{n}")
+            for kind in ("top_n", "middle_n")
+            for n in (1, 2, 10)
+            for space in ("own", "other")
+        ]
+    )
+    assert found is not None
+    assert found.sweep is not None
+    ElementTree.fromstring(found.sweep)  # well-formed
+    names = re.findall(r"FD (\w+), (\w+)", found.sweep)
+    assert sorted(set(names)) == sorted(
+        (space, kind) for space in ("own", "other") for kind in ("top_n", "middle_n")
+    )
+
+
+def test_features_against_logits_over_three_sets(tmp_path: Path) -> None:
+    for i, (features, logits) in enumerate([(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]):
+        side = Side("nowhere", "digits", ("0-79",), 80, "f", f"set {i}", {})
+        for output, value in (("pre_logits", features), ("logits", logits)):
+            space = {"name": "digits", "output": output, "dimension": 64}
+            made = a_result(SIDE, side, value=value, space=space, label=f"FD {output}")
+            results.write([made], tmp_path / "r.jsonl")
+        text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
+        assert ("Features against logits" in text) == (i == 2)
+    assert "their correlation is 1.000" in text
+
+
+def test_the_samples_of_a_selection(tmp_path: Path) -> None:
+    path = tmp_path / "chosen.parquet"
+    pq.write_table(pa.table({"sample_id": [9, 3, 7]}), path)
+    chosen = {"file": str(path), "digest": Selection.of(np.array([3, 7])).digest}
+    side = Side("nowhere", "digits", (), 2, "f", "d", {}, chosen)
+    np.testing.assert_array_equal(sample_ids(side), [3, 7])
+    pq.write_table(pa.table({"sample_id": [9, 3, 8]}), path)
+    with pytest.raises(RaymetricsError, match="chosen.parquet holds other samples by now"):
+        sample_ids(side)
+    with pytest.raises(RaymetricsError, match="is a file of statistics, which holds no samples"):
+        sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}))
+
+
+def test_evenly_spaced() -> None:
+    np.testing.assert_array_equal(evenly(np.arange(10, 20), 4), [10, 13, 16, 19])
+    np.testing.assert_array_equal(evenly(np.arange(3), 60), [0, 1, 2])
