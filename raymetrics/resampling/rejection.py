@@ -1,0 +1,189 @@
+"""Top-1 histogram matching by rejection: of samples in order, those whose class still has room.
+
+"sampling an equal number of unique generated images for each Top-1 class ... discarding the
+generated images that fall into a bin that is already full" (P2, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from raymetrics.errors import NotEnoughData, RangeError
+
+NEVER = np.inf  # the estimate for a class that has not been drawn
+
+
+def target_counts(counts: np.ndarray, n: int) -> np.ndarray:
+    """How many samples of each class make n like the real histogram, by largest remainders.
+
+    counts: int64 [classes], of real samples. The result has the sum n, is `counts` where that is
+    their sum, and 0 where they are; of equal remainders the first class counts. RangeError for an n
+    below 1, NotEnoughData without real samples.
+    """
+    if n < 1:
+        raise RangeError(f"{n} samples are asked for, expected at least 1")
+    total = int(counts.sum())
+    if total == 0:
+        raise NotEnoughData("there are no real samples, so there is no histogram to match")
+    whole, remainders = np.divmod(counts.astype(np.int64) * n, total)
+    more = np.argsort(-remainders, kind="stable")[: n - int(whole.sum())]
+    whole[more] += 1
+    return whole
+
+
+class Matcher:
+    """Decides samples in order: accepted are the first `targets[c]` of each class c.
+
+    What it remembers are the draws by class; `draws` in all ends with the sample that fills the
+    last bin, or with `max_draws`, and nothing after it is looked at.
+    """
+
+    def __init__(self, targets: np.ndarray, max_draws: int | None = None) -> None:
+        self.targets = np.asarray(targets, np.int64)
+        self.max_draws = max_draws
+        self.drawn = np.zeros_like(self.targets)
+
+    @property
+    def draws(self) -> int:
+        """How many samples were looked at."""
+        return int(self.drawn.sum())
+
+    @property
+    def filled(self) -> np.ndarray:
+        """int64 [classes], accepted so far."""
+        return np.minimum(self.drawn, self.targets)
+
+    @property
+    def unfilled(self) -> np.ndarray:
+        """The classes that lack samples, int64, ascending."""
+        return np.flatnonzero(self.drawn < self.targets)
+
+    @property
+    def full(self) -> bool:
+        """Whether every bin is."""
+        return not len(self.unfilled)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no further sample is looked at."""
+        return self.full or self.draws == self.max_draws
+
+    def decide(self, classes: np.ndarray) -> np.ndarray:
+        """classes int64 [m], of the next samples -> bool [m], whether each is accepted.
+
+        RangeError for a class that the targets do not have.
+        """
+        classes = self._checked(classes)
+        accepted = np.zeros(len(classes), bool)
+        if self.full:
+            return accepted
+        seen = classes if self.max_draws is None else classes[: self.max_draws - self.draws]
+        room = self.targets[seen] - self.drawn[seen]
+        accepted[: len(seen)] = rank_in_class(seen) < room
+        drawn = self.drawn + np.bincount(seen, minlength=len(self.targets))
+        if (drawn >= self.targets).all():
+            seen = seen[: np.flatnonzero(accepted)[-1] + 1]
+        self.pass_over(np.bincount(seen, minlength=len(self.targets)))
+        return accepted
+
+    def pass_over(self, drawn: np.ndarray) -> None:
+        """Counts samples that were decided before; int64 [classes], of those looked at."""
+        self.drawn = self.drawn + drawn
+
+    def _checked(self, classes: np.ndarray) -> np.ndarray:
+        classes = np.asarray(classes)
+        if classes.ndim != 1 or (len(classes) and classes.dtype.kind not in "iu"):
+            raise RangeError(
+                f"classes are {classes.dtype} {list(classes.shape)}, expected integers [n]"
+            )
+        strange = classes[(classes < 0) | (classes >= len(self.targets))]
+        if len(strange):
+            raise RangeError(f"class {strange[0]} is none of the {len(self.targets)} with a target")
+        return classes.astype(np.int64)
+
+
+def rank_in_class(classes: np.ndarray) -> np.ndarray:
+    """How many of the same class come before each, int64 [m]."""
+    order = np.argsort(classes, kind="stable")
+    ascending = classes[order]
+    rank = np.empty(len(classes), np.int64)
+    rank[order] = np.arange(len(classes)) - np.searchsorted(ascending, ascending)
+    return rank
+
+
+def match_top1(
+    *,
+    target_counts: np.ndarray,
+    classes: Iterable[int | np.ndarray],
+    max_draws: int | None = None,
+) -> np.ndarray:
+    """The accepted positions in `classes`, int64, ascending: the first so many of every class.
+
+    target_counts: int64 [classes]. classes: of the samples in order, as one array, or as anything
+    that gives them one by one or in arrays; no more of it is taken than is needed.
+    NotEnoughData, with the classes that lack samples, if they or `max_draws` end before all bins
+    are full.
+    """
+    matcher, accepted, start = Matcher(target_counts, max_draws), [np.empty(0, np.int64)], 0
+    whole = isinstance(classes, np.ndarray | Sequence)
+    parts = iter([np.asarray(classes)] if whole else classes)  # type: ignore[list-item]
+    while not matcher.finished:
+        part = next(parts, None)
+        if part is None:
+            break
+        block = np.atleast_1d(part)
+        accepted.append(start + np.flatnonzero(matcher.decide(block)))
+        start += len(block)
+    require_full(matcher)
+    return np.concatenate(accepted)
+
+
+def require_full(matcher: Matcher, names: Sequence[str] = ()) -> None:
+    """NotEnoughData, with what is known of the bins that are not full, if there are any."""
+    if not matcher.full:
+        raise NotEnoughData(
+            f"{len(matcher.unfilled)} of {np.count_nonzero(matcher.targets)} classes lack samples "
+            f"after {matcher.draws} draws: {lacking(matcher, names)}; draw more, or match fewer"
+        )
+
+
+def lacking(matcher: Matcher, names: Sequence[str] = (), at_most: int = 8) -> str:
+    """The bins that are not full in words, the emptiest first.
+
+    names: of the classes. Of a class that was never drawn, how rare it must be.
+    """
+    missing = matcher.targets - matcher.filled
+    order = sorted(matcher.unfilled.tolist(), key=lambda c: (matcher.drawn[c], -missing[c]))
+    words = []
+    for c in order[:at_most]:
+        name = f"{c} {names[c]!r}" if c < len(names) else str(c)
+        words.append(f"class {name} has {matcher.filled[c]} of {matcher.targets[c]}")
+        if not matcher.drawn[c] and matcher.draws:
+            words[-1] += f" (rate below {rate_bound(matcher.draws):.2g}, 95 % confidence)"
+    return ", ".join(words) + (f", and {len(order) - at_most} more" if order[at_most:] else "")
+
+
+def rate_bound(draws: int, seen: int = 0, confidence: float = 0.95) -> float:
+    """The upper confidence bound on the rate of what was `seen` so often in `draws`.
+
+    Clopper and Pearson's, one-sided: the rate at which so few or fewer would be seen with
+    probability 1 - confidence. Of nothing seen, 1 - (1 - confidence)^(1/draws), about 3/draws.
+    """
+    from scipy.stats import beta
+
+    return 1.0 if seen >= draws else float(beta.ppf(confidence, seen + 1, draws - seen))
+
+
+def expected_draws(matcher: Matcher) -> np.ndarray:
+    """About how many more draws each bin needs at the rate so far, float64 [classes].
+
+    What it lacks, divided by the share of its class among the draws: 0 for a full bin, infinite
+    for one whose class was never drawn. All bins together need the largest of them, or more.
+    """
+    missing = (matcher.targets - matcher.filled).astype(np.float64)
+    rates = matcher.drawn / max(matcher.draws, 1)
+    expected = np.full(len(missing), NEVER)
+    np.divide(missing, rates, out=expected, where=rates > 0)
+    return np.where(missing > 0, expected, 0.0)
