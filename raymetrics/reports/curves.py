@@ -40,6 +40,7 @@ def curves(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
         axes.plot(line.x, line.y, style, color=colour, marker="o", markersize=3, label=line.name)
         low, high = (np.add(line.y, sign * np.array(line.spread)) for sign in (-1, 1))
         axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     ticks = sorted({x for line in lines for x in line.x})
     axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
