@@ -241,7 +241,8 @@ def remember(
     moves: np.ndarray, turns: np.ndarray, move: np.ndarray, turn: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """With one more pair, and without the oldest; a pair that shows no curvature is left out."""
-    if move @ turn <= 1e-10 * np.linalg.norm(move) * np.linalg.norm(turn):
+    enough = 1e-10 * np.linalg.norm(move) * np.linalg.norm(turn)
+    if move @ turn <= max(enough, 1e-200):  # one divides by it
         return moves, turns
     return (
         np.concatenate([moves[-MEMORY + 1 :], [move]]),

@@ -19,6 +19,7 @@ from raymetrics.statistics import (
     Nearest,
     NestedMoments,
     Rows,
+    WeightedMoments,
 )
 from tests.laws import check_statistic
 
@@ -44,6 +45,20 @@ def test_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
         *partition,
         # float64 holds features of 1e6 to 1e-10, and their scatter is of order 1.
         tolerance=1e-12 if offset < 1e6 else 1e-9,
+    )
+
+
+@given(partitions())
+@settings(deadline=None)
+def test_weighted_moments(partition: tuple[list[int], list[int]]) -> None:
+    weights = np.random.default_rng(1).gamma(1.0, size=COUNT)
+    features = FEATURES.astype(np.float64)
+    check_statistic(
+        WeightedMoments.empty(5),
+        lambda rows: WeightedMoments.of(features[list(rows)], weights[list(rows)]),
+        COUNT,
+        *partition,
+        tolerance=1e-13,
     )
 
 
@@ -158,7 +173,7 @@ def test_balls_of_other_sizes_are_refused(other: tuple[int, int, int]) -> None:
         Balls.empty(4, 3, 2).merge(Balls.empty(*other))
 
 
-@pytest.mark.parametrize("kind", [Moments, Histogram, Rows])
+@pytest.mark.parametrize("kind", [Moments, WeightedMoments, Histogram, Rows])
 def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
     with pytest.raises(ValueError, match=r"3.*4"):
         kind.empty(3).merge(kind.empty(4))
@@ -219,3 +234,19 @@ def test_moments_are_numpy_s(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(moments.mean, features.mean(axis=0), rtol=1e-14)
     for ddof in (0, 1):
         np.testing.assert_allclose(moments.covariance(ddof), np.cov(features.T, ddof=ddof))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weighted_moments_are_numpy_s(rng: np.random.Generator, dtype: type) -> None:
+    features = rng.normal(0.3, 1, size=(200, 4)).astype(dtype)
+    weights = rng.gamma(0.5, size=200)
+    found = WeightedMoments.of(features, weights)
+    exact = {"rtol": 1e-5, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-12}
+    assert found.sums.dtype == found.products.dtype == np.float64
+    np.testing.assert_allclose(found.mean, np.average(features, axis=0, weights=weights), **exact)
+    expected = np.cov(features.T, aweights=weights, ddof=0)
+    np.testing.assert_allclose(found.covariance(), expected, **exact)
+    counts = rng.integers(1, 4, size=200)  # weights that are counts have a ddof
+    expected = np.cov(np.repeat(features, counts, axis=0).T)
+    found = WeightedMoments.of(features, counts.astype(np.float64))
+    np.testing.assert_allclose(found.covariance(ddof=1), expected, **exact)
