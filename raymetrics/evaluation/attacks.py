@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from raymetrics import queries
 from raymetrics.errors import NotEnoughData
 from raymetrics.evaluation.resampled import SHOWN, Draws, evaluate_draws
 from raymetrics.metrics import Convention
@@ -17,6 +18,7 @@ from raymetrics.resampling.drawing import draw
 from raymetrics.resampling.stratified import stratified
 from raymetrics.results import Result
 from raymetrics.shards.choices import WEIGHT, Choice, read_choice, read_weights
+from raymetrics.shards.reader import open_shards
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.view import View
 from raymetrics.statistics import Measure, Rows
@@ -37,18 +39,22 @@ def evaluate_matched(
     take as many samples of every class at random from all that were drawn until it was full. Of a
     set that keeps only accepted samples there is no other, and no random draw.
     """
+    shards = open_shards(generated)
+    choice = read_choice(accepted, partial=True).require_of(shards)
+    ids = np.sort(choice.sample_ids)
+    if shards.spec.accepted is not None:
+        only = [Draws(MATCHED, [ids], matched_how(choice))]
+        chosen = queries.join(generated, {"ids": accepted, "partial": "yes"})
+        return evaluate_draws(real=real, generated=chosen, draws=only, convention=convention)
     view = open_view(generated)
-    choice = read_choice(accepted, partial=True).require_of(view.shards)
-    ways = [Draws(MATCHED, [np.sort(choice.sample_ids)], matched_how(choice))]
-    if not view.shards.spec.keeps:
-        drawn = view.sample_ids[view.sample_ids <= choice.sample_ids.max()]
-        classes = classes_of(view, str(choice.metadata["column"]))[: len(drawn)]
-        counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)
-        others = [drawn[stratified(classes, counts, seed)] for seed in range(1, seeds)]
-        ways = [
-            random_draws(drawn, len(choice), seeds),
-            Draws(MATCHED, [*ways[0].ids, *others], matched_how(choice)),
-        ]
+    drawn = view.sample_ids[view.sample_ids <= ids[-1]]
+    classes = classes_of(view, str(choice.metadata["column"]))[: len(drawn)]
+    counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)
+    others = [drawn[stratified(classes, counts, seed)] for seed in range(1, seeds)]
+    ways = [
+        random_draws(drawn, len(ids), seeds),
+        Draws(MATCHED, [ids, *others], matched_how(choice)),
+    ]
     return evaluate_draws(real=real, generated=generated, draws=ways, convention=convention)
 
 
