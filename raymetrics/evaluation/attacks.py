@@ -45,7 +45,7 @@ def evaluate_matched(
     if shards.spec.accepted is not None:
         only = [Draws(MATCHED, [ids], matched_how(choice))]
         chosen = queries.join(generated, {"ids": accepted, "partial": "yes"})
-        return evaluate_draws(real=real, generated=chosen, draws=only, convention=convention)
+        return numbers(real, chosen, only, convention)
     view = open_view(generated)
     drawn = view.sample_ids[view.sample_ids <= ids[-1]]
     classes = classes_of(view, str(choice.metadata["column"]))[: len(drawn)]
@@ -55,7 +55,7 @@ def evaluate_matched(
         random_draws(drawn, len(ids), seeds),
         Draws(MATCHED, [ids, *others], matched_how(choice)),
     ]
-    return evaluate_draws(real=real, generated=generated, draws=ways, convention=convention)
+    return numbers(real, generated, ways, convention)
 
 
 def evaluate_reweighted(
@@ -79,7 +79,22 @@ def evaluate_reweighted(
         ways.append(
             weighted_draws(read_weights(path).require_of(view.shards), count, seeds, scheme)
         )
-    return evaluate_draws(real=real, generated=generated, draws=ways, convention=convention)
+    return numbers(real, generated, ways, convention)
+
+
+def numbers(
+    real: str, generated: str, ways: Sequence[Draws], convention: Convention | None
+) -> list[Result]:
+    """All that there are enough samples for."""
+    asked = convention or Convention()
+    enough = min(len(open_view(real)), len(ways[0].ids[0])) >= asked.kid_subset_size
+    return evaluate_draws(
+        real=real,
+        generated=generated,
+        draws=ways,
+        metrics=("fid", "kid", "top1") if enough else ("fid", "top1"),
+        convention=asked,
+    )
 
 
 def random_draws(sample_ids: np.ndarray, n: int, seeds: int) -> Draws:

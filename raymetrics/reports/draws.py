@@ -47,11 +47,31 @@ class Picture:
 
 @dataclass(frozen=True)
 class DrawsTable:
-    """All that a page shows of draws."""
+    """The numbers of draws, side by side."""
 
     ways: list[str]
     rows: list[Row]
     readings: list[str]
+
+    def __str__(self) -> str:
+        """As text, with what the distances say below."""
+        cells = [["", "", *self.ways]]
+        for row in self.rows:
+            texts = [f"{cell.text} {cell.change}".strip() if cell else "" for cell in row.cells]
+            cells.append([row.label, row.opinion, *texts])
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in cells
+        ]
+        return "\n".join([*lines, "", *self.readings])
+
+
+@dataclass(frozen=True)
+class DrawsSection:
+    """All that a page shows of draws."""
+
+    table: DrawsTable
     sweep: str | None  # a figure
     pictures: list[Picture]
 
@@ -61,28 +81,43 @@ def is_drawn(result: Result) -> bool:
     return DRAWN in result.convention
 
 
-def draws_table(found: Sequence[Result]) -> DrawsTable | None:
-    """The table of the results that are of draws; None if there are none."""
-    drawn = [result for result in found if is_drawn(result)]
-    if not drawn:
+Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
+
+
+def draws_section(found: Sequence[Result]) -> DrawsSection | None:
+    """What a page shows of those results that are of draws; None if there are none."""
+    ways = by_way(found)
+    if not ways:
         return None
-    by_way: dict[str, dict[str, Result]] = {}
-    for result in drawn:
-        way = str(result.convention[DRAWN])
-        by_way.setdefault(way, {})[result.label.removesuffix(f", {way}")] = result
-    labels = list(dict.fromkeys(label for of_way in by_way.values() for label in of_way))
-    matched_by = {str(r.convention["matched_by"]) for r in drawn if "matched_by" in r.convention}
-    rows = [row(label, by_way, matched_by) for label in labels]
+    return DrawsSection(draws_table(found), sweep(ways, matchers(ways)), pictures(ways))
+
+
+def draws_table(found: Sequence[Result]) -> DrawsTable:
+    """The numbers of those results that are of draws."""
+    ways = by_way(found)
+    matched_by = matchers(ways)
+    labels = list(dict.fromkeys(label for of_way in ways.values() for label in of_way))
+    rows = [row(label, ways, matched_by) for label in labels]
     return DrawsTable(
-        list(by_way),
+        list(ways),
         sorted(rows, key=lambda row: row.opinion),
-        [reading(way, by_way, matched_by) for way in by_way if way != RANDOM and RANDOM in by_way],
-        sweep(by_way, matched_by),
-        pictures(by_way),
+        [reading(way, ways, matched_by) for way in ways if way != RANDOM and RANDOM in ways],
     )
 
 
-Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
+def by_way(found: Sequence[Result]) -> Ways:
+    """The results of draws, sorted."""
+    ways: Ways = {}
+    for result in filter(is_drawn, found):
+        way = str(result.convention[DRAWN])
+        ways.setdefault(way, {})[result.label.removesuffix(f", {way}")] = result
+    return ways
+
+
+def matchers(ways: Ways) -> set[str]:
+    """The extractors in whose space something was matched."""
+    said = [r.convention.get("matched_by") for of_way in ways.values() for r in of_way.values()]
+    return {str(name) for name in said if name is not None}
 
 
 def row(label: str, ways: Ways, matched_by: set[str]) -> Row:

@@ -15,7 +15,7 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.reports.again import evenly, sample_ids
-from raymetrics.reports.draws import draws_table
+from raymetrics.reports.draws import draws_section, draws_table
 from raymetrics.results import Result, Side
 from raymetrics.shards.view import Selection
 from tests.reports.test_page import a_result
@@ -33,15 +33,13 @@ def drawn(way: str, value: float, spread: float, space: str = "own", **how: obje
 
 
 def test_both_opinions_are_told_apart() -> None:
-    found = draws_table(
-        [
-            drawn("random", 10.0, 0.5),
-            drawn("random", 4.0, 0.2, "other"),
-            drawn("matched", 6.5, 0.1, matched_by="own"),
-            drawn("matched", 4.3, 0.2, "other", matched_by="own"),
-        ]
-    )
-    assert found is not None
+    results = [
+        drawn("random", 10.0, 0.5),
+        drawn("random", 4.0, 0.2, "other"),
+        drawn("matched", 6.5, 0.1, matched_by="own"),
+        drawn("matched", 4.3, 0.2, "other", matched_by="own"),
+    ]
+    found = draws_table(results)
     assert found.ways == ["random", "matched"]
     assert [(row.label, row.opinion) for row in found.rows] == [
         ("FD own", "matched in this space"),
@@ -52,22 +50,29 @@ def test_both_opinions_are_told_apart() -> None:
         "Matched: FD own falls by 35 %; the second opinion: FD other moves no more than the seeds "
         "differ."
     ]
-    assert found.sweep is None
-    assert all("no shard set at nowhere" in picture.trouble for picture in found.pictures)
+    assert str(found).splitlines() == [
+        "                                 random           matched",
+        "FD own    matched in this space  10.000 ± 0.500   6.5000 ± 0.1000 \u221235 %",
+        "FD other  second opinion         4.0000 ± 0.2000  4.3000 ± 0.2000 +7 %",
+        "",
+        found.readings[0],
+    ]
+    section = draws_section(results)
+    assert section is not None
+    assert section.sweep is None
+    assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
 
 
 def test_without_a_second_space_or_random_draws() -> None:
     one = draws_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
-    assert one is not None
     assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
     alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
-    assert alone is not None
     assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
-    assert draws_table([a_result(SIDE, SIDE)]) is None
+    assert draws_section([a_result(SIDE, SIDE)]) is None
 
 
 def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
-    found = draws_table(
+    found = draws_section(
         [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
         + [
             drawn(f"{kind}:{n}", 10 / n, 0.1, space, matched_by="own", match=f"{kind}:{n}")
