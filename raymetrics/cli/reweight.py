@@ -1,0 +1,130 @@
+"""`raymetrics reweight`: weights of generated samples that minimise FID, and draws by them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from raymetrics.cli.common import reported
+
+if TYPE_CHECKING:
+    from raymetrics.resampling import Step
+    from raymetrics.streaming.weighted import Weighted
+
+
+@click.command()
+@click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
+@click.option("--generated", required=True, metavar="URI", help="Shards of the candidates.")
+@click.option("--to", required=True, metavar="DIR", help="Where weights.parquet goes, or s3://...")
+@click.option(
+    "--match", default="pre_logits", show_default=True, metavar="FEATURES",
+    help="pre_logits, logits, probabilities, top_n:N or middle_n:N.",
+)  # fmt: skip
+@click.option(
+    "--extractor", metavar="NAME",
+    help="Whose features. [default: inception, or the only one of both sets]",
+)  # fmt: skip
+@click.option(
+    "--optimizer", type=click.Choice(["lbfgs", "gd"]), default="lbfgs", show_default=True,
+    help="gd is the paper's gradient descent: slow, to compare with.",
+)  # fmt: skip
+@click.option(
+    "--max-evaluations", type=int, metavar="N",
+    help="Of the distance with its gradient. [default: 100, of gd 1000]",
+)  # fmt: skip
+@click.option(
+    "--tolerance", type=float, default=1e-3, show_default=True, metavar="T",
+    help="Ends when ten evaluations lower the distance by less than this part of it.",
+)  # fmt: skip
+@click.option("--n", "count", type=int, help="Samples in a draw. [default: as many as real ones]")
+@click.option("--seeds", default=10, show_default=True, help="Draws whose mean is reported.")
+@click.option(
+    "--draw", "scheme", type=click.Choice(["systematic", "multinomial"]), default="systematic",
+    show_default=True, help="multinomial is the paper's, and has more noise.",
+)  # fmt: skip
+@reported
+def reweight(
+    real: str, generated: str, to: str, match: str, extractor: str | None, optimizer: str,
+    max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
+) -> None:  # fmt: skip
+    """Find weights of generated samples whose Frechet distance to real ones is least.
+
+    \b
+    weights.parquet  a weight for every sample_id, with how it was found
+    drawn.parquet    sample ids drawn by the weights with seed 0; a selection for
+                     other verbs: 'SHARDS?ids=DIR/drawn.parquet'
+
+    Give the same command again after anything that stopped it: it goes on from where it was,
+    with the same bits; so does one with more --max-evaluations, until the weights have converged.
+
+    \b
+    --match
+      pre_logits     what FID is computed from
+      logits         of all classes; probabilities: their softmax
+      top_n:N        which N classes have the largest logits, of each sample
+      middle_n:N     which N classes lie in the middle of the order
+
+    \b
+    Examples:
+      raymetrics reweight --real shards/real --generated shards/generated --to weights
+      raymetrics reweight --real shards/real --generated shards/generated \\
+          --match top_n:5 --extractor digits --to weights-top5
+      raymetrics evaluate --real shards/real \\
+          --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
+    """
+    from raymetrics.evaluation.attacks import evaluate_reweighted
+    from raymetrics.reports import table
+    from raymetrics.shards.selected import open_view
+    from raymetrics.streaming.reweight import reweight_shards
+    from raymetrics.streaming.weighted import size_of_draws, write_drawn
+
+    size = size_of_draws(real=real, generated=generated, n=count)
+    found = reweight_shards(
+        real=real, generated=generated, to=to, match=match, extractor=extractor,
+        max_evaluations=max_evaluations, optimizer=optimizer, tolerance=tolerance,
+        told=step_printer(),
+    )  # fmt: skip
+    path = write_drawn(found, open_view(generated), size, scheme)
+    click.echo(summary(found))
+    click.echo(f"drawn                  {path}: {size} samples, {scheme}, seed 0")
+    results = evaluate_reweighted(
+        real=real, generated=generated, weights=[found.path], n=size, seeds=seeds, scheme=scheme
+    )
+    click.echo(table(results))
+
+
+def step_printer() -> Callable[[Step], None]:
+    """Prints a line at most every two seconds."""
+    last = 0.0
+
+    def tell(step: Step) -> None:
+        nonlocal last
+        if time.monotonic() - last < 2:
+            return
+        last = time.monotonic()
+        click.echo(
+            f"{step.evaluations:.0f} evaluations, distance {step.distance:.5g}, "
+            f"effective sample size {step.effective_sample_size:.0f}",
+            err=True,
+        )
+
+    return tell
+
+
+def summary(found: Weighted) -> str:
+    """What was reached, as lines."""
+    first, last = found.trace[0], found.trace[-1]
+    ended = "converged" if found.converged else "not converged: ask for more --max-evaluations"
+    return "\n".join(
+        [
+            f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
+            f"{found.about['match']} of {found.about['extractor']}",
+            f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
+            f"effective sample size  {last.effective_sample_size:.0f} of {len(found.weights)}",
+            f"evaluations            {last.evaluations}, {ended}",
+            f"weights                {found.path}",
+        ]
+    )
