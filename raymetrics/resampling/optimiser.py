@@ -5,10 +5,6 @@ is about |x_i|: roots keep weights positive without ever pushing them to infinit
 do, and far candidates, of which the covariance depends most, take shorter steps. The distance is
 convex in p, and a point that no small step improves is the minimum, except that a weight of
 exactly 0 stays 0.
-
-L-BFGS is that of Nocedal (1980), the line search asks for the weak Wolfe conditions. Near the end
-differences of the distance drown in float32's rounding; the slopes still tell where it falls
-(Hager & Zhang 2005), so then they decide.
 """
 
 from __future__ import annotations
@@ -19,16 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from raymetrics.resampling.lbfgs import Trial, line_search, quasi_newton, remember
 from raymetrics.resampling.objective import Evaluator, effective_sample_size, gap
 
-# Pairs that L-BFGS remembers.
-MEMORY = 10
 # Of the first step: the standard deviation of the changes of log p.
 FIRST_CHANGE = 0.1
-# Armijo's and Wolfe's constants, and trials until a direction is given up.
-DECREASE, CURVATURE, TRIALS = 1e-4, 0.9, 12
-# A rise by this, relative to the distance, is a rounding error.
-NOISE = 1e-7
 # Relative to the mean |x|^2 of the candidates, float32 cannot tell a distance below this from 0.
 ZERO = 1e-7
 # Progress is judged over so many evaluations.
@@ -197,11 +188,18 @@ def advance(problem: Problem, state: State) -> State:
     """The next point. Where none is found, the same without memory; and then, stuck."""
     here = problem.known(state.point, state.distance, state.slopes)
     direction, length = descent(here, state.moves, state.turns)
-    there = line_search(problem, here, direction, length)
-    if there is None:
+
+    def at(length: float) -> Trial:
+        look = problem.look(here.point + length * direction)
+        return Trial(length, look.distance, float(look.gradient @ direction), look)
+
+    start = Trial(0.0, here.distance, float(here.gradient @ direction), here)
+    found = line_search(at, start, length)
+    if found is None:
         none = np.empty((0, len(here.point)))
         stuck = len(state.moves) == 0
         return State(problem.evaluations, *here[:3], none, none, state.trace, stuck)
+    there: Look = found.look
     moves, turns = remember(
         state.moves, state.turns, there.point - here.point, there.gradient - here.gradient
     )
@@ -221,81 +219,3 @@ def descent(here: Look, moves: np.ndarray, turns: np.ndarray) -> tuple[np.ndarra
     change = 2 * direction[used] / here.point[used]
     spread = np.sqrt((change**2).mean())
     return direction, FIRST_CHANGE / spread if spread > 0 else 1.0
-
-
-def quasi_newton(gradient: np.ndarray, moves: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """The inverse Hessian, as the pairs tell it, times the gradient: Nocedal's two loops."""
-    found = gradient.copy()
-    pairs = [(move, turn, 1 / (move @ turn)) for move, turn in zip(moves, turns, strict=True)]
-    parts = []
-    for move, turn, inverse in reversed(pairs):
-        parts.append(inverse * (move @ found))
-        found -= parts[-1] * turn
-    found *= (moves[-1] @ turns[-1]) / (turns[-1] @ turns[-1])
-    for (move, turn, inverse), part in zip(pairs, reversed(parts), strict=True):
-        found += (part - inverse * (turn @ found)) * move
-    return found
-
-
-def remember(
-    moves: np.ndarray, turns: np.ndarray, move: np.ndarray, turn: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """With one more pair, and without the oldest; a pair that shows no curvature is left out."""
-    enough = 1e-10 * np.linalg.norm(move) * np.linalg.norm(turn)
-    if move @ turn <= max(enough, 1e-200):  # one divides by it
-        return moves, turns
-    return (
-        np.concatenate([moves[-MEMORY + 1 :], [move]]),
-        np.concatenate([turns[-MEMORY + 1 :], [turn]]),
-    )
-
-
-class Trial(NamedTuple):
-    """A point on the line: how far, the distance there, and its slope along the line."""
-
-    length: float
-    distance: float
-    slope: float
-
-
-def line_search(problem: Problem, here: Look, direction: np.ndarray, length: float) -> Look | None:
-    """A point on the line that satisfies the weak Wolfe conditions, or None.
-
-    Doubles until the distance no longer falls steeply, then narrows the bracket.
-    """
-    start = lower = Trial(0.0, here.distance, float(here.gradient @ direction))
-    upper, best = None, None
-    if not start.slope < 0:
-        return None
-    for _ in range(TRIALS):
-        look = problem.look(here.point + length * direction)
-        trial = Trial(length, look.distance, float(look.gradient @ direction))
-        if acceptable(start, trial):
-            return look
-        if falls(start, trial):
-            lower, best = trial, look
-        else:
-            upper = trial
-        length = 2 * length if upper is None else between(lower, upper)
-    return best
-
-
-def falls(start: Trial, trial: Trial) -> bool:
-    """Armijo's condition. False for NaN."""
-    return trial.distance <= start.distance + DECREASE * trial.length * start.slope
-
-
-def acceptable(start: Trial, trial: Trial) -> bool:
-    """The weak Wolfe conditions; or the distance stays, but for noise, and is flatter there."""
-    if falls(start, trial):
-        return trial.slope >= CURVATURE * start.slope
-    same = trial.distance <= start.distance + NOISE * abs(start.distance)
-    return same and abs(trial.slope) <= CURVATURE * abs(start.slope)
-
-
-def between(lower: Trial, upper: Trial) -> float:
-    """The minimum of the parabola through both with the slope of the lower, kept off the ends."""
-    width = upper.length - lower.length
-    excess = upper.distance - lower.distance - lower.slope * width
-    share = -lower.slope * width / (2 * excess) if excess > 0 else 0.5
-    return float(lower.length + width * min(max(share, 0.1), 0.6))

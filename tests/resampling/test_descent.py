@@ -29,7 +29,7 @@ def sets(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def by_autograd(
     real: np.ndarray, generated: np.ndarray, ddof: int
 ) -> tuple[list[float], np.ndarray]:
-    """The losses before each step, and the log-weights after the last, by torch's SGD.
+    """The losses before each step, and the log-weights after the last, by torch.
 
     The formula of the official program: a trace of roots of the eigenvalues of the product, with
     1e-12 below the root, and the covariance divided by the sum of weights less ddof.
@@ -37,7 +37,6 @@ def by_autograd(
     x, mean = torch.tensor(generated), torch.tensor(real.mean(axis=0))
     covariance = torch.tensor(np.cov(real.T))
     w = torch.zeros(len(x), 1, dtype=torch.float64, requires_grad=True)
-    sgd = torch.optim.SGD([w], lr=RATE)
     losses = []
     for _ in range(STEPS):
         weights = w.exp()
@@ -47,9 +46,8 @@ def by_autograd(
         overlap = (torch.linalg.eigvals(spread @ covariance).real + 1e-12).sqrt().sum()
         loss = ((mean - centre) ** 2).sum() + covariance.trace() + spread.trace() - 2 * overlap
         losses.append(loss.item())
-        sgd.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        sgd.step()
+        (slope,) = torch.autograd.grad(loss, w)
+        w = (w - RATE * slope).detach().requires_grad_()
     return losses, w.detach().numpy()[:, 0]
 
 
