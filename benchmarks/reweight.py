@@ -205,12 +205,11 @@ def peak() -> int:
 
 def remember(rows: int) -> None:
     """Prints the peak memory of a reweighting, in units of its float32 features."""
-    dimension = int(PAPER["dimension"])
-    np.linalg.eigh(np.eye(500))  # libraries take their buffers
-    mixture(BLOCK, dimension, 1, generated=True)
+    dimension, rng = int(PAPER["dimension"]), np.random.default_rng(0)
+    real = rng.standard_normal((2 * dimension, dimension), dtype=np.float32)
     before = peak()
-    generated = mixture(rows, dimension, 2, generated=True)
-    reweight(real=generated[: 2 * dimension], generated=generated, max_evaluations=2)
+    generated = rng.standard_normal((rows, dimension), dtype=np.float32)
+    reweight(real=real, generated=generated, max_evaluations=2)
     print((peak() - before) / generated.nbytes)
 
 

@@ -15,7 +15,9 @@ from raymetrics.resampling.objective import effective_sample_size, gap, lengths,
 from raymetrics.statistics import Moments, WeightedMoments
 
 
-def problem(seed: int, real: int = 60, generated: int = 90, dimension: int = 6, at: float = 3.0):
+def problem(
+    seed: int, real: int = 60, generated: int = 90, dimension: int = 6, at: float = 3.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Two sets of correlated features, far from the origin."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(dimension, dimension))
