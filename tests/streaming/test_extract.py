@@ -17,6 +17,7 @@ import sources
 import torch
 from PIL import Image
 
+from raymetrics import ranges
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import RangeError, ShardError, SourceError, SpecMismatch
 from raymetrics.extractors import make_extractor
@@ -25,9 +26,11 @@ from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.view import View
-from raymetrics.streaming.commit import CommitShard
-from raymetrics.streaming.extract import PADDING, Generate, Progress, extract, units_of
+from raymetrics.streaming.commit import CommitShard, packed
+from raymetrics.streaming.extract import Progress, extract
 from raymetrics.streaming.resources import Resources, equal_part
+from raymetrics.streaming.stream import Generate
+from raymetrics.streaming.units import FILLER, units_of, units_to_a_shard
 from tests.conftest import write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
@@ -131,10 +134,15 @@ def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
 
 
 def test_units_fill_short_shards_up_except_the_last() -> None:
-    units = list(units_of([range(10, 40), range(40, 80), range(80, 85)], 16))
-    assert sum(unit["rows"] for unit in units[:4]) == 40  # 6 + 16 + 8 real, 10 to fill up
-    assert [unit["first"] for unit in units] == [10, 16, 32, PADDING, 40, 48, 64, 80]
-    assert units[-1] == {"first": 80, "rows": 5}
+    shards = list(units_of([range(10, 40), range(40, 80), range(80, 85)], 16, most=4))
+    assert [[unit["first"] for unit in units] for units in shards] == [
+        [10, 16, 32, FILLER["first"]], [40, 48, 64, FILLER["first"]], [80],
+    ]  # fmt: skip
+    assert [sum(unit["rows"] for unit in units) for units in shards] == [30, 40, 5]
+    for shard_rows, batch in ((40, 16), (64, 16), (16, 64), (60, 7), (1, 1), (64, 48)):
+        several = [range(k, k + shard_rows) for k in range(0, 40 * shard_rows, shard_rows)]
+        cut = max(len(ranges.cut(ids, batch)) for ids in several)
+        assert units_to_a_shard(shard_rows, batch) in (cut, cut + 1)
 
 
 def test_equal_parts_fit() -> None:
@@ -161,7 +169,7 @@ def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: 
     to = str(tmp_path / "set")
     with pytest.raises(SourceError, match="gave float64 .*height, width.*unit-truncate$"):
         extract("sources:floats", ["digits"], to, "0-99", shard_rows=20, resources=ONE)
-    with pytest.raises(SourceError, match="fails_at_sixty failed.*RuntimeError: no such latent$"):
+    with pytest.raises(SourceError, match="fails_at_sixty failed.*RuntimeError: no such latent .*sources.py, line"):
         extract(
             "sources:fails_at_sixty",
             ["digits"],
@@ -215,9 +223,9 @@ def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> 
     features = {"made_up_logits": np.zeros((10, 3), np.float32)}
     table = schema.to_table(spec.columns, np.arange(50, 60), None, features)
     with pytest.raises(SpecMismatch, match="became another set"):
-        stage(table)
+        stage(packed(table))
     with pytest.raises(ShardError, match="gave 9 samples 50-58 .*planned was range"):
-        stage(table.slice(0, 9))
+        stage(packed(table.slice(0, 9)))
     assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 

@@ -1,0 +1,98 @@
+"""The stream's units, and the gate that lets them in.
+
+A unit is a range of sample ids that does not cross a shard, {"first", "rows"}. One task makes them
+as the stream asks for them, so that a plan may be endless; each is a function of its number, so
+that the task can be run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from raymetrics import ranges
+from raymetrics.streaming.commit import PADDING
+
+Unit = dict[str, int]
+FILLER: Unit = {"first": PADDING, "rows": 0}
+
+
+def units_to_a_shard(shard_rows: int, batch: int) -> int:
+    """The most units that a shard has, cut at the multiples of `batch`."""
+    if shard_rows % batch and batch % shard_rows:
+        return -(-shard_rows // batch) + 1
+    return max(1, shard_rows // batch)
+
+
+def units_of(todo: Iterable[range], batch: int, most: int) -> Iterator[list[Unit]]:
+    """The units of each shard. All have `most` of them, as the committing stage takes so many at a
+    time: shorter ones are filled up with units that hold nothing, but for the last."""
+    shards = iter(todo)
+    ids = next(shards, None)
+    while ids is not None:
+        units = [{"first": cut.start, "rows": len(cut)} for cut in ranges.cut(ids, batch)]
+        ids = next(shards, None)
+        yield units if ids is None else units + [FILLER] * (most - len(units))
+
+
+class Gate:
+    """An actor: how many shards may be begun. Opened further and closed by the driver."""
+
+    def __init__(self) -> None:
+        self.open_to = 0
+        self.closed = False
+        self._changed = asyncio.Condition()
+
+    async def admits(self, number: int) -> bool:
+        """Waits until shard `number` may be begun; False if it never will be."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.closed or number < self.open_to)
+        return number < self.open_to
+
+    async def open(self, shards: int) -> None:
+        """Lets the first so many shards in."""
+        async with self._changed:
+            self.open_to = max(shards, self.open_to)
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Lets no further shard in."""
+        async with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+
+class Units(Datasource):
+    """The units of a plan as a source of Ray Data: one task, one block per unit."""
+
+    def __init__(self, todo: Iterable[range], batch: int, most: int, gate: Any) -> None:
+        self.arguments = (todo, batch, most, gate)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown."""
+        return None
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+    ) -> list[ReadTask]:
+        """The one task."""
+        arguments = self.arguments
+        nothing_known = BlockMetadata(
+            num_rows=None, size_bytes=None, input_files=None, exec_stats=None
+        )
+        return [ReadTask(lambda: blocks(*arguments), nothing_known)]
+
+
+def blocks(todo: Iterable[range], batch: int, most: int, gate: Any) -> Iterator[pa.Table]:
+    """One row per unit, as soon as the gate lets its shard in."""
+    for number, units in enumerate(units_of(todo, batch, most)):
+        if gate is not None and not ray.get(gate.admits.remote(number)):
+            return
+        for unit in units:
+            yield pa.table({name: [value] for name, value in unit.items()})
