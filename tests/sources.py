@@ -107,3 +107,44 @@ class DiesOnce(neighbours.Searcher):
             flag.touch()
             os._exit(1)
         return super().find(part, cell)
+
+
+def class_of(sample_ids: np.ndarray) -> np.ndarray:
+    """One of 6 classes for each id, int64 [n]; scattered, and the later classes are rarer."""
+    scattered = (sample_ids * 2654435761 % 2**32) / 2**32
+    return np.searchsorted([0.4, 0.7, 0.9, 0.96, 0.99], scattered, side="right")
+
+
+class Classed:
+    """Images of 2 x 2 pixels whose brightness is their class.
+
+    length: where they end. gate: a file that samples from 200 on wait for. dies: a file that is
+    made by the first worker that is asked for sample 100, which then ends.
+    """
+
+    def __init__(self, length: str = "", gate: str = "", dies: str = "") -> None:
+        self.length = int(length) if length else None
+        self.gate, self.dies = gate, dies
+        self.spec: dict[str, object] = {}
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        while self.gate and (sample_ids >= 200).any() and not Path(self.gate).exists():
+            time.sleep(0.05)
+        if self.dies and (sample_ids == 100).any() and not Path(self.dies).exists():
+            Path(self.dies).touch()
+            os._exit(1)
+        grey = class_of(sample_ids).astype(np.uint8)
+        return np.broadcast_to(grey[:, None, None, None], (len(grey), 3, 2, 2))
+
+
+class Classes:
+    """An extractor whose Top-1 class is the brightness of an image."""
+
+    columns: ClassVar[dict[str, int]] = {"features": 2, "logits": 6}
+    class_names = ("cat", "dog", "owl", "fox", "elk", "auk")
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        grey = images[:, 0, 0, 0]
+        logits = np.eye(256, 6, dtype=np.float32)[grey]
+        return {"features": np.stack([grey, 255 - grey], axis=1) / np.float32(7), "logits": logits}

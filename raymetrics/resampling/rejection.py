@@ -128,7 +128,7 @@ def match_top1(
     """
     matcher, accepted, start = Matcher(target_counts, max_draws), [np.empty(0, np.int64)], 0
     whole = isinstance(classes, np.ndarray | Sequence)
-    parts = iter([np.asarray(classes)] if whole else classes)  # type: ignore[list-item]
+    parts = iter([np.asarray(classes)] if whole else classes)
     while not matcher.finished:
         part = next(parts, None)
         if part is None:

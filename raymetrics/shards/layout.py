@@ -40,6 +40,8 @@ class DatasetSpec:
     asked: tuple[str, ...] = ()  # the extractors as written, to make any shard again
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
+    # Of a set that keeps only the samples that a match accepts: which match.
+    accepted: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         schema.require_names(self.columns)
@@ -51,6 +53,7 @@ class DatasetSpec:
             "schema": schema.VERSION,
             "generator": dict(self.generator),
             "extractors": [dict(spec) for spec in self.extractors],
+            **({} if self.accepted is None else {"accepted": dict(self.accepted)}),
         }
 
     @property
@@ -100,6 +103,7 @@ class DatasetSpec:
                 asked=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
+                accepted=value.get("accepted"),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(
@@ -194,6 +198,29 @@ def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
     if samples != there.samples:
         store.replace(DATASET, joined.to_json())
     return joined
+
+
+def adopt(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
+    """The specification, and dataset.json, with these samples among those that the set is to have.
+
+    Those of others who extended the set in the meantime stay.
+    """
+    there = read_spec(store) or spec
+    samples = tuple(ranges.union([*there.samples, *spec.samples, *present]))
+    adopted = replace(spec, samples=samples)
+    if samples != there.samples:
+        store.replace(DATASET, adopted.to_json())
+    return adopted
+
+
+def holds_set(store: Store) -> bool:
+    """Whether there is a shard set. A folder of images may have a dataset.json of its own."""
+    data = store.read(DATASET)
+    try:
+        value = None if data is None else json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and {"fingerprint", "schema", "samples"} <= value.keys()
 
 
 def missing(spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]) -> list[range]:

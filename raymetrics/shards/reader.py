@@ -37,11 +37,29 @@ class ShardSet:
         return f"ShardSet({self.store.uri!r}, {len(self)} samples, {len(self.present)} shards)"
 
     def __len__(self) -> int:
-        return ranges.count(self.present)
+        if self.spec.accepted is None:
+            return ranges.count(self.present)
+        return sum(self._rows.values())
 
     @property
     def uri(self) -> str:
         return self.store.uri
+
+    @cached_property
+    def _rows(self) -> dict[range, int]:
+        """The rows of every shard of a set that keeps accepted samples only."""
+        found = {ids: self.footer(ids).rows for ids in self.present}
+        return {ids: len(ids) if rows is None else rows for ids, rows in found.items()}
+
+    def require_all_samples(self) -> ShardSet:
+        """Itself. ShardError if rejected samples are not kept, so that it is no set of samples
+        without a choice among them."""
+        if self.spec.accepted is not None:
+            raise ShardError(
+                f"{self.uri} keeps only the samples that a match accepted; name them: "
+                f"{self.uri}?ids=accepted.parquet, with the file that raymetrics match wrote"
+            )
+        return self
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -81,6 +99,8 @@ class ShardSet:
 
     def command(self) -> str:
         """The command that makes what is missing, one for each gap."""
+        if self.spec.accepted is not None:
+            return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
         words = ["raymetrics", "extract", self.spec.source]
         for text in self.spec.asked:
             words += ["--extractor", text]
@@ -108,10 +128,12 @@ class ShardSet:
         where = self.store.path(shard_name(ids))
         with self._reading(where) as file:
             table = pq.read_table(file, columns=columns)
-        self._require_ours(schema.footer_of(table.schema, where), ids, where)
-        if table.num_rows != len(ids):
+        footer = self._require_ours(schema.footer_of(table.schema, where), ids, where)
+        few = self.spec.accepted is not None and footer.rows is not None
+        expected = footer.rows if few else len(ids)
+        if table.num_rows != expected:
             raise ShardError(
-                f"{where} has {table.num_rows} rows, expected {len(ids)}; remove it and extract "
+                f"{where} has {table.num_rows} rows, expected {expected}; remove it and extract "
                 "again"
             )
         return table

@@ -133,13 +133,29 @@ class Footer:
     first: int
     last: int
     digest: str
+    # Of a shard whose rejected rows were dropped: how many are left, and how many samples of each
+    # class were drawn, by class.
+    rows: int | None = None
+    drawn: Mapping[str, int] | None = None
 
 
-def encode(table: pa.Table, fingerprint: str) -> bytes:
-    """The Parquet file of one shard. The same table gives the same bytes."""
-    sample_ids = to_numpy(table[SAMPLE_ID])
-    footer = Footer(fingerprint, int(sample_ids[0]), int(sample_ids[-1]), digest(table))
-    metadata = {METADATA_KEY: json.dumps(asdict(footer))}
+def encode(
+    table: pa.Table,
+    fingerprint: str,
+    ids: range | None = None,
+    drawn: Mapping[str, int] | None = None,
+) -> bytes:
+    """The Parquet file of one shard. The same table gives the same bytes.
+
+    ids, drawn: of a shard that holds the accepted ones of these samples only.
+    """
+    if ids is None:
+        sample_ids = to_numpy(table[SAMPLE_ID])
+        ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
+    rows = None if drawn is None else table.num_rows
+    footer = Footer(fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn)
+    told = {name: value for name, value in asdict(footer).items() if value is not None}
+    metadata = {METADATA_KEY: json.dumps(told)}
     buffer = io.BytesIO()
     # Dictionaries and statistics of float vectors cost much and tell nothing.
     pq.write_table(

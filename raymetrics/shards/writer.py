@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,27 @@ def commit(store: Store, table: pa.Table, of_set: str) -> bool:
         )
     ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
     return store.create(shard_name(ids), schema.encode(table, of_set))
+
+
+def keep_accepted(
+    shards: ShardSet, ids: range, accepted: np.ndarray, drawn: Mapping[str, int]
+) -> None:
+    """Replaces a shard, at once, by one that holds its accepted samples only.
+
+    accepted: their ids, int64, ascending. drawn: samples of each class in the whole shard. Of a set
+    that keeps all samples, ShardError.
+    """
+    if shards.spec.accepted is None:
+        raise ShardError(f"{shards.uri} keeps all of its samples; nothing was dropped")
+    table = shards.table(ids)
+    rows = np.isin(schema.to_numpy(table[schema.SAMPLE_ID]), accepted)
+    if rows.sum() != len(accepted):
+        raise ShardError(
+            f"{shard_name(ids)} of {shards.uri} holds {rows.sum()} of {len(accepted)} accepted "
+            "samples; nothing was dropped"
+        )
+    data = schema.encode(table.filter(pa.array(rows)), shards.spec.fingerprint, ids, drawn)
+    shards.store.replace(shard_name(ids), data)
 
 
 def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:

@@ -1,0 +1,213 @@
+"""What matching costs: its rate against the same stream without it, and the memory of all.
+
+    python benchmarks/match.py [--draws 1500000] [--classes 1000] [--n 50000] [--batch 1024]
+
+A generator whose images are one number, and an extractor that makes logits and a few features of
+it, so that nothing but the stream itself is measured. The classes are skewed; the real histogram
+has a class that never comes, so that the draw goes on to `--draws`. First that many samples are
+extracted, then as many drawn by a match, each in a process and a Ray of its own; the rates are
+from the first shard to the last. Memory is the peak of the sum over the driver and all of Ray's
+processes of what is theirs (their proportional part of what they share; the object store, which
+holds features on their way, apart). It fails below the promises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+LEAST_RATIO, MOST_GB = 0.9, 2.0
+HERE = Path(__file__).parent
+
+
+class Numbers:
+    """Images of 2 x 2 pixels that hold the class of their id, in two bytes."""
+
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, classes: str) -> None:
+        weights = 1.0 / (10 + np.arange(int(classes) - 1))
+        self.borders = np.cumsum(weights / weights.sum())[:-1]
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        scattered = (sample_ids * 2654435761 % 2**32) / 2**32
+        found = np.searchsorted(self.borders, scattered, side="right")
+        images = np.zeros((len(found), 3, 2, 2), np.uint8)
+        images[:, 0, 0, 0], images[:, 1, 0, 0] = found // 256, found % 256
+        return images
+
+
+class Logits:
+    """Logits whose first class is the number in an image, and four features."""
+
+    block = 1024
+
+    def __init__(self, classes: str) -> None:
+        self.classes = int(classes)
+        self.columns = {"features": 4, "logits": self.classes}
+        self.spec: dict[str, object] = {}
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        found = images[:, 0, 0, 0].astype(int) * 256 + images[:, 1, 0, 0]
+        logits = np.zeros((len(images), self.classes), np.float32)
+        logits[np.arange(len(images)), found] = 1
+        return {"features": images[:, :1].reshape(-1, 4).astype(np.float32), "logits": logits}
+
+
+def run(asked: argparse.Namespace, folder: str) -> dict[str, float]:
+    """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
+    from raymetrics.streaming.extract import extract
+    from raymetrics.streaming.match import match
+    from raymetrics.streaming.resources import Resources
+    from raymetrics.streaming.session import session
+
+    source, extractor = (
+        f"match:Numbers?classes={asked.classes}",
+        f"match:Logits?classes={asked.classes}",
+    )
+    resources = Resources(actors=asked.actors, batch=asked.batch)
+    rates: list[float] = []
+    rest: dict[str, Any] = {"shard_rows": asked.shard_rows, "resources": resources}
+
+    def tell(progress: Any) -> None:
+        rates.append(progress.rate)
+
+    with session(), Memory() as memory:
+        start = time.monotonic()
+        if asked.one == "extract":
+            rows = extract(
+                source, [extractor], folder, range(asked.draws), progress=tell, **rest
+            ).rows
+        else:
+            done = match(
+                real=f"{folder}/real", generated=source, to=folder, extractors=[extractor],
+                n=asked.n, max_draws=asked.draws, progress=tell, **rest,
+            )  # fmt: skip
+            rows = done.draws
+        seconds = time.monotonic() - start
+    return {"rows": rows, "rate": rates[-1], "seconds": seconds, **memory.peaks}
+
+
+class Memory:
+    """Peaks of this process and of all that it has started, twice a second, in GB."""
+
+    def __init__(self) -> None:
+        self.peaks = {"driver": 0.0, "actors": 0.0, "ray": 0.0, "all": 0.0}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        me = psutil.Process()
+        while not self._ended.wait(2):
+            now = dict.fromkeys(self.peaks, 0.0)
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    info, name = process.memory_full_info(), " ".join(process.cmdline()[:1])
+                except psutil.Error:
+                    continue
+                own = (info.pss - shared_memory(process.pid)) / 1e9
+                kind = "driver" if process == me else "actors" if "ray::" in name else "ray"
+                now[kind] += own
+            now["all"] = now["driver"] + now["actors"]
+            self.peaks = {kind: max(peak, now[kind]) for kind, peak in self.peaks.items()}
+
+
+def shared_memory(pid: int) -> int:
+    """The process's part of the object store, in bytes; features on their way."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    shmem = [line.split()[1] for line in text.splitlines() if line.startswith("Pss_Shmem:")]
+    return int(shmem[0]) * 1024 if shmem else 0
+
+
+def write_real(uri: str, classes: int) -> None:
+    """A real set of 20 samples of each class; the last one is never generated."""
+    import torch
+
+    from raymetrics.extractors import make_extractor
+    from raymetrics.shards import layout, schema
+    from raymetrics.shards.layout import DatasetSpec
+    from raymetrics.shards.reader import open_shards
+    from raymetrics.shards.store import Store
+    from raymetrics.shards.writer import commit, seal
+
+    extractor = make_extractor(f"match:Logits?classes={classes}", torch.device("cpu"))
+    columns = schema.columns_of(extractor.name, extractor.columns)
+    number = np.repeat(np.arange(classes), 20)
+    images = np.zeros((len(number), 3, 2, 2), np.uint8)
+    images[:, 0, 0, 0], images[:, 1, 0, 0] = number // 256, number % 256
+    found = extractor(images)
+    spec = DatasetSpec(
+        "numbers", {"name": "numbers"}, [extractor.spec], columns, {}, False, len(number),
+        (range(len(number)),), (extractor.name,),
+    )  # fmt: skip
+    store = Store(uri)
+    layout.enter(store, spec)
+    features = {column.name: found[column.output] for column in columns}
+    table = schema.to_table(columns, np.arange(len(number)), None, features)
+    commit(store, table, spec.fingerprint)
+    seal(open_shards(uri))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=1_500_000)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--n", type=int, default=50_000)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--shard-rows", type=int, default=8192)
+    parser.add_argument("--actors", type=int)
+    parser.add_argument("--one", choices=["extract", "match"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(run(asked, asked.folder)))
+        return
+    found = {}
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    sys.path.insert(0, str(HERE))
+    for one in ("extract", "match"):
+        with tempfile.TemporaryDirectory() as folder:
+            if one == "match":
+                write_real(f"{folder}/real", asked.classes)
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", one, "--folder", folder]
+            out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            found[one] = json.loads(out.splitlines()[-1])
+    print(
+        f"{asked.draws} draws, {asked.classes} logits, shards of {asked.shard_rows}, units of "
+        f"{asked.batch}, {os.cpu_count()} cores"
+    )
+    for one, name in (("extract", "extracted"), ("match", "drawn and matched")):
+        row = found[one]
+        print(
+            f"  {name:<18} {row['rate']:9.0f} rows/s  {row['seconds']:6.0f} s in all   driver "
+            f"{row['driver']:.2f} GB, actors {row['actors']:.2f} GB, together {row['all']:.2f} GB; "
+            f"Ray's own processes {row['ray']:.2f} GB"
+        )
+    ratio = found["match"]["rate"] / found["extract"]["rate"]
+    print(f"  ratio              {ratio:9.2f}")
+    if ratio < LEAST_RATIO or found["match"]["all"] > MOST_GB:
+        sys.exit(f"promised: {LEAST_RATIO} of the rate of extraction, {MOST_GB} GB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""`raymetrics match`: generated samples whose classes are as often as those of real ones."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from raymetrics.cli.common import duration, extractors_of, reported
+
+if TYPE_CHECKING:
+    from raymetrics.streaming.matched import MatchProgress
+
+
+@click.command()
+@click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
+@click.option(
+    "--generated", required=True, metavar="SOURCE",
+    help="A source, or shards of one, which are read first and then extended.",
+)  # fmt: skip
+@click.option("--to", required=True, metavar="DIR", help="Where accepted.parquet goes, or s3://...")
+@click.option("--shards", metavar="URI", help="Where a source's shards go. [default: DIR/shards]")
+@click.option(
+    "--extractor", "extractors", multiple=True, callback=extractors_of, metavar="NAME[,NAME]",
+    help="Feature networks. [default: those of the shards]",
+)  # fmt: skip
+@click.option(
+    "--classes", metavar="COLUMN",
+    help="The logits that give the classes. [default: inception's, or the only ones]",
+)  # fmt: skip
+@click.option("--n", "count", default=50_000, show_default=True, help="Samples to find.")
+@click.option(
+    "--max-draws", type=int, metavar="M", help="Samples to look at, at most. [default: no end]"
+)
+@click.option(
+    "--on-unfilled", type=click.Choice(["stop", "fail"]), default="stop", show_default=True,
+    help="With bins that are not full then: write a part that says so, or nothing.",
+)  # fmt: skip
+@click.option(
+    "--keep", type=click.Choice(["all", "accepted"]), default="all", show_default=True,
+    help="The features of which samples stay in the shards.",
+)  # fmt: skip
+@click.option(
+    "--first",
+    type=int,
+    metavar="ID",
+    help="Where the draw begins. [default: the set's first, or 0]",
+)
+@click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
+@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
+@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
+@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
+@reported
+def match(
+    real: str, generated: str, to: str, shards: str | None, extractors: list[str],
+    classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
+    first: int | None, shard_rows: int, actors: int | None, batch: int, split: bool,
+) -> None:  # fmt: skip
+    """Draw generated samples until their Top-1 classes are as often as in the real set.
+
+    \b
+    accepted.parquet  sample_id, class, draw; a selection for other verbs:
+                      'SHARDS?ids=DIR/accepted.parquet'
+
+    Samples are accepted in the order of their ids as long as their class has room, so the same
+    ones for any --actors and --batch. Run the same command again after anything that stopped it:
+    no shard is made twice.
+
+    \b
+    Examples:
+      raymetrics match --real shards/real --generated shards/generated --to matched
+      raymetrics match --real shards/real --generated my_generator:generate --to matched
+          --n 2000 --max-draws 100000
+    """
+    from raymetrics.resampling.rejection import lacking
+    from raymetrics.streaming.match import match as run
+    from raymetrics.streaming.resources import Resources
+
+    done = run(
+        real=real,
+        generated=generated,
+        to=to,
+        shards=shards,
+        extractors=extractors,
+        classes=classes,
+        n=count,
+        max_draws=max_draws,
+        on_unfilled=on_unfilled,
+        keep=keep,
+        first=first,
+        shard_rows=shard_rows,
+        resources=Resources(actors=actors, batch=batch, fused=not split),
+        progress=printer(),
+    )
+    if not done.complete:
+        click.echo(
+            f"only a part: {len(done.matcher.unfilled)} bins are not full: "
+            f"{lacking(done.matcher, done.class_names)}"
+        )
+    click.echo(
+        f"{done.path}: {len(done.sample_ids)} of {count} accepted in {done.draws} draws; "
+        f"{done.made} shards made in {done.seconds:.0f} s, {done.shards.uri} holds "
+        f"{len(done.shards)} samples"
+    )
+
+
+def printer() -> Callable[[MatchProgress], None]:
+    """Prints a line after the first shard, and then at most every two seconds."""
+    last = 0.0
+
+    def tell(progress: MatchProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 2 or not progress.rarest:
+            last = time.monotonic()
+            click.echo(line(progress), err=True)
+
+    return tell
+
+
+def line(progress: MatchProgress) -> str:
+    """How far a match is, in one line."""
+    told = (
+        f"{progress.full}/{progress.bins} bins full, {progress.accepted}/{progress.n} accepted in "
+        f"{progress.draws} draws"
+    )
+    if progress.rate:
+        told += f", {progress.rate:.1f} rows/s"
+        if math.isfinite(progress.draws_to_go):
+            told += f", {duration(progress.draws_to_go / progress.rate)} to go"
+    rarest = "; ".join(
+        f"{b.name or b.number} {b.filled}/{b.target} needs "
+        + (f"~{b.draws:.0f} draws" if math.isfinite(b.draws) else "more than were drawn")
+        for b in progress.rarest
+    )
+    return f"{told}; rarest: {rarest}" if rarest else told

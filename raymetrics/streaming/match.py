@@ -1,0 +1,287 @@
+"""Top-1 histogram matching by rejection: draws until every bin of the real histogram is full.
+
+Kynkaanniemi et al. (2023), The Role of ImageNet Classes in Frechet Inception Distance, section 3.1.
+Samples are decided on the driver in the order of their ids, so the accepted ones are the same
+for any number of workers, any batch, and after anything that stopped a run. Shards that are there
+are read; then the draw goes on, in one stream that is let in shard by shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import ray
+
+from raymetrics.errors import RangeError, ShardError
+from raymetrics.generators import listing
+from raymetrics.resampling.rejection import Matcher, expected_draws, require_full, target_counts
+from raymetrics.shards import layout
+from raymetrics.shards.choices import made_of, write_choice
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.reader import open_shards
+from raymetrics.shards.schema import SAMPLE_ID
+from raymetrics.shards.view import View
+from raymetrics.shards.writer import seal
+from raymetrics.statistics import Measure
+from raymetrics.statistics.histogram import Histogram
+from raymetrics.streaming.decided import Draws, dropped
+from raymetrics.streaming.draws import Supply
+from raymetrics.streaming.fold import fold_shards
+from raymetrics.streaming.match_request import Request, requested
+from raymetrics.streaming.matched import Bin, Matched, MatchProgress
+from raymetrics.streaming.resources import Resources, share
+from raymetrics.streaming.sequel import Sequel
+from raymetrics.streaming.session import session
+from raymetrics.streaming.stream import Made, Plan
+
+FILE = "accepted.parquet"
+RAREST = 3  # bins that a progress report names
+DROPPING = 4  # shards whose rejected rows are dropped at a time
+
+
+def match(
+    *,
+    real: str,
+    generated: str,
+    to: str,
+    shards: str | None = None,
+    extractors: Sequence[str] = (),
+    classes: str | None = None,
+    n: int = 50_000,
+    max_draws: int | None = None,
+    on_unfilled: str = "stop",
+    keep: str = "all",
+    first: int | None = None,
+    shard_rows: int = 2048,
+    resources: Resources | None = None,
+    progress: Callable[[MatchProgress], None] | None = None,
+) -> Matched:
+    """The first generated samples, in the order of their ids, whose classes are as often as in the
+    real set; draws until n are found, into a shard set that grows.
+
+    real: a complete shard set, or some of its samples as "SHARDS?ids=FILE".
+    generated: a shard set, which is drawn on into with its own source; or a source, whose shards
+    go to `shards`, by default "TO/shards", with the extractors of the real set unless others are
+    given.
+    to: a folder or a prefix, for accepted.parquet, which is written last.
+    classes: the column of logits that gives the classes; by default inception's, or the only one.
+    max_draws: the most samples to look at, counted from the first; a data set ends by itself.
+    on_unfilled: what to do then with bins that are not full: "stop" with a part that says so, or
+    "fail".
+    keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
+    first: the first id looked at; by default the set's first, or 0.
+
+    Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
+    that cannot be compared; NotEnoughData if bins stay empty and that is to fail.
+    """
+    for name, value, least in (("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0)):
+        if value is not None and value < least:
+            raise RangeError(f"{name} is {value}, expected at least {least}")
+    for name, word, words in (
+        ("on_unfilled", on_unfilled, ("stop", "fail")), ("keep", keep, ("all", "accepted")),
+    ):  # fmt: skip
+        if word not in words:
+            raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
+    request = requested(
+        real, generated, shards or f"{to}/shards", extractors, classes, n, max_draws, first,
+        shard_rows, keep,
+    )  # fmt: skip
+    start = time.monotonic()
+    with session():
+        run = Run(request, max_draws, resources or Resources(), progress)
+        run.draw()
+    if on_unfilled == "fail":
+        require_full(run.matcher, run.class_names)
+    return written(request, run, f"{to}/{FILE}", time.monotonic() - start)
+
+
+class Run:
+    """One run of a match; needs a session."""
+
+    def __init__(
+        self,
+        request: Request,
+        max_draws: int | None,
+        resources: Resources,
+        progress: Callable[[MatchProgress], None] | None,
+    ) -> None:
+        self.request, self.progress = request, progress
+        column = request.column
+        self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
+        self.matcher = Matcher(target_counts(histogram(request), request.n), max_draws)
+        self.spec = layout.enter(request.store, named(request, self.matcher.targets))
+        present = layout.shard_ranges(request.store.names(), str(request.store))
+        self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
+        self.plan = Plan(
+            self.spec, listing(request.generator), (), request.store.absolute_uri, column.name
+        )
+        self.resources, self.actors = resources, share(resources, sys.maxsize).actors
+        self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
+        self.devices: set[str] = set()
+        self.made = self._rows = self._rows_before = 0
+        self._since = time.monotonic()
+        self._dropping: deque[ray.ObjectRef[None]] = deque()
+
+    def draw(self) -> None:
+        """Draws until every bin is full, or there is nothing more to look at."""
+        with Supply(self.sequel, self.plan, self.resources) as supply:
+            while not self.matcher.finished:
+                draws = supply.next(self.window())
+                if draws is None:
+                    break
+                self.decide(draws)
+                if self.progress:
+                    self.progress(self.told())
+            for draws in supply.rest():
+                self.decide(draws)
+        ray.get(list(self._dropping))
+
+    def window(self) -> int:
+        """How many shards may be under way: enough to keep every actor busy, but no more than
+        about as many as the rarest bin still needs."""
+        rows = self.spec.shard_rows
+        # Ray gives an actor two units at a time; one shard is gathered, one decided.
+        most = 2 + math.ceil(2 * self.actors * self.resources.batch / rows)
+        needed = float(expected_draws(self.matcher).max())
+        return most if needed > most * rows else max(1, math.ceil(needed / rows))
+
+    def decide(self, shard: Draws | Made) -> None:
+        """Accepts or rejects a shard's samples."""
+        draws = self._counted(shard) if isinstance(shard, Made) else shard
+        if draws.drawn is not None:
+            self._accept_again(draws)
+            return
+        new = draws.sample_ids >= self.request.first
+        ids, classes = draws.sample_ids[new], draws.classes[new]
+        before = self.matcher.drawn
+        chosen = self.matcher.decide(classes)
+        self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
+        if self.request.keep == "accepted":
+            looked_at = self.matcher.drawn - before
+            if self.matcher.full or looked_at.sum() == len(draws.ids):
+                self._drop(draws.ids, ids[chosen], looked_at)
+
+    def _accept_again(self, draws: Draws) -> None:
+        """A shard that was decided before, and holds its accepted samples only."""
+        if self.matcher.full:
+            return
+        assert draws.drawn is not None
+        before, max_draws = self.matcher.filled, self.matcher.max_draws
+        if max_draws is not None and self.matcher.draws + draws.drawn.sum() > max_draws:
+            raise RangeError(
+                f"{self.request.store} was drawn beyond {max_draws} samples and keeps only the "
+                "accepted ones; allow more draws, or match into another set"
+            )
+        self.matcher.pass_over(draws.drawn)
+        there = np.bincount(draws.classes, minlength=len(before))
+        if (there != self.matcher.filled - before).any():
+            raise ShardError(
+                f"{layout.shard_name(draws.ids)} of {self.request.store} holds other samples than "
+                "this match accepts; remove it and run the command again"
+            )
+        self.accepted.append(np.stack([draws.sample_ids, draws.classes], axis=1))
+
+    def _drop(self, ids: range, accepted: np.ndarray, drawn: np.ndarray) -> None:
+        """Begins to replace a shard by its accepted rows; a few at a time."""
+        counts = {str(c): int(drawn[c]) for c in np.flatnonzero(drawn)}
+        task = ray.remote(dropped).options(num_cpus=0)
+        self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
+        if len(self._dropping) > DROPPING:
+            ray.get(self._dropping.popleft())
+
+    def _counted(self, made: Made) -> Draws:
+        """A shard of this run, which from now on belongs to the set."""
+        self.spec = layout.adopt(self.request.store, self.spec, [made.ids])
+        self.devices.add(made.device)
+        self.made += made.made
+        self._rows += made.rows
+        if not self._rows_before:
+            self._rows_before, self._since = self._rows, time.monotonic()
+        assert made.classes is not None
+        return Draws(made.ids, np.array(made.ids), made.classes)
+
+    def told(self) -> MatchProgress:
+        """How far it is."""
+        matcher, needed = self.matcher, expected_draws(self.matcher)
+        order = sorted(matcher.unfilled.tolist(), key=lambda c: -needed[c])[:RAREST]
+        names, filled = self.class_names, matcher.filled
+        rarest = tuple(
+            Bin(
+                c,
+                names[c] if c < len(names) else "",
+                int(filled[c]),
+                int(matcher.targets[c]),
+                float(needed[c]),
+            )
+            for c in order
+        )
+        bins = int(np.count_nonzero(matcher.targets))
+        full = bins - len(matcher.unfilled)
+        seconds = time.monotonic() - self._since
+        rate = (self._rows - self._rows_before) / seconds if self._rows_before else 0.0
+        accepted, n = int(filled.sum()), self.request.n
+        return MatchProgress(full, bins, accepted, n, matcher.draws, rate, rarest)
+
+
+def histogram(request: Request) -> np.ndarray:
+    """The Top-1 histogram of the real samples, int64 [classes]."""
+    measure = Measure(request.column.name, lambda _ids, logits: Histogram.of(logits))
+    folded = fold_shards(request.real, {"top1": measure})
+    counts: np.ndarray = folded["top1"].counts if folded else np.zeros(1, np.int64)
+    return counts
+
+
+def named(request: Request, targets: np.ndarray) -> DatasetSpec:
+    """The set that is asked for; one that keeps only accepted samples says of which match."""
+    if request.keep == "all":
+        return request.asked
+    accepted: dict[str, Any] = {
+        "column": request.column.name,
+        "targets": hashlib.sha256(np.ascontiguousarray(targets, "<i8").data).hexdigest(),
+        "first": request.first,
+    }
+    return replace(request.asked, accepted=accepted)
+
+
+def written(request: Request, run: Run, path: str, seconds: float) -> Matched:
+    """Seals the set, if it is complete, and writes what was accepted."""
+    matcher, store = run.matcher, request.store
+    # A run that was killed may have left shards that dataset.json does not ask for yet.
+    begun = [ids for ids in open_shards(store.uri).present if ids.start >= request.first]
+    layout.adopt(store, run.spec, begun)
+    shards = open_shards(store.uri)
+    if not shards.missing:
+        shards = seal(shards, sorted(run.devices))
+    found = np.concatenate(run.accepted)
+    columns = {SAMPLE_ID: found[:, 0], "class": found[:, 1], "draw": found[:, 0] - request.first}
+    metadata = made_of(
+        "accepted",
+        View.of(shards),
+        complete=matcher.full,
+        n=request.n,
+        column=request.column.name,
+        first=request.first,
+        draws=matcher.draws,
+        targets=matcher.targets.tolist(),
+        drawn=matcher.drawn.tolist(),
+        accepted=matcher.filled.tolist(),
+        unfilled=matcher.unfilled.tolist(),
+        real={
+            "uri": request.real.shards.store.absolute_uri,
+            "fingerprint": request.real.shards.spec.fingerprint,
+            "digest": request.real.digest(),
+        },
+    )
+    write_choice(path, columns, metadata)
+    return Matched(
+        path, shards, request.column.name, run.class_names, found[:, 0], found[:, 1], matcher,
+        request.first, run.made, seconds,
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""What a match is asked for, checked and opened before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from raymetrics.errors import NotEnoughData, SpecMismatch
+from raymetrics.generators import Generator, absolute, open_source
+from raymetrics.shards import layout
+from raymetrics.shards.alike import require_alike, shared_extractors
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.schema import Column
+from raymetrics.shards.selected import open_view
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.streaming.extract import describe
+
+FIRST_CHOICE = "inception"  # of the networks that give classes
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is asked, checked and opened; nothing is written yet."""
+
+    real: View
+    column: Column
+    generator: Generator
+    store: Store
+    asked: DatasetSpec
+    first: int
+    stop: int | None
+    n: int
+    keep: str
+
+
+def requested(
+    real: str, generated: str, to: str, extractors: Sequence[str], classes: str | None, n: int,
+    max_draws: int | None, first: int | None, shard_rows: int, keep: str,
+) -> Request:  # fmt: skip
+    """The request, if it makes sense."""
+    view = open_view(real)
+    column = column_of_classes(view.shards, classes)
+    there = open_shards(generated) if is_shard_set(generated) else None
+    source, texts = absolute(generated), [*extractors] or [*view.shards.spec.asked]
+    store = Store(to)
+    if there is not None:
+        source, texts, store = there.spec.source, [*extractors] or [*there.spec.asked], there.store
+        if first is None:
+            first = min(ids.start for ids in there.spec.samples)
+    store.names()  # a place that cannot be used is found before anything is loaded
+    generator = open_source(source, torch.device("cpu"))
+    first, length = first or 0, generator.length
+    if length is not None and length - first < n:
+        raise NotEnoughData(
+            f"{n} samples are asked for, but {generator.name} has only {max(0, length - first)} "
+            f"from {first} on; ask for fewer"
+        )
+    ends = [end for end in (length, max_draws and first + max_draws) if end]
+    stop = min(ends) if ends else None
+    # The set is to have no more than it needs for certain, and grows with every shard.
+    asked = describe(source, generator, texts, range(first, first + 1), shard_rows)
+    made = ShardSet(store, asked, ())
+    for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, made)]):
+        require_alike(view.shards, made, name)
+    return Request(view, column, generator, store, asked, first, stop, n, keep)
+
+
+def is_shard_set(uri: str) -> bool:
+    """Whether it is one, and no source."""
+    if "?" in uri or uri.partition(":")[0] in ("diffusers",):
+        return False
+    store = Store(uri) if "://" in uri or ":" not in uri else None
+    return store is not None and not store.fs.isfile(store.root) and layout.holds_set(store)
+
+
+def column_of_classes(shards: ShardSet, asked: str | None) -> Column:
+    """The column of logits that is asked for, or inception's, or the only one. SpecMismatch with
+    those that there are."""
+    there = [column for column in shards.spec.columns if column.output == "logits"]
+    names = ", ".join(column.name for column in there) or "none"
+    if asked is not None:
+        there = [column for column in there if column.name == asked]
+        if not there:
+            raise SpecMismatch(f"{shards.uri} has no logits {asked!r}; it has {names}")
+    networks = {str(e["name"]): str(e.get("network", e["name"])) for e in shards.spec.extractors}
+    first = [column for column in there if networks[column.extractor] == FIRST_CHOICE]
+    if len(first or there) != 1:
+        raise SpecMismatch(
+            f"the Top-1 classes need one column of logits, {shards.uri} has {names}; "
+            + ("name one: --classes COLUMN" if there else "extract with inception, for example")
+        )
+    return (first or there)[0]

@@ -1,0 +1,277 @@
+"""Top-1 matching on a real local Ray: the same ids however it is run, and no more than needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sources
+import torch
+from ray._private.state import actors
+
+from raymetrics import ranges
+from raymetrics.cli.match import line
+from raymetrics.errors import NotEnoughData, RangeError, ShardError, SpecMismatch, StorageError
+from raymetrics.extractors import make_extractor
+from raymetrics.generators import open_source
+from raymetrics.resampling.rejection import match_top1
+from raymetrics.shards import layout, schema
+from raymetrics.shards.choices import read_choice
+from raymetrics.shards.layout import shard_name
+from raymetrics.shards.reader import open_shards
+from raymetrics.shards.selected import open_view
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import commit
+from raymetrics.streaming.extract import describe
+from raymetrics.streaming.match import match
+from raymetrics.streaming.matched import Matched, MatchProgress
+from raymetrics.streaming.resources import Resources
+from raymetrics.streaming.sequel import Piece, Sequel
+from tests.conftest import write_set
+
+EXTRACTOR = "sources:Classes"
+COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
+ONE = Resources(actors=1, batch=16)
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """100 real samples; as many of each class as in COUNTS."""
+    extractor = make_extractor(EXTRACTOR, torch.device("cpu"))
+    grey = np.repeat(np.arange(6, dtype=np.uint8), COUNTS)
+    images = np.broadcast_to(grey[:, None, None, None], (100, 3, 2, 2))
+    uri = str(tmp_path_factory.mktemp("real"))
+    write_set(uri, extractor(images), extractor=extractor.name, spec=extractor.spec)
+    return uri
+
+
+def expected(n: int = 100, first: int = 0) -> np.ndarray:
+    """The ids that are to be accepted, by a plain loop."""
+    targets = np.array(COUNTS) * n // 100
+    found = match_top1(target_counts=targets, classes=sources.class_of(first + np.arange(5000)))
+    return first + found
+
+
+def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> Matched:
+    options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
+    return match(real=real, generated=source, to=str(to), **options)  # type: ignore[arg-type]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("samples*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def reference(
+    real: str, tmp_path_factory: pytest.TempPathFactory, ray_session: None
+) -> tuple[Path, Matched]:
+    """One run by one actor that nothing disturbs."""
+    to = tmp_path_factory.mktemp("reference")
+    told: list[MatchProgress] = []
+    done = matched(real, to, progress=told.append)
+    assert [p.draws for p in told] == sorted({p.draws for p in told})
+    assert (told[-1].full, told[-1].accepted, told[-1].draws_to_go) == (6, 100, 0)
+    assert told[0].rarest[0].draws >= told[0].rarest[-1].draws
+    assert "bins full" in line(told[0])
+    assert "needs" in line(told[0])
+    return to, done
+
+
+def test_accepts_what_a_plain_loop_does_and_stops(
+    reference: tuple[Path, Matched], real: str
+) -> None:
+    to, done = reference
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    np.testing.assert_array_equal(done.classes, sources.class_of(expected()))
+    assert np.bincount(done.classes).tolist() == COUNTS
+    assert (done.complete, done.draws) == (True, expected()[-1] + 1)
+    choice = read_choice(str(to / "accepted.parquet")).require_of(done.shards)
+    np.testing.assert_array_equal(choice.sample_ids, expected())
+    np.testing.assert_array_equal(choice.columns["draw"], expected())
+    assert choice.metadata["drawn"] == np.bincount(sources.class_of(np.arange(done.draws))).tolist()
+    assert len(open_view(f"{done.shards.uri}?ids={done.path}")) == 100
+    # No more than one window is made beyond the last sample that was needed, and it is whole.
+    window = 2 + 1
+    assert done.draws <= len(done.shards) <= done.draws + window * 40
+    assert done.shards.seal is not None
+    assert ranges.union(done.shards.present) == list(done.shards.spec.samples)
+    done.shards.verify()
+    deadline = time.monotonic() + 60
+    while ours := alive():
+        assert time.monotonic() < deadline, ours
+        time.sleep(0.2)
+
+
+def alive() -> list[str]:
+    """The actors of streams that are there."""
+    names = [actor["ActorClassName"] for actor in actors().values() if actor["State"] == "ALIVE"]
+    return [name for name in names if "MapWorker" in name or name == "Gate"]
+
+
+def test_goes_on_from_shards_with_a_hole_on_more_workers(
+    reference: tuple[Path, Matched], real: str, tmp_path: Path
+) -> None:
+    """Existing shards are not made again, whatever batch the rest is made in, and a worker that
+    dies on the way changes nothing."""
+    source = f"sources:Classed?dies={tmp_path / 'dead'}"
+    shards, whole = Store(str(tmp_path / "shards")), reference[1].shards
+    generator = open_source(source, torch.device("cpu"))
+    spec = layout.enter(shards, describe(source, generator, [EXTRACTOR], range(200), 40))
+    for ids in (range(40), range(40, 80), range(160, 200)):
+        commit(shards, whole.table(ids), spec.fingerprint)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/samples*")}
+    done = matched(real, tmp_path, source, resources=Resources(actors=2, batch=7))
+    assert (tmp_path / "dead").exists()
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert done.made == len(done.shards.present) - 3
+    both = done.shards.digests.keys() & whole.digests.keys()
+    assert len(both) >= 8
+    assert {n: done.shards.digests[n] for n in both} == {n: whole.digests[n] for n in both}
+    assert done.shards.seal is not None
+
+
+def test_of_shards_alone_nothing_is_made(
+    reference: tuple[Path, Matched], real: str, tmp_path: Path
+) -> None:
+    """A match of what is there, of other sizes and beginnings; bins that stay empty."""
+    shards = shutil.copytree(reference[0] / "shards", tmp_path / "shards")
+    before = files(shards)
+    again = matched(real, tmp_path / "again", str(shards), shard_rows=99)
+    np.testing.assert_array_equal(again.sample_ids, expected())
+    assert again.made == 0
+
+    draws = int(expected()[-1])  # one too few
+    part = matched(real, tmp_path / "part", str(shards), max_draws=draws)
+    np.testing.assert_array_equal(part.sample_ids, expected()[:-1])
+    assert (part.complete, part.draws, part.made) == (False, draws, 0)
+    with pytest.raises(ShardError, match="only a part of the accepted"):
+        read_choice(part.path)
+    assert read_choice(part.path, partial=True).metadata["unfilled"] == [5]
+
+    with pytest.raises(NotEnoughData, match=r"6 of 6 classes lack samples after 3 draws: class"):
+        matched(real, tmp_path / "none", str(shards), max_draws=3, on_unfilled="fail")
+    assert not (tmp_path / "none").exists()
+
+    later = matched(real, tmp_path / "later", str(shards), max_draws=100, first=50)
+    classes = sources.class_of(50 + np.arange(100))
+    room = np.array([(classes[:i] == c).sum() < COUNTS[c] for i, c in enumerate(classes)])
+    np.testing.assert_array_equal(later.sample_ids, 50 + np.flatnonzero(room))
+    assert files(shards) == before
+
+
+def test_only_accepted_rows_are_kept(
+    reference: tuple[Path, Matched], real: str, tmp_path: Path
+) -> None:
+    """Stopped in the middle, with one shard decided whose rows are not dropped yet: the next run
+    goes on, and accepts the same."""
+    part = matched(real, tmp_path, keep="accepted", max_draws=130)
+    assert part.draws == 130
+    assert len(part.shards) == len(part.sample_ids) < 130
+    one = tmp_path / "shards" / shard_name(range(40, 80))
+    whole = open_shards(str(reference[0] / "shards")).table(range(40, 80))
+    one.write_bytes(schema.encode(whole, part.shards.spec.fingerprint))
+
+    done = matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted")
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert (done.draws, len(done.shards)) == (expected()[-1] + 1, 100)
+    done.shards.verify()
+    rows = np.concatenate([b["sample_id"] for b in done.shards.blocks([])])
+    np.testing.assert_array_equal(rows, expected())
+    assert done.shards.seal is not None
+    assert done.shards.seal["rows"] == 100
+    view = open_view(f"{done.shards.uri}?ids={done.path}")
+    column = done.column.replace("logits", "features")
+    everything = open_view(f"{reference[0]}/shards?ids={reference[1].path}").read(column)
+    np.testing.assert_array_equal(view.read(column), everything)
+    with pytest.raises(ShardError, match="keeps only the samples that a match accepted"):
+        done.shards.require_all_samples()
+    # Again: all there, and nothing left to read but what was accepted.
+    again = matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted")
+    np.testing.assert_array_equal(again.sample_ids, expected())
+    assert again.draws == done.draws
+    for other in ({"keep": "all"}, {"keep": "accepted", "n": 50}):
+        with pytest.raises(SpecMismatch, match="accepted"):
+            matched(real, tmp_path / "other", str(tmp_path / "shards"), **other)
+    with pytest.raises(RangeError, match="drawn beyond 60 samples"):
+        matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted", max_draws=60)
+
+
+def test_killed_and_run_again(reference: tuple[Path, Matched], real: str, tmp_path: Path) -> None:
+    """All of raymetrics killed with -9: no file that reads as finished, no shard made twice."""
+    gate, shards = tmp_path / "gate", tmp_path / "out" / "shards"
+    source = f"sources:Classed?gate={gate}"
+    command = [
+        sys.executable, "-c", "from raymetrics.cli.match import match; match()",
+        "--real", real, "--generated", source, "--extractor", EXTRACTOR,
+        "--to", str(tmp_path / "out"), "--n", "100", "--shard-rows", "40", "--actors", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 400
+        while len(list(shards.glob("samples*"))) < 3:
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    time.sleep(1)
+    assert not (tmp_path / "out" / "accepted.parquet").exists()
+    half = open_shards(str(shards))
+    half.verify()
+    assert half.seal is None
+    kept = {path: path.stat().st_mtime_ns for path in shards.glob("samples*")}
+
+    gate.touch()
+    done = matched(real, tmp_path / "out", source)
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert done.made == len(done.shards.present) - len(kept)
+    assert done.shards.seal is not None
+
+
+def test_what_makes_no_sense_is_told_before_anything_is_written(real: str, tmp_path: Path) -> None:
+    for options, word in (
+        ({"n": 0}, "n is 0"), ({"max_draws": 0}, "max_draws is 0"), ({"first": -1}, "first is -1"),
+        ({"keep": "some"}, "keep is 'some', expected all or accepted"),
+    ):  # fmt: skip
+        with pytest.raises(RangeError, match=word):
+            matched(real, tmp_path / "out", **options)
+    with pytest.raises(NotEnoughData, match="has only 30 from 60 on"):
+        matched(real, tmp_path / "out", "sources:Classed?length=90", n=40, first=60)
+    with pytest.raises(SpecMismatch, match="no logits 'x'; it has Classes_logits"):
+        matched(real, tmp_path / "out", classes="x")
+    with pytest.raises(SpecMismatch, match="extractor 'Classes' is not in both sets"):
+        matched(real, tmp_path / "out", extractors=["digits"])
+    with pytest.raises(StorageError, match="no shard set"):
+        matched(str(tmp_path / "nothing"), tmp_path / "out")
+    without = write_set(str(tmp_path / "without"), {"features": np.zeros((5, 2), np.float32)})
+    with pytest.raises(SpecMismatch, match="has none; extract with inception"):
+        matched(without.uri, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sequel_fills_holes_and_goes_on() -> None:
+    present = (range(5), range(12, 40), range(60, 80))
+    pieces = [*Sequel(3, 95, present, 20)]
+    assert pieces == [
+        Piece(range(5), True), Piece(range(5, 12), False), Piece(range(12, 40), True),
+        Piece(range(40, 60), False), Piece(range(60, 80), True), Piece(range(80, 95), False),
+    ]  # fmt: skip
+    endless = iter(Sequel(50, None, present, 20))
+    assert [next(endless).ids for _ in range(4)] == [
+        range(50, 60), range(60, 80), range(80, 100), range(100, 120),
+    ]  # fmt: skip
+    assert [*Sequel(0, 8, present, 20)] == [Piece(range(5), True), Piece(range(5, 8), False)]
