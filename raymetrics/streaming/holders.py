@@ -26,7 +26,7 @@ ALONE_BYTES = 4_000_000_000  # of features that the driver holds by itself
 START_SECONDS = 60  # that the last actors get to start, once one of them has
 COPIES = 4  # of a part while it is read, matched and centred; and of its moments
 MATRICES = 16  # d x d in float64, with the driver
-VECTORS = 40  # of all weights in float64, with the driver: the memory of the optimiser
+VECTORS = 80  # of all weights in float64, with the driver: the optimiser, and its state in a file
 
 
 @dataclass(frozen=True)

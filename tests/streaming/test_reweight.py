@@ -356,7 +356,6 @@ class FakeSet:
         (12e6, (2, 1.0, 0.0), None, Plan(alone=False, keep=False)),
     ],
 )
-@pytest.mark.usefixtures("ray_session")
 def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> None:
     view = FakeView(rows=[1000] * 64)
     memory(monkeypatch, free, workers)
@@ -364,7 +363,6 @@ def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> Non
     assert planned(view, 64, in_memory) == plan
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_plans_that_do_not_fit(monkeypatch) -> None:
     memory(monkeypatch, 1e6, (2, 1.0, 0.0))
     for in_memory in (None, True, False):
@@ -378,6 +376,7 @@ def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     found = psutil.virtual_memory()._replace(available=int(free))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
     monkeypatch.setattr(holders, "workers", lambda: workers)
+    monkeypatch.setattr(holders.ray, "nodes", lambda: [{"Alive": True}])
 
 
 class FakeView:
