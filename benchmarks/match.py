@@ -6,9 +6,10 @@ A generator whose images are one number, and an extractor that makes logits and 
 it, so that nothing but the stream itself is measured. The classes are skewed; the real histogram
 has a class that never comes, so that the draw goes on to `--draws`. First that many samples are
 extracted, then as many drawn by a match, each in a process and a Ray of its own; the rates are
-from the first shard to the last. Memory is the peak of the sum over the driver and all of Ray's
-processes of what is theirs (their proportional part of what they share; the object store, which
-holds features on their way, apart). It fails below the promises.
+from the first shard to the last. Memory is the peak of the sum over the driver and the workers
+that it has started of what is theirs (their proportional part of what they share; without the
+object store, which holds features on their way); Ray's own processes are told apart. It fails
+below the promises.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 LEAST_RATIO, MOST_GB = 0.9, 2.0
+OURS = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
 HERE = Path(__file__).parent
 
 
@@ -64,7 +67,7 @@ class Logits:
         return {"features": images[:, :1].reshape(-1, 4).astype(np.float32), "logits": logits}
 
 
-def run(asked: argparse.Namespace, folder: str) -> dict[str, float]:
+def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
     """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
     from raymetrics.streaming.extract import extract
     from raymetrics.streaming.match import match
@@ -95,14 +98,16 @@ def run(asked: argparse.Namespace, folder: str) -> dict[str, float]:
             )  # fmt: skip
             rows = done.draws
         seconds = time.monotonic() - start
-    return {"rows": rows, "rate": rates[-1], "seconds": seconds, **memory.peaks}
+    return {"rows": rows, "rate": rates[-1], "seconds": seconds, **memory.peaks,
+            "processes": memory.processes}  # fmt: skip
 
 
 class Memory:
-    """Peaks of this process and of all that it has started, twice a second, in GB."""
+    """Peaks of this process and of all that it has started, every two seconds, in GB."""
 
     def __init__(self) -> None:
         self.peaks = {"driver": 0.0, "actors": 0.0, "ray": 0.0, "all": 0.0}
+        self.processes: dict[str, float] = {}  # at the peak of all
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -120,15 +125,19 @@ class Memory:
         me = psutil.Process()
         while not self._ended.wait(2):
             now = dict.fromkeys(self.peaks, 0.0)
+            processes: dict[str, float] = {}
             for process in [me, *me.children(recursive=True)]:
                 try:
-                    info, name = process.memory_full_info(), " ".join(process.cmdline()[:1])
-                except psutil.Error:
+                    own = process.memory_full_info().pss - shared_memory(process.pid)
+                    name = " ".join(process.cmdline()[:1])
+                except (psutil.Error, OSError):
                     continue
-                own = (info.pss - shared_memory(process.pid)) / 1e9
-                kind = "driver" if process == me else "actors" if "ray::" in name else "ray"
-                now[kind] += own
+                kind = "driver" if process == me else "actors" if OURS.search(name) else "ray"
+                now[kind] += own / 1e9
+                processes[f"{process.pid} {name}"] = own / 1e9
             now["all"] = now["driver"] + now["actors"]
+            if now["all"] > self.peaks["all"]:
+                self.processes = processes
             self.peaks = {kind: max(peak, now[kind]) for kind, peak in self.peaks.items()}
 
 
@@ -174,7 +183,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--n", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--shard-rows", type=int, default=8192)
+    parser.add_argument("--shard-rows", type=int, default=4096)
     parser.add_argument("--actors", type=int)
     parser.add_argument("--one", choices=["extract", "match"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -169,7 +169,9 @@ def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: 
     to = str(tmp_path / "set")
     with pytest.raises(SourceError, match="gave float64 .*height, width.*unit-truncate$"):
         extract("sources:floats", ["digits"], to, "0-99", shard_rows=20, resources=ONE)
-    with pytest.raises(SourceError, match="fails_at_sixty failed.*RuntimeError: no such latent .*sources.py, line"):
+    with pytest.raises(
+        SourceError, match=r"fails_at_sixty failed.*no such latent .*sources\.py, line"
+    ):
         extract(
             "sources:fails_at_sixty",
             ["digits"],
