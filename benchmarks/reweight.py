@@ -9,7 +9,8 @@ The paper descends for 100,000 steps with a rate of 10 among 250,000 candidates.
 log-weights is as small as there are many candidates, so here the rate is in proportion to them.
 Far below the rate at which it becomes unstable, descent is a flow: ten times the rate with a
 tenth of the steps leads to the same distance. So the long ones are walked with a hundred times
-the rate; the table has the distance after 1000 steps by either, and whether a step rose.
+the rate; the table has the distance after 1000 steps by either, and how many steps rose: none
+may, or the rate was too high for these features, and what descent reached is no comparison.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from raymetrics.resampling.optimiser import Step  # noqa: E402
 from raymetrics.statistics import Moments, WeightedMoments  # noqa: E402
 
 PAPER = {"candidates": 250_000, "dimension": 2048, "rate": 10.0}
-STEPS, MULTIPLE = (1_000, 10_000, 100_000), 100
+STEPS = (1_000, 10_000, 100_000)
 LEAST_GAIN, MOST_EVALUATIONS, MOST_EXCESS, MOST_MEMORY = 1000, 60, 1e-3, 3.0
 
 
@@ -56,10 +57,11 @@ def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
-    """Like pre-logits: clusters behind a ReLU, averaged over places, with a falling spectrum.
+    """Like pre-logits: clusters behind a ReLU, with a falling spectrum and heavy tails.
 
     Generated ones have other proportions of the clusters, slightly other means, and 6 % that are
-    far off. Made block by block, without more memory than what comes out.
+    far off: so that the distance falls from about 5.5 to 1.4, as FFHQ's from 5.6 to 1.8 in the
+    paper. Made block by block, without more memory than what comes out.
     """
     fixed, rng = np.random.default_rng(0), np.random.default_rng(seed)
     spectrum = np.arange(1, dimension + 1) ** -0.65
@@ -70,11 +72,11 @@ def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.nda
     out = np.empty((count, dimension), np.float32)
     for start in range(0, count, BLOCK):
         block = out[start : start + BLOCK]
-        block[:] = 0
-        centre = centres[rng.choice(100, size=len(block), p=share / share.sum())] + shift
-        centre *= np.where(rng.random((len(block), 1)) < 0.06 * generated, 2.0, 1.0)
-        for _ in range(2):
-            block += np.maximum((centre + rng.normal(size=block.shape) * spectrum) @ turn + 0.05, 0)
+        of = rng.choice(100, size=len(block), p=share / share.sum())
+        size = np.exp(0.3 * rng.normal(size=(len(block), 1)))
+        size *= np.where(rng.random((len(block), 1)) < 0.06 * generated, 2.0, 1.0)
+        noise = rng.normal(size=block.shape) * spectrum
+        block[:] = np.maximum((size * (centres[of] + shift + noise)) @ turn + 0.05, 0)
     return out
 
 
@@ -132,7 +134,7 @@ def reached(found: Optimised, distance: float) -> int:
     return next((s.evaluations for s in found.trace if s.distance <= distance), sys.maxsize)
 
 
-def compare(name: str, real: np.ndarray, generated: np.ndarray) -> list[str]:
+def compare(name: str, real: np.ndarray, generated: np.ndarray, multiple: int) -> list[str]:
     """Prints the table of one problem; the promises that it breaks."""
     goal = Goal.of(Moments.of(real))
     evaluate = InMemory(goal, goal.centred(generated))
@@ -140,8 +142,8 @@ def compare(name: str, real: np.ndarray, generated: np.ndarray) -> list[str]:
     found = minimise(clock, max_evaluations=100)
     best = minimise(evaluate, max_evaluations=400, tolerance=0)
     a_step, slow = walked(evaluate, STEPS[0], 1)
-    _, fast = walked(evaluate, STEPS[-1], MULTIPLE)
-    low = [slow[-1].distance, *(fast[n // MULTIPLE].distance for n in STEPS[1:])]
+    _, fast = walked(evaluate, STEPS[-1], multiple)
+    low = [slow[-1].distance, *(fast[n // multiple].distance for n in STEPS[1:])]
 
     print(f"{name}: {len(generated)} candidates, {len(real)} real, {real.shape[1]} dimensions")
     print(f"  distance of equal weights {found.trace[0].distance:.4f}, least {best.distance:.4f}")
@@ -158,8 +160,8 @@ def compare(name: str, real: np.ndarray, generated: np.ndarray) -> list[str]:
             broken.append(f"{name}: {LEAST_GAIN} times fewer evaluations")
     rises = int((np.diff([step.distance for step in fast]) > 0).sum())
     print(
-        f"  descent after {STEPS[0]} steps by its rate {low[0]:.4f}, by {MULTIPLE} times the rate "
-        f"{fast[STEPS[0] // MULTIPLE].distance:.4f}; of those {len(fast) - 1} steps {rises} rose"
+        f"  descent after {STEPS[0]} steps by its rate {low[0]:.4f}, by {multiple} times the rate "
+        f"{fast[STEPS[0] // multiple].distance:.4f}; of those {len(fast) - 1} steps {rises} rose"
     )
     excess = found.distance / best.distance - 1
     near = reached(best, best.distance * (1 + MOST_EXCESS))
@@ -229,6 +231,9 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=8_000)
     parser.add_argument("--dimension", type=int, default=256)
     parser.add_argument("--rows", type=int, default=60_000, help="for the peak memory")
+    parser.add_argument(
+        "--multiple", type=int, default=100, help="of the paper's rate; lower it if steps rise"
+    )
     parser.add_argument("--shards", nargs=2, metavar=("REAL", "GENERATED"))
     parser.add_argument("--remember", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -246,7 +251,7 @@ def main() -> None:
     print("one thread, CPU seconds; descent's seconds are those of its first 1000 steps, scaled")
     broken = []
     for name, (real, generated) in sets.items():
-        broken += compare(name, *scaled(real, generated))
+        broken += compare(name, *scaled(real, generated), asked.multiple)
     extrapolate()
     broken += memory(asked.rows)
     if broken:
