@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from raymetrics.evaluation import evaluate as evaluate
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
+    from raymetrics.resampling import match_top1 as match_top1
+    from raymetrics.resampling import reweight as reweight
     from raymetrics.results import Result as Result
     from raymetrics.shards.interop import export as export
     from raymetrics.shards.interop import read_statistics as read_statistics
@@ -40,12 +42,14 @@ _HOME = {
     "extract": "raymetrics.streaming.extract",
     "frechet_distance": "raymetrics.arrays",
     "kernel_distance": "raymetrics.arrays",
+    "match_top1": "raymetrics.resampling",
     "open_shards": "raymetrics.shards.reader",
     "prdc": "raymetrics.arrays",
     "precision_recall": "raymetrics.arrays",
     "read_statistics": "raymetrics.shards.interop",
     "realism": "raymetrics.arrays",
     "report": "raymetrics.reports",
+    "reweight": "raymetrics.resampling",
 }
 
 __all__ = sorted(_HOME)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raymetrics import metrics
-from raymetrics.errors import NotEnoughData, ShardError
+from raymetrics.errors import NotEnoughData
 from raymetrics.metrics import (
     Convention,
     KernelDistance,
@@ -19,6 +19,7 @@ from raymetrics.metrics import (
 from raymetrics.metrics import convention as named
 from raymetrics.search import survey_fast
 from raymetrics.statistics import Moments
+from raymetrics.statistics.finite import check
 
 
 def frechet_distance(
@@ -115,25 +116,3 @@ def surveyed(
     return survey_fast(
         real=real, generated=generated, convention=asked, count=count, realism=scores
     )
-
-
-def check(*, real: np.ndarray, generated: np.ndarray) -> None:
-    """ShardError unless both are finite [n, d] of the same d."""
-    for side, features in (("real", real), ("generated", generated)):
-        if features.ndim != 2:
-            raise ShardError(
-                f"{side} features have shape {list(features.shape)}, expected [samples, dimension]"
-            )
-        finite = np.isfinite(features).all(axis=1)
-        if not finite.all():
-            bad = np.flatnonzero(~finite)
-            rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-            raise ShardError(
-                f"{side} features hold NaN or infinite values in {len(bad)} of {len(finite)} rows "
-                f"({rows}); remove those samples"
-            )
-    if real.shape[1] != generated.shape[1]:
-        raise ShardError(
-            f"real features have {real.shape[1]} dimensions, generated ones "
-            f"{generated.shape[1]}; they must come from the same column of the same extractor"
-        )

@@ -56,7 +56,7 @@ def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
     of_generated = classes(sets["generated"])
     ids = match_top1(target_counts=targets, classes=of_generated)
     about = made_of(
-        "accepted", View.of(sets["generated"]), column=LOGITS, extractor="made-up", draws=len(ids)
+        "accepted", View.of(sets["generated"]), column=LOGITS, first=0, draws=int(ids[-1]) + 1
     )
     columns = {"sample_id": ids, "class": of_generated[ids], "draw": ids}
     write_choice(path, columns, about)
@@ -82,6 +82,7 @@ def test_matched_draws_have_the_real_histogram(sets: dict[str, ShardSet], tmp_pa
     assert len(set(distance.details["values"])) == 3
     assert distance.value < 0.5 * found["FD made-up, random"].value
     assert distance.convention["matched_by"] == "made-up"
+    assert distance.convention["candidates"] == ids.max() + 1
     # Random draws are of what was drawn until the last bin was full, and of nothing later.
     assert max(found["FD made-up, random"].details["shown"]) <= ids.max()
 
@@ -92,10 +93,10 @@ def test_reweighted_draws(sets: dict[str, ShardSet], tmp_path: Path) -> None:
     weights = reweight(**features).weights
     path = str(tmp_path / "weights.parquet")
     about = made_of("weights", View.of(sets["generated"]), match="pre_logits", extractor="made-up",
-                    effective_sample_size=1 / (weights**2).sum())  # fmt: skip
+                    optimizer="lbfgs", effective_sample_size=1 / (weights**2).sum())  # fmt: skip
     write_choice(path, {"sample_id": np.arange(900), "weight": weights}, about)
     found = by_label(evaluate_reweighted(**uris, weights=[path], seeds=3, convention=SMALL))
-    name = "FD made-up, reweighted by pre_logits"
+    name = "FD made-up, reweighted by made-up pre_logits"
     expected = [
         rm.frechet_distance(
             real=features["real"], generated=features["generated"][draw(weights, 200, seed)]

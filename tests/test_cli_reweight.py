@@ -33,7 +33,7 @@ def test_weights_draws_and_their_numbers(tmp_path: Path, rng: np.random.Generato
     before, after = map(float, re.search(r"distance +(\S+) -> (\S+), pre_logits", output).groups())
     assert after < 0.8 * before
     assert re.search(r"evaluations +\d, not converged: ask for more --max-evaluations", output)
-    assert re.search(r"reweighted by pre_logits.*\n", output)
+    assert re.search(r"reweighted by made-up pre_logits", output)
     weights = read_weights(str(to / "weights.parquet"))
     assert f"of {len(weights)}" in output
     drawn = read_choice(str(to / "drawn.parquet"))

@@ -19,7 +19,7 @@ ROWS = [
     {"provenance", "ranges", "pickles", "callables", "queries"},
     {"blocks", "statistics", "weights"},
     {"checkpoints", "metrics"},
-    {"search", "shards", "extractors", "generators"},
+    {"search", "resampling", "shards", "extractors", "generators"},
     {"streaming", "results"},
     {"arrays", "evaluation", "reports"},
     {"cli"},
@@ -27,7 +27,17 @@ ROWS = [
 ]
 # Of these only the named folder may import the library.
 ONLY = {"ray": {"streaming"}, "faiss": {"search"}}
-PURE = {"statistics", "metrics", "search", "shards", "ranges", "errors", "results", "provenance"}
+PURE = {
+    "statistics",
+    "metrics",
+    "resampling",
+    "search",
+    "shards",
+    "ranges",
+    "errors",
+    "results",
+    "provenance",
+}
 
 
 def imports_of(file: Path) -> set[str]:
@@ -78,6 +88,7 @@ def test_imports_go_one_way(file: Path) -> None:
         ("raymetrics.cli", ("torch", "ray", "faiss", "numpy", "pyarrow")),
         ("raymetrics.metrics", ("torch", "ray", "faiss", "pyarrow", "sklearn")),
         ("raymetrics.arrays", ("torch", "ray", "pyarrow")),
+        ("raymetrics.resampling", ("torch", "ray", "faiss", "pyarrow")),
         ("raymetrics.shards.reader", ("torch", "ray", "faiss")),
         ("raymetrics.generators", ("ray", "faiss", "pyarrow")),
         ("raymetrics.extractors", ("ray", "faiss", "pyarrow")),

@@ -193,7 +193,10 @@ class TestEvaluation:
             assert result.value == pytest.approx(np.mean(expected), rel=1e-9)
             spread = None if len(expected) == 1 else pytest.approx(np.std(expected, ddof=1))
             assert result.spread == spread
-            kernels = [rm.kernel_distance(**s, subsets=5, subset_size=40).mean for s in sides]
+            kernels = [
+                rm.kernel_distance(**of_seed, subsets=5, subset_size=40, seed=seed).mean
+                for seed, of_seed in enumerate(sides)
+            ]
             result = by_label[f"KD made-up, {way.name}"]
             np.testing.assert_allclose(result.details["values"], kernels, rtol=1e-9)
             result = by_label[f"Top-1 distance made-up, {way.name}"]
@@ -209,6 +212,8 @@ class TestEvaluation:
             evaluate_draws(**sides, draws=uneven)
         with pytest.raises(RaymetricsError, match="which take 1000; ask for more, or leave kid"):
             evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])])
+        with pytest.raises(RaymetricsError, match="does not hold sample 200, nor 0 more"):
+            evaluate_draws(**sides, draws=[Draws("a", [np.array([3, 200])])])
         with pytest.raises(RaymetricsError, match="of draws there are fid, kid, top1, not pr"):
             evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])], metrics=["pr"])
 

@@ -6,6 +6,8 @@ import click
 
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.extract import extract
+from raymetrics.cli.match import match
+from raymetrics.cli.reweight import reweight
 from raymetrics.cli.shards import export, inspect
 from raymetrics.cli.weights import weights
 
@@ -20,6 +22,8 @@ def main() -> None:
     weights    the feature networks' files: which are here, how the others come
     evaluate   two shard sets -> numbers
     export     a shard set -> statistics and data sets of other programs
+    match      draws whose Top-1 classes are as often as in the real set
+    reweight   weights of generated samples that minimise a distance; draws by them
     inspect    what is in a shard set, what is missing, how to make it
     report     numbers -> one page
 
@@ -27,5 +31,5 @@ def main() -> None:
     """
 
 
-for verb in (extract, evaluate, inspect, export, weights, report):
+for verb in (extract, evaluate, match, reweight, inspect, export, weights, report):
     main.add_command(verb)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ import click
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
+    from raymetrics.results import Result
     from raymetrics.streaming.extract import Progress
 
 
@@ -40,6 +42,23 @@ def extractors_of(
 ) -> list[str]:
     """ "vgg16,digits" -> both; a text with options is one extractor, whatever commas it has."""
     return [name for text in texts for name in ([text] if "?" in text else text.split(",")) if name]
+
+
+def tell_draws(found: Sequence[Result], folder: str, file: str | None) -> None:
+    """Prints the numbers of draws side by side, and adds them to a file of results with its page.
+
+    folder: where these go by default; at an object store they are only printed.
+    """
+    from raymetrics import results
+    from raymetrics.reports import draws_table, report
+
+    click.echo(draws_table(found))
+    if file is None and "://" in folder:
+        click.echo("the results are not kept: give a local file, --results FILE")
+        return
+    kept = Path(file or f"{folder}/results.jsonl")
+    results.write(found, kept)
+    click.echo(f"\nresults {kept}\npage    {report(kept, to=kept.parent)}")
 
 
 def progress_printer() -> Callable[[Progress], None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import duration, extractors_of, reported
+from raymetrics.cli.common import duration, extractors_of, reported, tell_draws
 
 if TYPE_CHECKING:
     from raymetrics.streaming.matched import MatchProgress
@@ -49,6 +49,11 @@ if TYPE_CHECKING:
     metavar="ID",
     help="Where the draw begins. [default: the set's first, or 0]",
 )
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=5, show_default=True,
+    help="Sets whose mean is reported.",
+)  # fmt: skip
+@click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
 @click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
@@ -57,13 +62,19 @@ if TYPE_CHECKING:
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
     classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
-    first: int | None, shard_rows: int, actors: int | None, batch: int, split: bool,
+    first: int | None, seeds: int, results: str | None, shard_rows: int, actors: int | None,
+    batch: int, split: bool,
 ) -> None:  # fmt: skip
     """Draw generated samples until their Top-1 classes are as often as in the real set.
 
     \b
     accepted.parquet  sample_id, class, draw; a selection for other verbs:
                       'SHARDS?ids=DIR/accepted.parquet'
+    results.jsonl     the numbers; and a page of them, index.html
+
+    Matched sets stand beside random ones of as many of the samples that were drawn, in every
+    feature space that both sides have: mean and standard deviation over seeds. The first seed's set
+    are the accepted ones; the others take as many of every class at random.
 
     Samples are accepted in the order of their ids as long as their class has room, so the same
     ones for any --actors and --batch. Run the same command again after anything that stopped it:
@@ -72,39 +83,37 @@ def match(
     \b
     Examples:
       raymetrics match --real shards/real --generated shards/generated --to matched
-      raymetrics match --real shards/real --generated my_generator:generate --to matched
+      raymetrics match --real shards/real --generated my_generator:generate --to matched \\
           --n 2000 --max-draws 100000
     """
+    from raymetrics.evaluation.attacks import evaluate_matched
     from raymetrics.resampling.rejection import lacking
     from raymetrics.streaming.match import match as run
     from raymetrics.streaming.resources import Resources
+    from raymetrics.streaming.session import session
 
-    done = run(
-        real=real,
-        generated=generated,
-        to=to,
-        shards=shards,
-        extractors=extractors,
-        classes=classes,
-        n=count,
-        max_draws=max_draws,
-        on_unfilled=on_unfilled,
-        keep=keep,
-        first=first,
-        shard_rows=shard_rows,
-        resources=Resources(actors=actors, batch=batch, fused=not split),
-        progress=printer(),
-    )
-    if not done.complete:
+    with session():
+        done = run(
+            real=real, generated=generated, to=to, shards=shards, extractors=extractors,
+            classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
+            first=first, shard_rows=shard_rows,
+            resources=Resources(actors=actors, batch=batch, fused=not split), progress=printer(),
+        )  # fmt: skip
+        if not done.complete:
+            click.echo(
+                f"only a part: {len(done.matcher.unfilled)} bins are not full: "
+                f"{lacking(done.matcher, done.class_names)}"
+            )
         click.echo(
-            f"only a part: {len(done.matcher.unfilled)} bins are not full: "
-            f"{lacking(done.matcher, done.class_names)}"
+            f"{done.path}: {len(done.sample_ids)} of {count} accepted in {done.draws} draws; "
+            f"{done.made} shards made in {done.seconds:.0f} s, {done.shards.uri} holds "
+            f"{len(done.shards)} samples\n"
         )
-    click.echo(
-        f"{done.path}: {len(done.sample_ids)} of {count} accepted in {done.draws} draws; "
-        f"{done.made} shards made in {done.seconds:.0f} s, {done.shards.uri} holds "
-        f"{len(done.shards)} samples"
-    )
+        if len(done.sample_ids) > 1:
+            numbers = evaluate_matched(
+                real=real, generated=done.shards.uri, accepted=done.path, seeds=seeds
+            )
+            tell_draws(numbers, to, results)
 
 
 def printer() -> Callable[[MatchProgress], None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import reported
+from raymetrics.cli.common import names, reported, tell_draws
 
 if TYPE_CHECKING:
     from raymetrics.resampling import Step
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of the candidates.")
 @click.option("--to", required=True, metavar="DIR", help="Where weights.parquet goes, or s3://...")
 @click.option(
-    "--match", default="pre_logits", show_default=True, metavar="FEATURES",
-    help="pre_logits, logits, probabilities, top_n:N or middle_n:N.",
+    "--match", "matches", default="pre_logits", show_default=True, callback=names,
+    metavar="FEATURES", help="One, or several between commas, each with weights of its own.",
 )  # fmt: skip
 @click.option(
     "--extractor", metavar="NAME",
@@ -40,22 +40,33 @@ if TYPE_CHECKING:
     help="Ends when ten evaluations lower the distance by less than this part of it.",
 )  # fmt: skip
 @click.option("--n", "count", type=int, help="Samples in a draw. [default: as many as real ones]")
-@click.option("--seeds", default=10, show_default=True, help="Draws whose mean is reported.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=10, show_default=True,
+    help="Draws whose mean is reported.",
+)  # fmt: skip
 @click.option(
     "--draw", "scheme", type=click.Choice(["systematic", "multinomial"]), default="systematic",
     show_default=True, help="multinomial is the paper's, and has more noise.",
 )  # fmt: skip
+@click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @reported
 def reweight(
-    real: str, generated: str, to: str, match: str, extractor: str | None, optimizer: str,
+    real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
+    results: str | None,
 ) -> None:  # fmt: skip
     """Find weights of generated samples whose Frechet distance to real ones is least.
+
+    Draws by them stand beside random ones, in every feature space that both sets have: mean and
+    standard deviation over seeds, and whether the others second what the one says.
 
     \b
     weights.parquet  a weight for every sample_id, with how it was found
     drawn.parquet    sample ids drawn by the weights with seed 0; a selection for
                      other verbs: 'SHARDS?ids=DIR/drawn.parquet'
+    results.jsonl    the numbers; and a page of them, index.html
+
+    With several --match each has a folder of its own below DIR.
 
     Give the same command again after anything that stopped it: it goes on from where it was,
     with the same bits; so does one with more --max-evaluations, until the weights have converged.
@@ -71,29 +82,33 @@ def reweight(
     Examples:
       raymetrics reweight --real shards/real --generated shards/generated --to weights
       raymetrics reweight --real shards/real --generated shards/generated \\
-          --match top_n:5 --extractor digits --to weights-top5
+          --match top_n:1,top_n:5,middle_n:5 --extractor digits --to weights
       raymetrics evaluate --real shards/real \\
           --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
     """
     from raymetrics.evaluation.attacks import evaluate_reweighted
-    from raymetrics.reports import table
     from raymetrics.shards.selected import open_view
     from raymetrics.streaming.reweight import reweight_shards
+    from raymetrics.streaming.session import session
     from raymetrics.streaming.weighted import size_of_draws, write_drawn
 
     size = size_of_draws(real=real, generated=generated, n=count)
-    found = reweight_shards(
-        real=real, generated=generated, to=to, match=match, extractor=extractor,
-        max_evaluations=max_evaluations, optimizer=optimizer, tolerance=tolerance,
-        told=step_printer(),
-    )  # fmt: skip
-    path = write_drawn(found, open_view(generated), size, scheme)
-    click.echo(summary(found))
-    click.echo(f"drawn                  {path}: {size} samples, {scheme}, seed 0")
-    results = evaluate_reweighted(
-        real=real, generated=generated, weights=[found.path], n=size, seeds=seeds, scheme=scheme
-    )
-    click.echo(table(results))
+    paths = []
+    with session():
+        for match in matches:
+            found = reweight_shards(
+                real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",
+                match=match, extractor=extractor, max_evaluations=max_evaluations,
+                optimizer=optimizer, tolerance=tolerance, told=step_printer(),
+            )  # fmt: skip
+            drawn = write_drawn(found, open_view(generated), size, scheme)
+            click.echo(summary(found))
+            click.echo(f"drawn                  {drawn}: {size} samples, {scheme}, seed 0\n")
+            paths.append(found.path)
+        numbers = evaluate_reweighted(
+            real=real, generated=generated, weights=paths, n=size, seeds=seeds, scheme=scheme
+        )
+    tell_draws(numbers, to, results)
 
 
 def step_printer() -> Callable[[Step], None]:

@@ -10,17 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from raymetrics import queries
-from raymetrics.errors import NotEnoughData
+from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.evaluation.resampled import SHOWN, Draws, evaluate_draws
 from raymetrics.metrics import Convention
 from raymetrics.resampling.drawing import draw
 from raymetrics.resampling.stratified import stratified
 from raymetrics.results import Result
 from raymetrics.shards.choices import WEIGHT, Choice, read_choice, read_weights
-from raymetrics.shards.reader import open_shards
+from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.selected import open_view
-from raymetrics.shards.view import View
+from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Measure, Rows
 from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.session import session
@@ -41,21 +40,20 @@ def evaluate_matched(
     """
     shards = open_shards(generated)
     choice = read_choice(accepted, partial=True).require_of(shards)
-    ids = np.sort(choice.sample_ids)
+    first, count = (int(fact(choice, name)) for name in ("first", "draws"))
+    ids, how = np.sort(choice.sample_ids), matched_how(choice, shards)
     if shards.spec.accepted is not None:
-        only = [Draws(MATCHED, [ids], matched_how(choice))]
-        chosen = queries.join(generated, {"ids": accepted, "partial": "yes"})
-        return numbers(real, chosen, only, convention)
-    view = open_view(generated)
-    drawn = view.sample_ids[view.sample_ids <= ids[-1]]
-    classes = classes_of(view, str(choice.metadata["column"]))[: len(drawn)]
+        kept = View(shards, Selection.of(ids, accepted))
+        return numbers(real, kept, [Draws(MATCHED, [ids], how)], convention)
+    drawn = View(shards, (range(first, first + count),))
+    classes = classes_of(drawn, fact(choice, "column"))
     counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)
-    others = [drawn[stratified(classes, counts, seed)] for seed in range(1, seeds)]
+    others = [drawn.sample_ids[stratified(classes, counts, seed)] for seed in range(1, seeds)]
     ways = [
-        random_draws(drawn, len(ids), seeds),
-        Draws(MATCHED, [ids, *others], matched_how(choice)),
+        random_draws(drawn.sample_ids, len(ids), seeds),
+        Draws(MATCHED, [ids, *others], how),
     ]
-    return numbers(real, generated, ways, convention)
+    return numbers(real, drawn, ways, convention)
 
 
 def evaluate_reweighted(
@@ -67,8 +65,8 @@ def evaluate_reweighted(
     weights: files that `reweight` wrote for these sets. n: samples to a draw, as many as the
     real side has by default. NotEnoughData where fewer candidates than n are there.
     """
-    view, of_real = open_view(generated), open_view(real)
-    count = len(of_real) if n is None else n
+    view = open_view(generated)
+    count = len(open_view(real)) if n is None else n
     if not 1 <= count <= len(view):
         raise NotEnoughData(
             f"draws of {count} samples from {len(view)} candidates in {view.shards.uri}; ask for "
@@ -79,38 +77,51 @@ def evaluate_reweighted(
         ways.append(
             weighted_draws(read_weights(path).require_of(view.shards), count, seeds, scheme)
         )
-    return numbers(real, generated, ways, convention)
+    return numbers(real, view, ways, convention)
 
 
 def numbers(
-    real: str, generated: str, ways: Sequence[Draws], convention: Convention | None
+    real: str, generated: View, ways: Sequence[Draws], convention: Convention | None
 ) -> list[Result]:
-    """All that there are enough samples for."""
-    asked = convention or Convention()
-    enough = min(len(open_view(real)), len(ways[0].ids[0])) >= asked.kid_subset_size
+    """By default KID's subsets are shared out among the seeds, so that the mean is over as many as
+    usual, and are half of few samples."""
+    size = min(len(open_view(real)), len(ways[0].ids[0]))
+    if convention is None:
+        usual = Convention()
+        convention = Convention(
+            kid_subsets=max(1, usual.kid_subsets // max(len(way.ids) for way in ways)),
+            kid_subset_size=usual.kid_subset_size if size >= usual.kid_subset_size else size // 2,
+        )
+    enough = convention.kid_subset_size > 1
     return evaluate_draws(
         real=real,
         generated=generated,
         draws=ways,
         metrics=("fid", "kid", "top1") if enough else ("fid", "top1"),
-        convention=asked,
+        convention=convention,
     )
 
 
 def random_draws(sample_ids: np.ndarray, n: int, seeds: int) -> Draws:
     """Draws of n samples without repetition."""
     drawn = [np.random.default_rng(s).choice(sample_ids, n, replace=False) for s in range(seeds)]
-    return Draws(RANDOM, [np.sort(ids) for ids in drawn])
+    return Draws(RANDOM, [np.sort(ids) for ids in drawn], {"candidates": len(sample_ids)})
 
 
 def weighted_draws(choice: Choice, n: int, seeds: int, scheme: str) -> Draws:
     """Draws of n samples by their weights, with the ids of small and of large ones for Fig. 5."""
     weights = choice.columns[WEIGHT]
     drawn = [choice.sample_ids[draw(weights, n, seed, scheme)] for seed in range(seeds)]
-    match = str(choice.metadata["match"])
-    how = {"scheme": scheme, "match": match, "matched_by": choice.metadata["extractor"]}
-    how |= {"effective_sample_size": choice.metadata["effective_sample_size"]}
-    return Draws(f"reweighted by {match}", [np.sort(ids) for ids in drawn], how, extremes(choice))
+    match, by, optimizer = (fact(choice, name) for name in ("match", "extractor", "optimizer"))
+    name = f"reweighted by {by} {match}{'' if optimizer == 'lbfgs' else f', {optimizer}'}"
+    how = {
+        "scheme": scheme,
+        "match": match,
+        "matched_by": by,
+        "effective_sample_size": choice.metadata["effective_sample_size"],
+        "candidates": len(choice),
+    }
+    return Draws(name, [np.sort(ids) for ids in drawn], how, extremes(choice))
 
 
 def extremes(choice: Choice) -> dict[str, list[int]]:
@@ -126,10 +137,21 @@ def extremes(choice: Choice) -> dict[str, list[int]]:
     }
 
 
-def matched_how(choice: Choice) -> Mapping[str, object]:
+def matched_how(choice: Choice, shards: ShardSet) -> Mapping[str, object]:
     """What a result says of matched draws."""
-    said = {"matched_by": choice.metadata["extractor"], "draws": choice.metadata["draws"]}
+    by = shards.columns[fact(choice, "column")].extractor
+    said = {"matched_by": by, "candidates": int(fact(choice, "draws"))}
     return said if choice.complete else {**said, "complete": False}
+
+
+def fact(choice: Choice, name: str) -> str:
+    """What a file says of itself. ShardError if it does not."""
+    if name not in choice.metadata:
+        raise ShardError(
+            f"{choice.path} does not say its {name!r}; expected a file that raymetrics match or "
+            "raymetrics reweight wrote"
+        )
+    return str(choice.metadata[name])
 
 
 def classes_of(view: View, column: str) -> np.ndarray:

@@ -15,12 +15,12 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.evaluation.catalogue import METRICS, Value
-from raymetrics.evaluation.needs import Of, Samples, bytes_of
+from raymetrics.evaluation.needs import Chosen, Of, Samples, bytes_of
 from raymetrics.evaluation.outcome import result, side_of
 from raymetrics.evaluation.selection import Item, fits, known, opened, shared_columns
 from raymetrics.metrics import Convention
 from raymetrics.results import Result
-from raymetrics.shards.view import View
+from raymetrics.shards.view import View, rows_of
 from raymetrics.statistics import Measure
 from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.session import session
@@ -55,8 +55,8 @@ class Among:
 
 def evaluate_draws(
     *,
-    real: str,
-    generated: str,
+    real: str | View,
+    generated: str | View,
     draws: Sequence[Draws],
     metrics: Sequence[str] = ("fid", "kid", "top1"),
     extractors: Sequence[str] | None = None,
@@ -64,15 +64,19 @@ def evaluate_draws(
 ) -> list[Result]:
     """The metrics of every way of drawing, in every feature space that both sets have.
 
-    real, generated: complete shard sets; the draws are of samples of the generated one.
+    real, generated: complete shard sets, or views of some; the draws are of samples of the
+    generated one.
     metrics: of "fid", "kid" and "top1".
     A result is labelled by the space and the name of the draws; its value is the mean over the
     seeds, its spread their standard deviation (of one seed there is none), and its details hold
-    the value of each. Reads the shards once for as many seeds as memory allows, on Ray. Raises what
-    `evaluate` does.
+    the value of each. KID's subsets are others for every seed. Reads the shards once for as many
+    seeds as memory allows, on Ray. Raises what `evaluate` does.
     """
     asked = convention or Convention()
-    views = {"real": opened(real), "generated": opened(generated)}
+    views = {
+        "real": real if isinstance(real, View) else opened(real),
+        "generated": generated if isinstance(generated, View) else opened(generated),
+    }
     of_real = views["real"].shards
     spaces = shared_columns(of_real, views["generated"].shards, extractors, None)
     items = [
@@ -92,6 +96,28 @@ def evaluate_draws(
 
 
 @dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw, and by which convention its numbers are computed."""
+
+    way: Draws
+    samples: Samples
+    asked: Convention  # with a seed of its own
+
+    def needs_of(self, item: Item, side: str) -> Mapping[str, Of]:
+        """The statistics that an item needs of a side, by name."""
+        assert item.metric.needs is not None  # those that a survey answers are not offered
+        return item.metric.needs(self.samples, side, self.asked)
+
+    def bytes_needed(self, items: Sequence[Item]) -> int:
+        """By the statistics of the generated side."""
+        return sum(
+            bytes_of(of, item.column.dimension, len(self.samples.generated))
+            for item in items
+            for of in self.needs_of(item, "generated").values()
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class OfSeed:
     """A number of one draw."""
 
@@ -100,71 +126,86 @@ class OfSeed:
     seconds: float
 
 
+Found = dict[str, dict[str, Any]]  # {column: {name of a statistic: statistic}}
+
+
 def computed(
     views: Mapping[str, View], items: Sequence[Item], draws: Sequence[Draws], asked: Convention
 ) -> Iterator[OfSeed]:
     """The number of every item, way of drawing and seed."""
     ids = views["real"].sample_ids
-    every = [(way, Samples(ids, of_seed)) for way in draws for of_seed in way.ids]
-    (of_real,) = gathered(views["real"], "real", items, [every[0][1]], asked)
-    at_once = max(1, AT_ONCE // bytes_needed(items, every[0][1], asked))
+    every = [
+        Draw(way, Samples(ids, of_seed), replace(asked, seed=asked.seed + seed))
+        for way in draws
+        for seed, of_seed in enumerate(way.ids)
+    ]
+    of_real = of_the_real(views["real"], items, every)
+    at_once = max(1, AT_ONCE // every[0].bytes_needed(items))
     for start in range(0, len(every), at_once):
         batch = every[start : start + at_once]
-        of_generated = gathered(
-            views["generated"], "generated", items, [samples for _, samples in batch], asked
-        )
-        for (way, samples), of_seed in zip(batch, of_generated, strict=True):
+        for one, of_draw in zip(batch, of_draws(views["generated"], items, batch), strict=True):
             for item in items:
                 begun, column = time.monotonic(), item.column.name
-                (value,) = item.metric.compute(of_real[column], of_seed[column], samples, asked)
-                yield OfSeed((item, way), value, time.monotonic() - begun)
+                sides = of_real[column], of_draw[column]
+                (value,) = item.metric.compute(*sides, one.samples, one.asked)
+                yield OfSeed((item, one.way), value, time.monotonic() - begun)
 
 
-Found = dict[str, dict[str, Any]]  # {column: {name of a statistic: statistic}}
+def of_the_real(view: View, items: Sequence[Item], every: Sequence[Draw]) -> Found:
+    """What the items need of the real side, for all draws."""
+    measures = {
+        (item.column.name, name): for_all([one.needs_of(item, "real")[name] for one in every])
+        for item in items
+        for name in every[0].needs_of(item, "real")
+    }
+    found: Found = {}
+    for (column, name), statistic in folded(view, measures).items():
+        found.setdefault(column, {})[name] = statistic
+    return found
 
 
-def gathered(
-    view: View, side: str, items: Sequence[Item], batch: Sequence[Samples], asked: Convention
-) -> list[Found]:
-    """What the items need of every draw, in one pass; of the real side all samples are meant."""
-    measures = {}
-    for place, samples in enumerate(batch):
-        for item in items:
-            for name, of in needs_of(item, samples, side, asked).items():
-                of_draw = of if side == "real" else Among(samples.generated, of)
-                measures[place, item.column.name, name] = Measure(item.column.name, of_draw)
-    keys = {f"{i}": key for i, key in enumerate(measures)}
-    size = len(batch) * bytes_needed(items, batch[0], asked)
-    folded = fold_shards(view, {i: measures[key] for i, key in keys.items()}, size)
+def for_all(needed: Sequence[Of]) -> Of:
+    """One statistic for all draws: of chosen samples all that any of them chooses; the others
+    do not depend on the draw."""
+    chosen = [of.ids for of in needed if isinstance(of, Chosen)]
+    return Chosen(np.unique(np.concatenate(chosen))) if chosen else needed[0]
+
+
+def of_draws(view: View, items: Sequence[Item], batch: Sequence[Draw]) -> list[Found]:
+    """What the items need of every draw, in one pass."""
+    measures = {
+        (place, item.column.name, name): Among(one.samples.generated, of)
+        for place, one in enumerate(batch)
+        for item in items
+        for name, of in one.needs_of(item, "generated").items()
+    }
     found: list[Found] = [{item.column.name: {} for item in items} for _ in batch]
-    for i, statistic in folded.items():
-        place, column, name = keys[i]
+    bytes_of_all = sum(one.bytes_needed(items) for one in batch)
+    for (place, column, name), statistic in folded(view, measures, bytes_of_all).items():
         found[place][column][name] = statistic
     return found
 
 
-def needs_of(item: Item, samples: Samples, side: str, asked: Convention) -> Mapping[str, Of]:
-    """The statistics that an item needs of a side, by name."""
-    assert item.metric.needs is not None  # those that a survey answers are not offered
-    return item.metric.needs(samples, side, asked)
-
-
-def bytes_needed(items: Sequence[Item], samples: Samples, asked: Convention) -> int:
-    """By the statistics of one draw."""
-    return sum(
-        bytes_of(of, item.column.dimension, len(samples.generated))
-        for item in items
-        for of in needs_of(item, samples, "generated", asked).values()
-    )
+def folded(view: View, needed: Mapping[Any, Of], bytes_of_all: int = 0) -> dict[Any, Any]:
+    """Statistics by a key whose last part but one is the column."""
+    keys = {str(i): key for i, key in enumerate(needed)}
+    measures = {i: Measure(key[-2], needed[key]) for i, key in keys.items()}
+    return {keys[i]: found for i, found in fold_shards(view, measures, bytes_of_all).items()}
 
 
 def refuse_if_impossible(
     views: Mapping[str, View], draws: Sequence[Draws], items: Sequence[Item], asked: Convention
 ) -> None:
-    """RaymetricsError for metrics that are not offered, NotEnoughData for too few samples."""
+    """RaymetricsError for metrics that are not offered, ShardError for samples that are not
+    candidates, NotEnoughData for too few."""
     names = {item.metric.name for item in items}
     if not items or names - set(OFFERED):
         raise RaymetricsError(f"of draws there are {', '.join(OFFERED)}, not {', '.join(names)}")
+    if views["generated"].repeats:
+        raise RaymetricsError("candidates that stand there repeatedly; expected each once")
+    for way in draws:
+        for ids in way.ids:
+            rows_of(ids, views["generated"].sample_ids, views["generated"].shards)
     sizes = {len(ids) for way in draws for ids in way.ids}
     if len(sizes) != 1:
         raise NotEnoughData(f"draws of {sorted(sizes)} samples; expected as many in each")
@@ -185,25 +226,34 @@ def with_provenance(
     values = [of_seed.value.value for of_seed in found]
     first = found[0].value
     several = len(values) > 1
-    ids = way.ids[0]
     value = replace(
         first,
         value=float(np.mean(values)),
         spread=float(np.std(values, ddof=1)) if several else None,
-        convention={**first.convention, "drawn": way.name, **way.how, "seeds": len(values)},
+        convention={**first.convention, **said(way)},
         details={
             **first.details,
             **way.details,
             "values": values,
-            "shown": np.unique(ids)[
-                np.linspace(0, len(np.unique(ids)) - 1, SHOWN).astype(int)
-            ].tolist(),
+            "shown": shown(way.ids[0]),
         },
     )
     sides = {
         "real": side_of(views["real"], len(views["real"])),
-        "generated": side_of(views["generated"], len(ids)),
+        "generated": side_of(views["generated"], len(way.ids[0])),
     }
     of = [view.shards.spec for view in views.values()]
     made = result(value, item, of, sides, asked, None, sum(part.seconds for part in found))
     return replace(made, label=f"{made.label}, {way.name}")
+
+
+def said(way: Draws) -> dict[str, Any]:
+    """What a result's convention says of its draws."""
+    return {"drawn": way.name, "n": len(way.ids[0]), "seeds": len(way.ids), **way.how}
+
+
+def shown(ids: np.ndarray) -> list[int]:
+    """Some of them, evenly spaced."""
+    once = np.unique(ids)
+    places = np.linspace(0, len(once) - 1, min(SHOWN, len(once))).astype(int)
+    return [int(i) for i in once[places]]

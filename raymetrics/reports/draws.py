@@ -69,8 +69,9 @@ class DrawsTable:
 
 @dataclass(frozen=True)
 class DrawsSection:
-    """All that a page shows of draws."""
+    """All that a page shows of comparable draws."""
 
+    title: str
     table: DrawsTable
     sweep: str | None  # a figure
     pictures: list[Picture]
@@ -84,17 +85,27 @@ def is_drawn(result: Result) -> bool:
 Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
 
 
-def draws_section(found: Sequence[Result]) -> DrawsSection | None:
-    """What a page shows of those results that are of draws; None if there are none."""
-    ways = by_way(found)
-    if not ways:
-        return None
-    return DrawsSection(draws_table(found), sweep(ways, matchers(ways)), pictures(ways))
+def draws_sections(found: Sequence[Result]) -> list[DrawsSection]:
+    """What a page shows of those results that are of draws: one part for all that were drawn from
+    the same candidates, as many, and as often, so that they can be compared."""
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in filter(is_drawn, found):
+        said = result.convention
+        groups.setdefault(tuple(map(said.get, ("candidates", "n", "seeds"))), []).append(result)
+    return [section(group) for group in groups.values()]
 
 
-def draws_table(found: Sequence[Result]) -> DrawsTable:
-    """The numbers of those results that are of draws."""
-    ways = by_way(found)
+def section(drawn: Sequence[Result]) -> DrawsSection:
+    """What a page shows of comparable draws."""
+    ways = by_way(drawn)
+    said = drawn[0].convention
+    title = f"{said['seeds']} draws of {said['n']:,} from {said['candidates']:,} generated samples"
+    return DrawsSection(title, draws_table(drawn), sweep(ways, matchers(ways)), pictures(ways))
+
+
+def draws_table(drawn: Sequence[Result]) -> DrawsTable:
+    """The numbers of comparable draws."""
+    ways = by_way(drawn)
     matched_by = matchers(ways)
     labels = list(dict.fromkeys(label for of_way in ways.values() for label in of_way))
     rows = [row(label, ways, matched_by) for label in labels]
@@ -105,10 +116,10 @@ def draws_table(found: Sequence[Result]) -> DrawsTable:
     )
 
 
-def by_way(found: Sequence[Result]) -> Ways:
+def by_way(drawn: Sequence[Result]) -> Ways:
     """The results of draws, sorted."""
     ways: Ways = {}
-    for result in filter(is_drawn, found):
+    for result in drawn:
         way = str(result.convention[DRAWN])
         ways.setdefault(way, {})[result.label.removesuffix(f", {way}")] = result
     return ways
@@ -134,7 +145,7 @@ def row(label: str, ways: Ways, matched_by: set[str]) -> Row:
 
 def percent(result: Result, base: Result | None) -> str:
     """ "-35 %" against the random draws; nothing for these themselves."""
-    if base is None or base is result or not base.value:
+    if base is None or base is result or base.value <= 0:
         return ""
     return f"{100 * (result.value / base.value - 1):+.0f} %".replace("-", "\u2212")
 
@@ -161,21 +172,21 @@ def moved(result: Result, base: Result) -> str:
 
 def sweep(ways: Ways, matched_by: set[str]) -> str | None:
     """Distances over N, relative to random draws (Fig. 6); None without several N."""
-    lines: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    lines: dict[tuple[str, str, bool], list[tuple[int, float, float]]] = {}
     for way in ways.values():
         for label, result in way.items():
             match = SWEPT.fullmatch(str(result.convention.get("match", "")))
             base = ways.get(RANDOM, {}).get(label)
             if match and base and result.metric == "frechet_distance":
                 point = int(match[2]), result.value / base.value, (result.spread or 0) / base.value
-                lines.setdefault((match[1], label), []).append(point)
+                own = result.space["name"] in matched_by
+                lines.setdefault((match[1], label, own), []).append(point)
     if max(map(len, lines.values()), default=0) < 2:
         return None
-    kinds = sorted({kind for kind, _ in lines}, reverse=True)
+    kinds = sorted({kind for kind, _, _ in lines}, reverse=True)
     drawn = []
-    for (kind, label), points in lines.items():
+    for (kind, label, own), points in lines.items():
         n, values, spreads = np.array(sorted(points)).T
-        own = any(name in label for name in matched_by)
         drawn.append(Curve(f"{label}, {kind}", n, values, spreads, kinds.index(kind), not own))
     return curves(drawn, "N classes matched", "distance / that of random draws")
 

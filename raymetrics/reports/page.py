@@ -15,7 +15,7 @@ from raymetrics import ranges, results
 from raymetrics.errors import RaymetricsError, StorageError
 from raymetrics.reports.again import evenly, picture, sample_ids
 from raymetrics.reports.curves import scatter
-from raymetrics.reports.draws import DrawsSection, draws_section, is_drawn
+from raymetrics.reports.draws import DrawsSection, draws_sections, is_drawn
 from raymetrics.reports.tables import number, protocol
 from raymetrics.results import Result, Side
 
@@ -61,7 +61,7 @@ class Comparison:
     generated: Part
     results: list[Result]
     spaces: dict[str, list[Result]]  # of whole sides
-    draws: DrawsSection | None
+    draws: list[DrawsSection]
     histograms: list[ClassHistogram]
 
 
@@ -126,7 +126,7 @@ def comparison(of_sides: list[Result]) -> Comparison:
         generated=part("generated", whole(of_sides[0].generated)),
         results=of_sides,
         spaces=spaces,
-        draws=draws_section(of_sides),
+        draws=draws_sections(of_sides),
         histograms=[class_histogram(r) for r in of_sides if r.metric == "top1_distance"],
     )
 

@@ -18,5 +18,6 @@ from raymetrics.resampling.optimiser import Optimised as Optimised
 from raymetrics.resampling.optimiser import State as State
 from raymetrics.resampling.optimiser import Step as Step
 from raymetrics.resampling.optimiser import minimise as minimise
+from raymetrics.resampling.rejection import match_top1 as match_top1
 from raymetrics.resampling.reweight import OPTIMIZERS as OPTIMIZERS
 from raymetrics.resampling.reweight import reweight as reweight

@@ -64,7 +64,7 @@ def descend(
         if told is not None and len(trace) % told_every == 0:
             told(DescentState(log_weights, np.array(trace)))
     trace.append(step(len(trace) + 1, loss(log_weights), log_weights))
-    return Optimised(normalised(log_weights), tuple(trace), finished=True)
+    return Optimised(normalised(log_weights), tuple(trace), finished=False)
 
 
 def step(evaluations: int, found: Loss, log_weights: np.ndarray) -> Step:

@@ -25,7 +25,7 @@ def open_view(uri: str) -> View:
         raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
     shards = complete(name)
     if "ids" not in options:
-        return View.of(shards)
+        return View.of(shards.require_all_samples())
     choice = read_choice(options["ids"], partial=options.get("partial") == "yes")
     if WEIGHT in choice.columns:
         raise ShardError(

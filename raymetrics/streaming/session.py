@@ -44,14 +44,20 @@ def _start(cpus: int | None) -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    try:
-        _start_local(cpus)
-    except Exception as error:
-        if "timed out during startup" not in str(error):
-            raise
-        # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
-        ray.shutdown()
-        _start_local(cpus)
+    # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
+    for attempt in (1, 2):
+        try:
+            _start_local(cpus)
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            if attempt == 2:
+                raise RaymetricsError(
+                    "Ray's own processes took longer than 30 s to start, twice; see what else "
+                    "keeps this machine busy, and give the same command again"
+                ) from None
 
 
 def _start_local(cpus: int | None) -> None:

@@ -15,7 +15,7 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.reports.again import evenly, sample_ids
-from raymetrics.reports.draws import draws_section, draws_table
+from raymetrics.reports.draws import draws_sections, draws_table
 from raymetrics.results import Result, Side
 from raymetrics.shards.view import Selection
 from tests.reports.test_page import a_result
@@ -28,7 +28,8 @@ def drawn(way: str, value: float, spread: float, space: str = "own", **how: obje
     return a_result(
         SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread,
         space={"name": space, "output": "pre_logits", "dimension": 64},
-        convention={"drawn": way, **how}, details={"shown": [1, 2]},
+        convention={"drawn": way, "n": 1000, "seeds": 3, "candidates": 5000, **how},
+        details={"shown": [1, 2]},
     )  # fmt: skip
 
 
@@ -57,8 +58,8 @@ def test_both_opinions_are_told_apart() -> None:
         "",
         found.readings[0],
     ]
-    section = draws_section(results)
-    assert section is not None
+    (section,) = draws_sections(results)
+    assert section.title == "3 draws of 1,000 from 5,000 generated samples"
     assert section.sweep is None
     assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
 
@@ -68,11 +69,26 @@ def test_without_a_second_space_or_random_draws() -> None:
     assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
     alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
     assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
-    assert draws_section([a_result(SIDE, SIDE)]) is None
+    assert draws_sections([a_result(SIDE, SIDE)]) == []
+
+
+def test_only_draws_of_the_same_candidates_are_compared() -> None:
+    found = draws_sections(
+        [
+            drawn("random", 5.6, 0.1, candidates=2200),
+            drawn("matched", 5.3, 0.1, matched_by="own", candidates=2200),
+            drawn("random", 9.0, 0.1),
+            drawn("weighted", 4.5, 0.1, matched_by="own"),
+        ]
+    )
+    assert [section.table.readings for section in found] == [
+        ["Matched: FD own falls by 5 %; there is no second opinion."],
+        ["Weighted: FD own falls by 50 %; there is no second opinion."],
+    ]
 
 
 def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
-    found = draws_section(
+    (found,) = draws_sections(
         [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
         + [
             drawn(f"{kind}:{n}", 10 / n, 0.1, space, matched_by="own", match=f"{kind}:{n}")
@@ -81,7 +97,6 @@ def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
             for space in ("own", "other")
         ]
     )
-    assert found is not None
     assert found.sweep is not None
     ElementTree.fromstring(found.sweep)  # well-formed
     names = re.findall(r"FD (\w+), (\w+)", found.sweep)

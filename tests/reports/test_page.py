@@ -88,7 +88,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     found += [
         a_result(real, generated, label=f"FD digits, {way}", value=value, spread=0.5,
-                 convention={"drawn": way, "seeds": 3, **how},
+                 convention={"drawn": way, "n": 60, "seeds": 3, "candidates": 80, **how},
                  details={"shown": list(range(30)), "values": [value] * 3, **more})
         for way, value, how, more in DRAWN
     ]  # fmt: skip
