@@ -145,13 +145,13 @@ def started(actors: Sequence[Any]) -> list[Any]:
     """The actors that have started, in order; on a cluster that others use too some may never."""
     starting = {actor.__ray_ready__.remote(): actor for actor in actors}
     done, late = ray.wait([*starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
-    if not done:
-        raise stuck("started")
-    if late:
+    if done and late:
         more, late = ray.wait(late, num_returns=len(late), timeout=START_SECONDS)
         done += more
     for ref in late:
         ray.kill(starting[ref])
+    if not done:
+        raise stuck("started")
     return [actor for ref, actor in starting.items() if ref in done]
 
 

@@ -165,6 +165,35 @@ def test_matched_features_equal_arrays(sides, features, tmp_path, match) -> None
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_some_samples_of_either_set(sides, features, tmp_path) -> None:
+    ids = {"real": np.arange(0, 150, 2), "generated": np.r_[3:40, 90:250]}
+    uris = {}
+    for side, some in ids.items():
+        pq.write_table(pa.table({"sample_id": some}), tmp_path / f"{side}.parquet")
+        uris[side] = f"{sides[side]}?ids={tmp_path}/{side}.parquet"
+    found = reweight_shards(**uris, to=str(tmp_path / "to"), max_evaluations=5)
+    np.testing.assert_array_equal(found.sample_ids, ids["generated"])
+    arrays = {side: features[side]["pre_logits"][some] for side, some in ids.items()}
+    expected = reweight(**arrays, max_evaluations=5)
+    np.testing.assert_allclose(found.trace, expected.trace, rtol=1e-4)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_actors_that_do_not_start_are_not_waited_for(monkeypatch) -> None:
+    class Idle:
+        pass
+
+    monkeypatch.setattr(holders, "START_SECONDS", 5)
+    one, never = (ray.remote(num_cpus=cpus)(Idle).remote() for cpus in (0.1, 1000))
+    assert holders.started([one, never]) == [one]
+    monkeypatch.setattr(holders, "NO_PROGRESS_SECONDS", 0.1)
+    with pytest.raises(RaymetricsError, match=r"no actor has started for 0.1 s; .* run the same"):
+        holders.started([ray.remote(num_cpus=1000)(Idle).remote()])
+    ray.kill(one)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_gradient_descent_equals_arrays_and_goes_on(sides, features, tmp_path) -> None:
     logits = {side: made["logits"] for side, made in features.items()}
     asked = {"match": "top_n:2", "optimizer": "gd"}
