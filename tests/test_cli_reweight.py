@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_weights_draws_and_their_numbers(tmp_path: Path, rng: np.random.Generato
 
 def test_progress_is_a_line_every_two_seconds(monkeypatch, capsys) -> None:
     times = [100.0]
-    monkeypatch.setattr("raymetrics.cli.reweight.time.monotonic", lambda: times[0])
+    monkeypatch.setattr(time, "monotonic", lambda: times[0])
     tell = step_printer()
     for i in range(5):
         tell(Step(i + 1, 5.0 / (i + 1), 100.0 - i, 1.0))
