@@ -19,6 +19,8 @@ def describe(shards: ShardSet) -> str:
         "fingerprint": spec.fingerprint,
         "sealed": f"yes, digest {shards.seal['digest']}" if shards.seal else "no",
     }
+    if spec.accepted is not None:
+        facts["keeps"] = "the samples that a match accepted"
     if shards.missing:
         facts["missing"] = words(shards.missing)
     if shards.missing or not shards.seal:

@@ -6,7 +6,8 @@ generated images that fall into a bin that is already full" (P2, section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -121,23 +122,48 @@ def match_top1(
 ) -> np.ndarray:
     """The accepted positions in `classes`, int64, ascending: the first so many of every class.
 
-    target_counts: int64 [classes]. classes: of the samples in order, as one array, or as anything
-    that gives them one by one or in arrays; no more of it is taken than is needed.
+    target_counts: int64 [classes]. classes: of the samples in order, as one array, or as a list,
+    a generator or anything else that gives them one by one or in arrays [m]; no more of it is
+    taken than is needed, and only what is accepted is remembered.
     NotEnoughData, with the classes that lack samples, if they or `max_draws` end before all bins
-    are full.
+    are full. RangeError for what is no class with a target.
     """
-    matcher, accepted, start = Matcher(target_counts, max_draws), [np.empty(0, np.int64)], 0
-    whole = isinstance(classes, np.ndarray | Sequence)
-    parts = iter([np.asarray(classes)] if whole else classes)
+    matcher, accepted = Matcher(target_counts, max_draws), array("q")
+    parts = iter([classes] if isinstance(classes, np.ndarray) else classes)
     while not matcher.finished:
-        part = next(parts, None)
-        if part is None:
+        block = decide_singly(matcher, parts, accepted)
+        if block is None:
             break
-        block = np.atleast_1d(part)
-        accepted.append(start + np.flatnonzero(matcher.decide(block)))
-        start += len(block)
+        start = matcher.draws
+        chosen = start + np.flatnonzero(matcher.decide(np.atleast_1d(block)))
+        accepted.frombytes(chosen.astype(np.int64).tobytes())
     require_full(matcher)
-    return np.concatenate(accepted)
+    return np.array(accepted, np.int64)
+
+
+def decide_singly(
+    matcher: Matcher, parts: Iterator[int | np.ndarray], accepted: array[int]
+) -> int | np.ndarray | None:
+    """Decides single ids, as long as they come and are needed, and adds the accepted positions.
+    What came after them and is none; or None."""
+    # Lists, as an array of one id costs a hundred times as much as an int.
+    targets, drawn = matcher.targets.tolist(), matcher.drawn.tolist()
+    unfilled, position, part = len(matcher.unfilled), matcher.draws, None
+    while unfilled and position != matcher.max_draws:
+        part = next(parts, None)
+        if not isinstance(part, int | np.integer):
+            break
+        if not 0 <= part < len(targets):
+            raise RangeError(f"class {part} is none of the {len(targets)} with a target")
+        drawn[part] += 1
+        if drawn[part] <= targets[part]:
+            accepted.append(position)
+            unfilled -= drawn[part] == targets[part]
+        position += 1
+    else:
+        part = None
+    matcher.pass_over(np.array(drawn, np.int64) - matcher.drawn)
+    return part
 
 
 def require_full(matcher: Matcher, names: Sequence[str] = ()) -> None:

@@ -74,14 +74,20 @@ class ShardSet:
     @cached_property
     def seal(self) -> dict[str, Any] | None:
         """What manifest.json says; None if there is none, or if it is not about these shards."""
+        names = self.manifest.get("shards")
+        ours = isinstance(names, dict) and [*names] == [shard_name(ids) for ids in self.present]
+        return self.manifest if ours else None
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json says, if only of some shards; empty if there is none of this set."""
         data = self.store.read(layout.MANIFEST)
         try:
-            manifest: dict[str, Any] = {} if data is None else json.loads(data)
-            names = [*manifest.get("shards", {})]
-        except (ValueError, AttributeError, TypeError):
-            return None  # damaged: `extract` writes another
-        ours = manifest.get("fingerprint") == self.spec.fingerprint
-        return manifest if ours and names == [shard_name(ids) for ids in self.present] else None
+            found = {} if data is None else json.loads(data)
+        except ValueError:
+            return {}  # damaged: `extract` writes another
+        ours = isinstance(found, dict) and found.get("fingerprint") == self.spec.fingerprint
+        return found if ours else {}
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -124,10 +130,19 @@ class ShardSet:
         return self._require_ours(schema.footer_of(arrow_schema, where), ids, where)
 
     def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard as an Arrow table. ShardError if the file is damaged or not of this set."""
+        """One shard as an Arrow table. ShardError if the file is damaged or not of this set, or
+        lacks a column."""
         where = self.store.path(shard_name(ids))
         with self._reading(where) as file:
-            table = pq.read_table(file, columns=columns)
+            parquet = pq.ParquetFile(file, pre_buffer=True)
+            there = parquet.schema_arrow.names
+            lost = [name for name in columns or () if name not in there]
+            if lost:
+                raise ShardError(
+                    f"{where} has no column {', '.join(lost)}; it has {', '.join(there)}; name one "
+                    "of these, or extract to another place with extractors that give it"
+                )
+            table = parquet.read(columns)
         footer = self._require_ours(schema.footer_of(table.schema, where), ids, where)
         few = self.spec.accepted is not None and footer.rows is not None
         expected = footer.rows if few else len(ids)

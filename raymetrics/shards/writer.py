@@ -51,7 +51,15 @@ def keep_accepted(
             "samples; nothing was dropped"
         )
     data = schema.encode(table.filter(pa.array(rows)), shards.spec.fingerprint, ids, drawn)
+    unseal(shards)
     shards.store.replace(shard_name(ids), data)
+
+
+def unseal(shards: ShardSet) -> None:
+    """Takes back the digests that manifest.json promises, as a shard is to be replaced."""
+    if shards.seal:
+        kept = {name: shards.manifest.get(name) for name in ("fingerprint", "devices")}
+        shards.store.replace(MANIFEST, json.dumps(kept, indent=1).encode())
 
 
 def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
@@ -62,14 +70,13 @@ def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     """
     shards = open_shards(shards.uri).require_complete()
     digests = shards.footer_digests()
-    before = shards.seal or {}
     manifest = {
         "fingerprint": shards.spec.fingerprint,
         "samples": [ranges.describe(ids) for ids in shards.spec.samples],
         "rows": len(shards),
         "digest": fingerprint(digests),
         "shards": digests,
-        "devices": sorted({*before.get("devices", ()), *devices}),
+        "devices": sorted({*(shards.manifest.get("devices") or ()), *devices}),
         "sealed_by": environment(),
     }
     shards.store.replace(MANIFEST, json.dumps(manifest, indent=1).encode())

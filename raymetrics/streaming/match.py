@@ -24,14 +24,12 @@ from raymetrics.errors import RangeError, ShardError
 from raymetrics.generators import listing
 from raymetrics.resampling.rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.shards import layout
-from raymetrics.shards.choices import made_of, write_choice
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.reader import open_shards
-from raymetrics.shards.schema import SAMPLE_ID
-from raymetrics.shards.view import View
+from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.writer import seal
 from raymetrics.statistics import Measure
 from raymetrics.statistics.histogram import Histogram
+from raymetrics.streaming.accepted import FILE, about, remove_of_another, write_accepted
 from raymetrics.streaming.decided import Draws, dropped
 from raymetrics.streaming.draws import Supply
 from raymetrics.streaming.fold import fold_shards
@@ -42,7 +40,6 @@ from raymetrics.streaming.sequel import Sequel
 from raymetrics.streaming.session import session
 from raymetrics.streaming.stream import Made, Plan
 
-FILE = "accepted.parquet"
 RAREST = 3  # bins that a progress report names
 DROPPING = 4  # shards whose rejected rows are dropped at a time
 
@@ -71,18 +68,22 @@ def match(
     generated: a shard set, which is drawn on into with its own source; or a source, whose shards
     go to `shards`, by default "TO/shards", with the extractors of the real set unless others are
     given.
-    to: a folder or a prefix, for accepted.parquet, which is written last.
+    to: a folder or a prefix, for accepted.parquet, which is written last; one of another match is
+    removed first.
     classes: the column of logits that gives the classes; by default inception's, or the only one.
     max_draws: the most samples to look at, counted from the first; a data set ends by itself.
     on_unfilled: what to do then with bins that are not full: "stop" with a part that says so, or
-    "fail".
+    "fail" without accepted.parquet; the shards stay.
     keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
     first: the first id looked at; by default the set's first, or 0.
 
     Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
     that cannot be compared; NotEnoughData if bins stay empty and that is to fail.
     """
-    for name, value, least in (("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0)):
+    for name, value, least in (
+        ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
+        ("shard_rows", shard_rows, 1),
+    ):  # fmt: skip
         if value is not None and value < least:
             raise RangeError(f"{name} is {value}, expected at least {least}")
     for name, word, words in (
@@ -91,16 +92,22 @@ def match(
         if word not in words:
             raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
     request = requested(
-        real, generated, shards or f"{to}/shards", extractors, classes, n, max_draws, first,
-        shard_rows, keep,
+        real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
     )  # fmt: skip
-    start = time.monotonic()
+    start, path = time.monotonic(), f"{to}/{FILE}"
     with session():
         run = Run(request, max_draws, resources or Resources(), progress)
+        remove_of_another(path, about(request, run.spec))
         run.draw()
+    made = sealed(request, run)
     if on_unfilled == "fail":
         require_full(run.matcher, run.class_names)
-    return written(request, run, f"{to}/{FILE}", time.monotonic() - start)
+    found = np.concatenate(run.accepted)
+    write_accepted(path, request, made, run.matcher, found)
+    return Matched(
+        path, made, request.column.name, run.class_names, found[:, 0], found[:, 1], run.matcher,
+        request.first, run.made, time.monotonic() - start,
+    )  # fmt: skip
 
 
 class Run:
@@ -142,7 +149,7 @@ class Run:
                     self.progress(self.told())
             for draws in supply.rest():
                 self.decide(draws)
-        ray.get(list(self._dropping))
+        self._drop_beyond()
 
     def window(self) -> int:
         """How many shards may be under way: enough to keep every actor busy, but no more than
@@ -196,6 +203,19 @@ class Run:
         self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
         if len(self._dropping) > DROPPING:
             ray.get(self._dropping.popleft())
+
+    def _drop_beyond(self) -> None:
+        """Ends the dropping. A run that was killed may have left whole shards beyond the sample
+        that fills the last bin: nothing of them is accepted."""
+        ray.get(list(self._dropping))
+        if self.request.keep != "accepted" or not self.matcher.full:
+            return
+        shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
+        for ids in shards.present:
+            beyond = ids.start >= self.request.first + self.matcher.draws
+            if beyond and shards.footer(ids).drawn is None:
+                self._drop(ids, nothing, np.zeros_like(self.matcher.drawn))
+        ray.get(list(self._dropping))
 
     def _counted(self, made: Made) -> Draws:
         """A shard of this run, which from now on belongs to the set."""
@@ -251,37 +271,10 @@ def named(request: Request, targets: np.ndarray) -> DatasetSpec:
     return replace(request.asked, accepted=accepted)
 
 
-def written(request: Request, run: Run, path: str, seconds: float) -> Matched:
-    """Seals the set, if it is complete, and writes what was accepted."""
-    matcher, store = run.matcher, request.store
+def sealed(request: Request, run: Run) -> ShardSet:
+    """The set with all that was made, and its seal if it is complete."""
     # A run that was killed may have left shards that dataset.json does not ask for yet.
-    begun = [ids for ids in open_shards(store.uri).present if ids.start >= request.first]
-    layout.adopt(store, run.spec, begun)
-    shards = open_shards(store.uri)
-    if not shards.missing:
-        shards = seal(shards, sorted(run.devices))
-    found = np.concatenate(run.accepted)
-    columns = {SAMPLE_ID: found[:, 0], "class": found[:, 1], "draw": found[:, 0] - request.first}
-    metadata = made_of(
-        "accepted",
-        View.of(shards),
-        complete=matcher.full,
-        n=request.n,
-        column=request.column.name,
-        first=request.first,
-        draws=matcher.draws,
-        targets=matcher.targets.tolist(),
-        drawn=matcher.drawn.tolist(),
-        accepted=matcher.filled.tolist(),
-        unfilled=matcher.unfilled.tolist(),
-        real={
-            "uri": request.real.shards.store.absolute_uri,
-            "fingerprint": request.real.shards.spec.fingerprint,
-            "digest": request.real.digest(),
-        },
-    )
-    write_choice(path, columns, metadata)
-    return Matched(
-        path, shards, request.column.name, run.class_names, found[:, 0], found[:, 1], matcher,
-        request.first, run.made, seconds,
-    )  # fmt: skip
+    begun = [ids for ids in open_shards(request.store.uri).present if ids.start >= request.first]
+    layout.adopt(request.store, run.spec, begun)
+    shards = open_shards(request.store.uri)
+    return shards if shards.missing else seal(shards, sorted(run.devices))

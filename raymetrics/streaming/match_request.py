@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from raymetrics.errors import NotEnoughData, SpecMismatch
+from raymetrics.errors import NotEnoughData, RangeError, SpecMismatch
 from raymetrics.generators import Generator, absolute, open_source
 from raymetrics.shards import layout
 from raymetrics.shards.alike import require_alike, shared_extractors
@@ -38,16 +38,22 @@ class Request:
 
 
 def requested(
-    real: str, generated: str, to: str, extractors: Sequence[str], classes: str | None, n: int,
-    max_draws: int | None, first: int | None, shard_rows: int, keep: str,
+    real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
+    classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
+    keep: str,
 ) -> Request:  # fmt: skip
     """The request, if it makes sense."""
     view = open_view(real)
     column = column_of_classes(view.shards, classes)
     there = open_shards(generated) if is_shard_set(generated) else None
     source, texts = absolute(generated), [*extractors] or [*view.shards.spec.asked]
-    store = Store(to)
+    store = Store(shards or f"{to}/shards")
     if there is not None:
+        if shards is not None:
+            raise RangeError(
+                f"shards is {shards!r}, but {generated} is a shard set, which is drawn on into; "
+                "leave it out, or name a source"
+            )
         source, texts, store = there.spec.source, [*extractors] or [*there.spec.asked], there.store
         if first is None:
             first = min(ids.start for ids in there.spec.samples)
@@ -66,6 +72,8 @@ def requested(
     made = ShardSet(store, asked, ())
     for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, made)]):
         require_alike(view.shards, made, name)
+    for side in (made, there or made):
+        require_column(side, column)
     return Request(view, column, generator, store, asked, first, stop, n, keep)
 
 
@@ -75,6 +83,16 @@ def is_shard_set(uri: str) -> bool:
         return False
     store = Store(uri) if "://" in uri or ":" not in uri else None
     return store is not None and not store.fs.isfile(store.root) and layout.holds_set(store)
+
+
+def require_column(shards: ShardSet, column: Column) -> None:
+    """SpecMismatch unless the generated set has, or is to have, the column of the classes."""
+    if column.name not in shards.columns:
+        raise SpecMismatch(
+            f"the classes are those of {column.name}, {shards.uri} has only "
+            f"{', '.join(shards.columns)}; draw into another set with an extractor that keeps "
+            f"{column.output!r}, or name another column: --classes COLUMN"
+        )
 
 
 def column_of_classes(shards: ShardSet, asked: str | None) -> Column:

@@ -86,10 +86,23 @@ def test_match_top1_takes_no_more_than_it_needs() -> None:
     accepted = match_top1(target_counts=np.array([2, 0, 1]), classes=one_by_one())
     assert accepted.tolist() == [0, 2, 3]
     assert taken == [0, 1, 2, 3]
-    classes = np.array([0, 1, 2, 0, 1, 2])
-    for given_as in (classes, classes.tolist(), iter([classes[:4], classes[4:]])):
-        found = match_top1(target_counts=np.array([2, 0, 1]), classes=given_as)
-        assert found.tolist() == [0, 2, 3]
+    taken.clear()
+    with pytest.raises(NotEnoughData, match="after 3 draws"):
+        match_top1(target_counts=np.array([9, 9, 9]), classes=one_by_one(), max_draws=3)
+    assert taken == [0, 1, 2]
+
+
+@given(st.data(), st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any))
+def test_single_ids_and_arrays_are_decided_alike(data: st.DataObject, targets: list[int]) -> None:
+    drawn = data.draw(st.lists(st.integers(0, len(targets) - 1), max_size=60))
+    classes = np.array([*drawn, *np.repeat(np.arange(len(targets)), targets)])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(classes)), max_size=6)))
+    arrays = np.split(classes, cuts)
+    mixed = [x for i, part in enumerate(arrays) for x in (part.tolist() if i % 2 else [part])]
+    expected, _ = loop(targets, classes.tolist(), len(classes))
+    for given_as in (classes, classes.tolist(), arrays, iter(arrays), mixed, iter(classes)):
+        found = match_top1(target_counts=np.array(targets), classes=given_as)
+        assert (found.dtype, found.tolist()) == (np.int64, expected)
 
 
 def test_bins_that_stay_empty_are_told() -> None:
@@ -110,6 +123,9 @@ def test_classes_that_are_none() -> None:
     for word, classes in strange.items():
         with pytest.raises(RangeError, match=word):
             Matcher(np.array([5, 5])).decide(classes)
+        if classes.ndim == 1:
+            with pytest.raises(RangeError, match=word):
+                match_top1(target_counts=np.array([5, 5]), classes=classes.tolist())
 
 
 @given(st.integers(0, 30), st.integers(31, 3000), st.sampled_from([0.9, 0.95, 0.99]))

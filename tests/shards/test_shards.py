@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -18,10 +19,12 @@ import pytest
 
 from raymetrics import ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
+from raymetrics.provenance import fingerprint
+from raymetrics.reports.inspection import describe
 from raymetrics.shards import layout, schema
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit, seal
+from raymetrics.shards.writer import commit, keep_accepted, seal
 from tests.conftest import write_set
 
 
@@ -45,6 +48,8 @@ def test_read_back(shard_set, features) -> None:
     np.testing.assert_array_equal(shard_set.read(NAME), features)
     with pytest.raises(ShardError, match=f"no column 'x'; it has {NAME}"):
         shard_set.read("x")
+    with pytest.raises(ShardError, match=rf"has no column x; it has sample_id, label, {NAME}; nam"):
+        shard_set.block(range(100), ["x"])
 
 
 def test_plain_pyarrow(shard_set, features) -> None:
@@ -219,10 +224,35 @@ def test_a_shard_under_another_name_is_found(shard_set) -> None:
         open_shards(shard_set.uri).read(NAME)
 
 
+def test_a_shard_that_is_replaced_is_no_longer_sealed(shard_set, tmp_path) -> None:
+    """A run that dies before it seals again leaves no digest of what was there."""
+    store = Store(str(tmp_path / "some"))
+    spec = layout.enter(store, replace(shard_set.spec, accepted={"column": NAME}))
+    for ids in shard_set.present:
+        commit(store, shard_set.table(ids), spec.fingerprint)
+    before = seal(open_shards(store.uri), ["one", "other"])
+    with pytest.raises(ShardError, match="holds 1 of 2 accepted"):
+        keep_accepted(before, range(100), np.array([3, 300]), {})
+    assert open_shards(store.uri).digest == before.digest
+    for ids in (range(100), range(100, 200)):
+        keep_accepted(open_shards(store.uri), ids, np.array([ids.start + 3]), {"0": 100})
+    after = open_shards(store.uri)
+    assert after.seal is None
+    assert (len(after), after.digest) == (52, fingerprint(after.footer_digests()))
+    assert after.digest != before.digest
+    after.verify()
+    again = seal(after)
+    assert again.seal is not None
+    assert (again.seal["digest"], again.seal["devices"]) == (after.digest, ["one", "other"])
+    assert "keeps         the samples that a match accepted" in describe(again)
+    assert "keeps" not in describe(shard_set)
+
+
 def test_empty_shards_and_damaged_seals_are_errors_of_ours(shard_set) -> None:
     manifest = Path(shard_set.uri, "manifest.json")
-    manifest.write_text("{")
-    assert open_shards(shard_set.uri).seal is None
+    for text in ("{", "[]", '{"shards": 3}'):
+        manifest.write_text(text)
+        assert open_shards(shard_set.uri).seal is None
     Path(shard_set.uri, "samples-000000000100-000000000199.parquet").write_bytes(b"")
     with pytest.raises(ShardError, match="cannot read .*remove it and extract again"):
         _ = open_shards(shard_set.uri).digest
