@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, enter
@@ -28,6 +29,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 # As in every worker: the last bits of a network's floats depend on the number of threads.
 torch.set_num_threads(1)
+# On a busy machine two threads take many times as long as one for matrices as small as tests'.
+threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture

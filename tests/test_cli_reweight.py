@@ -41,9 +41,22 @@ def test_weights_draws_and_their_numbers(tmp_path: Path, rng: np.random.Generato
     assert (len(drawn), drawn.metadata["seed"]) == (60, 0)
     assert len(open_view(f"{tmp_path}/generated?ids={to}/drawn.parquet")) == 60
 
-    code, output = run(*sets, "--to", str(tmp_path / "other"), "--n", "121")
-    assert (code, (tmp_path / "other").exists()) == (2, False)
-    assert output.startswith("error: draws of 121 samples from 120 candidates")
+
+def test_all_that_is_asked_is_looked_at_before_anything_is_computed(tmp_path: Path) -> None:
+    for side, count in (("real", 4), ("generated", 8)):
+        features = {name: np.ones((count, 4), np.float32) for name in ("pre_logits", "logits")}
+        write_set(str(tmp_path / side), features)
+    sets = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
+    for words, message in (
+        (["--n", "9"], "draws of 9 samples from 8 candidates"),
+        (["--n", "1"], "draws of 1 samples from 8 candidates"),
+        (["--match", "pre_logits,top_n:3"], "top_n:3 marks more than half of 4 classes"),
+        (["--match", ","], "--match names no features; choose from pre_logits"),
+        (["--extractor", "vgg16"], "extractor 'vgg16' is not in both sets"),
+    ):
+        code, output = run(*sets, "--to", str(tmp_path / "to"), *words)
+        assert (code, (tmp_path / "to").exists()) == (2, False)
+        assert output.startswith(f"error: {message}")
 
 
 def test_progress_is_a_line_every_two_seconds(monkeypatch, capsys) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import names, reported, tell_draws
+from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
     from raymetrics.resampling import Step
@@ -87,11 +88,16 @@ def reweight(
           --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
     """
     from raymetrics.evaluation.attacks import evaluate_reweighted
+    from raymetrics.resampling.features import CHOICES
     from raymetrics.shards.selected import open_view
-    from raymetrics.streaming.reweight import reweight_shards
+    from raymetrics.streaming.reweight import requested, reweight_shards
     from raymetrics.streaming.session import session
     from raymetrics.streaming.weighted import size_of_draws, write_drawn
 
+    if not matches:
+        raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
+    for match in matches:  # before the first of them takes its time
+        requested(real, generated, match, extractor, optimizer, tolerance)
     size = size_of_draws(real=real, generated=generated, n=count)
     paths = []
     with session():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData, ShardError
+from raymetrics.errors import ShardError
 from raymetrics.evaluation.resampled import SHOWN, Draws, evaluate_draws
 from raymetrics.metrics import Convention
 from raymetrics.resampling.drawing import draw
@@ -23,6 +23,7 @@ from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Measure, Rows
 from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.session import session
+from raymetrics.streaming.weighted import size_of_draws
 
 RANDOM = "random"
 MATCHED = "Top-1 matched"
@@ -42,16 +43,17 @@ def evaluate_matched(
     choice = read_choice(accepted, partial=True).require_of(shards)
     first, count = (int(fact(choice, name)) for name in ("first", "draws"))
     ids, how = np.sort(choice.sample_ids), matched_how(choice, shards)
+    name = MATCHED if choice.complete else f"{MATCHED}, in part"
     if shards.spec.accepted is not None:
         kept = View(shards, Selection.of(ids, accepted))
-        return numbers(real, kept, [Draws(MATCHED, [ids], how)], convention)
+        return numbers(real, kept, [Draws(name, [ids], how)], convention)
     drawn = View(shards, (range(first, first + count),))
     classes = classes_of(drawn, fact(choice, "column"))
     counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)
     others = [drawn.sample_ids[stratified(classes, counts, seed)] for seed in range(1, seeds)]
     ways = [
         random_draws(drawn.sample_ids, len(ids), seeds),
-        Draws(MATCHED, [ids, *others], how),
+        Draws(name, [ids, *others], how),
     ]
     return numbers(real, drawn, ways, convention)
 
@@ -66,12 +68,7 @@ def evaluate_reweighted(
     real side has by default. NotEnoughData where fewer candidates than n are there.
     """
     view = open_view(generated)
-    count = len(open_view(real)) if n is None else n
-    if not 1 <= count <= len(view):
-        raise NotEnoughData(
-            f"draws of {count} samples from {len(view)} candidates in {view.shards.uri}; ask for "
-            "fewer (--n), or extract more candidates"
-        )
+    count = size_of_draws(real=real, generated=generated, n=n)
     ways = [random_draws(view.sample_ids, count, seeds)]
     for path in weights:
         ways.append(

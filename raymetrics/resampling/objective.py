@@ -15,7 +15,6 @@ passes go block by block: `moments` of blocks merge, `slopes` of blocks stand si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple, Protocol
@@ -98,12 +97,23 @@ def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transpor
 
 def lengths(features: Any) -> np.ndarray:
     """float64 [n]: the norms of rows; features: centred [n, d], of numpy or torch."""
-    return np.sqrt(to_float64((features * features).sum(1)))
+    parts = (features[rows] for rows in blocks(len(features)))
+    return np.concatenate([np.sqrt(to_float64((part * part).sum(1))) for part in parts])
 
 
 def slopes(features: Any, found: Transport) -> np.ndarray:
-    """dF/dp_i up to a constant, float64 [n]; features: centred [n, d], of numpy or torch."""
-    moved = (features - like(found.mean, features)) @ like(found.root, features)
+    """dF/dp_i up to a constant, float64 [n]; features: centred [n, d], of numpy or torch.
+
+    Block by block; the map goes to the device of the features once.
+    """
+    mean, root = like(found.mean, features), like(found.root, features)
+    parts = [slopes_of(features[rows], mean, root) for rows in blocks(len(features))]
+    return np.concatenate(parts)
+
+
+def slopes_of(features: Any, mean: Any, root: Any) -> np.ndarray:
+    """The same of a block, with the transport in its library and type."""
+    moved = (features - mean) @ root
     return to_float64((features * features).sum(1)) - to_float64((moved * moved).sum(1))
 
 
@@ -113,12 +123,11 @@ class InMemory:
     def __init__(self, goal: Goal, features: Any) -> None:
         """features: centred float32 [n, d] (`Goal.centred`), a numpy array or a torch tensor."""
         self.goal, self.features = goal, features
-        self.lengths = np.concatenate([lengths(block) for block in self.blocks()])
+        self.lengths = lengths(features)
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
         found = transport(self.goal, self.moments(weights))
-        parts = [slopes(block, found) for block in self.blocks()]
-        return Evaluation(found.distance, np.concatenate(parts))
+        return Evaluation(found.distance, slopes(self.features, found))
 
     def moments(self, weights: np.ndarray) -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
@@ -127,10 +136,6 @@ class InMemory:
             WeightedMoments.of(self.features[rows], scaled[rows]) for rows in blocks(len(weights))
         )
         return reduce(WeightedMoments.merge, parts)
-
-    def blocks(self) -> Iterator[Any]:
-        """The features, some rows at a time."""
-        return (self.features[rows] for rows in blocks(len(self.features)))
 
 
 def blocks(count: int) -> list[slice]:

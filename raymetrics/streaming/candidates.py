@@ -96,7 +96,7 @@ class Holder:
 
     def lengths(self, place: int, _: None) -> np.ndarray:
         """float64 [n]: how far the candidates of a part lie from the real mean."""
-        return np.concatenate([objective.lengths(some) for some in self.blocks(place)])
+        return objective.lengths(self.features(place))
 
     def moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
         """Of a part with its weights, float64 [n]."""
@@ -106,12 +106,7 @@ class Holder:
 
     def slopes(self, place: int, found: Transport) -> np.ndarray:
         """Of the objective by the weights of a part, float64 [n]."""
-        return np.concatenate([objective.slopes(some, found) for some in self.blocks(place)])
-
-    def blocks(self, place: int) -> Iterator[Any]:
-        """The features of a part, some rows at a time."""
-        features = self.features(place)
-        return (features[rows] for rows in blocks(len(features)))
+        return objective.slopes(self.features(place), found)
 
 
 class Pool(Protocol):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.provenance import environment
@@ -30,7 +31,7 @@ from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.holders import held, planned
 from raymetrics.streaming.kept import Arrays, Kept, require_same
 from raymetrics.streaming.session import session
-from raymetrics.streaming.weighted import FILE, Weighted
+from raymetrics.streaming.weighted import DRAWN, FILE, Weighted
 
 VERSION = 1  # of what a request means
 FIRST_CHOICE = "inception"  # of the extractors, where both sets have it
@@ -79,8 +80,8 @@ def reweight_shards(
 
     real, generated: complete shard sets, or some of their samples as "SHARDS?ids=FILE".
     to: a folder or a prefix, for weights.parquet. Until they have converged state.npz lies there
-    too: the same command goes on from it after anything that stopped it, with the same bits, and
-    so does one with more evaluations.
+    too: the same command goes on from it after anything that stopped it, with the same bits
+    for any number of cores and actors, and so does one with more evaluations.
     match: the features whose distance it is, see `raymetrics.resampling.features`.
     extractor: whose; by default inception, or the only one that both sets have such features of.
     max_evaluations: of the objective; by default 100, or 1000 steps of gradient descent.
@@ -96,7 +97,8 @@ def reweight_shards(
     store, states = Store(to), Kept(Store(to), asked.identity)
     found = finished(store, asked, budget)
     if found is None:
-        with session(), states:
+        # The last bits of a product and of eigenvalues depend on how many threads compute them.
+        with session(), states, threadpool_limits(1, user_api="blas"):
             optimised = optimise(asked, budget, in_memory, states, told)
         write(store, asked, optimised, budget)
         found = finished(store, asked, budget)
@@ -243,8 +245,10 @@ def finished(store: Store, asked: Request, budget: int) -> Weighted | None:
 
 
 def write(store: Store, asked: Request, found: Optimised, budget: int) -> None:
-    """Weights and all that is known of them, at once."""
+    """Weights and all that is known of them, at once; a draw by earlier ones goes before."""
     real = asked.real
+    if DRAWN in store.names():
+        store.fs.rm_file(store.path(DRAWN))
     about = made_of(
         "weights",
         asked.generated,

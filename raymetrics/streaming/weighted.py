@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,15 +55,21 @@ class Weighted:
         """n sample ids by their weights, int64, ascending, with repetitions."""
         return self.sample_ids[draw(self.weights, n, seed, scheme)]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the ids and their weights, in hexadecimal digits."""
+        return hashlib.sha256(self.sample_ids.tobytes() + self.weights.tobytes()).hexdigest()
+
 
 def size_of_draws(*, real: str, generated: str, n: int | None = None) -> int:
-    """n, or as many as there are real samples. NotEnoughData if there are fewer candidates."""
+    """n, or as many as there are real samples. NotEnoughData for fewer than the 2 that a
+    covariance takes, and if there are fewer candidates."""
     candidates, of_real = len(open_view(generated)), len(open_view(real))
     count = of_real if n is None else n
-    if not 1 <= count <= candidates:
+    if not 2 <= count <= candidates:
         raise NotEnoughData(
             f"draws of {count} samples from {candidates} candidates in {generated}; ask for "
-            f"1 to {candidates} (--n), or extract more candidates"
+            f"2 to {candidates} (--n), or extract more candidates"
         )
     return count
 
@@ -73,5 +80,6 @@ def write_drawn(found: Weighted, view: View, n: int, scheme: str, seed: int = 0)
     path = f"{Store(folder).uri}/{DRAWN}"
     how = {"scheme": scheme, "seed": seed, "n": n, "request": found.about["request"]}
     how |= {name: found.about[name] for name in ("match", "extractor", "distance")}
+    how["weights"] = found.digest
     write_choice(path, {SAMPLE_ID: found.drawn(n, seed, scheme)}, made_of("drawn", view, **how))
     return path

@@ -3,10 +3,11 @@ only whole files."""
 
 from __future__ import annotations
 
-import os
+import pickle
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import mortal
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from raymetrics.errors import (
     NotEnoughData,
@@ -26,15 +28,17 @@ from raymetrics.errors import (
     StorageError,
 )
 from raymetrics.resampling import Goal, InMemory, Step
+from raymetrics.resampling.features import Match
 from raymetrics.resampling.reweight import reweight
 from raymetrics.shards.choices import read_choice
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.view import View
-from raymetrics.statistics import Moments
+from raymetrics.statistics import Measure, Moments
 from raymetrics.streaming import candidates, holders, kept
 from raymetrics.streaming import reweight as module
 from raymetrics.streaming.candidates import Candidates, OverParts
+from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.holders import Holder, Plan, Threads, planned
 from raymetrics.streaming.reweight import reweight_shards
 from raymetrics.streaming.weighted import Weighted, size_of_draws, write_drawn
@@ -116,28 +120,18 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
     assert about["real"]["digest"] == open_view(sides["real"]).digest()
 
 
-def test_same_bits_with_one_actor(sides, undisturbed, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(holders, "workers", lambda: (1, 1.0, 0.0))
-    found = reweight_shards(**sides, to=str(tmp_path), in_memory=False)
-    assert_same_bits(found, undisturbed)
-
-
-def test_same_bits_with_more_that_read_again_and_one_that_dies(
-    sides, undisturbed, tmp_path, monkeypatch
-) -> None:
-    monkeypatch.setattr(holders, "Alone", mortal.DiesOnce)
-    monkeypatch.setattr(module, "planned", lambda *_: Plan(alone=False, keep=False))
-    found = reweight_shards(**sides, to=str(tmp_path))
-    assert (Path(sides["generated"]) / "died").exists()
-    assert_same_bits(found, undisturbed)
-
-
-def test_tensors_give_what_arrays_give(sides, features) -> None:
+def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, features) -> None:
     """The lines that run on a GPU, on a device that every machine has."""
     view = View.of(open_shards(sides["generated"]))
     goal = Goal.of(Moments.of(features["real"]["pre_logits"]))
     parts = Candidates.of(view, COLUMN, lambda values: values, goal)
     weights = np.random.default_rng(0).dirichlet(np.ones(300))
+    reading, holding = Threads(parts), Threads(parts)
+    reading.holder = Holder(parts, keep=False)
+    again, once = (OverParts(goal, parts.slices, pool)(weights) for pool in (reading, holding))
+    assert (len(reading.holder.kept), len(holding.holder.kept)) == (0, 6)
+    np.testing.assert_array_equal(again.slopes, once.slopes)
+    assert again.distance == once.distance
     found = []
     for device in (None, "cpu"):
         pool = Threads(parts)
@@ -180,20 +174,6 @@ def test_some_samples_of_either_set(sides, features, tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_actors_that_do_not_start_are_not_waited_for(monkeypatch) -> None:
-    class Idle:
-        pass
-
-    monkeypatch.setattr(holders, "START_SECONDS", 5)
-    one, never = (ray.remote(num_cpus=cpus)(Idle).remote() for cpus in (0.1, 1000))
-    assert holders.started([one, never]) == [one]
-    monkeypatch.setattr(holders, "NO_PROGRESS_SECONDS", 0.1)
-    with pytest.raises(RaymetricsError, match=r"no actor has started for 0.1 s; .* run the same"):
-        holders.started([ray.remote(num_cpus=1000)(Idle).remote()])
-    ray.kill(one)
-
-
-@pytest.mark.usefixtures("ray_session")
 def test_gradient_descent_equals_arrays_and_goes_on(sides, features, tmp_path) -> None:
     logits = {side: made["logits"] for side, made in features.items()}
     asked = {"match": "top_n:2", "optimizer": "gd"}
@@ -217,10 +197,13 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
     assert not few.converged
     assert few.trace == undisturbed.trace[: len(few.trace)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.npz", "weights.parquet"]
+    write_drawn(few, open_view(sides["generated"]), 150, "systematic")
     told: list[Step] = []
     more = reweight_shards(**sides, to=to, in_memory=True, told=told.append)
     assert_same_bits(more, undisturbed)
     assert told[0].evaluations > few.trace[-1].evaluations
+    assert more.digest != few.digest
+    # Nothing to go on with is left, and no draw by the weights of before.
     assert [path.name for path in tmp_path.iterdir()] == ["weights.parquet"]
 
     monkeypatch.setattr(module, "optimise", None)
@@ -229,9 +212,15 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
 
 
 DRIVER = """
-import time
-from raymetrics.streaming import candidates, kept
-from raymetrics.streaming.reweight import reweight_shards
+import contextlib, pickle, sys, time
+from raymetrics.streaming import candidates, kept, reweight
+from raymetrics.streaming.holders import Plan
+
+# No cluster: one more driver of Ray has workers of its own, that all import what they need.
+moments = pickle.load(sys.stdin.buffer)
+reweight.session = contextlib.nullcontext
+reweight.fold_shards = lambda view, measures: {{"moments": moments}}
+reweight.planned = lambda *_: Plan(alone=True, keep=True)
 
 def wait(step):
     if step.evaluations >= 7:
@@ -239,22 +228,27 @@ def wait(step):
         time.sleep(1000)
 
 candidates.LEAST_ROWS, kept.EVERY = 50, 0
-reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, in_memory=True, told=wait)
+reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told=wait)
 """
 
 
 def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> None:
     to = str(tmp_path / "killed")
-    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    measures = {
+        "moments": Measure(COLUMN, partial(module.moments_of, Match.parse("pre_logits").of))
+    }
+    moments = fold_shards(open_view(sides["real"]), measures)["moments"]
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER.format(**sides, to=to)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
+        assert process.stdin is not None
         assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        said = ""
-        assert any((said := said + line).endswith("there\n") for line in lines), said
+        process.stdin.write(pickle.dumps(moments))
+        process.stdin.flush()
+        said = b""
+        assert any((said := said + line).endswith(b"there\n") for line in process.stdout), said
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -269,13 +263,18 @@ def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> Non
 def test_an_interrupted_run_leaves_no_weights_and_keeps_what_it_reached(
     sides, undisturbed, tmp_path
 ) -> None:
+    threads = set()
+
     def interrupt(step: Step) -> None:
+        blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        threads.update(library["num_threads"] for library in blas)
         if step.evaluations >= 5:
             raise KeyboardInterrupt
 
     asked = {**sides, "to": str(tmp_path), "in_memory": True}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), threadpool_limits(2, user_api="blas"):
         reweight_shards(**asked, told=interrupt)
+    assert threads == {1}  # or the last bits were those of a machine with as many
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     with pytest.raises(SpecMismatch, match=r"state.npz is of another.*match: there \"pre_logits\""):
         reweight_shards(**asked, match="logits")
@@ -427,10 +426,11 @@ def test_draws(undisturbed, sides) -> None:
     choice = read_choice(path).require_of(view.shards)
     np.testing.assert_array_equal(choice.sample_ids, undisturbed.drawn(150, 0, "systematic"))
     assert (choice.kind, choice.metadata["seed"], len(choice)) == ("drawn", 0, 150)
+    assert choice.metadata["weights"] == undisturbed.digest
     assert len(open_view(f"{sides['generated']}?ids={path}")) == 150
     Path(path).unlink()
     assert size_of_draws(**sides) == 150
-    for n in (0, 301):
+    for n in (0, 1, 301):
         with pytest.raises(NotEnoughData, match=f"draws of {n} samples from 300 candidates"):
             size_of_draws(**sides, n=n)
 
@@ -450,3 +450,25 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
             assert again.found == ({} if times[0] < 30 else {"at": 31.0})
     again.load()
     assert again.found == {"at": 40.0}
+
+
+# Last, since the processes of actors that end are missed by whatever Ray runs next.
+def test_same_bits_with_actors_of_which_one_dies(sides, undisturbed, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(holders, "Alone", mortal.DiesOnce)
+    found = reweight_shards(**sides, to=str(tmp_path), in_memory=False)
+    assert (Path(sides["generated"]) / "died").exists()
+    assert_same_bits(found, undisturbed)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_actors_that_do_not_start_are_not_waited_for(monkeypatch) -> None:
+    class Idle:
+        pass
+
+    monkeypatch.setattr(holders, "START_SECONDS", 0.1)
+    one, never = (ray.remote(num_cpus=cpus)(Idle).remote() for cpus in (0.1, 1000))
+    assert holders.started([one, never]) == [one]
+    monkeypatch.setattr(holders, "NO_PROGRESS_SECONDS", 0.1)
+    with pytest.raises(RaymetricsError, match=r"no actor has started for 0.1 s; .* run the same"):
+        holders.started([ray.remote(num_cpus=1000)(Idle).remote()])
+    ray.kill(one)
