@@ -29,6 +29,8 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/frechet.py
 	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/large.py --shards 50000
+	$(BIN)/python benchmarks/reweight.py
+	$(BIN)/python benchmarks/match.py
 
 # A test looks at the report page in Chromium.
 browser:

@@ -274,6 +274,28 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     assert f"{text} 2000" in README
 
 
+def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matching, weights and a selection, on fewer samples and in the space of the digits."""
+    monkeypatch.chdir(demo_output[0].parent)
+    fewer = {"--n 1000": "--n 300", "--max-draws 10000": "--max-draws 350"}
+    fewer |= {"efficientnet_lite0": "digits", "efficientnet-lite0": "digits"}
+    printed = []
+    for line in commands(4):
+        for many, few in fewer.items():
+            line = line.replace(many, few)
+        done = CliRunner().invoke(cli, shlex.split(line)[1:])
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    matched, reweighted, evaluated = printed
+    assert re.search(r"accepted.parquet: \d+ of 300 accepted in \d+ draws", matched)
+    assert "FD digits  " in matched
+    assert re.search(r"FD digits +matched in this space.*\u2212\d\d %", reweighted)
+    assert "there is no second opinion" in reweighted
+    assert re.search(r"FD digits +\d", evaluated)
+    for folder in ("matched", "weights"):
+        assert Path("attack", folder, "index.html").exists()
+
+
 def test_conventions_and_protocols_are_in_the_readme() -> None:
     for name in (*CONVENTIONS, *PROTOCOLS, *METRICS):
         assert f"`{name}`" in README
