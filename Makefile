@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
 
+# Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed browser check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: test bench
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from raymetrics.shards import schema
@@ -26,6 +27,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
 ).strip(os.pathsep)
 
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("patient", settings(deadline=None))
+settings.load_profile("patient")
 
 # As in every worker: the last bits of a network's floats depend on the number of threads.
 torch.set_num_threads(1)
