@@ -13,6 +13,7 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RangeError
 
+SINGLE = (int, np.integer)
 NEVER = np.inf  # the estimate for a class that has not been drawn
 
 
@@ -151,7 +152,7 @@ def decide_singly(
     unfilled, position, part = len(matcher.unfilled), matcher.draws, None
     while unfilled and position != matcher.max_draws:
         part = next(parts, None)
-        if not isinstance(part, int | np.integer):
+        if not isinstance(part, SINGLE):
             break
         if not 0 <= part < len(targets):
             raise RangeError(f"class {part} is none of the {len(targets)} with a target")

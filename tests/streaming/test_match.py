@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,14 @@ from raymetrics.generators import open_source
 from raymetrics.resampling.rejection import match_top1
 from raymetrics.shards import layout, schema
 from raymetrics.shards.choices import read_choice
-from raymetrics.shards.layout import shard_name
+from raymetrics.shards.layout import DatasetSpec, shard_name
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit
 from raymetrics.streaming.extract import describe
-from raymetrics.streaming.match import match
+from raymetrics.streaming.match import match, named
+from raymetrics.streaming.match_request import Request, requested
 from raymetrics.streaming.matched import Matched, MatchProgress
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.sequel import Piece, Sequel
@@ -64,6 +65,24 @@ def expected(n: int = 100, first: int = 0) -> np.ndarray:
 def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> Matched:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
     return match(real=real, generated=source, to=str(to), **options)  # type: ignore[arg-type]
+
+
+def asked(real: str, folder: Path, keep: str = "all") -> Request:
+    """The request whose shards are those of a folder."""
+    return requested(
+        real, "sources:Classed", str(folder), None, [EXTRACTOR], None, 100, None, None, 40, keep
+    )
+
+
+def commit_shards(store: Store, spec: DatasetSpec, end: int) -> None:
+    """The samples before `end`, as a stream makes them."""
+    generate, extract = sources.Classed(), make_extractor(EXTRACTOR, torch.device("cpu"))
+    for shard in ranges.cut(range(end), 40):
+        ids = np.array(shard)
+        found = extract(generate(ids))
+        features = {column.name: found[column.output] for column in spec.columns}
+        table = schema.to_table(spec.columns, ids, None, features)
+        assert commit(store, table, spec.fingerprint)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -140,17 +159,18 @@ def test_goes_on_from_shards_with_a_hole_on_more_workers(
     assert done.shards.seal is not None
 
 
-def test_of_shards_alone_nothing_is_made(
-    reference: tuple[Path, Matched], real: str, tmp_path: Path
-) -> None:
+def test_of_shards_alone_nothing_is_made(real: str, tmp_path: Path) -> None:
     """A match of what is there, of other sizes and beginnings; bins that stay empty."""
-    shards = shutil.copytree(reference[0] / "shards", tmp_path / "shards")
+    shards, end = tmp_path / "shards", int(expected()[-1]) + 1
+    request = asked(real, tmp_path)
+    spec = layout.enter(request.store, request.asked)
+    commit_shards(request.store, spec, end)
     before = files(shards)
     again = matched(real, tmp_path / "again", str(shards), shard_rows=99)
     np.testing.assert_array_equal(again.sample_ids, expected())
-    assert again.made == 0
+    assert (again.made, again.shards.missing) == (0, [])
 
-    draws = int(expected()[-1])  # one too few
+    draws = end - 1  # one too few
     part = matched(real, tmp_path / "part", str(shards), max_draws=draws)
     np.testing.assert_array_equal(part.sample_ids, expected()[:-1])
     assert (part.complete, part.draws, part.made) == (False, draws, 0)
@@ -158,62 +178,90 @@ def test_of_shards_alone_nothing_is_made(
         read_choice(part.path)
     assert read_choice(part.path, partial=True).metadata["unfilled"] == [5]
 
-    with pytest.raises(NotEnoughData, match=r"6 of 6 classes lack samples after 3 draws: class"):
-        matched(real, tmp_path / "none", str(shards), max_draws=3, on_unfilled="fail")
-    assert not (tmp_path / "none").exists()
-
+    # A longer extraction that has not ended does not matter.
+    longer = replace(again.shards.spec, samples=(range(9000),))
+    request.store.replace(layout.DATASET, longer.to_json())
     later = matched(real, tmp_path / "later", str(shards), max_draws=100, first=50)
     classes = sources.class_of(50 + np.arange(100))
     room = np.array([(classes[:i] == c).sum() < COUNTS[c] for i, c in enumerate(classes)])
     np.testing.assert_array_equal(later.sample_ids, 50 + np.flatnonzero(room))
+    assert later.shards.missing
     assert files(shards) == before
 
 
-def test_only_accepted_rows_are_kept(
-    reference: tuple[Path, Matched], real: str, tmp_path: Path
-) -> None:
-    """Stopped in the middle, with one shard decided whose rows are not dropped yet: the next run
-    goes on, and accepts the same."""
-    part = matched(real, tmp_path, keep="accepted", max_draws=130)
-    assert part.draws == 130
-    assert len(part.shards) == len(part.sample_ids) < 130
-    one = tmp_path / "shards" / shard_name(range(40, 80))
-    whole = open_shards(str(reference[0] / "shards")).table(range(40, 80))
-    one.write_bytes(schema.encode(whole, part.shards.spec.fingerprint))
+def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path) -> None:
+    """Also where a run was killed between a shard and dataset.json, and where another match had
+    ended in the same place."""
+    request, to = asked(real, tmp_path), tmp_path / "to"
+    spec = layout.enter(request.store, request.asked)
+    commit_shards(request.store, spec, 500)
+    complete = matched(real, to, request.store.uri)
+    request.store.replace(layout.DATASET, replace(spec, samples=(range(40),)).to_json())
+    with pytest.raises(ShardError, match="which its dataset.json does not ask for"):
+        open_view(request.store.uri)
+    fails = {"max_draws": 3, "on_unfilled": "fail"}
+    with pytest.raises(NotEnoughData, match=r"6 of 6 classes lack samples after 3 draws: class"):
+        matched(real, to, request.store.uri, **fails)
+    assert len(open_view(request.store.uri)) == len(complete.shards)
+    assert open_shards(request.store.uri).seal is not None
+    # The file of the same request is what a run without that end gives; that of another goes.
+    assert read_choice(complete.path).complete
+    with pytest.raises(NotEnoughData):
+        matched(real, to, request.store.uri, n=50, **fails)
+    assert not [*to.iterdir()]
 
-    done = matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted")
+
+def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
+    """Of shards that are there, some beyond the sample that fills the last bin, as a run that was
+    killed leaves them. Stopped in the middle, with one shard decided whose rows are not dropped
+    yet: the next run goes on, and accepts the same."""
+    request, shards = asked(real, tmp_path, "accepted"), str(tmp_path / "shards")
+    spec = layout.enter(request.store, named(request, np.array(COUNTS)))
+    end = int(expected()[-1]) + 81
+    commit_shards(request.store, spec, end)
+    one = tmp_path / "shards" / shard_name(range(40, 80))
+    whole = one.read_bytes()
+    part = matched(real, tmp_path, shards, keep="accepted", max_draws=130)
+    assert part.draws == 130
+    assert len(part.shards) == (expected() < 120).sum() + (end - 120)
+    one.write_bytes(whole)
+
+    done = matched(real, tmp_path, shards, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
-    assert (done.draws, len(done.shards)) == (expected()[-1] + 1, 100)
+    assert (done.draws, len(done.shards), done.made) == (expected()[-1] + 1, 100, 0)
     done.shards.verify()
     rows = np.concatenate([b["sample_id"] for b in done.shards.blocks([])])
     np.testing.assert_array_equal(rows, expected())
     assert done.shards.seal is not None
     assert done.shards.seal["rows"] == 100
     view = open_view(f"{done.shards.uri}?ids={done.path}")
-    column = done.column.replace("logits", "features")
-    everything = open_view(f"{reference[0]}/shards?ids={reference[1].path}").read(column)
-    np.testing.assert_array_equal(view.read(column), everything)
+    features = sources.Classes()(sources.Classed()(expected()))["features"]
+    np.testing.assert_array_equal(view.read("Classes_features"), features)
     with pytest.raises(ShardError, match="keeps only the samples that a match accepted"):
         done.shards.require_all_samples()
     # Again: all there, and nothing left to read but what was accepted.
-    again = matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted")
+    before = files(tmp_path / "shards")
+    again = matched(real, tmp_path, shards, keep="accepted")
     np.testing.assert_array_equal(again.sample_ids, expected())
     assert again.draws == done.draws
+    assert files(tmp_path / "shards") == before
     for other in ({"keep": "all"}, {"keep": "accepted", "n": 50}):
         with pytest.raises(SpecMismatch, match="accepted"):
-            matched(real, tmp_path / "other", str(tmp_path / "shards"), **other)
+            matched(real, tmp_path / "other", shards, **other)
     with pytest.raises(RangeError, match="drawn beyond 60 samples"):
-        matched(real, tmp_path, str(tmp_path / "shards"), keep="accepted", max_draws=60)
+        matched(real, tmp_path, shards, keep="accepted", max_draws=60)
 
 
-def test_killed_and_run_again(reference: tuple[Path, Matched], real: str, tmp_path: Path) -> None:
-    """All of raymetrics killed with -9: no file that reads as finished, no shard made twice."""
+def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
+    """All of raymetrics killed with -9, while rows are dropped: no file that reads as finished, no
+    shard made twice, and only what is accepted is left."""
     gate, shards = tmp_path / "gate", tmp_path / "out" / "shards"
     source = f"sources:Classed?gate={gate}"
     command = [
         sys.executable, "-c", "from raymetrics.cli.match import match; match()",
         "--real", real, "--generated", source, "--extractor", EXTRACTOR,
         "--to", str(tmp_path / "out"), "--n", "100", "--shard-rows", "40", "--actors", "1",
+        "--keep", "accepted",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -232,20 +280,24 @@ def test_killed_and_run_again(reference: tuple[Path, Matched], real: str, tmp_pa
     half = open_shards(str(shards))
     half.verify()
     assert half.seal is None
-    kept = {path: path.stat().st_mtime_ns for path in shards.glob("samples*")}
 
     gate.touch()
-    done = matched(real, tmp_path / "out", source)
+    done = matched(real, tmp_path / "out", source, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert done.made == len(done.shards.present) - len(kept)
+    assert done.made == len(done.shards.present) - len(half.present)
+    assert len(done.shards) == 100
     assert done.shards.seal is not None
+    done.shards.verify()
 
 
-def test_what_makes_no_sense_is_told_before_anything_is_written(real: str, tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_told_before_anything_is_written(
+    real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for options, word in (
         ({"n": 0}, "n is 0"), ({"max_draws": 0}, "max_draws is 0"), ({"first": -1}, "first is -1"),
         ({"keep": "some"}, "keep is 'some', expected all or accepted"),
+        ({"shard_rows": 0}, "shard_rows is 0"),
+        ({"source": real, "shards": "x"}, "shards is 'x', but .* is a shard set"),
     ):  # fmt: skip
         with pytest.raises(RangeError, match=word):
             matched(real, tmp_path / "out", **options)
@@ -260,6 +312,9 @@ def test_what_makes_no_sense_is_told_before_anything_is_written(real: str, tmp_p
     without = write_set(str(tmp_path / "without"), {"features": np.zeros((5, 2), np.float32)})
     with pytest.raises(SpecMismatch, match="has none; extract with inception"):
         matched(without.uri, tmp_path / "out")
+    monkeypatch.setattr(sources.Classes, "columns", {"features": 2})
+    with pytest.raises(SpecMismatch, match="those of Classes_logits, .* has only Classes_features"):
+        matched(real, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
