@@ -112,7 +112,7 @@ def test_any_names_can_be_skipped(names: list[str], data: st.DataObject) -> None
     assert dataset.names == [name for name in names if name not in left_out]
 
 
-@pytest.mark.parametrize("write", [makers.folder, makers.zipped, makers.tar], ids=str)
+@pytest.mark.parametrize("write", [makers.folder, makers.zipped, makers.tar])
 def test_broken_images_are_left_out_once_and_for_all(write: makers.Writer, tmp_path: Path) -> None:
     pictures = {f"a/{i}, really? 100%.png": PIXELS[0].transpose(1, 2, 0) for i in range(6)}
     bad = {"a/0, really? 100%.png", "a/4, really? 100%.png"}
