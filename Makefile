@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 
 # Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed browser check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: test bench
 

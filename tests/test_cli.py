@@ -47,7 +47,7 @@ def examples() -> list[list[str]]:
     return found
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("no_actors")
 def test_the_examples_in_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fewer = {

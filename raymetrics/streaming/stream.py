@@ -92,10 +92,15 @@ def stream(plan: Plan, resources: Resources) -> Iterator[Made]:
     )
     # A batch that is fetched ahead would be told with the next one, which may wait for it.
     for row in shards_made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-        first, rows = int(row["first"][0]), int(row["rows"][0])
-        classes = row["classes"][0] if "classes" in row else None
-        made, where = bool(row["made"][0]), str(row["device"][0])
-        yield Made(range(first, first + rows), rows, made, where, classes)
+        yield made_of(row)
+
+
+def made_of(row: Mapping[str, Any]) -> Made:
+    """What the last stage told of a shard."""
+    first, rows = int(row["first"][0]), int(row["rows"][0])
+    classes = row["classes"][0] if "classes" in row else None
+    made, where = bool(row["made"][0]), str(row["device"][0])
+    return Made(range(first, first + rows), rows, made, where, classes)
 
 
 def pool(

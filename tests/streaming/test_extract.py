@@ -31,7 +31,7 @@ from raymetrics.streaming.extract import Progress, extract
 from raymetrics.streaming.resources import Resources, equal_part
 from raymetrics.streaming.stream import Generate
 from raymetrics.streaming.units import FILLER, units_of, units_to_a_shard
-from tests.conftest import write_set
+from tests.conftest import without_actors, write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
 
@@ -45,35 +45,29 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
-    """200 digits in 4 shards, by one actor in batches of 64."""
+    """200 digits in 4 shards, in one process."""
     to = tmp_path_factory.mktemp("reference")
+    with without_actors():
+        extract("digits", ["digits"], str(to), "0-199", shard_rows=60)
+    return to
+
+
+def test_same_bits_on_actors_in_small_batches(reference: Path, tmp_path: Path) -> None:
     told: list[Progress] = []
     done = extract(
         "digits",
         ["digits"],
-        str(to),
+        str(tmp_path),
         "0-199",
         shard_rows=60,
-        resources=Resources(actors=1, batch=64),
+        resources=Resources(actors=2, batch=7),
         progress=told.append,
     )
     assert (done.made, done.present, done.rows) == (4, 0, 200)
     assert [p.rows for p in told] == [60, 120, 180, 200]
     assert told[-1].seconds_to_go == 0
-    return to
-
-
-def test_same_bits_on_more_actors_in_small_batches(reference: Path, tmp_path: Path) -> None:
-    resources = Resources(actors=2, batch=7)
-    extract("digits", ["digits"], str(tmp_path), "0-199", shard_rows=60, resources=resources)
     assert files(tmp_path) == files(reference)
-    assert open_shards(str(tmp_path)).digest == open_shards(str(reference)).digest
-
-
-def test_same_bits_in_two_pools(reference: Path, tmp_path: Path) -> None:
-    resources = Resources(actors=1, batch=32, fused=False)
-    extract("digits", ["digits"], str(tmp_path), "0-199", shard_rows=60, resources=resources)
-    assert files(tmp_path) == files(reference)
+    assert done.shards.digest == open_shards(str(reference)).digest
 
 
 def test_equals_a_plain_loop(reference: Path) -> None:
@@ -88,7 +82,7 @@ def test_equals_a_plain_loop(reference: Path) -> None:
     np.testing.assert_array_equal(labels, generator.labels(ids))
 
 
-def test_again_makes_only_what_is_missing(reference: Path, tmp_path: Path) -> None:
+def test_again_makes_only_what_is_missing_in_two_pools(reference: Path, tmp_path: Path) -> None:
     """And seals it again: the old seal must not stand for values that were made anew."""
     to = str(tmp_path)
     for name in ("dataset.json", *files(reference)):
@@ -96,12 +90,15 @@ def test_again_makes_only_what_is_missing(reference: Path, tmp_path: Path) -> No
     manifest = json.loads((reference / "manifest.json").read_text())
     stale = dict.fromkeys(manifest["shards"], "digest of a damaged shard")
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "shards": stale}))
-    (tmp_path / shard_name(range(60, 120))).unlink()
+    gone = [range(60, 120), range(180, 200)]
+    for shard in gone:
+        (tmp_path / shard_name(shard)).unlink()
     untouched = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
-    assert open_shards(to).missing == [range(60, 120)]
+    assert open_shards(to).missing == gone
 
-    done = extract("digits", ["digits"], to, "0-199", shard_rows=60, resources=ONE)
-    assert (done.made, done.present, done.rows) == (1, 3, 60)
+    two_pools = Resources(actors=1, batch=32, fused=False)
+    done = extract("digits", ["digits"], to, "0-199", shard_rows=60, resources=two_pools)
+    assert (done.made, done.present, done.rows) == (2, 2, 80)
     assert files(tmp_path) == files(reference)
     assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
     done.shards.verify()
@@ -114,7 +111,8 @@ def test_again_makes_only_what_is_missing(reference: Path, tmp_path: Path) -> No
 def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
     """Short shards in the middle of a stream: at both ends, and where an earlier run ended."""
     to = str(tmp_path)
-    first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40, resources=ONE)
+    with without_actors():
+        first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40)
     assert [shard_name(r) for r in first.shards.present] == [
         shard_name(r) for r in (range(10, 40), range(40, 80), range(80, 100))
     ]
@@ -154,9 +152,8 @@ def test_equal_parts_fit() -> None:
 
 
 def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
-    done = extract(
-        "sources:Brightness?offset=3", ["digits"], str(tmp_path / "a"), "0-39", resources=ONE
-    )
+    with without_actors():
+        done = extract("sources:Brightness?offset=3", ["digits"], str(tmp_path / "a"), "0-39")
     assert done.shards.spec.labels
     with pytest.raises(SpecMismatch, match=r"offset: there 3, asked for 4.*another place"):
         extract("sources:Brightness?offset=4", ["digits"], str(tmp_path / "a"), "0-39")
@@ -167,8 +164,9 @@ def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
 
 def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: Path) -> None:
     to = str(tmp_path / "set")
-    with pytest.raises(SourceError, match="gave float64 .*height, width.*unit-truncate$"):
-        extract("sources:floats", ["digits"], to, "0-99", shard_rows=20, resources=ONE)
+    rule = "gave float64 .*height, width.*unit-truncate$"
+    with without_actors(), pytest.raises(SourceError, match=rule):
+        extract("sources:floats", ["digits"], to, "0-99", shard_rows=20)
     with pytest.raises(
         SourceError, match=r"fails_at_sixty failed.*no such latent .*sources\.py, line"
     ):
@@ -194,15 +192,17 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
         name.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (28, 28), (40 * i,) * 3).save(name)
     (photos / "cat" / "2.png").write_bytes(b"broken")
-    with pytest.raises(SourceError, match=r"2\.png.*--skip-broken N, which makes another set"):
-        extract(str(photos), ["digits"], str(tmp_path / "all"), resources=ONE)
-    done = extract(str(photos), ["digits"], str(tmp_path / "good"), resources=ONE, skip_broken=1)
+    why = r"2\.png.*--skip-broken N, which makes another set"
+    with without_actors(), pytest.raises(SourceError, match=why):
+        extract(str(photos), ["digits"], str(tmp_path / "all"))
+    with without_actors():
+        done = extract(str(photos), ["digits"], str(tmp_path / "good"), skip_broken=1)
     assert (done.broken, len(done.shards)) == (("cat/2.png",), 5)
     spec = done.shards.spec
     assert spec.label_names == ("cat", "dog")
     assert spec.source.endswith("photos?skip=cat/2.png")
     # The source of the set is enough to make it again, without looking for what is broken.
-    again = extract(spec.source, ["digits"], str(tmp_path / "good"), resources=ONE)
+    again = extract(spec.source, ["digits"], str(tmp_path / "good"))
     assert (again.made, again.broken) == (0, ())
     assert View.of(done.shards).labels().tolist() == [0, 0, 1, 1, 1]
 
@@ -259,7 +259,8 @@ def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
     assert 3 <= len(was) <= 5
 
     gate.touch()
-    done = extract(source, ["digits"], str(killed), "0-999", shard_rows=100, resources=ONE)
+    with without_actors():
+        done = extract(source, ["digits"], str(killed), "0-999", shard_rows=100)
     assert done.made == 10 - done.present
     assert done.present >= len(was) >= 3
     assert {path: path.stat().st_mtime_ns for path in was} == was

@@ -35,7 +35,7 @@ from raymetrics.streaming.match_request import Request, requested
 from raymetrics.streaming.matched import Matched, MatchProgress
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.sequel import Piece, Sequel
-from tests.conftest import write_set
+from tests.conftest import without_actors, write_set
 
 EXTRACTOR = "sources:Classes"
 COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
@@ -282,7 +282,8 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     assert half.seal is None
 
     gate.touch()
-    done = matched(real, tmp_path / "out", source, keep="accepted")
+    with without_actors():
+        done = matched(real, tmp_path / "out", source, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
     assert done.made == len(done.shards.present) - len(half.present)
     assert len(done.shards) == 100
