@@ -33,13 +33,25 @@ class Generator(Protocol):
 
 @runtime_checkable
 class LatentGenerator(Protocol):
-    """A generator with an intermediate latent space W, in which truncation works."""
+    """A generator z -> w -> image, whose samples can be truncated and interpolated.
 
-    def map(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> w float32 [n, d]."""
+    Sample k is `synthesize(map(draw([k]), labels([k])))`. What has no intermediate space W has Z
+    as one: its `map` gives z back. In `map` and `synthesize` row i is computed at place i % block
+    (see `raymetrics.blocks`), so that a caller who keeps a sample at its place gets its very bits.
+    """
+
+    @property
+    def block(self) -> int:
+        """The one batch size that its networks see."""
+
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, z], standard normal."""
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z float32 [n, z], labels int64 [n] where there are classes -> w float32 [n, w]."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, d] -> images uint8 [n, 3, h, w]."""
+        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
 
 
 def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
