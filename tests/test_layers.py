@@ -20,6 +20,7 @@ ROWS = [
     {"blocks", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "resampling", "shards", "extractors", "generators"},
+    {"heatmaps"},
     {"streaming", "results"},
     {"arrays", "evaluation", "reports"},
     {"cli"},

@@ -71,7 +71,7 @@ class Architecture:
 
     build: makes it without weights. Its forward maps images float32 [n, 3, size, size], scaled, to
     {output: [n, d]}; where it has `activations`, that is the map [n, c, h, w] whose spatial mean
-    is its first output.
+    is its first output, and `outputs` makes of that map what else is made of it.
     scale: images in 0..255 to what the network takes.
     outputs: all that it gives, with their dimensions; columns: those that are kept unless asked
     otherwise.
@@ -134,10 +134,39 @@ class NetworkExtractor:
     def activations(self, images: np.ndarray) -> np.ndarray:
         """images uint8 [n, 3, h, w] -> the last map float32 [n, c, h', w'], of which the first
         column is the spatial mean. ExtractorError if the network has none."""
-        if not hasattr(self.network, "activations"):
-            raise ExtractorError(f"{self.name} has no map whose mean its features are")
+        self._require_map()
         found: Tensor = self._run(cast(Any, self.network).activations, images)
         return found.float().cpu().numpy()
+
+    @property
+    def mapped(self) -> bool:
+        """Whether its first output is the spatial mean of a map."""
+        return hasattr(self.network, "activations")
+
+    def with_map(
+        self,
+        images: np.ndarray,
+        function: Callable[[Tensor, dict[str, Tensor]], dict[str, Tensor]],
+    ) -> dict[str, np.ndarray]:
+        """What a function makes of the last map [n, c, h', w'] and of the outputs behind it.
+
+        One forward pass gives both, as tensors on the device; the outputs have the bits of
+        `__call__`. images: uint8 [n, 3, h, w]. ExtractorError if the network has no such map.
+        """
+        self._require_map()
+        network = cast(Any, self.network)
+
+        def both(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            activations = network.activations(x)
+            return activations, network.outputs(activations)
+
+        with torch.inference_mode():
+            found = function(*self._run(both, images))
+            return {name: values.cpu().numpy() for name, values in found.items()}
+
+    def _require_map(self) -> None:
+        if not self.mapped:
+            raise ExtractorError(f"{self.name} has no map whose mean its features are")
 
     def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
         dtype = PRECISIONS[self.precision]

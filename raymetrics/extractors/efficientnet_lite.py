@@ -113,7 +113,11 @@ class EfficientNetLite0(nn.Module):
         return x
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        pre_logits = self.activations(images).mean(dim=(2, 3))
+        return self.outputs(self.activations(images))
+
+    def outputs(self, activations: Tensor) -> dict[str, Tensor]:
+        """All that is made of the map."""
+        pre_logits = activations.mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.classifier(pre_logits)}
 
     def fuse(self) -> None:

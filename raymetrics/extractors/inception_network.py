@@ -218,13 +218,16 @@ class Inception(nn.Module):
         for name, x in self.maps(images):
             if name == "Mixed_6d":
                 spatial = spatial_features(x)
-        pre_logits = x.mean(dim=(2, 3))
+        return {**self.outputs(x), "spatial": spatial}
+
+    def outputs(self, activations: Tensor) -> dict[str, Tensor]:
+        """All that is made of the last map."""
+        pre_logits = activations.mean(dim=(2, 3))
         unbiased = linear(pre_logits, self.fc.weight)
         return {
             "pre_logits": pre_logits,
             "logits": unbiased + self.fc.bias,
             "logits_unbiased": unbiased,
-            "spatial": spatial,
         }
 
     def fuse(self) -> None:

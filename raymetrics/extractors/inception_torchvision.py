@@ -45,7 +45,11 @@ class InceptionTorchvision(nn.Module):
         return self.body(images).unflatten(1, (FEATURES, 8, 8))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        pre_logits = self.activations(images).mean(dim=(2, 3))
+        return self.outputs(self.activations(images))
+
+    def outputs(self, activations: Tensor) -> dict[str, Tensor]:
+        """All that is made of the map."""
+        pre_logits = activations.mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.fc(pre_logits)}
 
 

@@ -37,7 +37,11 @@ class SwavResnet50(nn.Module):
         return x
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {"features": self.activations(images).mean(dim=(2, 3))}
+        return self.outputs(self.activations(images))
+
+    def outputs(self, activations: Tensor) -> dict[str, Tensor]:
+        """All that is made of the map."""
+        return {"features": activations.mean(dim=(2, 3))}
 
 
 def translated(state: State) -> State:

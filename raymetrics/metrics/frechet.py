@@ -7,11 +7,15 @@ named after them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 
 from raymetrics.statistics import Moments
+
+# Added to eigenvalues relative to the largest, before one divides by them.
+GUARD = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +73,22 @@ def factor(a: np.ndarray) -> np.ndarray:
         some[-1] = True  # if only to have a column
         root = vectors[:, some] * np.sqrt(eigenvalues[some].clip(min=0))
     return root
+
+
+class OptimalMap(NamedTuple):
+    """T = root root^T, the linear map that takes N(0, b) to N(0, a)."""
+
+    root: np.ndarray  # float64 [d, r]
+    overlap: float  # tr (a b)^1/2
+
+
+def optimal_map(factor: np.ndarray, trace: float, b: np.ndarray) -> OptimalMap:
+    """T = L (L^T b L)^-1/2 L^T (Olkin & Pukelsheim 1982), in float64.
+
+    The derivative of the distance by b is I - T. factor: L [d, r] with a = L L^T; trace: of a.
+    Directions in which b does not vary get a steep map, but a finite one.
+    """
+    values, vectors = eigh(factor.T @ b @ factor, driver="evd")
+    values = values.clip(min=0)
+    guarded = values + GUARD * max(values[-1], GUARD * trace**2) + np.finfo(np.float64).tiny
+    return OptimalMap((factor @ vectors) * guarded**-0.25, float(np.sqrt(values).sum()))

@@ -20,16 +20,13 @@ from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from scipy.linalg import eigh
 
-from raymetrics.metrics.frechet import Gaussian, factor
+from raymetrics.metrics.frechet import Gaussian, factor, optimal_map
 from raymetrics.statistics import Moments, WeightedMoments
 from raymetrics.statistics.weighted import like, to_float64
 
 # Rows whose products are added up in float32; see WeightedMoments.of.
 BLOCK = 4096
-# Added to eigenvalues relative to the largest, before one divides by them.
-GUARD = 1e-14
 
 
 class Evaluation(NamedTuple):
@@ -87,12 +84,9 @@ def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transpor
     which the candidates do not vary get a steep map, but a finite one.
     """
     mean, covariance = moments.mean, moments.covariance(ddof)
-    values, vectors = eigh(goal.factor.T @ covariance @ goal.factor, driver="evd")
-    values = values.clip(min=0)
-    overlap = np.sqrt(values).sum()
+    root, overlap = optimal_map(goal.factor, goal.trace, covariance)
     distance = float(mean @ mean + goal.trace + np.trace(covariance) - 2 * overlap)
-    guarded = values + GUARD * max(values[-1], GUARD * goal.trace**2) + np.finfo(np.float64).tiny
-    return Transport(distance, mean, (goal.factor @ vectors) * guarded**-0.25)
+    return Transport(distance, mean, root)
 
 
 def lengths(features: Any) -> np.ndarray:
