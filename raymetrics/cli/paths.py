@@ -1,0 +1,82 @@
+"""`raymetrics paths`: whether interpolations between realistic samples stay realistic."""
+
+from __future__ import annotations
+
+import click
+
+from raymetrics.cli.common import progress_printer, reported
+from raymetrics.cli.realism import tell_singles
+
+
+@click.command()
+@click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
+@click.option(
+    "--generated", required=True, metavar="SOURCE",
+    help="Shards of a latent generator, whose samples are the ends; or the source itself.",
+)  # fmt: skip
+@click.option("--to", required=True, metavar="DIR", help="Where ends and shards go, or s3://...")
+@click.option("--paths", default=1000, show_default=True, help="How many.")
+@click.option("--steps", default=9, show_default=True, help="Images between the ends of each.")
+@click.option(
+    "--column", metavar="NAME",
+    help="In which feature space. [default: the only one that both sets have]",
+)  # fmt: skip
+@click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
+@click.option(
+    "--candidates", type=int, metavar="N",
+    help="Samples of a source among which ends are looked for. [default: 4 for each path]",
+)  # fmt: skip
+@click.option(
+    "--ends", default=1.0, show_default=True, metavar="R",
+    help="The least R of an end; 0 takes any sample.",
+)  # fmt: skip
+@click.option(
+    "--below", default=0.9, show_default=True, metavar="R",
+    help="Images between with a smaller R are off the manifold.",
+)  # fmt: skip
+@click.option(
+    "--more-than", default=0.25, show_default=True, metavar="SHARE",
+    help="A path with a larger share of these strays.",
+)  # fmt: skip
+@click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
+@click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
+@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
+@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
+@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
+@reported
+def paths(
+    real: str, generated: str, to: str, paths: int, steps: int, column: str | None, k: int,
+    candidates: int | None, ends: float, below: float, more_than: float, results: str | None,
+    shard_rows: int, actors: int | None, batch: int, split: bool,
+) -> None:  # fmt: skip
+    """Interpolate between realistic samples, and count the paths that leave the real manifold.
+
+    The ends are samples with R >= 1, in pairs by their ids, whatever their classes. The images
+    between them are linear in W. A path strays if more than 25 % of them have R < 0.9.
+
+    \b
+    ends.parquet     start, end: the samples that are the ends of every path
+    shards           features of the images between; image PATH * STEPS + STEP
+    realism.parquet  sample_id, and R in realism_COLUMN
+    results.jsonl    the share of straying paths, with its 95 % interval
+    index.html       the best and the worst paths, and some between
+
+    Run the same command again after anything that stopped it: no shard is made twice.
+
+    \b
+    Examples:
+      raymetrics paths --real shards/real --generated shards/generated --to paths \\
+          --paths 100 --column digits_pre_logits
+      raymetrics paths --real shards/real --generated digits --to paths-of-digits --paths 50
+    """
+    from raymetrics.evaluation.paths import Rule, judge_paths
+    from raymetrics.streaming.resources import Resources
+
+    rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
+    resources = Resources(actors=actors, batch=batch, fused=not split)
+    found = judge_paths(
+        real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
+        candidates=candidates, shard_rows=shard_rows, resources=resources,
+        progress=progress_printer(), told=lambda line: click.echo(line, err=True),
+    )  # fmt: skip
+    tell_singles(found, to, results)

@@ -1,0 +1,84 @@
+"""`raymetrics realism`: which generated samples are most and least realistic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raymetrics.cli.common import names, reported
+
+if TYPE_CHECKING:
+    from raymetrics.results import Result
+
+
+@click.command()
+@click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
+@click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
+@click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
+@click.option(
+    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    help="In which feature spaces. [default: all that both sets have]",
+)  # fmt: skip
+@click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
+@click.option("--count", type=int, help="Samples at either end. [default: 16, or 2 of each group]")
+@click.option(
+    "--by", type=click.Choice(["label", "class"]),
+    help="Rank within every label of the source, or within every Top-1 class.",
+)  # fmt: skip
+@click.option(
+    "--classes", metavar="COLUMN",
+    help="The logits that give the classes. [default: inception's, or the only ones]",
+)  # fmt: skip
+@click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
+@reported
+def realism(
+    real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
+    by: str | None, classes: str | None, results: str | None,
+) -> None:  # fmt: skip
+    """Rank generated samples by their realism R, and show both ends.
+
+    R compares the distance to a real sample with the ball around it, which reaches its k-th
+    nearest real one; the greatest ratio counts, over the half of the balls with the smaller
+    radii. R >= 1 lies within a ball, so that the share of these samples is the precision with
+    pruned balls.
+
+    \b
+    realism.parquet  sample_id, and R in realism_COLUMN
+    results.jsonl    the share with R >= 1, and the median of R
+    index.html       the most and the least realistic samples, made again from their ids
+
+    R is always that among all real samples, whatever --by groups.
+
+    \b
+    Examples:
+      raymetrics realism --real shards/real --generated shards/generated --to ranked
+      raymetrics realism --real shards/real --generated shards/generated --to by-class \\
+          --by class --column digits_pre_logits
+    """
+    from raymetrics.evaluation.ranking import rank_samples
+
+    found = rank_samples(
+        real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
+        classes=classes,
+    )  # fmt: skip
+    tell_singles(found, to, results)
+
+
+def tell_singles(found: Sequence[Result], folder: str, file: str | None) -> None:
+    """Prints the numbers with what they say of single samples, and adds them to a file of results
+    with their page; at an object store without a file they are only printed."""
+    from raymetrics import results
+    from raymetrics.reports import table
+    from raymetrics.reports.singles import readings, singles
+
+    click.echo(table(found))
+    click.echo("\n".join(["", *readings(found)]))
+    if file is None and "://" in folder:
+        click.echo("the results are not kept: give a local file, --results FILE")
+        return
+    kept = Path(file or f"{folder}/results.jsonl")
+    results.write(found, kept)
+    click.echo(f"\nresults {kept}\npage    {singles(found, to=kept.parent)}")

@@ -1,0 +1,216 @@
+"""Whether interpolations between realistic samples stay realistic: Kynkaanniemi et al. 2019,
+section 5.1, Fig. 9 and 12.
+
+The ends are samples of a latent generator with R >= 1, paired in the order of their ids: first
+with second, third with fourth. The images between them are a source of their own, linear in W,
+whose sample path * steps + step is one of them; so they stream into shards like any other samples,
+and are judged by the same survey. Where W is conditional on a class, w carries it: ends are paired
+across classes, as the paper pairs at random over all, and images between two classes count.
+
+500,000 paths of 9 images are 4.5 million samples. The driver holds R of each, 8 bytes, which is
+36 MB, and while a survey is merged three arrays more of the same length; features never but one
+part of a set at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from raymetrics import queries
+from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.evaluation import catalogue
+from raymetrics.evaluation.catalogue import Value
+from raymetrics.evaluation.ends import (
+    SHARDS,
+    Ends,
+    ends_of,
+    interpolated,
+    require_latent,
+    write_ends,
+)
+from raymetrics.evaluation.outcome import side_of
+from raymetrics.evaluation.ranking import (
+    SCORES,
+    finite,
+    only_item,
+    survey_realism,
+    with_provenance,
+)
+from raymetrics.evaluation.run import write_scores
+from raymetrics.evaluation.selection import opened
+from raymetrics.generators.latents.paths import source_of
+from raymetrics.metrics import Convention, Survey
+from raymetrics.results import Result
+from raymetrics.shards.schema import Column
+from raymetrics.shards.view import View
+from raymetrics.streaming.extract import Progress, extract
+from raymetrics.streaming.match_request import is_shard_set
+from raymetrics.streaming.resources import Resources
+
+CANDIDATES = "candidates"
+CANDIDATES_PER_PATH = 4  # of a source; two of them are ends where half are realistic
+CONFIDENCE = 0.95
+SHOWN = 8  # paths, from the best to the worst
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which paths are judged, and when one strays; the paper's numbers.
+
+    steps: images between the ends. ends: the R that both ends have at least. A path strays if
+    more than the share `more_than` of the images between its ends have R < `below`.
+    """
+
+    steps: int = 9
+    ends: float = 1.0
+    below: float = 0.9
+    more_than: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise NotEnoughData(f"steps is {self.steps}, expected at least 1")
+        if not 0 <= self.more_than < 1:
+            raise RaymetricsError(f"more_than is {self.more_than}, expected a share in 0..1")
+        for name in ("ends", "below"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise RaymetricsError(f"{name} is {getattr(self, name)}, expected R of at least 0")
+
+    def strays(self, realism: np.ndarray) -> np.ndarray:
+        """Which paths do, bool [paths]. realism: R of the images between, float64 [paths, steps];
+        infinite on top of a real sample."""
+        below: np.ndarray = (realism < self.below).mean(axis=1) > self.more_than
+        return below
+
+
+def judge_paths(
+    *,
+    real: str,
+    generated: str,
+    to: str,
+    paths: int = 1000,
+    rule: Rule | None = None,
+    column: str | None = None,
+    k: int = 3,
+    candidates: int | None = None,
+    shard_rows: int = 2048,
+    resources: Resources | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    told: Callable[[str], None] = lambda line: None,
+) -> list[Result]:
+    """The share of interpolation paths that stray, with its exact binomial interval.
+
+    real: a complete shard set. generated: one of a latent generator, whose samples may become
+    ends; or the source itself, of which so many `candidates` are extracted to `to`/candidates
+    first, by default 4 for each path.
+    column: the feature space; needed where both sets have several.
+    progress: called after every shard, told: with a line of what is going on.
+
+    Writes `to`/ends.parquet, the images' features to `to`/shards, and their R to
+    `to`/realism.parquet. Run again after anything that stopped it: no shard is made twice. With
+    fewer realistic samples than asked for it says so and takes the paths that there are.
+    NotEnoughData for none, SourceError if the source cannot be interpolated.
+    """
+    rule, asked, start = rule or Rule(), Convention(k=k), time.monotonic()
+    if paths < 1:
+        raise NotEnoughData(f"paths is {paths}, expected at least 1")
+    make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
+    of_real = opened(real)
+    count = CANDIDATES_PER_PATH * paths if candidates is None else candidates
+    there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make)
+    item, source = only_item(of_real, there, column), interpolated(there)
+    name = item.column.name
+    told(f"looking for ends among {len(there)} samples of {source}")
+    realism = survey_realism(of_real, there, name, asked).of_generated.realism
+    ends = ends_of(there.sample_ids, realism, paths, rule.ends, told)
+    images = source_of(source, write_ends(to, ends), rule.steps)
+    told(f"{len(ends.ids)} paths of {rule.steps} images")
+    make(images, texts_of(there, item.column), f"{to}/{SHARDS}")
+    between = opened(f"{to}/{SHARDS}")
+    only_item(of_real, between, name)  # made alike
+    survey = survey_realism(of_real, between, name, asked)
+    write_scores(f"{to}/{SCORES}", between.sample_ids, {name: survey.of_generated.realism})
+    value = straying(survey, asked, rule, ends, there)
+    return [with_provenance(value, item, of_real, between, asked, time.monotonic() - start)]
+
+
+def candidates_of(
+    real: View, generated: str, to: str, column: str | None, count: int,
+    make: Callable[..., object],
+) -> View:  # fmt: skip
+    """The samples among which ends are looked for; of a source so many, extracted first."""
+    if is_shard_set(queries.split(generated)[0]):
+        return opened(generated)
+    require_latent(generated)
+    make(generated, texts_of(real, only_item(real, real, column).column), to, range(count))
+    return opened(to)
+
+
+def texts_of(view: View, column: Column) -> list[str]:
+    """The extractor of a column, as it was asked for."""
+    spec = view.shards.spec
+    names = [extractor["name"] for extractor in spec.extractors]
+    return [spec.asked[names.index(column.extractor)]]
+
+
+def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: View) -> Value:
+    """The share of straying paths, with R of some."""
+    realism = survey.of_generated.realism.reshape(len(ends.ids), rule.steps)
+    strays = rule.strays(realism)
+    count, total = int(strays.sum()), len(strays)
+    share = count / total
+    kept = {
+        **catalogue.ball(asked, survey, asked.ks[0]),
+        "balls": "radius <= median",
+        "score": "R, not R^2",
+        "steps": rule.steps,
+        "ends": f"R >= {rule.ends:g}, in pairs by id",
+        "below": rule.below,
+        "more_than": rule.more_than,
+    }
+    details = {
+        "paths": total,
+        "straying": count,
+        "interval": interval(count, total),
+        "confidence": CONFIDENCE,
+        "realistic": float((realism >= 1).mean()),
+        "ends": asdict(side_of(there, len(there))),
+        "shown": [shown(path, realism, ends, strays) for path in some(realism)],
+    }
+    spread = float(np.sqrt(share * (1 - share) / total))
+    return Value("straying_paths", "straying paths", share, "lower", kept, spread, details)
+
+
+def interval(count: int, total: int) -> list[float]:
+    """The share's confidence interval after Clopper & Pearson (1934), [low, high]."""
+    from scipy.stats import binomtest
+
+    found = binomtest(count, total).proportion_ci(CONFIDENCE, method="exact")
+    return [float(found.low), float(found.high)]
+
+
+def some(realism: np.ndarray) -> list[int]:
+    """Paths by their lowest R: the best, the worst, and some evenly between. realism: float64
+    [paths, steps]; of equal ones the first path is the better."""
+    order = np.argsort(-realism.min(axis=1), kind="stable")
+    places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).astype(int)
+    return [int(path) for path in order[places]]
+
+
+def shown(path: int, realism: np.ndarray, ends: Ends, strays: np.ndarray) -> Mapping[str, Any]:
+    """A path for a figure: R from start to end, None where it is infinite."""
+    start, end = ends.realism[path]
+    start_id, end_id = ends.ids[path].tolist()
+    along = [start, *realism[path], end]
+    return {
+        "path": path,
+        "start": start_id,
+        "end": end_id,
+        "strays": bool(strays[path]),
+        "realism": [finite(r) for r in along],
+    }
