@@ -155,8 +155,8 @@ class Run:
         """How many shards may be under way: enough to keep every actor busy, but no more than
         about as many as the rarest bin still needs."""
         rows = self.spec.shard_rows
-        # Ray gives an actor two units at a time; one shard is gathered, one decided.
-        most = 2 + math.ceil(2 * self.actors * self.resources.batch / rows)
+        # Ray gives an actor two units at a time; one shard is gathered, one told, one decided.
+        most = 3 + math.ceil(2 * self.actors * self.resources.batch / rows)
         needed = float(expected_draws(self.matcher).max())
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 

@@ -119,7 +119,7 @@ def test_accepts_what_a_plain_loop_does_and_stops(
     assert choice.metadata["drawn"] == np.bincount(sources.class_of(np.arange(done.draws))).tolist()
     assert len(open_view(f"{done.shards.uri}?ids={done.path}")) == 100
     # No more than one window is made beyond the last sample that was needed, and it is whole.
-    window = 2 + 1
+    window = 3 + 1
     assert done.draws <= len(done.shards) <= done.draws + window * 40
     assert done.shards.seal is not None
     assert ranges.union(done.shards.present) == list(done.shards.spec.samples)
