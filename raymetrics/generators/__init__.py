@@ -119,9 +119,21 @@ def open_source(source: str, device: torch.device) -> Generator:
     diffusers:model                a pipeline, see `raymetrics.generators.diffusion`
     module:callable                your own, see `raymetrics.generators.function`
 
+    Those that are latent generators take the option `truncate=name:amount` beside their own, as
+    in digits?truncate=clamp:0.7, and with it `mean=all`: see `raymetrics.generators.latents`.
     SourceError, with what was expected, for anything else.
     """
     name, options = queries.split(source, SourceError)
+    truncate = options.pop("truncate", None)
+    if truncate is None:
+        return _opened(source, name, options, device)
+    from raymetrics.generators.latents import Truncated, Truncation
+
+    truncation = Truncation.read(truncate, options.pop("mean", None))
+    return Truncated(_opened(source, name, options, device), truncation)
+
+
+def _opened(source: str, name: str, options: dict[str, str], device: torch.device) -> Generator:
     try:
         if name in NAMED:
             return NAMED[name](device, **options)
@@ -136,9 +148,9 @@ def open_source(source: str, device: torch.device) -> Generator:
             f"cannot open source {source!r} with options {options}: {error}"
         ) from None
     if re.fullmatch(r"[\w.]+:[\w.]+", name):
-        from raymetrics.generators.function import Function
+        from raymetrics.generators.function import open_function
 
-        return Function(name, options)
+        return open_function(name, options)
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
         f"{', '.join(NAMED)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "

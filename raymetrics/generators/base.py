@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from raymetrics.errors import RangeError
+from raymetrics.errors import RangeError, SourceError
 
 
 class Generator(Protocol):
@@ -32,12 +32,15 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class LatentGenerator(Protocol):
+class LatentGenerator(Generator, Protocol):
     """A generator z -> w -> image, whose samples can be truncated and interpolated.
 
     Sample k is `synthesize(map(draw([k]), labels([k])))`. What has no intermediate space W has Z
     as one: its `map` gives z back. In `map` and `synthesize` row i is computed at place i % block
     (see `raymetrics.blocks`), so that a caller who keeps a sample at its place gets its very bits.
+
+    It may have an attribute `hindrance`: why, with its options, no single w makes a sample's
+    image, and what to do about it; None where nothing is in the way. See `latent`.
     """
 
     @property
@@ -52,6 +55,20 @@ class LatentGenerator(Protocol):
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+
+
+def latent(generator: Generator) -> LatentGenerator:
+    """The generator, if its samples are images of latents; else SourceError."""
+    if not isinstance(generator, LatentGenerator):
+        raise SourceError(
+            f"{generator.name} is no latent generator, so its samples cannot be truncated or "
+            "interpolated; expected digits, faces, a network in a .pkl or TorchScript file, or a "
+            "class of yours with draw(sample_ids), map(z, labels) and synthesize(w)"
+        )
+    hindrance: str | None = getattr(generator, "hindrance", None)
+    if hindrance is not None:
+        raise SourceError(f"{generator.name} cannot be truncated or interpolated: {hindrance}")
+    return generator
 
 
 def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:

@@ -146,7 +146,10 @@ def weights_of(snapshot: int) -> Weights:
 
 
 class Digits:
-    """The source `digits`; `digits?snapshot=400` is the generator as it was after 400 steps."""
+    """The source `digits`; `digits?snapshot=400` is the generator as it was after 400 steps.
+
+    A latent generator.
+    """
 
     name = "digits"
     length = None
@@ -173,17 +176,25 @@ class Digits:
             labels.append(rng.randint(CLASSES))
         return np.array(labels, np.int64)
 
-    def map(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> w float32 [n, 20]."""
-        z, label = seeded_normals(sample_ids, Z_DIM), self.labels(sample_ids)
-        return self._run(self._map, sample_ids, np.column_stack([z, label]).astype(np.float32))
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, 20]."""
+        return seeded_normals(sample_ids, Z_DIM)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z float32 [n, 20], labels int64 [n] in 0..9 -> w float32 [n, 20]."""
+        assert labels is not None
+        return self._map_samples(np.arange(len(z)), z, labels)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """w float32 [n, 20] -> images uint8 [n, 3, 28, 28]; grey, in three equal channels."""
         return self._run(self._synthesize, np.arange(len(w)), w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        return self._run(self._synthesize, sample_ids, self.map(sample_ids))
+        w = self._map_samples(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
+        return self._run(self._synthesize, sample_ids, w)
+
+    def _map_samples(self, ids: np.ndarray, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return self._run(self._map, ids, np.column_stack([z, labels]).astype(np.float32))
 
     def _run(
         self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray

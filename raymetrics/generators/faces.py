@@ -61,7 +61,7 @@ def dcgan() -> nn.Sequential:
 
 
 class Faces:
-    """The source `faces`."""
+    """The source `faces`; a latent generator without a space W of its own."""
 
     name = "faces"
     length = None
@@ -81,10 +81,24 @@ class Faces:
     def labels(self, sample_ids: np.ndarray) -> None:
         """Faces have no classes."""
 
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, 100]."""
+        return seeded_normals(sample_ids, Z_DIM)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z, as it is."""
+        return z
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, 100] -> images uint8 [n, 3, 64, 64]."""
+        return self._synthesize_samples(np.arange(len(w)), w)
+
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, 64, 64]."""
-        z = seeded_normals(sample_ids, Z_DIM)
-        return in_blocks(self._generate, sample_ids, z, self.block)["images"]
+        return self._synthesize_samples(sample_ids, self.draw(sample_ids))
+
+    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
+        return in_blocks(self._generate, sample_ids, w, self.block)["images"]
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():

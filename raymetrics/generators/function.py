@@ -6,6 +6,9 @@ question mark, as in `my_models.gan:Generator?psi=0.7`.
 
 It may give floats instead, if its attribute `uint8` names the rule of
 `raymetrics.generators.pixels` by which they become bytes.
+
+With the methods draw, map and synthesize (and `block`, if it is not 16) it is a latent generator,
+whose samples can be truncated and interpolated: see `raymetrics.generators.base.LatentGenerator`.
 """
 
 from __future__ import annotations
@@ -21,20 +24,30 @@ from raymetrics.errors import SourceError
 from raymetrics.generators.pixels import RULES, checked, in_bytes
 
 FLOATS = (np.float16, np.float32, np.float64)
+LATENT = ("draw", "map", "synthesize")
+
+
+def open_function(text: str, options: Mapping[str, str]) -> Function:
+    """The generator around what "module:callable" names; a latent one if it has the methods."""
+    target = Target(text, "source", SourceError)
+    call = target.make(options)
+    is_latent = all(callable(getattr(call, method, None)) for method in LATENT)
+    return (LatentFunction if is_latent else Function)(target, call, options)
 
 
 class Function:
     """A generator around a callable; checks the images that it gives."""
 
-    def __init__(self, target: str, options: Mapping[str, str]) -> None:
-        self.name = target
+    def __init__(
+        self, target: Target, call: Callable[..., Any], options: Mapping[str, str]
+    ) -> None:
+        self.name = target.text
         self.options = dict(options)
-        self._target = Target(target, "source", SourceError)
-        self._call = self._target.make(options)
+        self._target, self._call = target, call
         self.rule: str | None = getattr(self._call, "uint8", None)
         if self.rule not in (None, *RULES):
             raise SourceError(
-                f"uint8 of {target} is {self.rule!r}; the rules are {', '.join(RULES)}"
+                f"uint8 of {self.name} is {self.rule!r}; the rules are {', '.join(RULES)}"
             )
 
     @property
@@ -58,7 +71,10 @@ class Function:
         own = getattr(self._call, "labels", None)
         if own is None:
             return None
-        labels = np.asarray(self._ask(own, sample_ids), np.int64)
+        given = self._ask(lambda: own(sample_ids), f"the labels of {described(sample_ids)}")
+        if given is None:
+            return None
+        labels = np.asarray(given, np.int64)
         if labels.shape != sample_ids.shape:
             raise SourceError(
                 f"labels of {self.name} are {list(labels.shape)} for {len(sample_ids)} sample "
@@ -68,7 +84,10 @@ class Function:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        images = self._ask(lambda ids: np.asarray(self._call(ids)), sample_ids)
+        made = self._ask(lambda: np.asarray(self._call(sample_ids)), described(sample_ids))
+        return self._images(made, sample_ids)
+
+    def _images(self, images: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3)
         floats = self.rule is not None and images.dtype in FLOATS
         if not right or not (floats or images.dtype == np.uint8):
@@ -82,14 +101,55 @@ class Function:
         made = in_bytes(torch.from_numpy(images.copy()), RULES[self.rule])
         return checked(made, sample_ids, self.name)
 
-    def _ask(self, what: Callable[[np.ndarray], Any], sample_ids: np.ndarray) -> Any:
+    def _ask(self, what: Callable[[], Any], on: str) -> Any:
         try:
-            return what(sample_ids)
+            return what()
         except Exception as error:
+            raise SourceError(f"{self.name} failed on {on}: {what_failed(error)}") from error
+
+
+class LatentFunction(Function):
+    """The same around a callable with draw, map and synthesize; checks what they give."""
+
+    @property
+    def block(self) -> int:
+        """The callable's own, or 16."""
+        return int(getattr(self._call, "block", 16))
+
+    @property
+    def hindrance(self) -> str | None:
+        """The callable's own, if it has one."""
+        hindrance: str | None = getattr(self._call, "hindrance", None)
+        return hindrance
+
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, z]."""
+        return self._latents("draw", described(sample_ids), sample_ids)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z float32 [n, z], labels int64 [n] or None -> w float32 [n, w]."""
+        return self._latents("map", f"{len(z)} latents", z, labels)
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, w] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        call: Any = self._call
+        made = self._ask(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
+        return self._images(made, np.arange(len(w)))
+
+    def _latents(self, method: str, on: str, *inputs: np.ndarray | None) -> np.ndarray:
+        own, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
+        given = self._ask(lambda: np.asarray(own(*inputs)), on)
+        if given.dtype not in FLOATS or given.ndim != 2 or len(given) != n:
             raise SourceError(
-                f"{self.name} failed on {len(sample_ids)} sample ids from {sample_ids[0]}: "
-                f"{what_failed(error)}"
-            ) from error
+                f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {on}, "
+                f"expected float32 [{n}, numbers of a latent]"
+            )
+        return given.astype(np.float32, copy=False)
+
+
+def described(sample_ids: np.ndarray) -> str:
+    """The ids that a callable was asked for, in an error."""
+    return f"{len(sample_ids)} sample ids from {sample_ids[0]}"
 
 
 def remedy(images: np.ndarray) -> str:

@@ -21,7 +21,8 @@ class TorchScript:
     """z -> images, saved by `torch.jit.save`; `network.ts?z=128` takes z of 128 numbers.
 
     The program maps z float32 [n, z], standard normal, to images [n, 3, h, w], uint8 or floats
-    in -1..1. Sample k has the z that RandomState(k) draws, as NVIDIA's generators do.
+    in -1..1. Sample k has the z that RandomState(k) draws, as NVIDIA's generators do. A latent
+    generator without a space W that is known.
     """
 
     length = None
@@ -44,10 +45,24 @@ class TorchScript:
     def labels(self, sample_ids: np.ndarray) -> None:
         """Not known."""
 
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, z]."""
+        return seeded_normals(sample_ids, self.z_dim)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z, as it is."""
+        return z
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, z] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        return self._synthesize_samples(np.arange(len(w)), w)
+
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        z = seeded_normals(sample_ids, self.z_dim)
-        made = in_blocks(self._generate, sample_ids, z, self.block)
+        return self._synthesize_samples(sample_ids, self.draw(sample_ids))
+
+    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
+        made = in_blocks(self._generate, sample_ids, w, self.block)
         return checked(made, sample_ids, self.path)
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from nvidia_pickles import EasyDict, Network
 from scipy.signal import convolve2d, correlate2d
 
 from raymetrics.errors import SourceError, UnsafePickle
-from raymetrics.generators.base import LatentGenerator
+from raymetrics.generators.base import LatentGenerator, latent
 from raymetrics.generators.stylegan2 import StyleGAN2
 
 CPU = torch.device("cpu")
@@ -212,9 +212,13 @@ def nvidia_file(path: Path, state: Arrays, limit: float | None = None) -> str:
 def floats(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
     """The images before they are rounded, [n, 3, h, w]."""
     with torch.inference_mode():
-        w = torch.from_numpy(generator.map(ids)).reshape(len(ids), -1, W)
+        w = torch.from_numpy(w_of(generator, ids)).reshape(len(ids), -1, W)
         noise = generator._noises(torch.from_numpy(ids))
         return generator.network.synthesis(w.expand(-1, 6, -1), noise).numpy()
+
+
+def w_of(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
+    return generator.map(generator.draw(ids), generator.labels(ids))
 
 
 def z_of(k: int) -> np.ndarray:
@@ -283,13 +287,27 @@ def test_it_is_latent(tmp_path: Path) -> None:
     for options, shape in (({"psi": 0.5}, (16, W)), ({"psi": 0.5, "cutoff": 2}, (16, 6, W))):
         generator = StyleGAN2(path, CPU, **options)
         assert isinstance(generator, LatentGenerator)
-        w = generator.map(ids)
+        w = w_of(generator, ids)
         assert (w.dtype, w.shape) == (np.float32, shape)
         np.testing.assert_array_equal(generator.synthesize(w), generator(ids))
-    average = StyleGAN2(path, CPU, psi=0).map(ids)
+    average = w_of(StyleGAN2(path, CPU, psi=0), ids)
     np.testing.assert_array_equal(average, np.broadcast_to(average[0], (16, W)))
     with pytest.raises(SourceError, match=r"w for g is \[2, 5\], expected \[n, 6\] or \[n, 6, 6\]"):
         generator.synthesize(np.zeros((2, 5), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"cutoff": 2}, "g cannot be truncated .*leave out the option cutoff"),
+        ({"noise": "random"}, "g cannot be .*take noise=const or none"),
+    ],
+)
+def test_what_is_no_image_of_one_w(options: dict[str, Any], what: str, tmp_path: Path) -> None:
+    path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
+    assert latent(StyleGAN2(path, CPU, psi=0.5)) is not None
+    with pytest.raises(SourceError, match=what):
+        latent(StyleGAN2(path, CPU, **options))
 
 
 def test_classes(tmp_path: Path) -> None:
@@ -388,7 +406,7 @@ def test_classes_of_tensorflows_first_program(tmp_path: Path) -> None:
     generator = StyleGAN2(path, CPU, label=3)
     ids = np.array([107, 2**31])
     expected = [mapped(state, z_of(k), 3) for k in ids]
-    np.testing.assert_allclose(generator.map(ids), expected, atol=2e-5)
+    np.testing.assert_allclose(w_of(generator, ids), expected, atol=2e-5)
     images = [painted(state, truncated(state, w, 1), "skip") for w in expected]
     np.testing.assert_allclose(floats(generator, ids), images, atol=2e-5)
     assert set(StyleGAN2(path, CPU).labels(np.arange(40))) == {0, 1, 2, 3}

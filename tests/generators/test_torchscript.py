@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import RangeError, SourceError, StorageError, UnsafePickle
-from raymetrics.generators import open_source
+from raymetrics.generators import LatentGenerator, open_source
 from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.pixels import nvidia
 from raymetrics.generators.torchscript import TorchScript
@@ -89,6 +89,10 @@ def test_it_makes_the_images_of_the_module(
     for i, k in enumerate(ids):
         np.testing.assert_array_equal(generator(np.array([k]))[0], images[i])
     assert (generator.name, generator.length, generator.labels(ids)) == ("painter", None, None)
+    assert isinstance(generator, LatentGenerator)
+    first = np.arange(16)
+    w = generator.map(generator.draw(first), None)
+    np.testing.assert_array_equal(generator.synthesize(w), generator(first))
 
 
 def test_half_precision_becomes_bytes_in_float32(tmp_path: Path) -> None:

@@ -93,13 +93,29 @@ class StyleGAN2:
         rng.randn(self.shape.z_dim)
         return int(rng.randint(self.shape.classes))
 
-    def map(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> w float32 [n, w_dim], truncated by psi.
+    @property
+    def hindrance(self) -> str | None:
+        """Why no single w makes a sample's image; see `LatentGenerator`."""
+        if self.cutoff is not None:
+            return "with a cutoff its layers have different w; leave out the option cutoff"
+        if self.noise == "random":
+            return "random noise is of the sample's id and not of its w; take noise=const or none"
+        return None
 
-        With a cutoff, as layers then differ: [n, num_ws, w_dim].
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> z float32 [n, z_dim]."""
+        return seeded_normals(sample_ids, self.shape.z_dim)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """z float32 [n, z_dim], labels int64 [n] where there are classes -> w, truncated by psi.
+
+        w: float32 [n, w_dim]; with a cutoff, as layers then differ, [n, num_ws, w_dim].
         """
-        z = seeded_normals(sample_ids, self.shape.z_dim)
-        labels = self.labels(sample_ids)
+        return self._map_samples(np.arange(len(z)), z, labels)
+
+    def _map_samples(
+        self, sample_ids: np.ndarray, z: np.ndarray, labels: np.ndarray | None
+    ) -> np.ndarray:
         rows = z if labels is None else np.column_stack([z, np.eye(self.shape.classes)[labels]])
         return self._run(self._map, sample_ids, rows.astype(np.float32))["w"]
 
@@ -126,7 +142,8 @@ class StyleGAN2:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
-        return self._synthesize_samples(sample_ids, self.map(sample_ids))
+        w = self._map_samples(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
+        return self._synthesize_samples(sample_ids, w)
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
         # The ids ride along, for the noise; float64 holds both without loss.

@@ -1,0 +1,73 @@
+"""A latent generator as users write them: closed forms, and values that tell a wrong place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raymetrics.generators.base import seeded_normals
+
+SCALES = np.array([1, 4, 0.25])
+CENTRE = np.array([5, 0, -3])
+
+
+def w_in(z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """Skewed, with axes of different lengths; class c is 20 c away in every coordinate."""
+    w = np.expm1(z.astype(np.float64) / 2) * SCALES + CENTRE
+    return w if labels is None else w + 20 * labels[:, None]
+
+
+class Flow:
+    """z of 3 numbers, w of 3, images of one pixel. A place in a block moves w by a millionth."""
+
+    def __init__(self, classes: str = "0", block: str = "64", length: str = "") -> None:
+        self.classes, self.block = int(classes), int(block)
+        self.length = int(length) if length else None
+        self.spec = {"classes": self.classes, "block": self.block}
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        return sample_ids * 7 // 3 % self.classes if self.classes else None
+
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        return seeded_normals(sample_ids, 3)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        return self._map(np.arange(len(z)), z, labels)
+
+    def _map(self, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        moved = w_in(z, labels) + 1e-6 * (places % self.block)[:, None]
+        return moved.astype(np.float32)
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        return self._paint(np.arange(len(w)), w)
+
+    def _paint(self, places: np.ndarray, w: np.ndarray) -> np.ndarray:
+        grey = np.clip(np.abs(w) * 11 + places[:, None] % self.block, 0, 255).astype(np.uint8)
+        return grey[:, :, None, None]
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        w = self._map(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
+        return self._paint(sample_ids, w)
+
+
+class Sphere(Flow):
+    """Whose mapping normalises z first, as StyleGAN's does."""
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        length = np.sqrt(np.square(z).mean(axis=1, keepdims=True) + 1e-8)
+        return super().map((z / length).astype(np.float32), labels)
+
+
+class Blank(Flow):
+    """What has no finite images at a negative w."""
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        if (w < 0).any():
+            raise RuntimeError("negative")
+        return super().synthesize(w)
+
+
+class Crooked(Flow):
+    """Breaks the contract: one w too many."""
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        return super().map(np.concatenate([z, z[:1]]), labels)
