@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import uuid
@@ -93,9 +94,10 @@ def keep(file: Path, found: Distribution) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **asdict(found))
     aside = file.with_name(f".aside-{uuid.uuid4().hex}")
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(buffer.getvalue())
-        os.replace(aside, file)
-    except OSError:
-        aside.unlink(missing_ok=True)
+        try:
+            aside.write_bytes(buffer.getvalue())
+            os.replace(aside, file)
+        finally:
+            aside.unlink(missing_ok=True)
