@@ -26,8 +26,8 @@ from raymetrics.streaming import draws, extract
 from raymetrics.streaming.commit import CommitShard
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.session import session
-from raymetrics.streaming.stream import GenerateAndExtract, Made, Plan, made_of
-from raymetrics.streaming.units import units_of, units_to_a_shard
+from raymetrics.streaming.stream import GenerateAndExtract, Made, Plan, made_of, places
+from raymetrics.streaming.units import units_of
 
 # Workers must find the generators in tests/sources.py, as they would a user's.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,11 +68,12 @@ def ray_session() -> Iterator[None]:
 
 def plain_stream(plan: Plan, resources: Resources) -> Iterator[Made]:
     """What `stream` gives, by its own stages, one unit after another in this process."""
-    spec = plan.spec
-    make = GenerateAndExtract((spec.source, plan.listing), (spec.asked, spec.extractors))
-    finish = CommitShard(plan.uri, spec.fingerprint, plan.todo, plan.logits)
-    most = units_to_a_shard(spec.shard_rows, resources.batch)
-    for number, units in enumerate(units_of(plan.todo, resources.batch, most)):
+    spec = plan.targets[0].spec
+    sources = [(target.spec.source, target.listing) for target in plan.targets]
+    make = GenerateAndExtract(sources, (spec.asked, spec.extractors))
+    finish = CommitShard(places(plan), plan.logits)
+    most = plan.units_to_a_shard(resources.batch)
+    for number, units in enumerate(units_of(plan.shards, resources.batch, most)):
         if plan.gate is not None and not ray.get(plan.gate.admits.remote(number)):
             return
         rows = [make({name: np.array([n]) for name, n in unit.items()}) for unit in units]

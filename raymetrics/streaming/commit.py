@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,17 @@ from raymetrics.shards.writer import commit
 
 DEVICE = b"device"  # in the metadata of the tables that reach this stage
 PADDING = -1  # the first sample id of a unit that only fills a short shard up
+TARGET = "target"  # in units and in that metadata: of which set of the stream
 UNIT = "unit"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a set is, what it must be, and its planned shards, ascending."""
+
+    uri: str
+    fingerprint: str
+    planned: Iterable[range]
 
 
 def packed(table: pa.Table | None) -> pa.Table:
@@ -42,34 +53,46 @@ def unpacked(units: pa.Table) -> pa.Table:
 
 
 class CommitShard:
-    """A stage: the units of one shard to {"first", "rows", "made", "device"}; made is 0 if it was
-    there. With the name of a column of logits also "classes", int64 [1, rows]: the Top-1 ones."""
+    """A stage: the units of one shard to {"target", "first", "rows", "made", "device"}; made is 0
+    if it was there. With the name of a column of logits also "classes", int64 [1, rows]: the Top-1
+    ones."""
 
-    def __init__(
-        self, uri: str, fingerprint: str, planned: Iterable[range], logits: str | None = None
-    ) -> None:
-        self.store, self.fingerprint, self.logits = Store(uri), fingerprint, logits
-        self.planned = planned
-        self._rest = iter(planned)
-        self._next = next(self._rest, None)
+    def __init__(self, places: Sequence[Place], logits: str | None = None) -> None:
+        self.sets, self.logits = [SetInProgress(place) for place in places], logits
 
     def __call__(self, units: pa.Table) -> dict[str, Any]:
         """units: of one planned shard, and any number that hold nothing."""
         rows = unpacked(units)
+        told = rows.schema.metadata or {}
+        target = int(told.get(TARGET.encode(), b"0"))
         sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
-        self.require_planned(sample_ids)
-        self.require_same_set()
-        made = commit(self.store, rows, self.fingerprint)
-        device = (rows.schema.metadata or {}).get(DEVICE, b"unknown").decode()
-        told = {
+        made = self.sets[target].commit(rows, sample_ids)
+        row = {
+            TARGET: [target],
             "first": [sample_ids[0]],
             "rows": [rows.num_rows],
             "made": [int(made)],
-            "device": [device],
+            "device": [told.get(DEVICE, b"unknown").decode()],
         }
         if self.logits is None:
-            return told
-        return {**told, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+            return row
+        return {**row, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+
+
+class SetInProgress:
+    """A set to which planned shards are written."""
+
+    def __init__(self, place: Place) -> None:
+        self.store, self.fingerprint = Store(place.uri), place.fingerprint
+        self.planned = place.planned
+        self._rest = iter(self.planned)
+        self._next = next(self._rest, None)
+
+    def commit(self, rows: pa.Table, sample_ids: list[int]) -> bool:
+        """Whether it was not there already. ShardError or SpecMismatch for what is not its own."""
+        self.require_planned(sample_ids)
+        self.require_same_set()
+        return commit(self.store, rows, self.fingerprint)
 
     def require_same_set(self) -> None:
         """SpecMismatch if somebody else has begun another set here since this one was begun."""

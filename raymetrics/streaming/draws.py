@@ -14,7 +14,7 @@ from raymetrics.errors import ShardError
 from raymetrics.streaming.decided import Draws, draws_of
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.sequel import Piece, Sequel, ToMake
-from raymetrics.streaming.stream import Made, Plan, stream
+from raymetrics.streaming.stream import Made, Plan, Target, stream
 from raymetrics.streaming.units import Gate
 
 GROUP = 4  # shards to a task that reads
@@ -42,13 +42,13 @@ class Supply:
     is to be made.
     """
 
-    def __init__(self, sequel: Sequel, plan: Plan, resources: Resources) -> None:
+    def __init__(self, sequel: Sequel, target: Target, logits: str, resources: Resources) -> None:
         self._pieces = iter(sequel)
         self._ahead: deque[Piece] = deque()
         self._begun = 0  # shards to make that may be begun
-        self._plan = replace(plan, todo=ToMake(sequel))
+        self._plan = Plan([replace(target, todo=ToMake(sequel))], logits)
         self._resources = resources
-        self._there = read_draws(plan.uri, sequel.there, plan.logits or "")
+        self._there = read_draws(target.uri, sequel.there, logits)
         self._gate: Any = None
         self._made: Iterator[Made] = iter(())
 

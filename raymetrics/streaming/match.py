@@ -38,7 +38,7 @@ from raymetrics.streaming.matched import Bin, Matched, MatchProgress
 from raymetrics.streaming.resources import Resources, share
 from raymetrics.streaming.sequel import Sequel
 from raymetrics.streaming.session import session
-from raymetrics.streaming.stream import Made, Plan
+from raymetrics.streaming.stream import Made, Target
 
 RAREST = 3  # bins that a progress report names
 DROPPING = 4  # shards whose rejected rows are dropped at a time
@@ -127,9 +127,7 @@ class Run:
         self.spec = layout.enter(request.store, named(request, self.matcher.targets))
         present = layout.shard_ranges(request.store.names(), str(request.store))
         self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
-        self.plan = Plan(
-            self.spec, listing(request.generator), (), request.store.absolute_uri, column.name
-        )
+        self.target = Target(self.spec, listing(request.generator), (), request.store.absolute_uri)
         self.resources, self.actors = resources, share(resources, sys.maxsize).actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
@@ -139,7 +137,8 @@ class Run:
 
     def draw(self) -> None:
         """Draws until every bin is full, or there is nothing more to look at."""
-        with Supply(self.sequel, self.plan, self.resources) as supply:
+        column = self.request.column.name
+        with Supply(self.sequel, self.target, column, self.resources) as supply:
             while not self.matcher.finished:
                 draws = supply.next(self.window())
                 if draws is None:

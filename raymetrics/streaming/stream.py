@@ -23,36 +23,57 @@ from raymetrics.generators import listing, open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
-from raymetrics.streaming.commit import DEVICE, PADDING, CommitShard, packed
+from raymetrics.streaming.commit import DEVICE, PADDING, TARGET, CommitShard, Place, packed
 from raymetrics.streaming.devices import device, device_name, reproducible
 from raymetrics.streaming.resources import Resources, Share, share
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS
-from raymetrics.streaming.units import Units, units_of, units_to_a_shard
+from raymetrics.streaming.units import Shard, Shards, Units, units_of, units_to_a_shard
 
 COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
 MANY = 4096  # units; so many keep any cluster busy
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be made: the shards `todo` of a set at `uri`; listing: of its generator.
+class Target:
+    """The shards `todo` of a set at `uri`; listing: of its generator.
 
     todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
-    (an actor, see `raymetrics.streaming.units`) says how far the stream goes.
-    logits: the column of which the rows are to tell the Top-1 classes.
+    says how far the stream goes.
     """
 
     spec: DatasetSpec
     listing: str
     todo: Iterable[range]
     uri: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: sets of the same extractors, one after another by the same actors.
+
+    logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
+    how far the stream goes, see `raymetrics.streaming.units`.
+    """
+
+    targets: Sequence[Target]
     logits: str | None = None
     gate: Any = None
 
+    @property
+    def shards(self) -> Iterable[Shard]:
+        """What is to be made, in order."""
+        return Shards([target.todo for target in self.targets])
+
+    def units_to_a_shard(self, batch: int) -> int:
+        """The most units that a shard of any set has."""
+        return max(units_to_a_shard(target.spec.shard_rows, batch) for target in self.targets)
+
 
 class Made(NamedTuple):
-    """A shard that is committed. made: False if it was there already. classes: int64 [rows]."""
+    """A shard that is committed. target: whose. made: False if it was there already. classes:
+    int64 [rows]."""
 
+    target: int
     ids: range
     rows: int
     made: bool
@@ -62,28 +83,28 @@ class Made(NamedTuple):
 
 def stream(plan: Plan, resources: Resources) -> Iterator[Made]:
     """Makes the planned shards; yields one row per shard, in order, once it is committed."""
-    most = units_to_a_shard(plan.spec.shard_rows, resources.batch)
-    shards = units_of(plan.todo, resources.batch, most)
+    most = plan.units_to_a_shard(resources.batch)
+    shards = units_of(plan.shards, resources.batch, most)
     some = sum(map(len, itertools.islice(shards, MANY // most + 1)))
     mine = share(resources, at_most=some)
     dataset = ray.data.read_datasource(
-        Units(plan.todo, resources.batch, most, plan.gate),
+        Units(plan.shards, resources.batch, most, plan.gate),
         override_num_blocks=1,
         concurrency=1,
         num_cpus=0,  # it only waits, and must not wait for a processor that actors hold
     )
     configure(dataset.context)
-    source = (plan.spec.source, plan.listing)
-    extractors = (plan.spec.asked, plan.spec.extractors)
+    sources = [(target.spec.source, target.listing) for target in plan.targets]
+    extractors = (plan.targets[0].spec.asked, plan.targets[0].spec.extractors)
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (source, extractors), mine)
+        dataset = pool(dataset, GenerateAndExtract, (sources, extractors), mine)
     else:
         # A share above half keeps two generators off one GPU, so that each gets an extractor.
-        dataset = pool(dataset, Generate, source, mine, of_gpu=0.7)
+        dataset = pool(dataset, Generate, (sources,), mine, of_gpu=0.7)
         dataset = pool(dataset, Extract, extractors, mine, of_gpu=0.3)
     shards_made = dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(plan.uri, plan.spec.fingerprint, plan.todo, plan.logits),
+        fn_constructor_args=(places(plan), plan.logits),
         batch_size=most,
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
@@ -95,12 +116,17 @@ def stream(plan: Plan, resources: Resources) -> Iterator[Made]:
         yield made_of(row)
 
 
+def places(plan: Plan) -> list[Place]:
+    """Where the last stage commits what."""
+    return [Place(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
+
+
 def made_of(row: Mapping[str, Any]) -> Made:
     """What the last stage told of a shard."""
     first, rows = int(row["first"][0]), int(row["rows"][0])
     classes = row["classes"][0] if "classes" in row else None
     made, where = bool(row["made"][0]), str(row["device"][0])
-    return Made(range(first, first + rows), rows, made, where, classes)
+    return Made(int(row["target"][0]), range(first, first + rows), rows, made, where, classes)
 
 
 def pool(
@@ -134,14 +160,21 @@ def configure(context: DataContext) -> None:
 
 
 class Generate:
-    """A stage: units to {"sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w], "label"}.
+    """A stage: units to {"target", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w],
+    "label"}.
 
-    One row holds a whole unit, as everywhere in the stream.
+    One row holds a whole unit, as everywhere in the stream. sources: of every target, with the
+    listing of its generator; one generator is held at a time.
     """
 
-    def __init__(self, source: str, expected: str) -> None:
+    def __init__(self, sources: Sequence[tuple[str, str]]) -> None:
         reproducible()
-        self.generator = open_source(source, device())
+        self.sources = sources
+        self._open(0)
+
+    def _open(self, target: int) -> None:
+        source, expected = self.sources[target]
+        self.generator, self.target = open_source(source, device()), target
         if listing(self.generator) != expected:
             raise SourceError(
                 f"{source} on a worker is not what it is on the driver: another version of the "
@@ -149,11 +182,13 @@ class Generate:
             )
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """unit: {"first" [1], "rows" [1]}; one that holds nothing stays one."""
-        first, rows = int(unit["first"][0]), int(unit["rows"][0])
+        """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
+        first, rows, target = (int(unit[name][0]) for name in ("first", "rows", "target"))
         if first == PADDING:
-            return {schema.SAMPLE_ID: np.full((1, 1), PADDING)}
-        return self._samples(np.arange(first, first + rows))
+            return {TARGET: unit[TARGET], schema.SAMPLE_ID: np.full((1, 1), PADDING)}
+        if target != self.target:
+            self._open(target)
+        return {TARGET: unit[TARGET], **self._samples(np.arange(first, first + rows))}
 
     def _samples(self, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
         batch = {schema.SAMPLE_ID: sample_ids[None], "image": self.generator(sample_ids)[None]}
@@ -190,7 +225,8 @@ class Extract:
                 columns.append(column)
                 features[column.name] = found[column.output]
         table = schema.to_table(columns, sample_ids, labels, features)
-        return packed(table.replace_schema_metadata({DEVICE: device_name()}))
+        told = {DEVICE: device_name(), TARGET: str(int(unit[TARGET][0]))}
+        return packed(table.replace_schema_metadata(told))
 
 
 class GenerateAndExtract:
@@ -198,11 +234,11 @@ class GenerateAndExtract:
 
     def __init__(
         self,
-        source: tuple[str, str],
+        sources: Sequence[tuple[str, str]],
         extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
     ) -> None:
-        self.generate, self.extract = Generate(*source), Extract(*extractors)
+        self.generate, self.extract = Generate(sources), Extract(*extractors)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """unit: {"first" [1], "rows" [1]}."""
+        """unit: {"target" [1], "first" [1], "rows" [1]}."""
         return self.extract(self.generate(unit))

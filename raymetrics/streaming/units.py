@@ -1,6 +1,7 @@
 """The stream's units, and the gate that lets them in.
 
-A unit is a range of sample ids that does not cross a shard, {"first", "rows"}. One task makes them
+A unit is a range of sample ids that does not cross a shard, {"target", "first", "rows"}: of which
+set, see `raymetrics.streaming.stream`. One task makes them
 as the stream asks for them, so that a plan may be endless; each is a function of its number, so
 that the task can be run again.
 """
@@ -8,8 +9,8 @@ that the task can be run again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
@@ -17,10 +18,27 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from raymetrics import ranges
-from raymetrics.streaming.commit import PADDING
+from raymetrics.streaming.commit import PADDING, TARGET
 
 Unit = dict[str, int]
-FILLER: Unit = {"first": PADDING, "rows": 0}
+FILLER: Unit = {TARGET: 0, "first": PADDING, "rows": 0}
+
+
+class Shard(NamedTuple):
+    """A shard to make: of which set, and its samples."""
+
+    target: int
+    ids: range
+
+
+class Shards:
+    """Those of several sets, one set after another; may be walked repeatedly."""
+
+    def __init__(self, todo: Sequence[Iterable[range]]) -> None:
+        self.todo = todo
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (Shard(target, ids) for target, todo in enumerate(self.todo) for ids in todo)
 
 
 def units_to_a_shard(shard_rows: int, batch: int) -> int:
@@ -30,15 +48,18 @@ def units_to_a_shard(shard_rows: int, batch: int) -> int:
     return max(1, shard_rows // batch)
 
 
-def units_of(todo: Iterable[range], batch: int, most: int) -> Iterator[list[Unit]]:
+def units_of(todo: Iterable[Shard], batch: int, most: int) -> Iterator[list[Unit]]:
     """The units of each shard. All have `most` of them, as the committing stage takes so many at a
     time: shorter ones are filled up with units that hold nothing, but for the last."""
     shards = iter(todo)
-    ids = next(shards, None)
-    while ids is not None:
-        units = [{"first": cut.start, "rows": len(cut)} for cut in ranges.cut(ids, batch)]
-        ids = next(shards, None)
-        yield units if ids is None else units + [FILLER] * (most - len(units))
+    shard = next(shards, None)
+    while shard is not None:
+        units = [
+            {TARGET: shard.target, "first": cut.start, "rows": len(cut)}
+            for cut in ranges.cut(shard.ids, batch)
+        ]
+        shard = next(shards, None)
+        yield units if shard is None else units + [FILLER] * (most - len(units))
 
 
 class Gate:
@@ -71,7 +92,7 @@ class Gate:
 class Units(Datasource):
     """The units of a plan as a source of Ray Data: one task, one block per unit."""
 
-    def __init__(self, todo: Iterable[range], batch: int, most: int, gate: Any) -> None:
+    def __init__(self, todo: Iterable[Shard], batch: int, most: int, gate: Any) -> None:
         self.arguments = (todo, batch, most, gate)
 
     def estimate_inmemory_data_size(self) -> int | None:
@@ -89,7 +110,7 @@ class Units(Datasource):
         return [ReadTask(lambda: blocks(*arguments), nothing_known)]
 
 
-def blocks(todo: Iterable[range], batch: int, most: int, gate: Any) -> Iterator[pa.Table]:
+def blocks(todo: Iterable[Shard], batch: int, most: int, gate: Any) -> Iterator[pa.Table]:
     """One row per unit, as soon as the gate lets its shard in."""
     for number, units in enumerate(units_of(todo, batch, most)):
         if gate is not None and not ray.get(gate.admits.remote(number)):

@@ -26,11 +26,11 @@ from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.view import View
-from raymetrics.streaming.commit import CommitShard, packed
-from raymetrics.streaming.extract import Progress, extract
+from raymetrics.streaming.commit import CommitShard, Place, packed
+from raymetrics.streaming.extract import Progress, extract, extract_all
 from raymetrics.streaming.resources import Resources, equal_part
 from raymetrics.streaming.stream import Generate
-from raymetrics.streaming.units import FILLER, units_of, units_to_a_shard
+from raymetrics.streaming.units import FILLER, Shards, units_of, units_to_a_shard
 from tests.conftest import without_actors, write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
@@ -108,9 +108,10 @@ def test_again_makes_only_what_is_missing_in_two_pools(reference: Path, tmp_path
     assert (done.made, done.present, done.rows) == (0, 4, 0)
 
 
-def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
-    """Short shards in the middle of a stream: at both ends, and where an earlier run ended."""
-    to = str(tmp_path)
+def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
+    """Short shards in the middle of a stream: at both ends, where an earlier run ended, and where
+    another set begins that has labels and larger shards."""
+    to = str(tmp_path / "one")
     with without_actors():
         first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40)
     assert [shard_name(r) for r in first.shards.present] == [
@@ -118,7 +119,9 @@ def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
     ]
     sealed = first.shards.digest
     # A set keeps the shard size that it was begun with.
-    second = extract("sources:noise", ["digits"], to, "0-149", shard_rows=999, resources=ONE)
+    other = str(tmp_path / "other")
+    both = {to: "sources:noise", other: "sources:Brightness"}
+    second, labelled = extract_all(both, ["digits"], "0-149", shard_rows=999, resources=ONE)
     assert [(r.start, r.stop) for r in second.shards.present] == [
         (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
     ]  # fmt: skip
@@ -129,10 +132,16 @@ def test_shards_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
     extractor = make_extractor("digits", torch.device("cpu"))
     expected = in_blocks(extractor, np.arange(150), images, extractor.block)["logits"]
     np.testing.assert_array_equal(second.shards.read("digits_logits"), expected)
+    with without_actors():
+        alone = extract("sources:Brightness", ["digits"], str(tmp_path / "alone"), "0-149")
+    assert (labelled.made, labelled.rows) == (1, 150)
+    assert labelled.shards.digest == alone.shards.digest
 
 
 def test_units_fill_short_shards_up_except_the_last() -> None:
-    shards = list(units_of([range(10, 40), range(40, 80), range(80, 85)], 16, most=4))
+    todo = Shards([[range(10, 40), range(40, 80)], [range(80, 85)]])
+    shards = list(units_of(todo, 16, most=4))
+    assert [unit["target"] for units in shards for unit in units] == [0] * 8 + [1]
     assert [[unit["first"] for unit in units] for units in shards] == [
         [10, 16, 32, FILLER["first"]], [40, 48, 64, FILLER["first"]], [80],
     ]  # fmt: skip
@@ -209,9 +218,9 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
 
 def test_a_worker_that_has_another_source_says_so() -> None:
     generator = open_source("sources:noise", torch.device("cpu"))
-    Generate("sources:noise", listing(generator))
+    Generate([("sources:noise", listing(generator))])
     with pytest.raises(SourceError, match="on a worker is not what it is on the driver"):
-        Generate("sources:noise", "other")
+        Generate([("sources:noise", "other")])
 
 
 def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
@@ -221,7 +230,7 @@ def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
 def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> None:
     """Two extractions that both found the place empty: the one whose set it is goes on."""
     spec = write_set(str(tmp_path), {"logits": np.zeros((50, 3), np.float32)}).spec
-    stage = CommitShard(str(tmp_path), "another fingerprint", [range(50, 60)])
+    stage = CommitShard([Place(str(tmp_path), "another fingerprint", [range(50, 60)])])
     features = {"made_up_logits": np.zeros((10, 3), np.float32)}
     table = schema.to_table(spec.columns, np.arange(50, 60), None, features)
     with pytest.raises(SpecMismatch, match="became another set"):
