@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,8 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#7a828b"  # legible on light and on dark paper
-COLOURS = ("#2b6cb0", "#d9822b", "#2f855a", "#b83280")
+COLOURS = (
+    "#2b6cb0", "#d9822b", "#2f855a", "#b83280", "#8a63d2", "#0f9690", "#e0474c", "#96801a",
+    "#a5694f", "#5b8c2a",
+)  # fmt: skip
+MARKERS = "osD^v<>Phd"
 SIZE = (6.4, 3.6)  # inches
+SMALL = (4.4, 2.9)  # of charts that stand side by side, without their legend
+LEGEND_LINE, LEGEND_WIDTH = 0.19, 66  # inches, and letters
+ROOM = 9  # numbers on an axis
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -31,6 +40,73 @@ class Curve:
     dashed: bool
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of a small chart, with texts at some of its points."""
+
+    name: str  # none in the legend if empty
+    x: Sequence[float]
+    y: Sequence[float]
+    style: int | None  # the colour, and the marker where none is given; None is ink
+    marker: str | None = None
+    size: float = 4
+    stroke: str = "-"  # "" for points alone
+    hollow: bool = False
+    texts: Sequence[str] = ()
+
+
+def chart(
+    lines: Sequence[Line], x_label: str, y_label: str, *,
+    from_zero: bool = False, flipped: bool = False, log: bool = False,
+) -> str:  # fmt: skip
+    """Lines with their legend above; y from 0, or a flipped or logarithmic x."""
+    named = [line.name for line in lines if line.name]
+    columns = max(1, LEGEND_WIDTH // (max(map(len, named), default=0) + 5))
+    rows = -(-len(named) // columns)
+    size = SMALL[0], SMALL[1] + LEGEND_LINE * rows
+    figure, axes = canvas(x_label, y_label, size)
+    for line in lines:
+        draw(axes, line)
+    if log:
+        axes.set_xscale("log")
+        plain_ticks(axes, [x for line in lines for x in line.x])
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    if flipped:
+        axes.invert_xaxis()
+    if named:
+        figure.legend(
+            loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK, fontsize=8,
+            handlelength=1.4, columnspacing=1.2,
+        )  # fmt: skip
+    return svg(figure)
+
+
+def draw(axes: Axes, line: Line) -> None:
+    """One line, with its texts beside the points."""
+    colour = INK if line.style is None else COLOURS[line.style % len(COLOURS)]
+    marker = MARKERS[(line.style or 0) % len(MARKERS)] if line.marker is None else line.marker
+    axes.plot(
+        line.x, line.y, color=colour, linestyle=line.stroke, linewidth=1.4, marker=marker,
+        markersize=line.size, markerfacecolor="none" if line.hollow else colour,
+        label=line.name or "_nolegend_",
+    )  # fmt: skip
+    for x, y, text in zip(line.x, line.y, line.texts, strict=False):
+        axes.annotate(text, (x, y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
+
+
+def plain_ticks(axes: Axes, x: Sequence[float]) -> None:
+    """The values on a logarithmic axis as numbers, the largest first, where there is room."""
+    ticks = sorted(set(x), reverse=True)
+    apart = (ticks[0] / ticks[-1]) ** (1 / ROOM)
+    kept = ticks[:1]
+    for tick in ticks[1:]:
+        if tick * apart <= kept[-1]:
+            kept.append(tick)
+    axes.set_xticks(kept, [f"{tick:g}" for tick in kept])
+    axes.minorticks_off()
+
+
 def curves(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
     """Lines over a logarithmic axis, with a band of one deviation; y starts at 0 (Fig. 6)."""
     figure, axes = canvas(x_label, y_label)
@@ -42,9 +118,7 @@ def curves(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
         axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
-    ticks = sorted({x for line in lines for x in line.x})
-    axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    axes.minorticks_off()
+    plain_ticks(axes, [x for line in lines for x in line.x])
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, labelcolor=INK, fontsize=8)
     return svg(figure)
@@ -59,11 +133,11 @@ def scatter(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) 
     return svg(figure)
 
 
-def canvas(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+def canvas(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
     """Empty axes without a frame."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x_label, color=INK)
     axes.set_ylabel(y_label, color=INK)
@@ -76,11 +150,14 @@ def canvas(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def svg(figure: Figure) -> str:
-    """The picture as an element of a page; the same figure gives the same text."""
+    """The picture as an element of a page; the same figure gives the same text. No id in it is one
+    of another picture, since a part that is folded away could not be referred to."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raymetrics"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    own = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 
-from raymetrics import ranges, results
+from raymetrics import results
 from raymetrics.errors import RaymetricsError, StorageError
 from raymetrics.reports.again import evenly, picture, sample_ids
 from raymetrics.reports.curves import scatter
 from raymetrics.reports.draws import DrawsSection, draws_sections, is_drawn
+from raymetrics.reports.sides import of, whole
 from raymetrics.reports.tables import number, protocol
+from raymetrics.reports.tradeoffs import tradeoff_sections
 from raymetrics.results import Result, Side
 
 SHOWN = 60
 CLASSES = 25
+UNFOLDED = 4  # comparisons below a tradeoff of them all
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     page says why not. The page holds all that it shows and asks for nothing. ResultError for a
     file that holds no results, StorageError if the page cannot be written.
     """
-    comparisons = compare(results.read(path))
+    found = results.read(path)
+    comparisons, tradeoffs = compare(found), tradeoff_sections(found)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raymetrics", "reports"),
         autoescape=True,
@@ -81,7 +85,9 @@ def report(path: str | Path, *, to: str | Path) -> Path:
         lstrip_blocks=True,
     )
     text = environment.get_template("page.html").render(
+        tradeoffs=tradeoffs,
         comparisons=comparisons,
+        folded=bool(tradeoffs) and len(comparisons) > UNFOLDED,
         correlations=correlations(comparisons),
         number=number,
         protocol=protocol,
@@ -107,11 +113,6 @@ def compare(found: Sequence[Result]) -> list[Comparison]:
         what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
     return [comparison(list(of_sides.values())) for of_sides in newest.values()]
-
-
-def of(side: Side) -> tuple[object, ...]:
-    """What tells one side from another."""
-    return side.digest, side.samples, side.selection.get("digest")
 
 
 def comparison(of_sides: list[Result]) -> Comparison:
@@ -162,13 +163,6 @@ def correlations(comparisons: Sequence[Comparison]) -> list[Correlation]:
             figure = scatter(x, y, f"distance, features of {space}", "distance, logits")
             found.append(Correlation(space, len(pairs), float(np.corrcoef(x, y)[0, 1]), figure))
     return found
-
-
-def whole(side: Side) -> Side:
-    """The side with the count of all its samples, where a result is of one label only."""
-    if not side.samples:
-        return side
-    return replace(side, count=ranges.count(map(ranges.parse, side.samples)))
 
 
 def samples_in_words(side: Side) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import html
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,14 +130,11 @@ addEventListener("load", () => {
 </script>"""
 
 
-@pytest.mark.parametrize("width", [PHONE, DESK])
-def test_nothing_overflows_and_no_request_leaves(page: Path, tmp_path: Path, width: int) -> None:
-    """The page in a frame of this width, as Chromium's own windows are at least 500 wide."""
-    import html
-    import json
-
+def seen(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
+    """What PROBE finds in a page, in a frame of this width, as Chromium's own windows are at
+    least 500 wide."""
     probed = tmp_path / "page.html"
-    text = page.read_text().replace("</body>", PROBE + "</body>")
+    text = text.replace("</body>", PROBE + "</body>")
     text = text.replace("document.title =", 'parent.document.getElementById("out").textContent =')
     frame = f'<iframe width="{width}" height="3000" srcdoc="{html.escape(text)}"></iframe>'
     probed.write_text(f"<!doctype html>{frame}<pre id=out></pre>")
@@ -143,7 +143,13 @@ def test_nothing_overflows_and_no_request_leaves(page: Path, tmp_path: Path, wid
     )
     out = re.search(r'<pre id="out">(.*?)</pre>', dom)
     assert out, dom[-500:]
-    found = json.loads(html.unescape(out[1]))
+    found: dict[str, Any] = json.loads(html.unescape(out[1]))
+    return found
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_nothing_overflows_and_no_request_leaves(page: Path, tmp_path: Path, width: int) -> None:
+    found = seen(page.read_text(), tmp_path, width)
     assert found["width"] == width
     assert found["content"] <= width
     assert found["wide"] == []

@@ -1,0 +1,20 @@
+"""The two sides of results: which they are, and how many samples they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from raymetrics import ranges
+from raymetrics.results import Side
+
+
+def of(side: Side) -> tuple[object, ...]:
+    """What tells one side from another."""
+    return side.digest, side.samples, side.selection.get("digest")
+
+
+def whole(side: Side) -> Side:
+    """The side with the count of all its samples, where a result is of one label only."""
+    if not side.samples:
+        return side
+    return replace(side, count=ranges.count(map(ranges.parse, side.samples)))
