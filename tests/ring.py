@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
-from raymetrics.streaming.extract import extract
+from raymetrics.streaming import extract
 
 EXTRACTOR = "ring:Place"
 COLUMN = "Place_pre_logits"
@@ -98,9 +101,19 @@ def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
     return found
 
 
-def sets(folder: Path, generated: int = 200) -> dict[str, Any]:
-    """Both sides as shards, and their places."""
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """Samples are made in this process; what is searched fits into it."""
+    from tests.conftest import without_actors
+
+    with pytest.MonkeyPatch.context() as patch, without_actors():
+        patch.setattr(extract, "session", nullcontext)
+        yield
+
+
+def sets(folder: Path, generated: int = 200) -> dict[str, str]:
+    """Both sides as shards."""
     uris = {side: str(folder / side) for side in ("real", "generated")}
-    extract("ring:Real", [EXTRACTOR], uris["real"], shard_rows=64)
-    extract("ring:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
+    extract.extract("ring:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract("ring:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
     return uris

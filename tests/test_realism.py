@@ -125,9 +125,9 @@ def test_orders_of_equal_and_infinite_scores() -> None:
     assert extremes(ids[:1], scores[:1], 2) == {"highest": [[10, 1.0]], "lowest": [[10, 1.0]]}
 
 
-@pytest.mark.usefixtures("no_actors")
 def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
-    uris = ring.sets(tmp_path, 60)
+    with ring.without_ray():
+        uris = ring.sets(tmp_path, 60)
     to = tmp_path / "to"
     words = ["--real", uris["real"], "--generated", uris["generated"], "--to", str(to)]
     code, output = run(*words, "--count", "3")

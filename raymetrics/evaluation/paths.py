@@ -5,7 +5,8 @@ The ends are samples of a latent generator with R >= 1, paired in the order of t
 with second, third with fourth. The images between them are a source of their own, linear in W,
 whose sample path * steps + step is one of them; so they stream into shards like any other samples,
 and are judged by the same survey. Where W is conditional on a class, w carries it: ends are paired
-across classes, as the paper pairs at random over all, and images between two classes count.
+across classes, as the paper pairs at random over all, and images between two classes count. Of
+labelled samples a second number is the share among the paths within one class.
 
 500,000 paths of 9 images are 4.5 million samples. The driver holds R of each, 8 bytes, which is
 36 MB, and while a survey is merged three arrays more of the same length; features never but one
@@ -135,8 +136,9 @@ def judge_paths(
     only_item(of_real, between, name)  # made alike
     survey = survey_realism(of_real, between, name, asked)
     write_scores(f"{to}/{SCORES}", between.sample_ids, {name: survey.of_generated.realism})
-    value = straying(survey, asked, rule, ends, there)
-    return [with_provenance(value, item, of_real, between, asked, time.monotonic() - start)]
+    values = straying(survey, asked, rule, ends, there)
+    seconds = time.monotonic() - start
+    return [with_provenance(value, item, of_real, between, asked, seconds) for value in values]
 
 
 def candidates_of(
@@ -158,12 +160,10 @@ def texts_of(view: View, column: Column) -> list[str]:
     return [spec.asked[names.index(column.extractor)]]
 
 
-def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: View) -> Value:
-    """The share of straying paths, with R of some."""
+def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: View) -> list[Value]:
+    """The share of straying paths, with R of some; where samples have labels, also the share among
+    the paths between two of the same label."""
     realism = survey.of_generated.realism.reshape(len(ends.ids), rule.steps)
-    strays = rule.strays(realism)
-    count, total = int(strays.sum()), len(strays)
-    share = count / total
     kept = {
         **catalogue.ball(asked, survey, asked.ks[0]),
         "balls": "radius <= median",
@@ -173,17 +173,39 @@ def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: V
         "below": rule.below,
         "more_than": rule.more_than,
     }
+    strays = rule.strays(realism)
     details = {
+        "shown": [shown(path, realism, ends, strays) for path in some(realism)],
+        "ends": asdict(side_of(there, len(there))),
+    }
+    values = [share_of("straying paths", strays, realism, kept, details)]
+    if there.shards.spec.labels:
+        one, other = there.labels()[np.searchsorted(there.sample_ids, ends.ids)].T
+        same = np.flatnonzero(one == other)
+        if len(same):
+            kept = {**kept, "within": "label"}
+            name = "straying paths within a class"
+            values.append(share_of(name, strays[same], realism[same], kept, {}))
+    return values
+
+
+def share_of(
+    name: str, strays: np.ndarray, realism: np.ndarray, kept: Mapping[str, Any],
+    details: Mapping[str, Any],
+) -> Value:  # fmt: skip
+    """The share of paths that stray. strays: bool [paths]; realism: float64 [paths, steps]."""
+    count, total = int(strays.sum()), len(strays)
+    found = {
         "paths": total,
         "straying": count,
         "interval": interval(count, total),
         "confidence": CONFIDENCE,
         "realistic": float((realism >= 1).mean()),
-        "ends": asdict(side_of(there, len(there))),
-        "shown": [shown(path, realism, ends, strays) for path in some(realism)],
+        **details,
     }
+    share = count / total
     spread = float(np.sqrt(share * (1 - share) / total))
-    return Value("straying_paths", "straying paths", share, "lower", kept, spread, details)
+    return Value("straying_paths", name, share, "lower", kept, spread, found)
 
 
 def interval(count: int, total: int) -> list[float]:

@@ -20,8 +20,13 @@ from raymetrics.reports.tables import number, protocol
 from raymetrics.results import Result, Side
 
 RANKED, STRAYING = "realistic", "straying_paths"
+SHOWN = {"highest", "groups", "shown"}  # in the details of a result with images to show
 GROUPS = 40  # of many labels so many are shown, evenly spaced
 CURVE = (6.4, 1.3)  # inches, under the images of a path
+PATHS_NOTE = (
+    "Paths by the lowest R between their ends: the best, the worst, some between. R over t, each "
+    "point below its image; dotted: R = 1, and the R below which an image is off the manifold."
+)
 
 Scored = Sequence[Any]  # [id, R]; R is None where it is infinite
 
@@ -59,7 +64,7 @@ class Section:
     """What a result has to show, or the reason why its images are not there."""
 
     result: Result
-    reading: str
+    source: str
     note: str
     groups: list[Group]
     paths: list[Interpolation]
@@ -80,7 +85,8 @@ def singles(found: Sequence[Result], *, to: str | Path) -> Path:
         lstrip_blocks=True,
     )
     text = environment.get_template("singles.html").render(
-        sections=[section(result) for result in found if result.metric in (RANKED, STRAYING)],
+        readings=readings(found),
+        sections=[section(result) for result in found if SHOWN & result.details.keys()],
         number=number,
         protocol=protocol,
     )
@@ -108,8 +114,9 @@ def reading(result: Result) -> str:
             "precision with pruned balls."
         )
     low, high = (100 * share for share in result.details["interval"])
+    which = " within a class" if "within" in kept else ""
     return (
-        f"{space}: {100 * result.value:.1f} % of {result.details['paths']} paths stray "
+        f"{space}: {100 * result.value:.1f} % of {result.details['paths']} paths{which} stray "
         f"({100 * result.details['confidence']:g} % interval {low:.1f} to {high:.1f} %): more than "
         f"{100 * kept['more_than']:g} % of their {kept['steps']} images between have "
         f"R < {kept['below']:g}. Of all images between {100 * result.details['realistic']:.1f} % "
@@ -127,10 +134,11 @@ def section(result: Result) -> Section:
             groups, note = groups_of(result)
         else:
             paths = paths_of(result)
-            note = "Paths by the lowest R between their ends: the best, the worst, some between."
+            note = PATHS_NOTE
     except RaymetricsError as error:
         trouble = str(error)
-    return Section(result, reading(result), note, groups, paths, trouble)
+    source = result.details.get("ends", {}).get("source", result.generated.source)
+    return Section(result, source, note, groups, paths, trouble)
 
 
 def groups_of(result: Result) -> tuple[list[Group], str]:
@@ -176,8 +184,7 @@ def tile(image: np.ndarray, realism: float | None) -> Tile:
 def paths_of(result: Result) -> list[Interpolation]:
     """The chosen paths; their curves share one scale. RaymetricsError as above."""
     shown, steps = result.details["shown"], int(result.convention["steps"])
-    of_ends = result.details["ends"]
-    ends_side = Side(**{**of_ends, "samples": tuple(of_ends["samples"])})
+    ends_side = Side(**result.details["ends"])
     ends, between = [], []
     for path in shown:
         first, *along, last = path["realism"]
@@ -214,6 +221,7 @@ def curve(realism: Sequence[float | None], below: float, top: float) -> str:
     axes.set_ylim(0, top)
     places = np.unique(np.linspace(0, len(x) - 1, min(11, len(x))).astype(int))
     axes.set_xticks(places, [f"{place / (len(x) - 1):.2g}" for place in places], fontsize=7)
-    axes.tick_params(axis="y", direction="in", pad=-18, labelsize=7, length=0)
-    axes.set_yticks([0.5, 1.0])
+    axes.set_yticks([0.5, 1.0], ["", ""])
+    for value in (0.5, 1):
+        axes.text(-0.48, value, f"{value:g}", color=INK, fontsize=7, va="bottom")
     return svg(figure)
