@@ -42,7 +42,7 @@ class Lens:
         """ExtractorError comes with the first image if the network has no map."""
         self.extractor = extractor
         self.constants = [
-            torch.from_numpy(constant).to(extractor.device)
+            torch.tensor(constant, device=extractor.device)
             for constant in (sensitivity.mean, sensitivity.shift, sensitivity.matrix)
         ]
 

@@ -4,7 +4,7 @@ As in Kynkaanniemi et al. 2023, the map is upsampled with Lanczos's filter to th
 Here it is upsampled as floats, then stretched to 0..1, and coloured from blue (least) to yellow
 (most); the overlay is
 
-    0.4 image + 0.6 colours
+    0.5 image + 0.5 colours
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-OPACITY = 0.6
+OPACITY = 0.5
 COLOURS = "viridis"  # as bright as the value is large, to every eye
 
 

@@ -1,4 +1,5 @@
-"""A small network whose features are the mean of a map, as an extractor called `tiny`."""
+"""A small network whose features are the mean of a map, as an extractor called `tiny`, and a
+source for it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from raymetrics import extractors
 from raymetrics.extractors.base import Architecture
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
+USUAL = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
 
 
 class Tiny(nn.Module):
@@ -23,13 +26,14 @@ class Tiny(nn.Module):
         super().__init__()
         self.body = nn.Conv2d(3, FEATURES, (4, 2), stride=2)
         self.head = nn.Linear(FEATURES, CLASSES)
+        self.register_buffer("usual", torch.tensor(USUAL), persistent=False)
 
     def activations(self, images: Tensor) -> Tensor:
         return self.body(images).relu()
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
         pre_logits = activations.mean(dim=(2, 3))
-        return {"pre_logits": pre_logits, "logits": self.head(pre_logits)}
+        return {"pre_logits": pre_logits, "logits": self.head(20 * (pre_logits - self.usual))}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.outputs(self.activations(images))
@@ -47,6 +51,13 @@ ARCHITECTURE = Architecture(
     class_names=lambda: ("cat", "dog", "owl", "fox", "bow tie"),
 )
 NAME = "untrained-tiny"
+SPOTS = "tests.heatmaps.tiny:spots"
+
+
+def spots(sample_ids: np.ndarray) -> np.ndarray:
+    """Images of 3 x 3 coloured squares, uint8 [n, 3, 12, 12]."""
+    coarse = [np.random.default_rng(k).integers(0, 256, (3, 3, 3), np.uint8) for k in sample_ids]
+    return np.stack(coarse).repeat(4, axis=2).repeat(4, axis=3)
 
 
 @contextmanager

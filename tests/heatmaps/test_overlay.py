@@ -1,0 +1,71 @@
+"""Maps as colours over images, and means of groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from raymetrics.errors import SourceError
+from raymetrics.heatmaps import Averages, Heatmaps, coloured, overlay, stretched, upsampled
+
+
+def test_lanczos_is_that_of_its_formula(rng: np.random.Generator) -> None:
+    """A kernel of sin(pi x) sin(pi x / 3) / (pi^2 x^2 / 3) at pixel centres, cut at the borders."""
+    heat = rng.random((5, 7)).astype(np.float32)
+
+    def weights(there: int, wanted: int) -> np.ndarray:
+        centres = (np.arange(wanted) + 0.5) * there / wanted - 0.5
+        apart = np.arange(there) - centres[:, None]
+        kernel = np.sinc(apart) * np.sinc(apart / 3) * (np.abs(apart) < 3)
+        return kernel / kernel.sum(axis=1, keepdims=True)
+
+    expected = weights(5, 24) @ heat @ weights(7, 30).T
+    np.testing.assert_allclose(upsampled(heat, 24, 30), expected, atol=1e-5)
+
+
+def test_stretched_ends_at_0_and_1_and_a_flat_map_is_0() -> None:
+    np.testing.assert_array_equal(stretched(np.array([3.0, 1, 2])), [1, 0, 0.5])
+    np.testing.assert_array_equal(stretched(np.full((2, 2), 7, np.float32)), np.zeros((2, 2)))
+    assert coloured(np.full((2, 2), 7, np.float32), 9, 11).shape == (9, 11, 3)
+    assert (stretched(np.array([0, 1e-30])) == [0, 1]).all()
+
+
+def test_overlay_is_half_image_half_colours() -> None:
+    heat = np.array([[0, 1], [0, 1]], np.float32)
+    colours = coloured(heat, 8, 10)
+    assert tuple(colours[0, 0]) == (68, 1, 84)  # viridis begins dark blue, and ends yellow
+    assert colours[0, -1, :2].min() > 200
+    image = np.full((3, 8, 10), 101, np.uint8)
+    np.testing.assert_array_equal(overlay(image, heat), np.rint((colours + 101.0) / 2))
+
+
+def seen(classes: list[int], maps: np.ndarray) -> Heatmaps:
+    count = len(classes)
+    top = np.stack([np.array(classes), np.zeros(count, int)], axis=1)
+    return Heatmaps(np.arange(count), maps, np.ones(count), top, np.ones((count, 2), np.float32))
+
+
+def test_means_are_of_all_and_of_classes(rng: np.random.Generator) -> None:
+    images = rng.integers(0, 256, (9, 3, 4, 5), np.uint8)
+    maps = rng.random((9, 2, 2)).astype(np.float32)
+    classes = [1, 2, 1, 3, 1, 2, 0, 1, 0]
+    parts = [
+        Averages.of(images[rows], seen(classes[rows], maps[rows]), (1, 2, 7))
+        for rows in (slice(0, 4), slice(4, 9))
+    ]
+    found = parts[0].merge(parts[1])
+    assert found.counts.tolist() == [9, 4, 2, 0]
+    for group, chosen in enumerate((np.arange(9), [0, 2, 4, 7], [1, 5])):
+        mean = images[chosen].astype(float).mean(axis=0)
+        assert np.abs(found.mean_image(group) - mean).max() <= 0.5
+        np.testing.assert_allclose(found.mean_map(group), maps[chosen].mean(axis=0), rtol=1e-6)
+    assert found.mean_image(3).max() == 0
+
+
+def test_images_of_two_sizes_have_no_mean() -> None:
+    parts = [
+        Averages.of(np.zeros((1, 3, *size), np.uint8), seen([0], np.zeros((1, 2, 2))), ())
+        for size in ((4, 5), (4, 6))
+    ]
+    with pytest.raises(SourceError, match="some images are 4 x 5, others 4 x 6"):
+        parts[0].merge(parts[1])
