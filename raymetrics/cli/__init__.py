@@ -7,8 +7,11 @@ import click
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.extract import extract
 from raymetrics.cli.match import match
+from raymetrics.cli.paths import paths
+from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.shards import export, inspect
+from raymetrics.cli.sweeps import snapshots, truncate
 from raymetrics.cli.weights import weights
 
 
@@ -24,6 +27,10 @@ def main() -> None:
     export     a shard set -> statistics and data sets of other programs
     match      draws whose Top-1 classes are as often as in the real set
     reweight   weights of generated samples that minimise a distance; draws by them
+    truncate   precision, recall and distances over the strength of truncation
+    snapshots  the same over the snapshots of a training run, as they come
+    realism    every generated sample by its realism; the best and the worst
+    paths      whether straight lines between realistic samples stay realistic
     inspect    what is in a shard set, what is missing, how to make it
     report     numbers -> one page
 
@@ -31,5 +38,9 @@ def main() -> None:
     """
 
 
-for verb in (extract, evaluate, match, reweight, inspect, export, weights, report):
+VERBS = (
+    extract, evaluate, match, reweight, truncate, snapshots, realism, paths, inspect, export,
+    weights, report,
+)  # fmt: skip
+for verb in VERBS:
     main.add_command(verb)

@@ -1,0 +1,192 @@
+"""`raymetrics truncate` and `snapshots`: many generated sets against one real set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raymetrics.cli.common import extractors_of, names, progress_printer, reported
+from raymetrics.cli.evaluate import neighbours
+from raymetrics.errors import RaymetricsError
+
+if TYPE_CHECKING:
+    from raymetrics.results import Result
+
+PSI = "0,0.2,0.4,0.6,0.8,1"
+
+OPTIONS = (
+    click.option("--real", required=True, metavar="URI", help="Shards of the real samples."),
+    click.option("--to", required=True, metavar="DIR", help="Where the numbers and the page go."),
+    click.option("--shards", metavar="URI", help="Where the shards go. [default: DIR/shards]"),
+    click.option(
+        "--extractor", "extractors", multiple=True, callback=extractors_of, metavar="NAME[,NAME]",
+        help="Feature networks. [default: those of the real set]",
+    ),
+    click.option(
+        "--samples", metavar="FIRST-LAST",
+        help="Sample ids of every set. [default: as many as real ones]",
+    ),
+    click.option(
+        "--metrics", callback=names, metavar="NAMES",
+        help="Of evaluate's. [default: fid,pr,dc,prd]",
+    ),
+    click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
+    click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
+    click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
+    click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]"),
+    click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
+)  # fmt: skip
+
+
+def with_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb with the options that both have."""
+    for option in reversed(OPTIONS):
+        verb = option(verb)
+    return verb
+
+
+def swept(
+    sources: Sequence[str], *, real: str, to: str, shards: str | None, extractors: list[str],
+    samples: str | None, metrics: list[str] | None, by: str | None, ks: str | None,
+    shard_rows: int, actors: int | None, batch: int,
+) -> list[Result]:  # fmt: skip
+    """The numbers of all sources, by the options that both verbs have."""
+    from raymetrics.evaluation.sweep import sweep
+    from raymetrics.metrics import convention
+    from raymetrics.streaming.resources import Resources
+
+    return sweep(
+        real=real, sources=sources, to=to, shards=shards, extractors=extractors, samples=samples,
+        metrics=metrics, convention=convention("raymetrics", k=neighbours(ks)), by=by,
+        shard_rows=shard_rows, resources=Resources(actors=actors, batch=batch),
+        progress=progress_printer(), told=lambda source: click.echo(f"measures {source}", err=True),
+    )  # fmt: skip
+
+
+def show(found: Sequence[Result], to: str) -> None:
+    """Prints the numbers side by side; writes them to `to`, with a page where it is a folder."""
+    from raymetrics.reports import report
+    from raymetrics.reports.tradeoffs import tradeoffs_table
+    from raymetrics.shards.store import Store
+
+    click.echo(tradeoffs_table(found))
+    store = Store(to)
+    text = "".join(result.to_json() + "\n" for result in found)
+    store.replace("results.jsonl", text.encode())
+    click.echo(f"\nresults {to}/results.jsonl")
+    if store.local:
+        click.echo(f"page    {report(Path(store.root) / 'results.jsonl', to=store.root)}")
+
+
+def numbers_of(
+    context: click.Context, parameter: click.Parameter, text: str
+) -> list[float]:  # fmt: skip
+    """ "0,0.5,1" -> [0.0, 0.5, 1.0]."""
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; write numbers from 0 to 1, e.g. {PSI}") from None
+
+
+@click.command()
+@click.option(
+    "--generated", required=True, metavar="SOURCE", help="A generator with latents, untruncated."
+)
+@click.option(
+    "--strategies", callback=names, default="interpolate-w", show_default=True, metavar="NAMES",
+    help="By name or letter; or all.",
+)  # fmt: skip
+@click.option(
+    "--psi", callback=numbers_of, default=PSI, show_default=True, metavar="NUMBERS",
+    help="How far: 1 is not at all, 0 leaves the mean.",
+)  # fmt: skip
+@with_options
+@reported
+def truncate(generated: str, strategies: list[str], psi: list[float], **rest: Any) -> None:
+    """Measure what truncation does: precision, recall and distances over its strength.
+
+    \b
+    A reject-distance  draws w anew while it is too far from the mean
+    B reject-density   draws w anew while it is too improbable as a Gaussian
+    C clamp            moves an improbable w to the closest point of an ellipsoid
+    D interpolate-w    moves every w towards the mean; NVIDIA's psi
+    E interpolate-z    moves every z towards 0
+    F truncate-z       draws the coordinates of z that are too large anew
+    G replace          puts the mean in the place of some samples
+
+    Each is also an option of a source for all other verbs: 'SOURCE?truncate=clamp:0.7'. Run the
+    same command again after anything that stopped it, or with more strategies: what is there is
+    not made twice.
+
+    \b
+    Examples:
+      raymetrics truncate --real shards/real --generated digits --to truncation
+      raymetrics truncate --real shards/real --generated digits --to truncation \\
+          --strategies all --psi 0.2,0.5,0.8,1 --by label
+    """
+    from raymetrics.evaluation.sweep import truncations
+    from raymetrics.generators.latents.truncated import LETTERS
+
+    chosen = list(LETTERS.values()) if strategies == ["all"] else strategies
+    show(swept(truncations(generated, chosen, psi), **rest), rest["to"])
+
+
+@click.command()
+@click.option(
+    "--generated", required=True, multiple=True, metavar="SOURCE",
+    help="A folder of networks, 'runs/*.pkl', or 'digits?snapshot={50,100}'; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--watch", type=click.IntRange(min=1), metavar="SECONDS",
+    help="Look again so often, until it is interrupted.",
+)  # fmt: skip
+@click.option(
+    "--until", type=click.IntRange(min=1), metavar="N", help="With --watch: so many snapshots."
+)
+@with_options
+@reported
+def snapshots(
+    generated: tuple[str, ...], watch: int | None, until: int | None, **rest: Any
+) -> None:
+    """Measure the snapshots of a training run; the best trade-offs of precision and recall.
+
+    With --watch those that appear are measured as they come, once they no longer grow. One that
+    cannot be read is named, and tried again when it has changed. What is there is not measured
+    twice.
+
+    \b
+    Examples:
+      raymetrics snapshots --real shards/real --generated 'digits?snapshot={200,5000}' \\
+          --to run
+      raymetrics snapshots --real shards/real --generated my_run --to run --watch 60 --until 1
+    """
+    from raymetrics.generators.snapshots import Watch
+
+    watched = Watch(generated)
+    known: list[str] = []
+    while True:
+        new = watched.look(settled=watch is not None)
+        if watch is None:
+            show(swept(new, **rest), rest["to"])
+            return
+        if new:
+            known += [source for source in new if measured(source, rest) and source not in known]
+            if known:
+                show(swept(known, **rest), rest["to"])
+        if until and len(known) >= until:
+            return
+        time.sleep(watch)
+
+
+def measured(source: str, rest: dict[str, Any]) -> bool:
+    """Whether a snapshot could be measured; what is wrong is told."""
+    try:
+        swept([source], **rest)
+    except RaymetricsError as error:
+        click.echo(f"{source}: {error}", err=True)
+        return False
+    return True
