@@ -9,23 +9,14 @@ from dataclasses import dataclass, replace
 
 from raymetrics import queries
 from raymetrics.errors import RaymetricsError
+from raymetrics.generators.latents.truncated import LETTERS
 from raymetrics.provenance import canonical
 from raymetrics.reports.draws import is_drawn
 from raymetrics.reports.sides import of, whole
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
 
-# The strategies of Kynkaanniemi et al. (2019), section 4.2, by their letters.
-STRATEGIES = {
-    "A": "reject-distance",
-    "B": "reject-density",
-    "C": "clamp",
-    "D": "interpolate-w",
-    "E": "interpolate-z",
-    "F": "truncate-z",
-    "G": "replace",
-}
-PSI = "psi"  # NVIDIA's option, which is D with one mean for all classes
+PSI = "psi"  # NVIDIA's option, which is strategy D with one mean for all classes
 NUMBER = re.compile(r"(?<![\d.])(\d+)(\D*)$")  # the last one in a file's name
 LABELLED = re.compile(r", label (\d+)(?: \((.*)\))?$")
 NOT_FEATURES = (*schema.LOGITS, schema.SPATIAL)
@@ -37,7 +28,7 @@ class Place:
 
     base: str  # the source without its truncation
     strategy: str | None  # "C clamp"; None of one that is not truncated
-    amount: float  # 1 is the generator as it is, 0 the mean of its latents
+    amount: float  # 1 is the generator as it is, 0 the same image of all samples (of a class)
     run: str | None  # the source without its number, if it is a snapshot
     snapshot: int | None
 
@@ -181,9 +172,10 @@ def truncation(options: Mapping[str, str]) -> tuple[str | None, float, dict[str,
 
 def lettered(name: str) -> str:
     """ "C clamp", of either its letter or its name."""
-    letters = {full: letter for letter, full in STRATEGIES.items()}
-    letter = letters.get(name, name)
-    return f"{letter} {STRATEGIES[letter]}" if letter in STRATEGIES else name
+    known = {
+        text: f"{letter} {full}" for letter, full in LETTERS.items() for text in (letter, full)
+    }
+    return known.get(name, name)
 
 
 def snapshot(name: str, options: Mapping[str, str]) -> tuple[str | None, int | None]:

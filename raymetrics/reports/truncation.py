@@ -33,8 +33,9 @@ def truncation_parts(sweep: Sweep) -> list[Part]:
 
 
 TRADEOFFS = (
-    "One line a strategy, one point a set, marked with its amount: 1 is the generator as it is, 0 "
-    "the mean of its latents. Up and to the right is better; distances grow to the left."
+    "One line a strategy, one point a set, its ends marked with the amount: 1 is the generator as "
+    "it is, 0 the same image again and again. Up and to the right is better; distances grow to the "
+    "left."
 )
 BY_CLASS = (
     "One line a class, from the most truncated set to the one that is truncated least, whose "
