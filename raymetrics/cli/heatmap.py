@@ -15,6 +15,7 @@ from raymetrics.errors import RaymetricsError
 if TYPE_CHECKING:
     from raymetrics.reports.heat import Mean, Picture
     from raymetrics.results import Result
+    from raymetrics.streaming.heat import Means
     from raymetrics.streaming.heat_request import HeatRequest
     from raymetrics.streaming.resources import Resources
 
@@ -73,7 +74,9 @@ def heatmap(
       raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps \\
           --mean --classes "bow tie,seat belt" --noise 0.02,0.05,0.1
     """
+    from raymetrics.evaluation.noise import one_range
     from raymetrics.reports.heat import HeatPage, heat_report
+    from raymetrics.streaming.heat import mean_heatmaps
     from raymetrics.streaming.heat_request import requested
     from raymetrics.streaming.resources import Resources
     from raymetrics.streaming.session import session
@@ -84,10 +87,18 @@ def heatmap(
     whole = mean or classes is not None or bool(noise)
     with session() if whole else nullcontext():
         asked = requested(real=real, generated=generated, column=column)
-        chosen = asked.commonest() if classes is None else asked.classes_named(classes)
+        chosen = asked.classes_named(classes or ())
+        if whole and classes is None:
+            chosen = asked.commonest()
+        if noise:
+            one_range(asked.generated)  # before the means take their time
         resources = Resources(actors=actors)
         shown = show(asked, to, samples, images, exact)
-        means = average(asked, to, chosen, resources) if whole else []
+        means: list[Mean] = []
+        if whole:
+            tell = progress_printer()
+            of_all = mean_heatmaps(asked, to, chosen, resources=resources, progress=tell)
+            means = average(asked, to, of_all)
         checked = check(asked, to, noise, resources) if noise else []
     page = HeatPage(facts(asked, images), shown, means, checked, columns_of_grid)
     click.echo(f"page    {heat_report(page, to)}")
@@ -97,6 +108,8 @@ def show(
     asked: HeatRequest, to: str, samples: str | None, images: str | None, exact: bool
 ) -> list[Picture]:
     """Heatmaps of single samples, kept as heatmaps.npz, as pictures."""
+    import numpy as np
+
     from raymetrics import ranges
     from raymetrics.reports.heat import pictures
     from raymetrics.streaming.extract import wanted_samples
@@ -109,23 +122,17 @@ def show(
     else:
         source, generator = other_source(images)
         few = range(min(ADDED, ADDED if generator.length is None else generator.length))
-        import numpy as np
-
-        wanted = wanted_samples(generator, samples or few)
-        ids = np.arange(wanted.start, wanted.stop)
+        ids = np.array(wanted_samples(generator, samples or few))
         found, seen = heatmaps_added(asked, source, ids, exact)
     write_arrays(to, "heatmaps.npz", seen)
     return pictures(found, seen, asked.class_names)
 
 
-def average(
-    asked: HeatRequest, to: str, classes: Sequence[int], resources: Resources
-) -> list[Mean]:
+def average(asked: HeatRequest, to: str, found: Means) -> list[Mean]:
     """Means over all samples, kept as maps.npz and means.npz, as pictures."""
     from raymetrics.reports.heat import means
-    from raymetrics.streaming.heat import mean_heatmaps, write_arrays
+    from raymetrics.streaming.heat import write_arrays
 
-    found = mean_heatmaps(asked, to, classes, resources=resources, progress=progress_printer())
     write_arrays(to, "maps.npz", found.seen)
     write_arrays(to, "means.npz", found.averages, classes=found.classes)
     titles = ["all classes", *(asked.class_names[number] for number in found.classes)]

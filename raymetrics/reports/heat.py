@@ -107,15 +107,13 @@ def means(averages: Averages, titles: Sequence[str]) -> list[Mean]:
     ]
 
 
-def annotated(picture: Picture) -> np.ndarray:
-    """The overlay with the Top-1 class in its upper left corner, as in Fig. 11."""
-    if not picture.top:
-        return picture.overlay
-    canvas = Image.fromarray(picture.overlay)
+def annotated(pixels: np.ndarray, text: str) -> np.ndarray:
+    """uint8 [h, w, 3] with a text in its upper left corner, as in Fig. 11."""
+    canvas = Image.fromarray(pixels)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(11, canvas.width // 13))
-    text = shortened(picture.top[0].name, lambda t: draw.textlength(t, font), canvas.width)
-    draw.text((MARGIN, MARGIN), text, "white", font, stroke_width=2, stroke_fill="black")
+    fitting = shortened(text, lambda part: draw.textlength(part, font), canvas.width)
+    draw.text((MARGIN, MARGIN), fitting, "white", font, stroke_width=2, stroke_fill="black")
     return np.asarray(canvas)
 
 
@@ -136,10 +134,11 @@ def heat_report(page: HeatPage, to: str | Path) -> Path:
     folder = Path(to)
     files: dict[str, bytes] = {}
     if page.pictures:
-        files["overlays.png"] = png(grid([annotated(p) for p in page.pictures], page.columns))
+        tiles = [annotated(p.overlay, p.top[0].name if p.top else "") for p in page.pictures]
+        files["overlays.png"] = png(grid(tiles, page.columns))
     if page.means:
-        tiles = [tile for mean in page.means for tile in mean.tiles]
-        files["means.png"] = png(grid(tiles, len(page.means[0].tiles)))
+        rows = [[annotated(m.tiles[0], m.title), *m.tiles[1:]] for m in page.means]
+        files["means.png"] = png(grid([tile for row in rows for tile in row], len(rows[0])))
     files["index.html"] = text_of(page).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -81,9 +81,9 @@ class HeatRequest:
         return found[self.column.output][0]
 
     def commonest(self, count: int = COMMONEST) -> list[int]:
-        """The commonest Top-1 classes of the real set; none where it has no logits."""
+        """The commonest Top-1 classes of the real set; none unless both sets have logits."""
         name = Column(self.column.extractor, "logits", 0).name
-        if name not in self.real.shards.columns:
+        if name not in self.real.shards.columns or not self.class_names:
             return []
         counts = folded(self.real, name, histogram_of).counts
         order = np.lexsort((np.arange(len(counts)), -counts))[:count]
