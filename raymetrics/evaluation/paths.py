@@ -46,7 +46,7 @@ from raymetrics.evaluation.ranking import (
 from raymetrics.evaluation.run import write_scores
 from raymetrics.evaluation.selection import opened
 from raymetrics.generators.latents.paths import source_of
-from raymetrics.metrics import Convention, Survey
+from raymetrics.metrics import Convention, Survey, require
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -122,6 +122,7 @@ def judge_paths(
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
     make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
     of_real = opened(real)
+    require(len(of_real), k, "real")
     count = CANDIDATES_PER_PATH * paths if candidates is None else candidates
     there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make)
     item, source = only_item(of_real, there, column), interpolated(there)
