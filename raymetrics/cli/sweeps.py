@@ -34,6 +34,10 @@ OPTIONS = (
         "--metrics", callback=names, metavar="NAMES",
         help="Of evaluate's. [default: fid,pr,dc,prd]",
     ),
+    click.option(
+        "--column", "columns", callback=names, metavar="NAME[,NAME]",
+        help="Of which columns; those of logits too.",
+    ),
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
@@ -51,8 +55,8 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 def swept(
     sources: Sequence[str], *, real: str, to: str, shards: str | None, extractors: list[str],
-    samples: str | None, metrics: list[str] | None, by: str | None, ks: str | None,
-    shard_rows: int, actors: int | None, batch: int,
+    samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
+    ks: str | None, shard_rows: int, actors: int | None, batch: int,
 ) -> list[Result]:  # fmt: skip
     """The numbers of all sources, by the options that both verbs have."""
     from raymetrics.evaluation.sweep import sweep
@@ -61,7 +65,8 @@ def swept(
 
     return sweep(
         real=real, sources=sources, to=to, shards=shards, extractors=extractors, samples=samples,
-        metrics=metrics, convention=convention("raymetrics", k=neighbours(ks)), by=by,
+        metrics=metrics, columns=columns, by=by,
+        convention=convention("raymetrics", k=neighbours(ks)),
         shard_rows=shard_rows, resources=Resources(actors=actors, batch=batch),
         progress=progress_printer(), told=lambda source: click.echo(f"measures {source}", err=True),
     )  # fmt: skip

@@ -34,19 +34,17 @@ class Asked:
     """What is to be measured of every set."""
 
     metrics: tuple[str, ...]
+    columns: tuple[str, ...] | None
     convention: Convention
     by: str | None
 
     def results(self, real: str, generated: ShardSet) -> list[Result]:
         """Of all samples, and then label by label."""
-        found = evaluate(
-            real=real, generated=generated, metrics=self.metrics, convention=self.convention
-        )
+        both = {"real": real, "generated": generated, "convention": self.convention}
+        found: list[Result] = evaluate(**both, metrics=self.metrics, columns=self.columns)  # type: ignore[arg-type]
         some = [name for name in self.metrics if name in OF_LABELS]
         if self.by and some:
-            found += evaluate(
-                real=real, generated=generated, metrics=some, convention=self.convention, by=self.by
-            )
+            found += evaluate(**both, metrics=some, columns=self.columns, by=self.by)  # type: ignore[arg-type]
         return found
 
 
@@ -59,6 +57,7 @@ def sweep(
     extractors: Sequence[str] | None = None,
     samples: range | str | None = None,
     metrics: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     convention: Convention | None = None,
     by: str | None = None,
     shard_rows: int = 2048,
@@ -73,8 +72,9 @@ def sweep(
     source, by default in `to`/shards.
     extractors: as texts; by default those that the real set was made with.
     samples: which ids of every source; by default the first as many as there are real ones.
-    metrics, convention: of `evaluate`; by default "fid", "pr", "dc" and "prd". by: "label" for the
-    numbers of every label besides, of those metrics that are computed by label.
+    metrics, columns, convention: of `evaluate`; by default "fid", "pr", "dc" and "prd" of all
+    features. by: "label" for the numbers of every label besides, of those metrics that are
+    computed by label.
     told: called with a source whose numbers come next.
 
     Raises what `extract` and `evaluate` do.
@@ -84,7 +84,9 @@ def sweep(
     view = opened(real)
     texts = extractors or view.shards.spec.asked
     wanted = range(len(view)) if samples is None else samples
-    asked = Asked(tuple(metrics or USUAL), convention or Convention(), by)
+    asked = Asked(
+        tuple(metrics or USUAL), tuple(columns) if columns else None, convention or Convention(), by
+    )
     places = named(shards or f"{to}/shards", sources)
     kept = Store(f"{to}/{NUMBERS}")
     with session():
