@@ -46,5 +46,3 @@ def test_noise_costs_most_where_the_distance_looks(asked: HeatRequest, tmp_path:
     assert values["unimportant", 0.2] > clean
     assert in_words(points)[0].endswith("; as expected")
     assert noise_figure(points, found[0].label).startswith("<svg")
-    again = noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
-    assert [result.value for result in again] == [result.value for result in found]
