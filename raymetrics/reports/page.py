@@ -21,7 +21,8 @@ from raymetrics.reports.tables import number, protocol
 from raymetrics.reports.tradeoffs import tradeoff_sections
 from raymetrics.results import Result, Side
 
-SHOWN = 60
+SHOWN = 60  # samples of a side
+FEW = 10  # where comparisons are many, as every image has to be made again
 CLASSES = 25
 UNFOLDED = 4  # comparisons below a tradeoff of them all
 
@@ -76,7 +77,9 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     file that holds no results, StorageError if the page cannot be written.
     """
     found = results.read(path)
-    comparisons, tradeoffs = compare(found), tradeoff_sections(found)
+    tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
+    folded = bool(tradeoffs) and len(pairs) > UNFOLDED
+    comparisons = [comparison(of_sides, FEW if folded else SHOWN) for of_sides in pairs]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raymetrics", "reports"),
         autoescape=True,
@@ -87,7 +90,7 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     text = environment.get_template("page.html").render(
         tradeoffs=tradeoffs,
         comparisons=comparisons,
-        folded=bool(tradeoffs) and len(comparisons) > UNFOLDED,
+        folded=folded,
         correlations=correlations(comparisons),
         number=number,
         protocol=protocol,
@@ -103,7 +106,7 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     return page
 
 
-def compare(found: Sequence[Result]) -> list[Comparison]:
+def by_sides(found: Sequence[Result]) -> list[list[Result]]:
     """The results by the two sets that they compare; of repeated ones the newest."""
     newest: dict[tuple[object, ...], dict[str, Result]] = {}
     for result in found:
@@ -112,19 +115,19 @@ def compare(found: Sequence[Result]) -> list[Comparison]:
         convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
         what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
-    return [comparison(list(of_sides.values())) for of_sides in newest.values()]
+    return [list(of_sides.values()) for of_sides in newest.values()]
 
 
-def comparison(of_sides: list[Result]) -> Comparison:
-    """The results of one pair of sets, sorted for the page."""
+def comparison(of_sides: list[Result], shown: int) -> Comparison:
+    """The results of one pair of sets, sorted for the page; with so many samples of either."""
     spaces: dict[str, list[Result]] = {}
     for result in of_sides:
         if is_drawn(result):
             continue
         spaces.setdefault(str(result.space["name"]), []).append(result)
     return Comparison(
-        real=part("real", whole(of_sides[0].real)),
-        generated=part("generated", whole(of_sides[0].generated)),
+        real=part("real", whole(of_sides[0].real), shown),
+        generated=part("generated", whole(of_sides[0].generated), shown),
         results=of_sides,
         spaces=spaces,
         draws=draws_sections(of_sides),
@@ -170,10 +173,10 @@ def samples_in_words(side: Side) -> str:
     return "unknown samples" if side.count is None else f"{side.count:,} samples"
 
 
-def part(role: str, side: Side) -> Part:
+def part(role: str, side: Side, shown: int) -> Part:
     """A side with its picture, of evenly spaced samples."""
     try:
-        ids = evenly(sample_ids(side), SHOWN)
+        ids = evenly(sample_ids(side), shown)
         return Part(role, side, picture(side, ids), len(ids), None)
     except RaymetricsError as error:
         return Part(role, side, None, 0, str(error))

@@ -298,12 +298,25 @@ def test_nothing_of_it_overflows(page: Path, tmp_path: Path) -> None:
     assert shown["content"] <= PHONE
 
 
-def test_a_few_comparisons_stay_unfolded(tmp_path: Path) -> None:
-    made = [*found("digits", 0.5, 0.5, 9), *found("digits?truncate=C:0.5", 0.6, 0.3, 9)]
-    results.write(made[:3], tmp_path / "one.jsonl")
-    assert "<svg" not in rm.report(tmp_path / "one.jsonl", to=tmp_path).read_text()
+@pytest.mark.parametrize(("sets", "shown"), [(4, pages.SHOWN), (5, pages.FEW)])
+def test_many_comparisons_are_folded_and_show_few_samples(
+    sets: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(pages, "sample_ids", lambda side: np.arange(80))
+    monkeypatch.setattr(pages, "picture", lambda side, ids: asked.append(len(ids)))
+    made = [
+        result
+        for i in range(sets)
+        for result in found(f"digits?truncate=C:0.{i + 1}", 0.9 - i / 10, i / 10, 9)
+    ]
     results.write(made, tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
-    assert pages.UNFOLDED >= 2
+    assert asked == [shown] * 2 * sets
+    assert ("<summary class" in text) == (shown == pages.FEW)
     assert '<p class="soft">' in text
-    assert "<summary class" not in text
+
+
+def test_one_set_is_no_sweep(tmp_path: Path) -> None:
+    results.write(found("digits?truncate=C:0.5", 0.6, 0.3, 9), tmp_path / "r.jsonl")
+    assert "<svg" not in rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
