@@ -62,10 +62,12 @@ def test_many_steps_come_near_to_the_ends(ends: str) -> None:
     assert np.abs(first_and_last - of_the_ends).max() <= 2
 
 
-def test_a_source_by_its_name(ends: str, tmp_path: Path) -> None:
+def test_a_source_by_its_name(ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     of = "digits?snapshot=400&truncate=D:0.5"
-    text = source_of(of, ends, 3)
+    text = source_of(of, "ends.parquet", 3)
     assert "%3Fsnapshot%3D400%26truncate%3DD:0.5" in text
+    assert f"ends={ends}" in text
     generator, direct = open_source(text, CPU), Paths(of, ends, 3)
     np.testing.assert_array_equal(generator(np.arange(9)), direct(np.arange(9)))
     assert (generator.length, generator.labels(np.arange(9))) == (9, None)

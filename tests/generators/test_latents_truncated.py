@@ -107,7 +107,7 @@ def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: s
 
 def test_densities_under_rejection_are_those_of_the_samples_that_are_near() -> None:
     """Half of all are kept: the mean of a kept quantity is that of the plain samples' near half."""
-    generator, ids = flow("B:0.5"), np.arange(3000)
+    generator, ids = flow("B:0.5"), np.arange(1500)
     w, plain = generator.latents(ids), w_of(generator.inner, ids)
     distribution = generator.distributions.of(None)
     near = plain[distribution.mahalanobis(plain) <= distribution.mahalanobis_of(0.5)]

@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from raymetrics import queries
 from raymetrics.errors import SourceError
-from raymetrics.generators import open_source
+from raymetrics.generators import absolute, open_source
 from raymetrics.generators.base import Generator, LatentGenerator, latent
 from raymetrics.generators.content import content_of
 from raymetrics.generators.latents.samples import FromLatents, images_of, w_of
+from raymetrics.queries import join
 
 TARGET = "raymetrics.generators.latents.paths:Paths"
 COLUMNS = ("start", "end")
 
 
 def source_of(of: str, ends: str, steps: int) -> str:
-    """The source of the images between samples of the source `of`; see `Paths`."""
-    return queries.join(TARGET, {"of": of, "ends": ends, "steps": str(steps)})
+    """The source of the images between samples of the source `of`; see `Paths`.
+
+    Local files of both by absolute paths, as workers may be elsewhere.
+    """
+    file = ends if "://" in ends else str(Path(ends).resolve())
+    return join(TARGET, {"of": absolute(of), "ends": file, "steps": str(steps)})
 
 
 class Paths:
