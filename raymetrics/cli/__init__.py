@@ -6,6 +6,7 @@ import click
 
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.extract import extract
+from raymetrics.cli.heatmap import heatmap
 from raymetrics.cli.match import match
 from raymetrics.cli.paths import paths
 from raymetrics.cli.realism import realism
@@ -27,6 +28,7 @@ def main() -> None:
     export     a shard set -> statistics and data sets of other programs
     match      draws whose Top-1 classes are as often as in the real set
     reweight   weights of generated samples that minimise a distance; draws by them
+    heatmap    which parts of images a distance looks at
     truncate   precision, recall and distances over the strength of truncation
     snapshots  the same over the snapshots of a training run, as they come
     realism    every generated sample by its realism; the best and the worst
@@ -39,8 +41,8 @@ def main() -> None:
 
 
 VERBS = (
-    extract, evaluate, match, reweight, truncate, snapshots, realism, paths, inspect, export,
-    weights, report,
+    extract, evaluate, match, reweight, heatmap, truncate, snapshots, realism, paths, inspect,
+    export, weights, report,
 )  # fmt: skip
 for verb in VERBS:
     main.add_command(verb)
