@@ -52,7 +52,8 @@ def paths(
     """Interpolate between realistic samples, and count the paths that leave the real manifold.
 
     The ends are samples with R >= 1, in pairs by their ids, whatever their classes. The images
-    between them are linear in W. A path strays if more than 25 % of them have R < 0.9.
+    between them are linear in W. A path strays if more than 25 % of them have R < 0.9. Where the
+    samples have labels, the share among the paths within one class stands beside it.
 
     \b
     ends.parquet     start, end: the samples that are the ends of every path
