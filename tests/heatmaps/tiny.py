@@ -4,7 +4,7 @@ source for it."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,9 +14,18 @@ from torch import Tensor, nn
 
 from raymetrics import extractors
 from raymetrics.extractors.base import Architecture
+from raymetrics.streaming import heat
+from raymetrics.streaming.resources import Resources
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
 USUAL = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
+
+
+def plain_ranges(plan: heat.Plan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
+    """What `keep_ranges` gives, in this process."""
+    keep = heat.KeepRange(plan)
+    for first in todo:
+        yield int(keep({"first": np.array([first])})["rows"][0])
 
 
 class Tiny(nn.Module):

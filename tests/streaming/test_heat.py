@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -29,18 +29,10 @@ from raymetrics.streaming import heat, session
 from raymetrics.streaming.extract import extract
 from raymetrics.streaming.heat import heatmaps, heatmaps_added, mean_heatmaps
 from raymetrics.streaming.heat_request import CPU, HeatRequest, other_source, requested
-from raymetrics.streaming.resources import Resources
 from tests.conftest import plain_stream
-from tests.heatmaps.tiny import NAME, SPOTS, known
+from tests.heatmaps.tiny import NAME, SPOTS, known, plain_ranges
 
 GENERATED = range(1000, 1080)
-
-
-def plain_ranges(plan: heat.Plan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
-    """What `keep_ranges` gives, in this process."""
-    keep = heat.KeepRange(plan)
-    for first in todo:
-        yield int(keep({"first": np.array([first])})["rows"][0])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from raymetrics.evaluation.noise import noise_distances
-from raymetrics.reports.noise import in_words, noise_figure, noise_points
+from raymetrics import results
+from raymetrics.cli.heatmap import heatmap
+from raymetrics.evaluation import noise
+from raymetrics.reports.noise import in_words, noise_points
+from raymetrics.shards.reader import open_shards
+from raymetrics.streaming import heat
 from raymetrics.streaming.extract import extract
 from raymetrics.streaming.heat import heatmaps, mean_heatmaps, write_arrays
 from raymetrics.streaming.heat_request import HeatRequest, requested
 from raymetrics.streaming.resources import Resources
+from tests.heatmaps.tiny import NAME, SPOTS, known, plain_ranges
 
 NETWORK = "efficientnet-lite0"
 IDS = range(1016, 1032)  # of two ranges
@@ -35,14 +42,50 @@ def test_actors_find_the_bits_of_one_process(asked: HeatRequest, tmp_path: Path)
         np.testing.assert_array_equal(getattr(found.seen, name), getattr(seen, name))
 
 
-def test_noise_costs_most_where_the_distance_looks(asked: HeatRequest, tmp_path: Path) -> None:
+def of_few(asked: HeatRequest, uri: str) -> SimpleNamespace:
+    """The Frechet distance of few samples of many dimensions: its root has the singular values of
+    the products of all pairs."""
+    shards = open_shards(uri)
+    sides = [asked.real.read(asked.column.name), shards.read(asked.column.name)]
+    means = [side.mean(axis=0, dtype=np.float64) for side in sides]
+    x, y = ((side - mean) / np.sqrt(len(side) - 1) for side, mean in zip(sides, means, strict=True))
+    root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    value = ((means[0] - means[1]) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * root
+    return SimpleNamespace(value=float(value), generated=SimpleNamespace(source=shards.spec.source))
+
+
+def test_noise_costs_most_where_the_distance_looks(
+    asked: HeatRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise, "distance", of_few)
     _, seen = heatmaps(asked, np.array(IDS))
     write_arrays(str(tmp_path), "maps.npz", seen)
-    found = noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
-    points = noise_points(found)
+    points = noise_points(noise.noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2]))
     values = {(point.where, point.scale): point.value for point in points}
-    clean = values["important", 0.0]
     assert values["everywhere", 0.2] >= values["important", 0.2] > values["unimportant", 0.2]
-    assert values["unimportant", 0.2] > clean
+    assert values["unimportant", 0.2] > values["important", 0.0]
     assert in_words(points)[0].endswith("; as expected")
-    assert noise_figure(points, found[0].label).startswith("<svg")
+
+
+def test_noise_on_the_terminal(
+    no_actors: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heat, "keep_ranges", plain_ranges)
+    with known():
+        for side, ids in (("real", range(60)), ("generated", range(100, 150))):
+            extract(SPOTS, [NAME], str(tmp_path / side), ids)
+        words = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
+        to = tmp_path / "to"
+        words += ["--to", str(to), "--samples", "100-102", "--noise", "0.5"]
+        done = CliRunner().invoke(heatmap, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "noise of 0.5: important half " in done.output
+    found = results.read(to / "results.jsonl")
+    assert [result.label for result in found] == ["FD untrained-tiny"] * 4
+    assert [(p.where, p.scale) for p in noise_points(found)[3:]] == [
+        ("important", 0.5), ("unimportant", 0.5), ("everywhere", 0.5),
+    ]  # fmt: skip
+    assert noise_points(found)[5].value > noise_points(found)[0].value
+    page = (to / "index.html").read_text()
+    assert "<svg" in page
+    assert "noise of 0.5: important half " in page
