@@ -1,4 +1,5 @@
 # make demo    install into .venv, and run the main job on what comes with it
+# make figures the same, and the figures of both papers of it; half an hour
 # make test    install into .venv, and run everything that CI runs
 # make check   ruff and mypy alone
 # make bench   what it costs; fails if it costs more than is promised
@@ -8,10 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
 
-.PHONY: demo test test-all check bench browser clean
+.PHONY: demo figures test test-all check bench browser clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
+
+figures: $(VENV)/installed
+	$(BIN)/python -m raymetrics.demo.figures
 
 # Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed browser check
@@ -32,6 +36,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/large.py --shards 50000
 	$(BIN)/python benchmarks/reweight.py
 	$(BIN)/python benchmarks/match.py
+	$(BIN)/python benchmarks/heatmaps.py
 
 # A test looks at the report page in Chromium.
 browser:

@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from raymetrics.cli import main as cli
+from raymetrics.demo import figures
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.evaluation import METRICS
 from raymetrics.extractors import NAMED as EXTRACTORS
@@ -32,8 +33,14 @@ from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
 from raymetrics.generators import NAMED as SOURCES
 from raymetrics.generators import open_source
+from raymetrics.generators.latents import estimation
+from raymetrics.generators.latents.truncated import LETTERS
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
+from raymetrics.reports import report
+from raymetrics.streaming import heat
+from raymetrics.streaming.extract import extract
 from tests.generators.test_stylegan2 import nvidia_file, random_state
+from tests.heatmaps.tiny import plain_ranges
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -297,6 +304,67 @@ def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPa
     assert re.search(r"FD digits +\d", evaluated)
     for folder in ("matched", "weights"):
         assert Path("attack", folder, "index.html").exists()
+
+
+def test_the_tradeoffs(
+    demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Truncation, snapshots, realism and paths, in fewer sets of fewer samples."""
+    monkeypatch.chdir(demo_output[0].parent)
+    monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(estimation, "DRAWS", 500)
+    fewer = {
+        "--strategies all --psi 0,0.2,0.4,0.6,0.8,1": "--strategies C,E --psi 0.5,1",
+        "{50,100,200,400,800,1600,3200,5000}": "{50,800,5000}",
+        "--paths 500": "--paths 20",
+    }
+    printed = []
+    for line in commands(6):
+        for many, few in fewer.items():
+            line = line.replace(many, few)
+        done = CliRunner().invoke(cli, shlex.split(line)[1:])
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    truncated, run, ranked, paths = printed
+    assert re.search(r"truncate=C:0.5 +\d", truncated)
+    assert re.search(r"snapshot=5000 +\d", run)
+    assert "the precision with pruned balls" in ranked
+    assert "straying paths digits" in paths
+    pages = ["paths", "ranked", "run", "truncation"]
+    assert all(Path(folder, "index.html").exists() for folder in pages)
+    leading = report("truncation/results.jsonl", to=".").read_text()
+    links = re.findall(r'<a href="(.*?)/index.html">', leading)
+    assert set(pages) <= set(links)
+
+
+def test_every_strategy_has_a_row() -> None:
+    assert first_cells("`truncate=`") == list(LETTERS.values())
+
+
+def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few photographs and of faces, at one scale of noise."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(heat, "keep_ranges", plain_ranges)
+    for source, name in (("photos?size=64", "real"), ("faces", "generated")):
+        extract(source, ["efficientnet-lite0"], f"demo-output/{name}", "0-19")
+    (line,) = commands(5)
+    line = line.replace("0-15", "0-3").replace("0.02,0.05,0.1", "0.1")
+    done = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert done.exit_code == 0, done.output
+    assert "means   of 20 samples" in done.output
+    for name in ("index.html", "heatmaps.npz", "maps.npz", "means.npz"):
+        assert Path("heat", name).exists()
+
+
+def test_the_commands_of_the_figures_are_ones() -> None:
+    """They run for half an hour; the verbs themselves are run by the tests above."""
+    for command in figures.COMMANDS:
+        verb, *words = figures.within(command, "some where")
+        cli.commands[verb].make_context(verb, [*words])  # which it takes apart
+        assert words[:2] == ["--real", "some where/real"]
+        assert words[words.index("--to") + 1].startswith("some where/")
+        if "generated" in command.replace("--generated", ""):
+            assert "some where/generated" in words
 
 
 def test_conventions_and_protocols_are_in_the_readme() -> None:

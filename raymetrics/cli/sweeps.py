@@ -74,8 +74,7 @@ def swept(
 
 def show(found: Sequence[Result], to: str) -> None:
     """Prints the numbers side by side; writes them to `to`, with a page where it is a folder."""
-    from raymetrics.reports import report
-    from raymetrics.reports.tradeoffs import tradeoffs_table
+    from raymetrics.reports import report, tradeoffs_table
     from raymetrics.shards.store import Store
 
     click.echo(tradeoffs_table(found))
@@ -107,7 +106,7 @@ def numbers_of(
 )  # fmt: skip
 @click.option(
     "--psi", callback=numbers_of, default=PSI, show_default=True, metavar="NUMBERS",
-    help="How far: 1 is not at all, 0 leaves the mean.",
+    help="How far: 1 is not at all, 0 leaves one image (of a class).",
 )  # fmt: skip
 @with_options
 @reported

@@ -73,8 +73,9 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     """Writes `to`/index.html from a file of results; the path of the page.
 
     Sample grids are made again from the ids, if the source and the shards are at hand; else the
-    page says why not. The page holds all that it shows and asks for nothing. ResultError for a
-    file that holds no results, StorageError if the page cannot be written.
+    page says why not. The page holds all that it shows and asks for nothing; it leads to the pages
+    in folders below its own. ResultError for a file that holds no results, StorageError if the
+    page cannot be written.
     """
     found = results.read(path)
     tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
@@ -91,6 +92,7 @@ def report(path: str | Path, *, to: str | Path) -> Path:
         tradeoffs=tradeoffs,
         comparisons=comparisons,
         folded=folded,
+        below=sorted(path.parent.name for path in Path(to).glob("*/index.html")),
         correlations=correlations(comparisons),
         number=number,
         protocol=protocol,

@@ -1,0 +1,74 @@
+"""The figures of both papers, of the demo's generator: goes on from what the demo made.
+
+    python -m raymetrics.demo.figures [FOLDER]
+
+Each verb writes a page into a folder of its own in FOLDER (demo-output by default); the demo's
+page then leads to all of them. Run again after anything that stopped it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from raymetrics.cli import main as cli
+from raymetrics.cli.common import reported
+from raymetrics.demo.__main__ import main as demo
+from raymetrics.demo.__main__ import say
+from raymetrics.reports import report
+from raymetrics.streaming.session import session
+
+# P1: Kynkaanniemi et al. 2019. P2: Kynkaanniemi et al. 2023.
+COMMANDS = (
+    # P1 Fig. 4, 5, 7
+    "truncate --generated digits --extractor digits --strategies all --by label --to truncation",
+    # P1 Fig. 6; P2 Fig. 9
+    "snapshots --generated 'digits?snapshot={50,100,200,400,800,1600,3200,5000}' "
+    "--extractor digits --metrics fid,pr --to snapshots",
+    "snapshots --generated 'digits?snapshot={50,100,200,400,800,1600,3200,5000}' "
+    "--extractor digits --metrics fid --column digits_pre_logits,digits_logits --to logits "
+    "--shards snapshots/shards",
+    # P1 Fig. 8, 10, 11
+    "realism --generated generated --column digits_pre_logits --by label --to realism",
+    # P1 Fig. 9, 12
+    "paths --generated generated --column digits_pre_logits --paths 300 --to paths",
+    # P2 Fig. 3, 4b, 10, 11, 12
+    "heatmap --generated generated --samples 0-15 --mean --noise 0.05,0.1,0.2 --to heatmaps",
+    # P2 Fig. 4a, 13; Table 1
+    "match --generated digits --classes efficientnet_lite0_logits --n 1000 --max-draws 10000 "
+    "--to matched",
+    # P2 Fig. 5, 6, 13, 14, 15; Tables 2, 3
+    "reweight --generated matched/shards --extractor efficientnet-lite0 --n 1000 --seeds 3 "
+    "--match pre_logits,top_n:1,top_n:5,top_n:20,middle_n:1,middle_n:5,middle_n:20 --to weights",
+)
+FOLDERS = ("--to", "--shards")
+
+
+def within(command: str, folder: str) -> list[str]:
+    """The words of a command, with all that it reads and writes in a folder."""
+    verb, *words = shlex.split(command)
+    places = [
+        f"{folder}/{word}" if before in FOLDERS or word in ("generated", "matched/shards") else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return [verb, "--real", f"{folder}/real", *places]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Makes all of it; arguments: the folder, or none."""
+    folder = arguments[0] if arguments else "demo-output"
+    with session():
+        demo([folder])
+        for command in COMMANDS:
+            words = within(command, folder)
+            say(f"\nraymetrics {click.style(shlex.join(words), bold=True)}")
+            cli(words, standalone_mode=False)
+    say(f"\nall of it: {report(Path(folder) / 'results.jsonl', to=folder)}")
+
+
+if __name__ == "__main__":
+    reported(main)(sys.argv[1:])
