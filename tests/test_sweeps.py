@@ -16,8 +16,13 @@ from raymetrics import results
 from raymetrics.cli import main
 from raymetrics.errors import RangeError, RaymetricsError, ResultError, SourceError
 from raymetrics.evaluation import sweep as sweeping
-from raymetrics.evaluation.sweep import named, sweep, truncations
+from raymetrics.evaluation.sweep import named, strategies_of, sweep, truncations
+from raymetrics.generators import open_source
+from raymetrics.generators.latents.truncated import LETTERS
 from raymetrics.generators.snapshots import Watch, expanded
+from tests.generators.test_stylegan2 import nvidia_file, random_state
+
+CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("no_actors")
 
@@ -87,6 +92,16 @@ def test_what_makes_no_sense(real: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no truncation 'X'"):
         sweep(real=real, sources=truncations("digits", ["X"], [0.5, 1]), to=str(tmp_path))
     assert not list(tmp_path.rglob("dataset.json"))
+
+
+def test_all_strategies_are_those_that_a_source_has(tmp_path: Path) -> None:
+    assert strategies_of("digits") == (list(LETTERS.values()), {})
+    nvidia_file(tmp_path / "network.pkl", random_state("skip"))
+    found, lacking = strategies_of(str(tmp_path / "network.pkl"))
+    assert lacking.keys() == {"interpolate-z"}
+    assert sorted([*found, *lacking]) == sorted(LETTERS.values())
+    with pytest.raises(SourceError, match="no source 'nothing"):
+        open_source(truncations("nothing", strategies_of("nothing")[0], [0.5])[0], CPU)
 
 
 def test_one_mean_for_all_classes_is_of_w_alone() -> None:

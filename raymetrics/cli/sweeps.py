@@ -132,11 +132,13 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
       raymetrics truncate --real shards/real --generated digits --to truncation \\
           --strategies all --psi 0.2,0.5,0.8,1 --by label
     """
-    from raymetrics.evaluation.sweep import truncations
-    from raymetrics.generators.latents.truncated import LETTERS
+    from raymetrics.evaluation.sweep import strategies_of, truncations
 
-    chosen = list(LETTERS.values()) if strategies == ["all"] else strategies
-    show(swept(truncations(generated, chosen, psi), **rest), rest["to"])
+    if strategies == ["all"]:
+        strategies, lacking = strategies_of(generated)
+        for name, reason in lacking.items():
+            click.echo(f"without {name}: {reason}", err=True)
+    show(swept(truncations(generated, strategies, psi), **rest), rest["to"])
 
 
 @click.command()

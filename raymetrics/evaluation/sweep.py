@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+import torch
+
 from raymetrics import queries
-from raymetrics.errors import RangeError, RaymetricsError, ResultError
+from raymetrics.errors import RangeError, RaymetricsError, ResultError, SourceError
 from raymetrics.evaluation.run import evaluate
 from raymetrics.evaluation.selection import opened
+from raymetrics.generators import open_source
 from raymetrics.generators.latents.truncated import IN_Z, LETTERS
 from raymetrics.metrics import Convention
 from raymetrics.provenance import environment, fingerprint
@@ -129,6 +132,20 @@ def named(folder: str, sources: Sequence[str]) -> dict[str, str]:
         # Other characters, or another folder, must not lead to the same place.
         places[f"{folder}/{readable}-{fingerprint({'source': source})[:6]}"] = source
     return places
+
+
+def strategies_of(source: str) -> tuple[list[str], dict[str, str]]:
+    """All strategies that a source has, and why it lacks the others: a mapping that takes only the
+    direction of z leaves nothing to do in Z."""
+    cpu, lacking = torch.device("cpu"), {}
+    for strategy in IN_Z:
+        try:
+            open_source(truncations(source, [strategy], [0.5])[0], cpu)
+        except SourceError as error:
+            lacking[strategy] = str(error)
+    if len(lacking) == len(IN_Z):
+        return list(LETTERS.values()), {}  # what is wrong is the source itself, and will be told
+    return [name for name in LETTERS.values() if name not in lacking], lacking
 
 
 def truncations(source: str, strategies: Sequence[str], amounts: Sequence[float]) -> list[str]:
