@@ -1,5 +1,5 @@
 # make demo    install into .venv, and run the main job on what comes with it
-# make figures the same, and the figures of both papers of it; half an hour
+# make figures the same, and the figures of both papers of it; most of an hour
 # make test    install into .venv, and run everything that CI runs
 # make check   ruff and mypy alone
 # make bench   what it costs; fails if it costs more than is promised

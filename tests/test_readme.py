@@ -357,7 +357,7 @@ def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_commands_of_the_figures_are_ones() -> None:
-    """They run for half an hour; the verbs themselves are run by the tests above."""
+    """They run for most of an hour; the verbs themselves are run by the tests above."""
     for command in figures.COMMANDS:
         verb, *words = figures.within(command, "some where")
         cli.commands[verb].make_context(verb, [*words])  # which it takes apart
