@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,6 +14,7 @@ from raymetrics.errors import StorageError
 from raymetrics.heatmaps import Averages, Heatmaps, coloured, overlay
 from raymetrics.reports.grids import data_uri, grid
 from raymetrics.reports.noise import in_words, noise_figure, noise_points
+from raymetrics.reports.rendering import rendered
 from raymetrics.results import Result
 
 SMALLEST, LARGEST = 192, 256  # pixels of a picture
@@ -151,18 +151,9 @@ def heat_report(page: HeatPage, to: str | Path) -> Path:
 
 def text_of(page: HeatPage) -> str:
     """The page's HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raymetrics", "reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     points = noise_points(page.noise)
     figure = noise_figure(points, page.noise[0].label) if points else None
-    return environment.get_template("heat.html").render(
-        page=page, noise=figure, sentences=in_words(points)
-    )
+    return rendered("heat.html", page=page, noise=figure, sentences=in_words(points))
 
 
 def png(picture: Image.Image) -> bytes:

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from raymetrics import results
-from raymetrics.errors import RaymetricsError, StorageError
+from raymetrics.errors import RaymetricsError
 from raymetrics.reports.again import evenly, picture, sample_ids
 from raymetrics.reports.curves import scatter
 from raymetrics.reports.draws import DrawsSection, draws_sections, is_drawn
+from raymetrics.reports.rendering import rendered, write_page
 from raymetrics.reports.sides import of, whole
 from raymetrics.reports.tables import number, protocol
 from raymetrics.reports.tradeoffs import tradeoff_sections
@@ -81,14 +81,8 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
     folded = bool(tradeoffs) and len(pairs) > UNFOLDED
     comparisons = [comparison(of_sides, FEW if folded else SHOWN) for of_sides in pairs]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raymetrics", "reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("page.html").render(
+    text = rendered(
+        "page.html",
         tradeoffs=tradeoffs,
         comparisons=comparisons,
         folded=folded,
@@ -99,13 +93,7 @@ def report(path: str | Path, *, to: str | Path) -> Path:
         provenance=provenance,
         samples=samples_in_words,
     )
-    page = Path(to) / "index.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write the page to {page}: {error.strerror}") from None
-    return page
+    return write_page(text, to)
 
 
 def by_sides(found: Sequence[Result]) -> list[list[Result]]:

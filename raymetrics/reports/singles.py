@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
-from raymetrics.errors import RaymetricsError, StorageError
+from raymetrics.errors import RaymetricsError
 from raymetrics.reports.again import evenly, images_of
 from raymetrics.reports.curves import COLOURS, INK, canvas, svg
 from raymetrics.reports.grids import data_uri, thumbnail
+from raymetrics.reports.rendering import rendered, write_page
 from raymetrics.reports.tables import number, protocol
 from raymetrics.results import Result, Side
 
@@ -77,26 +77,14 @@ def singles(found: Sequence[Result], *, to: str | Path) -> Path:
     Images are made again from their ids, if the source and the shards are at hand; else the page
     says why not. It holds all that it shows. StorageError if it cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raymetrics", "reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("singles.html").render(
+    text = rendered(
+        "singles.html",
         readings=readings(found),
         sections=[section(result) for result in found if SHOWN & result.details.keys()],
         number=number,
         protocol=protocol,
     )
-    page = Path(to) / "index.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write the page to {page}: {error.strerror}") from None
-    return page
+    return write_page(text, to)
 
 
 def readings(found: Sequence[Result]) -> list[str]:
