@@ -20,6 +20,7 @@ from raymetrics.evaluation.ranking import extremes, orders, rank_samples, survey
 from raymetrics.metrics import Convention
 from raymetrics.reports.singles import GROUPS, singles
 from raymetrics.shards.selected import open_view
+from raymetrics.streaming import neighbours
 from raymetrics.streaming.neighbours import Driver
 from tests import ring
 from tests.conftest import write_set
@@ -80,9 +81,10 @@ def test_the_survey_is_the_same_in_parts(
     for folder in sides.values():
         for file in Path(folder, "neighbours").iterdir():
             file.unlink()
-    monkeypatch.setattr(ranking, "fits_at_once", lambda *_: False)
-    monkeypatch.setattr(ranking, "rows_that_fit", lambda _: 50)
-    monkeypatch.setattr(ranking, "Actors", Driver)
+    for module in (ranking, neighbours):
+        monkeypatch.setattr(module, "fits_at_once", lambda *_: False)
+    monkeypatch.setattr(neighbours, "rows_that_fit", lambda _: 50)
+    monkeypatch.setattr(neighbours, "Actors", Driver)
     monkeypatch.setattr(ranking, "session", nullcontext)
     parts = survey_realism(*views, COLUMN, Convention())
     np.testing.assert_array_equal(parts.of_generated.realism, whole.of_generated.realism)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,17 +22,7 @@ from raymetrics.results import Result
 from raymetrics.search.indexes import load_faiss
 from raymetrics.shards.view import View
 from raymetrics.streaming.match_request import column_of_classes
-from raymetrics.streaming.neighbours import (
-    BLOCK,
-    Actors,
-    Driver,
-    chosen,
-    crossed,
-    fits_at_once,
-    nearest,
-    parts,
-    rows_that_fit,
-)
+from raymetrics.streaming.neighbours import fits_at_once, survey_views
 from raymetrics.streaming.session import session
 
 REALISM = METRICS["realism"]
@@ -131,26 +121,14 @@ def survey_realism(real: View, generated: View, column: str, asked: Convention) 
     A survey in which no generated sample has a ball, as R needs none: of n samples they would be
     a search of n x n. NotEnoughData, or PlanTooLarge before anything is read.
     """
-    require(len(real), asked.ks[-1], "real")
     load_faiss()  # says what is missing before anything is read
     alone = fits_at_once({"real": real, "generated": generated}, column)
     running: AbstractContextManager[None] = nullcontext() if alone else session()
     with running:
-        if alone:
-            most = max(len(real), len(generated))
-        else:
-            most = rows_that_fit(real.shards.columns[column].dimension)
-        name = chosen(real, generated, column, asked)
-        with closing(Driver(name) if alone else Actors(name)) as search:
-            distances = nearest(real, column, asked, most, search)
-            radii = asked.reach(distances[:, [k - 1 for k in asked.ks]])
-            none = np.full((len(generated), len(asked.ks)), -1.0)
-            bases = parts(real, column, asked, most)
-            queries = parts(generated, column, asked, min(most, BLOCK))
-            return crossed(
-                real, generated, bases, queries, radii, none, asked, search,
-                count=False, realism=True, name=name,
-            )  # fmt: skip
+        return survey_views(
+            real=real, generated=generated, column=column, convention=asked,
+            count=False, realism=True, balls=["real"],
+        )  # fmt: skip
 
 
 def groups_of(view: View, by: str | None, classes: str | None) -> Groups | None:

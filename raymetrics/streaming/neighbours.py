@@ -13,7 +13,7 @@ import io
 import zipfile
 import zlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -147,16 +147,18 @@ def survey_views(
     count: bool = True,
     realism: bool = False,
     most_rows: int | None = None,
+    balls: Collection[str] = ("real", "generated"),
 ) -> Survey:
     """`raymetrics.metrics.survey` of a column of two views, for every k of a convention.
 
     Needs a session unless it fits into the driver's memory. most_rows: to a part; by default as
-    many as fit. NotEnoughData, or PlanTooLarge before anything is read.
+    many as fit. balls: the sides whose samples have some; of another none is searched, its radii
+    are -1, and nothing lies in them. NotEnoughData, or PlanTooLarge before anything is read.
     """
     ks = convention.ks
-    for side, view in (("real", real), ("generated", generated)):
-        require(len(view), ks[-1], side)
     both = {"real": real, "generated": generated}
+    for side in balls:
+        require(len(both[side]), ks[-1], side)
     alone = most_rows is None and fits_at_once(both, column)
     if alone:
         most = max(len(real), len(generated))
@@ -168,7 +170,9 @@ def survey_views(
             convention.reach(
                 nearest(view, column, convention, most, search)[:, [k - 1 for k in ks]]
             )
-            for view in (real, generated)
+            if side in balls
+            else np.full((len(view), len(ks)), -1.0)
+            for side, view in both.items()
         )
         one = parts(real, column, convention, most)
         other = parts(generated, column, convention, min(most, BLOCK))
