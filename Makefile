@@ -1,6 +1,7 @@
 # make demo    install into .venv, and run the main job on what comes with it
 # make figures the same, and the figures of both papers of it; most of an hour
 # make test    install into .venv, and run everything that CI runs
+# make test-all  the same, the slow tests, and the benchmarks
 # make check   ruff and mypy alone
 # make bench   what it costs; fails if it costs more than is promised
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
 
-.PHONY: demo figures test test-all check bench browser clean
+.PHONY: demo figures test test-all slow check bench browser clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
@@ -19,9 +20,13 @@ figures: $(VENV)/installed
 
 # Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed browser check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-all: test bench
+test-all: test slow bench
+
+# What starts clusters and breaks them: one after another.
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -6,6 +6,10 @@
     │                      or its features are not finite numbers
     ├── RangeError         sample ids that make no sense, or that the source does not have
     ├── StorageError       a URI that cannot be read or written
+    │   └── StorageUnavailable  one that could be before, and may be again
+    ├── TemporaryFailure   nothing is wrong with the request: the same command goes on
+    │   ├── StorageUnavailable  (also a StorageError)
+    │   └── ClusterFailure      Ray did not start, or lost what it needs
     ├── UnsafePickle       a pickle that would have to be executed to be read
     ├── ShardError         a shard set that is incomplete, damaged, or of another kind
     │   └── SpecMismatch   a shard set made from something else than what is asked for
@@ -14,7 +18,8 @@
     └── ResultError        a results file that cannot be used
 
 Every message says what was found, what was expected, where, and what to do about it, on one
-line. The command line prints it and exits with 2. Anything else that is raised is a bug.
+line. The command line prints it and exits with 2, or with 75 for a TemporaryFailure. Anything else
+that is raised is a bug.
 """
 
 
@@ -44,6 +49,18 @@ class RangeError(RaymetricsError):
 
 class StorageError(RaymetricsError):
     """A URI that cannot be read or written."""
+
+
+class TemporaryFailure(RaymetricsError):
+    """Nothing is wrong with the request: what is made stays, and the same command goes on."""
+
+
+class StorageUnavailable(StorageError, TemporaryFailure):
+    """A store that does not answer, answers that it is overloaded, or is full."""
+
+
+class ClusterFailure(TemporaryFailure):
+    """Ray did not start, or lost what the work needs."""
 
 
 class UnsafePickle(RaymetricsError):
