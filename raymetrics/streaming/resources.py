@@ -1,4 +1,4 @@
-"""How many actors, on what, and how much at a time."""
+"""What a stream asks of the cluster that it runs on."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ from dataclasses import dataclass
 
 import ray
 
-from raymetrics.errors import RangeError
+from raymetrics.streaming.cluster import nodes_of_ray, with_memory_here
+from raymetrics.streaming.placement import place
+from raymetrics.streaming.pools import Placement, Resources, Sizes
+
+__all__ = ["Resources", "Share", "equal_part", "placement", "share"]
 
 
-@dataclass(frozen=True)
-class Resources:
-    """How a stream is laid out on the cluster. None of it changes a number.
+def placement(resources: Resources, units: int, sizes: Sizes | None = None) -> Placement:
+    """The pools for so many units, on the cluster that this process is connected to.
 
-    actors: workers that generate and extract; None: one per GPU, or per CPU without any.
-    batch: samples that go through an actor at a time.
-    fused: both networks in one actor, so that images never leave it; otherwise two pools.
+    sizes: of the weights, where they are known. PlanTooLarge for what cannot be; nothing has been
+    started then.
     """
-
-    actors: int | None = None
-    batch: int = 64
-    fused: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("actors", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RangeError(f"{name} is {value}, expected at least 1")
+    nodes = with_memory_here(nodes_of_ray(resources.gpu_memory))
+    return place(nodes, sizes or Sizes(), resources, units)
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ def share(resources: Resources, at_most: int) -> Share:
     there = ray.cluster_resources()
     gpus, cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
     actors = min(resources.actors or int(gpus or cpus) or 1, at_most)
-    pools = 1 if resources.fused else 2
+    pools = 2 if resources.two_pools else 1
     return Share(actors, equal_part(cpus, pools * actors), equal_part(gpus, actors))
 
 

@@ -1,0 +1,103 @@
+"""How a stream is laid out on a cluster: what is asked for, what is there, what is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raymetrics.errors import RangeError
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What is asked for; None: it is chosen. None of it changes a number.
+
+    actors: workers that extract; None: one per GPU, or per CPU without any.
+    batch: samples that go through an actor at a time.
+    fused: both networks in one actor, so that images never leave it; False: two pools.
+    generators: workers of the other pool; None: as many.
+    gpus: on how many to count, of a cluster that grows to them.
+    gpu_memory: bytes of each GPU, where its name does not tell.
+    """
+
+    actors: int | None = None
+    batch: int = 64
+    fused: bool | None = True
+    generators: int | None = None
+    gpus: int | None = None
+    gpu_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("actors", "batch", "generators", "gpus", "gpu_memory"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RangeError(f"{name} is {value}, expected at least 1")
+
+    @property
+    def two_pools(self) -> bool | None:
+        """Whether two pools are asked for; None: it is left to us."""
+        if self.generators is not None:
+            return True
+        return None if self.fused is None else not self.fused
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster. memory: bytes; gpu_memory: of each GPU; None: not known."""
+
+    cpus: float
+    gpus: int = 0
+    memory: int | None = None
+    gpu_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of the weights; None: not known. What networks need to compute is not among them."""
+
+    generator: int | None = None
+    extractors: int | None = None
+
+    @property
+    def both(self) -> int:
+        """What is known of both."""
+        return (self.generator or 0) + (self.extractors or 0)
+
+    @property
+    def largest(self) -> int:
+        """What is known of the larger."""
+        return max(self.generator or 0, self.extractors or 0)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Actors that ask Ray for the same. memory: bytes; 0: they do not ask for any."""
+
+    actors: int
+    cpus: float
+    gpus: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Pools of actors, and why they are these. extract: None if `generate` does both."""
+
+    generate: Pool
+    extract: Pool | None
+    commit: Pool
+    why: str
+
+    @property
+    def fused(self) -> bool:
+        """Whether images stay in the actor that makes them."""
+        return self.extract is None
+
+    @property
+    def producing(self) -> Pool:
+        """The actors that give features."""
+        return self.extract or self.generate
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Those that compute."""
+        return (self.generate,) if self.extract is None else (self.generate, self.extract)
