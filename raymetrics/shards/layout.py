@@ -8,21 +8,26 @@ manifest.json                                  seals the set: rows and digest of
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raymetrics import ranges
+from raymetrics.addresses import require_no_secret
 from raymetrics.errors import ShardError, SpecMismatch
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import schema
+from raymetrics.shards.listing import DATASET as DATASET
+from raymetrics.shards.listing import MANIFEST as MANIFEST
+from raymetrics.shards.listing import present_ranges
+from raymetrics.shards.listing import shard_name as shard_name
+from raymetrics.shards.listing import shard_range as shard_range
+from raymetrics.shards.listing import shard_ranges as shard_ranges
 from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
 
-DATASET = "dataset.json"
-MANIFEST = "manifest.json"
+# How often a writer of dataset.json looks whether another one has written over it.
+LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class DatasetSpec:
         return fingerprint(self.identity)
 
     def to_json(self) -> bytes:
-        """The text of dataset.json."""
+        """The text of dataset.json. ShardError if what it is made of is named by a secret."""
+        for text in (self.source, *self.asked):
+            require_no_secret(text, ShardError)
         value = {
             **self.identity,
             "fingerprint": self.fingerprint,
@@ -112,30 +119,6 @@ class DatasetSpec:
             ) from None
 
 
-def shard_name(ids: range) -> str:
-    """range(0, 2048) -> "samples-000000000000-000000002047.parquet"."""
-    return f"samples-{ids.start:012d}-{ids.stop - 1:012d}.parquet"
-
-
-def shard_range(name: str) -> range | None:
-    """The ids of a shard by its file's name; None for any other file."""
-    match = re.fullmatch(r"samples-(\d{12})-(\d{12})\.parquet", name)
-    return range(int(match[1]), int(match[2]) + 1) if match else None
-
-
-def shard_ranges(names: Iterable[str], where: str) -> list[range]:
-    """The ranges of the shards among `names`, ascending. ShardError if two overlap."""
-    found = [ids for ids in map(shard_range, names) if ids is not None]
-    found.sort(key=lambda ids: ids.start)
-    for before, after in itertools.pairwise(found):
-        if after.start < before.stop:
-            raise ShardError(
-                f"{where} holds {shard_name(before)} and {shard_name(after)}, which overlap; "
-                "remove one of the two and extract again to fill the gap"
-            )
-    return found
-
-
 def differences(
     there: Mapping[str, object], asked: Mapping[str, object], path: str = ""
 ) -> list[str]:
@@ -176,41 +159,54 @@ def require_same(there: DatasetSpec, asked: DatasetSpec, store: Store) -> None:
 
 
 def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
-    """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there.
+    """What `entered` gives, without the shards."""
+    return entered(store, asked)[0]
+
+
+def entered(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+    """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there; and
+    the shards that are there, ascending, whether the store lists them yet or not.
 
     The shard size of a set is the one that it was begun with. A set that was begun and never
     given a shard gives way. SpecMismatch for a set made from something else.
     """
     there = read_spec(store)
     if there is None and store.create(DATASET, asked.to_json()):
-        return asked
+        return asked, shard_ranges(store.names(), str(store))
     there = there or read_spec(store)
     assert there is not None  # somebody else has made it in this moment
-    if not shard_ranges(store.names(), str(store)):
-        store.replace(DATASET, asked.to_json())
-        return asked
+    # As it was cut before, and as it is to be: the last shard of a set that grows may be short.
+    wanted = [*there.samples, *asked.samples]
+    present = present_ranges(store, store.names(), wanted, there.shard_rows)
+    if not present:
+        # Somebody else may be making the first shards of the same set.
+        same = there.fingerprint == asked.fingerprint
+        begun = replace(asked, shard_rows=there.shard_rows if same else asked.shard_rows)
+        store.replace(DATASET, begun.to_json())
+        return begun, []
     require_same(there, asked, store)
-    samples = tuple(ranges.union([*there.samples, *asked.samples]))
     # Equal tensors may come from several files; one that was published vouches for them all.
     vouched = {name: file for name, file in there.files.items() if file.get("published")}
-    files = {**asked.files, **vouched}
-    joined = replace(asked, shard_rows=there.shard_rows, samples=samples, files=files)
-    if samples != there.samples:
-        store.replace(DATASET, joined.to_json())
-    return joined
+    joined = replace(asked, shard_rows=there.shard_rows, files={**asked.files, **vouched})
+    return adopt(store, joined, ()), present
 
 
 def adopt(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
     """The specification, and dataset.json, with these samples among those that the set is to have.
 
-    Those of others who extended the set in the meantime stay.
+    Those of others who extended the set in the meantime stay. Of two who write in the same moment
+    one loses what it wrote: so it looks again, and whoever has made shards calls this at its end.
+    SpecMismatch if it became another set.
     """
-    there = read_spec(store) or spec
-    samples = tuple(ranges.union([*there.samples, *spec.samples, *present]))
-    adopted = replace(spec, samples=samples)
-    if samples != there.samples:
-        store.replace(DATASET, adopted.to_json())
-    return adopted
+    mine = [*spec.samples, *present]
+    for _ in range(LOOKS):
+        there = read_spec(store) or spec
+        require_same(there, spec, store)
+        samples = tuple(ranges.union([*there.samples, *mine]))
+        if samples == there.samples:
+            break
+        store.replace(DATASET, replace(spec, samples=samples).to_json())
+    return replace(spec, samples=samples)
 
 
 def holds_set(store: Store) -> bool:

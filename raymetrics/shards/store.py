@@ -1,35 +1,69 @@
 """A directory or an object-store prefix, where a file is there whole or not at all.
 
 Locally a file is written aside, synced, and linked under its name; on an object store it is
-one conditional PUT. Either way the first writer wins, and a reader never sees a part.
+one conditional PUT. Either way the first writer wins, and a reader never sees a part. (A store that
+does not know conditions keeps the last of two equal shards.)
+
+A store that is slow, overloaded or away is tried again for as long as `patience` says.
 """
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import IO, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from raymetrics.errors import StorageError
+from raymetrics.addresses import require_no_secret
+from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
+from raymetrics.shards import remote
+from raymetrics.shards.patience import (
+    advice,
+    code,
+    is_full,
+    may_pass,
+    patience,
+    pauses,
+    reason,
+    status,
+)
+
+T = TypeVar("T")
+
+AT_ONCE = 10  # requests in flight, as many as botocore keeps connections
+TELL_AFTER = 10.0  # seconds of an outage
+
+log = logging.getLogger(__name__)
 
 
 class Store:
-    """Files by name under `uri`: a path, file://, s3:// or any scheme that fsspec knows."""
+    """Files by name under `uri`: a path, file://, s3:// or any scheme that fsspec knows.
+
+    retries: how often a request was made again, in this process. StorageError for what will not
+    get better, StorageUnavailable for what may.
+    """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/") or uri
+        self.uri = require_no_secret(uri.rstrip("/") or uri, StorageError)
+        self.retries, self.patience = 0, patience()
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.uri)
-        except (ValueError, ImportError) as error:
+            self.fs, self.root = fsspec.core.url_to_fs(self.uri, **remote.options(self.uri))
+        except ImportError as error:
+            raise StorageError(
+                f"cannot use {self.uri}: {error}, on every machine that is to use it"
+            ) from None
+        except ValueError as error:
             raise StorageError(
                 f"cannot use {uri!r}: {error}; expected a path or an s3:// prefix"
             ) from None
+        remote.try_once(self.fs)
         self.local = isinstance(self.fs, LocalFileSystem)
         # A relative path means another place in another process.
         self.absolute_uri = self.root if self.local else self.uri
@@ -42,13 +76,13 @@ class Store:
         return f"{self.root}/{name}"
 
     def names(self) -> dict[str, int]:
-        """The files directly under the prefix and their bytes; empty if there is no prefix."""
-        with self._failing("list"):
-            self.fs.invalidate_cache()
-            try:
-                entries = self.fs.ls(self.root, detail=True)
-            except FileNotFoundError:
-                return {}
+        """The files directly under the prefix and their bytes; empty if there is no prefix.
+
+        Some object stores list a file only some time after it can be read: see `there`.
+        """
+        self.fs.invalidate_cache()
+        ls = partial(self.fs.ls, self.root, detail=True)
+        entries = self._unless_absent("list", ls) or []
         if [entry["name"] for entry in entries if entry["type"] == "file"] == [self.root]:
             raise StorageError(f"{self.uri} is a file; expected a directory or a prefix")
         return {
@@ -57,31 +91,99 @@ class Store:
             if entry["type"] == "file"
         }
 
+    def there(self, names: Iterable[str]) -> set[str]:
+        """Those of these files that can be read, whatever a listing says: one request for each."""
+
+        def can_be_read(name: str) -> bool:
+            first = partial(self._range, name, 0, 1)
+            return self._unless_absent(f"look for {name} in", first) is not None
+
+        asked = list(names)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            found = threads.map(can_be_read, asked)
+            return {name for name, is_there in zip(asked, found, strict=True) if is_there}
+
     def read(self, name: str) -> bytes | None:
         """The file's bytes; None if it is not there."""
-        with self._failing(f"read {name} from"):
-            try:
-                data: bytes = self.fs.cat_file(self.path(name))
-            except FileNotFoundError:
-                return None
-            return data
+        return self._unless_absent(f"read {name} from", partial(self.fs.cat_file, self.path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """The file, to be read at any place; FileNotFoundError if it is not there."""
+        what = f"read {name} from"
+        if self.local:
+            return cast(IO[bytes], open(self.path(name), "rb"))
+        info = self._unless_absent(what, partial(self.fs.info, self.path(name)))
+        if info is None:
+            raise FileNotFoundError(f"there is no {name} in {self.uri}")
+
+        def fetch(start: int, stop: int) -> bytes:
+            return self._patiently(what, partial(self._range, name, start, stop))
+
+        return cast(IO[bytes], remote.RangedFile(fetch, int(info["size"])))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Writes the file unless it is there; False if it was. StorageError leaves nothing."""
-        with self._failing(f"write {name} to"):
-            return self._link(name, data) if self.local else self._put_new(name, data)
+        """Writes the file unless it is there; False if it was. StorageError leaves nothing.
+
+        False also if an earlier attempt of ours was written although the store called it failed:
+        that file is whole, and is what we wanted to write.
+        """
+        put = self._link if self.local else self._put_new
+        return self._patiently(f"write {name} to", partial(put, name, data))
 
     def replace(self, name: str, data: bytes) -> None:
         """Writes the file, over an earlier one if there is one."""
-        with self._failing(f"write {name} to"):
-            if not self.local:
-                self.fs.pipe_file(self.path(name), data)
-                return
-            aside = self._write_aside(data)
+        put = self._move if self.local else self._put
+        self._patiently(f"write {name} to", partial(put, name, data))
+
+    def remove(self, name: str) -> None:
+        """Removes the file, if it is there."""
+        self._unless_absent(f"remove {name} from", partial(self.fs.rm_file, self.path(name)))
+
+    def _unless_absent(self, what: str, attempt: Callable[[], T]) -> T | None:
+        """None for a file that is not there; a bucket that is not there is an error."""
+
+        def found() -> T | None:
             try:
-                os.replace(aside, self.path(name))
-            finally:
-                aside.unlink(missing_ok=True)
+                return attempt()
+            except FileNotFoundError as error:
+                if code(error) == "NoSuchBucket":
+                    raise
+                return None
+
+        return self._patiently(what, found)
+
+    def _patiently(self, what: str, attempt: Callable[[], T]) -> T:
+        """What the attempt gives, which is made again while its failures may pass."""
+        sleeps, told = pauses(self.patience), False
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                if not may_pass(error):
+                    raise self._hopeless(what, error) from error
+                failure = error
+            waited = next(sleeps, None)
+            if waited is None:
+                raise StorageUnavailable(
+                    f"cannot {what} {self.uri}: {reason(failure)}; tried for {self.patience:.0f} "
+                    "s; what is there is whole: run the same command again when the store answers"
+                ) from failure
+            self.retries += 1
+            if waited > TELL_AFTER and not told:
+                told = True
+                log.warning("cannot %s %s yet: %s; trying on", what, self.uri, reason(failure))
+
+    def _hopeless(self, what: str, error: Exception) -> RaymetricsError:
+        """The error of ours for one that does not pass by itself."""
+        if is_full(error):
+            return StorageUnavailable(
+                f"cannot {what} {self.uri}: no space left; what is there is whole: free "
+                "space, or choose another place, and run the same command again"
+            )
+        return StorageError(f"cannot {what} {self.uri}: {reason(error)}; {advice(error)}")
+
+    def _range(self, name: str, start: int, stop: int) -> bytes:
+        return self.fs.cat_file(self.path(name), start=start, end=stop)
 
     def _link(self, name: str, data: bytes) -> bool:
         aside = self._write_aside(data)
@@ -93,12 +195,26 @@ class Store:
             aside.unlink(missing_ok=True)
         return True
 
+    def _move(self, name: str, data: bytes) -> None:
+        aside = self._write_aside(data)
+        try:
+            os.replace(aside, self.path(name))
+        finally:
+            aside.unlink(missing_ok=True)
+
     def _put_new(self, name: str, data: bytes) -> bool:
         try:
-            self.fs.pipe_file(self.path(name), data, mode="create")
-        except FileExistsError:
-            return False
+            self._put(name, data, mode="create")
+        except Exception as error:
+            # 412: the condition. s3fs knows it by a field of the answer that only AWS sends.
+            if isinstance(error, FileExistsError) or status(error) == 412:
+                return False
+            raise
         return True
+
+    def _put(self, name: str, data: bytes, **mode: str) -> None:
+        one_request = remote.upload_options(self.fs, len(data))
+        self.fs.pipe_file(self.path(name), data, **mode, **one_request)
 
     def _write_aside(self, data: bytes) -> Path:
         os.makedirs(self.root, exist_ok=True)
@@ -112,20 +228,3 @@ class Store:
             aside.unlink(missing_ok=True)
             raise
         return aside
-
-    @contextmanager
-    def _failing(self, what: str) -> Iterator[None]:
-        """Whatever the file system below raises, as a StorageError: fsspec's kinds have no
-        common base (s3fs without credentials raises botocore's own)."""
-        try:
-            yield
-        except Exception as error:
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageError(
-                    f"cannot {what} {self.uri}: no space left; what is there is whole: free "
-                    "space, or choose another place, and run the same command again"
-                ) from error
-            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-            raise StorageError(
-                f"cannot {what} {self.uri}: {reason}; expected a place that can be read and written"
-            ) from error

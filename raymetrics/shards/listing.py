@@ -1,0 +1,77 @@
+"""The files of a shard set by their names, and which of its shards are there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from raymetrics import ranges
+from raymetrics.errors import ShardError
+from raymetrics.shards.store import Store
+
+DATASET = "dataset.json"
+MANIFEST = "manifest.json"
+
+
+def shard_name(ids: range) -> str:
+    """range(0, 2048) -> "samples-000000000000-000000002047.parquet"."""
+    return f"samples-{ids.start:012d}-{ids.stop - 1:012d}.parquet"
+
+
+def shard_range(name: str) -> range | None:
+    """The ids of a shard by its file's name; None for any other file."""
+    match = re.fullmatch(r"samples-(\d{12})-(\d{12})\.parquet", name)
+    return range(int(match[1]), int(match[2]) + 1) if match else None
+
+
+def shard_ranges(names: Iterable[str], where: str) -> list[range]:
+    """The ranges of the shards among `names`, ascending.
+
+    A shard whose samples are all in a larger one is left out: two who extended a set at once cut
+    its end differently, and the values are the same. ShardError if two overlap in part.
+    """
+    found = [ids for ids in map(shard_range, names) if ids is not None]
+    kept: list[range] = []
+    for ids in sorted(found, key=lambda ids: (ids.start, -ids.stop)):
+        if kept and ids.stop <= kept[-1].stop:
+            continue
+        if kept and ids.start < kept[-1].stop:
+            raise ShardError(
+                f"{where} holds {shard_name(kept[-1])} and {shard_name(ids)}, which overlap; "
+                "remove one of the two and extract again to fill the gap"
+            )
+        kept.append(ids)
+    return kept
+
+
+def present_ranges(
+    store: Store, names: Collection[str], wanted: Sequence[range], shard_rows: int
+) -> list[range]:
+    """The shards that are there, ascending, whether the store lists them yet or not.
+
+    names: what the store lists. An object store may list a file only some time after it can be
+    read; so what is wanted and not listed is asked for by name: the names that manifest.json
+    promises, and those that each wanted range is cut into. That is one request for every shard that
+    is missing, ten at a time, and none if the listing is complete. Local listings are right.
+    """
+    listed = shard_ranges(names, str(store))
+    if store.local or not ranges.subtract(wanted, listed):
+        return listed
+    by_name = {
+        shard_name(shard)
+        for ids in wanted
+        for gap in ranges.subtract([ids], listed)
+        for shard in ranges.cut(gap, shard_rows)
+    }
+    unlisted = (by_name | promised(store)) - set(names)
+    return shard_ranges({*names, *store.there(sorted(unlisted))}, str(store))
+
+
+def promised(store: Store) -> set[str]:
+    """The names of the shards that manifest.json speaks of, if there is one."""
+    try:
+        shards = json.loads(store.read(MANIFEST) or b"{}").get("shards")
+    except (ValueError, AttributeError):
+        return set()  # damaged: `extract` writes another
+    return {name for name in shards if shard_range(name)} if isinstance(shards, dict) else set()

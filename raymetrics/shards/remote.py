@@ -1,0 +1,80 @@
+"""What s3fs and gcsfs are told, and files in object stores that are read in ranges."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import fsspec
+
+S3, GCS = ("s3", "s3a"), ("gs", "gcs")
+# Seconds without a byte after which a connection is given up. s3fs would also try on its own, up
+# to 125 times; here it is the store that tries again.
+S3_CONFIG = {"connect_timeout": 20, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
+ONE_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
+SLOWEST = 2**20  # bytes a second below which an upload is given up
+
+
+def options(uri: str) -> dict[str, Any]:
+    """How a file system is to be made, besides what the user's fsspec configuration says."""
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    made: dict[str, Any] = {"use_listings_cache": False}
+    if scheme in S3:
+        theirs = [fsspec.config.conf.get(name, {}).get("config_kwargs", {}) for name in S3]
+        made["config_kwargs"] = {**S3_CONFIG, **theirs[0], **theirs[1]}
+    return made
+
+
+def try_once(fs: Any) -> None:
+    """s3fs has no option for how often it tries."""
+    if set(S3) & set(fs.protocol):
+        fs.retries = 1
+
+
+def upload_options(fs: Any, size: int) -> dict[str, Any]:
+    """Of `pipe_file`: one request for the whole file, which ends.
+
+    One request leaves no parts behind when a worker dies, and is refused as a whole when the file
+    is there. Above 5 GiB s3fs sends parts, and it depends on the store whether the request that
+    joins them looks for an earlier file. A connection whose other end sleeps would never end.
+    """
+    if not getattr(fs, "async_impl", False):
+        return {}
+    whole = set(fs.protocol) & {*S3, *GCS} and 0 < size < ONE_PUT
+    return {"timeout": 60 + size / SLOWEST, **({"chunksize": size + 1} if whole else {})}
+
+
+class RangedFile(io.RawIOBase):
+    """A file of known size whose bytes are asked for when they are read, and not before."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+        """fetch: the bytes from a first to before a last."""
+        super().__init__()
+        self._fetch, self._size, self._at = fetch, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        rest = max(0, self._size - self._at)
+        count = rest if size is None or size < 0 else min(size, rest)
+        data = self._fetch(self._at, self._at + count) if count else b""
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
