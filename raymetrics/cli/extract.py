@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from raymetrics.cli.common import extractors_of, progress_printer, reported
+from raymetrics.cli.placing import placed
+
+if TYPE_CHECKING:
+    from raymetrics.streaming.pools import Resources
 
 
 @click.command()
@@ -18,17 +24,16 @@ from raymetrics.cli.common import extractors_of, progress_printer, reported
     "--samples", metavar="FIRST-LAST", help="Sample ids, both ends included. [default: all]"
 )
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
-@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
-@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
-@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
 @click.option(
     "--skip-broken", default=0, metavar="N",
     help="Leave out up to so many images that cannot be read.",
 )  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Tell the plan, and make nothing.")
 @reported
+@placed
 def extract(
     source: str, extractors: list[str], to: str, samples: str | None,
-    shard_rows: int, actors: int | None, batch: int, split: bool, skip_broken: int,
+    shard_rows: int, skip_broken: int, dry_run: bool, resources: Resources,
 ) -> None:  # fmt: skip
     """Stream SOURCE through feature networks into Parquet shards.
 
@@ -50,16 +55,25 @@ def extract(
     'inception?resize=clean'; an extractor with options has an --extractor of its own.
 
     Sample k of a generator is the image of seed k. Run the same command again after anything
-    that stopped it: only missing shards are made. None of --actors, --batch and --split changes
-    a bit of the features, as long as image k depends on k alone.
+    that stopped it: only missing shards are made. No option of workers changes a bit of the
+    features, as long as image k depends on k alone.
 
     \b
     Examples:
       raymetrics extract mnist --extractor digits --to shards/real --samples 0-999
       raymetrics extract digits --extractor digits --to shards/generated --samples 0-999
     """
+    if dry_run:
+        from raymetrics.streaming.planning import plan_of
+
+        click.echo(
+            plan_of(
+                source, extractors, to, samples,
+                shard_rows=shard_rows, resources=resources, skip_broken=skip_broken,
+            )
+        )  # fmt: skip
+        return
     from raymetrics.streaming.extract import extract as run
-    from raymetrics.streaming.resources import Resources
 
     done = run(
         source,
@@ -67,7 +81,7 @@ def extract(
         to,
         samples,
         shard_rows=shard_rows,
-        resources=Resources(actors=actors, batch=batch, fused=not split),
+        resources=resources,
         skip_broken=skip_broken,
         progress=progress_printer(),
     )

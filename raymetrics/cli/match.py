@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import duration, extractors_of, reported, tell_draws
+from raymetrics.cli.placing import placed
 
 if TYPE_CHECKING:
     from raymetrics.streaming.matched import MatchProgress
+    from raymetrics.streaming.pools import Resources
 
 
 @click.command()
@@ -55,15 +57,13 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
-@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
-@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
-@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
 @reported
+@placed
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
     classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
-    first: int | None, seeds: int, results: str | None, shard_rows: int, actors: int | None,
-    batch: int, split: bool,
+    first: int | None, seeds: int, results: str | None, shard_rows: int,
+    resources: Resources,
 ) -> None:  # fmt: skip
     """Draw generated samples until their Top-1 classes are as often as in the real set.
 
@@ -77,7 +77,7 @@ def match(
     are the accepted ones; the others take as many of every class at random.
 
     Samples are accepted in the order of their ids as long as their class has room, so the same
-    ones for any --actors and --batch. Run the same command again after anything that stopped it:
+    ones for any number of workers. Run the same command again after anything that stopped it:
     no shard is made twice.
 
     \b
@@ -89,7 +89,6 @@ def match(
     from raymetrics.evaluation.attacks import evaluate_matched
     from raymetrics.resampling.rejection import lacking
     from raymetrics.streaming.match import match as run
-    from raymetrics.streaming.resources import Resources
     from raymetrics.streaming.session import session
 
     with session():
@@ -97,7 +96,7 @@ def match(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
             classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
             first=first, shard_rows=shard_rows,
-            resources=Resources(actors=actors, batch=batch, fused=not split), progress=printer(),
+            resources=resources, progress=printer(),
         )  # fmt: skip
         if not done.complete:
             click.echo(

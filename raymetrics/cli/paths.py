@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from raymetrics.cli.common import progress_printer, reported
+from raymetrics.cli.placing import placed
 from raymetrics.cli.realism import tell_singles
+
+if TYPE_CHECKING:
+    from raymetrics.streaming.pools import Resources
 
 
 @click.command()
@@ -40,14 +46,12 @@ from raymetrics.cli.realism import tell_singles
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
-@click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]")
-@click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time.")
-@click.option("--split", is_flag=True, help="Generate and extract in two pools of workers.")
 @reported
+@placed
 def paths(
     real: str, generated: str, to: str, paths: int, steps: int, column: str | None, k: int,
     candidates: int | None, ends: float, below: float, more_than: float, results: str | None,
-    shard_rows: int, actors: int | None, batch: int, split: bool,
+    shard_rows: int, resources: Resources,
 ) -> None:  # fmt: skip
     """Interpolate between realistic samples, and count the paths that leave the real manifold.
 
@@ -71,10 +75,8 @@ def paths(
       raymetrics paths --real shards/real --generated digits --to paths-of-digits --paths 50
     """
     from raymetrics.evaluation.paths import Rule, judge_paths
-    from raymetrics.streaming.resources import Resources
 
     rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
-    resources = Resources(actors=actors, batch=batch, fused=not split)
     found = judge_paths(
         real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
         candidates=candidates, shard_rows=shard_rows, resources=resources,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from raymetrics.errors import PlanTooLarge
-from raymetrics.streaming.pools import Node, Placement, Pool, Resources, Sizes
+from raymetrics.streaming.pools import Node, Placement, Pool, Resources, Sizes, told
 
 GRAIN = 10_000  # Ray counts ten-thousandths of a CPU and of a GPU
 WEIGHTS_OF_GPU = 0.5  # the share that weights of both may take; networks compute in the rest
@@ -27,7 +27,7 @@ def place(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -> 
     them than that share equally. PlanTooLarge, with the figures, for what cannot be.
     """
     require_memory(nodes, sizes.largest if asked.two_pools else sizes.both)
-    nodes = grown(nodes, asked.gpus)
+    nodes = grown(nodes, asked)
     with_gpus = [node for node in nodes if node.gpus]
     if with_gpus:
         return on_gpus(with_gpus, sizes, asked, units)
@@ -39,10 +39,10 @@ def place(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -> 
     return on_cpus(nodes, sizes, asked, units)
 
 
-def grown(nodes: Sequence[Node], gpus: int | None) -> list[Node]:
+def grown(nodes: Sequence[Node], asked: Resources) -> list[Node]:
     """The nodes, with machines of one GPU for those that are yet to come."""
-    missing = (gpus or 0) - sum(node.gpus for node in nodes)
-    return [*nodes, *[Node(cpus=1, gpus=1)] * max(0, missing)]
+    missing = (asked.gpus or 0) - sum(node.gpus for node in nodes)
+    return [*nodes, *[Node(1, 1, gpu_memory=asked.gpu_memory)] * max(0, missing)]
 
 
 def on_cpus(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -> Placement:
@@ -56,7 +56,7 @@ def on_cpus(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -
     room = [affordable(node, sizes) for node in nodes]
     actors = min(units, asked.actors or sum(room) or 1)
     short = asked.actors is None and room != [slots(node.cpus, 1) for node in nodes]
-    if short and sum(room):
+    if short and any(room):
         memory = projected(sizes.both)
         return placed(Pool(actors, 1.0, 0.0, memory), None, "as many as memory has room for")
     return placed(Pool(actors, part_of_cpu(nodes, actors)), None, "images stay in their worker")
@@ -97,14 +97,14 @@ def on_gpus(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -
     """Pools on machines with GPUs, all of which have at least one."""
     gpus = sum(node.gpus for node in nodes)
     memory = min((node.gpu_memory for node in nodes if node.gpu_memory), default=None)
-    for name, weights in (("generator", sizes.generator), ("extractors", sizes.extractors)):
-        require_gpu(weights or 0, memory, f"the {name}")
+    require_gpu(sizes.generator or 0, memory, "the generator takes")
+    require_gpu(sizes.extractors or 0, memory, "the extractors take")
     together = memory is None or sizes.both <= WEIGHTS_OF_GPU * memory
     if asked.two_pools or (asked.two_pools is None and not together and gpus > 1):
         return pools_on_gpus(nodes, sizes, asked, units, memory, together)
     actors = min(units, asked.actors or gpus)
     part = -(-actors // gpus)
-    require_gpu(part * sizes.both, memory, f"{part} x the generator and the extractors")
+    require_gpu(part * sizes.both, memory, f"{part} x the generator and the extractors take")
     why = (
         "both networks fit into a GPU"
         if together
@@ -145,7 +145,7 @@ def pools_on_gpus(
     held = part * sizes.both
     if extract > generate:  # a GPU without a generator may get extractors in its place
         held = max(held, min(extract, int(1 / other)) * (sizes.extractors or 0))
-    require_gpu(held, memory, "the networks that share a GPU")
+    require_gpu(held, memory, "the networks that share a GPU take")
     cpus = cpus_of_gpu_actors(nodes, 2 * part)
     why = unknown("two pools are asked for, which share GPUs", sizes, memory)
     return placed(Pool(generate, cpus, own), Pool(extract, cpus, other), why)
@@ -187,7 +187,7 @@ def require_gpu(weights: int, memory: int | None, what: str) -> None:
     """PlanTooLarge if such weights alone exceed a GPU's memory."""
     if memory is not None and weights > memory:
         raise PlanTooLarge(
-            f"{what} take {told(weights)} of weights, a GPU has {told(memory)}; use larger GPUs, "
+            f"{what} {told(weights)} of weights, a GPU has {told(memory)}; use larger GPUs, "
             "or ask for fewer extractors or actors at a time"
         )
 
@@ -200,11 +200,3 @@ def require_memory(nodes: Sequence[Node], weights: int) -> None:
             f"a worker would hold {told(weights)} of weights, the largest node has "
             f"{told(max(known))} of memory; use larger machines, or fewer extractors at a time"
         )
-
-
-def told(size: int) -> str:
-    """1_234_567 -> "1.2 MB"."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size / 1000:.1f} kB"

@@ -77,6 +77,18 @@ class Pool:
     gpus: float = 0.0
     memory: int = 0
 
+    @property
+    def each(self) -> str:
+        """What one of them asks for, in words."""
+        gpus = f"{self.gpus:.4g} GPU, " if self.gpus else ""
+        return f"{gpus}{self.cpus:.4g} CPU each"
+
+    def most_on(self, node: Node) -> int:
+        """How many of them a node can have."""
+        asked = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
+        room = [int((has + 1e-9) / part) for part, has in asked if part and has is not None]
+        return min([self.actors, *room])
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -101,3 +113,19 @@ class Placement:
     def pools(self) -> tuple[Pool, ...]:
         """Those that compute."""
         return (self.generate,) if self.extract is None else (self.generate, self.extract)
+
+    def __str__(self) -> str:
+        """ "2 to generate and extract (1 CPU each), 1 to commit"."""
+        stages = ("generate and extract",) if self.fused else ("generate", "extract")
+        said = [
+            f"{p.actors} to {stage} ({p.each})" for p, stage in zip(self.pools, stages, strict=True)
+        ]
+        return ", ".join([*said, f"{self.commit.actors} to commit"])
+
+
+def told(size: int) -> str:
+    """1_234_567 -> "1.2 MB"."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1000:.1f} kB"

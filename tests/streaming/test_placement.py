@@ -173,7 +173,7 @@ def test_memory_limits_how_many_are_chosen_and_is_asked_for_only_then() -> None:
 @pytest.mark.parametrize(
     ("nodes", "sizes", "wish", "message"),
     [
-        ([Node(8, 2, None, 16 * GB)], Sizes(20 * GB, GB), AUTO, "the generator take.*20.0 GB.*16"),
+        ([Node(8, 2, None, 16 * GB)], Sizes(20 * GB, GB), AUTO, "the generator takes.*20.0 GB.*16"),
         ([Node(8, 2, None, 16 * GB)], Sizes(0, 17 * GB), AUTO, "the extractors take 17.0 GB"),
         ([Node(8, 1, None, 16 * GB)], Sizes(9 * GB, 9 * GB), AUTO, "18.0 GB of weights"),
         ([Node(8, 2, None, 16 * GB)], Sizes(9 * GB, 2 * GB), Resources(4), "22.0 GB.*fewer"),
