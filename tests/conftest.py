@@ -26,7 +26,9 @@ from raymetrics.streaming import draws, extract
 from raymetrics.streaming.commit import CommitShard
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.session import session
-from raymetrics.streaming.stream import GenerateAndExtract, Made, Plan, made_of, places
+from raymetrics.streaming.spent import Spent
+from raymetrics.streaming.stages import GenerateAndExtract
+from raymetrics.streaming.stream import Made, Plan, made_of, places
 from raymetrics.streaming.units import units_of
 
 # Workers must find the generators in tests/sources.py, as they would a user's.
@@ -66,18 +68,21 @@ def ray_session() -> Iterator[None]:
             yield
 
 
-def plain_stream(plan: Plan, resources: Resources) -> Iterator[Made]:
+def plain_stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iterator[Made]:
     """What `stream` gives, by its own stages, one unit after another in this process."""
+    spent = spent or Spent()
     spec = plan.targets[0].spec
     sources = [(target.spec.source, target.listing) for target in plan.targets]
     make = GenerateAndExtract(sources, (spec.asked, spec.extractors))
-    finish = CommitShard(places(plan), plan.logits)
+    finish = CommitShard(places(plan), plan.logits, plan.most_left_out)
     most = plan.units_to_a_shard(resources.batch)
     for number, units in enumerate(units_of(plan.shards, resources.batch, most)):
         if plan.gate is not None and not ray.get(plan.gate.admits.remote(number)):
             return
         rows = [make({name: np.array([n]) for name, n in unit.items()}) for unit in units]
-        yield made_of(finish(pa.concat_tables(rows)))
+        shard = made_of(finish(pa.concat_tables(rows)))
+        spent.add(shard.account)
+        yield shard
 
 
 @contextmanager

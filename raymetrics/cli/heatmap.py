@@ -112,7 +112,7 @@ def show(
 
     from raymetrics import ranges
     from raymetrics.reports.heat import pictures
-    from raymetrics.streaming.extract import wanted_samples
+    from raymetrics.streaming.specification import wanted_samples
     from raymetrics.streaming.heat import heatmaps, heatmaps_added, write_arrays
     from raymetrics.streaming.heat_request import other_source
 

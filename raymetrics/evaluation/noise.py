@@ -15,7 +15,8 @@ from raymetrics.evaluation.run import evaluate
 from raymetrics.heatmaps.noise import WHERE, positive
 from raymetrics.results import Result
 from raymetrics.shards.view import Selection, View
-from raymetrics.streaming.extract import Progress, extract_all
+from raymetrics.streaming.extract import extract_all
+from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.heat_request import HeatRequest
 from raymetrics.streaming.resources import Resources
 

@@ -149,6 +149,8 @@ class LatentFunction(Function):
 
 def described(sample_ids: np.ndarray) -> str:
     """The ids that a callable was asked for, in an error."""
+    if len(sample_ids) == 1:
+        return f"sample {sample_ids[0]}"
     return f"{len(sample_ids)} sample ids from {sample_ids[0]}"
 
 

@@ -21,6 +21,10 @@ def describe(shards: ShardSet) -> str:
     }
     if spec.accepted is not None:
         facts["keeps"] = "the samples that a match accepted"
+    if shards.left_out:
+        some = [f"{sample} ({why})" for sample, why in [*shards.left_out.items()][:5]]
+        rest = len(shards.left_out) - len(some)
+        facts["left out"] = ", ".join(some) + (f" and {rest} more" if rest else "")
     if shards.missing:
         facts["missing"] = words(shards.missing)
     if shards.missing or not shards.seal:

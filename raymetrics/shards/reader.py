@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from raymetrics.shards.schema import Column, Footer
 from raymetrics.shards.store import Store
 
 Block = dict[str, np.ndarray]
+READERS = 16  # at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class ShardSet:
 
     def __len__(self) -> int:
         if self.spec.accepted is None:
-            return ranges.count(self.present)
+            return ranges.count(self.present) - len(self.left_out)
         return sum(self._rows.values())
 
     @property
@@ -48,8 +50,28 @@ class ShardSet:
     @cached_property
     def _rows(self) -> dict[range, int]:
         """The rows of every shard of a set that keeps accepted samples only."""
-        found = {ids: self.footer(ids).rows for ids in self.present}
+        found = {ids: footer.rows for ids, footer in self._footers.items()}
         return {ids: len(ids) if rows is None else rows for ids, rows in found.items()}
+
+    @cached_property
+    def _footers(self) -> dict[range, Footer]:
+        """What every shard says of itself; read several at a time, as a store takes its time."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return dict(zip(self.present, pool.map(self.footer, self.present), strict=True))
+
+    @cached_property
+    def left_out(self) -> dict[int, str]:
+        """The samples that could not be made and are not in the shards which stand for them, and
+        why; from the seal, or from the footers."""
+        if self.seal:
+            found = self.seal.get("left_out", {})
+            return {int(sample): why for sample, why in found.items()}
+        return self.footer_left_out()
+
+    def footer_left_out(self) -> dict[int, str]:
+        """The same, as the shards themselves say."""
+        told = [footer.left_out or {} for footer in self._footers.values()]
+        return {int(sample): why for one in told for sample, why in one.items()}
 
     def require_all_samples(self) -> ShardSet:
         """Itself. ShardError if rejected samples are not kept, so that it is no set of samples
@@ -96,7 +118,7 @@ class ShardSet:
 
     def footer_digests(self) -> dict[str, str]:
         """The digest of every shard's values by file name, as the shards themselves say."""
-        return {shard_name(ids): self.footer(ids).digest for ids in self.present}
+        return {shard_name(ids): footer.digest for ids, footer in self._footers.items()}
 
     @property
     def digest(self) -> str:
@@ -145,7 +167,7 @@ class ShardSet:
             table = parquet.read(columns)
         footer = self._require_ours(schema.footer_of(table.schema, where), ids, where)
         few = self.spec.accepted is not None and footer.rows is not None
-        expected = footer.rows if few else len(ids)
+        expected = footer.rows if few else len(ids) - len(footer.left_out or {})
         if table.num_rows != expected:
             raise ShardError(
                 f"{where} has {table.num_rows} rows, expected {expected}; remove it and extract "
@@ -209,18 +231,20 @@ class ShardSet:
     def verify(self) -> None:
         """Reads every shard. ShardError names those whose values do not have the digest that
         their footer and the seal promise."""
+        with ThreadPoolExecutor(READERS if not self.store.local else 1) as pool:
+            found = list(pool.map(self._keeps_promise, self.present))
         damaged = [
-            name
-            for ids in self.present
-            for name in [shard_name(ids)]
-            if schema.digest(self.table(ids))
-            not in {self.footer(ids).digest} & {self.digests[name]}
+            shard_name(ids) for ids, good in zip(self.present, found, strict=True) if not good
         ]
         if damaged:
             raise ShardError(
                 f"{len(damaged)} shards at {self.uri} do not have the digest that is promised: "
                 f"{', '.join(damaged)}; remove them and extract again with: {self.command()}"
             )
+
+    def _keeps_promise(self, ids: range) -> bool:
+        promised = {self._footers[ids].digest} & {self.digests[shard_name(ids)]}
+        return schema.digest(self.table(ids)) in promised
 
 
 def open_shards(uri: str) -> ShardSet:

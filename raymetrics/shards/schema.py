@@ -137,6 +137,8 @@ class Footer:
     # class were drawn, by class.
     rows: int | None = None
     drawn: Mapping[str, int] | None = None
+    # Of a shard that lacks samples which could not be made: which, and why.
+    left_out: Mapping[str, str] | None = None
 
 
 def encode(
@@ -144,16 +146,19 @@ def encode(
     fingerprint: str,
     ids: range | None = None,
     drawn: Mapping[str, int] | None = None,
+    left_out: Mapping[int, str] | None = None,
 ) -> bytes:
     """The Parquet file of one shard. The same table gives the same bytes.
 
-    ids, drawn: of a shard that holds the accepted ones of these samples only.
+    ids: the samples that it stands for, if it lacks some of them: because they are left out, or,
+    with drawn, because they are not accepted.
     """
     if ids is None:
         sample_ids = to_numpy(table[SAMPLE_ID])
         ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
     rows = None if drawn is None else table.num_rows
-    footer = Footer(fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn)
+    lacks = {str(sample): why for sample, why in sorted((left_out or {}).items())} or None
+    footer = Footer(fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn, lacks)
     told = {name: value for name, value in asdict(footer).items() if value is not None}
     metadata = {METADATA_KEY: json.dumps(told)}
     buffer = io.BytesIO()

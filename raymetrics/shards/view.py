@@ -63,7 +63,8 @@ class View:
         cls, shards: ShardSet, count: int | None = None, selection: Selection | None = None
     ) -> View:
         """All samples that there are, or that are selected; or the first `count` of these."""
-        whole = cls(shards, selection or tuple(ranges.union(shards.present)))
+        lacking = [range(sample, sample + 1) for sample in shards.left_out]
+        whole = cls(shards, selection or tuple(ranges.subtract(shards.present, lacking)))
         return whole if count is None else whole.first(count)
 
     def first(self, count: int) -> View:

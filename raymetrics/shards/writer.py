@@ -17,20 +17,27 @@ from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
 
-def commit(store: Store, table: pa.Table, of_set: str) -> bool:
-    """Writes one shard, whole or not at all; False if it was there already.
+def commit(
+    store: Store, table: pa.Table, of_set: str, left_out: Mapping[int, str] | None = None
+) -> int:
+    """Writes one shard, whole or not at all; the bytes written, 0 if it was there already.
 
     of_set: the fingerprint of the set. The table must hold every id of one range in ascending
-    order: a lost block never becomes a short shard.
+    order, but for those that are `left_out` because of what is said there: a lost block never
+    becomes a short shard.
     """
+    left_out = left_out or {}
     sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
-    if len(sample_ids) == 0 or not (np.diff(sample_ids) == 1).all():
+    every = np.sort(np.concatenate([sample_ids, np.array([*left_out], np.int64)]))
+    ordered = (np.diff(sample_ids) > 0).all() and (np.diff(every) == 1).all()
+    if len(sample_ids) == 0 or not ordered:
         raise ShardError(
             f"a shard for {store} does not hold one unbroken range of sample ids "
             f"({len(sample_ids)} rows); nothing was written"
         )
-    ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
-    return store.create(shard_name(ids), schema.encode(table, of_set))
+    ids = range(int(every[0]), int(every[-1]) + 1)
+    data = schema.encode(table, of_set, ids, left_out=left_out)
+    return len(data) if store.create(shard_name(ids), data) else 0
 
 
 def keep_accepted(
@@ -70,12 +77,14 @@ def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     """
     shards = open_shards(shards.uri).require_complete()
     digests = shards.footer_digests()
+    left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
     manifest = {
         "fingerprint": shards.spec.fingerprint,
         "samples": [ranges.describe(ids) for ids in shards.spec.samples],
         "rows": len(shards),
         "digest": fingerprint(digests),
         "shards": digests,
+        **({"left_out": left_out} if left_out else {}),
         "devices": sorted({*(shards.manifest.get("devices") or ()), *devices}),
         "sealed_by": environment(),
     }

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics import ranges
+from raymetrics.errors import (
+    RaymetricsError,
+    ShardError,
+    SourceError,
+    SpecMismatch,
+    TemporaryFailure,
+)
 from raymetrics.shards import schema
 from raymetrics.shards.layout import read_spec
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit
+from raymetrics.streaming.account import COMMIT, Account, joined
 
-DEVICE = b"device"  # in the metadata of the tables that reach this stage
 PADDING = -1  # the first sample id of a unit that only fills a short shard up
-TARGET = "target"  # in units and in that metadata: of which set of the stream
-UNIT = "unit"
+TARGET = "target"  # in units: of which set of the stream
+UNIT = "unit"  # the samples of one, as one value
+ACCOUNT = "account"  # how they were made, as JSON
 
 
 @dataclass(frozen=True)
@@ -30,10 +39,11 @@ class Place:
     planned: Iterable[range]
 
 
-def packed(table: pa.Table | None) -> pa.Table:
-    """A unit's samples as one row, so that Ray cuts the stream between units and nowhere else.
+def packed(table: pa.Table | None, account: Account | None = None) -> pa.Table:
+    """A unit's samples and how they were made as one row, so that Ray cuts the stream between units
+    and nowhere else.
 
-    None: a unit that holds nothing.
+    table: None if there is no sample in it. account: None of a unit that only fills a shard up.
     """
     sink = pa.BufferOutputStream()
     if table is not None:
@@ -41,42 +51,71 @@ def packed(table: pa.Table | None) -> pa.Table:
             stream.write_table(table)
     data = sink.getvalue()
     ends = pa.py_buffer(np.array([0, data.size], np.int64))
-    return pa.table({UNIT: pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])})
+    unit = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
+    return pa.table({UNIT: unit, ACCOUNT: [account.to_json() if account else ""]})
 
 
-def unpacked(units: pa.Table) -> pa.Table:
-    """The samples of many units."""
+def unpacked(units: pa.Table) -> tuple[pa.Table | None, Account]:
+    """The samples of many units, and how they were made; None if there are none."""
     buffers = [unit.as_buffer() for unit in units[UNIT]]
     tables = [pa.ipc.open_stream(buffer).read_all() for buffer in buffers if buffer.size]
-    # Only the first one's metadata is kept: the devices of one shard are told as one.
-    return pa.concat_tables([table.cast(tables[0].schema) for table in tables])
+    texts = units[ACCOUNT].to_pylist()
+    account = joined([Account.from_json(text) for text in texts if text])
+    return pa.concat_tables(tables) if tables else None, account
 
 
 class CommitShard:
-    """A stage: the units of one shard to {"target", "first", "rows", "made", "device"}; made is 0
-    if it was there. With the name of a column of logits also "classes", int64 [1, rows]: the Top-1
-    ones."""
+    """A stage: the units of one shard to {"account", "made"}; made is 0 if it was there, or if it
+    could not be made, which the account tells. With the name of a column of logits also "classes",
+    int64 [1, rows]: the Top-1 ones.
 
-    def __init__(self, places: Sequence[Place], logits: str | None = None) -> None:
+    most_left_out: of samples that could not be made, in a shard that is committed without them.
+    """
+
+    def __init__(
+        self, places: Sequence[Place], logits: str | None = None, most_left_out: int = 0
+    ) -> None:
         self.sets, self.logits = [SetInProgress(place) for place in places], logits
+        self.most_left_out = most_left_out
 
     def __call__(self, units: pa.Table) -> dict[str, Any]:
         """units: of one planned shard, and any number that hold nothing."""
-        rows = unpacked(units)
-        told = rows.schema.metadata or {}
-        target = int(told.get(TARGET.encode(), b"0"))
-        sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
-        made = self.sets[target].commit(rows, sample_ids)
-        row = {
-            TARGET: [target],
-            "first": [sample_ids[0]],
-            "rows": [rows.num_rows],
-            "made": [int(made)],
-            "device": [told.get(DEVICE, b"unknown").decode()],
-        }
+        start = time.monotonic()
+        rows, account = unpacked(units)
+        written = 0
+        if account.failure is None:
+            try:
+                written = self._committed(rows, account)
+            except TemporaryFailure:
+                raise  # no other shard would fare better
+            except RaymetricsError as error:
+                account = account.failed(error)
+        account = replace(account.took(COMMIT, time.monotonic() - start), written=written)
+        told = {ACCOUNT: [account.to_json()], "made": [int(written > 0)]}
         if self.logits is None:
-            return row
-        return {**row, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+            return told
+        if rows is None or account.failure is not None:
+            return {**told, "classes": np.zeros((1, 1), np.int64)}  # of nobody
+        return {**told, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+
+    def _committed(self, rows: pa.Table | None, account: Account) -> int:
+        """The bytes written. SourceError if too many samples are left out."""
+        require_few(account.left_out, self.most_left_out)
+        if rows is None:
+            raise SourceError(
+                f"none of the samples {ranges.describe(account.ids)} can be made, the first: "
+                f"{account.left_out[account.first]}"
+            )
+        return self.sets[account.target].commit(rows, account.left_out)
+
+
+def require_few(left_out: Mapping[int, str], most: int) -> None:
+    """SourceError, which names the first of these samples, if they are more than `most`."""
+    if len(left_out) > most:
+        sample, why = min(left_out.items())
+        many = f"{len(left_out)} samples cannot be made, at most {most} are to be left out; "
+        several = f"{many}the first is {sample}: " if len(left_out) > 1 or most else ""
+        raise SourceError(f"{several}{why}")
 
 
 class SetInProgress:
@@ -88,11 +127,13 @@ class SetInProgress:
         self._rest = iter(self.planned)
         self._next = next(self._rest, None)
 
-    def commit(self, rows: pa.Table, sample_ids: list[int]) -> bool:
-        """Whether it was not there already. ShardError or SpecMismatch for what is not its own."""
-        self.require_planned(sample_ids)
+    def commit(self, rows: pa.Table, left_out: Mapping[int, str]) -> int:
+        """The bytes written, 0 if it was there already. ShardError or SpecMismatch for what is not
+        its own. left_out: the planned samples that the rows lack."""
+        sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
+        self.require_planned(sorted([*sample_ids, *left_out]))
         self.require_same_set()
-        return commit(self.store, rows, self.fingerprint)
+        return commit(self.store, rows, self.fingerprint, left_out)
 
     def require_same_set(self) -> None:
         """SpecMismatch if somebody else has begun another set here since this one was begun."""

@@ -96,4 +96,4 @@ class Supply:
         if made is None or made.ids != ids:
             found = None if made is None else ranges.describe(made.ids)
             raise ShardError(f"the stream gave samples {found}, expected {ranges.describe(ids)}")
-        return made
+        return made.checked()

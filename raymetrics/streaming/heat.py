@@ -23,9 +23,9 @@ from raymetrics.metrics.sensitivity import Sensitivity
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
-from raymetrics.streaming.extract import Progress
 from raymetrics.streaming.heat_request import HeatRequest, network, opened
 from raymetrics.streaming.neighbours import load
+from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources, share
 from raymetrics.streaming.stream import configure, pool
 

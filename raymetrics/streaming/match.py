@@ -219,7 +219,7 @@ class Run:
     def _counted(self, made: Made) -> Draws:
         """A shard of this run, which from now on belongs to the set."""
         self.spec = layout.adopt(self.request.store, self.spec, [made.ids])
-        self.devices.add(made.device)
+        self.devices.add(made.account.device)
         self.made += made.made
         self._rows += made.rows
         if not self._rows_before:

@@ -17,7 +17,7 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.streaming.extract import describe
+from raymetrics.streaming.specification import describe
 
 FIRST_CHOICE = "inception"  # of the networks that give classes
 

@@ -12,21 +12,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from raymetrics.blocks import in_blocks
-from raymetrics.errors import ExtractorError, SourceError
-from raymetrics.extractors import make_extractor
-from raymetrics.generators import listing, open_source
-from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.schema import Column
-from raymetrics.streaming.commit import DEVICE, PADDING, TARGET, CommitShard, Place, packed
-from raymetrics.streaming.devices import device, device_name, reproducible
+from raymetrics.streaming.account import COMMIT, EXTRACT, GENERATE, Account
+from raymetrics.streaming.attempts import MOST, attempts
+from raymetrics.streaming.commit import ACCOUNT, CommitShard, Place
 from raymetrics.streaming.resources import Resources, Share, share
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS
+from raymetrics.streaming.spent import Spent, Workers
+from raymetrics.streaming.stages import Extract, Generate, GenerateAndExtract
 from raymetrics.streaming.units import Shard, Shards, Units, units_of, units_to_a_shard
 
 COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
@@ -52,12 +48,14 @@ class Plan:
     """What is to be made: sets of the same extractors, one after another by the same actors.
 
     logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
-    how far the stream goes, see `raymetrics.streaming.units`.
+    how far the stream goes, see `raymetrics.streaming.units`. most_left_out: how many samples a
+    shard may lack because they cannot be made.
     """
 
     targets: Sequence[Target]
     logits: str | None = None
     gate: Any = None
+    most_left_out: int = 0
 
     @property
     def shards(self) -> Iterable[Shard]:
@@ -70,50 +68,100 @@ class Plan:
 
 
 class Made(NamedTuple):
-    """A shard that is committed. target: whose. made: False if it was there already. classes:
-    int64 [rows]."""
+    """A shard that is committed, or that cannot be made.
 
-    target: int
-    ids: range
-    rows: int
+    account: whose it is, its samples, and what happened to them. made: False if it was there
+    already. classes: int64 [rows].
+    """
+
+    account: Account
     made: bool
-    device: str
-    classes: np.ndarray | None
+    classes: np.ndarray | None = None
+
+    @property
+    def target(self) -> int:
+        """Of which set."""
+        return self.account.target
+
+    @property
+    def ids(self) -> range:
+        """The samples that it stands for."""
+        return self.account.ids
+
+    @property
+    def rows(self) -> int:
+        """Those that it holds."""
+        failed = self.account.failure is not None
+        return 0 if failed else len(self.ids) - len(self.account.left_out)
+
+    def checked(self) -> Made:
+        """Itself; raises what went wrong."""
+        error = self.account.error()
+        if error is not None:
+            raise error
+        return self
 
 
-def stream(plan: Plan, resources: Resources) -> Iterator[Made]:
-    """Makes the planned shards; yields one row per shard, in order, once it is committed."""
+def stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iterator[Made]:
+    """Makes the planned shards; yields one row per shard, in order, once it is committed.
+
+    What cannot be made is told in its place, and the others are made. Raises what concerns them
+    all: extractors that cannot be had, a store that does not answer, a cluster that is lost.
+    spent: is told what was used.
+    """
+    spent, counted = spent or Spent(), attempts()
+    made = pipeline(plan, resources, counted, spent)
+    try:
+        # A batch that is fetched ahead would be told with the next one, which may wait for it.
+        for row in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
+            shard = made_of(row)
+            spent.add(shard.account)
+            yield shard
+        spent.end(lost=ray.get(counted.lost.remote()))
+    finally:
+        ray.kill(counted)
+
+
+def pipeline(plan: Plan, resources: Resources, counted: Any, spent: Spent) -> Dataset:
+    """The stages one after another; nothing runs yet. spent: is told of the actors."""
     most = plan.units_to_a_shard(resources.batch)
     shards = units_of(plan.shards, resources.batch, most)
     some = sum(map(len, itertools.islice(shards, MANY // most + 1)))
-    mine = share(resources, at_most=some)
     dataset = ray.data.read_datasource(
         Units(plan.shards, resources.batch, most, plan.gate),
         override_num_blocks=1,
         concurrency=1,
         num_cpus=0,  # it only waits, and must not wait for a processor that actors hold
     )
+    dataset.set_name("raymetrics")
     configure(dataset.context)
+    mine = share(resources, at_most=some)
     sources = [(target.spec.source, target.listing) for target in plan.targets]
     extractors = (plan.targets[0].spec.asked, plan.targets[0].spec.extractors)
+    spent.begin(workers(resources, mine))
     if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (sources, extractors), mine)
+        dataset = pool(dataset, GenerateAndExtract, (sources, extractors, counted), mine)
     else:
         # A share above half keeps two generators off one GPU, so that each gets an extractor.
-        dataset = pool(dataset, Generate, (sources,), mine, of_gpu=0.7)
-        dataset = pool(dataset, Extract, extractors, mine, of_gpu=0.3)
-    shards_made = dataset.map_batches(
+        dataset = pool(dataset, Generate, (sources, counted), mine, of_gpu=0.7)
+        dataset = pool(dataset, Extract, (*extractors, counted), mine, of_gpu=0.3)
+    return dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(places(plan), plan.logits),
+        fn_constructor_args=(places(plan), plan.logits, plan.most_left_out),
         batch_size=most,
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
         num_cpus=0,
         compute=ActorPoolStrategy(size=COMMITTERS),
     )
-    # A batch that is fetched ahead would be told with the next one, which may wait for it.
-    for row in shards_made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-        yield made_of(row)
+
+
+def workers(resources: Resources, mine: Share) -> list[Workers]:
+    """The pools, as they are accounted for."""
+    gpus, committing = mine.actors * mine.gpus, Workers((COMMIT,), COMMITTERS)
+    if resources.fused:
+        return [Workers((GENERATE, EXTRACT), mine.actors, gpus), committing]
+    return [Workers((s,), mine.actors, gpus / 2) for s in (GENERATE, EXTRACT)] + [committing]
 
 
 def places(plan: Plan) -> list[Place]:
@@ -123,10 +171,8 @@ def places(plan: Plan) -> list[Place]:
 
 def made_of(row: Mapping[str, Any]) -> Made:
     """What the last stage told of a shard."""
-    first, rows = int(row["first"][0]), int(row["rows"][0])
     classes = row["classes"][0] if "classes" in row else None
-    made, where = bool(row["made"][0]), str(row["device"][0])
-    return Made(int(row["target"][0]), range(first, first + rows), rows, made, where, classes)
+    return Made(Account.from_json(str(row[ACCOUNT][0])), bool(row["made"][0]), classes)
 
 
 def pool(
@@ -156,89 +202,6 @@ def configure(context: DataContext) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
+    # An actor that dies while it loads its models is replaced; one that always does ends the run.
+    context.max_consecutive_actor_init_deaths = MOST
     context.raise_original_map_exception = True  # so that `session` can tell ours from bugs
-
-
-class Generate:
-    """A stage: units to {"target", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w],
-    "label"}.
-
-    One row holds a whole unit, as everywhere in the stream. sources: of every target, with the
-    listing of its generator; one generator is held at a time.
-    """
-
-    def __init__(self, sources: Sequence[tuple[str, str]]) -> None:
-        reproducible()
-        self.sources = sources
-        self._open(0)
-
-    def _open(self, target: int) -> None:
-        source, expected = self.sources[target]
-        self.generator, self.target = open_source(source, device()), target
-        if listing(self.generator) != expected:
-            raise SourceError(
-                f"{source} on a worker is not what it is on the driver: another version of the "
-                "code, or a folder that has changed; bring them in line and run the command again"
-            )
-
-    def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
-        first, rows, target = (int(unit[name][0]) for name in ("first", "rows", "target"))
-        if first == PADDING:
-            return {TARGET: unit[TARGET], schema.SAMPLE_ID: np.full((1, 1), PADDING)}
-        if target != self.target:
-            self._open(target)
-        return {TARGET: unit[TARGET], **self._samples(np.arange(first, first + rows))}
-
-    def _samples(self, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
-        batch = {schema.SAMPLE_ID: sample_ids[None], "image": self.generator(sample_ids)[None]}
-        labels = self.generator.labels(sample_ids)
-        return batch if labels is None else {**batch, schema.LABEL: labels[None]}
-
-
-class Extract:
-    """A stage: what `Generate` gives to the rows of a shard, packed."""
-
-    def __init__(self, texts: Sequence[str], expected: Sequence[Mapping[str, object]]) -> None:
-        reproducible()
-        self.extractors = [make_extractor(text, device()) for text in texts]
-        for extractor, spec in zip(self.extractors, expected, strict=True):
-            if extractor.spec != spec:
-                raise ExtractorError(
-                    f"{extractor.name} on a worker is not what it is on the driver "
-                    f"({'; '.join(layout.differences(extractor.spec, spec))}); bring code and "
-                    "weights in line on all machines and run the command again"
-                )
-
-    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """unit: one, as `Generate` gives it."""
-        sample_ids = unit[schema.SAMPLE_ID][0]
-        if sample_ids[0] == PADDING:
-            return packed(None)
-        images = unit["image"][0]
-        labels = unit[schema.LABEL][0] if schema.LABEL in unit else None
-        columns: list[Column] = []
-        features = {}
-        for extractor in self.extractors:
-            found = in_blocks(extractor, sample_ids, images, extractor.block)
-            for column in schema.columns_of(extractor.name, extractor.columns):
-                columns.append(column)
-                features[column.name] = found[column.output]
-        table = schema.to_table(columns, sample_ids, labels, features)
-        told = {DEVICE: device_name(), TARGET: str(int(unit[TARGET][0]))}
-        return packed(table.replace_schema_metadata(told))
-
-
-class GenerateAndExtract:
-    """Both stages in one actor, so that images never leave it."""
-
-    def __init__(
-        self,
-        sources: Sequence[tuple[str, str]],
-        extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
-    ) -> None:
-        self.generate, self.extract = Generate(sources), Extract(*extractors)
-
-    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """unit: {"target" [1], "first" [1], "rows" [1]}."""
-        return self.extract(self.generate(unit))

@@ -29,12 +29,12 @@ from raymetrics.shards.reader import open_shards
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit
-from raymetrics.streaming.extract import describe
 from raymetrics.streaming.match import match, named
 from raymetrics.streaming.match_request import Request, requested
 from raymetrics.streaming.matched import Matched, MatchProgress
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.sequel import Piece, Sequel
+from raymetrics.streaming.specification import describe
 from tests.conftest import without_actors, write_set
 
 EXTRACTOR = "sources:Classes"

@@ -1,0 +1,56 @@
+"""Work that may end its process is begun a few times and not for ever.
+
+Ray restarts a worker that dies, and gives it the same unit again, however often it dies of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+MOST = 3  # beginnings of a unit, of which none ended
+
+Done = TypeVar("Done")
+
+
+class Attempts:
+    """An actor: how often each unit was begun and not ended."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, int] = {}
+        self.again = 0
+
+    def begin(self, unit: str) -> int:
+        """How often it was begun, this time included."""
+        self.begun[unit] = self.begun.get(unit, 0) + 1
+        self.again += self.begun[unit] > 1
+        return self.begun[unit]
+
+    def end(self, unit: str) -> None:
+        """It came to an end, so its worker lived."""
+        self.begun.pop(unit, None)
+
+    def lost(self) -> int:
+        """How many beginnings came to no end."""
+        return self.again
+
+
+def attempts() -> Any:
+    """A new actor, on the driver's machine, so that it lives as long as the driver does."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def bounded(of: Any, unit: str, work: Callable[[], Done], refused: Callable[[int], Done]) -> Done:
+    """What the work gives; or, of a unit that ended its worker `MOST` times, what `refused` gives
+    for that number. of: the actor, or None where nothing is counted."""
+    if of is None:
+        return work()
+    if ray.get(of.begin.remote(unit)) > MOST:
+        return refused(MOST)
+    done = work()
+    of.end.remote(unit)
+    return done

@@ -1,0 +1,103 @@
+"""A shard set on its way: entered at its place, added to, and sealed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from raymetrics import ranges
+from raymetrics.errors import RaymetricsError, ShardError, SourceError
+from raymetrics.shards import layout
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import seal
+from raymetrics.streaming.commit import require_few
+from raymetrics.streaming.spent import Spent
+from raymetrics.streaming.stream import Made
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract` did."""
+
+    shards: ShardSet
+    made: int  # shards, in this run
+    present: int  # shards that were there before, within the samples asked for
+    rows: int  # made in this run
+    seconds: float
+    broken: tuple[str, ...] = ()  # images that were left out
+    spent: Spent = field(default_factory=Spent)  # of the stream, which may have made other sets too
+
+
+@dataclass
+class Begun:
+    """A set on its way: what it is to be, and what of it was made.
+
+    max_errors: samples that may be left out. failure: why it cannot be what it is to be.
+    """
+
+    store: Store
+    spec: DatasetSpec
+    listing: str
+    wanted: tuple[range, ...]
+    todo: list[range]
+    present: int
+    max_errors: int = 0
+    made: int = 0
+    rows: int = 0
+    devices: set[str] = field(default_factory=set)
+    left_out: dict[int, str] = field(default_factory=dict)
+    failure: RaymetricsError | None = None
+    start: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, store: Store, asked: DatasetSpec, listing: str, max_errors: int) -> Begun:
+        """The set that is asked for, entered at its place."""
+        spec, wanted = layout.enter(store, asked), asked.samples
+        present = layout.shard_ranges(store.names(), str(store))
+        todo = layout.missing(spec, present, wanted)
+        kept = sum(
+            1 for ids in present if any(ids.start < w.stop and w.start < ids.stop for w in wanted)
+        )
+        return cls(store, spec, listing, wanted, todo, kept, max_errors)
+
+    @property
+    def uri(self) -> str:
+        """As workers know it."""
+        return self.store.absolute_uri
+
+    def add(self, row: Made) -> None:
+        """A shard that is committed, or that cannot be made."""
+        self.failure = self.failure or row.account.error()
+        if row.account.failure:
+            return
+        self.rows += row.rows
+        self.made += row.made
+        self.devices.add(row.account.device)
+        self.left_out.update(row.account.left_out)
+        try:
+            require_few(self.left_out, self.max_errors)
+        except SourceError as error:
+            self.failure = self.failure or error
+
+    def require_sound(self) -> None:
+        """Raises what went wrong."""
+        if self.failure is not None:
+            raise self.failure
+
+    def finished(self, spent: Spent) -> Extraction:
+        """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
+        there."""
+        self.require_sound()
+        shards = open_shards(str(self.store))
+        lost = ranges.subtract(self.wanted, shards.present)
+        if lost:
+            raise ShardError(
+                f"{ranges.count(lost)} of {self.rows} samples that workers wrote to {self.uri} "
+                "are not there; a cluster needs a place that all of its machines share, as s3://..."
+            )
+        if not shards.missing and (self.made or shards.seal is None):
+            shards = seal(shards, sorted(self.devices))
+        seconds = time.monotonic() - self.start
+        return Extraction(shards, self.made, self.present, self.rows, seconds, spent=spent)

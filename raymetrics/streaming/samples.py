@@ -1,0 +1,74 @@
+"""A generator asked for the samples of a unit: together, and if that fails one after another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from raymetrics.errors import RaymetricsError, SourceError, TemporaryFailure
+from raymetrics.generators import Generator
+
+NONE = np.empty((0, 3, 0, 0), np.uint8)
+
+
+class Samples(NamedTuple):
+    """What a generator made.
+
+    sample_ids: int64 [n]. images: uint8 [n, 3, h, w]. labels: int64 [n] or None. left_out: the
+    samples that were asked for and cannot be made, and why. again: asked for one by one.
+    """
+
+    sample_ids: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray | None
+    left_out: dict[int, str]
+    again: bool
+
+
+def made(generator: Generator, sample_ids: np.ndarray) -> Samples:
+    """The samples, int64 [n]; of those that fail each is named. What fails only once is made all
+    the same. TemporaryFailure where a store does not answer, which is no sample's fault."""
+    try:
+        return Samples(sample_ids, *asked(generator, sample_ids), {}, False)
+    except TemporaryFailure:
+        raise
+    except RaymetricsError as error:
+        return one_by_one(generator, sample_ids, error)
+
+
+def one_by_one(generator: Generator, sample_ids: np.ndarray, error: RaymetricsError) -> Samples:
+    """The same, each sample by itself. error: what they gave together, which is raised where they
+    do not fit together."""
+    parts: list[tuple[np.ndarray, np.ndarray | None]] = []
+    left_out: dict[int, str] = {}
+    for sample in sample_ids:
+        try:
+            parts.append(asked(generator, np.array([sample])))
+        except TemporaryFailure:
+            raise
+        except RaymetricsError as its_own:
+            left_out[int(sample)] = its_own.message
+    if not parts:
+        return Samples(sample_ids[:0], NONE, None, left_out, True)
+    if len({images.shape for images, _ in parts}) > 1:
+        raise error
+    labels = [label for _, label in parts if label is not None]
+    return Samples(
+        np.array([sample for sample in sample_ids if sample not in left_out]),
+        np.concatenate([images for images, _ in parts]),
+        np.concatenate(labels) if labels else None,
+        left_out,
+        True,
+    )
+
+
+def asked(generator: Generator, sample_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and labels. SourceError if the generator wants to end the program."""
+    try:
+        return generator(sample_ids), generator.labels(sample_ids)
+    except SystemExit as error:
+        raise SourceError(
+            f"{generator.name} called sys.exit({error.code}) for {len(sample_ids)} samples from "
+            f"{sample_ids[0]}; let it raise an error that says what is wrong"
+        ) from error

@@ -1,0 +1,210 @@
+"""The stages that generate and extract: one in each worker, one unit at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymetrics import ranges
+from raymetrics.blocks import in_blocks
+from raymetrics.errors import ExtractorError, RaymetricsError, SourceError, TemporaryFailure
+from raymetrics.extractors import Extractor, make_extractor
+from raymetrics.generators import listing, open_source
+from raymetrics.shards import layout, schema
+from raymetrics.shards.schema import Column
+from raymetrics.streaming.account import EXTRACT, GENERATE, Account
+from raymetrics.streaming.attempts import bounded
+from raymetrics.streaming.commit import ACCOUNT, PADDING, TARGET, packed
+from raymetrics.streaming.devices import device, device_name, reproducible
+from raymetrics.streaming.samples import made
+
+IMAGE = "image"
+
+
+class Generate:
+    """A stage: units to {"account", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w],
+    "label"}; of those that hold no sample the account alone.
+
+    One row holds a whole unit, as everywhere in the stream. sources: of every target, with the
+    listing of its generator; one generator is held at a time. attempts: counts how often a unit
+    ends its worker.
+    """
+
+    def __init__(self, sources: Sequence[tuple[str, str]], attempts: Any = None) -> None:
+        reproducible()
+        self.sources, self.attempts = sources, attempts
+        self.target: int | None = None
+
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
+        account = account_of(unit)
+        if account is None:
+            return {ACCOUNT: np.array([""])}
+        name = f"{GENERATE} {account.target} {account.first}"
+        return bounded(
+            self.attempts, name, lambda: self.make(account), lambda n: told(deadly(account, n))
+        )
+
+    def make(self, account: Account) -> dict[str, np.ndarray]:
+        """The unit's samples."""
+        start = time.monotonic()
+        try:
+            self._open(account.target)
+            samples = made(self.generator, np.array(account.ids))
+        except TemporaryFailure:
+            raise
+        except RaymetricsError as error:
+            return told(account.failed(error))
+        account = replace(account, left_out=samples.left_out, retried=int(samples.again))
+        found = told(account.took(GENERATE, time.monotonic() - start))
+        if len(samples.sample_ids):
+            found |= {schema.SAMPLE_ID: samples.sample_ids[None], IMAGE: samples.images[None]}
+            if samples.labels is not None:
+                found[schema.LABEL] = samples.labels[None]
+        return found
+
+    def _open(self, target: int) -> None:
+        if target == self.target:
+            return
+        source, expected = self.sources[target]
+        self.target = None
+        self.generator = open_source(source, device())
+        if listing(self.generator) != expected:
+            raise SourceError(
+                f"{source} on a worker is not what it is on the driver: another version of the "
+                "code, or a folder that has changed; bring them in line and run the command again"
+            )
+        self.target = target
+
+
+class Extract:
+    """A stage: what `Generate` gives to the rows of a shard, packed."""
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        expected: Sequence[Mapping[str, object]],
+        attempts: Any = None,
+    ) -> None:
+        reproducible()
+        self.attempts, self.extractors = attempts, []
+        self.error: RaymetricsError | None = None
+        try:
+            self.extractors = same_extractors(texts, expected)
+        except RaymetricsError as error:
+            self.error = error  # raised by a call; an actor that dies here would be started again
+
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        """unit: one, as `Generate` gives it."""
+        account = account_told(unit)
+        if account is None:
+            return packed(None)
+        name = f"{EXTRACT} {account.target} {account.first}"
+        return bounded(
+            self.attempts,
+            name,
+            lambda: self.make(unit),
+            lambda times: packed(None, deadly(account, times)),
+        )
+
+    def make(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        """The features of the unit's samples."""
+        if self.error is not None:
+            raise self.error
+        account = account_told(unit)
+        if account is None or schema.SAMPLE_ID not in unit:
+            return packed(None, account)
+        start = time.monotonic()
+        try:
+            table = self._features(unit)
+        except TemporaryFailure:
+            raise
+        except RaymetricsError as error:
+            return packed(None, account.failed(error))
+        account = replace(account, device=device_name())
+        return packed(table, account.took(EXTRACT, time.monotonic() - start))
+
+    def _features(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        sample_ids, images = unit[schema.SAMPLE_ID][0], unit[IMAGE][0]
+        labels = unit[schema.LABEL][0] if schema.LABEL in unit else None
+        columns: list[Column] = []
+        features = {}
+        for extractor in self.extractors:
+            found = in_blocks(extractor, sample_ids, images, extractor.block)
+            for column in schema.columns_of(extractor.name, extractor.columns):
+                columns.append(column)
+                features[column.name] = found[column.output]
+        return schema.to_table(columns, sample_ids, labels, features)
+
+
+class GenerateAndExtract:
+    """Both stages in one actor, so that images never leave it."""
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[str, str]],
+        extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
+        attempts: Any = None,
+    ) -> None:
+        self.generate, self.extract = Generate(sources), Extract(*extractors)
+        self.attempts = attempts
+
+    def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
+        """unit: {"target" [1], "first" [1], "rows" [1]}."""
+        account = account_of(unit)
+        if account is None:
+            return packed(None)
+        return bounded(
+            self.attempts,
+            f"{account.target} {account.first}",
+            lambda: self.extract.make(self.generate.make(account)),
+            lambda times: packed(None, deadly(account, times)),
+        )
+
+
+def account_of(unit: Mapping[str, np.ndarray]) -> Account | None:
+    """A new one of a unit; None of one that holds nothing."""
+    first, rows, target = (int(unit[name][0]) for name in ("first", "rows", TARGET))
+    return None if first == PADDING else Account(target, first, rows)
+
+
+def told(account: Account) -> dict[str, np.ndarray]:
+    """It alone, as a unit on its way."""
+    return {ACCOUNT: np.array([account.to_json()])}
+
+
+def account_told(unit: Mapping[str, np.ndarray]) -> Account | None:
+    """What `told` told; None of a unit that holds nothing."""
+    text = str(unit[ACCOUNT][0])
+    return Account.from_json(text) if text else None
+
+
+def deadly(account: Account, times: int) -> Account:
+    """Of samples that end their worker whenever they are begun."""
+    return account.failed(
+        SourceError(
+            f"samples {ranges.describe(account.ids)} ended their worker {times} times, and are not "
+            "begun again: the process crashed in native code, was killed, or the machine had no "
+            "memory left (Ray's logs say which); try a smaller --batch, or leave them out"
+        )
+    )
+
+
+def same_extractors(
+    texts: Sequence[str], expected: Sequence[Mapping[str, object]]
+) -> list[Extractor]:
+    """The extractors. ExtractorError if one is not what it is on the driver."""
+    found = [make_extractor(text, device()) for text in texts]
+    for extractor, spec in zip(found, expected, strict=True):
+        if extractor.spec != spec:
+            raise ExtractorError(
+                f"{extractor.name} on a worker is not what it is on the driver "
+                f"({'; '.join(layout.differences(extractor.spec, spec))}); bring code and "
+                "weights in line on all machines and run the command again"
+            )
+    return found
