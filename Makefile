@@ -19,13 +19,13 @@ figures: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo.figures
 
 # Two files of tests at a time; each process has a Ray of its own.
-test: $(VENV)/installed browser check
+test: $(VENV)/installed .venv-swift/installed browser check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: test slow bench
 
 # What starts clusters and breaks them: one after another.
-slow: $(VENV)/installed
+slow: $(VENV)/installed .venv-swift/installed
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/installed
@@ -59,5 +59,12 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[cpu,dev]'
 	touch $@
 
+# An object store for the tests, apart: what it needs would not fit into the other environment.
+.venv-swift/installed:
+	$(PYTHON) -m venv .venv-swift
+	.venv-swift/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		'swift>=2.38,<2.40'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-swift demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache

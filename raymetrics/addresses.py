@@ -34,9 +34,9 @@ def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
     """The address. The error, which does not repeat it, if it has a secret in it."""
     found = secret_in(address)
     if found:
-        scheme = address.partition("://")[0]
+        start = re.split(r"://|\?", address)[0]
         raise error(
-            f"the address {scheme}://... has a secret in it ({found}), and addresses are written "
+            f"the address {start}... has a secret in it ({found}), and addresses are written "
             "into results; give credentials in the environment (AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY for s3://) or as the machine's role"
         )

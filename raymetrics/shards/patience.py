@@ -33,7 +33,7 @@ ERRNOS = {
 CLASSES = {
     "ChecksumError", "ChunkedEncodingError", "ClientConnectionError", "ClientPayloadError",
     "ConnectionError", "FlexibleChecksumError", "HTTPClientError", "IncompleteRead",
-    "IncompleteReadError", "ResponseParserError", "TimeoutError",
+    "IncompleteReadError", "ResponseParserError", "TimeoutError", "gaierror",
 }  # fmt: skip
 # Wrapped in one of those, but tomorrow they are the same.
 FINAL = {"SSLError", "SSLCertVerificationError", "ClientSSLError"}
