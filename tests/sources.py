@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -148,3 +149,28 @@ class Classes:
         grey = images[:, 0, 0, 0]
         logits = np.eye(256, 6, dtype=np.float32)[grey]
         return {"features": np.stack([grey, 255 - grey], axis=1) / np.float32(7), "logits": logits}
+
+
+class Faulty:
+    """Noise that goes wrong as the file `fault` in a folder says: "raises:37", "once:37",
+    "exits:37", "replaces:PLACE", "none"; so that its spec does not tell.
+    """
+
+    def __init__(self, log: str) -> None:
+        self.log = Path(log)
+        self.kind, _, self.of = (self.log / "fault").read_text().partition(":")
+        self.spec: dict[str, object] = {"noise": True}
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        if self.kind == "replaces":
+            place = Path(self.of) / "dataset.json"
+            place.write_text(place.read_text().replace('"noise": true', '"noise": false'))
+            return noise(sample_ids)
+        hit = [int(k) for k in self.of.split(",") if self.of and int(k) in sample_ids]
+        if hit and self.kind == "exits":
+            sys.exit(3)
+        happened = self.log / f"{self.kind}-{hit}"
+        if hit and not (self.kind == "once" and happened.exists()):
+            happened.touch()
+            raise ValueError(f"no such latent {hit[0]}")
+        return noise(sample_ids)
