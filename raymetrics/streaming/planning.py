@@ -158,7 +158,7 @@ def plan_of(
     rows = ranges.count(todo)
     require_room(store, rows * row_bytes(spec))
     where, nodes = machines(resources)
-    sizes = sizes_of([generator], networks)
+    sizes = sizes_of(generator, networks)
     units = count_of_units(todo, spec.shard_rows, resources.batch)
     return ExtractionPlan(
         source=source,

@@ -68,6 +68,9 @@ class Sizes:
         return max(self.generator or 0, self.extractors or 0)
 
 
+UNKNOWN = Sizes()
+
+
 @dataclass(frozen=True)
 class Pool:
     """Actors that ask Ray for the same. memory: bytes; 0: they do not ask for any."""

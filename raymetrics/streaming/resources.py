@@ -9,19 +9,19 @@ import ray
 
 from raymetrics.streaming.cluster import nodes_of_ray, with_memory_here
 from raymetrics.streaming.placement import place
-from raymetrics.streaming.pools import Placement, Resources, Sizes
+from raymetrics.streaming.pools import UNKNOWN, Placement, Resources, Sizes
 
 __all__ = ["Resources", "Share", "equal_part", "placement", "share"]
 
 
-def placement(resources: Resources, units: int, sizes: Sizes | None = None) -> Placement:
+def placement(resources: Resources, units: int, sizes: Sizes = UNKNOWN) -> Placement:
     """The pools for so many units, on the cluster that this process is connected to.
 
     sizes: of the weights, where they are known. PlanTooLarge for what cannot be; nothing has been
     started then.
     """
     nodes = with_memory_here(nodes_of_ray(resources.gpu_memory))
-    return place(nodes, sizes or Sizes(), resources, units)
+    return place(nodes, sizes, resources, units)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,19 @@ DEPTH = 5  # a truncated latent generator of the user's: its inner, its callable
 MANY = 64  # longer lists are names of files, and not networks
 
 
-def sizes_of(generators: Sequence[Generator], extractors: Sequence[Extractor]) -> Sizes:
-    """The weights of the largest generator, as one is held at a time, and of all extractors."""
-    made = [weights_of(generator) for generator in generators]
+def sizes_of(generator: Generator, extractors: Sequence[Extractor]) -> Sizes:
+    """The weights of a generator, and of all extractors together."""
     used = [weights_of(extractor) for extractor in extractors]
-    return Sizes(
-        generator=None if None in made else max(size or 0 for size in made),
-        extractors=None if None in used else sum(size or 0 for size in used),
-    )
+    return Sizes(weights_of(generator), None if None in used else sum(size or 0 for size in used))
+
+
+def largest(sizes: Sequence[Sizes]) -> Sizes:
+    """Of a stream of several sets: a worker holds one generator at a time, and the same extractors.
+
+    One that is not known may be the largest.
+    """
+    made = [size.generator for size in sizes]
+    return Sizes(None if None in made else max(m or 0 for m in made), sizes[0].extractors)
 
 
 def weights_of(holder: object) -> int | None:

@@ -24,7 +24,7 @@ from raymetrics.streaming import planning
 from raymetrics.streaming.extract import extract
 from raymetrics.streaming.planning import ExtractionPlan, plan_of
 from raymetrics.streaming.pools import Node, Placement, Pool, Resources, Sizes
-from raymetrics.streaming.sizes import sizes_of, weights_of
+from raymetrics.streaming.sizes import largest, sizes_of, weights_of
 from raymetrics.streaming.space import free_bytes, row_bytes
 
 CPU = torch.device("cpu")
@@ -143,9 +143,10 @@ def test_weights_are_those_of_all_networks() -> None:
     assert weights_of(open_source("mnist", CPU)) == 0
     assert weights_of(open_source("sources:noise", CPU)) is None
     assert weights_of(make_extractor("sources:Classes", CPU)) is None
-    larger, none = open_source("digits", CPU), open_source("mnist", CPU)
-    assert sizes_of([none, larger], [extractor, extractor]) == Sizes(network, 2 * own)
-    assert sizes_of([open_source("sources:noise", CPU)], [extractor]) == Sizes(None, own)
+    assert sizes_of(digits, [extractor, extractor]) == Sizes(network, 2 * own)
+    both = [Sizes(network, own), Sizes(0, own)]
+    assert largest(both) == Sizes(network, own)
+    assert largest([*both, Sizes(None, own)]) == Sizes(None, own)
 
 
 def test_weights_of_a_users_object_are_found_once() -> None:
