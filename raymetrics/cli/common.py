@@ -1,4 +1,4 @@
-"""What the verbs share: errors as one line, names between commas, progress."""
+"""What the verbs share: errors as one line, exit codes, names between commas, progress."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raymetrics.errors import RaymetricsError
+from raymetrics.cli.stopping import ends_at_once
+from raymetrics.errors import RaymetricsError, TemporaryFailure
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
-    from raymetrics.streaming.extract import Progress
+    from raymetrics.streaming.progress import Progress
+
+
+WRONG_REQUEST = 2  # the same command fails again
+TRY_AGAIN = 75  # the same command goes on; the system's EX_TEMPFAIL
 
 
 def reported(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, with errors about the request as one line on stderr and exit code 2."""
+    """The verb, with expected errors as one line on stderr and an exit code that tells them apart:
+    2 and 75, see above; 143 and 130 if it is stopped."""
 
     @functools.wraps(verb)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            verb(*args, **kwargs)
+            with ends_at_once():
+                verb(*args, **kwargs)
         except RaymetricsError as error:
             click.echo(f"error: {error}", err=True)
-            sys.exit(2)
+            sys.exit(TRY_AGAIN if isinstance(error, TemporaryFailure) else WRONG_REQUEST)
 
     return wrapped
 

@@ -1,0 +1,76 @@
+"""What Ray raises, as what it means: an error of ours from a worker, or something that was lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ray import exceptions
+from ray.exceptions import RayTaskError
+
+from raymetrics.errors import ClusterFailure, RaymetricsError
+
+# Nothing of these is the request's fault. Each with what happened, and what may help.
+FEWER = "with fewer --actors or a smaller --batch"
+LOST: tuple[tuple[type[Exception], str, str], ...] = (
+    (exceptions.OutOfMemoryError, "a machine ran out of memory", FEWER),
+    (exceptions.OutOfDiskError, "a machine's disk is full", "after making room on it"),
+    (exceptions.ObjectStoreFullError, "Ray's object store is full", FEWER),
+    (exceptions.NodeDiedError, "a machine was lost", ""),
+    (exceptions.LocalRayletDiedError, "Ray ended on this machine", ""),
+    (exceptions.RayActorError, "a worker was lost", ""),
+    (exceptions.WorkerCrashedError, "a worker was lost", ""),
+    (exceptions.ObjectLostError, "what a worker had made was lost with it", ""),
+    (exceptions.RuntimeEnvSetupError, "a machine could not set up the job's environment", ""),
+)
+
+
+def meant(error: BaseException) -> BaseException:
+    """The error of ours below Ray's wrappers; a ClusterFailure if anything was lost; or itself."""
+    chain = list(causes(error))
+    for cause in chain:
+        if isinstance(cause, RaymetricsError) and not isinstance(cause, RayTaskError):
+            return cause
+    for cause in chain:
+        if failure := lost(cause):
+            return failure
+    return error
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it wraps, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
+
+
+def lost(error: BaseException) -> ClusterFailure | None:
+    """What was lost, where, and what to do; None if the error says nothing of the kind."""
+    from ray.data.exceptions import ExecutionTimeoutError  # takes seconds to load
+
+    if isinstance(error, ExecutionTimeoutError):
+        return ClusterFailure(
+            f"nothing went on ({first_sentence(error)}); see whether the cluster still has the "
+            "machines that the work needs, and run the same command again"
+        )
+    if isinstance(error, exceptions.RayActorError) and error.actor_init_failed:
+        return None  # its constructor raised, as it would again
+    for kind, what, how in LOST:
+        if isinstance(error, kind):
+            return ClusterFailure(
+                f"{what}{place(str(error))} ({kind.__name__}); what is made stays, "
+                f"run the same command again{how and f', {how}'}"
+            )
+    return None
+
+
+def place(text: str) -> str:
+    """ " at 10.0.0.7", if Ray says where."""
+    found = re.search(r"\bIP: ([\d.]+\d)", text, flags=re.IGNORECASE)
+    return f" at {found[1]}" if found else ""
+
+
+def first_sentence(error: BaseException) -> str:
+    """Ray's texts go on for paragraphs."""
+    return " ".join(str(error).split()).partition(". ")[0].rstrip(".")
