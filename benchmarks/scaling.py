@@ -1,0 +1,126 @@
+"""What a cluster of many GPUs would come up against first: arithmetic, and no measurement.
+
+    python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
+
+The inputs are named below, each with where it comes from; docs/scaling.md tells what the tables
+mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+FLOAT = 4  # bytes
+# Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two cores that are not new.
+TASKS_A_SECOND = 50.0  # that Ray Data's scheduling on the driver takes, one task to a unit
+COMMITTED_A_SECOND = 300e6  # bytes that one committer packs, digests, and encodes
+ROWS_OF_MOMENTS = 6300.0  # a second of 2048 floats, one core; a row costs d^2
+MERGED_A_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
+PASS_OF_A_CORE = 95e9  # operations a second of a matrix product in float32
+# Measured on one machine, see the README: 50,000 x 50,000 take so many passes of 2 N^2 d.
+PASSES = 1.4
+# Assumed.
+PASS_OF_A_GPU = 15e12
+PUTS_A_SECOND, NAMES_A_PAGE, SECONDS_A_PAGE = 3500.0, 1000, 0.1  # S3's own figures; a guess
+SECONDS_A_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
+GPUS_A_NODE, NODE_BANDWIDTH = 8, 1.2e9  # bytes a second from one process to another, by way of Ray
+# As the program does it.
+ACTORS_TO_A_COMMITTER, SHARDS_TO_A_GROUP = 8, 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """rate: images a second that a GPU makes features of. side: of an image, in pixels."""
+
+    gpus: int
+    rate: float
+    batch: int
+    shard_rows: int
+    dimension: int
+    side: int = 256
+
+    @property
+    def rows(self) -> float:
+        """A second."""
+        return self.gpus * self.rate
+
+    @property
+    def bytes(self) -> float:
+        """A second, of features."""
+        return self.rows * self.dimension * FLOAT
+
+    def loads(self) -> dict[str, float]:
+        """What is asked of everything, as a part of what it can do."""
+        committers = -(-self.gpus // ACTORS_TO_A_COMMITTER)
+        units, shards = self.rows / self.batch, self.rows / self.shard_rows
+        images = min(self.gpus, GPUS_A_NODE) * self.rate * 3 * self.side**2
+        return {
+            "driver": (units + shards) / TASKS_A_SECOND,
+            "one committer": self.bytes / COMMITTED_A_SECOND,
+            "committers": self.bytes / committers / COMMITTED_A_SECOND,
+            "PUTs": shards / PUTS_A_SECOND,
+            "images moved": images / NODE_BANDWIDTH,
+        }
+
+    def relieved(self) -> Job:
+        """The same in units and shards so large that the driver has half of its time."""
+        job = self
+        while job.loads()["driver"] > 0.5:
+            batch = 2 * job.batch
+            job = replace(job, batch=batch, shard_rows=max(job.shard_rows, 8 * batch))
+        return job
+
+
+def extraction(job: Job) -> None:
+    """Prints the loads of a cluster, by its size."""
+    print(f"{job.rate:.0f} images/s a GPU, {job.dimension} floats each: loads (1 is saturated)")
+    names = list(job.loads())
+    print(" GPUs  batch  shard rows   rows/s    MB/s" + "".join(f"{name:>15}" for name in names))
+    for gpus in (8, 64, 512):
+        asked = replace(job, gpus=gpus)
+        for cut in dict.fromkeys((asked, asked.relieved())):
+            print(f"{gpus:5d}{cut.batch:7d}{cut.shard_rows:12d}", end="")
+            print(f"{cut.rows:9.0f}{cut.bytes / 1e6:8.0f}", end="")
+            print("".join(f"{load:15.3f}" for load in cut.loads().values()))
+
+
+def afterwards(job: Job) -> None:
+    """Prints what one set of many samples takes after it was made."""
+    print("one set, by its samples          seconds: one LIST  footers  moments a core  merging")
+    for rows in (50_000, 1_500_000, 100_000_000):
+        for shard_rows in (job.shard_rows, 32 * job.shard_rows):
+            shards = -(-rows // shard_rows)
+            pages, groups = -(-shards // NAMES_A_PAGE), -(-shards // SHARDS_TO_A_GROUP)
+            merging = groups * job.dimension**2 * 8 / MERGED_A_SECOND
+            cost = (job.dimension / 2048) ** 2
+            print(f"{rows:12d} in {shards:6d} shards", end="")
+            print(f"{pages * SECONDS_A_PAGE:26.1f}", end="")
+            print(f"{shards * SECONDS_A_FOOTER / FOOTERS_AT_ONCE:9.0f}", end="")
+            print(f"{rows * cost / ROWS_OF_MOMENTS:16.0f}{merging:9.0f}")
+
+
+def neighbours(job: Job) -> None:
+    """Prints what precision and recall take."""
+    print(f"precision and recall, N x N x {job.dimension}: hours of  one core   64 cores  one GPU")
+    for rows in (50_000, 250_000, 1_500_000):
+        work = PASSES * 2 * rows**2 * job.dimension
+        one, gpu = work / PASS_OF_A_CORE / 3600, work / PASS_OF_A_GPU / 3600
+        print(f"{rows:12d}{one:44.2f}{one / 64:11.3f}{gpu:9.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=300.0)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--shard-rows", type=int, default=2048)
+    parser.add_argument("--dimension", type=int, default=2048)
+    asked = parser.parse_args()
+    job = Job(8, asked.rate, asked.batch, asked.shard_rows, asked.dimension)
+    for table in (extraction, afterwards, neighbours):
+        table(job)
+        print()
+
+
+if __name__ == "__main__":
+    main()
