@@ -41,6 +41,7 @@ class Result:
     provenance: Mapping[str, Any]  # versions, revision, machine
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)  # arrays that figures are drawn from
+    row: Mapping[str, str] = field(default_factory=dict)  # of a sweep, as its plan says it
 
     def to_json(self) -> str:
         """One line."""
@@ -55,6 +56,29 @@ class Result:
             for side in ("real", "generated")
         }
         return cls(**{**value, **sides})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row of a sweep that has no numbers, and why."""
+
+    name: str
+    source: str
+    row: Mapping[str, str]  # as the plan says it
+    error: str  # "SourceError"
+    message: str
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Failure:
+        """The failure of a line. ValueError or TypeError if it is none."""
+        return cls(**json.loads(line))
+
+
+FAILED = "failed.jsonl"  # beside a sweep's results
 
 
 def write(results: Iterable[Result], path: str | Path) -> None:
@@ -90,3 +114,21 @@ def read(path: str | Path) -> list[Result]:
     if not results:
         raise ResultError(f"{path} is empty; expected one result a line")
     return results
+
+
+def failures_beside(path: str | Path) -> list[Failure]:
+    """What failed of the sweep that wrote this file of results; nothing of any other file.
+    ResultError for other lines."""
+    file = Path(path).with_name(FAILED)
+    try:
+        lines = file.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultError(f"cannot read what failed from {file}: {error}; remove it") from None
+    try:
+        return [Failure.from_json(line) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise ResultError(
+            f"{file} does not say what failed ({type(error).__name__}: {error}); remove it"
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from pathlib import Path
@@ -16,7 +17,8 @@ from raymetrics import results
 from raymetrics.cli import main
 from raymetrics.errors import RangeError, RaymetricsError, ResultError, SourceError
 from raymetrics.evaluation import sweep as sweeping
-from raymetrics.evaluation.sweep import named, strategies_of, sweep, truncations
+from raymetrics.evaluation.sweep import place, strategies_of, sweep, truncations
+from raymetrics.evaluation.sweep_plan import Row
 from raymetrics.generators import open_source
 from raymetrics.generators.latents.truncated import LETTERS
 from raymetrics.generators.snapshots import Watch, expanded
@@ -49,7 +51,7 @@ def test_psi_trades_recall_for_precision(
     sources = truncations("digits", ["D"], [0, 0.5, 1])
     assert sources == ["digits", "digits?truncate=D:0.5", "digits?truncate=D:0"]
     asked = {"real": real, "to": str(tmp_path), "metrics": ["fid", "pr"], "by": "label"}
-    found = sweep(sources=sources, **asked)
+    found = sweep(sources, **asked).results
     whole = [r for r in found if "label" not in r.convention]
     values = {
         name: [r.value for r in whole if r.metric == name]
@@ -60,24 +62,23 @@ def test_psi_trades_recall_for_precision(
     assert [r.generated.source for r in whole if r.metric == "recall"] == sources
     assert {r.convention["label"] for r in found if r not in whole} == set(range(10))
 
-    shards = named(f"{tmp_path}/shards", sources)
-    alone = rm.evaluate(real=real, generated=next(iter(shards)), metrics=["fid", "pr"])
+    shards = place(f"{tmp_path}/shards", Row("digits"))
+    alone = rm.evaluate(real=real, generated=shards, metrics=["fid", "pr"])
     assert [r.value for r in alone] == [r.value for r in whole[: len(alone)]]
 
     # Again, and with one more: only that is made and measured.
     measured = []
-    monkeypatch.setattr(
-        sweeping, "evaluate", lambda **of: measured.append(of["generated"].uri) or []
-    )
-    again = sweep(sources=[*sources, "digits?truncate=C:0.5"], **asked)
-    assert again == found
-    assert set(measured) == named(f"{tmp_path}/shards", ["digits?truncate=C:0.5"]).keys()
+    monkeypatch.setattr(sweeping, "evaluate", lambda **of: measured.append(of["generated"]) or [])
+    again = sweep([*sources, "digits?truncate=C:0.5"], **asked)
+    assert again.results == found
+    assert set(measured) == {place(f"{tmp_path}/shards", Row("digits?truncate=C:0.5"))}
 
     kept = next((tmp_path / "numbers").glob("*.jsonl"))
     for path in (tmp_path / "numbers").iterdir():
         path.write_text("{}\n")
-    with pytest.raises(ResultError, match=r"holds no results .*remove it"):
-        sweep(sources=sources, **asked)
+    failed = sweep(sources, **asked).failures
+    assert [failure.error for failure in failed] == [ResultError.__name__] * 3
+    assert re.search(r"holds no results .*remove it", failed[0].message)
     assert kept.exists()
 
 
@@ -86,12 +87,12 @@ def test_what_makes_no_sense(real: str, tmp_path: Path) -> None:
         truncations("digits?truncate=C:0.5", ["D"], [1])
     with pytest.raises(RangeError, match="no strategies"):
         truncations("digits", [], [1])
-    with pytest.raises(RangeError, match="no sources"):
-        sweep(real=real, sources=[], to=str(tmp_path))
-    # The second of the sources is wrong: nothing of the first is begun.
+    with pytest.raises(RaymetricsError, match="no rows"):
+        sweep([], real=real, to=str(tmp_path))
     with pytest.raises(SourceError, match="no truncation 'X'"):
-        sweep(real=real, sources=truncations("digits", ["X"], [0.5, 1]), to=str(tmp_path))
-    assert not list(tmp_path.rglob("dataset.json"))
+        truncations("digits", ["X"], [0.5, 1])
+    with pytest.raises(SourceError, match="amount from 0 to 1"):
+        truncations("digits", ["D"], [1.5])
 
 
 def test_all_strategies_are_those_that_a_source_has(tmp_path: Path) -> None:
@@ -114,11 +115,12 @@ def test_one_mean_for_all_classes_is_of_w_alone() -> None:
 
 
 def test_places_differ_where_sources_do() -> None:
-    sources = ["a/run.pkl", "b/run.pkl", "a/run.pkl?psi=0.5", "a/run.pkl?psi=05", "a/run.pkl"]
-    places = named("shards", sources)
-    assert list(places.values()) == sources[:4]
-    assert len(places) == 4
+    sources = ["a/run.pkl", "b/run.pkl", "a/run.pkl?psi=0.5", "a/run.pkl?psi=05"]
+    rows = [Row(source, samples) for source in sources for samples in (None, "0-9", "10-19")]
+    places = {place("shards", row) for row in [*rows, *rows]}
+    assert len(places) == len(rows)
     assert all(place.startswith("shards/run.pkl") for place in places)
+    assert len(Path(place("shards", Row("x?prompt=" + "long" * 200))).name) < 100
 
 
 def test_truncate_prints_a_table_and_makes_a_page(real: str, tmp_path: Path) -> None:
@@ -136,6 +138,16 @@ def test_truncate_prints_a_table_and_makes_a_page(real: str, tmp_path: Path) -> 
     assert (code, "'half'; write numbers from 0 to 1" in text) == (2, True)
     code, text = run("truncate", *asked, "--psi", "2")
     assert (code, "expected an amount from 0 to 1" in text) == (2, True)
+
+
+def test_a_snapshot_that_fails_does_not_stop_the_others(real: str, tmp_path: Path) -> None:
+    code, text = run(
+        "snapshots", "--real", real, "--generated", "digits?snapshot={50,60,400}",
+        "--to", str(tmp_path), "--metrics", "fid", "--samples", "0-49",
+    )  # fmt: skip
+    assert (code, "failed: digits?snapshot=60: " in text) == (3, True)
+    found = [r.generated.source for r in results.read(tmp_path / "results.jsonl")]
+    assert found == ["digits?snapshot=50", "digits?snapshot=400"]
 
 
 def test_snapshots_of_the_demo(real: str, tmp_path: Path) -> None:
@@ -200,7 +212,7 @@ def test_watching_goes_on_after_a_file_that_is_none(real: str, tmp_path: Path) -
         "snapshots", "--real", real, "--generated", str(tmp_path), "--to", str(tmp_path / "out"),
         "--metrics", "fid", "--samples", "0-49", "--watch", "1", "--until", "1",
     )  # fmt: skip
-    assert code == 0, text
+    assert code == 3, text
     assert "network-000001.ts: " in text
     found = results.read(tmp_path / "out" / "results.jsonl")
     assert [Path(r.generated.source).name for r in found] == ["network-000002.ts"]

@@ -1,7 +1,9 @@
-"""`raymetrics truncate` and `snapshots`: many generated sets against one real set."""
+"""`raymetrics truncate` and `snapshots`: many generated sets against one real set; and what
+`sweep` has in common with them."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,17 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raymetrics.cli.common import extractors_of, names, progress_printer, reported
+from raymetrics.cli.common import (
+    WRONG_REQUEST,
+    extractors_of,
+    names,
+    progress_printer,
+    reported,
+)
 from raymetrics.cli.evaluate import neighbours
-from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
-    from raymetrics.results import Result
+    from raymetrics.evaluation.sweep import Swept
 
 PSI = "0,0.2,0.4,0.6,0.8,1"
+SOME_FAILED = 3  # exit code: all is done that can be done
 
 OPTIONS = (
-    click.option("--real", required=True, metavar="URI", help="Shards of the real samples."),
     click.option("--to", required=True, metavar="DIR", help="Where the numbers and the page go."),
     click.option("--shards", metavar="URI", help="Where the shards go. [default: DIR/shards]"),
     click.option(
@@ -46,44 +53,62 @@ OPTIONS = (
 )  # fmt: skip
 
 
+REAL = click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
+
+
 def with_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb with the options that both have."""
+    """A verb with the options that all have."""
     for option in reversed(OPTIONS):
         verb = option(verb)
     return verb
 
 
 def swept(
-    sources: Sequence[str], *, real: str, to: str, shards: str | None, extractors: list[str],
+    plan: str | Sequence[str], *, to: str, shards: str | None, extractors: list[str],
     samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
-    ks: str | None, shard_rows: int, actors: int | None, batch: int,
-) -> list[Result]:  # fmt: skip
-    """The numbers of all sources, by the options that both verbs have."""
+    ks: str | None, shard_rows: int, actors: int | None, batch: int, **real: Any,
+) -> Swept:  # fmt: skip
+    """What a sweep gives, by the options that all verbs have; real: which real side."""
     from raymetrics.evaluation.sweep import sweep
     from raymetrics.metrics import convention
     from raymetrics.streaming.resources import Resources
 
     return sweep(
-        real=real, sources=sources, to=to, shards=shards, extractors=extractors, samples=samples,
+        plan, **real, to=to, shards=shards, extractors=extractors, samples=samples,
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks)),
         shard_rows=shard_rows, resources=Resources(actors=actors, batch=batch),
-        progress=progress_printer(), told=lambda source: click.echo(f"measures {source}", err=True),
+        progress=progress_printer(), told=lambda name: click.echo(f"measures {name}", err=True),
     )  # fmt: skip
 
 
-def show(found: Sequence[Result], to: str) -> None:
-    """Prints the numbers side by side; writes them to `to`, with a page where it is a folder."""
+def show(found: Swept, to: str) -> None:
+    """Prints the numbers side by side, and what failed. Writes both to `to`, with a page where it
+    is a folder; where there are no numbers at all, what an earlier sweep wrote stays."""
     from raymetrics.reports import report, tradeoffs_table
+    from raymetrics.results import FAILED
     from raymetrics.shards.store import Store
 
-    click.echo(tradeoffs_table(found))
+    if found.results:
+        click.echo(tradeoffs_table(found.results))
+    for failure in found.failures:
+        click.echo(f"failed: {failure.name}: {failure.message}", err=True)
+    if not found.results:
+        return
     store = Store(to)
-    text = "".join(result.to_json() + "\n" for result in found)
-    store.replace("results.jsonl", text.encode())
+    for name, lines in (("results.jsonl", found.results), (FAILED, found.failures)):
+        store.replace(name, "".join(f"{line.to_json()}\n" for line in lines).encode())
     click.echo(f"\nresults {to}/results.jsonl")
+    if found.failures:
+        click.echo(f"failed  {to}/{FAILED}")
     if store.local:
         click.echo(f"page    {report(Path(store.root) / 'results.jsonl', to=store.root)}")
+
+
+def end(found: Swept) -> None:
+    """Ends with the exit code of what failed; none failed: goes on."""
+    if found.failures:
+        sys.exit(SOME_FAILED if found.results else WRONG_REQUEST)
 
 
 def numbers_of(
@@ -108,6 +133,7 @@ def numbers_of(
     "--psi", callback=numbers_of, default=PSI, show_default=True, metavar="NUMBERS",
     help="How far: 1 is not at all, 0 leaves one image (of a class).",
 )  # fmt: skip
+@REAL
 @with_options
 @reported
 def truncate(generated: str, strategies: list[str], psi: list[float], **rest: Any) -> None:
@@ -138,7 +164,9 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
         strategies, lacking = strategies_of(generated)
         for name, reason in lacking.items():
             click.echo(f"without {name}: {reason}", err=True)
-    show(swept(truncations(generated, strategies, psi), **rest), rest["to"])
+    found = swept(truncations(generated, strategies, psi), **rest)
+    show(found, rest["to"])
+    end(found)
 
 
 @click.command()
@@ -153,6 +181,7 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
 @click.option(
     "--until", type=click.IntRange(min=1), metavar="N", help="With --watch: so many snapshots."
 )
+@REAL
 @with_options
 @reported
 def snapshots(
@@ -161,8 +190,7 @@ def snapshots(
     """Measure the snapshots of a training run; the best trade-offs of precision and recall.
 
     With --watch those that appear are measured as they come, once they no longer grow. One that
-    cannot be read is named, and tried again when it has changed. What is there is not measured
-    twice.
+    fails is named, and tried again when it has changed. What is there is not measured twice.
 
     \b
     Examples:
@@ -170,29 +198,16 @@ def snapshots(
           --to run
       raymetrics snapshots --real shards/real --generated my_run --to run --watch 60 --until 1
     """
+    from raymetrics.evaluation.sweep import Swept
     from raymetrics.generators.snapshots import Watch
 
-    watched = Watch(generated)
-    known: list[str] = []
+    watched, found = Watch(generated), Swept()
     while True:
         new = watched.look(settled=watch is not None)
-        if watch is None:
-            show(swept(new, **rest), rest["to"])
-            return
         if new:
-            known += [source for source in new if measured(source, rest) and source not in known]
-            if known:
-                show(swept(known, **rest), rest["to"])
-        if until and len(known) >= until:
+            found = found.updated(swept(new, **rest))
+            show(found, rest["to"])
+        if watch is None or (until and len(found.measured) >= until):
+            end(found)
             return
         time.sleep(watch)
-
-
-def measured(source: str, rest: dict[str, Any]) -> bool:
-    """Whether a snapshot could be measured; what is wrong is told."""
-    try:
-        swept([source], **rest)
-    except RaymetricsError as error:
-        click.echo(f"{source}: {error}", err=True)
-        return False
-    return True

@@ -6,30 +6,60 @@ What is there is not made again: neither a shard, nor a number of the same two s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from raymetrics import queries
-from raymetrics.errors import RangeError, RaymetricsError, ResultError, SourceError
+from raymetrics import queries, ranges
+from raymetrics.errors import (
+    RangeError,
+    RaymetricsError,
+    ResultError,
+    SourceError,
+    TemporaryFailure,
+)
 from raymetrics.evaluation.run import evaluate
-from raymetrics.evaluation.selection import opened
+from raymetrics.evaluation.selection import known, opened
+from raymetrics.evaluation.sweep_plan import Row, planned
 from raymetrics.generators import open_source
-from raymetrics.generators.latents.truncated import IN_Z, LETTERS
+from raymetrics.generators.latents.truncated import IN_Z, LETTERS, Truncation
 from raymetrics.metrics import Convention
 from raymetrics.provenance import environment, fingerprint
-from raymetrics.results import Result
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.results import Failure, Result
+from raymetrics.shards.reader import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.streaming.extract import Progress, extract_all
+from raymetrics.streaming.extract import Request, extract_each
+from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.session import session
+from raymetrics.streaming.specification import wanted_samples
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
 USUAL = ("fid", "pr", "dc", "prd")
 OF_LABELS = ("fid", "pr", "dc")  # a class may have fewer samples than prd's clusters take
 NUMBERS = "numbers"  # below `to`: those of every set
+LETTERS_OF_NAME = 60  # of a source, in the name of the folder of its shards
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep gave, in the order of its plan: by the names of rows their numbers."""
+
+    measured: Mapping[str, list[Result]] = field(default_factory=dict)
+    failures: Sequence[Failure] = ()
+
+    @property
+    def results(self) -> list[Result]:
+        """The numbers of all rows."""
+        return [result for found in self.measured.values() for result in found]
+
+    def updated(self, newer: Swept) -> Swept:
+        """With the rows of another sweep, which count where both have them."""
+        again = {*newer.measured, *(failure.name for failure in newer.failures)}
+        rest = {name: found for name, found in self.measured.items() if name not in again}
+        failures = [failure for failure in self.failures if failure.name not in again]
+        return Swept({**rest, **newer.measured}, [*failures, *newer.failures])
 
 
 @dataclass(frozen=True)
@@ -41,7 +71,7 @@ class Asked:
     convention: Convention
     by: str | None
 
-    def results(self, real: str, generated: ShardSet) -> list[Result]:
+    def results(self, real: str, generated: str) -> list[Result]:
         """Of all samples, and then label by label."""
         both = {"real": real, "generated": generated, "convention": self.convention}
         found: list[Result] = evaluate(**both, metrics=self.metrics, columns=self.columns)  # type: ignore[arg-type]
@@ -51,10 +81,22 @@ class Asked:
         return found
 
 
+@dataclass(frozen=True)
+class RealSide:
+    """The real set, and what is to be made of it first."""
+
+    uri: str
+    missing: tuple[Request, ...]
+    ids: range  # of every generated set, where its row does not say which
+    extractors: Sequence[str]
+
+
 def sweep(
+    plan: str | Iterable[str | Mapping[str, object]],
     *,
-    real: str,
-    sources: Sequence[str],
+    real: str | None = None,
+    real_source: str | None = None,
+    real_samples: range | str | None = None,
     to: str,
     shards: str | None = None,
     extractors: Sequence[str] | None = None,
@@ -67,48 +109,100 @@ def sweep(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] | None = None,
-) -> list[Result]:
-    """The metrics of every source against the real set, in the order of the sources.
+) -> Swept:
+    """The metrics of every row of a plan against one real set. A row that fails is told, and the
+    others go on.
 
-    real: a complete shard set, or some of its samples. sources: see `open_source`.
+    plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `planned`.
+    real: a complete shard set, or some of its samples. Or real_source, of which real_samples (by
+    default all) are extracted first, once for all rows.
     to: where the numbers of every set are kept; shards: where their features are, a set for each
     source, by default in `to`/shards.
     extractors: as texts; by default those that the real set was made with.
-    samples: which ids of every source; by default the first as many as there are real ones.
+    samples: which ids of a source whose row does not say; by default the first as many as there
+    are real ones.
     metrics, columns, convention: of `evaluate`; by default "fid", "pr", "dc" and "prd" of all
     features. by: "label" for the numbers of every label besides, of those metrics that are
     computed by label.
-    told: called with a source whose numbers come next.
+    told: called with the name of the row whose numbers come next.
 
-    Raises what `extract` and `evaluate` do.
+    Raises what is wrong with the request, with the real set, or with all rows; and a
+    TemporaryFailure, after which the same sweep goes on. What is made stays, whatever happens.
     """
-    if not sources:
-        raise RangeError("no sources are asked for")
-    view = opened(real)
-    texts = extractors or view.shards.spec.asked
-    wanted = range(len(view)) if samples is None else samples
+    rows = planned(plan)
     asked = Asked(
-        tuple(metrics or USUAL), tuple(columns) if columns else None, convention or Convention(), by
-    )
-    places = named(shards or f"{to}/shards", sources)
-    kept = Store(f"{to}/{NUMBERS}")
+        tuple(known(metrics or USUAL)), tuple(columns) if columns else None,
+        convention or Convention(), by,
+    )  # fmt: skip
+    folder, kept = shards or f"{to}/shards", Store(f"{to}/{NUMBERS}")
+    kept.names()  # a place that cannot be used is found before anything is made
+    side = real_side(real, real_source, real_samples, extractors, folder)
+    ids = side.ids if samples is None else samples
+    requests = [Request(place(folder, row), row.source, row.samples or ids) for row in rows]
+    measured: dict[str, list[Result]] = {}
+    failures: list[Failure] = []
     with session():
-        extract_all(
-            places, texts, wanted, shard_rows=shard_rows, resources=resources, progress=progress
-        )
-        found = []
-        for place, source in places.items():
-            if told:
-                told(source)
-            found += numbers(kept, real, open_shards(place), asked)
-    return found
+        made = extract_each(
+            [*side.missing, *requests], side.extractors,
+            shard_rows=shard_rows, resources=resources, progress=progress,
+        )  # fmt: skip
+        for of_real in made[: len(side.missing)]:
+            require(of_real)
+        made = made[len(side.missing) :]
+        for row, request, extraction in zip(rows, requests, made, strict=True):
+            try:
+                require(extraction)
+                if told:
+                    told(row.name)
+                found = numbers(kept, side.uri, request.to, asked)
+                measured[row.name] = [replace(result, row=dict(row.said)) for result in found]
+            except TemporaryFailure:
+                raise
+            except RaymetricsError as error:
+                failures.append(failure(row, error))
+    return Swept(measured, failures)
 
 
-def numbers(kept: Store, real: str, generated: ShardSet, asked: Asked) -> list[Result]:
+def require(extraction: object) -> None:
+    """Raises what went wrong with a set."""
+    if isinstance(extraction, RaymetricsError):
+        raise extraction
+
+
+def failure(row: Row, error: RaymetricsError) -> Failure:
+    """Why a row has no numbers."""
+    return Failure(row.name, row.source, dict(row.said), type(error).__name__, str(error))
+
+
+def real_side(
+    shards: str | None,
+    source: str | None,
+    samples: range | str | None,
+    extractors: Sequence[str] | None,
+    folder: str,
+) -> RealSide:
+    """The set that is there, or the one that is to be made of a source, in this folder."""
+    if shards is not None and source is None:
+        view = opened(shards)
+        if samples is not None:
+            raise RangeError(
+                f"{view.shards.uri} is a shard set, whose samples are all taken; leave out which "
+                "real samples, or name the source"
+            )
+        return RealSide(shards, (), range(len(view)), extractors or view.shards.spec.asked)
+    if shards is not None or source is None:
+        raise RaymetricsError("give the real side either as a shard set or as a source of samples")
+    ids = wanted_samples(open_source(source, torch.device("cpu")), samples)
+    uri = place(folder, Row(source, ranges.describe(ids)), "real-")
+    return RealSide(uri, (Request(uri, source, ids),), range(len(ids)), extractors or ())
+
+
+def numbers(kept: Store, real: str, generated: str, asked: Asked) -> list[Result]:
     """Those of one set: the ones that an earlier run kept, or new ones, which are kept."""
-    sides = {"real": opened(real).digest(), "generated": generated.digest}
+    shards = open_shards(generated)
+    sides = {"real": opened(real).digest(), "generated": shards.digest}
     # Two sources may give the same images.
-    what = {**sides, "made_of": generated.spec.fingerprint, "asked": asdict(asked)}
+    what = {**sides, "made_of": shards.spec.fingerprint, "asked": asdict(asked)}
     name = f"{fingerprint({**what, 'by': environment()})[:24]}.jsonl"
     data = kept.read(name)
     if data is not None:
@@ -124,14 +218,14 @@ def numbers(kept: Store, real: str, generated: ShardSet, asked: Asked) -> list[R
     return found
 
 
-def named(folder: str, sources: Sequence[str]) -> dict[str, str]:
-    """{where its shards go: source}, by names that can be read."""
-    places: dict[str, str] = {}
-    for source in dict.fromkeys(sources):
-        readable = re.sub(r"[^A-Za-z0-9.]+", "-", source.rpartition("/")[2]).strip("-.")
-        # Other characters, or another folder, must not lead to the same place.
-        places[f"{folder}/{readable}-{fingerprint({'source': source})[:6]}"] = source
-    return places
+def place(folder: str, row: Row, prefix: str = "") -> str:
+    """Where the shards of a row go, by a name that can be read. Other rows go elsewhere, whatever
+    characters or folders tell them apart; a row without samples of its own keeps its place when
+    the sweep takes more of them."""
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", row.source.rpartition("/")[2]).strip("-.")
+    own = {"samples": row.samples} if row.samples else {}
+    digest = fingerprint({"source": row.source, **own})[:6]
+    return f"{folder}/{prefix}{readable[:LETTERS_OF_NAME]}-{digest}"
 
 
 def strategies_of(source: str) -> tuple[list[str], dict[str, str]]:
@@ -150,7 +244,7 @@ def strategies_of(source: str) -> tuple[list[str], dict[str, str]]:
 
 def truncations(source: str, strategies: Sequence[str], amounts: Sequence[float]) -> list[str]:
     """The source truncated by every strategy to every amount; with 1 it is the source itself, which
-    comes first and once."""
+    comes first and once. SourceError for no such strategy or amount."""
     name, options = queries.split(source)
     if "truncate" in options:
         raise RaymetricsError(f"{source} is truncated already; give the source without it")
@@ -163,5 +257,6 @@ def truncations(source: str, strategies: Sequence[str], amounts: Sequence[float]
         own = {} if LETTERS.get(strategy, strategy) in IN_Z else mean
         for amount in some:
             how = {"truncate": f"{strategy}:{amount:g}", **own}
+            Truncation.read(how["truncate"], how.get("mean"))
             texts.append(queries.join(name, {**options, **how}))
     return [queries.join(name, options), *texts] if 1 in amounts else texts

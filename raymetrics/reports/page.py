@@ -25,6 +25,7 @@ SHOWN = 60  # samples of a side
 FEW = 10  # where comparisons are many, as every image has to be made again
 CLASSES = 25
 UNFOLDED = 4  # comparisons below a tradeoff of them all
+PICTURED = 50  # of folded comparisons; each takes a generator to be loaded, and room on the page
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,14 @@ def report(path: str | Path, *, to: str | Path) -> Path:
     found = results.read(path)
     tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
     folded = bool(tradeoffs) and len(pairs) > UNFOLDED
-    comparisons = [comparison(of_sides, FEW if folded else SHOWN) for of_sides in pairs]
+    comparisons = [
+        comparison(of_sides, shown_of(i, folded=folded)) for i, of_sides in enumerate(pairs)
+    ]
     text = rendered(
         "page.html",
         tradeoffs=tradeoffs,
         comparisons=comparisons,
+        failures=results.failures_beside(path),
         folded=folded,
         below=sorted(path.parent.name for path in Path(to).glob("*/index.html")),
         correlations=correlations(comparisons),
@@ -106,6 +110,13 @@ def by_sides(found: Sequence[Result]) -> list[list[Result]]:
         what = json.dumps([result.label, result.space, convention], sort_keys=True)
         newest.setdefault(sides, {})[what] = result
     return [list(of_sides.values()) for of_sides in newest.values()]
+
+
+def shown_of(i: int, *, folded: bool) -> int:
+    """Samples of either side of the i-th comparison."""
+    if not folded:
+        return SHOWN
+    return FEW if i < PICTURED else 0
 
 
 def comparison(of_sides: list[Result], shown: int) -> Comparison:
@@ -164,7 +175,9 @@ def samples_in_words(side: Side) -> str:
 
 
 def part(role: str, side: Side, shown: int) -> Part:
-    """A side with its picture, of evenly spaced samples."""
+    """A side with its picture, of evenly spaced samples; without one if none are to be shown."""
+    if not shown:
+        return Part(role, side, None, 0, f"only the first {PICTURED} sets have pictures here")
     try:
         ids = evenly(sample_ids(side), shown)
         return Part(role, side, picture(side, ids), len(ids), None)

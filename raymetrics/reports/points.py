@@ -38,19 +38,29 @@ class TradeoffsTable:
             "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
             for line in texts
         ]
-        return "\n".join([*lines, "", f"{BEST} the best of its column"])
+        best = any(cell and cell.best for _, cells in self.rows for cell in cells)
+        return "\n".join([*lines, *(["", f"{BEST} the best of its column"] if best else [])])
 
 
 def points_table(sweep: Sweep) -> TradeoffsTable:
     """The numbers of all samples; those by label are drawn alone."""
     points = sorted(sweep.points, key=standing)
-    shown = [m for m in sweep.names if any((m, None) in point.results for point in points)]
-    best = {measure: best_of(measure, points) for measure in shown}
-    rows = [
-        (name, [cell(point, measure, best[measure]) for measure in shown])
-        for name, point in zip(varying([p.source for p in points]), points, strict=True)
-    ]
+    shown = of_all_samples(sweep)
+    rows = list(zip(varying([p.source for p in points]), cells(points, shown), strict=True))
     return TradeoffsTable([sweep.names[measure] for measure in shown], rows)
+
+
+def of_all_samples(sweep: Sweep) -> list[Measure]:
+    """What was measured of whole sets, and not label by label alone."""
+    return [m for m in sweep.names if any((m, None) in p.results for p in sweep.points)]
+
+
+def cells(
+    points: list[Point], shown: list[Measure], *, comparable: bool = True
+) -> list[list[Number | None]]:
+    """The numbers of every set; the best ones are marked where they can be compared."""
+    best = {measure: best_of(measure, points) if comparable else None for measure in shown}
+    return [[cell(point, measure, best[measure]) for measure in shown] for point in points]
 
 
 def standing(point: Point) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from raymetrics.reports.sides import of, whole
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
 
+PLAN = "plan"
 PSI = "psi"  # NVIDIA's option, which is strategy D with one mean for all classes
 NUMBER = re.compile(r"(?<![\d.])(\d+)(\D*)$")  # the last one in a file's name
 LABELLED = re.compile(r", label (\d+)(?: \((.*)\))?$")
@@ -52,9 +53,15 @@ class Measure:
 class Point:
     """A generated set with its numbers, by measure and label; no label is all samples."""
 
-    source: str
+    side: Side
     place: Place
     results: dict[tuple[Measure, int | None], Result]
+    row: Mapping[str, str]  # of the plan, by column; empty without one
+
+    @property
+    def source(self) -> str:
+        """What it is made from."""
+        return self.side.source
 
     def value(self, measure: Measure, label: int | None = None) -> float | None:
         """A number of it, if it was measured."""
@@ -64,10 +71,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Generated sets of equally many samples against one real set."""
+    """Generated sets against one real set: of equally many samples, or those of a plan."""
 
     real: Side
-    count: int | None
+    count: int | None  # None where it is not known, or not the same
     points: list[Point]
     names: Mapping[Measure, str]  # in the order of the results
     classes: Mapping[int, str]  # by label, where there are results by label
@@ -84,8 +91,8 @@ def sweeps(found: Sequence[Result]) -> list[Sweep]:
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in found:
         if not is_drawn(result) and not result.generated.selection:
-            count = whole(result.generated).count
-            groups.setdefault((of(result.real), count), []).append(result)
+            among = PLAN if result.row else whole(result.generated).count
+            groups.setdefault((of(result.real), among), []).append(result)
     return [sweep(group) for group in groups.values()]
 
 
@@ -93,15 +100,13 @@ def sweep(group: Sequence[Result]) -> Sweep:
     """Comparable results, by generated set."""
     points: dict[tuple[object, ...], Point] = {}
     for result in group:
-        source = result.generated.source
-        where = (source, of(result.generated))
-        point = points.setdefault(where, Point(source, place(source), {}))
+        side = whole(result.generated)
+        where = (side.source, of(side))
+        point = points.setdefault(where, Point(side, place(side.source), {}, result.row))
         point.results[measure(result), result.convention.get("label")] = result
-    first = group[0]
-    return Sweep(
-        whole(first.real), whole(first.generated).count, list(points.values()),
-        names(group), classes(group),
-    )  # fmt: skip
+    counts = {point.side.count for point in points.values()}
+    count = counts.pop() if len(counts) == 1 else None
+    return Sweep(whole(group[0].real), count, list(points.values()), names(group), classes(group))
 
 
 def measure(result: Result) -> Measure:

@@ -1,4 +1,4 @@
-"""Sweeps on a page: precision against recall, distances, all numbers in a table."""
+"""Sweeps on a page: precision against recall, numbers over settings, all of them in a table."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raymetrics.reports.charts import Part
+from raymetrics.reports.plans import plan_table, setting_parts
 from raymetrics.reports.points import TradeoffsTable, points_table
 from raymetrics.reports.snapshots import snapshot_parts
 from raymetrics.reports.sweeps import Sweep, sweep, sweeps
@@ -23,19 +24,32 @@ class TradeoffSection:
 
 
 def tradeoff_sections(found: Sequence[Result]) -> list[TradeoffSection]:
-    """One for every real set against which truncated sets or snapshots were measured."""
-    made = [section(of_real) for of_real in sweeps(found)]
-    return [one for one in made if one.parts]
+    """One for every real set against which truncated sets, snapshots, or the rows of a plan were
+    measured."""
+    made = [(section(of_real), planned(of_real)) for of_real in sweeps(found)]
+    return [one for one, of_plan in made if one.parts or of_plan]
 
 
 def section(swept: Sweep) -> TradeoffSection:
     """What a page shows of a sweep."""
     count = "" if swept.count is None else f" of {swept.count:,} samples"
     title = f"{len(swept.points)} generated sets{count} against {swept.real.source}"
-    parts = [*truncation_parts(swept), *snapshot_parts(swept)]
-    return TradeoffSection(title, parts, points_table(swept))
+    parts = setting_parts(swept) if planned(swept) else []
+    if not parts and swept.count is not None:
+        parts = [*truncation_parts(swept), *snapshot_parts(swept)]
+    return TradeoffSection(title, parts, table_of(swept))
+
+
+def planned(swept: Sweep) -> bool:
+    """Whether these are rows of a plan."""
+    return any(point.row for point in swept.points)
+
+
+def table_of(swept: Sweep) -> TradeoffsTable:
+    """The numbers side by side, as the plan has them if there is one."""
+    return plan_table(swept) if planned(swept) else points_table(swept)
 
 
 def tradeoffs_table(found: Sequence[Result]) -> TradeoffsTable:
     """The numbers of generated sets against one real set, side by side."""
-    return points_table(sweep(found))
+    return table_of(sweep(found))
