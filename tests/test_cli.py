@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli import main
-from raymetrics.cli.common import duration
+from raymetrics.cli.progress import duration
 from raymetrics.evaluation import METRICS
 from raymetrics.extractors import NAMED as EXTRACTORS
 from raymetrics.generators import NAMED as SOURCES

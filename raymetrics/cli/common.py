@@ -1,22 +1,22 @@
-"""What the verbs share: errors as one line, exit codes, names between commas, progress."""
+"""What the verbs share: errors as one line, exit codes, names between commas."""
 
 from __future__ import annotations
 
 import functools
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from raymetrics.cli.progress import cleared
+from raymetrics.cli.progress import progress_printer as progress_printer
 from raymetrics.cli.stopping import ends_at_once
 from raymetrics.errors import RaymetricsError, TemporaryFailure
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
-    from raymetrics.streaming.progress import Progress
 
 
 WRONG_REQUEST = 2  # the same command fails again
@@ -33,8 +33,11 @@ def reported(verb: Callable[..., None]) -> Callable[..., None]:
             with ends_at_once():
                 verb(*args, **kwargs)
         except RaymetricsError as error:
+            cleared()
             click.echo(f"error: {error}", err=True)
             sys.exit(TRY_AGAIN if isinstance(error, TemporaryFailure) else WRONG_REQUEST)
+        finally:
+            cleared()
 
     return wrapped
 
@@ -66,30 +69,3 @@ def tell_draws(found: Sequence[Result], folder: str, file: str | None) -> None:
     kept = Path(file or f"{folder}/results.jsonl")
     results.write(found, kept)
     click.echo(f"\nresults {kept}\npage    {report(kept, to=kept.parent)}")
-
-
-def progress_printer() -> Callable[[Progress], None]:
-    """Prints a line after the first shard, and then at most every two seconds."""
-    last = 0.0
-
-    def tell(progress: Progress) -> None:
-        nonlocal last
-        finished = progress.rows == progress.rows_to_make
-        if time.monotonic() - last < 2 and not finished:
-            return
-        last = time.monotonic()
-        present = f", {progress.rows_present} were there" if progress.rows_present else ""
-        click.echo(
-            f"{progress.rows}/{progress.rows_to_make} samples{present}, "
-            f"{progress.rate:.1f} rows/s, {duration(progress.seconds_to_go)} to go",
-            err=True,
-        )
-
-    return tell
-
-
-def duration(seconds: float) -> str:
-    """75 -> "1:15"; hours where there are any."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import extractors_of, progress_printer, reported
+from raymetrics.cli.common import extractors_of, reported
 from raymetrics.cli.placing import placed
+from raymetrics.cli.progress import progress_printer
 
 if TYPE_CHECKING:
     from raymetrics.streaming.pools import Resources
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
     "--skip-broken", default=0, metavar="N",
     help="Leave out up to so many images that cannot be read.",
 )  # fmt: skip
+@click.option(
+    "--max-errors", default=0, metavar="N",
+    help="Leave out up to so many samples of which the source raises.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Tell the plan, and make nothing.")
 @reported
 @placed
 def extract(
     source: str, extractors: list[str], to: str, samples: str | None,
-    shard_rows: int, skip_broken: int, dry_run: bool, resources: Resources,
+    shard_rows: int, skip_broken: int, max_errors: int, dry_run: bool, resources: Resources,
 ) -> None:  # fmt: skip
     """Stream SOURCE through feature networks into Parquet shards.
 
@@ -73,6 +78,7 @@ def extract(
             )
         )  # fmt: skip
         return
+    from raymetrics.reports.spent import spent_text
     from raymetrics.streaming.extract import extract as run
 
     done = run(
@@ -83,6 +89,7 @@ def extract(
         shard_rows=shard_rows,
         resources=resources,
         skip_broken=skip_broken,
+        max_errors=max_errors,
         progress=progress_printer(),
     )
     if done.broken:
@@ -91,3 +98,7 @@ def extract(
         f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
         f"{done.present} were there; {len(done.shards)} samples in all"
     )
+    for sample, why in done.shards.left_out.items():
+        click.echo(f"left out sample {sample}: {why}")
+    if done.made:
+        click.echo(spent_text(done.spent))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, progress_printer, reported
+from raymetrics.cli.common import names, reported
+from raymetrics.cli.progress import progress_printer
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ def show(
 
     from raymetrics import ranges
     from raymetrics.reports.heat import pictures
-    from raymetrics.streaming.specification import wanted_samples
     from raymetrics.streaming.heat import heatmaps, heatmaps_added, write_arrays
     from raymetrics.streaming.heat_request import other_source
+    from raymetrics.streaming.specification import wanted_samples
 
     if images is None:
         ids = asked.require_samples(None if samples is None else ranges.parse(samples))

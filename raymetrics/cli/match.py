@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import duration, extractors_of, reported, tell_draws
+from raymetrics.cli.common import extractors_of, reported, tell_draws
 from raymetrics.cli.placing import placed
+from raymetrics.cli.progress import duration
 
 if TYPE_CHECKING:
     from raymetrics.streaming.matched import MatchProgress

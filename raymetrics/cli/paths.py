@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import progress_printer, reported
+from raymetrics.cli.common import reported
 from raymetrics.cli.placing import placed
+from raymetrics.cli.progress import progress_printer
 from raymetrics.cli.realism import tell_singles
 
 if TYPE_CHECKING:

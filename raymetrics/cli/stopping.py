@@ -43,7 +43,8 @@ def _wait(reading: int, terminal: int) -> None:
     """Until one of our signals is told, or the pipe is closed."""
     while told := os.read(reading, 1):
         if told[0] in SIGNALS:
-            after = b"\n" if os.isatty(terminal) else b""  # the terminal's ^C
+            # The terminal's ^C, and its cursor, which a bar hides.
+            after = b"\n\x1b[?25h" if os.isatty(terminal) else b""
             os.write(terminal, after + STOPPED)  # past Python's buffers, which may be held
             os._exit(128 + told[0])
     os.close(reading)

@@ -20,6 +20,7 @@ from raymetrics.errors import ShardError, StorageError
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec, shard_name
+from raymetrics.shards.listing import present_ranges
 from raymetrics.shards.schema import Column, Footer
 from raymetrics.shards.store import Store
 
@@ -147,7 +148,7 @@ class ShardSet:
     def footer(self, ids: range) -> Footer:
         """What the shard of these ids says of itself. ShardError if it is not of this set."""
         where = self.store.path(shard_name(ids))
-        with self._reading(where) as file:
+        with self._reading(ids) as file:
             arrow_schema = pq.read_schema(file)
         return self._require_ours(schema.footer_of(arrow_schema, where), ids, where)
 
@@ -155,7 +156,7 @@ class ShardSet:
         """One shard as an Arrow table. ShardError if the file is damaged or not of this set, or
         lacks a column."""
         where = self.store.path(shard_name(ids))
-        with self._reading(where) as file:
+        with self._reading(ids) as file:
             parquet = pq.ParquetFile(file, pre_buffer=True)
             there = parquet.schema_arrow.names
             lost = [name for name in columns or () if name not in there]
@@ -176,13 +177,14 @@ class ShardSet:
         return table
 
     @contextmanager
-    def _reading(self, where: str) -> Iterator[Any]:
+    def _reading(self, ids: range) -> Iterator[Any]:
         try:
-            with self.store.fs.open(where) as file:
+            with self.store.open(shard_name(ids)) as file:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise ShardError(
-                f"cannot read {where}: {type(error).__name__}: {error}; remove it and extract again"
+                f"cannot read {self.store.path(shard_name(ids))}: {type(error).__name__}: {error}; "
+                "remove it and extract again"
             ) from None
 
     def _require_ours(self, footer: Footer, ids: range, where: str) -> Footer:
@@ -261,4 +263,5 @@ def open_shards(uri: str) -> ShardSet:
             f"no shard set at {uri}: found {found}; make one with: raymetrics extract SOURCE "
             f"--extractor NAME --to {shlex.quote(uri)}"
         )
-    return ShardSet(store, spec, tuple(layout.shard_ranges(names, uri)))
+    present = present_ranges(store, names, spec.samples, spec.shard_rows)
+    return ShardSet(store, spec, tuple(present))

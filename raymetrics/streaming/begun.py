@@ -13,6 +13,8 @@ from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import seal
 from raymetrics.streaming.commit import require_few
+from raymetrics.streaming.pools import Sizes
+from raymetrics.streaming.space import require_room, row_bytes
 from raymetrics.streaming.spent import Spent
 from raymetrics.streaming.stream import Made
 
@@ -34,7 +36,8 @@ class Extraction:
 class Begun:
     """A set on its way: what it is to be, and what of it was made.
 
-    max_errors: samples that may be left out. failure: why it cannot be what it is to be.
+    sizes: of the weights. max_errors: samples that may be left out. failure: why it cannot be what
+    it is to be.
     """
 
     store: Store
@@ -43,6 +46,7 @@ class Begun:
     wanted: tuple[range, ...]
     todo: list[range]
     present: int
+    sizes: Sizes
     max_errors: int = 0
     made: int = 0
     rows: int = 0
@@ -52,15 +56,19 @@ class Begun:
     start: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, store: Store, asked: DatasetSpec, listing: str, max_errors: int) -> Begun:
-        """The set that is asked for, entered at its place."""
-        spec, wanted = layout.enter(store, asked), asked.samples
-        present = layout.shard_ranges(store.names(), str(store))
+    def of(
+        cls, store: Store, asked: DatasetSpec, listing: str, sizes: Sizes, max_errors: int
+    ) -> Begun:
+        """The set that is asked for, entered at its place. PlanTooLarge if that has no room."""
+        wanted = asked.samples
+        missing = ranges.subtract(wanted, layout.shard_ranges(store.names(), str(store)))
+        require_room(store, ranges.count(missing) * row_bytes(asked))
+        spec, present = layout.entered(store, asked)
         todo = layout.missing(spec, present, wanted)
         kept = sum(
             1 for ids in present if any(ids.start < w.stop and w.start < ids.stop for w in wanted)
         )
-        return cls(store, spec, listing, wanted, todo, kept, max_errors)
+        return cls(store, spec, listing, wanted, todo, kept, sizes, max_errors)
 
     @property
     def uri(self) -> str:
@@ -90,6 +98,8 @@ class Begun:
         """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
         there."""
         self.require_sound()
+        if self.made:
+            layout.adopt(self.store, self.spec, self.wanted)
         shards = open_shards(str(self.store))
         lost = ranges.subtract(self.wanted, shards.present)
         if lost:

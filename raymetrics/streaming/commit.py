@@ -90,7 +90,11 @@ class CommitShard:
                 raise  # no other shard would fare better
             except RaymetricsError as error:
                 account = account.failed(error)
-        account = replace(account.took(COMMIT, time.monotonic() - start), written=written)
+        account = replace(
+            account.took(COMMIT, time.monotonic() - start),
+            written=written,
+            retried=account.retried + self.sets[account.target].sent_again(),
+        )
         told = {ACCOUNT: [account.to_json()], "made": [int(written > 0)]}
         if self.logits is None:
             return told
@@ -123,6 +127,7 @@ class SetInProgress:
 
     def __init__(self, place: Place) -> None:
         self.store, self.fingerprint = Store(place.uri), place.fingerprint
+        self._sent_again = 0
         self.planned = place.planned
         self._rest = iter(self.planned)
         self._next = next(self._rest, None)
@@ -134,6 +139,11 @@ class SetInProgress:
         self.require_planned(sorted([*sample_ids, *left_out]))
         self.require_same_set()
         return commit(self.store, rows, self.fingerprint, left_out)
+
+    def sent_again(self) -> int:
+        """The requests that were sent to the store again since this was asked last."""
+        before, self._sent_again = self._sent_again, self.store.retries
+        return self._sent_again - before
 
     def require_same_set(self) -> None:
         """SpecMismatch if somebody else has begun another set here since this one was begun."""

@@ -16,9 +16,10 @@ from raymetrics.errors import RangeError, RaymetricsError, TemporaryFailure
 from raymetrics.generators import absolute, listing, open_source, without_broken
 from raymetrics.shards.store import Store
 from raymetrics.streaming.begun import Begun, Extraction
+from raymetrics.streaming.pools import Resources
 from raymetrics.streaming.progress import Progress, Told
-from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.session import session
+from raymetrics.streaming.sizes import largest, sizes_of
 from raymetrics.streaming.specification import named_apart, specification
 from raymetrics.streaming.spent import Spent
 from raymetrics.streaming.stream import Plan, Target, stream
@@ -154,7 +155,8 @@ def beginner(
         source = absolute(request.source)
         generator = open_source(source, torch.device("cpu"))
         spec = specification(source, generator, texts, networks, request.samples, shard_rows)
-        return Begun.of(Store(request.to), spec, listing(generator), max_errors)
+        sizes = sizes_of(generator, networks)
+        return Begun.of(Store(request.to), spec, listing(generator), sizes, max_errors)
 
     return begin
 
@@ -172,7 +174,8 @@ def made(
         return
     with session():
         targets = [Target(one.spec, one.listing, one.todo, one.uri) for one in todo]
-        plan = Plan(targets, most_left_out=max(one.max_errors for one in todo))
+        most, sizes = max(one.max_errors for one in todo), largest([one.sizes for one in todo])
+        plan = Plan(targets, most_left_out=most, sizes=sizes)
         for row in stream(plan, resources or Resources(), spent):
             todo[row.target].add(row)
             tell(len(row.ids))

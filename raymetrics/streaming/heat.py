@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from raymetrics.statistics import from_arrays, to_arrays
 from raymetrics.streaming.heat_request import HeatRequest, network, opened
 from raymetrics.streaming.neighbours import load
 from raymetrics.streaming.progress import Progress
-from raymetrics.streaming.resources import Resources, share
+from raymetrics.streaming.resources import Resources, placement
 from raymetrics.streaming.stream import configure, pool
 
 RANGE = 1024  # samples to a file, cut at the multiples
@@ -186,7 +186,8 @@ def keep_ranges(plan: Plan, todo: Sequence[int], resources: Resources) -> Iterat
         return
     dataset = ray.data.from_items([{"first": first} for first in todo])
     configure(dataset.context)
-    stage = pool(dataset, KeepRange, (ray.put(plan),), share(resources, at_most=len(todo)))
+    place = placement(replace(resources, fused=True, generators=None), len(todo))
+    stage = pool(dataset, KeepRange, (ray.put(plan),), place.generate)
     for row in stage.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
         yield int(row["rows"][0])
 

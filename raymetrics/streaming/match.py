@@ -35,7 +35,7 @@ from raymetrics.streaming.draws import Supply
 from raymetrics.streaming.fold import fold_shards
 from raymetrics.streaming.match_request import Request, requested
 from raymetrics.streaming.matched import Bin, Matched, MatchProgress
-from raymetrics.streaming.resources import Resources, share
+from raymetrics.streaming.resources import Resources, placement
 from raymetrics.streaming.sequel import Sequel
 from raymetrics.streaming.session import session
 from raymetrics.streaming.stream import Made, Target
@@ -128,7 +128,8 @@ class Run:
         present = layout.shard_ranges(request.store.names(), str(request.store))
         self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
         self.target = Target(self.spec, listing(request.generator), (), request.store.absolute_uri)
-        self.resources, self.actors = resources, share(resources, sys.maxsize).actors
+        self.resources = resources
+        self.actors = placement(resources, sys.maxsize).producing.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
         self.made = self._rows = self._rows_before = 0

@@ -19,13 +19,13 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.streaming.account import COMMIT, EXTRACT, GENERATE, Account
 from raymetrics.streaming.attempts import MOST, attempts
 from raymetrics.streaming.commit import ACCOUNT, CommitShard, Place
-from raymetrics.streaming.resources import Resources, Share, share
+from raymetrics.streaming.pools import UNKNOWN, Placement, Pool, Resources, Sizes
+from raymetrics.streaming.resources import placement
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS
 from raymetrics.streaming.spent import Spent, Workers
 from raymetrics.streaming.stages import Extract, Generate, GenerateAndExtract
 from raymetrics.streaming.units import Shard, Shards, Units, units_of, units_to_a_shard
 
-COMMITTERS = 1  # an actor that mostly waits for the store, not for a processor
 MANY = 4096  # units; so many keep any cluster busy
 
 
@@ -49,13 +49,15 @@ class Plan:
 
     logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
     how far the stream goes, see `raymetrics.streaming.units`. most_left_out: how many samples a
-    shard may lack because they cannot be made.
+    shard may lack because they cannot be made. sizes: of the weights of the largest generator and
+    the extractors.
     """
 
     targets: Sequence[Target]
     logits: str | None = None
     gate: Any = None
     most_left_out: int = 0
+    sizes: Sizes = UNKNOWN
 
     @property
     def shards(self) -> Iterable[Shard]:
@@ -135,16 +137,15 @@ def pipeline(plan: Plan, resources: Resources, counted: Any, spent: Spent) -> Da
     )
     dataset.set_name("raymetrics")
     configure(dataset.context)
-    mine = share(resources, at_most=some)
+    place = placement(resources, some, plan.sizes)
     sources = [(target.spec.source, target.listing) for target in plan.targets]
     extractors = (plan.targets[0].spec.asked, plan.targets[0].spec.extractors)
-    spent.begin(workers(resources, mine))
-    if resources.fused:
-        dataset = pool(dataset, GenerateAndExtract, (sources, extractors, counted), mine)
+    spent.begin(workers(place))
+    if place.extract is None:
+        dataset = pool(dataset, GenerateAndExtract, (sources, extractors, counted), place.generate)
     else:
-        # A share above half keeps two generators off one GPU, so that each gets an extractor.
-        dataset = pool(dataset, Generate, (sources, counted), mine, of_gpu=0.7)
-        dataset = pool(dataset, Extract, (*extractors, counted), mine, of_gpu=0.3)
+        dataset = pool(dataset, Generate, (sources, counted), place.generate)
+        dataset = pool(dataset, Extract, (*extractors, counted), place.extract)
     return dataset.map_batches(
         CommitShard,
         fn_constructor_args=(places(plan), plan.logits, plan.most_left_out),
@@ -152,16 +153,16 @@ def pipeline(plan: Plan, resources: Resources, counted: Any, spent: Spent) -> Da
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
         num_cpus=0,
-        compute=ActorPoolStrategy(size=COMMITTERS),
+        compute=ActorPoolStrategy(size=place.commit.actors),
     )
 
 
-def workers(resources: Resources, mine: Share) -> list[Workers]:
+def workers(place: Placement) -> list[Workers]:
     """The pools, as they are accounted for."""
-    gpus, committing = mine.actors * mine.gpus, Workers((COMMIT,), COMMITTERS)
-    if resources.fused:
-        return [Workers((GENERATE, EXTRACT), mine.actors, gpus), committing]
-    return [Workers((s,), mine.actors, gpus / 2) for s in (GENERATE, EXTRACT)] + [committing]
+    stages = [(GENERATE, EXTRACT)] if place.fused else [(GENERATE,), (EXTRACT,)]
+    computing = zip(stages, place.pools, strict=True)
+    pools = [Workers(does, pool.actors, pool.actors * pool.gpus) for does, pool in computing]
+    return [*pools, Workers((COMMIT,), place.commit.actors)]
 
 
 def places(plan: Plan) -> list[Place]:
@@ -175,21 +176,16 @@ def made_of(row: Mapping[str, Any]) -> Made:
     return Made(Account.from_json(str(row[ACCOUNT][0])), bool(row["made"][0]), classes)
 
 
-def pool(
-    dataset: Dataset,
-    stage: type,
-    arguments: tuple[object, ...],
-    share: Share,
-    of_gpu: float = 1.0,
-) -> Dataset:
+def pool(dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: Pool) -> Dataset:
     """One more stage: a fixed number of actors that take one unit at a time."""
     return dataset.map_batches(
         stage,
         fn_constructor_args=arguments,
         batch_size=1,
-        num_cpus=share.cpus,
-        num_gpus=of_gpu * share.gpus or None,
-        compute=ActorPoolStrategy(size=share.actors),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        memory=pool.memory or None,
+        compute=ActorPoolStrategy(size=pool.actors),
     )
 
 
