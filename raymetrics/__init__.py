@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from raymetrics.shards.reader import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
     from raymetrics.streaming.extract import extract as extract
-    from raymetrics.streaming.resources import Resources as Resources
+    from raymetrics.streaming.pools import Resources as Resources
 
 _HOME = {
     "Convention": "raymetrics.metrics",
     "Moments": "raymetrics.statistics",
     "RaymetricsError": "raymetrics.errors",
-    "Resources": "raymetrics.streaming.resources",
+    "Resources": "raymetrics.streaming.pools",
     "Result": "raymetrics.results",
     "ShardSet": "raymetrics.shards.reader",
     "evaluate": "raymetrics.evaluation",

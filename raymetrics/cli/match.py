@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 
 from raymetrics.cli.common import extractors_of, reported, tell_draws
 from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import duration
+from raymetrics.cli.progress import QUIET_SECONDS, duration
 
 if TYPE_CHECKING:
     from raymetrics.streaming.matched import MatchProgress
@@ -117,12 +118,12 @@ def match(
 
 
 def printer() -> Callable[[MatchProgress], None]:
-    """Prints a line after the first shard, and then at most every two seconds."""
-    last = 0.0
+    """Prints a line after the first shard, and then at times; seldom into a log."""
+    last, pause = 0.0, 2 if sys.stderr.isatty() else QUIET_SECONDS
 
     def tell(progress: MatchProgress) -> None:
         nonlocal last
-        if time.monotonic() - last >= 2 or not progress.rarest:
+        if time.monotonic() - last >= pause or not progress.rarest:
             last = time.monotonic()
             click.echo(line(progress), err=True)
 
