@@ -1,0 +1,178 @@
+"""A real head with a dashboard on this machine, to which tests submit jobs as users do."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+CHECKOUT = Path(__file__).parents[2]
+SECONDS = 240.0  # a busy machine needs most of a minute to start a job's workers
+PORTS = (
+    "port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port",
+    "ray-client-server-port", "runtime-env-agent-port", "metrics-export-port",
+)  # fmt: skip
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every `ray job submit` that a text shows."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if "ray job submit " in line]
+
+
+@dataclass(frozen=True)
+class Head:
+    """address: where jobs are submitted. environment: in which Ray's commands find it."""
+
+    address: str
+    environment: Mapping[str, str]
+
+    def ray(self, *words: str, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+        """Ray's own command line."""
+        return subprocess.run(
+            [BIN / "ray", *words], cwd=folder, env=dict(self.environment), timeout=SECONDS,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+
+    def submit(
+        self, words: Sequence[str], name: str, *options: str, folder: Path = CHECKOUT
+    ) -> subprocess.CompletedProcess[str]:
+        """Such a command, under a name, at this head."""
+        assert words[:3] == ["ray", "job", "submit"]
+        words = [self.address if word.startswith("http") else word for word in words[3:]]
+        return self.ray("job", "submit", "--submission-id", name, *options, *words, folder=folder)
+
+    def stop(self, name: str) -> None:
+        """`ray job stop`."""
+        done = self.ray("job", "stop", "--address", self.address, name)
+        assert done.returncode == 0, done.stdout
+
+    def told(self, name: str) -> dict[str, Any]:
+        """What the head knows of a job: status, driver_exit_code, ..."""
+        return self._get(f"jobs/{name}")
+
+    def log(self, name: str) -> str:
+        """What the job printed."""
+        return self._get(f"jobs/{name}/logs")["logs"]
+
+    def ended(self, name: str) -> dict[str, Any]:
+        """What it knows once the job is over."""
+        over = {"SUCCEEDED", "FAILED", "STOPPED"}
+        until(lambda: self.told(name)["status"] in over, f"{name} did not end")
+        return self.told(name)
+
+    def _get(self, path: str) -> Any:
+        token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+        request = urllib.request.Request(
+            f"{self.address}/api/{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+def until(holds: Callable[[], bool], otherwise: str, seconds: float = SECONDS) -> None:
+    """Waits for a condition."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.3)
+
+
+@contextmanager
+def running_head() -> Iterator[Head]:
+    """A head of one CPU, and its end."""
+    folder = Path(tempfile.mkdtemp(prefix="rm", dir="/tmp"))  # sockets allow only short names
+    (folder / "token").write_text(secrets.token_hex(16))
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH",)},
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    environment.pop("RAY_ADDRESS", None)
+    process = None
+    try:
+        # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
+        for attempt in range(3):
+            process, head = started(folder, environment, attempt)
+            if answers(process, head):
+                break
+            ended(process)
+        else:
+            raise AssertionError((folder / "log").read_text())
+        yield head
+    finally:
+        if process:
+            ended(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def started(
+    folder: Path, environment: dict[str, str], attempt: int
+) -> tuple[subprocess.Popen[bytes], Head]:
+    """`ray start --head` at free ports, in a process group of its own."""
+    free = free_ports(len(PORTS))
+    ports = [f"--{name}={port}" for name, port in zip(PORTS, free, strict=True)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                BIN / "ray", "start", "--head", "--block", "--num-cpus=1",
+                "--dashboard-host=127.0.0.1", f"--temp-dir={folder}/{attempt}",
+                "--object-store-memory=200000000", *ports,
+            ],
+            env=environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    return process, Head(f"http://127.0.0.1:{free[1]}", environment)
+
+
+def answers(process: subprocess.Popen[bytes], head: Head) -> bool:
+    """Whether jobs may be submitted; False once the head is gone."""
+    log = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).parent / "log"
+    end = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            head._get("jobs/")
+            if "Ray runtime started" in log.read_text():
+                return True
+        except OSError:
+            pass
+        time.sleep(0.3)
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """Ends a head with all that it has started."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

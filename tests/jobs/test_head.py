@@ -1,0 +1,125 @@
+"""Jobs on a real head: submitted with the words of their docstrings, stopped, and going on."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raymetrics import results
+from raymetrics.streaming.extract import extract
+from tests.conftest import without_actors
+from tests.jobs.head import CHECKOUT, Head, commands, running_head, until
+
+GENERATOR = """
+import time
+from pathlib import Path
+
+import numpy as np
+
+import raymetrics
+
+
+def generate(sample_ids):
+    Path({log!r}).open("a").write(raymetrics.__file__ + chr(10))
+    time.sleep(0.05 * len(sample_ids))
+    grey = np.arange(28 * 28, dtype=np.int64).reshape(28, 28)
+    images = [np.broadcast_to((grey + k) % 256, (3, 28, 28)) for k in sample_ids]
+    return np.stack(images).astype(np.uint8)
+"""
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with running_head() as head:
+        yield head
+
+
+def words_of(job: str, **values: object) -> list[str]:
+    """The command in a job's docstring, with other values of some of its options."""
+    text = ast.get_docstring(ast.parse((CHECKOUT / "jobs" / f"{job}.py").read_text()))
+    assert text
+    [words] = commands(text)
+    for option, value in values.items():
+        words[words.index(f"--{option}") + 1] = str(value)
+    return words
+
+
+def extraction(to: Path, extractor: str = "digits") -> list[str]:
+    """The command in jobs/extract.py, for few samples."""
+    words = words_of("extract", to=to, extractor=extractor, samples="0-149")
+    return [*words, "--shard-rows", "50"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The shards of a set."""
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("samples-*.parquet"))}
+
+
+def plainly(source: str, to: Path) -> dict[str, bytes]:
+    """The same shards, made without Ray."""
+    with without_actors():
+        extract(source, ["digits"], str(to), "0-149", shard_rows=50)
+    return files(to)
+
+
+def test_jobs_end_with_what_the_same_command_would_do(head: Head, tmp_path: Path) -> None:
+    wrong = head.submit(extraction(tmp_path / "wrong", "nothing"), "wrong", "--no-wait")
+    assert wrong.returncode == 0, wrong.stdout
+    made = head.submit(extraction(tmp_path / "made"), "made")
+    assert made.returncode == 0, made.stdout
+    assert head.ended("made")["driver_exit_code"] == 0
+    assert files(tmp_path / "made") == plainly("digits", tmp_path / "plain")
+
+    log = head.log("made").splitlines()  # ours alone, and nothing of Ray's own
+    assert log[-1].startswith(f"{tmp_path}/made: 3 shards made")
+    assert "Traceback" not in "".join(log)
+    assert head.ended("wrong")["driver_exit_code"] == 2
+    assert head.log("wrong").splitlines()[-1].startswith("error: no extractor 'nothing'")
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout, loaded = tmp_path / "checkout", tmp_path / "loaded"
+    for name in ("raymetrics", "jobs"):
+        shutil.copytree(CHECKOUT / name, checkout / name)
+    (checkout / "my_generator.py").write_text(GENERATOR.format(log=str(loaded)))
+    words = [*extraction(tmp_path / "made"), "--batch", "10"]
+    words[words.index("jobs/extract.py") + 1] = "my_generator:generate"
+
+    head.submit(words, "first", "--no-wait", folder=checkout)
+    until(lambda: len(files(tmp_path / "made")) > 0, "no shard was made")
+    head.stop("first")
+    assert head.ended("first")["status"] == "STOPPED"
+    stopped = head.log("first")
+    assert stopped.splitlines()[-1] == "stopped; what is there is whole, the same command goes on"
+    assert "Traceback" not in stopped
+    there = {file: os.stat(file).st_mtime_ns for file in (tmp_path / "made").glob("samples-*")}
+    assert 0 < len(there) < 3
+
+    done = head.submit(words, "second", folder=checkout)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(there)} were there" in head.log("second").splitlines()[-1]
+    assert there == {file: os.stat(file).st_mtime_ns for file in there}
+    # Both the module and raymetrics came with the working directory, on the workers too.
+    assert all("working_dir_files" in line for line in loaded.read_text().splitlines())
+    monkeypatch.chdir(checkout)
+    assert files(tmp_path / "made") == plainly("my_generator:generate", tmp_path / "plain")
+
+
+@pytest.mark.slow
+def test_numbers_as_a_job(head: Head, tmp_path: Path) -> None:
+    plainly("digits", tmp_path / "generated")
+    with without_actors():
+        extract("mnist", ["digits"], str(tmp_path / "real"), "0-149", shard_rows=50)
+    real, generated, to = (tmp_path / name for name in ("real", "generated", "results.jsonl"))
+    words = words_of("evaluate", real=real, generated=generated, to=to, metrics="fid,pr")
+    done = head.submit(words, "numbers")
+    assert done.returncode == 0, done.stdout
+    assert {result.metric for result in results.read(to)} >= {"frechet_distance", "precision"}
+    assert "FD digits" in head.log("numbers")
