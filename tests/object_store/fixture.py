@@ -1,4 +1,4 @@
-"""The fixtures `swift` and `bucket`, see `tests.swift`."""
+"""The fixtures `swift` and `bucket`, see `tests.object_store`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from s3fs import S3FileSystem
 
-from tests.swift import SERVERS, Swift, running
+from tests.object_store import SERVERS, Swift, running
 
 NUMBERS = itertools.count()
 

@@ -2,7 +2,7 @@
 
 A test file that needs it says
 
-    pytest_plugins = ["tests.swift.fixture"]
+    pytest_plugins = ["tests.object_store.fixture"]
 
 and its tests take the fixture `swift`, or `bucket`: an empty "s3://bucket" of their own.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.swift.servers import KEY, SECRET, STORAGE
+from tests.object_store.servers import KEY, SECRET, STORAGE
 
 SERVERS = ("proxy", *STORAGE)
 BIN = Path(__file__).parents[2] / ".venv-swift" / "bin"
@@ -33,7 +33,7 @@ class Swift:
             raise FileNotFoundError(f"no Swift at {BIN}; make it: make .venv-swift/installed")
         self.root, self.port = root, free_ports(len(SERVERS))
         program = Path(__file__).parent / "servers.py"
-        subprocess.run([BIN / "python", program, root, str(self.port)], check=True)
+        subprocess.run([BIN / "python", program, root, str(self.port)], check=True, env=SEES_US)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -105,7 +105,7 @@ class Swift:
     def update_listings(self) -> None:
         """Tells the container server of the objects that were written while it was gone."""
         command = [BIN / "swift-object-updater", self.root / "etc/object-server.conf", "once"]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=SEES_US)
 
     def stop(self) -> None:
         """Ends all of its processes, stopped ones too."""
