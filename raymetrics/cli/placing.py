@@ -40,21 +40,17 @@ def placed(verb: Callable[..., None]) -> Callable[..., None]:
         *args: Any, actors: int | None, batch: int, split: bool | None, generators: int | None,
         gpus: int | None, gpu_memory: float | None, **others: Any,
     ) -> None:  # fmt: skip
-        from raymetrics.errors import RangeError
         from raymetrics.streaming.pools import Resources
 
-        if split is False and generators is not None:
-            raise RangeError("--generators are a pool of their own; leave out --fused")
-        asked = {
-            "actors": actors,
-            "batch": batch,
-            "fused": None if split is None else not split,
-            "generators": generators,
-            "gpus": gpus,
-            "gpu_memory": None if gpu_memory is None else int(gpu_memory * 1e9),
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
-        verb(*args, resources=Resources(**given), **others)  # type: ignore[arg-type]
+        resources = Resources(
+            actors=actors,
+            batch=batch,
+            fused=None if split is None else not split,
+            generators=generators,
+            gpus=gpus,
+            gpu_memory=None if gpu_memory is None else int(gpu_memory * 1e9),
+        )
+        verb(*args, resources=resources, **others)
 
     for option in reversed(OPTIONS):
         wrapped = option(wrapped)

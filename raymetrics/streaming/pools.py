@@ -21,7 +21,7 @@ class Resources:
 
     actors: int | None = None
     batch: int = 64
-    fused: bool | None = True
+    fused: bool | None = None
     generators: int | None = None
     gpus: int | None = None
     gpu_memory: int | None = None
@@ -31,6 +31,8 @@ class Resources:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RangeError(f"{name} is {value}, expected at least 1")
+        if self.fused and self.generators is not None:
+            raise RangeError("generators are a pool of their own, so they cannot be fused")
 
     @property
     def two_pools(self) -> bool | None:

@@ -16,8 +16,8 @@ from raymetrics.streaming.pools import Node, Placement, Pool, Resources, Sizes
 GB = 10**9
 ENDLESS = 2**60
 NOTHING_KNOWN = Sizes()
-AUTO = Resources(fused=None)
-SPLIT = Resources(fused=False)
+AUTO = Resources()
+TWICE = Resources(4, fused=True)
 
 
 class Machine:
@@ -176,7 +176,7 @@ def test_memory_limits_how_many_are_chosen_and_is_asked_for_only_then() -> None:
         ([Node(8, 2, None, 16 * GB)], Sizes(20 * GB, GB), AUTO, "the generator takes.*20.0 GB.*16"),
         ([Node(8, 2, None, 16 * GB)], Sizes(0, 17 * GB), AUTO, "the extractors take 17.0 GB"),
         ([Node(8, 1, None, 16 * GB)], Sizes(9 * GB, 9 * GB), AUTO, "18.0 GB of weights"),
-        ([Node(8, 2, None, 16 * GB)], Sizes(9 * GB, 2 * GB), Resources(4), "22.0 GB.*fewer"),
+        ([Node(8, 2, None, 16 * GB)], Sizes(9 * GB, 2 * GB), TWICE, "22.0 GB.*fewer"),
         (
             [Node(8, 2, None, 16 * GB)], Sizes(9 * GB, 2 * GB), Resources(2, fused=False),
             "2 generators and 2 extractors.*11.0 GB of a GPU's 16.0 GB.*2 GPUs.*--gpus N",

@@ -174,7 +174,7 @@ def test_dry_run_from_the_command_line(tmp_path: Path) -> None:
     )
     assert "1 to generate (0.75 GPU, 0.5 CPU each)" in runs("--split", "--gpus", "1")
     assert "100 to generate and extract (0.02 CPU each), 13 to commit" in runs("--actors", "100")
-    assert "error: --generators are a pool" in runs("--generators", "2", "--fused")
+    assert "error: generators are a pool" in runs("--generators", "2", "--fused")
     assert "error: actors is 0" in runs("--actors", "0")
     assert "error: the generator takes" in runs("--gpus", "1", "--gpu-memory", "0.0001")
 
