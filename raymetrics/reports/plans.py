@@ -14,6 +14,7 @@ from raymetrics.reports.sweeps import Point, Sweep
 
 NAME, SOURCE, SAMPLES = "name", "source", "samples"
 LINES = 10  # in a chart
+UNFOLDED = 2  # settings whose charts are shown unasked
 LETTERS = 40  # of a line's name in a legend
 OVER = "Every number over this setting, a line for all rows that differ in nothing else."
 
@@ -44,12 +45,15 @@ def text(point: Point, column: str) -> str:
 def setting_parts(sweep: Sweep) -> list[Part]:
     """One for every setting with numbers, over which something can be drawn."""
     columns = dict.fromkeys(column for point in sweep.points for column in point.row)
-    parts = [
-        Part(setting, OVER, list(over_setting(sweep, setting)))
+    charts = {
+        setting: list(over_setting(sweep, setting))
         for setting in columns
         if setting not in (NAME, SOURCE, SAMPLES)
+    }
+    drawn = [(setting, own) for setting, own in charts.items() if own]
+    return [
+        Part(setting, OVER, own, folded=i >= UNFOLDED) for i, (setting, own) in enumerate(drawn)
     ]
-    return [part for part in parts if part.charts]
 
 
 def over_setting(sweep: Sweep, setting: str) -> Iterator[Chart]:

@@ -21,13 +21,14 @@ class TradeoffSection:
     title: str
     parts: list[Part]
     table: TradeoffsTable
+    planned: bool  # rows of a plan, so that the table comes first
 
 
 def tradeoff_sections(found: Sequence[Result]) -> list[TradeoffSection]:
     """One for every real set against which truncated sets, snapshots, or the rows of a plan were
     measured."""
-    made = [(section(of_real), planned(of_real)) for of_real in sweeps(found)]
-    return [one for one, of_plan in made if one.parts or of_plan]
+    made = [section(of_real) for of_real in sweeps(found)]
+    return [one for one in made if one.parts or one.planned]
 
 
 def section(swept: Sweep) -> TradeoffSection:
@@ -37,7 +38,7 @@ def section(swept: Sweep) -> TradeoffSection:
     parts = setting_parts(swept) if planned(swept) else []
     if not parts and swept.count is not None:
         parts = [*truncation_parts(swept), *snapshot_parts(swept)]
-    return TradeoffSection(title, parts, table_of(swept))
+    return TradeoffSection(title, parts, table_of(swept), planned(swept))
 
 
 def planned(swept: Sweep) -> bool:
