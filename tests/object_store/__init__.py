@@ -32,8 +32,7 @@ class Swift:
         if not BIN.exists():
             raise FileNotFoundError(f"no Swift at {BIN}; make it: make .venv-swift/installed")
         self.root, self.port = root, free_ports(len(SERVERS))
-        program = Path(__file__).parent / "servers.py"
-        subprocess.run([BIN / "python", program, root, str(self.port)], check=True, env=SEES_US)
+        self._run("write", str(self.root), str(self.port))
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -104,8 +103,11 @@ class Swift:
 
     def update_listings(self) -> None:
         """Tells the container server of the objects that were written while it was gone."""
-        command = [BIN / "swift-object-updater", self.root / "etc/object-server.conf", "once"]
-        subprocess.run(command, check=True, capture_output=True, env=SEES_US)
+        self._run("update", str(self.root))
+
+    def _run(self, *arguments: str) -> None:
+        command = [BIN / "python", Path(__file__).parent / "servers.py", *arguments]
+        subprocess.run(command, check=True, env=SEES_US)
 
     def stop(self) -> None:
         """Ends all of its processes, stopped ones too."""

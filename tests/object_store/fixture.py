@@ -22,10 +22,10 @@ def swift_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
 
 @pytest.fixture
 def swift(swift_servers: Swift, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swift]:
-    """Running, and where every S3 client of this process finds it; patience of 20 s."""
+    """Running, and where every S3 client of this process finds it; patience of a minute."""
     for name, value in swift_servers.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("RAYMETRICS_PATIENCE_S", "20")
+    monkeypatch.setenv("RAYMETRICS_PATIENCE_S", "60")
     S3FileSystem.clear_instance_cache()  # those of another environment
     yield swift_servers
     swift_servers.start(*(name for name in SERVERS if name not in swift_servers.running))

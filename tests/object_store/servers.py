@@ -1,10 +1,12 @@
 """OpenStack Swift on this machine: its four servers and their files below one directory.
 
-    python servers.py ROOT PORT    writes what they need, by the Python that has `swift` installed
+    python servers.py write ROOT PORT    writes what they need
+    python servers.py update ROOT        lists what was written while the container server was gone
 
-One copy of everything, no limits between servers, and short timeouts, so that a server that is
-stopped or killed is felt at once and forgotten at once. The proxy speaks S3 at PORT; the object,
-container and account servers listen at the three ports above.
+By the Python that has `swift` installed. One copy of everything, no limits between servers, and
+short timeouts, so that a server that is stopped or killed is felt at once and forgotten at once.
+The proxy speaks S3 at PORT; the object, container and account servers listen at the three ports
+above.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ bind_ip = 127.0.0.1
 bind_port = {port}
 swift_dir = {root}/etc
 devices = {root}/devices
+recon_cache_path = {root}
 mount_check = false
 disable_fallocate = true
 workers = 0
@@ -72,18 +75,21 @@ user_{user} = {secret} .admin
 """
 
 
-class Memory(dict):
+class Memory:
     """What Swift expects of memcached, in the proxy's own memory: so the proxy knows a bucket while
     the container server is gone."""
 
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
     def get(self, key: str, **_: object) -> object:
-        return json.loads(super().get(key, "null"))
+        return json.loads(self.values.get(key, "null"))
 
     def set(self, key: str, value: object, **_: object) -> None:
-        self[key] = json.dumps(value)
+        self.values[key] = json.dumps(value)
 
     def delete(self, key: str, **_: object) -> None:
-        self.pop(key, None)
+        self.values.pop(key, None)
 
 
 def remembering(_: dict, **__: str) -> Callable:
@@ -131,5 +137,18 @@ def save_ring(path: Path, port: int) -> None:
     ring.get_ring().save(str(path))
 
 
+def update(root: Path) -> None:
+    """One round of the object updater, which does not know of itself where its files are."""
+    from swift.common.utils import set_swift_dir
+    from swift.obj import updater
+
+    set_swift_dir(str(root / "etc"))
+    sys.argv = ["swift-object-updater", str(root / "etc" / "object-server.conf"), "once"]
+    updater.main()
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[1] == "write":
+        write(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        update(Path(sys.argv[2]))
