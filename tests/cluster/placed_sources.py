@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import ray
+from seats import seat
 from sources import noise
 
 EXPECTED = "expected"
@@ -44,14 +44,10 @@ class Network:
 
 
 def note(stage: str, folder: Path) -> None:
-    """Which node and which GPUs this worker has; the driver opens both as well, and has none."""
+    """Where this worker is; the driver opens both as well, and is nowhere."""
     if in_actor():
-        context = ray.get_runtime_context()
-        where = {"stage": stage, "pid": os.getpid(), "node": context.get_node_id()}
-        gpus = context.get_accelerator_ids().get("GPU", [])
-        (folder / f"{stage}-{context.get_actor_id()}").write_text(
-            json.dumps({**where, "gpus": gpus})
-        )
+        name = f"{stage}-{ray.get_runtime_context().get_actor_id()}"
+        (folder / name).write_text(json.dumps(seat()))
 
 
 def wait_for_all(folder: Path, patience: float = 80.0) -> None:
