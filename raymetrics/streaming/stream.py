@@ -112,8 +112,8 @@ def stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iter
     spent: is told what was used.
     """
     spent, counted = spent or Spent(), attempts()
-    made = pipeline(plan, resources, counted, spent)
     try:
+        made = pipeline(plan, resources, counted, spent)
         # A batch that is fetched ahead would be told with the next one, which may wait for it.
         for row in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             shard = made_of(row)
