@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 import torch
@@ -14,6 +14,7 @@ from raymetrics import ranges
 from raymetrics.generators import absolute, open_source, without_broken
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.listing import present_ranges
 from raymetrics.shards.store import Store
 from raymetrics.streaming.cluster import nodes_of_ray, this_machine, with_memory_here
 from raymetrics.streaming.placement import grown, place, projected
@@ -146,14 +147,13 @@ def plan_of(
     begins; PlanTooLarge, with the figures, for what cannot be.
     """
     resources, source, store = resources or Resources(), absolute(source), Store(to)
-    names = store.names()
+    store.names()  # a place that cannot be used is found before anything is loaded
     if skip_broken:
         source, _ = without_broken(source, skip_broken)
     texts, networks = named_apart(extractors)
     generator = open_source(source, torch.device("cpu"))
     asked = specification(source, generator, texts, networks, samples, shard_rows)
-    present = layout.shard_ranges(names, to)
-    spec = joined(asked, layout.read_spec(store) if present else None, store)
+    spec, present = there_already(store, asked)
     todo = layout.missing(spec, present, asked.samples)
     rows = ranges.count(todo)
     require_room(store, rows * row_bytes(spec))
@@ -178,12 +178,17 @@ def plan_of(
     )
 
 
-def joined(asked: DatasetSpec, there: DatasetSpec | None, store: Store) -> DatasetSpec:
-    """The specification by which the missing shards are cut; SpecMismatch if the set is another."""
+def there_already(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+    """What `layout.entered` gives, the set and its shards, but for what that writes."""
+    there, names = layout.read_spec(store), store.names()
     if there is None:
-        return asked
-    layout.require_same(there, asked, store)
-    return there
+        return asked, layout.shard_ranges(names, str(store))
+    wanted = [*there.samples, *asked.samples]
+    present = present_ranges(store, names, wanted, there.shard_rows)
+    if present:
+        layout.require_same(there, asked, store)
+    same = there.fingerprint == asked.fingerprint
+    return replace(asked, shard_rows=there.shard_rows if same else asked.shard_rows), present
 
 
 def overlaps(ids: range, wanted: Sequence[range]) -> bool:
@@ -209,13 +214,21 @@ def machines(resources: Resources) -> tuple[str, list[Node]]:
 
 
 def described(nodes: Sequence[Node]) -> str:
-    """ "2 nodes of 8 CPUs, 4 GPUs (80.0 GB each), 500.0 GB of memory; 1 of ..."."""
-    alike = itertools.groupby(sorted(nodes, key=said_of), key=said_of)
-    return "; ".join(f"{len(list(some))} x {text}" for text, some in alike)
+    """ "1 x 2 CPUs, 21.6 GB free; 4 x 8 CPUs, 4 GPUs (80.0 GB each), 500.0 GB free"."""
+    alike = itertools.groupby(sorted(nodes, key=figures), key=figures)
+    return "; ".join(said_of(list(some)) for _, some in alike)
 
 
-def said_of(node: Node) -> str:
-    """A node's figures."""
-    memory = "unknown" if node.gpu_memory is None else told(node.gpu_memory)
-    gpus = f", {node.gpus} GPUs ({memory} each)" if node.gpus else ""
-    return f"{node.cpus:g} CPUs{gpus}" + (f", {told(node.memory)} free" if node.memory else "")
+def figures(node: Node) -> tuple[float, int, int]:
+    """What nodes must share to be told together; -1: not known."""
+    return node.cpus, node.gpus, node.gpu_memory or -1
+
+
+def said_of(alike: Sequence[Node]) -> str:
+    """Such nodes, with the memory of the one that has least."""
+    node = alike[0]
+    each = "unknown" if node.gpu_memory is None else told(node.gpu_memory)
+    gpus = f", {node.gpus} GPUs ({each} each)" if node.gpus else ""
+    least = min((n.memory for n in alike if n.memory is not None), default=None)
+    free = "" if least is None else f", {told(least)} free"
+    return f"{len(alike)} x {node.cpus:g} CPUs{gpus}{free}"

@@ -19,6 +19,7 @@ from seats import Seat, seats_of
 from raymetrics.errors import PlanTooLarge
 from raymetrics.streaming import placement as placing
 from raymetrics.streaming.extract import extract
+from raymetrics.streaming.planning import plan_of
 from raymetrics.streaming.pools import Placement, Pool, Resources
 from raymetrics.streaming.resources import placement
 from tests.conftest import without_actors
@@ -83,6 +84,22 @@ def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
     assert len(held) == 3
     assert max(held.values()) == 3
     assert all(len(gpus) == 1 for _, gpus in seats)
+
+
+def text_of_plan(to: str) -> str:
+    """In the driver's process, where no Ray is to be started."""
+    return str(plan_of("digits", ["digits"], to, SAMPLES, resources=asked(), shard_rows=SHARD_ROWS))
+
+
+def test_a_plan_tells_the_nodes_of_the_cluster(
+    driver: Driver, pair: str, single: str, tmp_path: Path
+) -> None:
+    text = driver.begin(text_of_plan, str(tmp_path)).result(timeout=PATIENCE)
+    assert "the cluster: 1 x 0 CPUs, " in text
+    for node in ("2 x 1 CPUs, ", "1 x 1 CPUs, 1 GPUs (unknown each), ", "1 x 2 CPUs, 2 GPUs "):
+        assert node in text
+    assert "3 to generate and extract (1 GPU, 1 CPU each), 1 to commit" in text
+    assert list(tmp_path.iterdir()) == []
 
 
 def refused(to: str, **more: Any) -> str:

@@ -19,6 +19,8 @@ from raymetrics.cli import main
 from raymetrics.errors import PlanTooLarge, RangeError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
+from raymetrics.shards import layout
+from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 from raymetrics.streaming import planning
 from raymetrics.streaming.extract import extract
@@ -63,7 +65,7 @@ def test_what_is_there_is_not_to_make_and_cuts_the_rest(
     monkeypatch.setattr(sys.modules[extract.__module__], "session", nullcontext)
     with without_actors():
         extract("digits", ["digits"], to, "0-49", shard_rows=20)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = files(tmp_path)
     plan = plan_of("digits", ["digits"], to, "30-69", shard_rows=2048)
     assert (plan.shards_to_make, plan.samples_to_make) == (2, 20)  # 50-59 and 60-69
     assert (plan.shards_present, plan.samples_present) == (2, 20)
@@ -74,7 +76,23 @@ def test_what_is_there_is_not_to_make_and_cuts_the_rest(
     ]
     with pytest.raises(SpecMismatch, match="made from something else"):
         plan_of("digits?snapshot=400", ["digits"], to, "0-49")
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    begun = Store(f"{tmp_path}/begun")  # by somebody else, who has not made a shard yet
+    layout.enter(begun, done_by(to))
+    assert plan_of("digits", ["digits"], str(begun), "0-49").shards_to_make == 3
+    assert plan_of("mnist", ["digits"], str(begun), "0-49").shards_to_make == 1
+    assert files(tmp_path) == before
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def done_by(uri: str) -> DatasetSpec:
+    """The specification of a set."""
+    spec = layout.read_spec(Store(uri))
+    assert spec is not None
+    return spec
 
 
 def test_bytes_are_those_that_shards_take(tmp_path: Path) -> None:
