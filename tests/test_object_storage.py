@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -63,18 +66,18 @@ def after_first(action: Callable[[], object]) -> Callable[[Progress], None]:
     return tell
 
 
-@pytest.fixture
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def no_ray() -> Iterator[None]:
     """Samples are made in this process."""
-    monkeypatch.setattr("raymetrics.streaming.extract.session", nullcontext)
-    with without_actors():
+    with pytest.MonkeyPatch.context() as patch, without_actors():
+        patch.setattr("raymetrics.streaming.extract.session", nullcontext)
         yield
 
 
-@pytest.fixture
-def local(no_ray: None, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def local(no_ray: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A set of 200 samples on the disk, undisturbed."""
-    return digits(str(tmp_path / "local"), "0-199").uri
+    return digits(str(tmp_path_factory.mktemp("local")), "0-199").uri
 
 
 def test_files_are_there_whole_or_not_at_all(bucket) -> None:
@@ -121,7 +124,6 @@ def test_what_is_wrong_with_a_request_is_told_at_once(bucket, monkeypatch) -> No
         Store(bucket).names()
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_the_same_bytes_from_a_store_that_sleeps(swift, bucket, local) -> None:
     """It accepts connections and answers nothing, or 503, for three seconds."""
 
@@ -135,7 +137,6 @@ def test_the_same_bytes_from_a_store_that_sleeps(swift, bucket, local) -> None:
     assert shards.seal is not None
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_store_that_stays_away(swift, bucket, local, monkeypatch) -> None:
     to = f"{bucket}/set"
     monkeypatch.setenv("RAYMETRICS_PATIENCE_S", "1")
@@ -155,7 +156,6 @@ def test_a_store_that_stays_away(swift, bucket, local, monkeypatch) -> None:
     assert files(to) == files(local)
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_listing_that_is_late(swift, bucket, local) -> None:
     """The container server is gone while shards are written: they are read, and not listed."""
     to, names = f"{bucket}/set", [shard_name(range(k, k + 40)) for k in range(0, 200, 40)]
@@ -207,9 +207,6 @@ def invoke(*arguments: str) -> Result:
 @pytest.fixture
 def ray_folder() -> Iterator[Path]:
     """Where Ray puts its logs; its sockets must have short names."""
-    import shutil
-    import tempfile
-
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -223,16 +220,18 @@ def test_real_actors_and_no_secret_anywhere(swift, bucket, local, ray_folder) ->
     command = [sys.executable, "-m", "raymetrics", *EXTRACT, "--to", to, "--samples", "0-199"]
     environment = {**os.environ, "RAY_TMPDIR": str(ray_folder)}
     run = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         while run.poll() is None and len(Store(to).names()) < 2:
-            pass
+            time.sleep(0.2)
         with swift.stopped("object"):
-            threading.Event().wait(4)
+            time.sleep(4)
         output, _ = run.communicate(timeout=240)
     finally:
-        run.kill()
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 0, output
     assert files(to) == files(local)
     logs = {path: path.read_bytes() for path in ray_folder.rglob("*") if path.is_file()}
