@@ -22,24 +22,26 @@ Groups = list[tuple[str, list[Point]]]  # rows that one setting alone tells apar
 
 
 def plan_table(sweep: Sweep) -> TradeoffsTable:
-    """One line a row, in the order of the plan: its name, its settings, its numbers. The best ones
-    are marked where all rows have equally many samples."""
+    """One line a row, in the order of the plan: its name, or else its source, then settings and
+    numbers. The best ones are marked where all rows have equally many samples."""
     points, shown = sweep.points, of_all_samples(sweep)
-    columns = list(dict.fromkeys(column for point in points for column in point.row))
-    first = NAME if NAME in columns else SOURCE
-    same_source = len({point.row.get(SOURCE) for point in points}) == 1
-    settings = [c for c in columns if c != first and not (c == SOURCE and same_source)]
+    columns = dict.fromkeys(column for point in points for column in point.row)
+    settings = [column for column in columns if column not in (NAME, SOURCE)]
     numbers = cells(points, shown, comparable=sweep.count is not None)
     rows: list[tuple[str, list[Number | None]]] = [
-        (text(point, first), [*(Number(text(point, c), False) for c in settings), *own])
+        (
+            text(point, NAME) or text(point, SOURCE),
+            [*(Number(text(point, c), False) for c in settings), *own],
+        )
         for point, own in zip(points, numbers, strict=True)
     ]
     return TradeoffsTable([*settings, *(sweep.names[measure] for measure in shown)], rows)
 
 
 def text(point: Point, column: str) -> str:
-    """What a row has in a column; its samples also where the plan does not say them."""
-    return point.row.get(column) or (", ".join(point.side.samples) if column == SAMPLES else "")
+    """What a row has in a column; its source and samples also where the plan does not say them."""
+    unsaid = {SOURCE: point.source, SAMPLES: ", ".join(point.side.samples)}
+    return point.row.get(column) or unsaid.get(column, "")
 
 
 def setting_parts(sweep: Sweep) -> list[Part]:
