@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,7 +28,7 @@ SHORT_HEALTH_CHECKS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 # A deadlock ends a test; long enough for a node that is added to import torch.
-NO_PROGRESS_SECONDS = 90
+NO_PROGRESS_SECONDS = 150
 # An actor that Ray Data keeps as long as a driver is connected; its others begin with "_".
 RAYS_OWN = "ActorLocationTracker"
 
@@ -68,7 +69,7 @@ class Machines:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
     def _do(self, what: Any, *arguments: Any) -> Any:
-        return self._process.submit(what, *arguments).result(timeout=120)
+        return self._process.submit(what, *arguments).result(timeout=200)
 
 
 class Driver:
@@ -76,6 +77,7 @@ class Driver:
 
     def __init__(self, address: str) -> None:
         self._process = child(_connect, address)
+        self.pid: int = self._process.submit(os.getpid).result(timeout=200)
 
     def begin(self, what: Any, *arguments: Any, **named: Any) -> Future[Any]:
         """Calls `what`, a function that can be pickled, while the test goes on."""
@@ -87,7 +89,7 @@ class Driver:
 
     def kill(self) -> None:
         """As the machine's operator would, with -9."""
-        os.kill(self._process.submit(os.getpid).result(timeout=60), signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Disconnects."""
@@ -97,7 +99,20 @@ class Driver:
 def child(begin: Any, *arguments: Any) -> ProcessPoolExecutor:
     """A process that is started anew, and does one thing after another in its main thread."""
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin, initargs=arguments)
+    return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(begin, *arguments))
+
+
+def _begin(begin: Any, *arguments: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed leaves no cluster behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def python_path() -> str:
