@@ -29,11 +29,13 @@ ERRNOS = {
     errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETDOWN,
     errno.ENETUNREACH,
 }  # fmt: skip
-# Of botocore, aiohttp, urllib3 and requests: a connection that was refused, cut or too slow.
+# Of botocore, aiohttp, urllib3, requests and google.auth: a connection that was refused, cut or
+# too slow; or a role's credentials that could not be fetched this time.
 CLASSES = {
     "ChecksumError", "ChunkedEncodingError", "ClientConnectionError", "ClientPayloadError",
-    "ConnectionError", "FlexibleChecksumError", "HTTPClientError", "IncompleteRead",
-    "IncompleteReadError", "ResponseParserError", "TimeoutError", "gaierror",
+    "ConnectionError", "CredentialRetrievalError", "FlexibleChecksumError", "HTTPClientError",
+    "IncompleteRead", "IncompleteReadError", "ResponseParserError", "TimeoutError",
+    "TransportError", "gaierror",
 }  # fmt: skip
 # Wrapped in one of those, but tomorrow they are the same.
 FINAL = {"SSLError", "SSLCertVerificationError", "ClientSSLError"}

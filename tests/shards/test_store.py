@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import (
     ClientError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     NoCredentialsError,
     ReadTimeoutError,
@@ -48,6 +49,7 @@ PASSING = [
     caused(OSError(errno.EIO, "as s3fs says it"), answered(502, "BadGateway")),
     caused(EndpointConnectionError(endpoint_url="http://x"), ConnectionRefusedError()),
     ReadTimeoutError(endpoint_url="http://x"),
+    CredentialRetrievalError(provider="a role", error_msg="no answer"),
     TimeoutError(),
     ConnectionResetError(),
     OSError(errno.ESTALE, "a network's disk"),
@@ -119,6 +121,14 @@ def test_patience_ends(store, monkeypatch) -> None:
     monkeypatch.setenv(patience.VARIABLE, "soon")
     with pytest.raises(StorageError, match="RAYMETRICS_PATIENCE_S is 'soon'; expected seconds"):
         Store("memory://bucket/set")
+
+
+def test_an_outage_is_told_once(store, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("raymetrics.shards.store.TELL_AFTER", 0)
+    failing(monkeypatch, store, "cat_file", *[ConnectionRefusedError("nobody listens")] * 3)
+    assert store.read("a") is None
+    (told,) = caplog.messages
+    assert "cannot read a from memory://bucket/set yet: ConnectionRefused" in told
 
 
 def test_pauses_grow_differ_and_end(monkeypatch) -> None:
