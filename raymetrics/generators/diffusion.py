@@ -19,6 +19,7 @@ import torch
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, unit_round
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.files import digest_of
@@ -65,7 +66,9 @@ class Diffusion:
             self.options["prompt"] = prompt
         self.label = None if label is None else int(label)
         self.classes = None if classes is None else int(classes)
-        self.pipeline = self._load(device)
+        files = {file: (Path(path) / file).stat() for file in self._files()}
+        seen = tuple((file, s.st_size, s.st_mtime_ns) for file, s in files.items())
+        self.pipeline = held((path, revision, seen, device), lambda: self._load(device))
         self._check()
 
     def _load(self, device: torch.device) -> Any:

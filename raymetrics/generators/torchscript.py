@@ -13,6 +13,7 @@ from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.content import content_of
+from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, nvidia
 from raymetrics.weights.archive import INSTEAD, load_archive
 
@@ -36,7 +37,8 @@ class TorchScript:
         self.path, self.device = path, device
         self.name = PurePosixPath(path).stem
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.network = load_archive(data, path, device)
+        key = ("torchscript", self.sha256, device)
+        self.network = held(key, lambda: load_archive(data, path, device))
 
     @property
     def spec(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ from raymetrics import ranges
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RaymetricsError, SourceError, TemporaryFailure
 from raymetrics.extractors import Extractor, make_extractor
-from raymetrics.generators import listing, open_source
+from raymetrics.generators import Generator, listing, open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.schema import Column
 from raymetrics.streaming.account import EXTRACT, GENERATE, Account
@@ -39,6 +39,7 @@ class Generate:
         reproducible()
         self.sources, self.attempts = sources, attempts
         self.target: int | None = None
+        self.generator: Generator | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
@@ -54,8 +55,7 @@ class Generate:
         """The unit's samples."""
         start = time.monotonic()
         try:
-            self._open(account.target)
-            samples = made(self.generator, np.array(account.ids))
+            samples = made(self._opened(account.target), np.array(account.ids))
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
@@ -68,18 +68,12 @@ class Generate:
                 found[schema.LABEL] = samples.labels[None]
         return found
 
-    def _open(self, target: int) -> None:
-        if target == self.target:
-            return
-        source, expected = self.sources[target]
-        self.target = None
-        self.generator = open_source(source, device())
-        if listing(self.generator) != expected:
-            raise SourceError(
-                f"{source} on a worker is not what it is on the driver: another version of the "
-                "code, or a folder that has changed; bring them in line and run the command again"
-            )
-        self.target = target
+    def _opened(self, target: int) -> Generator:
+        """The generator of this target; the one before is let go first, as it takes room."""
+        if self.generator is None or target != self.target:
+            self.generator, self.target = None, target
+            self.generator = same_generator(*self.sources[target])
+        return self.generator
 
 
 class Extract:
@@ -208,3 +202,14 @@ def same_extractors(
                 "weights in line on all machines and run the command again"
             )
     return found
+
+
+def same_generator(source: str, expected: str) -> Generator:
+    """The generator. SourceError if it is not what it is on the driver; expected: its listing."""
+    generator = open_source(source, device())
+    if listing(generator) != expected:
+        raise SourceError(
+            f"{source} on a worker is not what it is on the driver: another version of the "
+            "code, or a folder that has changed; bring them in line and run the command again"
+        )
+    return generator

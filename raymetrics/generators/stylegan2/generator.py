@@ -14,6 +14,7 @@ from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.content import content_of
+from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, nvidia
 from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
 
@@ -50,7 +51,8 @@ class StyleGAN2:
         self.name = PurePosixPath(path).stem
         self.device = device
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.network = network_of(data, path).to(device)
+        key = ("stylegan2", self.sha256, device)
+        self.network = held(key, lambda: network_of(data, path).to(device))
         self.shape = self.network.shape
         self.psi = float(psi)
         self.cutoff = None if cutoff is None else int(cutoff)
