@@ -107,34 +107,48 @@ def running_head() -> Iterator[Head]:
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     environment.pop("RAY_ADDRESS", None)
-    process = None
+    process, head = started(folder, environment)
     try:
-        # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
-        for attempt in range(3):
-            process, head = started(folder, environment, attempt)
-            if answers(process, head):
-                break
-            ended(process)
-        else:
-            raise AssertionError((folder / "log").read_text())
+        until(lambda: process.poll() is not None or answers(head), f"no head: {folder}/log")
+        assert process.poll() is None, (folder / "log").read_text()
         yield head
     finally:
-        if process:
-            ended(process)
+        ended(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def started(
-    folder: Path, environment: dict[str, str], attempt: int
-) -> tuple[subprocess.Popen[bytes], Head]:
+# `ray start`, but with the patience that a busy machine needs: Ray gives its processes 30 seconds.
+START = """
+import time
+from ray._private import services
+from ray.scripts.scripts import main
+
+look = services.get_node
+
+def wait(*where):
+    end = time.monotonic() + 150
+    while True:
+        try:
+            return look(*where)
+        except RuntimeError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+services.get_node = wait
+main()
+"""
+
+
+def started(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Head]:
     """`ray start --head` at free ports, in a process group of its own."""
     free = free_ports(len(PORTS))
     ports = [f"--{name}={port}" for name, port in zip(PORTS, free, strict=True)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
-                BIN / "ray", "start", "--head", "--block", "--num-cpus=1",
-                "--dashboard-host=127.0.0.1", f"--temp-dir={folder}/{attempt}",
+                sys.executable, "-c", START, "start", "--head", "--block", "--num-cpus=1",
+                "--dashboard-host=127.0.0.1", f"--temp-dir={folder}/ray",
                 "--object-store-memory=200000000", *ports,
             ],
             env=environment, stdout=log, stderr=log, start_new_session=True,
@@ -142,19 +156,14 @@ def started(
     return process, Head(f"http://127.0.0.1:{free[1]}", environment)
 
 
-def answers(process: subprocess.Popen[bytes], head: Head) -> bool:
-    """Whether jobs may be submitted; False once the head is gone."""
+def answers(head: Head) -> bool:
+    """Whether jobs may be submitted."""
     log = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).parent / "log"
-    end = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            head._get("jobs/")
-            if "Ray runtime started" in log.read_text():
-                return True
-        except OSError:
-            pass
-        time.sleep(0.3)
-    return False
+    try:
+        head._get("jobs/")
+    except OSError:
+        return False
+    return "Ray runtime started" in log.read_text()
 
 
 def free_ports(count: int) -> list[int]:
