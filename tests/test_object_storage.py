@@ -98,8 +98,7 @@ def test_files_are_there_whole_or_not_at_all(bucket) -> None:
 
 
 def test_a_large_shard_is_one_conditional_request(bucket) -> None:
-    """s3fs by itself would send two parts from 100 MiB on, and Swift would join them over a file
-    that is there."""
+    """s3fs by itself would send parts from 100 MiB on, which a worker that dies leaves behind."""
     store, data = Store(bucket), bytes(100 * 2**20)
     assert store.create("large", data)
     assert "-" not in store.fs.info(store.path("large"))["ETag"]  # as of parts
