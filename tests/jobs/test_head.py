@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from raymetrics import results
-from raymetrics.streaming.extract import extract
+from raymetrics.streaming import extract
 from tests.conftest import without_actors
 from tests.jobs.head import CHECKOUT, Head, commands, running_head, until
 
@@ -26,7 +27,8 @@ import raymetrics
 
 
 def generate(sample_ids):
-    Path({log!r}).open("a").write(raymetrics.__file__ + chr(10))
+    with Path({log!r}).open("a") as log:
+        print(raymetrics.__file__, file=log)
     time.sleep(0.05 * len(sample_ids))
     grey = np.arange(28 * 28, dtype=np.int64).reshape(28, 28)
     images = [np.broadcast_to((grey + k) % 256, (3, 28, 28)) for k in sample_ids]
@@ -63,8 +65,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def plainly(source: str, to: Path) -> dict[str, bytes]:
     """The same shards, made without Ray."""
-    with without_actors():
-        extract(source, ["digits"], str(to), "0-149", shard_rows=50)
+    with pytest.MonkeyPatch.context() as patch, without_actors():
+        patch.setattr(extract, "session", nullcontext)
+        extract.extract(source, ["digits"], str(to), "0-149", shard_rows=50)
     return files(to)
 
 
@@ -115,8 +118,7 @@ def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.slow
 def test_numbers_as_a_job(head: Head, tmp_path: Path) -> None:
     plainly("digits", tmp_path / "generated")
-    with without_actors():
-        extract("mnist", ["digits"], str(tmp_path / "real"), "0-149", shard_rows=50)
+    plainly("mnist", tmp_path / "real")
     real, generated, to = (tmp_path / name for name in ("real", "generated", "results.jsonl"))
     words = words_of("evaluate", real=real, generated=generated, to=to, metrics="fid,pr")
     done = head.submit(words, "numbers")
