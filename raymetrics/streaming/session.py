@@ -61,9 +61,11 @@ def _start(cpus: int | None) -> None:
 def _sigterm_kept() -> Iterator[None]:
     """Ray takes SIGTERM for itself, and prints a stack of native code when it comes."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _join(address: str) -> None:
