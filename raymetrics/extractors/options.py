@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raymetrics import queries
+from raymetrics.addresses import require_no_secret
 from raymetrics.errors import ExtractorError
 
 UNTRAINED = "untrained-"
 
 
 def absolute(text: str) -> str:
-    """The same extractor as it is to be named elsewhere: files by their absolute paths."""
+    """The same extractor as it is to be named elsewhere: files by their absolute paths.
+
+    ExtractorError for one with a secret in it, as it is written into what is made by it.
+    """
+    require_no_secret(text, ExtractorError)
     network, given = queries.split(text, ExtractorError)
     if Path(network).is_file():
         network = str(Path(network).resolve())

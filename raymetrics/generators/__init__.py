@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from raymetrics import queries
+from raymetrics.addresses import require_no_secret
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
 from raymetrics.provenance import fingerprint
@@ -86,7 +87,11 @@ FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
 
 
 def absolute(source: str) -> str:
-    """The source as it is to be named elsewhere: local files and folders by absolute paths."""
+    """The source as it is to be named elsewhere: local files and folders by absolute paths.
+
+    SourceError for one with a secret in it, as it is written into what is made of it.
+    """
+    require_no_secret(source, SourceError)
     name, _ = queries.split(source, SourceError)
     if name in NAMED:
         return source

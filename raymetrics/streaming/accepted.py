@@ -65,8 +65,4 @@ def remove_of_another(path: str, asked: dict[str, Any]) -> None:
     if all(there.get(name) == value for name, value in asked.items()):
         return
     folder, name = parts_of(path)
-    store = Store(folder)
-    try:
-        store.fs.rm_file(store.path(name))
-    except OSError as error:
-        raise StorageError(f"cannot remove {path}, of another match: {error}") from error
+    Store(folder).remove(name)

@@ -98,9 +98,10 @@ class Begun:
         """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
         there."""
         self.require_sound()
-        if self.made:
-            layout.adopt(self.store, self.spec, self.wanted)
         shards = open_shards(str(self.store))
+        if self.made:  # of another writer, whose change of dataset.json crossed ours
+            layout.adopt(self.store, self.spec, shards.present)
+            shards = open_shards(str(self.store))
         lost = ranges.subtract(self.wanted, shards.present)
         if lost:
             raise ShardError(

@@ -72,8 +72,7 @@ class Kept:
     def remove(self) -> None:
         """Nothing is left to go on with."""
         self.newest = None
-        if STATE in self.store.names():
-            self.store.fs.rm_file(self.store.path(STATE))
+        self.store.remove(STATE)
 
 
 def loaded(data: bytes, where: str) -> tuple[dict[str, Any], Arrays]:

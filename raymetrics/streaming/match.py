@@ -124,8 +124,8 @@ class Run:
         column = request.column
         self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
         self.matcher = Matcher(target_counts(histogram(request), request.n), max_draws)
-        self.spec = layout.enter(request.store, named(request, self.matcher.targets))
-        present = layout.shard_ranges(request.store.names(), str(request.store))
+        asked = named(request, self.matcher.targets)
+        self.spec, present = layout.entered(request.store, asked)
         self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
         self.target = Target(self.spec, listing(request.generator), (), request.store.absolute_uri)
         self.resources = resources

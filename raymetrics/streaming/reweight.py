@@ -247,8 +247,7 @@ def finished(store: Store, asked: Request, budget: int) -> Weighted | None:
 def write(store: Store, asked: Request, found: Optimised, budget: int) -> None:
     """Weights and all that is known of them, at once; a draw by earlier ones goes before."""
     real = asked.real
-    if DRAWN in store.names():
-        store.fs.rm_file(store.path(DRAWN))
+    store.remove(DRAWN)
     about = made_of(
         "weights",
         asked.generated,

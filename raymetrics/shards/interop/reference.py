@@ -16,10 +16,11 @@ executed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky
@@ -35,6 +36,7 @@ MADE_OF = "raymetrics"  # the key of a text in JSON: how the features of an expo
 USUAL = "mu, sigma"
 SPATIAL = "mu_s, sigma_s"
 FEATURES = ("feats", "reps")
+AT_ONCE = 2**23  # bytes to a request
 SLACK = 1e-3  # of the largest variance: what rounding to float32 and less may leave below zero
 
 
@@ -74,7 +76,8 @@ def read_statistics(uri: str) -> ReferenceStatistics:
     if read is None:
         raise ShardError(f"{uri} is no file of statistics; expected {', '.join(READERS)}")
     try:
-        with store.fs.open(store.path(name)) as file:
+        # Zip files are read in small parts, each of which would be a request.
+        with io.BufferedReader(cast(io.RawIOBase, store.open(name)), AT_ONCE) as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             found = read(file, uri)
