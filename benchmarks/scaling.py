@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 FLOAT = 4  # bytes
 # Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two cores that are not new.
-TASKS_A_SECOND = 50.0  # that Ray Data's scheduling on the driver takes, one task to a unit
-COMMITTED_A_SECOND = 150e6  # bytes that one committer digests and encodes
+TASKS_A_SECOND = 50.0  # of Ray Data, one to a unit; 40 where workers share the two cores with it
+COMMITTED_A_SECOND = 70e6  # bytes that one committer digests, encodes, and writes to a disk
 ROWS_OF_MOMENTS = 6300.0  # a second of 2048 floats, one core; a row costs d^2
 MERGED_A_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
 PASS_OF_A_CORE = 95e9  # operations a second of a matrix product in float32
