@@ -76,6 +76,7 @@ def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> No
     assert [sorted(some) for some in seats] == [every, every]
 
 
+@pytest.mark.slow
 def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
     """Seven workers on three GPUs, none of which has parts of two."""
     pools, [seats] = driver.begin(given, actors=7).result(timeout=PATIENCE)
