@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -129,23 +129,31 @@ def _start(temp_dir: str) -> str:
     from ray.cluster_utils import Cluster
 
     global _cluster
-    _cluster = Cluster(
-        initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "object_store_memory": 150_000_000,
-            "include_dashboard": False,
-            "temp_dir": temp_dir,
-        },
-    )
+    head = {
+        "num_cpus": 0,
+        "object_store_memory": 150_000_000,
+        "include_dashboard": False,
+        "temp_dir": temp_dir,
+    }
+    _cluster = _twice(lambda: Cluster(initialize_head=True, head_node_args=head))
     return str(_cluster.address)
+
+
+def _twice(start: Callable[[], Any]) -> Any:
+    """Ray gives a node 30 seconds to start, which a busy machine may not have at once."""
+    try:
+        return start()
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        return start()
 
 
 def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
     before = {key: os.environ.get(key) for key in environment}
     os.environ.update(environment)
     try:
-        _nodes[name] = _cluster.add_node(**{"num_cpus": 1, **node})
+        _nodes[name] = _twice(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
     finally:
         for key, value in before.items():
             if value is None:
