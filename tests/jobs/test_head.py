@@ -29,7 +29,8 @@ import raymetrics
 def generate(sample_ids):
     with Path({log!r}).open("a") as log:
         print(raymetrics.__file__, file=log)
-    time.sleep(0.05 * len(sample_ids))
+    while max(sample_ids) >= 100 and not Path({go!r}).exists():
+        time.sleep(0.1)
     grey = np.arange(28 * 28, dtype=np.int64).reshape(28, 28)
     images = [np.broadcast_to((grey + k) % 256, (3, 28, 28)) for k in sample_ids]
     return np.stack(images).astype(np.uint8)
@@ -88,10 +89,10 @@ def test_jobs_end_with_what_the_same_command_would_do(head: Head, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkout, loaded = tmp_path / "checkout", tmp_path / "loaded"
+    checkout, loaded, go = (tmp_path / name for name in ("checkout", "loaded", "go"))
     for name in ("raymetrics", "jobs"):
         shutil.copytree(CHECKOUT / name, checkout / name)
-    (checkout / "my_generator.py").write_text(GENERATOR.format(log=str(loaded)))
+    (checkout / "my_generator.py").write_text(GENERATOR.format(log=str(loaded), go=str(go)))
     words = [*extraction(tmp_path / "made"), "--batch", "10"]
     words[words.index("jobs/extract.py") + 1] = "my_generator:generate"
 
@@ -105,6 +106,7 @@ def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.M
     there = {file: os.stat(file).st_mtime_ns for file in (tmp_path / "made").glob("samples-*")}
     assert 0 < len(there) < 3
 
+    go.touch()
     done = head.submit(words, "second", folder=checkout)
     assert done.returncode == 0, done.stdout
     assert f"{len(there)} were there;" in head.log("second")
