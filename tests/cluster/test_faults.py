@@ -203,6 +203,7 @@ def test_the_driver_killed_and_another_in_its_place(
     fault_sources.order(place.fault, "hold", AT)
     killed = Driver(cluster.address)
     place.held(place.begin(killed))
+    wait_until(lambda: len(files(place.set)) == 3)
     killed.kill()
     assert driver.actors_left() == []
     fault_sources.recover(place.fault)
