@@ -16,8 +16,8 @@ from raymetrics.heatmaps.noise import WHERE, positive
 from raymetrics.results import Result
 from raymetrics.shards.view import Selection, View
 from raymetrics.streaming.extract import extract_all
-from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.heat_request import HeatRequest
+from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
 
 SOURCE = "raymetrics.heatmaps.noise:Noisy"

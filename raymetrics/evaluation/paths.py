@@ -51,8 +51,8 @@ from raymetrics.results import Result
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.streaming.extract import extract
-from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.match_request import is_shard_set
+from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
 
 CANDIDATES = "candidates"

@@ -12,9 +12,9 @@ def spent_text(spent: Spent) -> str:
         return ""
     lines = [stage_text(spent, stage) for stage in STAGES if spent.busy[stage]]
     waiting = ", ".join(waiting_text(spent, pool) for pool in spent.pools)
-    lines.append(f"waiting   {waiting}, of {spent.seconds:.0f} s")
-    again = f"{spent.lost} units after their worker died, {spent.retried} units or requests twice"
-    lines.append(f"again     {again}")
+    lines.append(f"waiting   {waiting}; {spent.seconds:.0f} s in all")
+    again = "units one sample at a time, or requests to the store"
+    lines.append(f"again     {spent.lost} units after their worker died, {spent.retried} {again}")
     if spent.left_out:
         lines.append(f"left out  {spent.left_out} samples, see raymetrics inspect")
     if spent.gpu_seconds:
@@ -32,4 +32,4 @@ def stage_text(spent: Spent, stage: str) -> str:
 def waiting_text(spent: Spent, pool: Workers) -> str:
     """How much of its time a pool had nothing to do, with the time that it started in."""
     workers = f"{pool.actors} worker{'s' if pool.actors > 1 else ''}"
-    return f"{100 * spent.waiting(pool):.0f} % of {workers} that {' and '.join(pool.stages)}"
+    return f"{100 * spent.waiting(pool):.0f} % of {workers} ({', '.join(pool.stages)})"
