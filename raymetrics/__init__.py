@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raymetrics.arrays import realism as realism
     from raymetrics.errors import RaymetricsError as RaymetricsError
     from raymetrics.evaluation import evaluate as evaluate
+    from raymetrics.evaluation.sweep import sweep as sweep
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
     from raymetrics.resampling import match_top1 as match_top1
@@ -50,6 +51,7 @@ _HOME = {
     "realism": "raymetrics.arrays",
     "report": "raymetrics.reports",
     "reweight": "raymetrics.resampling",
+    "sweep": "raymetrics.evaluation.sweep",
 }
 
 __all__ = sorted(_HOME)

@@ -12,6 +12,7 @@ from raymetrics.cli.paths import paths
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.shards import export, inspect
+from raymetrics.cli.sweep import sweep
 from raymetrics.cli.sweeps import snapshots, truncate
 from raymetrics.cli.weights import weights
 
@@ -29,6 +30,7 @@ def main() -> None:
     match      draws whose Top-1 classes are as often as in the real set
     reweight   weights of generated samples that minimise a distance; draws by them
     heatmap    which parts of images a distance looks at
+    sweep      many generators and settings, one a row of a table
     truncate   precision, recall and distances over the strength of truncation
     snapshots  the same over the snapshots of a training run, as they come
     realism    every generated sample by its realism; the best and the worst
@@ -41,8 +43,8 @@ def main() -> None:
 
 
 VERBS = (
-    extract, evaluate, match, reweight, heatmap, truncate, snapshots, realism, paths, inspect,
-    export, weights, report,
+    extract, evaluate, match, reweight, heatmap, sweep, truncate, snapshots, realism, paths,
+    inspect, export, weights, report,
 )  # fmt: skip
 for verb in VERBS:
     main.add_command(verb)

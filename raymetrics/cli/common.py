@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raymetrics.cli.progress import cleared
-from raymetrics.cli.progress import progress_printer as progress_printer
 from raymetrics.cli.stopping import ends_at_once
 from raymetrics.errors import RaymetricsError, TemporaryFailure
 

@@ -47,11 +47,12 @@ ADDED = 16  # images of another source, if not told how many
     help="Check: distances with noise where the maps are large, or small; e.g. 0.02,0.05,0.1.",
 )  # fmt: skip
 @click.option("--actors", type=int, help="Workers, of --mean and --noise.")
+@click.option("--gpus", type=int, help="GPUs to count on, of a cluster that grows to them.")
 @reported
 def heatmap(
     real: str, generated: str, to: str, samples: str | None, images: str | None,
     column: str | None, exact: bool, columns_of_grid: int, mean: bool,
-    classes: list[str] | None, scales: str | None, actors: int | None,
+    classes: list[str] | None, scales: str | None, actors: int | None, gpus: int | None,
 ) -> None:  # fmt: skip
     """Show which parts of generated images move the Frechet distance most.
 
@@ -93,7 +94,7 @@ def heatmap(
             chosen = asked.commonest()
         if noise:
             one_range(asked.generated)  # before the means take their time
-        resources = Resources(actors=actors)
+        resources = Resources(actors=actors, gpus=gpus)
         shown = show(asked, to, samples, images, exact)
         means: list[Mean] = []
         if whole:

@@ -15,13 +15,15 @@ from raymetrics.cli.common import (
     WRONG_REQUEST,
     extractors_of,
     names,
-    progress_printer,
     reported,
 )
 from raymetrics.cli.evaluate import neighbours
+from raymetrics.cli.placing import placed
+from raymetrics.cli.progress import progress_printer
 
 if TYPE_CHECKING:
     from raymetrics.evaluation.sweep import Swept
+    from raymetrics.streaming.pools import Resources
 
 PSI = "0,0.2,0.4,0.6,0.8,1"
 SOME_FAILED = 3  # exit code: all is done that can be done
@@ -48,8 +50,6 @@ OPTIONS = (
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
-    click.option("--actors", type=int, help="Workers. [default: one per GPU, or per CPU]"),
-    click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
 )  # fmt: skip
 
 
@@ -58,6 +58,7 @@ REAL = click.option("--real", required=True, metavar="URI", help="Shards of the 
 
 def with_options(verb: Callable[..., None]) -> Callable[..., None]:
     """A verb with the options that all have."""
+    verb = placed(verb)
     for option in reversed(OPTIONS):
         verb = option(verb)
     return verb
@@ -66,18 +67,17 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
 def swept(
     plan: str | Sequence[str], *, to: str, shards: str | None, extractors: list[str],
     samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
-    ks: str | None, shard_rows: int, actors: int | None, batch: int, **real: Any,
+    ks: str | None, shard_rows: int, resources: Resources, **real: Any,
 ) -> Swept:  # fmt: skip
     """What a sweep gives, by the options that all verbs have; real: which real side."""
     from raymetrics.evaluation.sweep import sweep
     from raymetrics.metrics import convention
-    from raymetrics.streaming.resources import Resources
 
     return sweep(
         plan, **real, to=to, shards=shards, extractors=extractors, samples=samples,
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks)),
-        shard_rows=shard_rows, resources=Resources(actors=actors, batch=batch),
+        shard_rows=shard_rows, resources=resources,
         progress=progress_printer(), told=lambda name: click.echo(f"measures {name}", err=True),
     )  # fmt: skip
 

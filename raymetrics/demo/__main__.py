@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from raymetrics import results
-from raymetrics.cli.common import progress_printer, reported
+from raymetrics.cli.progress import progress_printer, reported
 from raymetrics.errors import RaymetricsError
 from raymetrics.evaluation import evaluate
 from raymetrics.provenance import environment

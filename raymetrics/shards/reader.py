@@ -249,13 +249,15 @@ class ShardSet:
         return schema.digest(self.table(ids)) in promised
 
 
-def open_shards(uri: str) -> ShardSet:
+def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:
     """The shard set at a path or an object-store prefix; reads dataset.json and one listing.
+
+    known: shards that are there, for who looks at these alone: nothing is listed then.
 
     StorageError if there is no shard set there, ShardError if it is damaged.
     """
     store = Store(uri)
-    names = store.names()
+    names = {} if known is not None else store.names()
     spec = layout.read_spec(store)
     if spec is None:
         found = "nothing" if not names else f"{len(names)} files but no {layout.DATASET}"
@@ -263,5 +265,7 @@ def open_shards(uri: str) -> ShardSet:
             f"no shard set at {uri}: found {found}; make one with: raymetrics extract SOURCE "
             f"--extractor NAME --to {shlex.quote(uri)}"
         )
+    if known is not None:
+        return ShardSet(store, spec, tuple(known))
     present = present_ranges(store, names, spec.samples, spec.shard_rows)
     return ShardSet(store, spec, tuple(present))

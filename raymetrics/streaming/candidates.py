@@ -56,7 +56,7 @@ class Candidates:
 
     def read(self, place: int) -> np.ndarray:
         """The features of a part, centred float32 [n, d]."""
-        view = View(open_shards(self.uri), self.samples)
+        view = View(open_shards(self.uri, self.parts[place]), self.samples)
         return self.goal.centred(self.matching(view.read(self.column, self.parts[place])))
 
 

@@ -29,7 +29,7 @@ class Draws:
 
 def draws_of(uri: str, group: Sequence[range], logits: str) -> list[Draws]:
     """A task: the draws of shards that are there."""
-    shards, found = open_shards(uri), []
+    shards, found = open_shards(uri, group), []
     for ids in group:
         footer = shards.footer(ids)
         block = shards.block(ids, [logits])

@@ -60,6 +60,6 @@ def fold_group(
     measures: Mapping[str, Measure],
 ) -> dict[str, Any]:
     """A task: the measures of some shards, one after another."""
-    view = View(open_shards(uri), samples)
+    view = View(open_shards(uri, group), samples)
     columns = sorted(set().union(*(measure.columns for measure in measures.values())))
     return fold((view.block(ids, columns) for ids in group), measures)

@@ -66,7 +66,7 @@ class Part:
 
     def read(self) -> np.ndarray:
         """float32 [rows, d]."""
-        view = View(open_shards(self.uri), self.samples)
+        view = View(open_shards(self.uri, self.group), self.samples)
         return self.convention.rounded(view.read(self.column, self.group))
 
 
