@@ -15,7 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from raymetrics import results
-from raymetrics.cli.progress import progress_printer, reported
+from raymetrics.cli.common import reported
+from raymetrics.cli.progress import progress_printer
 from raymetrics.errors import RaymetricsError
 from raymetrics.evaluation import evaluate
 from raymetrics.provenance import environment
