@@ -78,6 +78,7 @@ class Failure:
         return cls(**json.loads(line))
 
 
+RESULTS = "results.jsonl"  # a sweep's
 FAILED = "failed.jsonl"  # beside a sweep's results
 
 
@@ -119,6 +120,8 @@ def read(path: str | Path) -> list[Result]:
 def failures_beside(path: str | Path) -> list[Failure]:
     """What failed of the sweep that wrote this file of results; nothing of any other file.
     ResultError for other lines."""
+    if Path(path).name != RESULTS:
+        return []
     file = Path(path).with_name(FAILED)
     try:
         lines = file.read_text().splitlines()

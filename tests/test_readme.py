@@ -337,6 +337,36 @@ def test_the_tradeoffs(
     assert set(pages) <= set(links)
 
 
+def test_a_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan of the text, on fewer samples; its last row fails, as is said."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(estimation, "DRAWS", 500)
+    (plan,) = [text for text in blocks("text") if text.startswith("name,source,")]
+    (folder / "plan.csv").write_text(plan.replace("10000-10599", "10000-10099"))
+    (line,) = commands(7)
+    line = line.replace("0-599", "0-99")
+    done = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert done.exit_code == 3, done.output
+    table = next(text for text in blocks("text") if "steps at psi 0.4   800" in text)
+    names = [row.partition("  ")[0] for row in table.splitlines()[1:8]]
+    assert [name for name in names if f"\n{name}" in done.output] == names
+    assert table.splitlines()[-1] in done.output
+    assert (folder / "sweep" / "index.html").exists()
+
+
+def test_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told without starting anything; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    (line,) = commands(12)
+    done = CliRunner().invoke(cli, shlex.split(line.replace("0-999999", "0-2047"))[1:])
+    assert done.exit_code == 0, done.output
+    told = next(text for text in blocks("text") if text.startswith("digits -> "))
+    words = [row.split()[0] for row in told.splitlines()]
+    assert [row.split()[0] for row in done.output.splitlines()] == words
+    assert "1 shards, 2048 samples; 0 shards, 0 samples are there" in done.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_strategy_has_a_row() -> None:
     assert first_cells("`truncate=`") == list(LETTERS.values())
 

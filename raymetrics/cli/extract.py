@@ -8,7 +8,7 @@ import click
 
 from raymetrics.cli.common import extractors_of, reported
 from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import progress_printer
+from raymetrics.cli.progress import cleared, progress_printer
 
 if TYPE_CHECKING:
     from raymetrics.streaming.pools import Resources
@@ -92,6 +92,7 @@ def extract(
         max_errors=max_errors,
         progress=progress_printer(),
     )
+    cleared()
     if done.broken:
         click.echo(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
     click.echo(

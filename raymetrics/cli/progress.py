@@ -53,7 +53,7 @@ def on_terminal() -> Callable[[Progress], None]:
 
     bar = Bar(
         BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"),
-        console=Console(stderr=True),
+        console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False,
     )  # fmt: skip
     task = bar.add_task("samples; workers start", total=None)
     bar.start()

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from raymetrics.cli.common import reported
 from raymetrics.cli.sweeps import end, show, swept, with_options
 
 
@@ -18,7 +17,6 @@ from raymetrics.cli.sweeps import end, show, swept, with_options
     "--real-samples", metavar="FIRST-LAST", help="Sample ids of --real-source. [default: all]"
 )
 @with_options
-@reported
 def sweep(plan: str, **rest: Any) -> None:
     """Measure all generated sets of PLAN against one real set, as one job.
 

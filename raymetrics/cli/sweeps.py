@@ -19,7 +19,7 @@ from raymetrics.cli.common import (
 )
 from raymetrics.cli.evaluate import neighbours
 from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import progress_printer
+from raymetrics.cli.progress import cleared, progress_printer
 
 if TYPE_CHECKING:
     from raymetrics.evaluation.sweep import Swept
@@ -57,8 +57,8 @@ REAL = click.option("--real", required=True, metavar="URI", help="Shards of the 
 
 
 def with_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb with the options that all have."""
-    verb = placed(verb)
+    """A verb with the options that all have, reported as verbs are."""
+    verb = reported(placed(verb))
     for option in reversed(OPTIONS):
         verb = option(verb)
     return verb
@@ -78,17 +78,24 @@ def swept(
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks)),
         shard_rows=shard_rows, resources=resources,
-        progress=progress_printer(), told=lambda name: click.echo(f"measures {name}", err=True),
+        progress=progress_printer(), told=measures,
     )  # fmt: skip
+
+
+def measures(name: str) -> None:
+    """Says that the numbers of a row come next."""
+    cleared()
+    click.echo(f"measures {name}", err=True)
 
 
 def show(found: Swept, to: str) -> None:
     """Prints the numbers side by side, and what failed. Writes both to `to`, with a page where it
     is a folder; where there are no numbers at all, what an earlier sweep wrote stays."""
     from raymetrics.reports import report, tradeoffs_table
-    from raymetrics.results import FAILED
+    from raymetrics.results import FAILED, RESULTS
     from raymetrics.shards.store import Store
 
+    cleared()
     if found.results:
         click.echo(tradeoffs_table(found.results))
     for failure in found.failures:
@@ -96,13 +103,13 @@ def show(found: Swept, to: str) -> None:
     if not found.results:
         return
     store = Store(to)
-    for name, lines in (("results.jsonl", found.results), (FAILED, found.failures)):
+    for name, lines in ((RESULTS, found.results), (FAILED, found.failures)):
         store.replace(name, "".join(f"{line.to_json()}\n" for line in lines).encode())
-    click.echo(f"\nresults {to}/results.jsonl")
+    click.echo(f"\nresults {to}/{RESULTS}")
     if found.failures:
         click.echo(f"failed  {to}/{FAILED}")
     if store.local:
-        click.echo(f"page    {report(Path(store.root) / 'results.jsonl', to=store.root)}")
+        click.echo(f"page    {report(Path(store.root) / RESULTS, to=store.root)}")
 
 
 def end(found: Swept) -> None:
@@ -135,7 +142,6 @@ def numbers_of(
 )  # fmt: skip
 @REAL
 @with_options
-@reported
 def truncate(generated: str, strategies: list[str], psi: list[float], **rest: Any) -> None:
     """Measure what truncation does: precision, recall and distances over its strength.
 
@@ -183,7 +189,6 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
 )
 @REAL
 @with_options
-@reported
 def snapshots(
     generated: tuple[str, ...], watch: int | None, until: int | None, **rest: Any
 ) -> None:

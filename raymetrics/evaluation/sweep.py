@@ -16,6 +16,7 @@ from raymetrics.errors import (
     RangeError,
     RaymetricsError,
     ResultError,
+    ShardError,
     SourceError,
     TemporaryFailure,
 )
@@ -152,6 +153,7 @@ def sweep(
         for row, request, extraction in zip(rows, requests, made, strict=True):
             try:
                 require(extraction)
+                require_asked(request)
                 if told:
                     told(row.name)
                 found = numbers(kept, side.uri, request.to, asked)
@@ -167,6 +169,18 @@ def require(extraction: object) -> None:
     """Raises what went wrong with a set."""
     if isinstance(extraction, RaymetricsError):
         raise extraction
+
+
+def require_asked(request: Request) -> None:
+    """ShardError if the set is also to hold other samples, because of a larger sweep."""
+    shards, ids = open_shards(request.to), request.samples
+    asked = ranges.parse(ids) if isinstance(ids, str) else ids
+    if asked is not None and ranges.union(shards.spec.samples) != [asked]:
+        there = ", ".join(map(ranges.describe, shards.spec.samples))
+        raise ShardError(
+            f"{shards.uri} is to hold samples {there}, asked for are {ranges.describe(asked)}; ask "
+            "for the same ones, or sweep to another place"
+        )
 
 
 def failure(row: Row, error: RaymetricsError) -> Failure:

@@ -233,6 +233,7 @@ class ShardSet:
     def verify(self) -> None:
         """Reads every shard. ShardError names those whose values do not have the digest that
         their footer and the seal promise."""
+        _ = self._footers, self.digests  # once, and not in every thread
         with ThreadPoolExecutor(READERS if not self.store.local else 1) as pool:
             found = list(pool.map(self._keeps_promise, self.present))
         damaged = [

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -38,6 +40,8 @@ from raymetrics.shards.patience import (
 T = TypeVar("T")
 
 AT_ONCE = 10  # requests in flight, as many as botocore keeps connections
+ASIDE = ".aside-"  # what is being written
+LEFT_SECONDS = 86_400  # nobody writes for that long
 TELL_AFTER = 10.0  # seconds of an outage
 
 log = logging.getLogger(__name__)
@@ -218,7 +222,7 @@ class Store:
 
     def _write_aside(self, data: bytes) -> Path:
         os.makedirs(self.root, exist_ok=True)
-        aside = Path(self.root) / f".aside-{uuid.uuid4().hex}"
+        aside = Path(self.root) / f"{ASIDE}{uuid.uuid4().hex}"
         try:
             with aside.open("xb") as file:
                 file.write(data)
@@ -228,3 +232,11 @@ class Store:
             aside.unlink(missing_ok=True)
             raise
         return aside
+
+
+def remove_left(folder: Path) -> None:
+    """Removes what a process that was killed in the middle of a write has left aside."""
+    for left in folder.glob(f"{ASIDE}*"):
+        with suppress(OSError):  # somebody else was faster
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from raymetrics import ranges
 from raymetrics.errors import RaymetricsError, ShardError, SourceError
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
-from raymetrics.shards.store import Store
+from raymetrics.shards.store import Store, remove_left
 from raymetrics.shards.writer import seal
 from raymetrics.streaming.commit import require_few
 from raymetrics.streaming.pools import Sizes
@@ -61,8 +62,10 @@ class Begun:
     ) -> Begun:
         """The set that is asked for, entered at its place. PlanTooLarge if that has no room."""
         wanted = asked.samples
-        missing = ranges.subtract(wanted, layout.shard_ranges(store.names(), str(store)))
-        require_room(store, ranges.count(missing) * row_bytes(asked))
+        if store.local:
+            remove_left(Path(store.root))
+            missing = ranges.subtract(wanted, layout.shard_ranges(store.names(), str(store)))
+            require_room(store, ranges.count(missing) * row_bytes(asked))
         spec, present = layout.entered(store, asked)
         todo = layout.missing(spec, present, wanted)
         kept = sum(
@@ -80,7 +83,7 @@ class Begun:
         self.failure = self.failure or row.account.error()
         if row.account.failure:
             return
-        self.rows += row.rows
+        self.rows += row.rows * row.made  # another writer may have been the first
         self.made += row.made
         self.devices.add(row.account.device)
         self.left_out.update(row.account.left_out)
@@ -105,10 +108,25 @@ class Begun:
         lost = ranges.subtract(self.wanted, shards.present)
         if lost:
             raise ShardError(
-                f"{ranges.count(lost)} of {self.rows} samples that workers wrote to {self.uri} "
+                f"{ranges.count(lost)} of the samples that workers wrote to {self.uri} "
                 "are not there; a cluster needs a place that all of its machines share, as s3://..."
             )
+        if self.max_errors:  # those of earlier runs count too
+            lacking = {
+                s: why for s, why in shards.left_out.items() if any(s in w for w in self.wanted)
+            }
+            require_few(lacking, self.max_errors)
         if not shards.missing and (self.made or shards.seal is None):
-            shards = seal(shards, sorted(self.devices))
+            shards = self._sealed(shards)
         seconds = time.monotonic() - self.start
         return Extraction(shards, self.made, self.present, self.rows, seconds, spent=spent)
+
+    def _sealed(self, shards: ShardSet) -> ShardSet:
+        """The set with its seal; without, if another job has just asked for more samples of it."""
+        try:
+            return seal(shards, sorted(self.devices))
+        except ShardError:
+            found = open_shards(str(self.store))
+            if not found.missing:
+                raise
+            return found

@@ -75,11 +75,18 @@ class CommitShard:
     def __init__(
         self, places: Sequence[Place], logits: str | None = None, most_left_out: int = 0
     ) -> None:
-        self.sets, self.logits = [SetInProgress(place) for place in places], logits
-        self.most_left_out = most_left_out
+        self.logits, self.most_left_out = logits, most_left_out
+        self.error: RaymetricsError | None = None
+        self.sets: list[SetInProgress] = []
+        try:
+            self.sets = [SetInProgress(place) for place in places]
+        except RaymetricsError as error:
+            self.error = error  # raised by a call; an actor that dies here would be started again
 
     def __call__(self, units: pa.Table) -> dict[str, Any]:
         """units: of one planned shard, and any number that hold nothing."""
+        if self.error is not None:
+            raise self.error
         start = time.monotonic()
         rows, account = unpacked(units)
         written = 0

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from raymetrics import ranges
 from raymetrics.errors import RangeError, RaymetricsError, TemporaryFailure
 from raymetrics.generators import absolute, listing, open_source, without_broken
 from raymetrics.shards.store import Store
@@ -20,7 +21,8 @@ from raymetrics.streaming.pools import Resources
 from raymetrics.streaming.progress import Progress, Told
 from raymetrics.streaming.session import session
 from raymetrics.streaming.sizes import largest, sizes_of
-from raymetrics.streaming.specification import named_apart, specification
+from raymetrics.streaming.space import require_room, row_bytes
+from raymetrics.streaming.specification import named_apart, require_shard_rows, specification
 from raymetrics.streaming.spent import Spent
 from raymetrics.streaming.stream import Plan, Target, stream
 
@@ -143,8 +145,7 @@ def beginner(
 ) -> Callable[[Request], Begun]:
     """What enters a set at its place. Places that cannot be used are found before anything is
     loaded; loads the extractors, once."""
-    if shard_rows < 1:
-        raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
+    require_shard_rows(shard_rows)
     if max_errors < 0:
         raise RangeError(f"max_errors is {max_errors}, expected at least 0")
     for request in requests:
@@ -172,6 +173,7 @@ def made(
     tell = Told(begun, progress)
     if not todo:
         return
+    require_room_for(todo)
     with session():
         targets = [Target(one.spec, one.listing, one.todo, one.uri) for one in todo]
         most, sizes = max(one.max_errors for one in todo), largest([one.sizes for one in todo])
@@ -180,3 +182,11 @@ def made(
             todo[row.target].add(row)
             tell(len(row.ids))
             yield todo[row.target]
+
+
+def require_room_for(todo: Sequence[Begun]) -> None:
+    """PlanTooLarge if what all local sets lack does not fit; those of a sweep share a disk."""
+    local = [one for one in todo if one.store.local]
+    if local:
+        size = sum(ranges.count(one.todo) * row_bytes(one.spec) for one in local)
+        require_room(local[0].store, size)

@@ -38,9 +38,12 @@ def meant(error: BaseException) -> BaseException:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it wraps, and so on."""
+    """The error, what it wraps, and so on; each once, as what is told may have the error as its
+    own cause."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
 

@@ -147,8 +147,9 @@ class Run:
                 self.decide(draws)
                 if self.progress:
                     self.progress(self.told())
-            for draws in supply.rest():
-                self.decide(draws)
+            for made in supply.rest():
+                if made.account.failure is None:  # what nobody needs may fail
+                    self.decide(made)
         self._drop_beyond()
 
     def window(self) -> int:

@@ -26,8 +26,8 @@ def place(nodes: Sequence[Node], sizes: Sizes, asked: Resources, units: int) -> 
     One actor per GPU, or per CPU where there are no GPUs, unless a number is asked for; more of
     them than that share equally. PlanTooLarge, with the figures, for what cannot be.
     """
-    require_memory(nodes, sizes.largest if asked.two_pools else sizes.both)
     nodes = grown(nodes, asked)
+    require_memory(nodes, sizes.largest if asked.two_pools else sizes.both)
     with_gpus = [node for node in nodes if node.gpus]
     if with_gpus:
         return on_gpus(with_gpus, sizes, asked, units)

@@ -22,7 +22,7 @@ from raymetrics.streaming.pools import Node, Placement, Resources, Sizes, told
 from raymetrics.streaming.session import session
 from raymetrics.streaming.sizes import sizes_of
 from raymetrics.streaming.space import free_bytes, require_room, row_bytes
-from raymetrics.streaming.specification import named_apart, specification
+from raymetrics.streaming.specification import named_apart, require_shard_rows, specification
 from raymetrics.streaming.units import Shards, units_of, units_to_a_shard
 
 IN_FLIGHT = 2  # units that Ray gives to an actor at a time
@@ -146,6 +146,7 @@ def plan_of(
     describes what a Ray that is started here would have. Raises what `extract` raises before it
     begins; PlanTooLarge, with the figures, for what cannot be.
     """
+    require_shard_rows(shard_rows)
     resources, source, store = resources or Resources(), absolute(source), Store(to)
     store.names()  # a place that cannot be used is found before anything is loaded
     if skip_broken:

@@ -74,6 +74,11 @@ def _join(address: str) -> None:
             f"RAY_ADDRESS is {address}, where jobs are submitted, and not a cluster's own address; "
             "submit this as a job, or unset RAY_ADDRESS and name it RAY_API_SERVER_ADDRESS"
         )
+    if address.startswith("ray://"):
+        raise RaymetricsError(
+            f"RAY_ADDRESS is {address}, for Ray's client, by which images and features would come "
+            "here; submit this as a job: ray job submit --address http://..."
+        )
     try:
         _require_answer(address)
         with _silent():

@@ -88,3 +88,9 @@ def wanted_samples(generator: Generator, samples: range | str | None) -> range:
             f"{generator.name} has samples 0-{length - 1}, but {ranges.describe(ids)} are asked for"
         )
     return ids
+
+
+def require_shard_rows(shard_rows: int) -> None:
+    """RangeError for shards of nothing."""
+    if shard_rows < 1:
+        raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")

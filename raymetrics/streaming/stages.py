@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
@@ -39,7 +40,7 @@ class Generate:
         reproducible()
         self.sources, self.attempts = sources, attempts
         self.target: int | None = None
-        self.generator: Generator | None = None
+        self.opened: Generator | RaymetricsError | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
@@ -69,11 +70,21 @@ class Generate:
         return found
 
     def _opened(self, target: int) -> Generator:
-        """The generator of this target; the one before is let go first, as it takes room."""
-        if self.generator is None or target != self.target:
-            self.generator, self.target = None, target
-            self.generator = same_generator(*self.sources[target])
-        return self.generator
+        """The generator of this target, or its error, as often as it is asked for; the one before
+        is let go first, as it takes room."""
+        if target != self.target:
+            self.opened = None
+            try:
+                self.opened = same_generator(*self.sources[target])
+            except TemporaryFailure:
+                raise
+            except RaymetricsError as error:
+                self.opened = error
+            self.target = target
+        if isinstance(self.opened, RaymetricsError):
+            raise self.opened
+        assert self.opened is not None
+        return self.opened
 
 
 class Extract:
@@ -92,6 +103,11 @@ class Extract:
             self.extractors = same_extractors(texts, expected)
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
+        except torch.OutOfMemoryError as error:
+            self.error = ExtractorError(
+                "the extractors do not fit into the GPU beside its other workers "
+                f"({str(error).splitlines()[0]}); ask for fewer --actors"
+            )
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: one, as `Generate` gives it."""
@@ -184,7 +200,8 @@ def deadly(account: Account, times: int) -> Account:
         SourceError(
             f"samples {ranges.describe(account.ids)} ended their worker {times} times, and are not "
             "begun again: the process crashed in native code, was killed, or the machine had no "
-            "memory left (Ray's logs say which); try a smaller --batch, or leave them out"
+            "memory left (Ray's logs say which); try a smaller --batch or other samples; if it was "
+            "machines that were lost, run the same command again"
         )
     )
 

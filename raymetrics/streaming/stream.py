@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.exceptions import RayActorError
 
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.streaming.account import COMMIT, EXTRACT, GENERATE, Account
@@ -119,7 +121,8 @@ def stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iter
             shard = made_of(row)
             spent.add(shard.account)
             yield shard
-        spent.end(lost=ray.get(counted.lost.remote()))
+        with suppress(RayActorError):  # all is made, whatever became of who counted
+            spent.end(lost=ray.get(counted.lost.remote()))
     finally:
         ray.kill(counted)
 

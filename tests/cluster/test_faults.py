@@ -277,6 +277,7 @@ def test_a_full_disk(place: Place, driver: Driver) -> None:
         subprocess.run(["umount", str(place.set)], check=True)
 
 
+@pytest.mark.slow
 def test_two_write_the_same_set_at_once(place: Place, driver: Driver, cluster: Machines) -> None:
     """Both have planned everything before either writes; each shard is one's or the other's."""
     _, by_both = both_at_once(place, driver, cluster, SAMPLES, SAMPLES)

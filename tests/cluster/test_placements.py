@@ -24,6 +24,9 @@ from raymetrics.streaming.pools import Placement, Pool, Resources
 from raymetrics.streaming.resources import placement
 from tests.conftest import without_actors
 
+# All of them; how pools are cut is held against a simulated scheduler in tests/streaming.
+pytestmark = pytest.mark.slow
+
 SAMPLES, SHARD_ROWS, BATCH = range(120), 40, 10
 PATIENCE = 200.0
 
@@ -76,7 +79,6 @@ def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> No
     assert [sorted(some) for some in seats] == [every, every]
 
 
-@pytest.mark.slow
 def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
     """Seven workers on three GPUs, none of which has parts of two."""
     pools, [seats] = driver.begin(given, actors=7).result(timeout=PATIENCE)
@@ -145,7 +147,6 @@ def made(folder: str, to: str, **more: Any) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [{}, {"fused": False}, {"generators": 2, "actors": 1}], ids=["fused", "pairs", "whole"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import ray
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.exceptions import RayTaskError
 
 from raymetrics import errors
 from raymetrics.errors import (
@@ -32,7 +34,9 @@ from raymetrics.streaming import attempts, stages
 from raymetrics.streaming.account import Account, joined
 from raymetrics.streaming.attempts import MOST, Attempts, bounded
 from raymetrics.streaming.begun import Extraction
+from raymetrics.streaming.commit import CommitShard, Place, packed
 from raymetrics.streaming.extract import Request, extract, extract_each
+from raymetrics.streaming.failures import meant
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.samples import made
 from raymetrics.streaming.stages import Extract, Generate, account_told
@@ -112,6 +116,18 @@ def test_more_than_the_number_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of the samples 0-1 can be made"):
         extract(faulty(tmp_path, "raises:0,1"), ["digits"], str(tmp_path / "c"), "0-1",
                 max_errors=9)  # fmt: skip
+
+
+def test_samples_left_out_by_earlier_runs_count_too(tmp_path: Path) -> None:
+    """Of two shards that lack one sample each, both are there; the same command still fails."""
+    source, to = faulty(tmp_path, "raises:5,37"), str(tmp_path / "set")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="2 samples .*at most 1 "):
+            extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=1)
+        assert open_shards(to).seal is None
+    done = extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=2)
+    assert (done.made, [*done.shards.left_out]) == (0, [5, 37])
+    assert done.shards.seal is not None
 
 
 def test_what_raises_once_heals(tmp_path: Path) -> None:
@@ -272,3 +288,37 @@ def test_accounts_join(units: list[tuple[int, bool, bool]]) -> None:
     assert Account.from_json(whole.to_json()) == whole
     if whole.failure:
         assert isinstance(whole.error(), RaymetricsError)
+
+
+def test_an_error_that_was_told_once_is_told_again() -> None:
+    """By a session within a session: what is told has Ray's wrapper as its cause, which has it."""
+    told = SourceError("no such latent")
+    wrapper = RayTaskError("stage", "", told)
+    told.__cause__ = wrapper
+    assert meant(wrapper) is told
+    assert meant(told) is told
+
+
+def test_what_a_killed_process_left_aside_goes(tmp_path: Path) -> None:
+    old, new = tmp_path / ".aside-old", tmp_path / ".aside-new"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+    extract("sources:noise", ["digits"], str(tmp_path), "0-9")
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_place_that_workers_cannot_use_is_told_once(tmp_path: Path) -> None:
+    """By a call of the stage, as an actor that raises while it starts would be started again."""
+    stage = CommitShard([Place("nowhere://bucket", "fingerprint", [range(10)])])
+    with pytest.raises(errors.StorageError, match="nowhere"):
+        stage(packed(None, Account(0, 0, 10)))
+
+
+def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = 100 * (4 * (64 + 10) + 8)  # bytes of 100 samples of the digits' network
+    monkeypatch.setattr("raymetrics.streaming.space.free_bytes", lambda _: 2 * one)
+    asked = [Request(str(tmp_path / name), "sources:noise", "0-99") for name in "abc"]
+    with pytest.raises(errors.PlanTooLarge, match="free some"):
+        extract_each(asked, ["digits"])
+    assert not list(tmp_path.rglob("*.parquet"))
