@@ -5,15 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
-from raymetrics.errors import ExtractorError, RaymetricsError, SourceError, TemporaryFailure
+from raymetrics.errors import (
+    ClusterFailure,
+    ExtractorError,
+    RaymetricsError,
+    SourceError,
+    TemporaryFailure,
+)
 from raymetrics.extractors import Extractor, make_extractor
 from raymetrics.generators import Generator, listing, open_source
 from raymetrics.shards import layout, schema
@@ -100,7 +107,9 @@ class Extract:
         self.attempts, self.extractors = attempts, []
         self.error: RaymetricsError | None = None
         try:
-            self.extractors = same_extractors(texts, expected)
+            self.extractors = bounded(
+                attempts, starting(attempts), lambda: same_extractors(texts, expected), crashed
+            )
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
         except torch.OutOfMemoryError as error:
@@ -161,7 +170,7 @@ class GenerateAndExtract:
         extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
         attempts: Any = None,
     ) -> None:
-        self.generate, self.extract = Generate(sources), Extract(*extractors)
+        self.generate, self.extract = Generate(sources), Extract(*extractors, attempts)
         self.attempts = attempts
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
@@ -203,6 +212,20 @@ def deadly(account: Account, times: int) -> Account:
             "memory left (Ray's logs say which); try a smaller --batch or other samples; if it was "
             "machines that were lost, run the same command again"
         )
+    )
+
+
+def starting(attempts: Any) -> str:
+    """The start of this actor, as something that is begun and ended; of a restarted one too."""
+    return "" if attempts is None else f"start {ray.get_runtime_context().get_actor_id()}"
+
+
+def crashed(times: int) -> NoReturn:
+    """Of an actor that ends whenever it starts."""
+    raise ClusterFailure(
+        f"a worker ended {times} times while it loaded the extractors: its process crashed, was "
+        "killed, or the machine had no memory left (Ray's logs say which); with fewer --actors, "
+        "run the same command again"
     )
 
 
