@@ -236,6 +236,7 @@ def test_a_worker_that_is_killed_for_its_memory(
     place.require_same(driver)
 
 
+@pytest.mark.slow
 def test_a_sample_that_cannot_be_made(place: Place, driver: Driver) -> None:
     """It is named; what fails only once is made all the same; or the others are, without it."""
     fault_sources.order(place.fault, "fail", AT, times=1)

@@ -72,6 +72,7 @@ def plainly(source: str, to: Path) -> dict[str, bytes]:
     return files(to)
 
 
+@pytest.mark.slow
 def test_jobs_end_with_what_the_same_command_would_do(head: Head, tmp_path: Path) -> None:
     wrong = head.submit(extraction(tmp_path / "wrong", "nothing"), "wrong", "--no-wait")
     assert wrong.returncode == 0, wrong.stdout

@@ -136,6 +136,7 @@ def alive() -> list[str]:
     return [name for name in names if "MapWorker" in name or name == "Gate"]
 
 
+@pytest.mark.slow
 def test_goes_on_from_shards_with_a_hole_on_more_workers(
     reference: tuple[Path, Matched], real: str, tmp_path: Path
 ) -> None:
@@ -252,6 +253,7 @@ def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
         matched(real, tmp_path, shards, keep="accepted", max_draws=60)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     """All of raymetrics killed with -9, while rows are dropped: no file that reads as finished, no
     shard made twice, and only what is accepted is left."""

@@ -148,6 +148,7 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
     assert_same(found, truth({"real": sides["real"], "generated": other}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_an_actor_that_dies_is_started_again(sides, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(neighbours, "Searcher", sources.DiesOnce)

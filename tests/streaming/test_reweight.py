@@ -453,6 +453,7 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
 
 
 # Last, since the processes of actors that end are missed by whatever Ray runs next.
+@pytest.mark.slow
 def test_same_bits_with_actors_of_which_one_dies(sides, undisturbed, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(holders, "Alone", mortal.DiesOnce)
     found = reweight_shards(**sides, to=str(tmp_path), in_memory=False)
