@@ -71,8 +71,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setenv(patience.VARIABLE, "0.5")
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     fs = fsspec.filesystem("memory")
-    yield Store("memory://bucket/set")
-    fs.rm("/bucket", recursive=True) if fs.exists("/bucket") else None
+    yield Store("memory://of-stores/set")
+    fs.rm("/of-stores", recursive=True) if fs.exists("/of-stores") else None
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, store: Store, method: str, *errors: Exception) -> None:
@@ -120,7 +120,7 @@ def test_patience_ends(store, monkeypatch) -> None:
     assert 0 < store.retries < 99
     monkeypatch.setenv(patience.VARIABLE, "soon")
     with pytest.raises(StorageError, match="RAYMETRICS_PATIENCE_S is 'soon'; expected seconds"):
-        Store("memory://bucket/set")
+        Store("memory://of-stores/set")
 
 
 def test_an_outage_is_told_once(store, monkeypatch, caplog) -> None:
@@ -128,7 +128,7 @@ def test_an_outage_is_told_once(store, monkeypatch, caplog) -> None:
     failing(monkeypatch, store, "cat_file", *[ConnectionRefusedError("nobody listens")] * 3)
     assert store.read("a") is None
     (told,) = caplog.messages
-    assert "cannot read a from memory://bucket/set yet: ConnectionRefused" in told
+    assert "cannot read a from memory://of-stores/set yet: ConnectionRefused" in told
 
 
 def test_pauses_grow_differ_and_end(monkeypatch) -> None:
@@ -197,7 +197,7 @@ def test_shards_are_read_in_ranges_through_failures(store, monkeypatch, rng) -> 
         pytest.raises(StorageUnavailable, match="cannot read samples-"),
     ):
         pq.ParquetFile(file)
-    with pytest.raises(FileNotFoundError, match="no b in memory://bucket/set"):
+    with pytest.raises(FileNotFoundError, match="no b in memory://of-stores/set"):
         store.open("b")
 
 
