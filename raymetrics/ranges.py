@@ -64,3 +64,8 @@ def cut(ids: range, size: int) -> list[range]:
 def count(ranges: Iterable[range]) -> int:
     """How many ids."""
     return sum(len(ids) for ids in ranges)
+
+
+def overlaps(ids: range, wanted: Iterable[range]) -> bool:
+    """Whether `ids` holds any that is wanted."""
+    return any(ids.start < w.stop and w.start < ids.stop for w in wanted)

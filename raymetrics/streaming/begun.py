@@ -68,9 +68,7 @@ class Begun:
             require_room(store, ranges.count(missing) * row_bytes(asked))
         spec, present = layout.entered(store, asked)
         todo = layout.missing(spec, present, wanted)
-        kept = sum(
-            1 for ids in present if any(ids.start < w.stop and w.start < ids.stop for w in wanted)
-        )
+        kept = sum(1 for ids in present if ranges.overlaps(ids, wanted))
         return cls(store, spec, listing, wanted, todo, kept, sizes, max_errors)
 
     @property

@@ -23,10 +23,11 @@ from raymetrics.metrics.sensitivity import Sensitivity
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
-from raymetrics.streaming.heat_request import HeatRequest, network, opened
+from raymetrics.streaming.heat_request import HeatRequest, network
 from raymetrics.streaming.neighbours import load
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources, placement
+from raymetrics.streaming.stages import same_generator
 from raymetrics.streaming.stream import configure, pool
 
 RANGE = 1024  # samples to a file, cut at the multiples
@@ -49,7 +50,7 @@ class Look:
         SourceError or ExtractorError if they are something else here.
         """
         made = network(*extractor)
-        self.generator = opened(*source)
+        self.generator = same_generator(*source)
         self.lens = Lens(made, sensitivity)  # type: ignore[arg-type]  # a network, by the request
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
@@ -79,7 +80,7 @@ def heatmaps_added(
     if not exact:
         return Look(source, asked.extractor, asked.of_added())(sample_ids)
     extractor = network(*asked.extractor)
-    images, seen = opened(*source)(sample_ids), []
+    images, seen = same_generator(*source)(sample_ids), []
     for row, number in enumerate(sample_ids):
         ids, image = sample_ids[row : row + 1], images[row : row + 1]
         features = asked.features_of(extractor, number, image)

@@ -169,17 +169,6 @@ def source_of(shards: ShardSet) -> tuple[str, str]:
     return shards.spec.source, listing(generator)
 
 
-def opened(source: str, expected: str) -> Generator:
-    """The source on this machine's device. SourceError if its listing is not the expected one."""
-    generator = open_source(source, device())
-    if listing(generator) != expected:
-        raise SourceError(
-            f"{source} on a worker is not what it is on the driver; bring code and files in line "
-            "on all machines and run the command again"
-        )
-    return generator
-
-
 def network(text: str, expected: Mapping[str, object]) -> Extractor:
     """The extractor on this machine's device, computing the same bits every time. ExtractorError
     if its specification is not the expected one."""

@@ -165,7 +165,7 @@ def plan_of(
         source=source,
         to=to,
         shards_to_make=len(todo),
-        shards_present=sum(1 for ids in present if overlaps(ids, asked.samples)),
+        shards_present=sum(1 for ids in present if ranges.overlaps(ids, asked.samples)),
         samples_to_make=rows,
         samples_present=ranges.count(asked.samples) - rows,
         row_bytes=row_bytes(spec),
@@ -190,11 +190,6 @@ def there_already(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[r
         layout.require_same(there, asked, store)
     same = there.fingerprint == asked.fingerprint
     return replace(asked, shard_rows=there.shard_rows if same else asked.shard_rows), present
-
-
-def overlaps(ids: range, wanted: Sequence[range]) -> bool:
-    """Whether a shard holds any that is wanted."""
-    return any(ids.start < w.stop and w.start < ids.stop for w in wanted)
 
 
 def count_of_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
