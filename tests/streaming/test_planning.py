@@ -13,7 +13,6 @@ import pytest
 import ray
 import torch
 from click.testing import CliRunner
-from conftest import without_actors, write_set
 
 from raymetrics.cli import main
 from raymetrics.errors import PlanTooLarge, RangeError, SpecMismatch
@@ -28,6 +27,7 @@ from raymetrics.streaming.planning import ExtractionPlan, plan_of
 from raymetrics.streaming.pools import Node, Placement, Pool, Resources, Sizes
 from raymetrics.streaming.sizes import largest, sizes_of, weights_of
 from raymetrics.streaming.space import free_bytes, row_bytes
+from tests.conftest import without_actors, write_set
 
 CPU = torch.device("cpu")
 GB = 10**9
