@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,6 +40,9 @@ def session(cpus: int | None = None) -> Iterator[None]:
         told = meant(error)
         if told is error:
             raise
+        # Ray's frames, by which it came, hold a worker and its GPU for as long as somebody keeps
+        # the error, as a notebook does.
+        traceback.clear_frames(error.__traceback__)
         raise told from error
     finally:
         if ours:

@@ -128,7 +128,8 @@ def test_a_local_ray_ends_with_its_driver() -> None:
         process.terminate()
         _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (143, STOPPED)
-    until(lambda: not [one for one in processes if one.is_running()], "Ray is left", 60)
+    # Two of Ray's agents look whether the others are there once a minute.
+    until(lambda: not [one for one in processes if one.is_running()], "Ray is left")
 
 
 OUT_OF_MEMORY = (
