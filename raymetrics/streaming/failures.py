@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import traceback
 from collections.abc import Iterator
 
 from ray import exceptions
@@ -46,6 +48,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
+
+
+def forget_frames(error: BaseException) -> None:
+    """Lets go of the frames by which the error came, and all that led to it. Ray's own hold a
+    worker, and its GPU, for as long as somebody keeps the error, as a notebook does."""
+    todo: list[object] = [error]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            one.__traceback__ = None
+            todo += [one.__cause__, one.__context__, getattr(one, "cause", None)]
+    gc.collect()  # they refer to each other too
 
 
 def lost(error: BaseException) -> ClusterFailure | None:

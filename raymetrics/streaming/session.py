@@ -8,14 +8,13 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 
 from raymetrics.errors import ClusterFailure, RaymetricsError
-from raymetrics.streaming.failures import meant
+from raymetrics.streaming.failures import forget_frames, meant
 
 # Must be longer than a model takes to load and than a lost node takes to come back.
 NO_PROGRESS_SECONDS = 1200
@@ -40,9 +39,7 @@ def session(cpus: int | None = None) -> Iterator[None]:
         told = meant(error)
         if told is error:
             raise
-        # Ray's frames, by which it came, hold a worker and its GPU for as long as somebody keeps
-        # the error, as a notebook does.
-        traceback.clear_frames(error.__traceback__)
+        forget_frames(error)
         raise told from error
     finally:
         if ours:

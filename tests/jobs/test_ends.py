@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import weakref
 
 import click
 import psutil
@@ -156,6 +157,32 @@ def test_what_ray_loses_is_no_fault_of_the_request(
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     with pytest.raises(ClusterFailure, match=f"^{told}.*run the same command again"), session():
         raise error
+
+
+def test_an_error_that_is_kept_keeps_nothing_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Worker:
+        pass
+
+    def read() -> None:
+        worker = Worker()
+        workers.append(weakref.ref(worker))
+        raise StopIteration
+
+    def fetched() -> None:
+        worker = Worker()
+        workers.append(weakref.ref(worker))
+        try:
+            read()
+        except StopIteration:
+            told = exceptions.RayTaskError("extract", "a traceback", RangeError("no such samples"))
+            raise told.as_instanceof_cause() from None
+
+    workers: list[weakref.ref[Worker]] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    with pytest.raises(RangeError) as kept, session():
+        fetched()
+    assert kept.value.__cause__ is not None
+    assert [worker() for worker in workers] == [None, None]
 
 
 def test_other_errors_stay_what_they_are() -> None:
