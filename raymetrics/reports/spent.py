@@ -13,8 +13,8 @@ def spent_text(spent: Spent) -> str:
     lines = [stage_text(spent, stage) for stage in STAGES if spent.busy[stage]]
     waiting = ", ".join(waiting_text(spent, pool) for pool in spent.pools)
     lines.append(f"waiting   {waiting}; {spent.seconds:.0f} s in all")
-    again = "units one sample at a time, or requests to the store"
-    lines.append(f"again     {spent.lost} units after their worker died, {spent.retried} {again}")
+    again = f"{spent.lost} units after their worker died, {spent.retried} one sample at a time"
+    lines.append(f"again     {again}, {spent.resent} requests to the store")
     if spent.left_out:
         lines.append(f"left out  {spent.left_out} samples, see raymetrics inspect")
     if spent.gpu_seconds:

@@ -20,8 +20,8 @@ class Account:
     target: of which set of the stream. first, rows: the samples that were asked for.
     left_out: those that could not be made, and why; the others were.
     failure: kind and message of the error because of which none was made.
-    seconds: that stages worked, without waiting. retried: units that were made again in smaller
-    parts, and requests that a store was sent again. written: bytes.
+    seconds: that stages worked, without waiting. retried: units that were made again one sample
+    after another. resent: requests that a store was sent again. written: bytes.
     """
 
     target: int
@@ -32,6 +32,7 @@ class Account:
     failure: tuple[str, str] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     retried: int = 0
+    resent: int = 0
     written: int = 0
 
     @property

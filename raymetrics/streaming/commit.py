@@ -100,7 +100,7 @@ class CommitShard:
         account = replace(
             account.took(COMMIT, time.monotonic() - start),
             written=written,
-            retried=account.retried + self.sets[account.target].sent_again(),
+            resent=self.sets[account.target].sent_again(),
         )
         told = {ACCOUNT: [account.to_json()], "made": [int(written > 0)]}
         if self.logits is None:

@@ -26,7 +26,7 @@ class Spent:
 
     seconds: from its beginning to its end, with the time that workers take to start. busy: that
     the actors of a stage worked, all together. lost: units whose worker died. retried: units made
-    again one sample after another, and requests that a store was sent again. left_out: samples.
+    again one sample after another. resent: requests that a store was sent again. left_out: samples.
     """
 
     pools: tuple[Workers, ...] = ()
@@ -36,6 +36,7 @@ class Spent:
     written: int = 0
     lost: int = 0
     retried: int = 0
+    resent: int = 0
     left_out: int = 0
     busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     _since: float | None = None
@@ -49,6 +50,7 @@ class Spent:
         self.shards += 1
         self.written += account.written
         self.retried += account.retried
+        self.resent += account.resent
         self.left_out += len(account.left_out)
         self.rows += 0 if account.failure else account.rows - len(account.left_out)
         for stage, seconds in account.seconds.items():

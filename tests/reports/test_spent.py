@@ -17,7 +17,7 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     spent.begin([Workers(("generate", "extract"), 2, gpus=1.5), Workers(("commit",), 1)])
     now = 110.0
     seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
-    spent.add(Account(0, 0, 100, seconds=seconds, written=5_000_000, retried=1))
+    spent.add(Account(0, 0, 100, seconds=seconds, written=5_000_000, retried=1, resent=2))
     spent.add(Account(0, 100, 100, left_out={150: "why"}, seconds=seconds, written=5_000_000))
     failed = Account(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
     now = 120.0
@@ -32,8 +32,7 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
         "extract   12.4 rows/s in each worker, 16 s",
         "commit    99.5 rows/s in each worker, 2 s, 10.0 MB in 3 shards",
         "waiting   35 % of 2 workers (generate, extract), 90 % of 1 worker (commit); 20 s in all",
-        "again     3 units after their worker died, 1 units one sample at a time, or requests to "
-        "the store",
+        "again     3 units after their worker died, 1 one sample at a time, 2 requests to the store",
         "left out  1 samples, see raymetrics inspect",
         "GPUs      30 GPU-seconds held",
     ]
