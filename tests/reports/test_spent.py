@@ -32,7 +32,8 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
         "extract   12.4 rows/s in each worker, 16 s",
         "commit    99.5 rows/s in each worker, 2 s, 10.0 MB in 3 shards",
         "waiting   35 % of 2 workers (generate, extract), 90 % of 1 worker (commit); 20 s in all",
-        "again     3 units after their worker died, 1 one sample at a time, 2 requests to the store",
+        "again     3 units after their worker died, 1 one sample at a time, "
+        "2 requests to the store",
         "left out  1 samples, see raymetrics inspect",
         "GPUs      30 GPU-seconds held",
     ]
