@@ -35,6 +35,7 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/extractors.py
 	$(BIN)/python benchmarks/frechet.py
 	$(BIN)/python benchmarks/neighbours.py

@@ -67,9 +67,9 @@ def extract(
     a set made from something else. Shards that are there stay as they are, whatever happens.
     """
     source = absolute(source)
-    Store(to).names()  # a place that cannot be used is found before anything is loaded
     broken: list[str] = []
     if skip_broken:
+        Store(to).names()  # a place that cannot be used is found before images are read
         source, broken = without_broken(source, skip_broken)
     asked = [Request(to, source, samples)]
     done = extracted(asked, extractors, shard_rows, resources, max_errors, progress)
