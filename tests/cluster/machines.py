@@ -13,10 +13,13 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 # Node losses are noticed after seconds instead of half a minute.
 SHORT_HEALTH_CHECKS = {
@@ -163,7 +166,20 @@ def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
 
 
 def _remove(name: str) -> None:
-    _cluster.remove_node(_nodes.pop(name), allow_graceful=False)
+    node = _nodes.pop(name)
+    with _whole_end(node.all_processes["raylet"][0].process.pid):
+        _cluster.remove_node(node, allow_graceful=False)
+
+
+@contextmanager
+def _whole_end(pid: int) -> Iterator[None]:
+    """The block ends what this process has started, and this what is left of it, as the end of a
+    machine would: a worker that sees its node gone does not always find the way out."""
+    workers = psutil.Process(pid).children(recursive=True)
+    yield
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def _node_id(name: str) -> str:
@@ -171,7 +187,8 @@ def _node_id(name: str) -> str:
 
 
 def _stop() -> None:
-    _cluster.shutdown()
+    with _whole_end(os.getpid()):
+        _cluster.shutdown()
 
 
 def _connect(address: str) -> None:

@@ -169,6 +169,7 @@ def test_workers_that_always_end_while_they_start(place: Place, driver: Driver) 
     place.require_same(driver)
 
 
+@pytest.mark.slow
 def test_a_node_lost_and_another_added(place: Place, driver: Driver, cluster: Machines) -> None:
     """The loss takes an actor, the unit that it worked on, and rows that wait for their shard."""
     fault_sources.order(place.fault, "hold", AT)
@@ -194,6 +195,7 @@ def test_all_nodes_lost_and_one_added(place: Place, driver: Driver, cluster: Mac
     place.require_same(driver)
 
 
+@pytest.mark.slow
 def test_the_driver_killed_and_another_in_its_place(
     place: Place, driver: Driver, cluster: Machines
 ) -> None:
