@@ -20,8 +20,8 @@ from tests.conftest import write_set
 @pytest.fixture
 def store() -> Iterator[Store]:
     fs = fsspec.filesystem("memory")
-    yield Store("memory://bucket/set")
-    fs.rm("/bucket", recursive=True)
+    yield Store("memory://of-listings/set")
+    fs.rm("/of-listings", recursive=True)
 
 
 @pytest.fixture

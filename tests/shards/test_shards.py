@@ -109,7 +109,7 @@ def test_first_writer_wins(tmp_path) -> None:
 
 def test_another_scheme(features) -> None:
     """The path that object stores take, on fsspec's file system in memory."""
-    shards = write_set("memory://bucket/set", {"pre_logits": features})
+    shards = write_set("memory://of-shards/set", {"pre_logits": features})
     np.testing.assert_array_equal(shards.read(NAME), features)
     assert shards.seal is not None
 
