@@ -8,7 +8,7 @@ import click
 
 from raymetrics.cli.common import reported
 from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import cleared, progress_printer
+from raymetrics.cli.progress import progress_printer, say
 from raymetrics.cli.realism import tell_singles
 
 if TYPE_CHECKING:
@@ -77,14 +77,10 @@ def paths(
     """
     from raymetrics.evaluation.paths import Rule, judge_paths
 
-    def told(line: str) -> None:
-        cleared()
-        click.echo(line, err=True)
-
     rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
     found = judge_paths(
         real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
         candidates=candidates, shard_rows=shard_rows, resources=resources,
-        progress=progress_printer(), told=told,
+        progress=progress_printer(), told=say,
     )  # fmt: skip
     tell_singles(found, to, results)

@@ -30,6 +30,12 @@ def cleared() -> None:
         shown.pop().stop()
 
 
+def say(line: str) -> None:
+    """A line of news, below the bars."""
+    cleared()
+    click.echo(line, err=True)
+
+
 def in_lines() -> Callable[[Progress], None]:
     """A line after the first shard, after the last, and between them at times."""
     last = 0.0

@@ -19,7 +19,7 @@ from raymetrics.cli.common import (
 )
 from raymetrics.cli.evaluate import neighbours
 from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import cleared, progress_printer
+from raymetrics.cli.progress import cleared, progress_printer, say
 
 if TYPE_CHECKING:
     from raymetrics.evaluation.sweep import Swept
@@ -78,14 +78,8 @@ def swept(
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks)),
         shard_rows=shard_rows, resources=resources,
-        progress=progress_printer(), told=measures,
+        progress=progress_printer(), told=lambda name: say(f"measures {name}"),
     )  # fmt: skip
-
-
-def measures(name: str) -> None:
-    """Says that the numbers of a row come next."""
-    cleared()
-    click.echo(f"measures {name}", err=True)
 
 
 def show(found: Swept, to: str) -> None:
