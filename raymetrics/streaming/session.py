@@ -8,16 +8,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 import ray
+from ray._private import services
 
 from raymetrics.errors import ClusterFailure, RaymetricsError
 from raymetrics.streaming.failures import forget_frames, meant
 
 # Must be longer than a model takes to load and than a lost node takes to come back.
 NO_PROGRESS_SECONDS = 1200
+START_SECONDS = 600  # for Ray's own processes
+NEWS_SECONDS = 20
 
 
 @contextmanager
@@ -103,25 +108,29 @@ def _require_answer(address: str) -> None:
 
 
 def _start_local(cpus: int | None) -> None:
-    # Ray gives its own processes 30 seconds, which a busy machine may not have at once.
-    for attempt in (1, 2):
+    """Starts Ray here, and once more if its own processes ended while they started. A busy machine
+    may need minutes. ClusterFailure if it needs more than `START_SECONDS`."""
+    deadline = time.monotonic() + START_SECONDS
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(START_SECONDS))
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(START_SECONDS))
+    while True:
         try:
-            _start_once(cpus)
+            _start_once(cpus, deadline)
             return
         except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
-            if attempt == 2:
+            if time.monotonic() >= deadline:
                 raise ClusterFailure(
-                    "Ray's own processes took longer than 30 s to start, twice; see what else "
+                    f"Ray's own processes have not started within {START_SECONDS} s; see what else "
                     "keeps this machine busy, and run the same command again"
                 ) from None
 
 
-def _start_once(cpus: int | None) -> None:
+def _start_once(cpus: int | None, deadline: float) -> None:
     # Without a dashboard, and with no news of workers on the terminal.
-    with _silent():
+    with _silent() as say, patient_registration(deadline, say):
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -133,17 +142,64 @@ def _start_once(cpus: int | None) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps what Ray's native code says of its log level off the terminal."""
+def patient_registration(
+    deadline: float, say: Callable[[str], None], pause: float = NEWS_SECONDS
+) -> Iterator[None]:
+    """Lets a node of Ray that starts in this block register until the deadline, a time of
+    `time.monotonic`, as long as its raylet runs; says so after every pause, in seconds.
+
+    Ray gives up after 30 s, which is no setting of it (ray-project/ray#47087). It asks for the node
+    by one function, which waits here; its RuntimeError says that the node has not registered yet.
+    """
+    ask = services.get_node
+
+    def wait_for_node(gcs_address: str, node_id: str) -> dict[str, object]:
+        next_news = time.monotonic() + pause
+        while True:
+            try:
+                return ask(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() >= deadline or not _raylet_runs():
+                    raise
+            if time.monotonic() >= next_news:
+                next_news += pause
+                left = max(0.0, deadline - time.monotonic())
+                say(f"this machine is busy: waiting for Ray to start, {left:.0f} s more at most")
+            time.sleep(0.1)
+
+    services.get_node = wait_for_node
+    try:
+        yield
+    finally:
+        services.get_node = ask
+
+
+def _raylet_runs() -> bool:
+    """Tells whether a raylet that this process has started is alive."""
+    try:
+        children = psutil.Process().children()
+        return any(c.name() == "raylet" and c.status() != psutil.STATUS_ZOMBIE for c in children)
+    except psutil.NoSuchProcess:
+        return True  # a child has just ended; the next look says which
+
+
+@contextmanager
+def _silent() -> Iterator[Callable[[str], None]]:
+    """Keeps what Ray's native code says of its log level off the terminal. Gives a function that
+    prints a line there all the same."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        yield
+        yield lambda line: _write_line(kept, line)
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def _write_line(descriptor: int, line: str) -> None:
+    os.write(descriptor, f"{line}\n".encode())
 
 
 def _object_store_bytes() -> int | None:

@@ -138,17 +138,14 @@ def _start(temp_dir: str) -> str:
         "include_dashboard": False,
         "temp_dir": temp_dir,
     }
-    _cluster = _twice(lambda: Cluster(initialize_head=True, head_node_args=head))
+    _cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     return str(_cluster.address)
 
 
-def _twice(start: Callable[[], Any]) -> Any:
-    """Ray gives a node 30 seconds to start, which a busy machine may not have at once."""
-    try:
-        return start()
-    except Exception as error:
-        if "timed out during startup" not in str(error):
-            raise
+def _patiently(start: Callable[[], Any]) -> Any:
+    from raymetrics.streaming.session import patient_registration
+
+    with patient_registration(time.monotonic() + 300, lambda line: None):
         return start()
 
 
@@ -156,7 +153,7 @@ def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
     before = {key: os.environ.get(key) for key in environment}
     os.environ.update(environment)
     try:
-        _nodes[name] = _twice(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
+        _nodes[name] = _patiently(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
     finally:
         for key, value in before.items():
             if value is None:

@@ -251,5 +251,7 @@ def test_a_stylegan2_that_normalises_z(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="g normalises z"):
         open_source(f"{path}?truncate=E:0.5", CPU)
     truncated = open_source(f"{path}?truncate=E:0", CPU)
-    assert w_of(truncated, IDS).shape == (8, W)
-    assert len(np.unique(w_of(truncated, IDS), axis=0)) == 1
+    w = w_of(truncated, IDS)
+    assert w.shape == (8, W)
+    # Equal latents at other places of a block may differ in their last bits on some processors.
+    np.testing.assert_allclose(w, np.broadcast_to(w[:1], w.shape), rtol=1e-5, atol=1e-6)
