@@ -1,16 +1,18 @@
 # make demo    install into .venv, and run the main job on what comes with it
 # make figures the same, and the figures of both papers of it; most of an hour
 # make test    install into .venv, and run everything that CI runs
-# make test-all  the same, the slow tests, and the benchmarks
+# make test-all  the same, the same as on an older processor, the slow tests, and the benchmarks
+# make processors  the tests as on processors without AVX-512, and without AVX
 # make check   ruff and mypy alone
 # make bench   what it costs; fails if it costs more than is promised
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
 
-.PHONY: demo figures test test-all slow check bench browser clean
+.PHONY: demo figures test test-all processors slow check bench browser clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
@@ -20,9 +22,13 @@ figures: $(VENV)/installed
 
 # Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed .venv-swift/installed browser check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python $(QUICK)
 
-test-all: test slow bench
+test-all: test processors slow bench
+
+processors: $(VENV)/installed .venv-swift/installed browser
+	$(BIN)/python -m tests.processors avx2 $(QUICK)
+	$(BIN)/python -m tests.processors sse4 $(QUICK)
 
 # What starts clusters and breaks them: one after another.
 slow: $(VENV)/installed .venv-swift/installed

@@ -3,7 +3,8 @@
 Matrix libraries choose their instructions by the shape of a batch, and the last bits of a
 float follow that choice. If sample k always sits at place k % size of a batch of exactly
 `size` rows, neither the batch size that a user asks for nor the number of workers can move
-them.
+them. That holds on one kind of processor and with one set of versions of the libraries, which
+choose their instructions by both; at another place of the block a sample may have other last bits.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@
     │   ├── StorageUnavailable  (also a StorageError)
     │   └── ClusterFailure      Ray did not start, or lost what it needs
     ├── UnsafePickle       a pickle that would have to be executed to be read
+    ├── ProgramRefused     a file names a program, or another machine, without permission
     ├── ShardError         a shard set that is incomplete, damaged, or of another kind
     │   └── SpecMismatch   a shard set made from something else than what is asked for
     ├── NotEnoughData      fewer samples than a number needs
@@ -65,6 +66,10 @@ class ClusterFailure(TemporaryFailure):
 
 class UnsafePickle(RaymetricsError):
     """A pickle that would have to be executed to be read."""
+
+
+class ProgramRefused(RaymetricsError):
+    """A file names a program, or something on another machine, that nobody has allowed it."""
 
 
 class ShardError(RaymetricsError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,12 @@ def reported(verb: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+run_code_option = click.option(
+    "--run-code", is_flag=True,
+    help="Open programs, and addresses of other machines, that a file names; see SECURITY.md.",
+)  # fmt: skip
+
+
 def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
     """ "fid,kid" -> ["fid", "kid"]."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -53,10 +59,14 @@ def extractors_of(
     return [name for text in texts for name in ([text] if "?" in text else text.split(",")) if name]
 
 
-def tell_draws(found: Sequence[Result], folder: str, file: str | None) -> None:
+def tell_draws(
+    found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    written: Collection[str] = (),
+) -> None:  # fmt: skip
     """Prints the numbers of draws side by side, and adds them to a file of results with its page.
 
-    folder: where these go by default; at an object store they are only printed.
+    folder: where these go by default; at an object store they are only printed. run_code, written:
+    see `report`.
     """
     from raymetrics import results
     from raymetrics.reports import draws_table, report
@@ -67,4 +77,5 @@ def tell_draws(found: Sequence[Result], folder: str, file: str | None) -> None:
         return
     kept = Path(file or f"{folder}/results.jsonl")
     results.write(found, kept)
-    click.echo(f"\nresults {kept}\npage    {report(kept, to=kept.parent)}")
+    page = report(kept, to=kept.parent, run_code=run_code, written=written)
+    click.echo(f"\nresults {kept}\npage    {page}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import names, reported
+from raymetrics.cli.common import names, reported, run_code_option
 from raymetrics.errors import RaymetricsError
 
 
@@ -94,9 +94,14 @@ def neighbours(text: str | None) -> tuple[int, ...] | None:
 @click.command()
 @click.argument("results")
 @click.option("--to", required=True, metavar="DIR", help="Where index.html goes.")
+@run_code_option
 @reported
-def report(results: str, to: str) -> None:
+def report(results: str, to: str, run_code: bool) -> None:
     """Make one self-contained HTML page from a file of results.
+
+    Samples are made again from what the file and its shard sets name. Of these a program
+    (module:callable, a network's file, a pipeline) and what lies on another machine is opened only
+    with --run-code: give it for files of your own.
 
     \b
     Example:
@@ -104,4 +109,4 @@ def report(results: str, to: str) -> None:
     """
     from raymetrics.reports import report as run
 
-    click.echo(run(results, to=to))
+    click.echo(run(results, to=to, run_code=run_code))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import extractors_of, reported, tell_draws
+from raymetrics.cli.common import extractors_of, reported, run_code_option, tell_draws
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import QUIET_SECONDS, duration
 
@@ -59,12 +59,13 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
+@run_code_option
 @reported
 @placed
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
     classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
-    first: int | None, seeds: int, results: str | None, shard_rows: int,
+    first: int | None, seeds: int, results: str | None, shard_rows: int, run_code: bool,
     resources: Resources,
 ) -> None:  # fmt: skip
     """Draw generated samples until their Top-1 classes are as often as in the real set.
@@ -89,6 +90,7 @@ def match(
           --n 2000 --max-draws 100000
     """
     from raymetrics.evaluation.attacks import evaluate_matched
+    from raymetrics.generators import permission_for
     from raymetrics.resampling.rejection import lacking
     from raymetrics.streaming.match import match as run
     from raymetrics.streaming.session import session
@@ -97,7 +99,7 @@ def match(
         done = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
             classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
-            first=first, shard_rows=shard_rows,
+            first=first, shard_rows=shard_rows, run_code=run_code,
             resources=resources, progress=printer(),
         )  # fmt: skip
         if not done.complete:
@@ -114,7 +116,8 @@ def match(
             numbers = evaluate_matched(
                 real=real, generated=done.shards.uri, accepted=done.path, seeds=seeds
             )
-            tell_draws(numbers, to, results)
+            written = permission_for(run_code, generated).written
+            tell_draws(numbers, to, results, run_code=run_code, written=written)
 
 
 def printer() -> Callable[[MatchProgress], None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported
+from raymetrics.cli.common import names, reported, run_code_option
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     help="The logits that give the classes. [default: inception's, or the only ones]",
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
+@run_code_option
 @reported
 def realism(
     real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
-    by: str | None, classes: str | None, results: str | None,
+    by: str | None, classes: str | None, results: str | None, run_code: bool,
 ) -> None:  # fmt: skip
     """Rank generated samples by their realism R, and show both ends.
 
@@ -64,10 +65,13 @@ def realism(
         real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
         classes=classes,
     )  # fmt: skip
-    tell_singles(found, to, results)
+    tell_singles(found, to, results, run_code=run_code)
 
 
-def tell_singles(found: Sequence[Result], folder: str, file: str | None) -> None:
+def tell_singles(
+    found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    written: Collection[str] = (),
+) -> None:  # fmt: skip
     """Prints the numbers with what they say of single samples, and adds them to a file of results
     with their page; at an object store without a file they are only printed."""
     from raymetrics import results
@@ -81,4 +85,5 @@ def tell_singles(found: Sequence[Result], folder: str, file: str | None) -> None
         return
     kept = Path(file or f"{folder}/results.jsonl")
     results.write(found, kept)
-    click.echo(f"\nresults {kept}\npage    {singles(found, to=kept.parent)}")
+    page = singles(found, to=kept.parent, run_code=run_code, written=written)
+    click.echo(f"\nresults {kept}\npage    {page}")

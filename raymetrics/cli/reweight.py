@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, tell_draws
+from raymetrics.cli.common import names, reported, run_code_option, tell_draws
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ if TYPE_CHECKING:
     show_default=True, help="multinomial is the paper's, and has more noise.",
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
+@run_code_option
 @reported
 def reweight(
     real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
-    results: str | None,
+    results: str | None, run_code: bool,
 ) -> None:  # fmt: skip
     """Find weights of generated samples whose Frechet distance to real ones is least.
 
@@ -114,7 +115,7 @@ def reweight(
         numbers = evaluate_reweighted(
             real=real, generated=generated, weights=paths, n=size, seeds=seeds, scheme=scheme
         )
-    tell_draws(numbers, to, results)
+    tell_draws(numbers, to, results, run_code=run_code)
 
 
 def step_printer() -> Callable[[Step], None]:

@@ -31,6 +31,9 @@ def sweep(plan: str, **rest: Any) -> None:
       name     what the row is called [default: the source with its options]
       samples  sample ids, which are seeds, as FIRST-LAST [default: --samples]
 
+    A plan is a file: rows that name a program (module:callable, a network's file, a pipeline) or
+    another machine need --run-code.
+
     Every other column is an option of the source, here psi=0.5, unless the source has it as a
     {field}; an empty cell leaves it out. A cell with bars, 0.5|1, stands for a row each: the first
     line for four. Or PLAN is your own function, module:callable, which gives the rows as
@@ -47,5 +50,5 @@ def sweep(plan: str, **rest: Any) -> None:
           --extractor digits --to sweep
     """
     found = swept(plan, **rest)
-    show(found, rest["to"])
+    show(found, rest["to"], rest["run_code"])
     end(found)

@@ -16,6 +16,7 @@ from raymetrics.cli.common import (
     extractors_of,
     names,
     reported,
+    run_code_option,
 )
 from raymetrics.cli.evaluate import neighbours
 from raymetrics.cli.placing import placed
@@ -50,6 +51,7 @@ OPTIONS = (
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
+    run_code_option,
 )  # fmt: skip
 
 
@@ -67,14 +69,14 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
 def swept(
     plan: str | Sequence[str], *, to: str, shards: str | None, extractors: list[str],
     samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
-    ks: str | None, shard_rows: int, resources: Resources, **real: Any,
+    ks: str | None, shard_rows: int, resources: Resources, **rest: Any,
 ) -> Swept:  # fmt: skip
-    """What a sweep gives, by the options that all verbs have; real: which real side."""
+    """What a sweep gives, by the options that all verbs have; rest: those of `sweep` itself."""
     from raymetrics.evaluation.sweep import sweep
     from raymetrics.metrics import convention
 
     return sweep(
-        plan, **real, to=to, shards=shards, extractors=extractors, samples=samples,
+        plan, **rest, to=to, shards=shards, extractors=extractors, samples=samples,
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks)),
         shard_rows=shard_rows, resources=resources,
@@ -82,7 +84,7 @@ def swept(
     )  # fmt: skip
 
 
-def show(found: Swept, to: str) -> None:
+def show(found: Swept, to: str, run_code: bool) -> None:
     """Prints the numbers side by side, and what failed. Writes both to `to`, with a page where it
     is a folder; where there are no numbers at all, what an earlier sweep wrote stays."""
     from raymetrics.reports import report, tradeoffs_table
@@ -103,7 +105,9 @@ def show(found: Swept, to: str) -> None:
     if found.failures:
         click.echo(f"failed  {to}/{FAILED}")
     if store.local:
-        click.echo(f"page    {report(Path(store.root) / RESULTS, to=store.root)}")
+        file = Path(store.root) / RESULTS
+        page = report(file, to=store.root, run_code=run_code, written=found.written)
+        click.echo(f"page    {page}")
 
 
 def end(found: Swept) -> None:
@@ -165,7 +169,7 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
         for name, reason in lacking.items():
             click.echo(f"without {name}: {reason}", err=True)
     found = swept(truncations(generated, strategies, psi), **rest)
-    show(found, rest["to"])
+    show(found, rest["to"], rest["run_code"])
     end(found)
 
 
@@ -205,7 +209,7 @@ def snapshots(
         new = watched.look(settled=watch is not None)
         if new:
             found = found.updated(swept(new, **rest))
-            show(found, rest["to"])
+            show(found, rest["to"], rest["run_code"])
         if watch is None or (until and len(found.measured) >= until):
             end(found)
             return

@@ -45,8 +45,10 @@ from raymetrics.evaluation.ranking import (
 )
 from raymetrics.evaluation.run import write_scores
 from raymetrics.evaluation.selection import opened
+from raymetrics.generators import permission_for
 from raymetrics.generators.latents.paths import source_of
 from raymetrics.metrics import Convention, Survey, require
+from raymetrics.programs import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -101,6 +103,7 @@ def judge_paths(
     k: int = 3,
     candidates: int | None = None,
     shard_rows: int = 2048,
+    run_code: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] = lambda line: None,
@@ -111,6 +114,7 @@ def judge_paths(
     ends; or the source itself, of which so many `candidates` are extracted to `to`/candidates
     first, by default 4 for each path.
     column: the feature space; needed where both sets have several.
+    run_code: open what a shard set names also if it is a program, or on another machine.
     progress: called after every shard, told: with a line of what is going on.
 
     Writes `to`/ends.parquet, the images' features to `to`/shards, and their R to
@@ -119,13 +123,15 @@ def judge_paths(
     NotEnoughData for none, SourceError if the source cannot be interpolated.
     """
     rule, asked, start = rule or Rule(), Convention(k=k), time.monotonic()
+    permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
     make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
     of_real = opened(real)
     require(len(of_real), k, "real")
     count = CANDIDATES_PER_PATH * paths if candidates is None else candidates
-    there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make)
+    there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make, permission)
+    permission.require_source(there.shards.spec.source, there.shards.uri)
     item, source = only_item(of_real, there, column), interpolated(there)
     name = item.column.name
     told(f"looking for ends among {len(there)} samples of {source}")
@@ -133,7 +139,7 @@ def judge_paths(
     ends = ends_of(there.sample_ids, realism, paths, rule.ends, told)
     images = source_of(source, write_ends(to, ends), rule.steps)
     told(f"{len(ends.ids)} paths of {rule.steps} images")
-    make(images, texts_of(there, item.column), f"{to}/{SHARDS}")
+    make(images, texts_of(there, item.column, permission), f"{to}/{SHARDS}")
     between = opened(f"{to}/{SHARDS}")
     only_item(of_real, between, name)  # made alike
     survey = survey_realism(of_real, between, name, asked)
@@ -145,21 +151,25 @@ def judge_paths(
 
 def candidates_of(
     real: View, generated: str, to: str, column: str | None, count: int,
-    make: Callable[..., object],
+    make: Callable[..., object], permission: Permission,
 ) -> View:  # fmt: skip
     """The samples among which ends are looked for; of a source so many, extracted first."""
     if is_shard_set(queries.split(generated)[0]):
         return opened(generated)
     require_latent(generated)
-    make(generated, texts_of(real, only_item(real, real, column).column), to, range(count))
+    texts = texts_of(real, only_item(real, real, column).column, permission)
+    make(generated, texts, to, range(count))
     return opened(to)
 
 
-def texts_of(view: View, column: Column) -> list[str]:
-    """The extractor of a column, as it was asked for."""
+def texts_of(view: View, column: Column, permission: Permission) -> list[str]:
+    """The extractor of a column, as it was asked for. ProgramRefused for a program that is not
+    allowed."""
     spec = view.shards.spec
     names = [extractor["name"] for extractor in spec.extractors]
-    return [spec.asked[names.index(column.extractor)]]
+    text = spec.asked[names.index(column.extractor)]
+    permission.require_extractor(text, view.shards.uri)
+    return [text]
 
 
 def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: View) -> list[Value]:

@@ -23,9 +23,10 @@ from raymetrics.errors import (
 from raymetrics.evaluation.run import evaluate
 from raymetrics.evaluation.selection import known, opened
 from raymetrics.evaluation.sweep_plan import Row, planned
-from raymetrics.generators import open_source
+from raymetrics.generators import open_source, permission_for
 from raymetrics.generators.latents.truncated import IN_Z, LETTERS, Truncation
 from raymetrics.metrics import Convention
+from raymetrics.programs import Permission
 from raymetrics.provenance import environment, fingerprint
 from raymetrics.results import Failure, Result
 from raymetrics.shards.reader import open_shards
@@ -45,10 +46,14 @@ LETTERS_OF_NAME = 60  # of a source, in the name of the folder of its shards
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep gave, in the order of its plan: by the names of rows their numbers."""
+    """What a sweep gave, in the order of its plan: by the names of rows their numbers.
+
+    written: the sources of the plan, which a page may open.
+    """
 
     measured: Mapping[str, list[Result]] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
+    written: frozenset[str] = frozenset()
 
     @property
     def results(self) -> list[Result]:
@@ -60,7 +65,8 @@ class Swept:
         again = {*newer.measured, *(failure.name for failure in newer.failures)}
         rest = {name: found for name, found in self.measured.items() if name not in again}
         failures = [failure for failure in self.failures if failure.name not in again]
-        return Swept({**rest, **newer.measured}, [*failures, *newer.failures])
+        written = self.written | newer.written
+        return Swept({**rest, **newer.measured}, [*failures, *newer.failures], written)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ def sweep(
     convention: Convention | None = None,
     by: str | None = None,
     shard_rows: int = 2048,
+    run_code: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] | None = None,
@@ -125,19 +132,23 @@ def sweep(
     metrics, columns, convention: of `evaluate`; by default "fid", "pr", "dc" and "prd" of all
     features. by: "label" for the numbers of every label besides, of those metrics that are
     computed by label.
+    run_code: open what a plan's file or the real set names also if it is a program, or on another
+    machine.
     told: called with the name of the row whose numbers come next.
 
-    Raises what is wrong with the request, with the real set, or with all rows; and a
+    Raises what is wrong with the request, with the real set, or with all rows; ProgramRefused for
+    what would need run_code; and a
     TemporaryFailure, after which the same sweep goes on. What is made stays, whatever happens.
     """
-    rows = planned(plan)
+    permission = Permission(run_code)
+    rows = planned(plan, permission)
     asked = Asked(
         tuple(known(metrics or USUAL)), tuple(columns) if columns else None,
         convention or Convention(), by,
     )  # fmt: skip
     folder, kept = shards or f"{to}/shards", Store(f"{to}/{NUMBERS}")
     kept.names()  # a place that cannot be used is found before anything is made
-    side = real_side(real, real_source, real_samples, extractors, folder)
+    side = real_side(real, real_source, real_samples, extractors, folder, permission)
     ids = side.ids if samples is None else samples
     requests = [Request(place(folder, row), row.source, row.samples or ids) for row in rows]
     measured: dict[str, list[Result]] = {}
@@ -162,7 +173,8 @@ def sweep(
                 raise
             except RaymetricsError as error:
                 failures.append(failure(row, error))
-    return Swept(measured, failures)
+    written = [*([real_source] if real_source else []), *(row.source for row in rows)]
+    return Swept(measured, failures, permission_for(run_code, *written).written)
 
 
 def require(extraction: object) -> None:
@@ -194,6 +206,7 @@ def real_side(
     samples: range | str | None,
     extractors: Sequence[str] | None,
     folder: str,
+    permission: Permission,
 ) -> RealSide:
     """The set that is there, or the one that is to be made of a source, in this folder."""
     if shards is not None and source is None:
@@ -203,6 +216,8 @@ def real_side(
                 f"{view.shards.uri} is a shard set, whose samples are all taken; leave out which "
                 "real samples, or name the source"
             )
+        for text in () if extractors else view.shards.spec.asked:
+            permission.require_extractor(text, view.shards.uri)
         return RealSide(shards, (), range(len(view)), extractors or view.shards.spec.asked)
     if shards is not None or source is None:
         raise RaymetricsError("give the real side either as a shard set or as a source of samples")

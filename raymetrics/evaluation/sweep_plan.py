@@ -28,12 +28,12 @@ from dataclasses import dataclass, field
 from raymetrics import queries, ranges
 from raymetrics.callables import Target, what_failed
 from raymetrics.errors import RaymetricsError
+from raymetrics.programs import CALLABLE, Permission
 from raymetrics.shards.choices import parts_of
 from raymetrics.shards.store import Store
 
 NAME, SOURCE, SAMPLES = "name", "source", "samples"
 BAR = "|"
-RECIPE = re.compile(r"[\w.]+:[\w.]+")
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")  # not {000..009}, which is a pattern of files
 
 Cells = Mapping[str, Sequence[str]]  # of every column its values
@@ -54,20 +54,26 @@ class Row:
         return self.said.get(NAME) or f"{self.source}{ids}"
 
 
-def planned(plan: str | Iterable[str | Mapping[str, object]]) -> list[Row]:
+def planned(
+    plan: str | Iterable[str | Mapping[str, object]], permission: Permission | None = None
+) -> list[Row]:
     """The rows of a table at a path or an address, of a recipe "module:callable", or of
     dictionaries; a text among them is a source.
 
     RaymetricsError, with the place, for anything in the whole plan that is not as it should be:
     columns, fields, samples, two rows that are the same or have the same name. Whether there is
-    such a source, and whether it has such an option, is not looked at.
+    such a source, and whether it has such an option, is not looked at. ProgramRefused for a table
+    that names a program or another machine without permission; a recipe and dictionaries are the
+    user's own code, which may.
     """
     if not isinstance(plan, str):
         rows = list(of_entries(plan, "the plan"))
-    elif RECIPE.fullmatch(plan):
+    elif CALLABLE.fullmatch(plan):
         rows = list(of_entries(from_recipe(plan), plan))
     else:
         rows = list(of_table(plan))
+        for row, where in rows:
+            (permission or Permission()).require_source(row.source, where)
     if not rows:
         raise RaymetricsError(f"{plan or 'the plan'} has no rows; expected one generated set a row")
     refuse_alike(rows)

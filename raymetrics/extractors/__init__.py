@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Architecture, Extractor, make
 from raymetrics.extractors.options import UNTRAINED, Options
+from raymetrics.programs import CALLABLE
 
 __all__ = ["NAMED", "Extractor", "architecture", "make_extractor"]
 
@@ -71,7 +71,7 @@ def make_extractor(text: str, device: torch.device) -> Extractor:
         from raymetrics.extractors.script import open_script
 
         return open_script(Path(written), options, device)
-    if re.fullmatch(r"[\w.]+:[\w.]+", written):
+    if CALLABLE.fullmatch(written):
         from raymetrics.extractors.function import Function
 
         return Function(written, options.given)

@@ -16,6 +16,7 @@ from raymetrics import queries
 from raymetrics.addresses import require_no_secret
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
+from raymetrics.programs import CALLABLE, NETWORKS, PIPELINE, Permission
 from raymetrics.provenance import fingerprint
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "absolute",
     "listing",
     "open_source",
+    "permission_for",
     "without_broken",
 ]
 
@@ -68,19 +70,17 @@ def _torchscript(name: str, device: torch.device, **options: Any) -> Generator:
 def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
     from raymetrics.generators.diffusion import Diffusion
 
-    return Diffusion(name.removeprefix(DIFFUSERS), device, **options)
+    return Diffusion(name.removeprefix(PIPELINE), device, **options)
 
 
 NAMED: dict[str, Callable[..., Generator]] = {"digits": _digits, "faces": _faces, "mnist": _mnist}
 
-DIFFUSERS = "diffusers:"
-
 # The rest in this order: does a name look like it, and what opens it.
 FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
-    (lambda name: name.startswith(DIFFUSERS), _diffusion),
+    (lambda name: name.startswith(PIPELINE), _diffusion),
     (lambda name: Path(name).is_dir(), _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
-    (lambda name: name.endswith((".pt", ".pt2", ".ts", ".jit")), _torchscript),
+    (lambda name: name.endswith(NETWORKS), _torchscript),
     (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
     (lambda name: "://" in name, _dataset),
 )
@@ -95,12 +95,17 @@ def absolute(source: str) -> str:
     name, _ = queries.split(source, SourceError)
     if name in NAMED:
         return source
-    prefix = DIFFUSERS if name.startswith(DIFFUSERS) else ""
+    prefix = PIPELINE if name.startswith(PIPELINE) else ""
     path = Path(name.removeprefix(prefix))
     is_pattern = "{" in path.name and path.parent.is_dir()
     if "://" in name or not (path.exists() or is_pattern):
         return source
     return f"{prefix}{path.resolve()}{source.removeprefix(name)}"
+
+
+def permission_for(run_code: bool, *sources: str) -> Permission:
+    """Give the permission of a command in which the user wrote these sources."""
+    return Permission.of(run_code, [*sources, *map(absolute, sources)])
 
 
 def listing(generator: Generator) -> str:
@@ -152,7 +157,7 @@ def _opened(source: str, name: str, options: dict[str, str], device: torch.devic
         raise SourceError(
             f"cannot open source {source!r} with options {options}: {error}"
         ) from None
-    if re.fullmatch(r"[\w.]+:[\w.]+", name):
+    if CALLABLE.fullmatch(name):
         from raymetrics.generators.function import open_function
 
         return open_function(name, options)

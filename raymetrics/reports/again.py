@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from raymetrics import ranges
-from raymetrics.errors import RaymetricsError
+from raymetrics.errors import ProgramRefused, RaymetricsError
 from raymetrics.generators import open_source
+from raymetrics.programs import Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.reports.grids import data_uri, grid, thumbnail
 from raymetrics.results import Side
@@ -18,36 +20,66 @@ from raymetrics.shards.reader import open_shards
 from raymetrics.shards.view import Selection
 
 COLUMNS = 10
+RESULTS = "the file of results"
+
+log = logging.getLogger(__name__)
 
 
-def sample_ids(side: Side) -> np.ndarray:
-    """The ids of a side, int64 [n], ascending. RaymetricsError if they are not to be had."""
-    if side.selection:
-        ids = read_choice(str(side.selection["file"]), partial=True).sample_ids
+class SampleImages:
+    """The images of results' samples, as far as there is permission to make them again.
+
+    A result says where its shards are, and what they were made from. Neither is opened unless it
+    is data on this machine, or `permission` allows it. What is refused is logged, a line each.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+        self._logged: set[str] = set()
+
+    def sample_ids(self, side: Side) -> np.ndarray:
+        """Give the ids of a side, int64 [n], ascending. RaymetricsError if they cannot be read,
+        ProgramRefused if they lie on another machine."""
+        if side.selection:
+            return self._selected_ids(side, str(side.selection["file"]))
+        if not side.samples:
+            raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
+        parts = map(ranges.parse, side.samples)
+        return np.concatenate([np.arange(part.start, part.stop) for part in parts])
+
+    def images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Make samples again: uint8 [n, 3, h, w]. RaymetricsError if they would not be the ones
+        that were measured, ProgramRefused if that takes a program or another machine."""
+        self._require(self.permission.require_address, side.uri)
+        spec = open_shards(side.uri).spec
+        if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
+            raise RaymetricsError(f"{side.uri} is no longer the set that was measured")
+        self._require(self.permission.require_source, side.source)
+        generator = open_source(side.source, torch.device("cpu"))
+        if fingerprint(generator.spec) != fingerprint(spec.generator):
+            raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
+        return generator(np.asarray(ids, np.int64))
+
+    def picture(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
+        """Draw samples as a grid inside a page. Errors of `images`."""
+        tiles = [thumbnail(image) for image in self.images(side, ids)]
+        return data_uri(grid(tiles, COLUMNS))
+
+    def _selected_ids(self, side: Side, file: str) -> np.ndarray:
+        self._require(self.permission.require_address, file)
+        ids = read_choice(file, partial=True).sample_ids
         chosen = Selection(np.sort(ids)[: side.count])
         if chosen.digest != side.selection["digest"]:
-            raise RaymetricsError(f"{side.selection['file']} holds other samples by now")
+            raise RaymetricsError(f"{file} holds other samples by now")
         return chosen.ids
-    if not side.samples:
-        raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
-    parts = map(ranges.parse, side.samples)
-    return np.concatenate([np.arange(part.start, part.stop) for part in parts])
 
-
-def images_of(side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """uint8 [n, 3, h, w]. RaymetricsError if they would not be the ones that were measured."""
-    spec = open_shards(side.uri).spec
-    generator = open_source(side.source, torch.device("cpu"))
-    same_set = spec.fingerprint == side.fingerprint
-    if not same_set or fingerprint(generator.spec) != fingerprint(spec.generator):
-        raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
-    return generator(np.asarray(ids, np.int64))
-
-
-def picture(side: Side, ids: Sequence[int] | np.ndarray) -> str:
-    """A grid of these samples, as a picture inside a page. RaymetricsError as above."""
-    tiles = [thumbnail(image) for image in images_of(side, ids)]
-    return data_uri(grid(tiles, COLUMNS))
+    def _require(self, require: Callable[[str, str], None], text: str) -> None:
+        try:
+            require(text, RESULTS)
+        except ProgramRefused as error:
+            if str(error) not in self._logged:
+                self._logged.add(str(error))
+                log.warning("samples are not shown: %s", error)
+            raise
 
 
 def evenly(ids: np.ndarray, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.reports.again import picture
+from raymetrics.reports.again import SampleImages
 from raymetrics.reports.curves import Curve, curves
 from raymetrics.reports.tables import number
 from raymetrics.results import Result
@@ -85,22 +85,23 @@ def is_drawn(result: Result) -> bool:
 Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
 
 
-def draws_sections(found: Sequence[Result]) -> list[DrawsSection]:
+def draws_sections(found: Sequence[Result], images: SampleImages) -> list[DrawsSection]:
     """What a page shows of those results that are of draws: one part for all that were drawn from
     the same candidates, as many, and as often, so that they can be compared."""
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in filter(is_drawn, found):
         said = result.convention
         groups.setdefault(tuple(map(said.get, ("candidates", "n", "seeds"))), []).append(result)
-    return [section(group) for group in groups.values()]
+    return [section(group, images) for group in groups.values()]
 
 
-def section(drawn: Sequence[Result]) -> DrawsSection:
+def section(drawn: Sequence[Result], images: SampleImages) -> DrawsSection:
     """What a page shows of comparable draws."""
     ways = by_way(drawn)
     said = drawn[0].convention
     title = f"{said['seeds']} draws of {said['n']:,} from {said['candidates']:,} generated samples"
-    return DrawsSection(title, draws_table(drawn), sweep(ways, matchers(ways)), pictures(ways))
+    shown = pictures(ways, images)
+    return DrawsSection(title, draws_table(drawn), sweep(ways, matchers(ways)), shown)
 
 
 def draws_table(drawn: Sequence[Result]) -> DrawsTable:
@@ -191,21 +192,22 @@ def sweep(ways: Ways, matched_by: set[str]) -> str | None:
     return curves(drawn, "N classes matched", "distance / that of random draws")
 
 
-def pictures(ways: Ways) -> list[Picture]:
+def pictures(ways: Ways, images: SampleImages) -> list[Picture]:
     """Samples of every way (Fig. 13), and those of the smallest and largest weights (Fig. 5)."""
     found = []
     for way, of_way in ways.items():
         result = next(iter(of_way.values()))
-        found.append(made(way, result, result.details.get("shown", [])))
+        found.append(draw_grid(way, result, result.details.get("shown", []), images))
         for what in ("smallest", "largest"):
             if what in result.details:
-                found.append(made(f"{way}: the {what} weights", result, result.details[what]))
+                title = f"{way}: the {what} weights"
+                found.append(draw_grid(title, result, result.details[what], images))
     return found
 
 
-def made(title: str, result: Result, ids: Sequence[int]) -> Picture:
-    """A grid of these samples of the generated side."""
+def draw_grid(title: str, result: Result, ids: Sequence[int], images: SampleImages) -> Picture:
+    """Draw samples of the generated side as a grid; without one it says why."""
     try:
-        return Picture(title, picture(result.generated, ids), "")
+        return Picture(title, images.picture(result.generated, ids), "")
     except RaymetricsError as error:
         return Picture(title, None, str(error))

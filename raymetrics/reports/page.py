@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
-from raymetrics.reports.again import evenly, picture, sample_ids
+from raymetrics.programs import Permission
+from raymetrics.reports.again import SampleImages, evenly
 from raymetrics.reports.curves import scatter
 from raymetrics.reports.draws import DrawsSection, draws_sections, is_drawn
 from raymetrics.reports.rendering import rendered, write_page
@@ -70,19 +71,24 @@ class Comparison:
     histograms: list[ClassHistogram]
 
 
-def report(path: str | Path, *, to: str | Path) -> Path:
+def report(
+    path: str | Path, *, to: str | Path, run_code: bool = False, written: Collection[str] = ()
+) -> Path:
     """Writes `to`/index.html from a file of results; the path of the page.
 
     Sample grids are made again from the ids, if the source and the shards are at hand; else the
-    page says why not. The page holds all that it shows and asks for nothing; it leads to the pages
-    in folders below its own. ResultError for a file that holds no results, StorageError if the
-    page cannot be written.
+    page says why not. Sources that are programs, and addresses of other machines, are opened only
+    with run_code, or if the user has written them himself; see `raymetrics.programs`.
+    The page holds all that it shows and asks for nothing; it leads to the pages in folders below
+    its own. ResultError for a file that holds no results, StorageError if the page cannot be
+    written.
     """
     found = results.read(path)
     tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
     folded = bool(tradeoffs) and len(pairs) > UNFOLDED
+    images = SampleImages(Permission.of(run_code, written))
     comparisons = [
-        comparison(of_sides, shown_of(i, folded=folded)) for i, of_sides in enumerate(pairs)
+        comparison(of_sides, shown_of(i, folded=folded), images) for i, of_sides in enumerate(pairs)
     ]
     text = rendered(
         "page.html",
@@ -119,7 +125,7 @@ def shown_of(i: int, *, folded: bool) -> int:
     return FEW if i < PICTURED else 0
 
 
-def comparison(of_sides: list[Result], shown: int) -> Comparison:
+def comparison(of_sides: list[Result], shown: int, images: SampleImages) -> Comparison:
     """The results of one pair of sets, sorted for the page; with so many samples of either."""
     spaces: dict[str, list[Result]] = {}
     for result in of_sides:
@@ -127,11 +133,11 @@ def comparison(of_sides: list[Result], shown: int) -> Comparison:
             continue
         spaces.setdefault(str(result.space["name"]), []).append(result)
     return Comparison(
-        real=part("real", whole(of_sides[0].real), shown),
-        generated=part("generated", whole(of_sides[0].generated), shown),
+        real=part("real", whole(of_sides[0].real), shown, images),
+        generated=part("generated", whole(of_sides[0].generated), shown, images),
         results=of_sides,
         spaces=spaces,
-        draws=draws_sections(of_sides),
+        draws=draws_sections(of_sides, images),
         histograms=[class_histogram(r) for r in of_sides if r.metric == "top1_distance"],
     )
 
@@ -174,13 +180,13 @@ def samples_in_words(side: Side) -> str:
     return "unknown samples" if side.count is None else f"{side.count:,} samples"
 
 
-def part(role: str, side: Side, shown: int) -> Part:
+def part(role: str, side: Side, shown: int, images: SampleImages) -> Part:
     """A side with its picture, of evenly spaced samples; without one if none are to be shown."""
     if not shown:
         return Part(role, side, None, 0, f"only the first {PICTURED} sets have pictures here")
     try:
-        ids = evenly(sample_ids(side), shown)
-        return Part(role, side, picture(side, ids), len(ids), None)
+        ids = evenly(images.sample_ids(side), shown)
+        return Part(role, side, images.picture(side, ids), len(ids), None)
     except RaymetricsError as error:
         return Part(role, side, None, 0, str(error))
 

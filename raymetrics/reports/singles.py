@@ -3,7 +3,7 @@ Fig. 8, 10, 11), and interpolation paths with their realism (Fig. 9, 12)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.reports.again import evenly, images_of
+from raymetrics.programs import Permission
+from raymetrics.reports.again import SampleImages, evenly
 from raymetrics.reports.curves import COLOURS, INK, canvas, svg
 from raymetrics.reports.grids import data_uri, thumbnail
 from raymetrics.reports.rendering import rendered, write_page
@@ -71,16 +72,21 @@ class Section:
     trouble: str | None
 
 
-def singles(found: Sequence[Result], *, to: str | Path) -> Path:
+def singles(
+    found: Sequence[Result], *, to: str | Path, run_code: bool = False,
+    written: Collection[str] = (),
+) -> Path:  # fmt: skip
     """Writes `to`/index.html from results of `raymetrics realism` or `paths`; its path.
 
     Images are made again from their ids, if the source and the shards are at hand; else the page
-    says why not. It holds all that it shows. StorageError if it cannot be written.
+    says why not. Programs and other machines are opened as `report` opens them. The page
+    holds all that it shows. StorageError if it cannot be written.
     """
+    images = SampleImages(Permission.of(run_code, written))
     text = rendered(
         "singles.html",
         readings=readings(found),
-        sections=[section(result) for result in found if SHOWN & result.details.keys()],
+        sections=[section(result, images) for result in found if SHOWN & result.details.keys()],
         number=number,
         protocol=protocol,
     )
@@ -112,16 +118,16 @@ def reading(result: Result) -> str:
     )
 
 
-def section(result: Result) -> Section:
+def section(result: Result, images: SampleImages) -> Section:
     """A result for the page."""
     groups: list[Group] = []
     paths: list[Interpolation] = []
     note, trouble = "", None
     try:
         if result.metric == RANKED:
-            groups, note = groups_of(result)
+            groups, note = groups_of(result, images)
         else:
-            paths = paths_of(result)
+            paths = paths_of(result, images)
             note = PATHS_NOTE
     except RaymetricsError as error:
         trouble = str(error)
@@ -129,13 +135,13 @@ def section(result: Result) -> Section:
     return Section(result, source, note, groups, paths, trouble)
 
 
-def groups_of(result: Result) -> tuple[list[Group], str]:
+def groups_of(result: Result, images: SampleImages) -> tuple[list[Group], str]:
     """The ends of all samples, or of some groups; and what to say of the choice."""
     of_all = {"name": "", "count": result.generated.count, "realistic": result.value}
     there = result.details.get("groups", [{**of_all, **result.details}])
     some = [there[i] for i in evenly(np.arange(len(there)), GROUPS)]
     scored = [pair for group in some for pair in (*group["highest"], *group["lowest"])]
-    tiles = iter(tiles_of(result.generated, scored))
+    tiles = iter(tiles_of(result.generated, scored, images))
     made = [
         Group(
             str(group["name"]),
@@ -157,10 +163,10 @@ def grouping(by: str | None, shown: int, there: int) -> str:
     return f"Ranked within each {of}; R is always that among all real samples.{few}"
 
 
-def tiles_of(side: Side, scored: Sequence[Scored]) -> list[Tile]:
+def tiles_of(side: Side, scored: Sequence[Scored], images: SampleImages) -> list[Tile]:
     """Images of samples, made again, with their R. RaymetricsError if they cannot be made."""
-    images = images_of(side, [sample_id for sample_id, _ in scored])
-    return [tile(image, realism) for image, (_, realism) in zip(images, scored, strict=True)]
+    pixels = images.images(side, [sample_id for sample_id, _ in scored])
+    return [tile(image, realism) for image, (_, realism) in zip(pixels, scored, strict=True)]
 
 
 def tile(image: np.ndarray, realism: float | None) -> Tile:
@@ -169,7 +175,7 @@ def tile(image: np.ndarray, realism: float | None) -> Tile:
     return Tile(data_uri(Image.fromarray(thumbnail(image))), caption)
 
 
-def paths_of(result: Result) -> list[Interpolation]:
+def paths_of(result: Result, images: SampleImages) -> list[Interpolation]:
     """The chosen paths; their curves share one scale. RaymetricsError as above."""
     shown, steps = result.details["shown"], int(result.convention["steps"])
     ends_side = Side(**result.details["ends"])
@@ -178,7 +184,8 @@ def paths_of(result: Result) -> list[Interpolation]:
         first, *along, last = path["realism"]
         ends += [(path["start"], first), (path["end"], last)]
         between += [(path["path"] * steps + step, r) for step, r in enumerate(along)]
-    end_tiles, tiles = tiles_of(ends_side, ends), tiles_of(result.generated, between)
+    end_tiles = tiles_of(ends_side, ends, images)
+    tiles = tiles_of(result.generated, between, images)
     top = max([1.1, *(r for path in shown for r in path["realism"] if r is not None)])
     below = float(result.convention["below"])
     return [

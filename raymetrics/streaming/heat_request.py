@@ -19,6 +19,7 @@ from raymetrics.extractors.base import Extractor, NetworkExtractor
 from raymetrics.generators import Generator, absolute, listing, open_source
 from raymetrics.metrics import Gaussian
 from raymetrics.metrics.sensitivity import Sensitivity
+from raymetrics.programs import Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.alike import require_alike, require_some_shared
 from raymetrics.shards.layout import differences
@@ -108,21 +109,32 @@ class HeatRequest:
         return wanted
 
 
-def requested(*, real: str, generated: str, column: str | None = None) -> HeatRequest:
+def requested(
+    *, real: str, generated: str, column: str | None = None, run_code: bool = False
+) -> HeatRequest:
     """The request, checked; loads the network.
 
-    column: by default the only one that is the mean of a map. SpecMismatch for sets that cannot be
-    compared, ExtractorError for a column that is no such mean, SourceError if the generated set's
-    source is no longer what it was.
+    column: by default the only one that is the mean of a map. run_code: open what the generated set
+    names also if it is a program, or on another machine; else ProgramRefused.
+    SpecMismatch for sets that cannot be compared, ExtractorError for a column that is no such mean,
+    SourceError if the generated set's source is no longer what it was.
     """
     sides = open_view(real), open_view(generated)
     if sides[1].repeats:
         raise RaymetricsError(
             f"{generated} was drawn with repetitions; heatmaps take every sample once"
         )
+    require_data(sides[1].shards, Permission(run_code))
     chosen, extractor = chosen_column(sides[0].shards, sides[1].shards, column)
     require_alike(sides[0].shards, sides[1].shards, chosen.extractor)
     return HeatRequest(*sides, chosen, source_of(sides[1].shards), extractor)
+
+
+def require_data(shards: ShardSet, permission: Permission) -> None:
+    """ProgramRefused if the source or an extractor of the set is a program that is not allowed."""
+    permission.require_source(shards.spec.source, shards.uri)
+    for text in shards.spec.asked:
+        permission.require_extractor(text, shards.uri)
 
 
 def chosen_column(

@@ -58,6 +58,7 @@ def match(
     keep: str = "all",
     first: int | None = None,
     shard_rows: int = 2048,
+    run_code: bool = False,
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
 ) -> Matched:
@@ -76,9 +77,11 @@ def match(
     "fail" without accepted.parquet; the shards stay.
     keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
     first: the first id looked at; by default the set's first, or 0.
+    run_code: open what a shard set names also if it is a program, or on another machine.
 
     Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
-    that cannot be compared; NotEnoughData if bins stay empty and that is to fail.
+    that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty and
+    that is to fail.
     """
     for name, value, least in (
         ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
@@ -93,6 +96,7 @@ def match(
             raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
     request = requested(
         real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
+        run_code,
     )  # fmt: skip
     start, path = time.monotonic(), f"{to}/{FILE}"
     with session():

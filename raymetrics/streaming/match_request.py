@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from raymetrics.errors import NotEnoughData, RangeError, SpecMismatch
-from raymetrics.generators import Generator, absolute, open_source
+from raymetrics.generators import Generator, absolute, open_source, permission_for
 from raymetrics.shards import layout
 from raymetrics.shards.alike import require_alike, shared_extractors
 from raymetrics.shards.layout import DatasetSpec
@@ -40,9 +40,10 @@ class Request:
 def requested(
     real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
-    keep: str,
+    keep: str, run_code: bool,
 ) -> Request:  # fmt: skip
     """The request, if it makes sense."""
+    permission = permission_for(run_code, generated)
     view = open_view(real)
     column = column_of_classes(view.shards, classes)
     there = open_shards(generated) if is_shard_set(generated) else None
@@ -58,6 +59,11 @@ def requested(
         if first is None:
             first = min(ids.start for ids in there.spec.samples)
     store.names()  # a place that cannot be used is found before anything is loaded
+    if there is not None:
+        permission.require_source(source, there.uri)
+    if not extractors:
+        for text in texts:
+            permission.require_extractor(text, (there or view.shards).uri)
     generator = open_source(source, torch.device("cpu"))
     first, length = first or 0, generator.length
     if length is not None and length - first < n:

@@ -14,12 +14,14 @@ import pytest
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
-from raymetrics.reports.again import evenly, sample_ids
+from raymetrics.programs import Permission
+from raymetrics.reports.again import SampleImages, evenly
 from raymetrics.reports.draws import draws_sections, draws_table
 from raymetrics.results import Result, Side
 from raymetrics.shards.view import Selection
 from tests.reports.test_page import a_result
 
+IMAGES = SampleImages(Permission())
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 
 
@@ -58,7 +60,7 @@ def test_both_opinions_are_told_apart() -> None:
         "",
         found.readings[0],
     ]
-    (section,) = draws_sections(results)
+    (section,) = draws_sections(results, IMAGES)
     assert section.title == "3 draws of 1,000 from 5,000 generated samples"
     assert section.sweep is None
     assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
@@ -69,7 +71,7 @@ def test_without_a_second_space_or_random_draws() -> None:
     assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
     alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
     assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
-    assert draws_sections([a_result(SIDE, SIDE)]) == []
+    assert draws_sections([a_result(SIDE, SIDE)], IMAGES) == []
 
 
 def test_only_draws_of_the_same_candidates_are_compared() -> None:
@@ -79,7 +81,8 @@ def test_only_draws_of_the_same_candidates_are_compared() -> None:
             drawn("matched", 5.3, 0.1, matched_by="own", candidates=2200),
             drawn("random", 9.0, 0.1),
             drawn("weighted", 4.5, 0.1, matched_by="own"),
-        ]
+        ],
+        IMAGES,
     )
     assert [section.table.readings for section in found] == [
         ["Matched: FD own falls by 5 %; there is no second opinion."],
@@ -95,7 +98,8 @@ def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
             for kind in ("top_n", "middle_n")
             for n in (1, 2, 10)
             for space in ("own", "other")
-        ]
+        ],
+        IMAGES,
     )
     assert found.sweep is not None
     ElementTree.fromstring(found.sweep)  # well-formed
@@ -122,12 +126,12 @@ def test_the_samples_of_a_selection(tmp_path: Path) -> None:
     pq.write_table(pa.table({"sample_id": [9, 3, 7]}), path)
     chosen = {"file": str(path), "digest": Selection.of(np.array([3, 7])).digest}
     side = Side("nowhere", "digits", (), 2, "f", "d", {}, chosen)
-    np.testing.assert_array_equal(sample_ids(side), [3, 7])
+    np.testing.assert_array_equal(IMAGES.sample_ids(side), [3, 7])
     pq.write_table(pa.table({"sample_id": [9, 3, 8]}), path)
     with pytest.raises(RaymetricsError, match="chosen.parquet holds other samples by now"):
-        sample_ids(side)
+        IMAGES.sample_ids(side)
     with pytest.raises(RaymetricsError, match="is a file of statistics, which holds no samples"):
-        sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}))
+        IMAGES.sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}))
 
 
 def test_evenly_spaced() -> None:

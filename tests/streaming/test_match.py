@@ -70,7 +70,7 @@ def matched(real: str, to: Path, source: str = "sources:Classed", **more: object
 def asked(real: str, folder: Path, keep: str = "all") -> Request:
     """The request whose shards are those of a folder."""
     return requested(
-        real, "sources:Classed", str(folder), None, [EXTRACTOR], None, 100, None, None, 40, keep
+        real, "sources:Classed", str(folder), None, [EXTRACTOR], None, 100, None, None, 40, keep, False
     )
 
 
