@@ -1,4 +1,4 @@
-"""Runs Python as if this machine had an older processor: `python -m tests.processors avx2 -m pytest`.
+"""Runs Python as on an older processor: `python -m tests.processors avx2 -m pytest`.
 
 Every library chooses its instructions by the processor, and with them the last bits of floats. So
 tests that pass on one machine may fail on another for no fault of the code; here each library is

@@ -112,7 +112,17 @@ def run(sides: dict[str, str], to: Path, *words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-ASKED = ("--paths", "60", "--steps", "5", "--column", ring.COLUMN, "--shard-rows", "64")
+ASKED = (
+    "--run-code",
+    "--paths",
+    "60",
+    "--steps",
+    "5",
+    "--column",
+    ring.COLUMN,
+    "--shard-rows",
+    "64",
+)
 
 
 def test_paths_across_the_ring_stray(sides: dict[str, str], tmp_path: Path) -> None:
@@ -176,10 +186,10 @@ def test_paths_across_the_ring_stray(sides: dict[str, str], tmp_path: Path) -> N
 def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Path) -> None:
     from_set = judge_paths(
         real=sides["real"], generated=sides["generated"], to=str(tmp_path / "a"), paths=5,
-        column=ring.COLUMN,
+        column=ring.COLUMN, run_code=True,
     )  # fmt: skip
     source = {**sides, "generated": "ring:Latent"}
-    asked = ("--paths", "5", "--candidates", "200", "--column", ring.COLUMN)
+    asked = ("--run-code", "--paths", "5", "--candidates", "200", "--column", ring.COLUMN)
     code, output = run(source, tmp_path / "b", *asked)
     assert code == 0, output
     assert len(open_shards(str(tmp_path / "b" / "candidates"))) == 200
@@ -190,7 +200,7 @@ def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Pa
     with pytest.raises(ShardError, match="holds 5 paths .* but 6 paths between other samples"):
         judge_paths(
             real=sides["real"], generated=sides["generated"], to=str(tmp_path / "a"), paths=6,
-            column=ring.COLUMN,
+            column=ring.COLUMN, run_code=True,
         )  # fmt: skip
 
 
@@ -198,14 +208,15 @@ def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_pa
     for source in ("ring:Real", sides["real"]):
         with pytest.raises(SourceError, match="no latent generator"):
             judge_paths(
-                real=sides["real"], generated=source, to=str(tmp_path / "to"), column=ring.COLUMN
-            )
+                real=sides["real"], generated=source, to=str(tmp_path / "to"), column=ring.COLUMN,
+                run_code=True,
+            )  # fmt: skip
     moved = str(tmp_path / "moved")
     extract("ring:Latent?shift=1", [ring.EXTRACTOR], moved, range(20))
     file = Path(moved, "dataset.json")
     file.write_text(file.read_text().replace("ring:Latent?shift=1", "ring:Latent"))
     with pytest.raises(SourceError, match="no longer what .* was made from"):
-        judge_paths(real=sides["real"], generated=moved, to=str(tmp_path / "to"))
+        judge_paths(real=sides["real"], generated=moved, to=str(tmp_path / "to"), run_code=True)
     assert not (tmp_path / "to").exists()
 
 

@@ -132,7 +132,7 @@ def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
         uris = ring.sets(tmp_path, 60)
     to = tmp_path / "to"
     words = ["--real", uris["real"], "--generated", uris["generated"], "--to", str(to)]
-    code, output = run(*words, "--count", "3")
+    code, output = run(*words, "--count", "3", "--run-code")
     assert code == 0, output
     share = results.read(to / "results.jsonl")[0]
     assert f"Place: {100 * share.value:.1f} % of 60 samples have R >= 1" in output

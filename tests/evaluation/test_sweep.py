@@ -96,7 +96,7 @@ def test_rows_that_fail_do_not_stop_the_others(
     to = tmp_path / "out"
     asked = [
         "--real-source", "sources:Brightness", "--real-samples", "0-79", "--extractor", "digits",
-        "--to", str(to), "--metrics", "fid", "--shard-rows", "40",
+        "--to", str(to), "--metrics", "fid", "--shard-rows", "40", "--run-code",
     ]  # fmt: skip
     code, text = run(str(plan), *asked)
     assert code == 3, text

@@ -203,7 +203,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     again = dataclasses.replace(a_set(str(tmp_path / "b"), "mnist", {}), fingerprint="earlier")
     results.write([a_result(again, again)], tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
-    assert text.count("is no longer what the shards were made from") == 3
+    assert text.count("is no longer the set that was measured") == 2
     assert "not shown: mnist is no longer what the shards were made from" in text
     assert "not shown: no shard set at" in text
 

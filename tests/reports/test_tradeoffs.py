@@ -14,6 +14,7 @@ import pytest
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.reports import page as pages
+from raymetrics.reports.again import SampleImages
 from raymetrics.reports.curves import Line, chart
 from raymetrics.reports.snapshots import by_run, frontiers
 from raymetrics.reports.sweeps import Place, place, sweeps, varying
@@ -303,8 +304,8 @@ def test_many_comparisons_are_folded_and_show_few_samples(
     sets: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(pages, "sample_ids", lambda side: np.arange(80))
-    monkeypatch.setattr(pages, "picture", lambda side, ids: asked.append(len(ids)))
+    monkeypatch.setattr(SampleImages, "sample_ids", lambda self, side: np.arange(80))
+    monkeypatch.setattr(SampleImages, "picture", lambda self, side, ids: asked.append(len(ids)))
     made = [
         result
         for i in range(sets)

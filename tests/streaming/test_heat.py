@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,12 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(folder: Path) -> HeatRequest:
-    return requested(real=str(folder / "real"), generated=str(folder / "generated"))
+    return requested(real=str(folder / "real"), generated=str(folder / "generated"), run_code=True)
 
 
 def test_the_column_is_the_only_mean_of_a_map(asked: HeatRequest, folder: Path) -> None:
     assert asked.column.name == "untrained_tiny_pre_logits"
-    both = {"real": str(folder / "real"), "generated": str(folder / "generated")}
+    both: dict[str, Any] = {
+        "real": str(folder / "real"), "generated": str(folder / "generated"), "run_code": True,
+    }  # fmt: skip
     named = requested(**both, column="untrained_tiny_pre_logits")
     assert named.identity == asked.identity
     with pytest.raises(ExtractorError, match="untrained_tiny_logits' is not the mean of a map"):
@@ -131,7 +134,7 @@ def test_an_image_that_is_added_is_a_member_of_the_set_with_it(
     ids = np.array(GENERATED[:-1])
     pq.write_table(pa.table({"sample_id": ids}), tmp_path / "ids.parquet")
     some = f"{folder / 'generated'}?ids={tmp_path / 'ids.parquet'}"
-    base = requested(real=str(folder / "real"), generated=some)
+    base = requested(real=str(folder / "real"), generated=some, run_code=True)
     last = np.array(GENERATED[-1:])
     source, _ = other_source(SPOTS)
     _, exact = heatmaps_added(base, source, last, exact=True)
@@ -161,7 +164,7 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatRe
     (tmp_path / "changed/dataset.json").write_text(changed)
     assert changed != text
     with pytest.raises(SourceError, match="sources:noise is no longer what .* was made from"):
-        requested(real=real, generated=str(tmp_path / "changed"))
+        requested(real=real, generated=str(tmp_path / "changed"), run_code=True)
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -170,7 +173,9 @@ def run(*words: str) -> tuple[int, str]:
 
 
 def test_terminal(folder: Path, tmp_path: Path) -> None:
-    sets = ["--real", str(folder / "real"), "--generated", str(folder / "generated")]
+    sets = [
+        "--real", str(folder / "real"), "--generated", str(folder / "generated"), "--run-code",
+    ]  # fmt: skip
     code, output = run(
         *sets, "--to", str(tmp_path), "--samples", "1004-1009", "--classes", "owl,bow tie"
     )

@@ -31,7 +31,7 @@ def asked(no_actors: None, tmp_path_factory: pytest.TempPathFactory) -> HeatRequ
     folder = tmp_path_factory.mktemp("sets")
     extract("mnist", [NETWORK], str(folder / "real"), range(16))
     extract("digits", [NETWORK], str(folder / "generated"), IDS, shard_rows=16)
-    return requested(real=str(folder / "real"), generated=str(folder / "generated"))
+    return requested(real=str(folder / "real"), generated=str(folder / "generated"), run_code=True)
 
 
 def test_actors_find_the_bits_of_one_process(asked: HeatRequest, tmp_path: Path) -> None:

@@ -64,13 +64,24 @@ def expected(n: int = 100, first: int = 0) -> np.ndarray:
 
 def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> Matched:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
-    return match(real=real, generated=source, to=str(to), **options)  # type: ignore[arg-type]
+    return match(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
 
 
 def asked(real: str, folder: Path, keep: str = "all") -> Request:
     """The request whose shards are those of a folder."""
     return requested(
-        real, "sources:Classed", str(folder), None, [EXTRACTOR], None, 100, None, None, 40, keep, False
+        real,
+        "sources:Classed",
+        str(folder),
+        None,
+        [EXTRACTOR],
+        None,
+        100,
+        None,
+        None,
+        40,
+        keep,
+        False,
     )
 
 
