@@ -236,7 +236,7 @@ def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_pa
 def test_errors_are_one_line_and_nothing_is_written(
     sides: dict[str, str], tmp_path: Path, words: list[str], message: str
 ) -> None:
-    code, output = run(sides, tmp_path / "to", *words)
+    code, output = run(sides, tmp_path / "to", "--run-code", *words)
     errors = [line for line in output.splitlines() if not line.startswith("looking for ends")]
     assert (code, len(errors), (tmp_path / "to").exists()) == (2, 1, False)
     assert errors[0].startswith("error: ")

@@ -150,9 +150,9 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatRe
     for side, source in (("a", "sources:noise"), ("b", "sources:Brightness")):
         extract(source, ["digits"], str(tmp_path / side), range(30))
     with pytest.raises(ExtractorError, match="means of a map are none of digits_pre_logits"):
-        requested(real=str(tmp_path / "a"), generated=str(tmp_path / "b"))
+        requested(real=str(tmp_path / "a"), generated=str(tmp_path / "b"), run_code=True)
     with pytest.raises(SpecMismatch, match="has features of digits"):
-        requested(real=str(tmp_path / "a"), generated=generated)
+        requested(real=str(tmp_path / "a"), generated=generated, run_code=True)
     pq.write_table(pa.table({"sample_id": [1001, 1001, 1002]}), tmp_path / "twice.parquet")
     with pytest.raises(RaymetricsError, match="drawn with repetitions"):
         requested(real=real, generated=f"{generated}?ids={tmp_path / 'twice.parquet'}")
