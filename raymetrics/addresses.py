@@ -7,37 +7,103 @@ carried by results. So credentials come from the environment or from the machine
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from raymetrics.errors import RaymetricsError
 
-USER = re.compile(r"(\w+)://([^/?#\s]*)@")
-OPTION = re.compile(r"[?&]([^=&?/\s]+)=")
-# Of presigned addresses, of fsspec's options, and of what else is called so.
-SECRET = re.compile(
-    r"secret|passw|signature|credential|^sig$|(^|[-_])token$|(access|account|api)[-_]?key", re.I
+_SCHEME = re.compile(r"(\w+)://")
+_PASSWORD = re.compile(r"[^/?#@:]*?(:|%3a).*@", re.I | re.S)  # which may hold / ? # @ itself
+_USER = re.compile(r"[^/?#\s]*@")
+_WITHOUT_PASSWORDS = ("github", "git")  # github://organisation:repository@branch
+_WEB = ("http", "https", "ftp")  # where a name alone before the @ is a token
+_OPTION = re.compile(r"[?&;#]([^=&;?/\s]+)=([^&;?#\s]*)")
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
+# Of presigned addresses, of fsspec's options, and of what else is called so; in words with _
+# between them.
+_SECRET = re.compile(
+    r"""
+      secret | passw(or)?d | passphrase | credential | authorization | jwt | pwd
+    | (access|api|auth|session)?_?token$
+    | (^|_)(auth|bearer|sas|sig|signature)$
+    | (^|(access|account|api|app|client|encryption|functions?|hmac|license|master|private|project
+        |shared|signing|ssh|storage|subscription)_?)key(_id)?$
+    | ^((db|login|smtp|user)_?)?pass$
+    | ^((access|auth)_?)?code$
+    """,
+    re.X,
 )
+# These say how many, or which one of a network's.
+_NO_SECRET = re.compile(
+    r"(^|_)(bos|class|cls|count|eos|first|image|last|mask|max|min|n|new|num|pad|patch|register|sep"
+    r"|start|stop|text|unk)_?token$"
+)
+_NO_BUCKET = re.compile(r"(.*::)?(s3a?|gs|gcs|abfss?|az|oci|oss):(?!//[^/])", re.I | re.S)
+_NAME = re.compile(r"[\w.:+-]*")
 
 
 def secret_in(address: str) -> str | None:
-    """What in an address is a secret: "user:password@", or an option's name; None if nothing is.
+    """Find a secret in an address: "user:password@", or a word of an option's name, such as
+    "token"; None if there is none. What is found never holds a part of the secret.
 
     A name alone before the @ is no secret of an object store (abfs://container@account), but is a
-    token where it is sent over HTTP.
+    token where it is sent over HTTP. What is percent-encoded counts as what it stands for. An @
+    anywhere behind host:port may end a password, so that in a path it is to be written as %40.
     """
-    for scheme, user in USER.findall(address):
-        if ":" in user or scheme in ("http", "https", "ftp"):
+    for scheme in _SCHEME.finditer(address):
+        behind, kind = address[scheme.end() :], scheme[1].lower()
+        if _PASSWORD.match(behind) and kind not in _WITHOUT_PASSWORDS:
             return "user:password@"
-    return next((name for name in OPTION.findall(address) if SECRET.search(name)), None)
+        if _USER.match(behind) and kind in _WEB:
+            return "user@"
+    for name, value in _OPTION.findall(address):
+        found = _secret_word(_decoded(name)) or ("%" in value and secret_in("?" + unquote(value)))
+        if found:
+            return found
+    return None
 
 
 def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
-    """The address. The error, which does not repeat it, if it has a secret in it."""
+    """Return the address. The error, which does not repeat it, if it has a secret in it."""
     found = secret_in(address)
     if found:
-        start = re.split(r"://|\?", address)[0]
+        start = _NAME.match(address.partition("://")[0])
+        way_out = "; an @ in a path is written %40" if "@" in found else ""
         raise error(
-            f"the address {start}... has a secret in it ({found}), and addresses are written "
-            "into results; give credentials in the environment (AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY for s3://) or as the machine's role"
+            f"the address {start[0] if start else ''}... has a secret in it ({found}), and "
+            "addresses are written into results; give credentials in the environment "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://) or as the machine's role"
+            f"{way_out}"
         )
     return address
+
+
+def without_secret(text: str) -> str:
+    """Return a text, or a note in its place if it has a secret in it."""
+    found = secret_in(text)
+    return f"(not shown, as it has a secret in it: {found})" if found else text
+
+
+def require_place(uri: str, error: type[RaymetricsError]) -> str:
+    """Return the address of a place. The error if it names none, as s3://$BUCKET does where the
+    variable is empty."""
+    no_bucket = _NO_BUCKET.match(uri)
+    if no_bucket or not uri.strip() or uri.endswith("://"):
+        raise error(
+            f"{uri!r} names no {'bucket' if no_bucket else 'place'}; expected a path, or an "
+            "address such as s3://bucket/prefix (is a variable of the shell empty?)"
+        )
+    return uri
+
+
+def _decoded(name: str) -> str:
+    """A name without its percent-encoding, also of several times over."""
+    while (plain := unquote(name)) != name:
+        name = plain
+    return name
+
+
+def _secret_word(option: str) -> str | None:
+    """What in the name of an option says that its value is a secret: words of ours alone."""
+    words = "_".join(filter(None, _WORDS.split(option))).lower()
+    found = None if _NO_SECRET.search(words) else _SECRET.search(words)
+    return found[0].strip("_") if found else None

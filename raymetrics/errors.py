@@ -19,9 +19,11 @@
     └── ResultError        a results file that cannot be used
 
 Every message says what was found, what was expected, where, and what to do about it, on one
-line. The command line prints it and exits with 2, or with 75 for a TemporaryFailure. Anything else
-that is raised is a bug.
+line, with control characters of foreign names escaped. The command line prints it and exits with 2,
+or with 75 for a TemporaryFailure. Anything else that is raised is a bug.
 """
+
+from raymetrics.printable import printable
 
 
 class RaymetricsError(Exception):
@@ -30,7 +32,7 @@ class RaymetricsError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         # Kept apart from `args`, to which Ray Data appends advice of its own on the way.
-        self.message = " ".join(message.split())
+        self.message = printable(" ".join(message.split()))
 
     def __str__(self) -> str:
         return self.message

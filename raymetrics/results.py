@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raymetrics.errors import ResultError, StorageError
+from raymetrics.addresses import secret_in, without_secret
+from raymetrics.errors import ResultError
+from raymetrics.files import append_lines, require_writable_file
+from raymetrics.printable import printable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,10 @@ class Side:
     digest: str  # of its values
     made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
     selection: Mapping[str, Any] = field(default_factory=dict)  # file and digest of chosen ids
+
+    def __post_init__(self) -> None:
+        """Keep no secret of an address that was written before its kind was known."""
+        object.__setattr__(self, "source", without_secret(self.source))
 
 
 @dataclass(frozen=True)
@@ -60,13 +70,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """A row of a sweep that has no numbers, and why."""
+    """A row of a sweep that has no numbers, and why. Secrets in it are not kept."""
 
     name: str
     source: str
     row: Mapping[str, str]  # as the plan says it
     error: str  # "SourceError"
     message: str
+
+    def __post_init__(self) -> None:
+        """Keep no secret, of a list of failures that another version wrote either."""
+        for name in ("name", "source", "message"):
+            object.__setattr__(self, name, without_secret(getattr(self, name)))
+        cells = {column: f"?{column}={cell}" for column, cell in self.row.items()}  # as an option
+        kept = {column: self.row[column] for column in cells if not secret_in(cells[column])}
+        object.__setattr__(self, "row", kept)
 
     def to_json(self) -> str:
         """One line."""
@@ -78,25 +96,30 @@ class Failure:
         return cls(**json.loads(line))
 
 
+_BEGINNING = '{"metric": "'  # of a line
+
 RESULTS = "results.jsonl"  # a sweep's
 FAILED = "failed.jsonl"  # beside a sweep's results
 
 
+def require_writable(path: str | Path) -> None:
+    """Try whether results can be added to a local file. StorageError if they cannot."""
+    require_writable_file(path, appended=True)
+
+
 def write(results: Iterable[Result], path: str | Path) -> None:
-    """Adds the results to a file of JSON lines, which is made if it is not there."""
-    text = "".join(result.to_json() + "\n" for result in results)
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("a") as file:
-            file.write(text)
-    except OSError as error:
-        raise StorageError(f"cannot write results to {path}: {error.strerror}") from None
+    """Add the results to a file of JSON lines, which is made if it is not there: all or none.
+    StorageError if it cannot be written, StorageUnavailable if there is no room."""
+    append_lines(path, [result.to_json() for result in results])
 
 
 def read(path: str | Path) -> list[Result]:
-    """The results in a file of JSON lines. ResultError if it holds none, or other lines."""
+    """Read the results in a file of JSON lines. ResultError if it holds none, or other lines.
+
+    A line that a writer was killed in is left out, and the log says so.
+    """
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ResultError(
@@ -106,8 +129,11 @@ def read(path: str | Path) -> list[Result]:
     results = []
     for number, line in enumerate(lines, start=1):
         try:
-            results.append(Result.from_json(line))
+            results += [Result.from_json(line)] if line else []
         except (ValueError, KeyError, TypeError) as error:
+            if _is_torn(line):
+                log.warning("%s", printable(f"left out line {number} of {path}, which is torn"))
+                continue
             raise ResultError(
                 f"line {number} of {path} is not a result of raymetrics "
                 f"({type(error).__name__}: {error}); remove that line"
@@ -115,6 +141,15 @@ def read(path: str | Path) -> list[Result]:
     if not results:
         raise ResultError(f"{path} is empty; expected one result a line")
     return results
+
+
+def _is_torn(line: str) -> bool:
+    """Tell whether a line is the beginning of a result, whose end was never written."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+    return False
 
 
 def failures_beside(path: str | Path) -> list[Failure]:

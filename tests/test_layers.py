@@ -15,8 +15,10 @@ PACKAGE = Path(raymetrics.__file__).parent
 
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
+    {"printable"},
     {"errors"},
-    {"provenance", "ranges", "pickles", "callables", "queries", "addresses"},
+    {"addresses", "files"},
+    {"provenance", "ranges", "pickles", "callables", "queries"},
     {"blocks", "programs", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "resampling", "shards", "extractors", "generators"},

@@ -7,9 +7,11 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from raymetrics.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +27,7 @@ SIZE = (6.4, 3.6)  # inches
 SMALL = (4.4, 2.9)  # of charts that stand side by side, without their legend
 LEGEND_LINE, LEGEND_WIDTH = 0.19, 66  # inches, and letters
 ROOM = 9  # numbers on an axis
+NAMED = "named"  # a label that the legend replaces
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -75,9 +78,9 @@ def chart(
     if flipped:
         axes.invert_xaxis()
     if named:
-        figure.legend(
-            loc="outside upper left", ncols=columns, frameon=False, labelcolor=INK, fontsize=8,
-            handlelength=1.4, columnspacing=1.2,
+        legend(
+            figure, named, loc="outside upper left", ncols=columns, handlelength=1.4,
+            columnspacing=1.2,
         )  # fmt: skip
     return svg(figure)
 
@@ -89,7 +92,7 @@ def draw(axes: Axes, line: Line) -> None:
     axes.plot(
         line.x, line.y, color=colour, linestyle=line.stroke, linewidth=1.4, marker=marker,
         markersize=line.size, markerfacecolor="none" if line.hollow else colour,
-        label=line.name or "_nolegend_",
+        label=NAMED if line.name else None,
     )  # fmt: skip
     for x, y, text in zip(line.x, line.y, line.texts, strict=False):
         axes.annotate(text, (x, y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
@@ -113,14 +116,14 @@ def curves(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
     for line in lines:
         colour = COLOURS[line.colour % len(COLOURS)]
         style = "--" if line.dashed else "-"
-        axes.plot(line.x, line.y, style, color=colour, marker="o", markersize=3, label=line.name)
+        axes.plot(line.x, line.y, style, color=colour, marker="o", markersize=3, label=NAMED)
         low, high = (np.add(line.y, sign * np.array(line.spread)) for sign in (-1, 1))
         axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(1, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     plain_ticks(axes, [x for line in lines for x in line.x])
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+    legend(axes, [line.name for line in lines])
     return svg(figure)
 
 
@@ -149,11 +152,20 @@ def canvas(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> tupl
     return figure, axes
 
 
+def legend(place: Figure | Axes, names: Sequence[str], **layout: Any) -> None:
+    """Add a legend of what was drawn with the label NAMED, in this order; as matplotlib takes
+    names that begin with an underscore for none."""
+    texts = place.legend(frameon=False, labelcolor=INK, fontsize=8, **layout).get_texts()
+    for text, name in zip(texts, names, strict=True):
+        text.set_text(name)
+
+
 def svg(figure: Figure) -> str:
     """The picture as an element of a page; the same figure gives the same text. No id in it is one
     of another picture, since a part that is folded away could not be referred to."""
     import matplotlib
 
+    _set_literal(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raymetrics"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
@@ -161,3 +173,13 @@ def svg(figure: Figure) -> str:
     text = text[text.index("<svg") :]
     own = hashlib.sha256(text.encode()).hexdigest()[:12]
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
+
+
+def _set_literal(figure: Figure) -> None:
+    """Have every text of a figure drawn as it is: a $ begins no formula, and what cannot be printed
+    is escaped."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))

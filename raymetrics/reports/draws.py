@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.errors import RaymetricsError
+from raymetrics.printable import printable
 from raymetrics.reports.again import SampleImages
 from raymetrics.reports.curves import Curve, curves
-from raymetrics.reports.tables import number
+from raymetrics.reports.tables import aligned, number
 from raymetrics.results import Result
 
 DRAWN = "drawn"  # in the convention of a result: how its samples were drawn
@@ -59,12 +60,7 @@ class DrawsTable:
         for row in self.rows:
             texts = [f"{cell.text} {cell.change}".strip() if cell else "" for cell in row.cells]
             cells.append([row.label, row.opinion, *texts])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-            for line in cells
-        ]
-        return "\n".join([*lines, "", *self.readings])
+        return "\n".join([aligned(cells), "", *map(printable, self.readings)])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from raymetrics.errors import StorageError
+from raymetrics.files import write_atomically
 from raymetrics.heatmaps import Averages, Heatmaps, coloured, overlay
+from raymetrics.printable import printable
 from raymetrics.reports.grids import data_uri, grid
 from raymetrics.reports.noise import in_words, noise_figure, noise_points
 from raymetrics.reports.rendering import rendered
@@ -112,7 +113,7 @@ def annotated(pixels: np.ndarray, text: str) -> np.ndarray:
     canvas = Image.fromarray(pixels)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(11, canvas.width // 13))
-    fitting = shortened(text, lambda part: draw.textlength(part, font), canvas.width)
+    fitting = shortened(printable(text), lambda part: draw.textlength(part, font), canvas.width)
     draw.text((MARGIN, MARGIN), fitting, "white", font, stroke_width=2, stroke_fill="black")
     return np.asarray(canvas)
 
@@ -140,12 +141,8 @@ def heat_report(page: HeatPage, to: str | Path) -> Path:
         rows = [[annotated(m.tiles[0], m.title), *m.tiles[1:]] for m in page.means]
         files["means.png"] = png(grid([tile for row in rows for tile in row], len(rows[0])))
     files["index.html"] = text_of(page).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"cannot write heatmaps to {folder}: {error.strerror}") from None
+    for name, data in files.items():
+        write_atomically(folder / name, data)
     return folder / "index.html"
 
 

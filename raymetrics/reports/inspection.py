@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raymetrics import ranges
+from raymetrics.printable import printable
 from raymetrics.shards.reader import ShardSet
 
 
@@ -29,7 +30,7 @@ def describe(shards: ShardSet) -> str:
         facts["missing"] = words(shards.missing)
     if shards.missing or not shards.seal:
         facts["make it"] = shards.command()
-    return "\n".join(f"{name:12}  {fact}" for name, fact in facts.items())
+    return "\n".join(printable(f"{name:12}  {fact}") for name, fact in facts.items())
 
 
 def words(ids: list[range] | tuple[range, ...]) -> str:

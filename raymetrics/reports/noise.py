@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from raymetrics import queries
 from raymetrics.heatmaps.noise import WHERE
-from raymetrics.reports.curves import COLOURS, INK, canvas, svg
+from raymetrics.reports.curves import COLOURS, NAMED, canvas, legend, svg
 from raymetrics.results import Result
 
 
@@ -38,10 +38,10 @@ def noise_figure(points: Sequence[NoisePoint], label: str) -> str:
     figure, axes = canvas("noise: standard deviation, of pixels in 0..1", label)
     for where, colour in zip(WHERE, COLOURS, strict=False):
         line = sorted((point.scale, point.value) for point in points if point.where == where)
-        axes.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=4, label=where)
+        axes.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=4, label=NAMED)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+    legend(axes, WHERE)
     return svg(figure)
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from raymetrics.reports.sweeps import Measure, Point, Sweep, varying
-from raymetrics.reports.tables import number
+from raymetrics.reports.tables import aligned, number
 
 BEST = "*"
 DIGITS = re.compile(r"(\d+)")
@@ -33,13 +33,9 @@ class TradeoffsTable:
         for name, cells in self.rows:
             marked = [c.text + BEST * c.best if c else "" for c in cells]
             texts.append([name, *marked])
-        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        lines = [
-            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-            for line in texts
-        ]
         best = any(cell and cell.best for _, cells in self.rows for cell in cells)
-        return "\n".join([*lines, *(["", f"{BEST} the best of its column"] if best else [])])
+        note = f"\n\n{BEST} the best of its column" if best else ""
+        return aligned(texts) + note
 
 
 def points_table(sweep: Sweep) -> TradeoffsTable:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import jinja2
+import markupsafe
 
-from raymetrics.errors import StorageError
+from raymetrics.files import write_atomically
+from raymetrics.printable import printable
 
 
 def rendered(template: str, **values: object) -> str:
-    """A template of this package, filled in; values are escaped, and one that lacks is an error."""
+    """A template of this package, filled in; values are escaped, also what cannot be printed in
+    them, and one that lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raymetrics", "reports"),
         autoescape=True,
+        finalize=_finalize,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -22,11 +26,15 @@ def rendered(template: str, **values: object) -> str:
 
 
 def write_page(text: str, to: str | Path) -> Path:
-    """Writes `to`/index.html; its path. StorageError if it cannot be written."""
+    """Writes `to`/index.html, whole; its path. StorageError if it cannot be written, and an earlier
+    page stays."""
     page = Path(to) / "index.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write the page to {page}: {error.strerror}") from None
+    write_atomically(page, text.encode())
     return page
+
+
+def _finalize(value: object) -> object:
+    """What stands for a value on a page: of text every line as it can be printed; markup as is."""
+    if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
+        return value
+    return "\n".join(map(printable, value.split("\n")))

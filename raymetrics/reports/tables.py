@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raymetrics.printable import printable
 from raymetrics.results import Result, Side
 
 ARROWS = {"lower": "lower is better", "higher": "higher is better"}
@@ -34,6 +35,15 @@ def count(side: Side) -> str:
     return "unknown" if side.count is None else str(side.count)
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out cells as text, a line for each row, with columns as wide as their widest cell; what
+    cannot be printed in a cell is escaped."""
+    texts = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
+    return "\n".join(lines)
+
+
 def table(results: Sequence[Result]) -> str:
     """One line per result: label, value, which way is better, samples of both sides, protocol."""
     header = ("metric", "value", "", "real", "generated", "convention")
@@ -48,9 +58,5 @@ def table(results: Sequence[Result]) -> str:
         )
         for result in results
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, tuple("-" * width for width in widths), *rows)
-    ]
-    return "\n".join(lines)
+    dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return aligned([header, dashes, *rows])

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 
 from raymetrics.errors import StorageError
+from raymetrics.files import NO_ROOM
 
 VARIABLE = "RAYMETRICS_PATIENCE_S"
 SECONDS = 300.0  # for which one operation is tried
@@ -116,7 +117,7 @@ def may_pass(error: BaseException) -> bool:
 def is_full(error: BaseException) -> bool:
     """Whether there is no room for more."""
     errnos = {getattr(cause, "errno", None) for cause in causes(error)}
-    return bool(errnos & {errno.ENOSPC, errno.EDQUOT}) or status(error) == 507
+    return bool(errnos & NO_ROOM) or status(error) == 507
 
 
 def is_unknown_host(error: BaseException) -> bool:

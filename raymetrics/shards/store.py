@@ -23,7 +23,7 @@ from typing import IO, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from raymetrics.addresses import require_no_secret
+from raymetrics.addresses import require_no_secret, require_place
 from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
 from raymetrics.shards import remote
 from raymetrics.shards.patience import (
@@ -55,7 +55,8 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        self.uri = require_no_secret(uri.rstrip("/") or uri, StorageError)
+        require_place(require_no_secret(uri, StorageError), StorageError)
+        self.uri = uri.rstrip("/") or uri
         self.retries, self.patience = 0, patience()
         try:
             self.fs, self.root = fsspec.core.url_to_fs(self.uri, **remote.options(self.uri))

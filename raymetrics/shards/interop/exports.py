@@ -11,6 +11,7 @@ from raymetrics.shards.interop.huggingface import write_huggingface
 from raymetrics.shards.interop.npy import write_npy
 from raymetrics.shards.interop.npz import npz_of
 from raymetrics.shards.interop.webdataset import write_webdataset
+from raymetrics.shards.places import require_writable
 from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.schema import Column
 from raymetrics.shards.selected import open_view
@@ -91,5 +92,6 @@ def write_npz(view: View, column: Column, to: str, ddof: int) -> None:
     there = StorageError(f"{to} is there already; remove it, or export to another place")
     if name in store.names():
         raise there
+    require_writable(store.uri)
     if not store.create(name, npz_of(view, column, ddof)):
         raise there

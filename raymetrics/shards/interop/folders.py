@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raymetrics.errors import StorageError
+from raymetrics.files import ASIDE, storage_errors
 from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import Block
@@ -22,7 +23,8 @@ from raymetrics.shards.view import View
 def new_folder(to: str) -> Iterator[Path]:
     """A folder beside `to`, which takes its name when the block has ended without an error.
 
-    StorageError if `to` is there, on an object store, or cannot be written.
+    StorageError if `to` is there, on an object store, or cannot be written; StorageUnavailable if
+    there is no room.
     """
     store = Store(to)
     if not store.local:
@@ -31,18 +33,14 @@ def new_folder(to: str) -> Iterator[Path]:
     there = StorageError(f"{to} is there already; remove it, or export to another place")
     if target.exists():
         raise there
-    aside = target.parent / f".aside-{uuid.uuid4().hex}"
+    aside = target.parent / f"{ASIDE}{uuid.uuid4().hex}"
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        if target.exists():  # made meanwhile; an empty folder would give way
-            raise there
-        os.rename(aside, target)
-    except OSError as error:
-        raise StorageError(
-            f"cannot export to {to}: {error.strerror or error}; nothing was left there: free "
-            "space, or choose another place"
-        ) from error
+        with storage_errors(f"export to {to}"):
+            aside.mkdir(parents=True)
+            yield aside
+            if target.exists():  # made meanwhile; an empty folder would give way
+                raise there
+            os.rename(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

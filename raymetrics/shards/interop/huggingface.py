@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raymetrics.printable import printable
 from raymetrics.shards.interop.folders import name_of, whole_block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -47,7 +48,7 @@ def card(view: View, columns: Sequence[Column]) -> str:
     }
     return f"""---
 {"".join(f"{key}: {json.dumps(value)}" + chr(10) for key, value in head.items())}---
-# Features of {spec.source}
+# Features of {printable(spec.source)}
 
 {len(view)} samples; `sample_id` is the seed or the index of an image. Values have the digest
 `{view.digest()}`, and were made by raymetrics from

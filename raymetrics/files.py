@@ -1,0 +1,150 @@
+"""Local files of ours: written whole or not at all, and lines that are added to one.
+
+Whoever writes a result, a page or a table writes it here; shards have a store of their own.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from raymetrics.errors import StorageError, StorageUnavailable
+
+ASIDE = ".aside-"  # how the name of a file begins that is being written
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Raise StorageUnavailable for a full disk, and StorageError for any other OSError within;
+    what: "write the page to report/index.html"."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise StorageUnavailable(
+                f"cannot {what}: no room ({os.strerror(error.errno)}); what was there is whole: "
+                "free space, or choose another place, and run the same command again"
+            ) from error
+        raise StorageError(
+            f"cannot {what}: {error.strerror or error}; expected a place that can be written"
+        ) from error
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file aside, sync it, and give it its name; missing folders are made.
+
+    An earlier file of this name stays until then, and if anything fails; a link stays a link.
+    StorageError if it cannot be written, StorageUnavailable if there is no room.
+    """
+    target = Path(os.path.realpath(path))
+    aside = target.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+    with storage_errors(f"write {path}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, target)
+        finally:
+            with suppress(OSError):
+                aside.unlink()
+
+
+def append_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Add lines of ASCII text, without their ends, to a file: all of them, or none.
+
+    The file and its folders are made if they are missing. Lines of several writers do not mix.
+    What a writer that was killed left without an end gets one, so that the new lines are lines of
+    their own. StorageError if it cannot be written, StorageUnavailable if there is no room.
+    """
+    data = "".join(f"{line}\n" for line in lines).encode("ascii")
+    with storage_errors(f"write {path}"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                _append_whole(file, data)
+            else:  # a pipe or a terminal
+                _write_all(file, data)
+        finally:
+            os.close(file)
+
+
+def require_writable_folder(place: str | Path) -> None:
+    """Try whether files can be written into a folder, which need not be there yet. StorageError if
+    they cannot, or if it is a file. Nothing is left there."""
+    folder = Path(_require_path(place))
+    with storage_errors(f"write into {place}"):
+        while not folder.exists():
+            folder = folder.absolute().parent
+        if not folder.is_dir():
+            raise StorageError(f"cannot write into {place}: {folder} is a file; expected a folder")
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+
+
+def require_writable_file(place: str | Path, *, appended: bool = False) -> None:
+    """Try whether a file can be written, which need not be there yet. StorageError if it cannot,
+    or if it is a folder. Nothing is left there, and what is there stays as it is.
+
+    appended: to the file that is there, which may be a pipe then; else another takes its place.
+    """
+    path = Path(_require_path(place))
+    with storage_errors(f"write {place}"):
+        if path.is_dir() or str(place).endswith("/"):
+            raise StorageError(f"cannot write {place}: it is a folder; expected a file's name")
+        if path.exists() and not (appended or path.is_file()):
+            raise StorageError(f"cannot write {place}: it is no file, and would be replaced")
+        if appended and path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_APPEND))
+        else:
+            require_writable_folder(Path(os.path.realpath(place)).parent)
+
+
+def _require_path(place: str | Path) -> str | Path:
+    """Return the path. StorageError if it is empty, or the address of an object store."""
+    if "://" in str(place) or not str(place).strip():
+        raise StorageError(
+            f"cannot write to {str(place)!r}: expected the path of a local file or folder; what is "
+            "written there can be copied to an object store"
+        )
+    return place
+
+
+def _append_whole(file: int, data: bytes) -> None:
+    """Add to a file while nobody else does; it is as it was before if there is no room."""
+    locked = _lock(file)
+    size = os.fstat(file).st_size
+    torn = size and os.pread(file, 1, size - 1) != b"\n"
+    try:
+        _write_all(file, b"\n" + data if torn else data)
+        os.fsync(file)
+    except OSError:
+        if locked:
+            os.ftruncate(file, size)
+        raise
+
+
+def _lock(file: int) -> bool:
+    """Wait until nobody else of us has the file, until it is closed; False where there are no
+    locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write data, as a rule at once; a disk that takes only a part of it says why the next time."""
+    while data:
+        data = data[os.write(file, data) :]

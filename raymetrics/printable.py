@@ -1,0 +1,11 @@
+"""Text of others, such as names of files, sources and classes, as it may go to a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Escape every character that is not to be seen as itself, as `repr` does: "\n" and other
+    control characters, marks that turn the direction of text, halves of surrogate pairs."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
