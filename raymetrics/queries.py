@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
+from raymetrics.addresses import require_no_secret
 from raymetrics.errors import RaymetricsError
 
 
@@ -23,6 +24,7 @@ def split(text: str, error: type[RaymetricsError] = RaymetricsError) -> tuple[st
     for pair in query.split("&") if query else ():
         key, equals, value = pair.partition("=")
         if not equals or key in options:
+            require_no_secret(text, error)  # before it is repeated
             what = "is given twice" if key in options else "has no value"
             raise error(f"option {key!r} of {name} {what}; write 'name?option=value&other=value'")
         options[unquote(key)] = unquote(value)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from raymetrics.addresses import require_no_secret
 from raymetrics.cli.progress import cleared
 from raymetrics.cli.stopping import ends_at_once
+from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError, TemporaryFailure
+from raymetrics.files import require_writable_file
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
@@ -24,16 +27,17 @@ TRY_AGAIN = 75  # the same command goes on; the system's EX_TEMPFAIL
 
 def reported(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb, with expected errors as one line on stderr and an exit code that tells them apart:
-    2 and 75, see above; 143 and 130 if it is stopped."""
+    2 and 75, see above; 143 and 130 if it is stopped. No secret comes as far as the verb."""
 
     @functools.wraps(verb)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             with ends_at_once():
+                _require_no_secrets(kwargs.values())
                 verb(*args, **kwargs)
         except RaymetricsError as error:
             cleared()
-            click.echo(f"error: {error}", err=True)
+            print_lines(f"error: {error}", err=True)
             sys.exit(TRY_AGAIN if isinstance(error, TemporaryFailure) else WRONG_REQUEST)
         finally:
             cleared()
@@ -68,14 +72,54 @@ def tell_draws(
     folder: where these go by default; at an object store they are only printed. run_code, written:
     see `report`.
     """
-    from raymetrics import results
     from raymetrics.reports import draws_table, report
 
-    click.echo(draws_table(found))
-    if file is None and "://" in folder:
-        click.echo("the results are not kept: give a local file, --results FILE")
+    print_table(draws_table(found))
+
+    def write_page(results: Path) -> Path:
+        return report(results, to=results.parent, run_code=run_code, written=written)
+
+    keep_results(found, folder, file, write_page)
+
+
+def require_writable_results(folder: str, file: str | None) -> None:
+    """Try the file of results, and its page; nothing where they are only printed. StorageError."""
+    from raymetrics import results
+
+    kept = _results_file(folder, file)
+    if kept is not None:
+        results.require_writable(kept)
+        require_writable_file(kept.with_name("index.html"))
+
+
+def keep_results(
+    found: Sequence[Result], folder: str, file: str | None, write_page: Callable[[Path], Path]
+) -> None:
+    """Add numbers that were printed to a file of results, write its page, and print where they are.
+
+    write_page: called with that file.
+    """
+    from raymetrics import results
+
+    kept = _results_file(folder, file)
+    if kept is None:
+        print_lines("the results are not kept: give a local file, --results FILE")
         return
-    kept = Path(file or f"{folder}/results.jsonl")
     results.write(found, kept)
-    page = report(kept, to=kept.parent, run_code=run_code, written=written)
-    click.echo(f"\nresults {kept}\npage    {page}")
+    print_lines("", f"results {kept}", f"page    {write_page(kept)}")
+
+
+def _results_file(folder: str, file: str | None) -> Path | None:
+    """The file of results; None where the folder is at an object store and no file is given."""
+    if file is not None:
+        return Path(file)
+    return None if "://" in folder else Path(folder) / "results.jsonl"
+
+
+def _require_no_secrets(values: Iterable[object]) -> None:
+    """RaymetricsError if one of the texts that a verb was called with has a secret in it."""
+    for value in values:
+        if isinstance(value, str):
+            require_no_secret(value, RaymetricsError)
+        elif isinstance(value, list | tuple):
+            _require_no_secrets(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
+from raymetrics.files import require_writable_file
 
 
 @click.command()
@@ -70,6 +72,8 @@ def evaluate(
     from raymetrics.metrics import convention as named
     from raymetrics.reports import table
 
+    if to is not None:
+        results.require_writable(to)
     changes = {"k": neighbours(ks), "kid_subset_size": kid_subset_size, "seed": seed}
     asked = None
     if convention or any(value is not None for value in changes.values()):
@@ -77,9 +81,9 @@ def evaluate(
     found = run(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
         convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
+        tell=lambda numbers: print_table(table(numbers)),
     )  # fmt: skip
-    click.echo(table(found))  # first, so that they are not lost where they cannot be written
-    if to:
+    if to is not None:
         results.write(found, to)
 
 
@@ -109,4 +113,5 @@ def report(results: str, to: str, run_code: bool) -> None:
     """
     from raymetrics.reports import report as run
 
-    click.echo(run(results, to=to, run_code=run_code))
+    require_writable_file(f"{to}/index.html" if to else to)
+    print_lines(str(run(results, to=to, run_code=run_code)))

@@ -9,6 +9,7 @@ import click
 from raymetrics.cli.common import extractors_of, reported
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import cleared, progress_printer
+from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
     from raymetrics.streaming.pools import Resources
@@ -71,7 +72,7 @@ def extract(
     if dry_run:
         from raymetrics.streaming.planning import plan_of
 
-        click.echo(
+        print_table(
             plan_of(
                 source, extractors, to, samples,
                 shard_rows=shard_rows, resources=resources, skip_broken=skip_broken,
@@ -94,12 +95,12 @@ def extract(
     )
     cleared()
     if done.broken:
-        click.echo(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
-    click.echo(
+        print_lines(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
+    print_lines(
         f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
         f"{done.present} were there; {len(done.shards)} samples in all"
     )
     for sample, why in done.shards.left_out.items():
-        click.echo(f"left out sample {sample}: {why}")
+        print_lines(f"left out sample {sample}: {why}")
     if done.made:
-        click.echo(spent_text(done.spent))
+        print_table(spent_text(done.spent))

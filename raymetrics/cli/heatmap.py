@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import names, reported, require_writable_results, run_code_option
 from raymetrics.cli.progress import progress_printer
+from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
+from raymetrics.files import require_writable_folder
 
 if TYPE_CHECKING:
     from raymetrics.reports.heat import Mean, Picture
@@ -87,6 +89,8 @@ def heatmap(
 
     if exact and images is None:
         raise RaymetricsError("--exact is of --images; samples of the set are always exact")
+    require_writable_folder(to)
+    require_writable_results(to, None)
     noise = numbers(scales)
     whole = mean or classes is not None or bool(noise)
     with session() if whole else nullcontext():
@@ -105,7 +109,7 @@ def heatmap(
             means = average(asked, to, of_all)
         checked = check(asked, to, noise, resources) if noise else []
     page = HeatPage(facts(asked, images), shown, means, checked, columns_of_grid)
-    click.echo(f"page    {heat_report(page, to)}")
+    print_lines(f"page    {heat_report(page, to)}")
 
 
 def show(
@@ -137,10 +141,10 @@ def average(asked: HeatRequest, to: str, found: Means) -> list[Mean]:
     from raymetrics.reports.heat import means
     from raymetrics.streaming.heat import write_arrays
 
+    print_lines(f"means   of {found.averages.counts[0]} samples; {found.made} ranges made")
     write_arrays(to, "maps.npz", found.seen)
     write_arrays(to, "means.npz", found.averages, classes=found.classes)
     titles = ["all classes", *(asked.class_names[number] for number in found.classes)]
-    click.echo(f"means   of {found.averages.counts[0]} samples; {found.made} ranges made")
     return means(found.averages, titles)
 
 
@@ -157,9 +161,8 @@ def check(
         asked, folder / "maps.npz", folder, scales,
         resources=resources, progress=progress_printer(),
     )  # fmt: skip
+    print_lines(*in_words(noise_points(found)))
     results.write(found, f"{to}/results.jsonl")
-    for sentence in in_words(noise_points(found)):
-        click.echo(sentence)
     return found
 
 

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import extractors_of, reported, run_code_option, tell_draws
+from raymetrics.cli.common import (
+    extractors_of,
+    reported,
+    require_writable_results,
+    run_code_option,
+    tell_draws,
+)
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import QUIET_SECONDS, duration
+from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
     from raymetrics.streaming.matched import MatchProgress
@@ -92,9 +99,12 @@ def match(
     from raymetrics.evaluation.attacks import evaluate_matched
     from raymetrics.generators import permission_for
     from raymetrics.resampling.rejection import lacking
+    from raymetrics.shards.places import require_writable
     from raymetrics.streaming.match import match as run
     from raymetrics.streaming.session import session
 
+    require_writable(to)
+    require_writable_results(to, results)
     with session():
         done = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
@@ -103,14 +113,15 @@ def match(
             resources=resources, progress=printer(),
         )  # fmt: skip
         if not done.complete:
-            click.echo(
+            print_lines(
                 f"only a part: {len(done.matcher.unfilled)} bins are not full: "
                 f"{lacking(done.matcher, done.class_names)}"
             )
-        click.echo(
+        print_lines(
             f"{done.path}: {len(done.sample_ids)} of {count} accepted in {done.draws} draws; "
             f"{done.made} shards made in {done.seconds:.0f} s, {done.shards.uri} holds "
-            f"{len(done.shards)} samples\n"
+            f"{len(done.shards)} samples",
+            "",
         )
         if len(done.sample_ids) > 1:
             numbers = evaluate_matched(
@@ -128,7 +139,7 @@ def printer() -> Callable[[MatchProgress], None]:
         nonlocal last
         if time.monotonic() - last >= pause or not progress.rarest:
             last = time.monotonic()
-            click.echo(line(progress), err=True)
+            print_lines(line(progress), err=True)
 
     return tell
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import reported, run_code_option
+from raymetrics.cli.common import reported, require_writable_results, run_code_option
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import progress_printer, say
-from raymetrics.cli.realism import tell_singles
+from raymetrics.cli.realism import keep_singles, print_singles
 
 if TYPE_CHECKING:
     from raymetrics.streaming.pools import Resources
@@ -79,11 +79,12 @@ def paths(
     from raymetrics.evaluation.paths import Rule, judge_paths
     from raymetrics.generators import permission_for
 
+    require_writable_results(to, results)
     rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
     found = judge_paths(
         real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
         candidates=candidates, shard_rows=shard_rows, run_code=run_code, resources=resources,
-        progress=progress_printer(), told=say,
+        progress=progress_printer(), told=say, tell=print_singles,
     )  # fmt: skip
     written = permission_for(run_code, generated).written
-    tell_singles(found, to, results, run_code=run_code, written=written)
+    keep_singles(found, to, results, run_code=run_code, written=written)

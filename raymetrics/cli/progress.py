@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import click
+from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -33,7 +33,7 @@ def cleared() -> None:
 def say(line: str) -> None:
     """A line of news, below the bars."""
     cleared()
-    click.echo(line, err=True)
+    print_lines(line, err=True)
 
 
 def in_lines() -> Callable[[Progress], None]:
@@ -46,7 +46,7 @@ def in_lines() -> Callable[[Progress], None]:
         if time.monotonic() - last < QUIET_SECONDS and not finished:
             return
         last = time.monotonic()
-        click.echo(f"{progress.rows}/{progress.rows_to_make} samples, {rest(progress)}", err=True)
+        print_lines(f"{progress.rows}/{progress.rows_to_make} samples, {rest(progress)}", err=True)
 
     return tell
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import (
+    keep_results,
+    names,
+    reported,
+    require_writable_results,
+    run_code_option,
+)
+from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
@@ -61,29 +68,32 @@ def realism(
     """
     from raymetrics.evaluation.ranking import rank_samples
 
+    require_writable_results(to, results)
     found = rank_samples(
         real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
-        classes=classes,
+        classes=classes, tell=print_singles,
     )  # fmt: skip
-    tell_singles(found, to, results, run_code=run_code)
+    keep_singles(found, to, results, run_code=run_code)
 
 
-def tell_singles(
+def print_singles(found: Sequence[Result]) -> None:
+    """Print the numbers with what they say of single samples."""
+    from raymetrics.reports import table
+    from raymetrics.reports.singles import readings
+
+    print_table(table(found))
+    print_lines("", *readings(found))
+
+
+def keep_singles(
     found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
     written: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Prints the numbers with what they say of single samples, and adds them to a file of results
-    with their page; at an object store without a file they are only printed."""
-    from raymetrics import results
-    from raymetrics.reports import table
-    from raymetrics.reports.singles import readings, singles
+    """Add numbers of single samples to a file of results, and write their page; neither at an
+    object store without a file. run_code, written: see `report`."""
+    from raymetrics.reports.singles import singles
 
-    click.echo(table(found))
-    click.echo("\n".join(["", *readings(found)]))
-    if file is None and "://" in folder:
-        click.echo("the results are not kept: give a local file, --results FILE")
-        return
-    kept = Path(file or f"{folder}/results.jsonl")
-    results.write(found, kept)
-    page = singles(found, to=kept.parent, run_code=run_code, written=written)
-    click.echo(f"\nresults {kept}\npage    {page}")
+    def write_page(results: Path) -> Path:
+        return singles(found, to=results.parent, run_code=run_code, written=written)
+
+    keep_results(found, folder, file, write_page)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option, tell_draws
+from raymetrics.cli.common import (
+    names,
+    reported,
+    require_writable_results,
+    run_code_option,
+    tell_draws,
+)
+from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
@@ -90,6 +97,7 @@ def reweight(
     """
     from raymetrics.evaluation.attacks import evaluate_reweighted
     from raymetrics.resampling.features import CHOICES
+    from raymetrics.shards.places import require_writable
     from raymetrics.shards.selected import open_view
     from raymetrics.streaming.reweight import requested, reweight_shards
     from raymetrics.streaming.session import session
@@ -99,6 +107,8 @@ def reweight(
         raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
     for match in matches:  # before the first of them takes its time
         requested(real, generated, match, extractor, optimizer, tolerance)
+    require_writable(to)
+    require_writable_results(to, results)
     size = size_of_draws(real=real, generated=generated, n=count)
     paths = []
     with session():
@@ -109,8 +119,11 @@ def reweight(
                 optimizer=optimizer, tolerance=tolerance, told=step_printer(),
             )  # fmt: skip
             drawn = write_drawn(found, open_view(generated), size, scheme)
-            click.echo(summary(found))
-            click.echo(f"drawn                  {drawn}: {size} samples, {scheme}, seed 0\n")
+            print_lines(
+                *summary(found),
+                f"drawn                  {drawn}: {size} samples, {scheme}, seed 0",
+                "",
+            )
             paths.append(found.path)
         numbers = evaluate_reweighted(
             real=real, generated=generated, weights=paths, n=size, seeds=seeds, scheme=scheme
@@ -127,7 +140,7 @@ def step_printer() -> Callable[[Step], None]:
         if time.monotonic() - last < 2:
             return
         last = time.monotonic()
-        click.echo(
+        print_lines(
             f"{step.evaluations:.0f} evaluations, distance {step.distance:.5g}, "
             f"effective sample size {step.effective_sample_size:.0f}",
             err=True,
@@ -136,17 +149,15 @@ def step_printer() -> Callable[[Step], None]:
     return tell
 
 
-def summary(found: Weighted) -> str:
+def summary(found: Weighted) -> list[str]:
     """What was reached, as lines."""
     first, last = found.trace[0], found.trace[-1]
     ended = "converged" if found.converged else "not converged: ask for more --max-evaluations"
-    return "\n".join(
-        [
-            f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
-            f"{found.about['match']} of {found.about['extractor']}",
-            f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
-            f"effective sample size  {last.effective_sample_size:.0f} of {len(found.weights)}",
-            f"evaluations            {last.evaluations}, {ended}",
-            f"weights                {found.path}",
-        ]
-    )
+    return [
+        f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
+        f"{found.about['match']} of {found.about['extractor']}",
+        f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
+        f"effective sample size  {last.effective_sample_size:.0f} of {len(found.weights)}",
+        f"evaluations            {last.evaluations}, {ended}",
+        f"weights                {found.path}",
+    ]

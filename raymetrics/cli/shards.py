@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from raymetrics.cli.common import names, reported
+from raymetrics.cli.terminal import print_lines, print_table
 
 
 @click.command()
@@ -23,10 +24,10 @@ def inspect(uri: str, verify: bool) -> None:
     from raymetrics.shards.reader import open_shards
 
     shards = open_shards(uri)
-    click.echo(describe(shards))
+    print_table(describe(shards))
     if verify:
         shards.verify()
-        click.echo("verified      every shard has the digest that it promises")
+        print_lines("verified      every shard has the digest that it promises")
 
 
 @click.command()
@@ -63,4 +64,4 @@ def export(
     from raymetrics.shards.interop import export as run
 
     run(shards, to=to, format=form, columns=columns, samples=samples, ddof=ddof)
-    click.echo(to)
+    print_lines(to)

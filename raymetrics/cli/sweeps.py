@@ -21,6 +21,7 @@ from raymetrics.cli.common import (
 from raymetrics.cli.evaluate import neighbours
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import cleared, progress_printer, say
+from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
     from raymetrics.evaluation.sweep import Swept
@@ -93,21 +94,21 @@ def show(found: Swept, to: str, run_code: bool) -> None:
 
     cleared()
     if found.results:
-        click.echo(tradeoffs_table(found.results))
+        print_table(tradeoffs_table(found.results))
     for failure in found.failures:
-        click.echo(f"failed: {failure.name}: {failure.message}", err=True)
+        print_lines(f"failed: {failure.name}: {failure.message}", err=True)
     if not found.results:
         return
     store = Store(to)
     for name, lines in ((RESULTS, found.results), (FAILED, found.failures)):
         store.replace(name, "".join(f"{line.to_json()}\n" for line in lines).encode())
-    click.echo(f"\nresults {to}/{RESULTS}")
+    print_lines("", f"results {to}/{RESULTS}")
     if found.failures:
-        click.echo(f"failed  {to}/{FAILED}")
+        print_lines(f"failed  {to}/{FAILED}")
     if store.local:
         file = Path(store.root) / RESULTS
         page = report(file, to=store.root, run_code=run_code, written=found.written)
-        click.echo(f"page    {page}")
+        print_lines(f"page    {page}")
 
 
 def end(found: Swept) -> None:
@@ -167,7 +168,7 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
     if strategies == ["all"]:
         strategies, lacking = strategies_of(generated)
         for name, reason in lacking.items():
-            click.echo(f"without {name}: {reason}", err=True)
+            print_lines(f"without {name}: {reason}", err=True)
     found = swept(truncations(generated, strategies, psi), **rest)
     show(found, rest["to"], rest["run_code"])
     end(found)

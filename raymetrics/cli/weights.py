@@ -7,6 +7,7 @@ import sys
 import click
 
 from raymetrics.cli.common import reported
+from raymetrics.cli.terminal import print_lines
 
 
 @click.group()
@@ -31,16 +32,16 @@ def list_all() -> None:
     from raymetrics.weights.catalogue import entries
     from raymetrics.weights.files import home
 
-    click.echo(f"in {home()}")
+    print_lines(f"in {home()}")
     before = ""
     for entry in entries():
         if entry.extractor != before:
-            click.echo(before := entry.extractor)
+            print_lines(before := entry.extractor)
         digest = entry.weights.sha256
-        click.echo(f"  {'here' if entry.path else '-   '}  {entry.weights.name}")
-        click.echo(f"        from     {entry.origin}")
-        click.echo(f"        sha256   {digest or 'none was published; it is not downloaded'}")
-        click.echo(f"        licence  {entry.weights.licence}")
+        print_lines(f"  {'here' if entry.path else '-   '}  {entry.weights.name}")
+        print_lines(f"        from     {entry.origin}")
+        print_lines(f"        sha256   {digest or 'none was published; it is not downloaded'}")
+        print_lines(f"        licence  {entry.weights.licence}")
 
 
 @weights.command()
@@ -60,7 +61,7 @@ def fetch(name: str) -> None:
         click.echo(f"\r{there / 1e6:.0f}{of} MB", err=True, nl=False)
 
     found = fetch_named(name, progress=tell)
-    click.echo(f"{found.path}  sha256 {found.sha256}")
+    print_lines(f"{found.path}  sha256 {found.sha256}")
 
 
 @weights.command()
@@ -82,7 +83,7 @@ def verify() -> None:
             word = "verified"
         else:
             word = f"unknown   no digest was published; sha256 {verdict.found.sha256}"
-        click.echo(f"{verdict.entry.weights.name}  {word}")
+        print_lines(f"{verdict.entry.weights.name}  {word}")
     if any(verdict.problem for verdict in verdicts):
         sys.exit(1)
 
@@ -101,4 +102,4 @@ def import_one(file: str) -> None:
 
     found = import_known(file)
     known = "its digest is the published one" if found.published else "no digest was published"
-    click.echo(f"{found.path}  sha256 {found.sha256}; {known}")
+    print_lines(f"{found.path}  sha256 {found.sha256}; {known}")

@@ -50,6 +50,7 @@ from raymetrics.generators.latents.paths import source_of
 from raymetrics.metrics import Convention, Survey, require
 from raymetrics.programs import Permission
 from raymetrics.results import Result
+from raymetrics.shards.places import require_writable
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.streaming.extract import extract
@@ -107,6 +108,7 @@ def judge_paths(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] = lambda line: None,
+    tell: Callable[[list[Result]], None] = lambda found: None,
 ) -> list[Result]:
     """The share of interpolation paths that stray, with its exact binomial interval.
 
@@ -115,7 +117,8 @@ def judge_paths(
     first, by default 4 for each path.
     column: the feature space; needed where both sets have several.
     run_code: open what a shard set names also if it is a program, or on another machine.
-    progress: called after every shard, told: with a line of what is going on.
+    progress: called after every shard, told: with a line of what is going on; tell: with the
+    numbers, before R is written.
 
     Writes `to`/ends.parquet, the images' features to `to`/shards, and their R to
     `to`/realism.parquet. Run again after anything that stopped it: no shard is made twice. With
@@ -126,6 +129,7 @@ def judge_paths(
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
+    require_writable(to)
     make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
     of_real = opened(real)
     require(len(of_real), k, "real")
@@ -143,10 +147,12 @@ def judge_paths(
     between = opened(f"{to}/{SHARDS}")
     only_item(of_real, between, name)  # made alike
     survey = survey_realism(of_real, between, name, asked)
-    write_scores(f"{to}/{SCORES}", between.sample_ids, {name: survey.of_generated.realism})
     values = straying(survey, asked, rule, ends, there)
     seconds = time.monotonic() - start
-    return [with_provenance(value, item, of_real, between, asked, seconds) for value in values]
+    found = [with_provenance(value, item, of_real, between, asked, seconds) for value in values]
+    tell(found)
+    write_scores(f"{to}/{SCORES}", between.sample_ids, {name: survey.of_generated.realism})
+    return found
 
 
 def candidates_of(

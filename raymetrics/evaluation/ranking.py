@@ -4,7 +4,7 @@ section 5, Eq. 3, Fig. 8, 10 and 11."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +20,7 @@ from raymetrics.evaluation.selection import Item, fits, opened, refuse_repeats, 
 from raymetrics.metrics import Convention, Survey, require
 from raymetrics.results import Result
 from raymetrics.search.indexes import load_faiss
+from raymetrics.shards.places import require_writable
 from raymetrics.shards.view import View
 from raymetrics.streaming.match_request import column_of_classes
 from raymetrics.streaming.neighbours import fits_at_once, survey_views
@@ -50,6 +51,7 @@ def rank_samples(
     count: int | None = None,
     by: str | None = None,
     classes: str | None = None,
+    tell: Callable[[list[Result]], None] | None = None,
 ) -> list[Result]:
     """The share of realistic samples, with those that are most and least realistic, in every
     feature space that both sets have; R of every generated sample goes to `to`/realism.parquet.
@@ -59,6 +61,7 @@ def rank_samples(
     by: "label", the labels of the generated samples, or "class", their Top-1 classes by the column
     of logits `classes` (inception's, or the only one). R is always that among all real samples:
     only the order is made within a group.
+    tell: called with the numbers, before R is written.
 
     R >= 1 where a ball of a real sample holds the generated one, so their share is the precision
     with the balls pruned to the half with the smaller radii. Holds a few numbers for each sample.
@@ -68,6 +71,7 @@ def rank_samples(
         raise RaymetricsError(f"by is {by!r}; there are 'label' and 'class'")
     if count is not None and count < 1:
         raise NotEnoughData(f"count is {count}, expected at least 1")
+    require_writable(to)
     of_real, of_generated = opened(real), opened(generated)
     asked, items = Convention(k=k), items_of(of_real, of_generated, columns)
     require(len(of_real), k, "real")
@@ -86,6 +90,8 @@ def rank_samples(
             with_provenance(value, item, of_real, of_generated, asked, seconds)
             for value in (replace(first, details={**first.details, **shown}), *others)
         ]
+    if tell:
+        tell(found)
     write_scores(f"{to}/{SCORES}", ids, scores)
     return found
 

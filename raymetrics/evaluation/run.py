@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from raymetrics.results import Result
 from raymetrics.search import survey_fast
 from raymetrics.search.indexes import load_faiss
 from raymetrics.shards.interop import is_statistics
+from raymetrics.shards.places import require_writable_to
 from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
@@ -79,6 +80,7 @@ def evaluate(
     samples: int | None = None,
     by: str | None = None,
     scores: str | None = None,
+    tell: Callable[[list[Result]], None] | None = None,
 ) -> list[Result]:
     """The metrics of two complete shard sets, in every feature space that both have.
 
@@ -94,6 +96,7 @@ def evaluate(
     samples: only the first so many of either side, by sample id.
     by: "label": every number once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
+    tell: called with the numbers, before the scores are written.
 
     Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
     ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
@@ -116,10 +119,13 @@ def evaluate(
             raise RaymetricsError(
                 "a file of statistics knows neither labels nor samples; leave out by and scores"
             )
-        return evaluate_reference(
+        found = evaluate_reference(
             real=real, generated=generated, metrics=metrics, extractors=extractors,
             columns=columns, asked=asked, protocol=named, samples=samples,
         )  # fmt: skip
+        if tell:
+            tell(found)
+        return found
     there = {"real": opened(real), "generated": opened(generated)}
     spaces = shared_columns(there["real"].shards, there["generated"].shards, extractors, columns)
     names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
@@ -138,6 +144,8 @@ def evaluate(
     refuse_if_too_few(request)
     if scores and (by or "realism" not in names):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
+    if scores is not None:
+        require_writable_to(scores)
     table: dict[str, np.ndarray] = {}
     with session():
         refuse_if_too_large(request)
@@ -145,6 +153,8 @@ def evaluate(
             with_provenance(value, item, request, seconds)
             for item, value, seconds in computed(request, table)
         ]
+    if tell:
+        tell(found)
     if scores:
         write_scores(scores, views["generated"].sample_ids, table)
     return found

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 import torch
 
 from raymetrics import queries, ranges
+from raymetrics.addresses import require_no_secret
 from raymetrics.errors import (
     RangeError,
     RaymetricsError,
@@ -29,6 +30,7 @@ from raymetrics.metrics import Convention
 from raymetrics.programs import Permission
 from raymetrics.provenance import environment, fingerprint
 from raymetrics.results import Failure, Result
+from raymetrics.shards.places import require_writable
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.streaming.extract import Request, extract_each
@@ -147,7 +149,8 @@ def sweep(
         convention or Convention(), by,
     )  # fmt: skip
     folder, kept = shards or f"{to}/shards", Store(f"{to}/{NUMBERS}")
-    kept.names()  # a place that cannot be used is found before anything is made
+    for place_to_write in (to, folder):  # found before anything is made
+        require_writable(place_to_write)
     side = real_side(real, real_source, real_samples, extractors, folder, permission)
     ids = side.ids if samples is None else samples
     requests = [Request(place(folder, row), row.source, row.samples or ids) for row in rows]
@@ -274,7 +277,7 @@ def strategies_of(source: str) -> tuple[list[str], dict[str, str]]:
 def truncations(source: str, strategies: Sequence[str], amounts: Sequence[float]) -> list[str]:
     """The source truncated by every strategy to every amount; with 1 it is the source itself, which
     comes first and once. SourceError for no such strategy or amount."""
-    name, options = queries.split(source)
+    name, options = queries.split(require_no_secret(source, SourceError))
     if "truncate" in options:
         raise RaymetricsError(f"{source} is truncated already; give the source without it")
     if not strategies or not amounts:

@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from raymetrics import queries, ranges
+from raymetrics.addresses import require_no_secret
 from raymetrics.callables import Target, what_failed
 from raymetrics.errors import RaymetricsError
 from raymetrics.programs import CALLABLE, Permission
@@ -151,7 +152,8 @@ def of_entries(plan: Iterable[object], name: str) -> Iterator[tuple[Row, str]]:
     for number, entry in enumerate(plan, start=1):
         where = f"{name}, row {number}"
         if isinstance(entry, str):
-            yield Row(entry), where
+            with placed(where):
+                yield Row(require_no_secret(entry, RaymetricsError)), where
         elif isinstance(entry, Mapping):
             cells = {str(column): texts(value) for column, value in entry.items()}
             wrong = [column for column, values in cells.items() if values is None]
@@ -186,6 +188,8 @@ def rows_of(cells: Cells, where: str) -> Iterator[tuple[Row, str]]:
 
 def row_of(values: Mapping[str, str], where: str) -> Row:
     """One set, of one value in every column."""
+    with placed(where):
+        require_no_secrets(values)
     source = filled(SOURCE, values, where)
     if not source:
         raise RaymetricsError(f"{where}, column {SOURCE!r}: empty; expected what is to be opened")
@@ -196,7 +200,17 @@ def row_of(values: Mapping[str, str], where: str) -> Row:
         with placed(f"{where}, column {SAMPLES!r}"):
             ranges.parse(samples)
     said = {**values, **({NAME: filled(NAME, values, where)} if NAME in values else {})}
+    with placed(where):
+        require_no_secrets({**said, SOURCE: source})
     return Row(with_options(source, options, where), samples, said)
+
+
+def require_no_secrets(values: Mapping[str, str]) -> None:
+    """RaymetricsError for a cell with a secret in it, or one of a column of secrets: all cells are
+    written into results."""
+    for column, value in values.items():
+        require_no_secret(value, RaymetricsError)
+        require_no_secret(f"?{column}={value}", RaymetricsError)
 
 
 def filled(column: str, values: Mapping[str, str], where: str) -> str:

@@ -133,7 +133,7 @@ def open_source(source: str, device: torch.device) -> Generator:
     in digits?truncate=clamp:0.7, and with it `mean=all`: see `raymetrics.generators.latents`.
     SourceError, with what was expected, for anything else.
     """
-    name, options = queries.split(source, SourceError)
+    name, options = queries.split(require_no_secret(source, SourceError), SourceError)
     truncate = options.pop("truncate", None)
     if truncate is None:
         return _opened(source, name, options, device)

@@ -268,7 +268,7 @@ def test_secrets_in_addresses(address, store) -> None:
     "address",
     [
         "s3://bucket/set", "abfs://container@account.dfs.core.windows.net/x", "photos?size=256",
-        "digits?truncate=clamp:0.7", "my:Model?tokens=77&signal=3&key=a", "/home/a@b:c/set",
+        "digits?truncate=clamp:0.7", "my:Model?tokens=77&signal=3&keys=a", "/home/a@b:c/set",
         "set?ids=accepted.parquet", "network.pkl?noise=const",
     ],
 )  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import uuid
 import zipfile
 from dataclasses import asdict, fields
 from functools import lru_cache
@@ -14,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from raymetrics.errors import StorageError
+from raymetrics.files import write_atomically
 from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.distribution import Distribution
 from raymetrics.generators.latents.samples import mapped
@@ -93,11 +93,5 @@ def keep(file: Path, found: Distribution) -> None:
     """Written aside and moved; where that is not possible it is estimated again the next time."""
     buffer = io.BytesIO()
     np.savez(buffer, **asdict(found))
-    aside = file.with_name(f".aside-{uuid.uuid4().hex}")
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(buffer.getvalue())
-            os.replace(aside, file)
-        finally:
-            aside.unlink(missing_ok=True)
+    with contextlib.suppress(StorageError):
+        write_atomically(file, buffer.getvalue())
