@@ -33,8 +33,9 @@ def storage_errors(what: str) -> Iterator[None]:
                 f"cannot {what}: no room ({os.strerror(error.errno)}); what was there is whole: "
                 "free space, or choose another place, and run the same command again"
             ) from error
+        where = f" ({error.filename})" if error.filename else ""
         raise StorageError(
-            f"cannot {what}: {error.strerror or error}; expected a place that can be written"
+            f"cannot {what}: {error.strerror or error}{where}; expected a place that can be written"
         ) from error
 
 
@@ -44,7 +45,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     An earlier file of this name stays until then, and if anything fails; a link stays a link.
     StorageError if it cannot be written, StorageUnavailable if there is no room.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(_require_path(path)))
     aside = target.with_name(f"{ASIDE}{uuid.uuid4().hex}")
     with storage_errors(f"write {path}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def append_lines(path: str | Path, lines: Iterable[str]) -> None:
     """
     data = "".join(f"{line}\n" for line in lines).encode("ascii")
     with storage_errors(f"write {path}"):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(_require_path(path)).parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             if stat.S_ISREG(os.fstat(file).st_mode):

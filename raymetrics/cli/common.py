@@ -88,7 +88,7 @@ def require_writable_results(folder: str, file: str | None) -> None:
 
     kept = _results_file(folder, file)
     if kept is not None:
-        results.require_writable(kept)
+        results.require_writable(file or kept)
         require_writable_file(kept.with_name("index.html"))
 
 

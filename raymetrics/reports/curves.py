@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ SMALL = (4.4, 2.9)  # of charts that stand side by side, without their legend
 LEGEND_LINE, LEGEND_WIDTH = 0.19, 66  # inches, and letters
 ROOM = 9  # numbers on an axis
 NAMED = "named"  # a label that the legend replaces
+SVG = {"svg.fonttype": "none", "svg.hashsalt": "raymetrics"}
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -167,7 +169,9 @@ def svg(figure: Figure) -> str:
 
     _set_literal(figure)
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raymetrics"}):
+    with matplotlib.rc_context(SVG), warnings.catch_warnings():
+        # Text stays text, and is drawn in a font of the reader's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -96,7 +98,7 @@ def report(
         comparisons=comparisons,
         failures=results.failures_beside(path),
         folded=folded,
-        below=sorted(path.parent.name for path in Path(to).glob("*/index.html")),
+        below=pages_below(to),
         correlations=correlations(comparisons),
         number=number,
         protocol=protocol,
@@ -104,6 +106,12 @@ def report(
         samples=samples_in_words,
     )
     return write_page(text, to)
+
+
+def pages_below(folder: str | Path) -> dict[str, str]:
+    """The folders directly below one that have pages, by name; their relative addresses."""
+    names = sorted(path.parent.name for path in Path(folder).glob("*/index.html"))
+    return {name: quote(os.fsencode(name)) for name in names}
 
 
 def by_sides(found: Sequence[Result]) -> list[list[Result]]:

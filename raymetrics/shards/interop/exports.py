@@ -89,9 +89,9 @@ def write_npz(view: View, column: Column, to: str, ddof: int) -> None:
     store = Store(folder or ("/" if to.startswith("/") else "."))
     if not name.endswith(".npz"):
         raise StorageError(f"{to} is no name of a .npz file, by which other programs know it")
+    require_writable(store.uri)
     there = StorageError(f"{to} is there already; remove it, or export to another place")
     if name in store.names():
         raise there
-    require_writable(store.uri)
     if not store.create(name, npz_of(view, column, ddof)):
         raise there
