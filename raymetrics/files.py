@@ -28,15 +28,38 @@ def storage_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in NO_ROOM:
-            raise StorageUnavailable(
-                f"cannot {what}: no room ({os.strerror(error.errno)}); what was there is whole: "
-                "free space, or choose another place, and run the same command again"
-            ) from error
+        require_room(error, what)
         where = f" ({error.filename})" if error.filename else ""
         raise StorageError(
             f"cannot {what}: {error.strerror or error}{where}; expected a place that can be written"
         ) from error
+
+
+def require_room(error: Exception, what: str) -> None:
+    """Raise StorageUnavailable if the error came from a full disk; what: as above."""
+    number = getattr(error, "errno", None)
+    if number in NO_ROOM:
+        raise StorageUnavailable(
+            f"cannot {what}: no room ({os.strerror(number)}); what was there is whole: free "
+            "space, or choose another place, and run the same command again"
+        ) from error
+
+
+@contextmanager
+def file_aside(folder: Path, data: bytes) -> Iterator[Path]:
+    """Write a file of a name of its own, synced, into a folder, which is made if it is missing.
+    Whoever wants it moves or links it within the block, after which the name is gone."""
+    aside = folder / f"{ASIDE}{uuid.uuid4().hex}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -46,18 +69,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     StorageError if it cannot be written, StorageUnavailable if there is no room.
     """
     target = Path(os.path.realpath(_require_path(path)))
-    aside = target.with_name(f"{ASIDE}{uuid.uuid4().hex}")
-    with storage_errors(f"write {path}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, target)
-        finally:
-            with suppress(OSError):
-                aside.unlink()
+    with storage_errors(f"write {path}"), file_aside(target.parent, data) as aside:
+        os.replace(aside, target)
 
 
 def append_lines(path: str | Path, lines: Iterable[str]) -> None:

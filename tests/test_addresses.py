@@ -14,14 +14,17 @@ from raymetrics.errors import RaymetricsError, SourceError, StorageError
 
 SECRET_OPTIONS = [
     "token", "access_token", "accessToken", "authToken", "HFToken", "hf_token", "PRIVATE-TOKEN",
-    "X-Amz-Security-Token", "mytoken", "key", "apiKey", "x-api-key", "AWSAccessKeyId", "account_key",
+    "X-Amz-Security-Token", "mytoken", "key", "apiKey", "x-api-key", "AWSAccessKeyId",
+    "account_key",
     "subscription-key", "x-functions-key", "secret", "client_secret", "secretAccessKey", "auth",
-    "http_auth", "Authorization", "password", "passwd", "dbPassword", "passphrase", "pwd", "user_pwd",
+    "http_auth", "Authorization", "password", "passwd", "dbPassword", "passphrase", "pwd",
+    "user_pwd",
     "pass", "user_pass", "jwt", "code", "authCode", "sas", "sas_token", "sig", "signature",
     "X-Amz-Signature", "X-Goog-Credential", "bearer", "to%6ben", "%74oken", "to%256ben",
 ]  # fmt: skip
 PLAIN_OPTIONS = [
-    "max_token", "maxTokens", "pad_token", "eos_token", "n_token", "tokens", "token_type", "tokenizer",
+    "max_token", "maxTokens", "pad_token", "eos_token", "n_token", "tokens", "token_type",
+    "tokenizer",
     "signature_dim", "signal", "design", "sort_key", "keys", "keyword", "monkey", "class_code",
     "encode", "passes", "bypass", "forward_pass", "author", "weights", "ids", "sv", "psi",
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from raymetrics.evaluation import run as evaluating
 from raymetrics.results import Result, Side
 from raymetrics.shards.reader import open_shards
 from tests.conftest import write_set
+from tests.disks import contents, largest_file
 from tests.reports.test_page import a_result
 from tests.test_cli import run
-from tests.test_files import contents, largest_file
 
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 REAL, GENERATED = ("--real", "nowhere"), ("--generated", "nowhere")
@@ -27,7 +26,7 @@ SIDES = (*REAL, *GENERATED)
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a file, a folder, a plan, and two sets."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "afile").touch()
@@ -36,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for number, name in enumerate(("real", "generated")):
         x = np.random.default_rng(number).normal(size=(40, 2)).astype(np.float32)
         write_set(name, {"pre_logits": x})
-    yield tmp_path
+    return tmp_path
 
 
 INTO_FOLDERS = {
@@ -45,7 +44,8 @@ INTO_FOLDERS = {
     "paths": ("paths", *SIDES),
     "heatmap": ("heatmap", *SIDES),
     "match": ("match", *SIDES),
-    "reweight": ("reweight", "--real", "real", "--generated", "generated", "--extractor", "made-up"),
+    "reweight": ("reweight", "--real", "real", "--generated", "generated", "--extractor",
+    "made-up"),
     "sweep": ("sweep", "plan.csv", *REAL),
     "truncate": ("truncate", *REAL, "--generated", "digits"),
     "snapshots": ("snapshots", *REAL, "--generated", "digits?snapshot={50}"),

@@ -5,9 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,24 +19,9 @@ from raymetrics.files import (
     require_writable_folder,
     write_atomically,
 )
+from tests.disks import contents, largest_file
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process becomes larger, as by `ulimit -f`: the rest of a write is lost."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All that lies below a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("name", ["page", "new/folders/page"])
@@ -105,7 +87,9 @@ def test_lines_after_a_torn_one_are_lines(
     after = path.read_bytes()
     assert after.startswith(before)
     assert after.endswith("".join(f"{line}\n" for line in lines).encode())
-    assert after.count(b"\n") == before.count(b"\n") + len(lines) + (before[-1:] not in (b"", b"\n"))
+    assert after.count(b"\n") == before.count(b"\n") + len(lines) + (
+        before[-1:] not in (b"", b"\n")
+    )
 
 
 def add_lines(path: str, writer: int) -> None:
@@ -123,7 +107,9 @@ def test_lines_of_several_writers_stay_whole(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     lines = Path(path).read_text().splitlines()
-    expected = [f"{w} {n} {end}" for w in range(4) for n in range(60) for end in ("x" * 20_000, "y")]
+    expected = [
+        f"{w} {n} {end}" for w in range(4) for n in range(60) for end in ("x" * 20_000, "y")
+    ]
     assert sorted(lines) == sorted(expected)
 
 

@@ -85,7 +85,8 @@ def test_secrets_that_another_version_wrote_are_not_shown(tmp_path: Path) -> Non
     said["generated"]["source"] = address
     found = Result.from_json(json.dumps(said))
     failure = {
-        "name": address, "source": address, "row": {"source": address, "pwd": "hunter2", "psi": "1"},
+        "name": address, "source": address, "row": {"source": address, "pwd": "hunter2",
+        "psi": "1"},
         "error": "SourceError", "message": f"cannot open {address}: 403",
     }  # fmt: skip
     failed = Failure.from_json(json.dumps(failure))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from raymetrics.addresses import require_no_secret, require_place
 from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
+from raymetrics.files import ASIDE, file_aside
 from raymetrics.shards import remote
 from raymetrics.shards.patience import (
     advice,
@@ -40,7 +40,6 @@ from raymetrics.shards.patience import (
 T = TypeVar("T")
 
 AT_ONCE = 10  # requests in flight, as many as botocore keeps connections
-ASIDE = ".aside-"  # what is being written
 LEFT_SECONDS = 86_400  # nobody writes for that long
 TELL_AFTER = 10.0  # seconds of an outage
 
@@ -191,21 +190,16 @@ class Store:
         return self.fs.cat_file(self.path(name), start=start, end=stop)
 
     def _link(self, name: str, data: bytes) -> bool:
-        aside = self._write_aside(data)
-        try:
-            os.link(aside, self.path(name))
-        except FileExistsError:
-            return False
-        finally:
-            aside.unlink(missing_ok=True)
+        with file_aside(Path(self.root), data) as aside:
+            try:
+                os.link(aside, self.path(name))
+            except FileExistsError:
+                return False
         return True
 
     def _move(self, name: str, data: bytes) -> None:
-        aside = self._write_aside(data)
-        try:
+        with file_aside(Path(self.root), data) as aside:
             os.replace(aside, self.path(name))
-        finally:
-            aside.unlink(missing_ok=True)
 
     def _put_new(self, name: str, data: bytes) -> bool:
         try:
@@ -220,19 +214,6 @@ class Store:
     def _put(self, name: str, data: bytes, **mode: str) -> None:
         one_request = remote.upload_options(self.fs, len(data))
         self.fs.pipe_file(self.path(name), data, **mode, **one_request)
-
-    def _write_aside(self, data: bytes) -> Path:
-        os.makedirs(self.root, exist_ok=True)
-        aside = Path(self.root) / f"{ASIDE}{uuid.uuid4().hex}"
-        try:
-            with aside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        return aside
 
 
 def remove_left(folder: Path) -> None:

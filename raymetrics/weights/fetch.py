@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raymetrics.errors import ExtractorError
+from raymetrics.files import require_room
 from raymetrics.weights.files import Found, Weights, checked, choose, digest_of, how_to_get
 
 CHUNK = 1 << 20
@@ -63,6 +64,7 @@ def fetch(weights: Weights, progress: Progress | None = None) -> Found:
                 download(str(weights.url), part, progress)
                 believe(part, weights)
     except (OSError, http.client.HTTPException) as error:
+        require_room(error, f"download {weights.url} to {weights.path}")
         raise ExtractorError(
             f"cannot download {weights.url} to {weights.path}: {error}; on a machine without "
             "network, copy the file there, or name one: '?weights=PATH'"
@@ -131,6 +133,7 @@ def import_file(path: str, known: Sequence[Weights]) -> Found:
         shutil.copyfile(file, aside)
         aside.rename(to)
     except OSError as error:
+        require_room(error, f"copy {path} to {to}")
         raise ExtractorError(
             f"cannot copy {path} to {to}: {error}; $RAYMETRICS_WEIGHTS names another folder"
         ) from None

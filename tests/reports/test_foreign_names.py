@@ -28,8 +28,9 @@ from tests.reports.test_page import a_result
 from tests.reports.test_tradeoffs import found
 
 NAMES = [
-    "a$x^$b", "cost$x^{1}$", "$", r"\$a\$b$", "_hidden", "__", "_nolegend_", "a\nsealed  yes", "日本",
-    "\x1b[31mred\x1b[0m", "left\u202eright", "photos\udcff", "\x00", "tab\there", "<b>&amp;</b>", "]]>",
+    "a$x^$b", "cost$x^{1}$", "$", r"\$a\$b$", "_hidden", "__", "_nolegend_", "a\nsealed  yes",
+    "日本", "\x1b[31mred\x1b[0m", "left\u202eright", "photos\udcff", "\x00", "tab\there", "<b>&amp;</b>",
+    "]]>",
 ]  # fmt: skip
 
 
@@ -77,7 +78,8 @@ def test_tables_and_descriptions_have_one_line_for_each_row(tmp_path: Path, name
         Side("nowhere", side, ("0-79",), 80, "f", side, {}) for side in (name, f"{name}2")
     )
     one = a_result(real, generated, label=name, convention={name: name, "drawn": name, "n": 1,
-                                                             "seeds": 1, "candidates": 1})  # fmt: skip
+                                                             "seeds": 1,
+                                                             "candidates": 1})  # fmt: skip
     shards = write_set(str(tmp_path / "set"), {"pre_logits": np.zeros((3, 2), np.float32)})
     shards = dataclasses.replace(shards, spec=dataclasses.replace(shards.spec, source=name))
     printed = {

@@ -17,12 +17,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from raymetrics.errors import ExtractorError
+from raymetrics.errors import ExtractorError, StorageUnavailable
 from raymetrics.weights.catalogue import entries, fetch_named, import_known, verify
 from raymetrics.weights.fetch import fetch, obtain
 from raymetrics.weights.files import Weights, checked, home
 from raymetrics.weights.known import KNOWN
 from raymetrics.weights.state import digest, load_into, read_state
+from tests.disks import largest_file
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -131,6 +132,23 @@ def test_a_wrong_file_is_thrown_away(server, folder) -> None:
     (folder / "net.pth.part").write_bytes(b"other")
     with pytest.raises(ExtractorError, match="thrown away"):
         fetch(Weights("net.pth", SHA256, url=server.url))
+    assert files_in(folder) == []
+
+
+def test_no_room_passes_and_the_download_goes_on(server, folder, tmp_path) -> None:
+    weights = Weights("net.pth", SHA256, url=server.url)
+    with (
+        largest_file(1_200_000),
+        pytest.raises(StorageUnavailable, match="cannot download .*: no room"),
+    ):
+        fetch(weights)
+    assert fetch(weights).path.read_bytes() == CONTENT
+    (folder / "net.pth").rename(tmp_path / "net.pth")
+    with (
+        largest_file(1_200_000),
+        pytest.raises(StorageUnavailable, match="cannot copy .*: no room"),
+    ):
+        import_known(str(tmp_path / "net.pth"), {"net": (weights,)})
     assert files_in(folder) == []
 
 
