@@ -56,20 +56,21 @@ def secret_in(address: str) -> str | None:
         if _USER.match(behind) and kind in _WEB:
             return "user@"
     for name, value in _OPTION.findall(address):
-        found = _secret_word(_decoded(name)) or ("%" in value and secret_in("?" + unquote(value)))
-        if found:
-            return found
+        word = _secret_word(_decoded(name)) or ("%" in value and secret_in("?" + unquote(value)))
+        if word:
+            return word
     return None
 
 
 def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
     """Return the address. The error, which does not repeat it, if it has a secret in it."""
-    found = secret_in(address)
-    if found:
+    secret = secret_in(address)
+    if secret:
         start = _NAME.match(address.partition("://")[0])
-        way_out = "; an @ in a path is written %40" if "@" in found else ""
+        name = f" {start[0]}..." if start and start[0] else ""
+        way_out = "; an @ in a path is written %40" if "@" in secret else ""
         raise error(
-            f"the address {start[0] if start else ''}... has a secret in it ({found}), and "
+            f"the address{name} has a secret in it ({secret}), and "
             "addresses are written into results; give credentials in the environment "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://) or as the machine's role"
             f"{way_out}"
@@ -79,8 +80,8 @@ def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
 
 def without_secret(text: str) -> str:
     """Return a text, or a note in its place if it has a secret in it."""
-    found = secret_in(text)
-    return f"(not shown, as it has a secret in it: {found})" if found else text
+    secret = secret_in(text)
+    return f"(not shown, as it has a secret in it: {secret})" if secret else text
 
 
 def require_place(uri: str, error: type[RaymetricsError]) -> str:
@@ -105,5 +106,5 @@ def _decoded(name: str) -> str:
 def _secret_word(option: str) -> str | None:
     """What in the name of an option says that its value is a secret: words of ours alone."""
     words = "_".join(filter(None, _WORDS.split(option))).lower()
-    found = None if _NO_SECRET.search(words) else _SECRET.search(words)
-    return found[0].strip("_") if found else None
+    match = None if _NO_SECRET.search(words) else _SECRET.search(words)
+    return match[0].strip("_") if match else None

@@ -96,14 +96,7 @@ def append_lines(path: str | Path, lines: Iterable[str]) -> None:
 def require_writable_folder(place: str | Path) -> None:
     """Try whether files can be written into a folder, which need not be there yet. StorageError if
     they cannot, or if it is a file. Nothing is left there."""
-    folder = Path(_require_path(place))
-    with storage_errors(f"write into {place}"):
-        while not folder.exists():
-            folder = folder.absolute().parent
-        if not folder.is_dir():
-            raise StorageError(f"cannot write into {place}: {folder} is a file; expected a folder")
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"?")
+    _try_folder(Path(_require_path(place)), f"write into {place}")
 
 
 def require_writable_file(place: str | Path, *, appended: bool = False) -> None:
@@ -112,16 +105,31 @@ def require_writable_file(place: str | Path, *, appended: bool = False) -> None:
 
     appended: to the file that is there, which may be a pipe then; else another takes its place.
     """
-    path = Path(_require_path(place))
-    with storage_errors(f"write {place}"):
+    path, what = Path(_require_path(place)), f"write {place}"
+    with storage_errors(what):
         if path.is_dir() or str(place).endswith("/"):
-            raise StorageError(f"cannot write {place}: it is a folder; expected a file's name")
+            raise StorageError(f"cannot {what}: it is a folder; expected a file's name")
         if path.exists() and not (appended or path.is_file()):
-            raise StorageError(f"cannot write {place}: it is no file, and would be replaced")
+            raise StorageError(f"cannot {what}: it is no file, and would be replaced by one")
         if appended and path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_APPEND))
         else:
-            require_writable_folder(Path(os.path.realpath(place)).parent)
+            _try_folder(Path(os.path.realpath(place)).parent, what)
+
+
+def _try_folder(folder: Path, what: str) -> None:
+    """Make a file without a name in the folder, or where its parents begin to be missing."""
+    with storage_errors(what):
+        while not folder.exists():
+            folder = folder.absolute().parent
+        if not folder.is_dir():
+            raise StorageError(f"cannot {what}: {folder} is a file; expected a folder")
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"?")
+        except OSError as error:
+            error.filename = str(folder)  # whose name means something
+            raise
 
 
 def _require_path(place: str | Path) -> str | Path:

@@ -132,7 +132,9 @@ def read(path: str | Path) -> list[Result]:
             results += [Result.from_json(line)] if line else []
         except (ValueError, KeyError, TypeError) as error:
             if _is_torn(line):
-                log.warning("%s", printable(f"left out line {number} of {path}, which is torn"))
+                log.warning(
+                    "%s", printable(f"left out line {number} of {path}: its end is missing")
+                )
                 continue
             raise ResultError(
                 f"line {number} of {path} is not a result of raymetrics "

@@ -54,7 +54,7 @@ LOCAL = {"report", "heatmap"}
 FOLDERS = {
     "afile": "afile is a file; expected a folder",
     "afile/below": "afile is a file; expected a folder",
-    "/proc/new": "cannot write into /proc",
+    "/proc/new": "(/proc); expected a place that can be written",
     "": "'",
     "s3://": "'s3://",
 }
@@ -71,7 +71,7 @@ INTO_FILES = {
 FILES = {
     "afolder": "afolder",
     "afile/below.npz": "afile is a file; expected a folder",
-    "/proc/new.npz": "cannot write into /proc",
+    "/proc/new.npz": "(/proc); expected a place that can be written",
     "": "'",
     "s3://x.npz": "'s3:",
 }
@@ -229,7 +229,8 @@ def test_a_row_with_a_secret_is_told_with_its_place(here: Path) -> None:
     (here / "plan.csv").write_text("source\ndigits\nhttps://user:hunter2@host/x.zip\n")
     output = refused(here, ("sweep", "plan.csv", *REAL, "--to", "x"))
     assert output.startswith(
-        "error: plan.csv, line 3: the address https... has a secret in it (user:password@), and "
+        "error: plan.csv, line 3, column 'source': the address https... has a secret in it "
+        "(user:password@), and addresses are written into results"
     )
 
 

@@ -17,7 +17,7 @@ from tests.reports.test_page import a_result
 
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 LINE = a_result(SIDE, SIDE).to_json()
-TORN = "results.jsonl, which is torn"
+TORN = "results.jsonl: its end is missing"
 
 
 def value(result: Result) -> float:

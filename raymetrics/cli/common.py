@@ -86,10 +86,10 @@ def require_writable_results(folder: str, file: str | None) -> None:
     """Try the file of results, and its page; nothing where they are only printed. StorageError."""
     from raymetrics import results
 
-    kept = _results_file(folder, file)
-    if kept is not None:
-        results.require_writable(file or kept)
-        require_writable_file(kept.with_name("index.html"))
+    target = _results_file(folder, file)
+    if target is not None:
+        results.require_writable(target if file is None else file)
+        require_writable_file(target.with_name("index.html"))
 
 
 def keep_results(
@@ -101,12 +101,12 @@ def keep_results(
     """
     from raymetrics import results
 
-    kept = _results_file(folder, file)
-    if kept is None:
+    target = _results_file(folder, file)
+    if target is None:
         print_lines("the results are not kept: give a local file, --results FILE")
         return
-    results.write(found, kept)
-    print_lines("", f"results {kept}", f"page    {write_page(kept)}")
+    results.write(found, target)
+    print_lines("", f"results {target}", f"page    {write_page(target)}")
 
 
 def _results_file(folder: str, file: str | None) -> Path | None:

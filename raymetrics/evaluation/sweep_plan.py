@@ -188,8 +188,7 @@ def rows_of(cells: Cells, where: str) -> Iterator[tuple[Row, str]]:
 
 def row_of(values: Mapping[str, str], where: str) -> Row:
     """One set, of one value in every column."""
-    with placed(where):
-        require_no_secrets(values)
+    require_no_secrets(values, where)
     source = filled(SOURCE, values, where)
     if not source:
         raise RaymetricsError(f"{where}, column {SOURCE!r}: empty; expected what is to be opened")
@@ -200,17 +199,18 @@ def row_of(values: Mapping[str, str], where: str) -> Row:
         with placed(f"{where}, column {SAMPLES!r}"):
             ranges.parse(samples)
     said = {**values, **({NAME: filled(NAME, values, where)} if NAME in values else {})}
-    with placed(where):
-        require_no_secrets({**said, SOURCE: source})
+    require_no_secrets({**said, SOURCE: source}, where)
     return Row(with_options(source, options, where), samples, said)
 
 
-def require_no_secrets(values: Mapping[str, str]) -> None:
-    """RaymetricsError for a cell with a secret in it, or one of a column of secrets: all cells are
+def require_no_secrets(values: Mapping[str, str], where: str) -> None:
+    """RaymetricsError for a cell with a secret in it, or in a column of secrets, as all of them are
     written into results."""
     for column, value in values.items():
-        require_no_secret(value, RaymetricsError)
-        require_no_secret(f"?{column}={value}", RaymetricsError)
+        with placed(f"{where}, column {column!r}"):
+            require_no_secret(value, RaymetricsError)
+            if value:
+                require_no_secret(f"?{column}={value}", RaymetricsError)
 
 
 def filled(column: str, values: Mapping[str, str], where: str) -> str:

@@ -29,8 +29,8 @@ from tests.reports.test_tradeoffs import found
 
 NAMES = [
     "a$x^$b", "cost$x^{1}$", "$", r"\$a\$b$", "_hidden", "__", "_nolegend_", "a\nsealed  yes",
-    "日本", "\x1b[31mred\x1b[0m", "left\u202eright", "photos\udcff", "\x00", "tab\there", "<b>&amp;</b>",
-    "]]>",
+    "日本", "\x1b[31mred\x1b[0m", "left\u202eright", "photos\udcff", "\x00", "tab\there",
+    "<b>&amp;</b>", "]]>",
 ]  # fmt: skip
 
 
