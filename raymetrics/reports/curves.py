@@ -29,7 +29,6 @@ SMALL = (4.4, 2.9)  # of charts that stand side by side, without their legend
 LEGEND_LINE, LEGEND_WIDTH = 0.19, 66  # inches, and letters
 ROOM = 9  # numbers on an axis
 NAMED = "named"  # a label that the legend replaces
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "raymetrics"}
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -169,7 +168,8 @@ def svg(figure: Figure) -> str:
 
     _set_literal(figure)
     buffer = io.StringIO()
-    with matplotlib.rc_context(SVG), warnings.catch_warnings():
+    settings = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "raymetrics"})
+    with settings, warnings.catch_warnings():
         # Text stays text, and is drawn in a font of the reader's.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
