@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
+MOST = 10**12  # sample ids have twelve digits
 DAMAGES = (ValueError, RecursionError)  # of JSON that is not what it should be
 
 
@@ -29,13 +30,13 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def whole(least: int = 0) -> Kind:
-    """Accept whole numbers of at least `least`."""
+def whole(least: int = 0, most: int = MOST) -> Kind:
+    """Accept whole numbers from `least` to `most`."""
 
     def accepts(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
-    return Kind(f"a whole number of at least {least}", accepts)
+    return Kind(f"a whole number from {least} to {most}", accepts)
 
 
 TEXT = Kind("text", lambda value: isinstance(value, str))

@@ -116,11 +116,18 @@ class DatasetSpec:
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
             )
-        except (*fields.DAMAGES, RangeError) as error:
+        except fields.DAMAGES as error:
             raise ShardError(
                 f"{where}/{DATASET} is damaged ({error}); restore it, or extract again to another "
                 "place"
             ) from None
+
+
+def _is_range(text: object) -> bool:
+    try:
+        return isinstance(text, str) and ranges.parse(text).stop <= fields.MOST
+    except (RangeError, ValueError):  # of too many digits
+        return False
 
 
 def _has_name(extractor: object) -> bool:
@@ -131,11 +138,11 @@ _FIELDS = {
     "source": TEXT,
     "generator": OBJECT,
     "extractors": list_of(Kind("objects with a name", _has_name)),
-    "columns": object_of(struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1)})),
+    "columns": object_of(struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1, 2**31 - 1)})),
     "class_names": object_of(list_of(TEXT)),
     "labels": FLAG,
     "shard_rows": whole(1),
-    "samples": list_of(TEXT),
+    "samples": list_of(Kind("ranges as 0-99, below 10^12", _is_range)),
     "asked": list_of(TEXT),
     "files": object_of(OBJECT),
     "label_names": list_of(TEXT),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from raymetrics.shards.manifest import read_manifest
 from raymetrics.shards.schema import Column, Footer
 from raymetrics.shards.store import Store
 
+T = TypeVar("T")
 Block = dict[str, np.ndarray]
 READERS = 16  # at a time
 
@@ -154,18 +154,23 @@ class ShardSet:
     def footer(self, ids: range) -> Footer:
         """What the shard of these ids says of itself. ShardError if it is not of this set, or not
         the one that manifest.json promises."""
-        with self._reading(ids) as (file, shard):
-            arrow_schema = pq.read_schema(file)
-        return self._footer_in(arrow_schema, shard).within(ids)
+
+        def parse(file: Any, shard: range) -> Footer:
+            return self._footer_in(pq.read_schema(file), shard).within(ids)
+
+        return self._read(ids, parse)
 
     def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
         """One shard as an Arrow table. ShardError if the file is damaged or not of this set, lacks
         a column, or holds other samples or types than it should."""
-        with self._reading(ids) as (file, shard):
+
+        def parse(file: Any, shard: range) -> pa.Table:
             if shard == ids:
                 return self._table_in(file, shard, columns)
             needed = None if columns is None else [schema.SAMPLE_ID, *columns]
             return _rows_within(self._table_in(file, shard, needed), ids, columns)
+
+        return self._read(ids, parse)
 
     def _table_in(self, file: Any, shard: range, columns: Sequence[str] | None) -> pa.Table:
         """The table of a whole shard, with the sample ids of one that is to be cut."""
@@ -211,29 +216,25 @@ class ShardSet:
                 "in order; it is not as it was written: remove it and extract again"
             )
 
-    @contextmanager
-    def _reading(self, ids: range) -> Iterator[tuple[Any, range]]:
-        """The file that holds these samples, and all samples that it holds."""
+    def _read(self, ids: range, parse: Callable[[Any, range], T]) -> T:
+        """What is parsed of the shard that is named after a piece; or, of shards that overlap, or
+        that have become one since they were listed, of a larger one that holds the piece."""
+        shard = ids
         try:
-            file, shard = self._open(ids)
-            with file:
-                yield file, shard
+            while True:
+                try:
+                    with self.store.open(shard_name(shard)) as file:
+                        return parse(file, shard)
+                except FileNotFoundError:
+                    larger = containing(ids, self.store.names())
+                    if larger in (None, shard) or self.spec.accepted is not None:
+                        raise
+                    shard = larger
         except (pa.ArrowException, OSError) as error:
             raise ShardError(
                 f"cannot read {self.store.path(shard_name(ids))}: {type(error).__name__}: {error}; "
                 "remove it and extract again"
             ) from None
-
-    def _open(self, ids: range) -> tuple[Any, range]:
-        """The shard that is named after a piece; or, of shards that overlap, or that have become
-        one since they were listed, a larger one that holds the piece."""
-        try:
-            return self.store.open(shard_name(ids)), ids
-        except FileNotFoundError:
-            larger = containing(ids, self.store.names())
-            if larger is None or self.spec.accepted is not None:
-                raise
-            return self.store.open(shard_name(larger)), larger
 
     def _footer_in(self, arrow_schema: pa.Schema, shard: range) -> Footer:
         """The footer of a shard's file. ShardError unless it is the one that is expected."""
@@ -290,22 +291,24 @@ class ShardSet:
     def verify(self) -> None:
         """Reads every shard. ShardError names those whose values do not have the digest that
         their footer and the seal promise."""
-        _ = self._footers, self.digests  # once, and not in every thread
+        _ = self.manifest  # once, and not in every thread
         with ThreadPoolExecutor(READERS if not self.store.local else 1) as pool:
             found = list(pool.map(self._keeps_promise, self.present))
-        damaged = [
-            shard_name(ids) for ids, good in zip(self.present, found, strict=True) if not good
-        ]
+        damaged = [ids for ids, good in zip(self.present, found, strict=True) if not good]
         if damaged:
             raise ShardError(
                 f"{len(damaged)} shards at {self.uri} do not have the digest that is promised: "
-                f"{', '.join(damaged)}; remove them and extract again with: {self.command()}"
+                f"{', '.join(map(shard_name, damaged))}; remove them and extract again with: "
+                f"{self._command_for(damaged)}"
             )
 
     def _keeps_promise(self, ids: range) -> bool:
-        with self._reading(ids) as (file, shard):
+        def parse(file: Any, shard: range) -> bool:
             table = self._table_in(file, shard, None)
-        return schema.digest(table) == self._footers[ids].digest
+            promise = schema.footer_of(table.schema, self.store.path(shard_name(shard))).digest
+            return schema.digest(table) == promise
+
+        return self._read(ids, parse)
 
 
 def _rows_within(table: pa.Table, ids: range, columns: Sequence[str] | None) -> pa.Table:
