@@ -9,7 +9,7 @@ from raymetrics.cli.common import names, reported
 
 @click.command()
 @click.argument("uri")
-@click.option("--verify", is_flag=True, help="Read every shard and check its digest.")
+@click.option("--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them.")
 @reported
 def inspect(uri: str, verify: bool) -> None:
     """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the
@@ -25,7 +25,10 @@ def inspect(uri: str, verify: bool) -> None:
     shards = open_shards(uri)
     click.echo(describe(shards))
     if verify:
+        from raymetrics.streaming.neighbours import require_true_files
+
         shards.verify()
+        require_true_files(shards)
         click.echo("verified      every shard has the digest that it promises")
 
 

@@ -90,7 +90,7 @@ def trouble_of_distances(arrays: Arrays, shape: tuple[int, int], *, all_there: b
     found = arrays.get("distances")
     if found is None or found.dtype != np.float64 or found.shape != shape:
         return f"it holds no distances float64 {list(shape)}"
-    if np.isnan(found).any() or (found < 0).any() or (np.diff(found) < 0).any():
+    if np.isnan(found).any() or (found < 0).any() or (found[:, 1:] < found[:, :-1]).any():
         return "its distances are not numbers of at least 0 that ascend"
     return "some of its distances are infinite" if all_there and np.isinf(found).any() else None
 

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import ray
 
-from raymetrics.errors import PlanTooLarge, RaymetricsError
+from raymetrics.errors import PlanTooLarge, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, Survey, require, up_to_median
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.provenance import fingerprint
@@ -445,6 +445,17 @@ class Actors:
         """Ends the actors."""
         for actor in self.actors:
             ray.kill(actor)
+
+
+def require_true_files(shards: ShardSet) -> None:
+    """ShardError, which names them, if files of neighbors beside a set are not what they should
+    be."""
+    false = false_files(shards)
+    if false:
+        raise ShardError(
+            f"{len(false)} files in {shards.uri}/{FOLDER} do not hold the neighbors that they "
+            f"should: {', '.join(false)}; remove them: they are made again when they are needed"
+        )
 
 
 def false_files(shards: ShardSet) -> list[str]:
