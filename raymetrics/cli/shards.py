@@ -9,7 +9,9 @@ from raymetrics.cli.common import names, reported
 
 @click.command()
 @click.argument("uri")
-@click.option("--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them.")
+@click.option(
+    "--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them."
+)
 @reported
 def inspect(uri: str, verify: bool) -> None:
     """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the

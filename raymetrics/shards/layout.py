@@ -138,7 +138,9 @@ _FIELDS = {
     "source": TEXT,
     "generator": OBJECT,
     "extractors": list_of(Kind("objects with a name", _has_name)),
-    "columns": object_of(struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1, 2**31 - 1)})),
+    "columns": object_of(
+        struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1, 2**31 - 1)})
+    ),
     "class_names": object_of(list_of(TEXT)),
     "labels": FLAG,
     "shard_rows": whole(1),

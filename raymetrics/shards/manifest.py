@@ -49,7 +49,7 @@ def withdraw_promises(store: Store, of_set: str) -> None:
 
 
 def withdraw_if_lost(store: Store, of_set: str, names: Collection[str]) -> None:
-    """Take them back if any shard that is promised is not among `names`, those that are there: it may
-    be made again on another kind of machine, which gives other bits."""
+    """Take them back if any shard that is promised is not among `names`, which are there: it may
+    be made again, on another kind of machine, which gives other bits."""
     if not read_manifest(store, of_set).get("shards", {}).keys() <= set(names):
         withdraw_promises(store, of_set)

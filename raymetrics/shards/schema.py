@@ -203,7 +203,7 @@ def encode(
 
 
 def footer_of(schema: pa.Schema, where: str) -> Footer:
-    """Read the footer in a shard's schema. ShardError if it is damaged, or the file none of ours."""
+    """Read the footer of a shard's schema. ShardError if it is damaged, or the file not ours."""
     metadata = (schema.metadata or {}).get(METADATA_KEY)
     if metadata is None:
         raise ShardError(f"{where} is a Parquet file, but not a shard that raymetrics wrote")

@@ -50,6 +50,15 @@ def read_arrays(store: Store, name: str, check: Check) -> Arrays | None:
     return None if trouble else arrays
 
 
+def load_arrays(store: Store, name: str) -> Arrays | None:
+    """Load the arrays of any .npz file; None if it is not there, or damaged."""
+    data = store.read(name)
+    try:
+        return None if data is None else dict(ArraysInFile(io.BytesIO(data)))
+    except DAMAGES:
+        return None
+
+
 def parse_arrays(data: bytes, name: str) -> tuple[str | None, Arrays]:
     """Parse what `write_arrays` wrote under a name; and what is wrong with it, in words."""
     try:

@@ -73,7 +73,7 @@ ONCE = "does not hold the samples 100-199 once each and in order"
 DAMAGES = {
     "ids twice": (with_ids([100, *range(100, 199)]), ONCE),
     "ids in another order": (with_ids([*range(199, 99, -1)]), ONCE),
-    "ids of others": (with_ids([*range(0, 100)]), ONCE),
+    "ids of others": (with_ids([*range(100)]), ONCE),
     "ids null": (with_ids([None, *range(101, 200)]), "lacks 1 values of sample_id"),
     "float16": (with_features(tensors(np.zeros((100, 6), np.float16))), r"is halffloat \[6\]"),
     "width": (with_features(tensors(np.zeros((100, 4), np.float32))), r"is float \[4\], expected"),
@@ -115,7 +115,9 @@ def test_labels_are_read_as_they_were_written(shards) -> None:
 
 def test_a_shard_of_another_run_in_the_place_of_a_sealed_one(shards, tmp_path, features) -> None:
     """It has the same fingerprint and range; whoever reads it, a worker too, knows the seal."""
-    swapped = write_set(str(tmp_path / "another"), {"pre_logits": features + 1}, labels=np.zeros(250, int))
+    swapped = write_set(
+        str(tmp_path / "another"), {"pre_logits": features + 1}, labels=np.zeros(250, int)
+    )
     assert swapped.spec.fingerprint == shards.spec.fingerprint
     Path(shards.uri, SECOND).write_bytes(Path(swapped.uri, SECOND).read_bytes())
     words = f"{SECOND} holds values of digest .*, manifest.json promises .*--samples 100-199"
@@ -164,7 +166,22 @@ def test_a_manifest_of_an_earlier_version_is_read(shards) -> None:
     assert "made on" not in describe(found)
 
 
-WRONG = [None, True, -1, 1.5, "x", "", [], [1], {}, {"": 1}, {"x": {}}, float("nan"), 10**30, "0-" + "9" * 20]
+WRONG = [
+    None,
+    True,
+    -1,
+    1.5,
+    "x",
+    "",
+    [],
+    [1],
+    {},
+    {"": 1},
+    {"x": {}},
+    float("nan"),
+    10**30,
+    "0-" + "9" * 20,
+]
 
 
 def mutations(value: Any) -> list[Any]:
@@ -212,16 +229,20 @@ def test_any_footer_is_read_or_refused_in_one_line(shards) -> None:
     for text in [*texts, "", "{", "[" * 100_000]:
         pq.write_table(table.replace_schema_metadata({schema.METADATA_KEY: text}), path)
         require_read_or_refused(shards.uri)
-    with pytest.raises(ShardError, match=f"{SECOND} has a damaged footer .*; remove it and extract"):
+    with pytest.raises(
+        ShardError, match=f"{SECOND} has a damaged footer .*; remove it and extract"
+    ):
         open_shards(shards.uri).read(NAME)
 
 
 def require_read_or_refused(uri: str) -> None:
     """One line, if anything is wrong; never an error that is not ours."""
+    refused = ""
     try:
         found = open_shards(uri)
         describe(found)
         found.verify()
     except RaymetricsError as error:
-        assert "\n" not in error.message
-        assert uri in error.message
+        refused = error.message
+    assert "\n" not in refused
+    assert not refused or uri in refused

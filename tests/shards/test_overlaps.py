@@ -23,7 +23,7 @@ from raymetrics.shards.overlaps import join_overlapping, overlapping
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import commit, seal
+from raymetrics.shards.writer import commit
 from tests.shards import writers
 from tests.shards.writers import NAME, SPEC, drawn_ranges, require_whole, table, values, write
 
