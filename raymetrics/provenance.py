@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,21 @@ def revision() -> str | None:
         return None
     tracked = (here.parent / ".git").exists()
     return found.stdout.strip() or None if tracked and found.returncode == 0 else None
+
+
+@cache
+def processor() -> str:
+    """Name the processor as Linux tells it, "AMD EPYC 9654 (family 25, model 17)", as virtual
+    machines keep the model's name to themselves; elsewhere what Python knows of it."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    except OSError:
+        first = ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    facts = {name.strip(): " ".join(value.split()) for name, _, value in pairs}
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    return "{model name} (family {cpu family}, model {model})".format_map(defaultdict(str, facts))
 
 
 def environment() -> dict[str, object]:

@@ -10,7 +10,9 @@ from raymetrics.cli.terminal import print_lines, print_table
 
 @click.command()
 @click.argument("uri")
-@click.option("--verify", is_flag=True, help="Read every shard and check its digest.")
+@click.option(
+    "--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them."
+)
 @reported
 def inspect(uri: str, verify: bool) -> None:
     """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the
@@ -26,7 +28,10 @@ def inspect(uri: str, verify: bool) -> None:
     shards = open_shards(uri)
     print_table(describe(shards))
     if verify:
+        from raymetrics.streaming.neighbours import require_true_files
+
         shards.verify()
+        require_true_files(shards)
         print_lines("verified      every shard has the digest that it promises")
 
 

@@ -16,10 +16,13 @@ def describe(shards: ShardSet) -> str:
         "source": spec.source,
         "samples": f"{len(shards)} of {ranges.count(spec.samples)} ({words(spec.samples)})",
         "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
-        "resize": ", ".join(f"{e['name']}: {e['resize']}" for e in spec.extractors),
+        "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
         "fingerprint": spec.fingerprint,
         "sealed": f"yes, digest {shards.seal['digest']}" if shards.seal else "no",
     }
+    machines = (shards.seal or {}).get("made_on", [])
+    if len(machines) > 1:  # between which the last bits differ
+        facts["made on"] = f"{len(machines)} kinds of machine: {'; '.join(machines)}"
     if spec.accepted is not None:
         facts["keeps"] = "the samples that a match accepted"
     if shards.left_out:

@@ -14,20 +14,22 @@ from dataclasses import dataclass, field, replace
 
 from raymetrics import ranges
 from raymetrics.addresses import require_no_secret
-from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics.errors import RangeError, ShardError, SpecMismatch
 from raymetrics.provenance import fingerprint
-from raymetrics.shards import schema
+from raymetrics.shards import fields, schema
+from raymetrics.shards.fields import FLAG, OBJECT, TEXT, Kind, list_of, object_of, struct, whole
 from raymetrics.shards.listing import DATASET as DATASET
 from raymetrics.shards.listing import MANIFEST as MANIFEST
 from raymetrics.shards.listing import present_ranges
 from raymetrics.shards.listing import shard_name as shard_name
 from raymetrics.shards.listing import shard_range as shard_range
 from raymetrics.shards.listing import shard_ranges as shard_ranges
+from raymetrics.shards.manifest import withdraw_if_lost
 from raymetrics.shards.schema import Column
 from raymetrics.shards.store import Store
 
-# How often a writer of dataset.json looks whether another one has written over it.
-LOOKS = 3
+# How often a writer looks whether another one has written over what it wrote.
+LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,14 @@ class DatasetSpec:
     def from_json(cls, data: bytes, where: str) -> DatasetSpec:
         """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
         try:
-            value = json.loads(data)
+            value = fields.parse_object(data)
+            fields.require_fields(value, {"schema": whole()}, {})
             if value["schema"] != schema.VERSION:
                 raise ShardError(
                     f"{where}/{DATASET} has schema {value['schema']}, this raymetrics reads "
                     f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
                 )
+            fields.require_fields(value, _FIELDS, {"accepted": OBJECT})
             return cls(
                 source=value["source"],
                 generator=value["generator"],
@@ -112,11 +116,39 @@ class DatasetSpec:
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except fields.DAMAGES as error:
             raise ShardError(
-                f"{where}/{DATASET} is damaged ({type(error).__name__}: {error}); restore it, or "
-                "extract again to another place"
+                f"{where}/{DATASET} is damaged ({error}); restore it, or extract again to another "
+                "place"
             ) from None
+
+
+def _is_range(text: object) -> bool:
+    try:
+        return isinstance(text, str) and ranges.parse(text).stop <= fields.MOST
+    except (RangeError, ValueError):  # of too many digits
+        return False
+
+
+def _has_name(extractor: object) -> bool:
+    return isinstance(extractor, dict) and isinstance(extractor.get("name"), str)
+
+
+_FIELDS = {
+    "source": TEXT,
+    "generator": OBJECT,
+    "extractors": list_of(Kind("objects with a name", _has_name)),
+    "columns": object_of(
+        struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1, 2**31 - 1)})
+    ),
+    "class_names": object_of(list_of(TEXT)),
+    "labels": FLAG,
+    "shard_rows": whole(1),
+    "samples": list_of(Kind("ranges as 0-99, below 10^12", _is_range)),
+    "asked": list_of(TEXT),
+    "files": object_of(OBJECT),
+    "label_names": list_of(TEXT),
+}
 
 
 def differences(
@@ -172,7 +204,7 @@ def entered(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]
     """
     there = read_spec(store)
     if there is None and store.create(DATASET, asked.to_json()):
-        return asked, shard_ranges(store.names(), str(store))
+        return asked, shard_ranges(store.names())
     there = there or read_spec(store)
     assert there is not None  # somebody else has made it in this moment
     # As it was cut before, and as it is to be: the last shard of a set that grows may be short.
@@ -185,6 +217,7 @@ def entered(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]
         store.replace(DATASET, begun.to_json())
         return begun, []
     require_same(there, asked, store)
+    withdraw_if_lost(store, there.fingerprint, [shard_name(ids) for ids in present])
     # Equal tensors may come from several files; one that was published vouches for them all.
     vouched = {name: file for name, file in there.files.items() if file.get("published")}
     joined = replace(asked, shard_rows=there.shard_rows, files={**asked.files, **vouched})

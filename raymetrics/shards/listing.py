@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from raymetrics import ranges
-from raymetrics.errors import ShardError
 from raymetrics.shards.store import Store
 
 DATASET = "dataset.json"
@@ -25,37 +24,43 @@ def shard_range(name: str) -> range | None:
     return range(int(match[1]), int(match[2]) + 1) if match else None
 
 
-def shard_ranges(names: Iterable[str], where: str) -> list[range]:
-    """The ranges of the shards among `names`, ascending.
+def shard_ranges(names: Iterable[str]) -> list[range]:
+    """Return the samples of the shards among `names` as pieces, ascending, each sample in one.
 
-    A shard whose samples are all in a larger one is left out: two who extended a set at once cut
-    its end differently, and the values are the same. ShardError if two overlap in part.
+    A piece is what one shard holds, and mostly all of it. Two who extend a set at once may cut its
+    end differently; the values are the same. So a shard whose samples are all in a larger one is
+    left out, and of two that overlap in part the first one counts where they do.
     """
-    found = [ids for ids in map(shard_range, names) if ids is not None]
-    kept: list[range] = []
-    for ids in sorted(found, key=lambda ids: (ids.start, -ids.stop)):
-        if kept and ids.stop <= kept[-1].stop:
-            continue
-        if kept and ids.start < kept[-1].stop:
-            raise ShardError(
-                f"{where} holds {shard_name(kept[-1])} and {shard_name(ids)}, which overlap; "
-                "remove one of the two and extract again to fill the gap"
-            )
-        kept.append(ids)
-    return kept
+    pieces: list[range] = []
+    for ids in sorted(files_of(names), key=lambda ids: (ids.start, -ids.stop)):
+        start = max(ids.start, pieces[-1].stop if pieces else 0)
+        if start < ids.stop:
+            pieces.append(range(start, ids.stop))
+    return pieces
+
+
+def files_of(names: Iterable[str]) -> list[range]:
+    """Return the range of every shard among `names`, whether they overlap or not."""
+    return [ids for ids in map(shard_range, names) if ids]
+
+
+def containing(ids: range, names: Iterable[str]) -> range | None:
+    """Return the first shard among `names` that holds all samples of a piece; None without one."""
+    holds = [f for f in files_of(names) if f.start <= ids.start and ids.stop <= f.stop]
+    return min(holds, key=lambda f: (f.start, f.stop), default=None)
 
 
 def present_ranges(
     store: Store, names: Collection[str], wanted: Sequence[range], shard_rows: int
 ) -> list[range]:
-    """The shards that are there, ascending, whether the store lists them yet or not.
+    """The pieces that are there, see `shard_ranges`, whether the store lists them yet or not.
 
     names: what the store lists. An object store may list a file only some time after it can be
     read; so what is wanted and not listed is asked for by name: the names that manifest.json
     promises, and those that each wanted range is cut into. That is one request for every shard that
     is missing, ten at a time, and none if the listing is complete. Local listings are right.
     """
-    listed = shard_ranges(names, str(store))
+    listed = shard_ranges(names)
     if store.local or not ranges.subtract(wanted, listed):
         return listed
     by_name = {
@@ -65,7 +70,7 @@ def present_ranges(
         for shard in ranges.cut(gap, shard_rows)
     }
     unlisted = (by_name | promised(store)) - set(names)
-    return shard_ranges({*names, *store.there(sorted(unlisted))}, str(store))
+    return shard_ranges({*names, *store.there(sorted(unlisted))})
 
 
 def promised(store: Store) -> set[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +18,12 @@ from raymetrics.errors import ShardError, StorageError
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec, shard_name
-from raymetrics.shards.listing import present_ranges
+from raymetrics.shards.listing import containing, present_ranges
+from raymetrics.shards.manifest import read_manifest
 from raymetrics.shards.schema import Column, Footer
 from raymetrics.shards.store import Store
 
+T = TypeVar("T")
 Block = dict[str, np.ndarray]
 READERS = 16  # at a time
 
@@ -97,20 +97,19 @@ class ShardSet:
     @cached_property
     def seal(self) -> dict[str, Any] | None:
         """What manifest.json says; None if there is none, or if it is not about these shards."""
-        names = self.manifest.get("shards")
-        ours = isinstance(names, dict) and [*names] == [shard_name(ids) for ids in self.present]
-        return self.manifest if ours else None
+        ours = [*self.promises] == [shard_name(ids) for ids in self.present]
+        whole = ours and self.manifest.get("digest") == fingerprint(self.promises)
+        return self.manifest if whole else None
+
+    @property
+    def promises(self) -> dict[str, str]:
+        """The digests that manifest.json promises, by file name, if only of some shards."""
+        return self.manifest.get("shards", {})
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What manifest.json says, if only of some shards; empty if there is none of this set."""
-        data = self.store.read(layout.MANIFEST)
-        try:
-            found = {} if data is None else json.loads(data)
-        except ValueError:
-            return {}  # damaged: `extract` writes another
-        ours = isinstance(found, dict) and found.get("fingerprint") == self.spec.fingerprint
-        return found if ours else {}
+        return read_manifest(self.store, self.spec.fingerprint)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -121,6 +120,10 @@ class ShardSet:
         """The digest of every shard's values by file name, as the shards themselves say."""
         return {shard_name(ids): footer.digest for ids, footer in self._footers.items()}
 
+    def made_on(self) -> list[str]:
+        """The kinds of machine that made shards, as the shards themselves say."""
+        return sorted({machine for f in self._footers.values() for machine in f.made_on})
+
     @property
     def digest(self) -> str:
         """One SHA-256 for the values of the whole set."""
@@ -130,12 +133,15 @@ class ShardSet:
         """The command that makes what is missing, one for each gap."""
         if self.spec.accepted is not None:
             return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
+        return self._command_for(self.missing or self.spec.samples)
+
+    def _command_for(self, samples: Sequence[range]) -> str:
         words = ["raymetrics", "extract", self.spec.source]
         for text in self.spec.asked:
             words += ["--extractor", text]
         return " && ".join(
             shlex.join([*words, "--to", self.uri, "--samples", ranges.describe(ids)])
-            for ids in self.missing or self.spec.samples
+            for ids in samples
         )
 
     def require_complete(self) -> ShardSet:
@@ -146,54 +152,106 @@ class ShardSet:
         return self
 
     def footer(self, ids: range) -> Footer:
-        """What the shard of these ids says of itself. ShardError if it is not of this set."""
-        where = self.store.path(shard_name(ids))
-        with self._reading(ids) as file:
-            arrow_schema = pq.read_schema(file)
-        return self._require_ours(schema.footer_of(arrow_schema, where), ids, where)
+        """What the shard of these ids says of itself. ShardError if it is not of this set, or not
+        the one that manifest.json promises."""
+
+        def parse(file: Any, shard: range) -> Footer:
+            return self._footer_in(pq.read_schema(file), shard).within(ids)
+
+        return self._read(ids, parse)
 
     def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard as an Arrow table. ShardError if the file is damaged or not of this set, or
-        lacks a column."""
-        where = self.store.path(shard_name(ids))
-        with self._reading(ids) as file:
-            parquet = pq.ParquetFile(file, pre_buffer=True)
-            there = parquet.schema_arrow.names
-            lost = [name for name in columns or () if name not in there]
-            if lost:
-                raise ShardError(
-                    f"{where} has no column {', '.join(lost)}; it has {', '.join(there)}; name one "
-                    "of these, or extract to another place with extractors that give it"
-                )
-            table = parquet.read(columns)
-        footer = self._require_ours(schema.footer_of(table.schema, where), ids, where)
-        few = self.spec.accepted is not None and footer.rows is not None
-        expected = footer.rows if few else len(ids) - len(footer.left_out or {})
-        if table.num_rows != expected:
+        """One shard as an Arrow table. ShardError if the file is damaged or not of this set, lacks
+        a column, or holds other samples or types than it should."""
+
+        def parse(file: Any, shard: range) -> pa.Table:
+            if shard == ids:
+                return self._table_in(file, shard, columns)
+            needed = None if columns is None else [schema.SAMPLE_ID, *columns]
+            return _rows_within(self._table_in(file, shard, needed), ids, columns)
+
+        return self._read(ids, parse)
+
+    def _table_in(self, file: Any, shard: range, columns: Sequence[str] | None) -> pa.Table:
+        """The table of a whole shard, with the sample ids of one that is to be cut."""
+        where = self.store.path(shard_name(shard))
+        parquet = pq.ParquetFile(file, pre_buffer=True)
+        footer = self._footer_in(parquet.schema_arrow, shard)
+        names = parquet.schema_arrow.names if columns is None else columns
+        schema.require_types(
+            parquet.schema_arrow, self.spec.columns, self.spec.labels, names, where
+        )
+        rows = self._rows_in(footer)
+        if parquet.metadata.num_rows != rows:
             raise ShardError(
-                f"{where} has {table.num_rows} rows, expected {expected}; remove it and extract "
-                "again"
+                f"{where} has {parquet.metadata.num_rows} rows, expected {rows}; remove it and "
+                "extract again"
             )
+        table = parquet.read(columns)
+        schema.require_values(table, where)
+        if schema.SAMPLE_ID in table.column_names:
+            self._require_samples(schema.to_numpy(table[schema.SAMPLE_ID]), footer, where)
         return table
 
-    @contextmanager
-    def _reading(self, ids: range) -> Iterator[Any]:
+    def _rows_in(self, footer: Footer) -> int:
+        """How many rows a shard must have by what its footer says."""
+        if self.spec.accepted is not None and footer.rows is not None:
+            return footer.rows
+        return len(footer.ids) - len(footer.left_out or {})
+
+    def _require_samples(self, sample_ids: np.ndarray, footer: Footer, where: str) -> None:
+        """ShardError unless these are all samples of a shard, in order, but for those that its
+        footer leaves out; of one that holds accepted samples, some in order."""
+        ids, good = footer.ids, len(sample_ids) == self._rows_in(footer)
+        if self.spec.accepted is not None and footer.rows is not None:
+            inside = (sample_ids >= ids.start) & (sample_ids < ids.stop)
+            good = good and bool(inside.all() and (np.diff(sample_ids) > 0).all())
+        elif good:
+            lacks = np.array([*map(int, footer.left_out or ())], np.int64)
+            expected = np.setdiff1d(np.arange(ids.start, ids.stop), lacks)
+            good = np.array_equal(sample_ids, expected)
+        if not good:
+            raise ShardError(
+                f"{where} does not hold the samples {ranges.describe(ids)} once each and "
+                "in order; it is not as it was written: remove it and extract again"
+            )
+
+    def _read(self, ids: range, parse: Callable[[Any, range], T]) -> T:
+        """What is parsed of the shard that is named after a piece; or, of shards that overlap, or
+        that have become one since they were listed, of a larger one that holds the piece."""
+        shard = ids
         try:
-            with self.store.open(shard_name(ids)) as file:
-                yield file
+            while True:
+                try:
+                    with self.store.open(shard_name(shard)) as file:
+                        return parse(file, shard)
+                except FileNotFoundError:
+                    larger = containing(ids, self.store.names())
+                    if larger in (None, shard) or self.spec.accepted is not None:
+                        raise
+                    shard = larger
         except (pa.ArrowException, OSError) as error:
             raise ShardError(
                 f"cannot read {self.store.path(shard_name(ids))}: {type(error).__name__}: {error}; "
                 "remove it and extract again"
             ) from None
 
-    def _require_ours(self, footer: Footer, ids: range, where: str) -> Footer:
-        found = range(footer.first, footer.last + 1)
-        if found != ids or footer.fingerprint != self.spec.fingerprint:
+    def _footer_in(self, arrow_schema: pa.Schema, shard: range) -> Footer:
+        """The footer of a shard's file. ShardError unless it is the one that is expected."""
+        where = self.store.path(shard_name(shard))
+        footer = schema.footer_of(arrow_schema, where)
+        if footer.ids != shard or footer.fingerprint != self.spec.fingerprint:
             raise ShardError(
-                f"{where} holds samples {ranges.describe(found)} of set "
-                f"{footer.fingerprint[:12]}, expected {ranges.describe(ids)} of "
+                f"{where} holds samples {ranges.describe(footer.ids)} of set "
+                f"{footer.fingerprint[:12]}, expected {ranges.describe(shard)} of "
                 f"{self.spec.fingerprint[:12]}; it is not of this set: remove it and extract again"
+            )
+        promise = self.promises.get(shard_name(shard), footer.digest)
+        if promise != footer.digest:
+            raise ShardError(
+                f"{where} holds values of digest {footer.digest[:12]}, {layout.MANIFEST} promises "
+                f"{promise[:12]}; it is another file than the one that was sealed: remove it and "
+                f"make it again with: {self._command_for([shard])}"
             )
         return footer
 
@@ -233,21 +291,31 @@ class ShardSet:
     def verify(self) -> None:
         """Reads every shard. ShardError names those whose values do not have the digest that
         their footer and the seal promise."""
-        _ = self._footers, self.digests  # once, and not in every thread
+        _ = self.manifest  # once, and not in every thread
         with ThreadPoolExecutor(READERS if not self.store.local else 1) as pool:
             found = list(pool.map(self._keeps_promise, self.present))
-        damaged = [
-            shard_name(ids) for ids, good in zip(self.present, found, strict=True) if not good
-        ]
+        damaged = [ids for ids, good in zip(self.present, found, strict=True) if not good]
         if damaged:
             raise ShardError(
                 f"{len(damaged)} shards at {self.uri} do not have the digest that is promised: "
-                f"{', '.join(damaged)}; remove them and extract again with: {self.command()}"
+                f"{', '.join(map(shard_name, damaged))}; remove them and extract again with: "
+                f"{self._command_for(damaged)}"
             )
 
     def _keeps_promise(self, ids: range) -> bool:
-        promised = {self._footers[ids].digest} & {self.digests[shard_name(ids)]}
-        return schema.digest(self.table(ids)) in promised
+        def parse(file: Any, shard: range) -> bool:
+            table = self._table_in(file, shard, None)
+            promise = schema.footer_of(table.schema, self.store.path(shard_name(shard))).digest
+            return schema.digest(table) == promise
+
+        return self._read(ids, parse)
+
+
+def _rows_within(table: pa.Table, ids: range, columns: Sequence[str] | None) -> pa.Table:
+    """The rows of some samples; `columns` as they were asked for."""
+    sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
+    first, stop = np.searchsorted(sample_ids, [ids.start, ids.stop])
+    return table.slice(first, stop - first).select(columns or table.column_names)
 
 
 def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:

@@ -11,13 +11,15 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics.errors import ExtractorError, ShardError
+from raymetrics.shards import fields
+from raymetrics.shards.fields import DIGEST, TEXT, object_of, whole
 
 VERSION = 2
 SAMPLE_ID = "sample_id"
@@ -139,6 +141,27 @@ class Footer:
     drawn: Mapping[str, int] | None = None
     # Of a shard that lacks samples which could not be made: which, and why.
     left_out: Mapping[str, str] | None = None
+    # The kinds of machine that it was made on; equal bits are promised on equal ones.
+    made_on: Sequence[str] = ()
+
+    @property
+    def ids(self) -> range:
+        """The samples that the shard stands for."""
+        return range(self.first, self.last + 1)
+
+    def within(self, ids: range) -> Footer:
+        """Return the footer with only those left-out samples that lie in `ids`."""
+        lacks = {s: why for s, why in (self.left_out or {}).items() if int(s) in ids}
+        return replace(self, left_out=lacks or None)
+
+
+_NEEDED = {"fingerprint": DIGEST, "first": whole(), "last": whole(), "digest": DIGEST}
+_OPTIONAL = {
+    "rows": whole(),
+    "drawn": object_of(whole(), str.isdecimal),
+    "left_out": object_of(TEXT, str.isdecimal),
+    "made_on": fields.list_of(TEXT),
+}
 
 
 def encode(
@@ -147,8 +170,10 @@ def encode(
     ids: range | None = None,
     drawn: Mapping[str, int] | None = None,
     left_out: Mapping[int, str] | None = None,
+    made_on: Sequence[str] = (),
 ) -> bytes:
-    """The Parquet file of one shard. The same table gives the same bytes.
+    """The Parquet file of one shard. The same table, made on the same kinds of machine, gives the
+    same bytes.
 
     ids: the samples that it stands for, if it lacks some of them: because they are left out, or,
     with drawn, because they are not accepted.
@@ -158,9 +183,12 @@ def encode(
         ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
     rows = None if drawn is None else table.num_rows
     lacks = {str(sample): why for sample, why in sorted((left_out or {}).items())} or None
-    footer = Footer(fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn, lacks)
-    told = {name: value for name, value in asdict(footer).items() if value is not None}
-    metadata = {METADATA_KEY: json.dumps(told)}
+    machines = sorted(set(made_on))
+    footer = Footer(
+        fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn, lacks, machines
+    )
+    known = {name: value for name, value in asdict(footer).items() if value not in (None, [])}
+    metadata = {METADATA_KEY: json.dumps(known)}
     buffer = io.BytesIO()
     # Dictionaries and statistics of float vectors cost much and tell nothing.
     pq.write_table(
@@ -175,8 +203,62 @@ def encode(
 
 
 def footer_of(schema: pa.Schema, where: str) -> Footer:
-    """The footer in a shard's schema; ShardError if the file is none of ours."""
+    """Read the footer of a shard's schema. ShardError if it is damaged, or the file not ours."""
     metadata = (schema.metadata or {}).get(METADATA_KEY)
     if metadata is None:
         raise ShardError(f"{where} is a Parquet file, but not a shard that raymetrics wrote")
-    return Footer(**json.loads(metadata))
+    try:
+        value = fields.parse_object(metadata)
+        fields.require_fields(value, _NEEDED, _OPTIONAL)
+    except fields.DAMAGES as error:
+        raise ShardError(
+            f"{where} has a damaged footer ({error}); remove it and extract again"
+        ) from None
+    known = Footer.__dataclass_fields__  # a later version may tell more
+    return Footer(**{name: content for name, content in value.items() if name in known})
+
+
+def require_types(
+    schema: pa.Schema, columns: Sequence[Column], labels: bool, names: Sequence[str], where: str
+) -> None:
+    """ShardError unless the named fields of a shard are there, once each, and of the types that
+    the set's columns promise."""
+    types = {SAMPLE_ID: pa.int64(), **({LABEL: pa.int64()} if labels else {})}
+    types |= {c.name: pa.fixed_shape_tensor(pa.float32(), [c.dimension]) for c in columns}
+    lost = [name for name in names if name not in schema.names]
+    if lost:
+        raise ShardError(
+            f"{where} has no column {', '.join(lost)}; it has {', '.join(schema.names)}; name one "
+            "of these, or extract to another place with extractors that give it"
+        )
+    for name in names:
+        found = [field.type for field in schema if field.name == name]
+        if found != [types.get(name)]:
+            expected = _type_in_words(types[name]) if name in types else "no such column"
+            raise ShardError(
+                f"{name} in {where} is {', '.join(map(_type_in_words, found))}, expected "
+                f"{expected}; it is not as it was written: remove it and extract again"
+            )
+
+
+def _type_in_words(arrow_type: pa.DataType) -> str:
+    if isinstance(arrow_type, pa.FixedShapeTensorType):
+        return f"{arrow_type.value_type} {arrow_type.shape}"
+    return str(arrow_type)
+
+
+def require_values(table: pa.Table, where: str) -> None:
+    """ShardError if any value is null."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        lost = sum(map(_nulls, column.chunks))
+        if lost:
+            raise ShardError(
+                f"{where} lacks {lost} values of {name}, expected none; it is not as it was "
+                "written: remove it and extract again"
+            )
+
+
+def _nulls(chunk: pa.Array) -> int:
+    """Count the null rows of a column, and the null numbers in them."""
+    inner = chunk.storage.flatten().null_count if isinstance(chunk, pa.ExtensionArray) else 0
+    return int(chunk.null_count or inner)

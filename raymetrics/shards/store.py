@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -90,7 +90,7 @@ class Store:
         if [entry["name"] for entry in entries if entry["type"] == "file"] == [self.root]:
             raise StorageError(f"{self.uri} is a file; expected a directory or a prefix")
         return {
-            os.path.basename(entry["name"]): int(entry["size"])
+            os.path.basename(entry["name"]): self._size(entry)
             for entry in entries
             if entry["type"] == "file"
         }
@@ -123,7 +123,7 @@ class Store:
         def fetch(start: int, stop: int) -> bytes:
             return self._patiently(what, partial(self._range, name, start, stop))
 
-        return cast(IO[bytes], remote.RangedFile(fetch, int(info["size"])))
+        return cast(IO[bytes], remote.RangedFile(fetch, self._size(info)))
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes the file unless it is there; False if it was. StorageError leaves nothing.
@@ -142,6 +142,15 @@ class Store:
     def remove(self, name: str) -> None:
         """Removes the file, if it is there."""
         self._unless_absent(f"remove {name} from", partial(self.fs.rm_file, self.path(name)))
+
+    def _size(self, entry: Mapping[str, Any]) -> int:
+        """The bytes of a file that the store tells of. StorageError if it does not say."""
+        if entry.get("size") is None:
+            raise StorageError(
+                f"{self.uri} does not tell the size of {os.path.basename(entry['name'])}, as web "
+                "servers need not; copy the files to a disk or an object store, and name that"
+            )
+        return int(entry["size"])
 
     def _unless_absent(self, what: str, attempt: Callable[[], T]) -> T | None:
         """None for a file that is not there; a bucket that is not there is an error."""

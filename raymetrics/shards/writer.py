@@ -12,19 +12,24 @@ from raymetrics import ranges
 from raymetrics.errors import ShardError
 from raymetrics.provenance import environment, fingerprint
 from raymetrics.shards import schema
-from raymetrics.shards.layout import MANIFEST, shard_name
+from raymetrics.shards.layout import LOOKS, MANIFEST, shard_name
+from raymetrics.shards.manifest import withdraw_promises
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
 
 def commit(
-    store: Store, table: pa.Table, of_set: str, left_out: Mapping[int, str] | None = None
+    store: Store,
+    table: pa.Table,
+    of_set: str,
+    left_out: Mapping[int, str] | None = None,
+    made_on: Sequence[str] = (),
 ) -> int:
     """Writes one shard, whole or not at all; the bytes written, 0 if it was there already.
 
     of_set: the fingerprint of the set. The table must hold every id of one range in ascending
     order, but for those that are `left_out` because of what is said there: a lost block never
-    becomes a short shard.
+    becomes a short shard. made_on: the kinds of machine.
     """
     left_out = left_out or {}
     sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
@@ -36,7 +41,7 @@ def commit(
             f"({len(sample_ids)} rows); nothing was written"
         )
     ids = range(int(every[0]), int(every[-1]) + 1)
-    data = schema.encode(table, of_set, ids, left_out=left_out)
+    data = schema.encode(table, of_set, ids, left_out=left_out, made_on=made_on)
     return len(data) if store.create(shard_name(ids), data) else 0
 
 
@@ -57,36 +62,41 @@ def keep_accepted(
             f"{shard_name(ids)} of {shards.uri} holds {rows.sum()} of {len(accepted)} accepted "
             "samples; nothing was dropped"
         )
-    data = schema.encode(table.filter(pa.array(rows)), shards.spec.fingerprint, ids, drawn)
-    unseal(shards)
+    of_set, made_on = shards.spec.fingerprint, shards.footer(ids).made_on
+    data = schema.encode(table.filter(pa.array(rows)), of_set, ids, drawn, made_on=made_on)
+    withdraw_promises(shards.store, of_set)
     shards.store.replace(shard_name(ids), data)
-
-
-def unseal(shards: ShardSet) -> None:
-    """Takes back the digests that manifest.json promises, as a shard is to be replaced."""
-    if shards.seal:
-        kept = {name: shards.manifest.get(name) for name in ("fingerprint", "devices")}
-        shards.store.replace(MANIFEST, json.dumps(kept, indent=1).encode())
 
 
 def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     """Writes manifest.json from what lies in the store; the set as it then is.
 
     devices: on which shards were made in this run; those of an earlier seal are kept.
+    Another writer who seals in the same moment may write over ours what he saw before: so it looks
+    again, and whoever was last finds his own seal false and writes it anew.
     ShardError unless the set is complete and every shard is of it.
     """
-    shards = open_shards(shards.uri).require_complete()
+    for _ in range(LOOKS):
+        shards = open_shards(shards.uri).require_complete()
+        shards.store.replace(MANIFEST, json.dumps(_manifest(shards, devices), indent=1).encode())
+        shards = open_shards(shards.uri)
+        if shards.seal is not None:
+            break
+    return shards
+
+
+def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
+    """What is to seal the set."""
     digests = shards.footer_digests()
     left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
-    manifest = {
+    return {
         "fingerprint": shards.spec.fingerprint,
         "samples": [ranges.describe(ids) for ids in shards.spec.samples],
         "rows": len(shards),
         "digest": fingerprint(digests),
         "shards": digests,
         **({"left_out": left_out} if left_out else {}),
-        "devices": sorted({*(shards.manifest.get("devices") or ()), *devices}),
+        "devices": sorted({*shards.manifest.get("devices", ()), *devices}),
+        "made_on": shards.made_on(),
         "sealed_by": environment(),
     }
-    shards.store.replace(MANIFEST, json.dumps(manifest, indent=1).encode())
-    return open_shards(shards.uri)

@@ -34,6 +34,7 @@ class Account:
     retried: int = 0
     resent: int = 0
     written: int = 0
+    made_on: Sequence[str] = ()
 
     @property
     def ids(self) -> range:
@@ -83,4 +84,5 @@ def joined(units: Sequence[Account]) -> Account:
         failure=next((unit.failure for unit in units if unit.failure), None),
         seconds={s: sum(unit.seconds.get(s, 0.0) for unit in units) for s in sorted(stages)},
         retried=sum(unit.retried for unit in units),
+        made_on=sorted({machine for unit in units for machine in unit.made_on}),
     )

@@ -10,6 +10,7 @@ from raymetrics import ranges
 from raymetrics.errors import RaymetricsError, ShardError, SourceError
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store, remove_left
 from raymetrics.shards.writer import seal
@@ -64,7 +65,7 @@ class Begun:
         wanted = asked.samples
         if store.local:
             remove_left(Path(store.root))
-            missing = ranges.subtract(wanted, layout.shard_ranges(store.names(), str(store)))
+            missing = ranges.subtract(wanted, layout.shard_ranges(store.names()))
             require_room(store, ranges.count(missing) * row_bytes(asked))
         spec, present = layout.entered(store, asked)
         todo = layout.missing(spec, present, wanted)
@@ -99,10 +100,7 @@ class Begun:
         """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
         there."""
         self.require_sound()
-        shards = open_shards(str(self.store))
-        if self.made:  # of another writer, whose change of dataset.json crossed ours
-            layout.adopt(self.store, self.spec, shards.present)
-            shards = open_shards(str(self.store))
+        shards = self._adopted()
         lost = ranges.subtract(self.wanted, shards.present)
         if lost:
             raise ShardError(
@@ -114,17 +112,33 @@ class Begun:
                 s: why for s, why in shards.left_out.items() if any(s in w for w in self.wanted)
             }
             require_few(lacking, self.max_errors)
+        shards = join_overlapping(shards)
         if not shards.missing and (self.made or shards.seal is None):
             shards = self._sealed(shards)
         seconds = time.monotonic() - self.start
         return Extraction(shards, self.made, self.present, self.rows, seconds, spent=spent)
 
+    def _adopted(self) -> ShardSet:
+        """The set, whose dataset.json asks for all that it has. Of several writers each may have
+        written over what another one added: whoever was last finds here what is lost."""
+        shards = open_shards(str(self.store))
+        for _ in range(layout.LOOKS):
+            if not ranges.subtract([*self.wanted, *shards.present], shards.spec.samples):
+                break
+            layout.adopt(self.store, self.spec, shards.present)
+            shards = open_shards(str(self.store))
+        return shards
+
     def _sealed(self, shards: ShardSet) -> ShardSet:
-        """The set with its seal; without, if another job has just asked for more samples of it."""
-        try:
-            return seal(shards, sorted(self.devices))
-        except ShardError:
-            found = open_shards(str(self.store))
-            if not found.missing:
-                raise
-            return found
+        """The set with its seal; without, if another job has just asked for more samples of it,
+        which seals it when it has made them."""
+        for looks_left in reversed(range(layout.LOOKS)):
+            try:
+                return seal(shards, sorted(self.devices))
+            except ShardError:
+                shards = open_shards(str(self.store))
+                if shards.missing:
+                    break
+                if not looks_left:  # it is not that somebody else was at work
+                    raise
+        return shards

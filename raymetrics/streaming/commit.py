@@ -117,7 +117,7 @@ class CommitShard:
                 f"none of the samples {ranges.describe(account.ids)} can be made, the first: "
                 f"{account.left_out[account.first]}"
             )
-        return self.sets[account.target].commit(rows, account.left_out)
+        return self.sets[account.target].commit(rows, account.left_out, account.made_on)
 
 
 def require_few(left_out: Mapping[int, str], most: int) -> None:
@@ -139,13 +139,15 @@ class SetInProgress:
         self._rest = iter(self.planned)
         self._next = next(self._rest, None)
 
-    def commit(self, rows: pa.Table, left_out: Mapping[int, str]) -> int:
+    def commit(
+        self, rows: pa.Table, left_out: Mapping[int, str], made_on: Sequence[str] = ()
+    ) -> int:
         """The bytes written, 0 if it was there already. ShardError or SpecMismatch for what is not
-        its own. left_out: the planned samples that the rows lack."""
+        its own. left_out: the planned samples that the rows lack. made_on: kinds of machine."""
         sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
         self.require_planned(sorted([*sample_ids, *left_out]))
         self.require_same_set()
-        return commit(self.store, rows, self.fingerprint, left_out)
+        return commit(self.store, rows, self.fingerprint, left_out, made_on)
 
     def sent_again(self) -> int:
         """The requests that were sent to the store again since this was asked last."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
+import PIL
 import torch
+
+from raymetrics.provenance import processor
 
 
 def device() -> torch.device:
@@ -13,6 +19,16 @@ def device() -> torch.device:
 def device_name() -> str:
     """ "cpu", or what the accelerator calls itself."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+@cache
+def machine_kind() -> str:
+    """Name all that equal bits are promised for: the device, the processor and those of its
+    instructions that torch uses, and the versions of what computes."""
+    gpu = f"{device_name()}, " if torch.cuda.is_available() else ""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}"
+    return f"{gpu}{processor()} with {instructions}, {versions}"
 
 
 def reproducible() -> None:

@@ -24,7 +24,7 @@ from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
 from raymetrics.streaming.heat_request import HeatRequest, network
-from raymetrics.streaming.neighbours import load
+from raymetrics.streaming.neighbor_files import load_arrays
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources, placement
 from raymetrics.streaming.stages import same_generator
@@ -197,7 +197,7 @@ def gathered(plan: Plan, store: Store, made: int) -> Means:
     """All ranges, merged in the order of their ids."""
     seen, averages = [], None
     for first in plan.firsts:
-        arrays = load(store, plan.file(first))
+        arrays = load_arrays(store, plan.file(first))
         if arrays is None:
             raise ShardError(
                 f"{store.path(plan.file(first))} is missing or damaged; remove it and run the same "

@@ -25,6 +25,7 @@ from raymetrics.generators import listing
 from raymetrics.resampling.rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.writer import seal
 from raymetrics.statistics import Measure
@@ -281,5 +282,5 @@ def sealed(request: Request, run: Run) -> ShardSet:
     # A run that was killed may have left shards that dataset.json does not ask for yet.
     begun = [ids for ids in open_shards(request.store.uri).present if ids.start >= request.first]
     layout.adopt(request.store, run.spec, begun)
-    shards = open_shards(request.store.uri)
+    shards = join_overlapping(open_shards(request.store.uri))
     return shards if shards.missing else seal(shards, sorted(run.devices))

@@ -9,13 +9,12 @@ all the sets that it is compared with. What fits into memory at once is searched
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -23,14 +22,26 @@ import numpy as np
 import psutil
 import ray
 
-from raymetrics.errors import PlanTooLarge, RaymetricsError, StorageError
+from raymetrics.errors import PlanTooLarge, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, Survey, require, up_to_median
+from raymetrics.metrics.conventions import CHOICES
 from raymetrics.provenance import fingerprint
 from raymetrics.search import choose, engine
-from raymetrics.shards.reader import open_shards
+from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
+from raymetrics.streaming.agreement import distances_agree
+from raymetrics.streaming.neighbor_files import (
+    FOLDER,
+    VERSION,
+    Arrays,
+    parse_arrays,
+    read_arrays,
+    trouble_of_balls,
+    trouble_of_distances,
+    write_arrays,
+)
 from raymetrics.streaming.resources import equal_part
 from raymetrics.streaming.session import NO_PROGRESS_SECONDS
 
@@ -40,10 +51,6 @@ COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexe
 SHARE_OF_MEMORY = 0.4
 # A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
 GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
-FOLDER = "neighbours"
-VERSION = 1  # of what is kept there; another one is not read
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,17 @@ class Cell:
         same = base.digest == self.queries.digest
         of = {"version": VERSION, "k": self.k, "radii": digests, "count": self.count, "same": same}
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **of})
+
+    def trouble(self, arrays: Arrays, base: Part) -> str | None:
+        """Say why arrays cannot be what is to be found; None if they can."""
+        if self.k:
+            shape = (self.queries.rows, self.k)
+            return trouble_of_distances(arrays, shape, all_there=False)
+        assert self.radii_of_base is not None
+        radii, sizes = self.radii_of_base.shape[1], (self.queries.rows, base.rows)
+        return trouble_of_balls(arrays, "base", *sizes, radii) or trouble_of_balls(
+            arrays, "queries", *sizes[::-1], radii
+        )
 
 
 class Base:
@@ -224,17 +242,20 @@ def nearest(
 ) -> np.ndarray:
     """The distances of every sample to the nearest others of its set, float64 [n, largest k].
 
-    Kept beside the shards under the digest of the set's values.
+    Kept beside the shards under the digest of the set's values, and believed if some of them are
+    found again, see `agreement`.
     """
     store, k = Store(f"{view.shards.uri}/{FOLDER}"), convention.ks[-1]
-    values = {"values": view.digest(), "distances": convention.distances}
-    key = fingerprint({"version": VERSION, **values})[:24]
-    file = f"radii-{column}-k{k}-{key}.npz"
-    known = load(store, file)
-    if known is not None and known["distances"].shape == (len(view), k):
+    blocks = parts(view, column, convention, min(most, BLOCK))
+
+    def trouble(arrays: Arrays) -> str | None:
+        return trouble_of_radii(arrays, view, column, convention, blocks)
+
+    file = radii_file(view, column, convention)
+    known = read_arrays(store, file, trouble)
+    if known is not None:
         return known["distances"]
     bases = parts(view, column, convention, most)
-    blocks = parts(view, column, convention, min(most, BLOCK))
     cells = [Cell(base, queries, k) for base in range(len(bases)) for queries in blocks]
     found = [Nearest.empty(part.rows, k) for part in blocks]
     places = {part: i for i, part in enumerate(blocks)}
@@ -242,8 +263,28 @@ def nearest(
         place = places[cell.queries]
         found[place] = found[place].merge(from_arrays(Nearest, arrays))
     distances = np.concatenate([nearest.distances for nearest in found])
-    save(store, file, {"distances": distances})
+    write_arrays(store, file, {"distances": distances})
     return distances
+
+
+def radii_file(view: View, column: str, convention: Convention) -> str:
+    """Name the file of a view's radii, by all that they depend on."""
+    values = {"values": view.digest(), "distances": convention.distances}
+    key = fingerprint({"version": VERSION, **values})[:24]
+    return f"radii-{column}-k{convention.ks[-1]}-{key}.npz"
+
+
+def trouble_of_radii(
+    arrays: Arrays, view: View, column: str, convention: Convention, blocks: Sequence[Part]
+) -> str | None:
+    """Say why arrays are not the distances that `nearest` gives; None if they seem to be."""
+    trouble = trouble_of_distances(arrays, (len(view), convention.ks[-1]), all_there=True)
+    if trouble:
+        return trouble
+    features = (part.read() for part in blocks)
+    if distances_agree(arrays["distances"], view, column, convention, features):
+        return None
+    return "its distances are not those of the samples"
 
 
 def parts(view: View, column: str, convention: Convention, most: int) -> list[Part]:
@@ -319,14 +360,15 @@ def found_of(
     missing = []
     for cell in cells:
         file = f"cell-{cell.key(cut[cell.base])}.npz"
-        known = load(kept, file) if kept else None
+        check = partial(cell.trouble, base=cut[cell.base])
+        known = read_arrays(kept, file, check) if kept else None
         if known is None:
             missing.append(cell)
         else:
             yield cell, known
     for cell, found in search.find_all(missing, cut):
         if kept:
-            save(kept, f"cell-{cell.key(cut[cell.base])}.npz", found)
+            write_arrays(kept, f"cell-{cell.key(cut[cell.base])}.npz", found)
         yield cell, found
 
 
@@ -405,20 +447,44 @@ class Actors:
             ray.kill(actor)
 
 
-def load(store: Store, name: str) -> Arrays | None:
-    """The arrays of a file; None if it is not there, or not whole."""
+def require_true_files(shards: ShardSet) -> None:
+    """ShardError, which names them, if files of neighbors beside a set are not what they should
+    be."""
+    false = false_files(shards)
+    if false:
+        raise ShardError(
+            f"{len(false)} files in {shards.uri}/{FOLDER} do not hold the neighbors that they "
+            f"should: {', '.join(false)}; remove them: they are made again when they are needed"
+        )
+
+
+def false_files(shards: ShardSet) -> list[str]:
+    """Name the files of neighbors beside a set that are not what they should be: by their digests;
+    the radii of the whole set also by finding some of them again."""
+    store = Store(f"{shards.uri}/{FOLDER}")
+    names = [name for name in sorted(store.names()) if name.endswith(".npz")]
+    return [name for name in names if _is_false(store, name, View.of(shards))]
+
+
+def _is_false(store: Store, name: str, view: View) -> bool:
     data = store.read(name)
-    try:
-        return None if data is None else dict(np.load(io.BytesIO(data), allow_pickle=False))
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+    trouble, arrays = parse_arrays(data, name) if data is not None else (None, {})
+    asked = None if trouble else _radii_asked(name, view)
+    if asked:
+        column, convention = asked
+        blocks = parts(view, column, convention, BLOCK)
+        trouble = trouble_of_radii(arrays, view, column, convention, blocks)
+    return trouble is not None
+
+
+def _radii_asked(name: str, view: View) -> tuple[str, Convention] | None:
+    """Of which column and by which convention a file holds the radii of a view; None if it holds
+    something else."""
+    match = re.fullmatch(r"radii-(\w+)-k([1-9]\d{0,3})-[0-9a-f]{24}\.npz", name)
+    if not match or match[1] not in view.shards.columns or not view.present:
         return None
-
-
-def save(store: Store, name: str, arrays: Arrays) -> None:
-    """Keeps arrays for a rerun, where that is possible: a set may be one that is only read."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    try:
-        store.replace(name, buffer.getvalue())
-    except StorageError:
-        return
+    for distances in CHOICES["distances"]:
+        convention = Convention(k=int(match[2]), distances=distances)  # type: ignore[arg-type]
+        if radii_file(view, match[1], convention) == name:
+            return match[1], convention
+    return None

@@ -183,7 +183,7 @@ def there_already(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[r
     """What `layout.entered` gives, the set and its shards, but for what that writes."""
     there, names = layout.read_spec(store), store.names()
     if there is None:
-        return asked, layout.shard_ranges(names, str(store))
+        return asked, layout.shard_ranges(names)
     wanted = [*there.samples, *asked.samples]
     present = present_ranges(store, names, wanted, there.shard_rows)
     if present:

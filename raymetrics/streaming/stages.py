@@ -28,7 +28,7 @@ from raymetrics.shards.schema import Column
 from raymetrics.streaming.account import EXTRACT, GENERATE, Account
 from raymetrics.streaming.attempts import bounded
 from raymetrics.streaming.commit import ACCOUNT, PADDING, TARGET, packed
-from raymetrics.streaming.devices import device, device_name, reproducible
+from raymetrics.streaming.devices import device, device_name, machine_kind, reproducible
 from raymetrics.streaming.samples import made
 
 IMAGE = "image"
@@ -68,7 +68,12 @@ class Generate:
             raise
         except RaymetricsError as error:
             return told(account.failed(error))
-        account = replace(account, left_out=samples.left_out, retried=int(samples.again))
+        account = replace(
+            account,
+            left_out=samples.left_out,
+            retried=int(samples.again),
+            made_on=(machine_kind(),),
+        )
         found = told(account.took(GENERATE, time.monotonic() - start))
         if len(samples.sample_ids):
             found |= {schema.SAMPLE_ID: samples.sample_ids[None], IMAGE: samples.images[None]}
@@ -145,7 +150,8 @@ class Extract:
             raise
         except RaymetricsError as error:
             return packed(None, account.failed(error))
-        account = replace(account, device=device_name())
+        machines = sorted({*account.made_on, machine_kind()})
+        account = replace(account, device=device_name(), made_on=machines)
         return packed(table, account.took(EXTRACT, time.monotonic() - start))
 
     def _features(self, unit: Mapping[str, np.ndarray]) -> pa.Table:

@@ -8,11 +8,13 @@ from dataclasses import replace
 import fsspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics.errors import SpecMismatch
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.listing import present_ranges, shard_name, shard_ranges
+from raymetrics.shards.listing import containing, present_ranges, shard_name, shard_ranges
 from raymetrics.shards.store import Store
 from tests.conftest import write_set
 
@@ -37,11 +39,20 @@ def names(*ids: range) -> list[str]:
 
 def test_a_shard_inside_another_one_is_left_out() -> None:
     short, long = range(80, 100), range(80, 120)
-    assert shard_ranges(names(short, range(40), long), "set") == [range(40), long]
+    assert shard_ranges(names(short, range(40), long)) == [range(40), long]
     both = names(range(80, 100), range(100, 120), long, range(120, 160))
-    assert shard_ranges(both, "set") == [long, range(120, 160)]
-    with pytest.raises(ShardError, match=r"set holds samples-0+80-0+119.* and samples-0+100-0+159"):
-        shard_ranges(names(short, long, range(100, 160)), "set")
+    assert shard_ranges(both) == [long, range(120, 160)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30)), max_size=12))
+def test_every_sample_is_in_one_piece_and_every_piece_in_a_shard(shards) -> None:
+    files = [range(start, start + rows) for start, rows in shards]
+    pieces = shard_ranges(names(*files))
+    assert [s for piece in pieces for s in piece] == sorted(set().union(*files))
+    for piece in pieces:
+        holds = containing(piece, names(*files))
+        assert holds in files
+        assert set(piece) <= set(holds)
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, store: Store, *hidden: range) -> None:
@@ -59,7 +70,7 @@ def hide(monkeypatch: pytest.MonkeyPatch, store: Store, *hidden: range) -> None:
 def test_what_is_not_listed_is_asked_for_by_name(store, spec, monkeypatch) -> None:
     there = [range(40), range(40, 80), range(80, 100)]
     hide(monkeypatch, store, range(40, 80), range(80, 100))
-    assert shard_ranges(store.names(), "set") == [range(40)]
+    assert shard_ranges(store.names()) == [range(40)]
     assert present_ranges(store, store.names(), spec.samples, 40) == there
     # The short shard at the end of the set as it was is found by the seal, or by the old end.
     assert present_ranges(store, store.names(), [range(120)], 40) == there

@@ -278,12 +278,6 @@ def test_what_the_file_system_raises_is_told_in_one_kind(shard_set, monkeypatch)
         shard_set.store.names()
 
 
-def test_overlapping_shards_are_found(shard_set) -> None:
-    Path(shard_set.uri, "samples-000000000050-000000000149.parquet").write_bytes(b"")
-    with pytest.raises(ShardError, match="overlap"):
-        open_shards(shard_set.uri)
-
-
 def test_a_set_of_another_make_is_refused_field_by_field(shard_set, features) -> None:
     with pytest.raises(
         SpecMismatch, match=r'extractors\.0\.resize: there "none", asked for "clean"'

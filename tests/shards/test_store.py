@@ -279,3 +279,13 @@ def test_addresses_without_secrets(address) -> None:
 def test_a_store_that_is_not_installed() -> None:
     with pytest.raises(StorageError, match="oci://b/x: Install ocifs .* on every machine"):
         Store("oci://b/x")
+
+
+def test_a_web_server_that_tells_no_sizes(store, monkeypatch) -> None:
+    """A listing of links, and a file without Content-Length, as fsspec tells of them."""
+    entry = {"name": "http://host/set/dataset.json", "size": None, "type": "file"}
+    monkeypatch.setattr(store.fs, "ls", lambda *_, **__: [entry])
+    monkeypatch.setattr(store.fs, "info", lambda *_, **__: entry)
+    for ask in (store.names, lambda: store.open("dataset.json")):
+        with pytest.raises(StorageError, match=r"does not tell the size of dataset\.json.*copy"):
+            ask()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,16 @@ from raymetrics.blocks import in_blocks
 from raymetrics.errors import RangeError, ShardError, SourceError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import listing, open_source
-from raymetrics.shards import schema
+from raymetrics.reports.inspection import describe
+from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import SAMPLE_ID
 from raymetrics.shards.view import View
+from raymetrics.shards.writer import seal
 from raymetrics.streaming.account import Account
 from raymetrics.streaming.commit import CommitShard, Place, packed
+from raymetrics.streaming.devices import machine_kind
 from raymetrics.streaming.extract import extract, extract_all
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources, equal_part
@@ -232,7 +236,32 @@ def test_a_worker_that_has_another_source_says_so() -> None:
 
 
 def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
-    assert open_shards(str(reference)).seal["devices"] == ["cpu"]
+    seal = open_shards(str(reference)).seal
+    assert seal["devices"] == ["cpu"]
+    assert seal["made_on"] == [machine_kind()]
+
+
+def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> None:
+    """Its units may be made on several; how often it is sealed changes nothing, nor its digest."""
+    features = {"logits": np.zeros((50, 3), np.float32)}
+    spec, digest = (shards := write_set(str(tmp_path), features)).spec, shards.digest
+    layout.enter(shards.store, replace(spec, samples=(range(60),)))
+    stage = CommitShard([Place(str(tmp_path), spec.fingerprint, [range(50, 60)])])
+    table = schema.to_table(
+        spec.columns, np.arange(50, 60), None, {"made_up_logits": np.zeros((10, 3), np.float32)}
+    )
+    units = [
+        packed(table.slice(first, 5), Account(0, 50 + first, 5, made_on=[machine]))
+        for first, machine in ((0, "Zen 5"), (5, "Zen 4"))
+    ]
+    assert made_of(stage(pa.concat_tables(units))).made
+    sealed = seal(seal(open_shards(str(tmp_path))))
+    assert sealed.seal is not None
+    assert sealed.seal["made_on"] == ["Zen 4", "Zen 5"]
+    assert "made on       2 kinds of machine: Zen 4; Zen 5" in describe(sealed)
+    first = shard_name(range(50))
+    assert sealed.digests[first] == shards.digests[first]
+    assert (sealed.spec.fingerprint, digest) == (spec.fingerprint, shards.digest)
 
 
 def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> None:

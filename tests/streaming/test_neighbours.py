@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import sources
+from click.testing import CliRunner
 
+from raymetrics.cli import main
 from raymetrics.errors import NotEnoughData, PlanTooLarge, StorageError
 from raymetrics.metrics import Convention, Survey, convention, survey
 from raymetrics.search import ExactSearch
 from raymetrics.shards.store import Store
-from raymetrics.shards.view import View
+from raymetrics.shards.view import Selection, View
 from raymetrics.streaming import neighbours
+from raymetrics.streaming.neighbor_files import write_arrays
 from raymetrics.streaming.neighbours import survey_views
 from tests.conftest import write_set
 
@@ -205,3 +210,125 @@ def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None
     monkeypatch.setattr(neighbours.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(neighbours, "workers", lambda: workers)
     assert neighbours.rows_that_fit(dimension) == rows
+
+
+@pytest.fixture
+def kept_radii(sides, tmp_path, monkeypatch) -> Path:
+    """The file of the real side's radii, kept by an evaluation."""
+    survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    (file,) = (tmp_path / "real" / "neighbours").glob("radii-*")
+    return file
+
+
+def poison(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Writes false distances, under a digest that is right."""
+    distances = change(np.load(file)["distances"].copy())
+    write_arrays(Store(str(file.parent)), file.name, {"distances": distances})
+
+
+def larger(d: np.ndarray) -> np.ndarray:
+    return 1000 * d
+
+
+def one_giant(d: np.ndarray) -> np.ndarray:
+    d[17] *= 100
+    return d
+
+
+def nan(d: np.ndarray) -> np.ndarray:
+    return np.full_like(d, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (larger, "not those of the samples"),
+        (one_giant, "not those of the samples"),
+        (nan, "not numbers of at least 0"),
+        (lambda d: -d, "not numbers of at least 0"),
+        (lambda d: d[:, ::-1], "not numbers of at least 0 that ascend"),
+        (lambda d: np.full_like(d, np.inf), "infinite"),
+        (lambda d: d[:-1], r"holds no distances float64 \[330, 5\]"),
+        (lambda d: d.astype(np.float32), "holds no distances float64"),
+    ],
+)
+def test_false_radii_are_found_again(sides, tmp_path, kept_radii, caplog, change, words) -> None:
+    """Though their digest is right; a line says so, and they are replaced by the true ones."""
+    true = np.load(kept_radii)["distances"]
+    poison(kept_radii, change)
+    assert neighbours.false_files(rm_open(tmp_path / "real")) == [kept_radii.name]
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    (line,) = caplog.messages
+    assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
+    np.testing.assert_array_equal(np.load(kept_radii)["distances"], true)
+    assert neighbours.false_files(rm_open(tmp_path / "real")) == []
+
+
+def damaged(file: Path) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, distances=1000 * np.load(file)["distances"])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (damaged, "damaged .*digest"),  # no digest
+        (lambda file: damaged(file).replace(b"distances", b"distancez"), "damaged"),
+        (lambda file: file.read_bytes()[:200], "damaged"),
+        (lambda _: b"", "damaged"),
+    ],
+)
+def test_damaged_files_are_found_again(sides, tmp_path, kept_radii, caplog, write, words) -> None:
+    kept_radii.write_bytes(write(kept_radii))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path / "real"), "--verify"])
+    assert done.exit_code == 2
+    assert re.search(f"1 files in .*neighbours .*{kept_radii.name}; remove them", done.stderr)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    (line,) = caplog.messages
+    assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
+
+
+def test_a_file_under_another_name_is_not_used(sides, tmp_path, kept_radii, caplog) -> None:
+    (generated,) = (tmp_path / "generated" / "neighbours").glob("radii-*")
+    kept_radii.write_bytes(generated.read_bytes())
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert "not the ones that were written" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["raymetrics", "nvidia", "prdc"])
+def test_true_radii_are_used(sides, tmp_path, computed, caplog, name) -> None:
+    """Of samples that stand there several times too, whose neighbors are their copies."""
+    both = views(tmp_path)
+    drawn = np.sort(np.random.default_rng(3).integers(250, size=300))
+    both["generated"] = View.of(both["generated"].shards, selection=Selection.of(drawn))
+    asked = {"column": COLUMN, "convention": convention(name)}
+    first = survey_views(**both, **asked)
+    computed.clear()
+    assert_same(survey_views(**both, **asked), first)
+    assert computed == [0]  # not even what lies in whose balls
+    assert caplog.messages == []
+    assert neighbours.false_files(both["real"].shards) == []
+
+
+def test_false_cells_are_found_again(sides, tmp_path, computed, caplog) -> None:
+    asked = {"column": COLUMN, "convention": ASKED, "realism": True}
+    first = survey_views(**views(tmp_path), **asked)
+    (cell,) = (tmp_path / "generated" / "neighbours").glob("cell-*")
+    true = dict(np.load(cell))
+    store = Store(str(cell.parent))
+    for name, wrong in {
+        "base_hits": true["base_hits"] + 1000,
+        "queries_hits": true["queries_hits"][:, :1],
+        "base_occupied": true["base_occupied"].astype(np.int64),
+        "queries_realism": np.full(330, np.nan),
+    }.items():
+        false = {key: array for key, array in true.items() if key != "digest"}
+        write_arrays(store, cell.name, {**false, name: wrong})
+        computed.clear()
+        assert_same(survey_views(**views(tmp_path), **asked), first)
+        assert computed == [1]
+        assert name in caplog.messages[-1]

@@ -1,0 +1,92 @@
+"""Checks JSON that another program, or nobody in particular, may have written: field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn
+
+MOST = 10**12  # sample ids have twelve digits
+DAMAGES = (ValueError, RecursionError)  # of JSON that is not what it should be
+
+
+class Kind(NamedTuple):
+    """What a field may hold, in words and as a test."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object. ValueError for any other value and for NaN or an infinite number;
+    RecursionError for one that is nested too deeply."""
+    value = json.loads(data, parse_constant=_refuse_constant)
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def whole(least: int = 0, most: int = MOST) -> Kind:
+    """Accept whole numbers from `least` to `most`."""
+
+    def accepts(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return Kind(f"a whole number from {least} to {most}", accepts)
+
+
+TEXT = Kind("text", lambda value: isinstance(value, str))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+DIGEST = Kind("a SHA-256", lambda value: isinstance(value, str) and len(value) == 64)
+
+
+def list_of(kind: Kind) -> Kind:
+    """Accept a list whose items are all of the kind."""
+    return Kind(
+        f"a list of {kind.words}",
+        lambda value: isinstance(value, list) and all(map(kind.accepts, value)),
+    )
+
+
+def object_of(kind: Kind, key: Callable[[str], bool] = bool) -> Kind:
+    """Accept an object whose values are all of the kind, and whose keys the test accepts."""
+    return Kind(
+        f"an object of {kind.words}",
+        lambda value: (
+            isinstance(value, dict)
+            and all(map(kind.accepts, value.values()))
+            and all(map(key, value))
+        ),
+    )
+
+
+def struct(kinds: Mapping[str, Kind]) -> Kind:
+    """Accept an object that has exactly these fields, of these kinds."""
+    return Kind(
+        f"an object of {', '.join(kinds)}",
+        lambda value: (
+            isinstance(value, dict)
+            and value.keys() == kinds.keys()
+            and all(kind.accepts(value[name]) for name, kind in kinds.items())
+        ),
+    )
+
+
+def require_fields(
+    value: Mapping[str, Any], needed: Mapping[str, Kind], optional: Mapping[str, Kind]
+) -> None:
+    """ValueError, which names the field, unless all that are needed are there and of their kinds,
+    and the optional ones are of theirs where they are."""
+    for name in needed:
+        if name not in value:
+            raise ValueError(f"it has no {name}")
+    for name, kind in {**needed, **optional}.items():
+        if name in value and not kind.accepts(value[name]):
+            text = json.dumps(value[name])
+            short = text if len(text) < 60 else f"{text[:60]}..."
+            raise ValueError(f"{name} is {short}, expected {kind.words}")
