@@ -17,7 +17,7 @@ from raymetrics import pickles
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.inception_network import BLOCKS, STEM, unit_names
 from raymetrics.weights.graphdef import Node, read_graph
-from raymetrics.weights.state import State, is_safetensors, read_state
+from raymetrics.weights.state import State, is_safetensors, read_state, unreadable
 
 GRAPH = "classify_image_graph_def.pb"
 LARGEST = 1 << 30  # bytes of the graph in an archive; it has 92 M
@@ -83,7 +83,10 @@ def from_pickle(path: Path) -> State:
         raise ExtractorError(
             f"{path} is a pickle of {type(found).__name__}; expected one of NVIDIA's networks"
         )
-    return {name: tensor.float() for name, tensor in pickles.tensors(found).items()}
+    try:
+        return {name: tensor.float() for name, tensor in pickles.tensors(found).items()}
+    except pickles.DAMAGES as error:
+        raise unreadable(path, error) from None
 
 
 def graph_names() -> dict[str, str]:

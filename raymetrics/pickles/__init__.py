@@ -9,36 +9,79 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from raymetrics.errors import StorageError, UnsafePickle
+import numpy as np
+
+from raymetrics.errors import RaymetricsError, StorageError, UnsafePickle
 from raymetrics.pickles.archives import DAMAGES, Archive
-from raymetrics.pickles.reader import Reader
-from raymetrics.pickles.values import NETWORK, Persistent, Refused
+from raymetrics.pickles.arrays import NUMBERS
+from raymetrics.pickles.bounds import Allowance
+from raymetrics.pickles.reader import Reader, read_legacy_file
+from raymetrics.pickles.records import NETWORK, Persistent, Refused, printable, shown
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DAMAGES", "NETWORK", "Archive", "Persistent", "read", "read_archive", "tensors"]
+__all__ = [
+    "DAMAGES",
+    "NETWORK",
+    "NUMBERS",
+    "Archive",
+    "Persistent",
+    "longer",
+    "names",
+    "printable",
+    "read",
+    "read_archive",
+    "read_legacy",
+    "tensors",
+]
+
+LONGEST_PREFIX = 1000  # characters
 
 
-def read(data: bytes, where: str, storage: Callable[[Any], Any] | None = None) -> Any:
-    """The value that was pickled; `where` names its place in errors.
+def read(data: bytes, where: str) -> Any:
+    """Give the value that was pickled; `where` names its place in errors.
 
-    storage: gives what the pickle says lies outside of it; without one there is no such thing.
+    Containers, numbers, text, numpy's arrays of numbers; torch's tensors as such arrays, bfloat16
+    as float32; modules and NVIDIA's networks as `Persistent`, EasyDict as dict. Arrays are
+    read-only. What comes out is at most 100 deep and, with what is named often written out as
+    often, of a size in proportion to the file.
 
-    Containers, numbers, text, numpy's arrays of numbers, torch's tensors; modules and
-    NVIDIA's networks as `Persistent`, EasyDict as dict. UnsafePickle for a pickle that names
-    anything else, StorageError for one that is cut off or damaged.
+    UnsafePickle for a pickle that names anything else, StorageError for one that is cut off,
+    damaged, or made to take more memory or time than such a file should.
     """
     if data.startswith(b"PK"):
         raise StorageError(
             f"{where} is a zip archive, as torch.save and numpy.savez write; expected a pickle"
         )
+    return _read(data, where, lambda source: Reader(source, Allowance(len(data))).load())
+
+
+def read_archive(archive: Archive, where: str) -> Any:
+    """Give what torch.save or torch.jit.save put into data.pkl, as `read` does; objects of
+    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`."""
+    allowance = Allowance(archive.size)
+    return _read(
+        archive.read("data.pkl"),
+        where,
+        lambda source: Reader(source, allowance, archive.storage).load(),
+    )
+
+
+def read_legacy(data: bytes, where: str) -> Any:
+    """Give what torch.save wrote before its zip files, as `read` does, with errors of `read`."""
+    return _read(data, where, lambda source: read_legacy_file(source, Allowance(len(data))))
+
+
+def _read(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
     source = io.BytesIO(data)
     try:
-        return Reader(source, storage).load()
+        return load(source)
+    except RaymetricsError:
+        raise
     except Exception as error:
         cut = source.tell() == len(data) and not data.endswith(pickle.STOP)
         if isinstance(error, Refused) and not cut:
@@ -49,25 +92,36 @@ def read(data: bytes, where: str, storage: Callable[[Any], Any] | None = None) -
                 ".safetensors"
             ) from None
         raise StorageError(
-            f"{where} is {'cut off' if cut else 'damaged, or no pickle'}: "
-            f"{type(error).__name__}: {error} ({len(data)} bytes); get the file again"
+            f"{where} is {'cut off' if cut else 'damaged, or of another kind'}: "
+            f"{type(error).__name__}: {printable(str(error))} ({len(data)} bytes); get the file "
+            "again"
         ) from error
 
 
-def read_archive(archive: Archive, where: str) -> Any:
-    """What torch.save or torch.jit.save put into data.pkl, tensors as arrays; objects of
-    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`."""
-    return read(archive.read("data.pkl"), where, archive.storage)
-
-
 def tensors(module: Persistent, prefix: str = "") -> dict[str, torch.Tensor]:
-    """A module's parameters and buffers, and those of its modules, by dotted names."""
+    """Copy a module's parameters and buffers, and those of its modules, by dotted names."""
+    import torch
+
     found = {}
     for kind in ("_parameters", "_buffers"):
-        for name, tensor in module.state.get(kind, {}).items():
-            if tensor is not None:
-                found[prefix + name] = tensor.detach()
+        for name, array in module.state.get(kind, {}).items():
+            if array is not None:
+                found[prefix + name] = torch.from_numpy(np.array(array))
     for name, inner in module.state.get("_modules", {}).items():
         if inner is not None:
-            found |= tensors(inner, f"{prefix}{name}.")
+            found |= tensors(inner, longer(prefix, name))
     return found
+
+
+def names(contents: Mapping[Any, Any], most: int = 20) -> str:
+    """List the first keys of what was read, for an error."""
+    listed = [printable(key, 100) if isinstance(key, str) else shown(key) for key in contents]
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def longer(prefix: str, name: str) -> str:
+    """Make the prefix of what is inside of a module. ValueError for a longer one than files have:
+    of a long one in front of many names the text would be longer than any memory."""
+    if len(prefix) + len(name) > LONGEST_PREFIX:
+        raise ValueError(f"modules whose names are together longer than {LONGEST_PREFIX}")
+    return f"{prefix}{name}."

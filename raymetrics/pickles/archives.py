@@ -6,18 +6,22 @@ its program under code/. Storages lie in it unpacked; tensors become numpy's arr
 
 from __future__ import annotations
 
+import io
+import struct
 import zipfile
 import zlib
 from typing import IO, Any
 
 import numpy as np
 
-from raymetrics.pickles.values import STORAGES, Refused
+from raymetrics.pickles.arrays import STORAGES, numbers_of_storage
+from raymetrics.pickles.records import Refused, shown
 
 LARGEST = 1 << 26  # bytes of what was compressed: torch compresses programs alone
+# What Python's and numpy's readers raise for one damaged file or another.
 DAMAGES = (
-    ValueError, KeyError, EOFError, OSError, RuntimeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
+    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
+    OSError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -29,17 +33,26 @@ class Archive:
     """
 
     def __init__(self, file: IO[bytes] | str) -> None:
-        self.zip = zipfile.ZipFile(file)
+        self.zip: Any = zipfile.ZipFile(file)
         infos = self.zip.infolist()
         names = [info.filename for info in infos]
         self.folder = names[0].partition("/")[0] + "/" if names else ""
         self.members = {i.filename.removeprefix(self.folder): i for i in infos}
         if len({name.lower() for name in names}) < len(names):
             raise ValueError("the same name twice in the zip")
-        packed = sum(i.file_size for i in infos if i.compress_type != zipfile.ZIP_STORED)
+        self._require_size(infos)
+        self.storages: dict[str, tuple[str, np.ndarray]] = {}
+
+    def _require_size(self, infos: list[zipfile.ZipInfo]) -> None:
+        """ValueError for members that take more memory than their file makes likely."""
+        stored = [i for i in infos if i.compress_type == zipfile.ZIP_STORED]
+        self.size = sum(i.file_size for i in infos)
+        packed = self.size - sum(i.file_size for i in stored)
         if packed > LARGEST:
             raise ValueError(f"{packed} compressed bytes, expected {LARGEST} at most")
-        self.storages: dict[tuple[str, str], np.ndarray] = {}
+        held, there = sum(i.compress_size for i in infos), self.zip.fp.seek(0, io.SEEK_END)
+        if held > there or any(i.compress_size != i.file_size for i in stored):
+            raise ValueError(f"{held} bytes of members, {self.size} unpacked, in {there} bytes")
 
     def __enter__(self) -> Archive:
         return self
@@ -58,24 +71,24 @@ class Archive:
         return self.read(name).decode(errors="replace")
 
     def storage(self, pid: Any) -> np.ndarray:
-        """("storage", type, key, device, count) -> its numbers; bfloat16 as float32."""
+        """("storage", type, key, device, count) -> its numbers; bfloat16 as float32.
+
+        One storage has one type, as torch.save allows no other."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
-            raise Refused(f"an object outside of itself, {str(pid)[:100]!r}")
+            raise Refused(f"an object outside of itself, {shown(pid)}")
         _, kind, key, _, count = pid
         if kind.name not in STORAGES:
             raise Refused(kind.name)
-        if (kind.name, key) not in self.storages:
-            self.storages[kind.name, key] = self._numbers(f"data/{key}", kind.name, count)
-        return self.storages[kind.name, key]
+        if not isinstance(key, str):
+            raise ValueError(f"a storage whose name is a {shown(key)}")
+        if key not in self.storages:
+            self.storages[key] = kind.name, self._numbers(f"data/{key}", kind.name, count)
+        known, numbers = self.storages[key]
+        if known != kind.name:
+            raise ValueError(f"a storage that is {known} and {kind.name}")
+        return numbers
 
-    def _numbers(self, name: str, kind: str, count: int) -> np.ndarray:
-        dtype = np.dtype(f"<{STORAGES[kind]}")
+    def _numbers(self, name: str, kind: str, count: Any) -> np.ndarray:
         if "byteorder" in self.members and self.read("byteorder") != b"little":
             raise ValueError("written on a big-endian machine")
-        there = self.members[name].file_size if name in self.members else 0
-        if there != count * dtype.itemsize:
-            raise ValueError(f"{there} bytes in {name}, expected {count} numbers {dtype}")
-        numbers = np.frombuffer(self.read(name), dtype) if count else np.empty(0, dtype)
-        if kind == "torch.BFloat16Storage":  # the upper half of a float32
-            return (numbers.astype("<u4") << 16).view("<f4")
-        return numbers
+        return numbers_of_storage(kind, self.read(name), count)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from torch import Tensor
 
 from raymetrics import pickles
 
-DEEPEST = 100  # modules inside of one another
+Declared = Callable[[str], dict[str, set[str]]]  # what `declarations` finds in a file
+CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:  __\w+__ = .*\n)*)", re.M)
 
 
 def is_archive(path: Path) -> bool:
@@ -24,7 +27,7 @@ def is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith("/constants.pkl") for name in file.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except pickles.DAMAGES:
         return False
 
 
@@ -34,29 +37,29 @@ def scripted_tensors(path: Path) -> dict[str, Tensor]:
     UnsafePickle, StorageError, or one of `pickles.DAMAGES`.
     """
     with pickles.Archive(str(path)) as archive:
-        found = arrays(pickles.read_archive(archive, str(path)), archive)
+        module = pickles.read_archive(archive, str(path))
+        found = arrays(module, cache(lambda file: declarations(archive.text(file))))
     return {name: torch.from_numpy(np.array(array)) for name, array in found.items()}
 
 
-def arrays(value: object, archive: pickles.Archive, prefix: str = "") -> dict[str, np.ndarray]:
+def arrays(value: object, declared: Declared, prefix: str = "") -> dict[str, np.ndarray]:
     """A module's parameters and buffers, and those of its modules, by dotted names."""
-    if prefix.count(".") > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} modules inside of one another")
     if not isinstance(value, pickles.Persistent):
         return {}
-    declared = tensors_of_class(value.class_name, archive)
-    if declared is None:
+    folder, _, last = value.class_name.rpartition(".")
+    tensors = declared(f"code/{folder.replace('.', '/')}.py").get(last)
+    if tensors is None:
         return {}
     found = {}
     for name, attribute in value.state.items():
-        if isinstance(attribute, np.ndarray) and name in declared:
+        if isinstance(attribute, np.ndarray) and name in tensors:
             found[prefix + name] = attribute
-        found |= arrays(attribute, archive, f"{prefix}{name}.")
+        found |= arrays(attribute, declared, pickles.longer(prefix, name))
     return found
 
 
-def tensors_of_class(name: str, archive: pickles.Archive) -> set[str] | None:
-    """The parameters and buffers that the program declares of a class, None if it is no module's.
+def declarations(program: str) -> dict[str, set[str]]:
+    """The parameters and buffers that a program declares, by its classes that are modules.
 
     `__torch__.a.B` is the class B of code/__torch__/a.py, which begins
 
@@ -64,10 +67,8 @@ def tensors_of_class(name: str, archive: pickles.Archive) -> set[str] | None:
           __parameters__ = ["weight", ]
           __buffers__ = []
     """
-    file, _, last = name.rpartition(".")
-    code = archive.text(f"code/{file.replace('.', '/')}.py")
-    start = re.search(rf"^class {re.escape(last)}\(Module\):\n((?:  __\w+__ = .*\n)*)", code, re.M)
-    if start is None:
-        return None
-    lists = re.findall(r"__(?:parameters|buffers)__ = \[(.*)\]", start[1])
-    return {found for inside in lists for found in re.findall(r'"([^"]*)"', inside)}
+    found = {}
+    for name, head in CLASS.findall(program):
+        lists = re.findall(r"__(?:parameters|buffers)__ = \[(.*)\]", head)
+        found[name] = {tensor for inside in lists for tensor in re.findall(r'"([^"]*)"', inside)}
+    return found

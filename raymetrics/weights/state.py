@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from raymetrics import pickles
-from raymetrics.errors import ExtractorError
+from raymetrics.errors import ExtractorError, StorageError
 from raymetrics.weights.files import Weights, verified
 from raymetrics.weights.scripted import is_archive, scripted_tensors
 
@@ -29,26 +28,36 @@ def load_state_dict(weights: Weights, *, inside: str | None = None, prefix: str 
 
 
 def read_state(path: Path, *, inside: str | None = None, prefix: str = "") -> State:
-    """The tensors of a .safetensors, torch or TorchScript file, floats as float32.
+    """Read the tensors of a .safetensors, torch or TorchScript file, floats as float32.
 
     What it holds decides, not its name; nothing in it is executed.
 
     inside: the entry of the file that holds the state, if the file holds more than that.
-    prefix: taken off the names. ExtractorError for a file that holds anything else.
+    prefix: taken off the names. ExtractorError for a file that holds anything else, or is damaged.
     """
     state = contents(path)
     if inside is not None and isinstance(state, Mapping):
         state = state.get(inside)
-    if not isinstance(state, Mapping) or not all(map(torch.is_tensor, state.values())):
+    entries: Any = state.items() if isinstance(state, Mapping) else [(None, None)]
+    if not all(isinstance(name, str) and _is_tensor(value) for name, value in entries):
         place = f"{path}, entry {inside!r}," if inside is not None else f"{path}"
         raise ExtractorError(
             f"weights at {place} are not tensors by their names; save the state_dict alone, best "
             "as .safetensors"
         )
-    return {
-        name.removeprefix(prefix): value.float() if value.is_floating_point() else value
-        for name, value in state.items()
-    }
+    return {name.removeprefix(prefix): _tensor(value) for name, value in entries}
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether this is a tensor, or an array of numbers that torch has too."""
+    return isinstance(value, Tensor) or (
+        isinstance(value, np.ndarray) and value.dtype.str in pickles.NUMBERS
+    )
+
+
+def _tensor(value: Tensor | np.ndarray) -> Tensor:
+    tensor = torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def contents(path: Path) -> Any:
@@ -67,15 +76,18 @@ def is_safetensors(path: Path) -> bool:
 
 
 def load_safetensors(path: Path) -> State:
-    """The tensors of a .safetensors file."""
+    """Read the tensors of a .safetensors file. ExtractorError for a damaged one."""
     try:
         return load_file(path)
-    except SafetensorError as error:
+    except Exception as error:
         raise unreadable(path, error) from None
 
 
 def load_scripted(path: Path) -> State:
-    """The tensors of a TorchScript archive, whose program is not run."""
+    """Read the tensors of a TorchScript archive, whose program is not run.
+
+    ExtractorError, UnsafePickle or StorageError for one that is damaged or holds anything else.
+    """
     try:
         return scripted_tensors(path)
     except pickles.DAMAGES as error:
@@ -83,21 +95,26 @@ def load_scripted(path: Path) -> State:
 
 
 def load_torch(path: Path) -> Any:
-    """What torch.save has written, if it is made of tensors and containers alone."""
+    """Read what torch.save has written, tensors as arrays.
+
+    Not by torch.load, which a file of a hundred bytes can make fill the memory.
+    ExtractorError for a damaged one, UnsafePickle for one that holds more than tensors and
+    containers.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ExtractorError(
-            f"weights at {path} are a pickle that holds more than tensors; raymetrics executes "
-            "no pickles: save the state_dict alone, best as .safetensors"
-        ) from None
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        if not zipfile.is_zipfile(path):
+            return pickles.read_legacy(path.read_bytes(), str(path))
+        with pickles.Archive(str(path)) as archive:
+            return pickles.read_archive(archive, str(path))
+    except StorageError as error:
+        raise ExtractorError(f"weights: {error}") from None
+    except pickles.DAMAGES as error:
         raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, error: Exception) -> ExtractorError:
-    """What is said of a damaged file."""
-    reason = str(error).strip().partition("\n")[0]
+    """Say what is wrong with a damaged file."""
+    reason = pickles.printable(str(error).strip().partition("\n")[0])
     return ExtractorError(
         f"weights at {path} cannot be read ({path.stat().st_size} bytes): {type(error).__name__}: "
         f"{reason}; the file is damaged or no file of weights: get it again"

@@ -220,9 +220,3 @@ def test_what_would_take_too_much_memory(tmp_path: Path, monkeypatch: pytest.Mon
         load_archive(path, "a.pt")
     with pytest.raises(RaymetricsError, match="compressed bytes, expected 100 at most"):
         read_state(path)
-
-
-def test_modules_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripted, "DEEPEST", 1)
-    with pytest.raises(RaymetricsError, match="more than 1 modules inside of one another"):
-        read_state(saved(Outer(), tmp_path / "a.pt"))

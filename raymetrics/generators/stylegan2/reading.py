@@ -45,23 +45,23 @@ def network_of(data: bytes, where: str) -> Network:
         return build(state, settings)
     except KeyError as error:
         raise SourceError(f"{where} lacks {error} of StyleGAN2; {INSTEAD}") from None
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise SourceError(f"{where} is no StyleGAN2: {error}; {INSTEAD}") from None
+    except pickles.DAMAGES as error:
+        reason = pickles.printable(str(error))
+        raise SourceError(f"{where} is no StyleGAN2: {reason}; {INSTEAD}") from None
 
 
 def generator_in(content: Any, where: str) -> Persistent:
     """The generator among what was pickled: NVIDIA's dictionaries, TensorFlow's (G, D, Gs)."""
     found = content
     if isinstance(content, dict):
-        found = next((content[k] for k in ("G_ema", "G", "ema") if content.get(k)), None)
+        held = map(content.get, ("G_ema", "G", "ema"))
+        found = next((value for value in held if isinstance(value, Persistent)), None)
     elif isinstance(content, tuple) and len(content) == 3:
         found = content[2]
     if not isinstance(found, Persistent):
-        held = (
-            f"the entries {', '.join(map(str, content))[:200]}" if isinstance(content, dict) else ""
-        )
+        names = f"the entries {pickles.names(content)}" if isinstance(content, dict) else ""
         raise SourceError(
-            f"{where} holds {held or type(content).__name__}, expected G_ema, or TensorFlow's "
+            f"{where} holds {names or type(content).__name__}, expected G_ema, or TensorFlow's "
             f"(G, D, Gs); {INSTEAD}"
         )
     return found
@@ -71,7 +71,8 @@ def state_and_settings(found: Persistent, where: str) -> tuple[dict[str, Tensor]
     """Of a `Generator` for PyTorch, from stylegan2-ada-pytorch or stylegan3."""
     state = pickles.tensors(found)
     if found.class_name != "Generator":
-        raise SourceError(f"{where} holds the network {found.class_name}; {INSTEAD}")
+        name = pickles.printable(found.class_name, 100)
+        raise SourceError(f"{where} holds the network {name}; {INSTEAD}")
     if any(name.startswith("synthesis.input.") for name in state):
         raise SourceError(f"{where} holds a StyleGAN3; {INSTEAD}")
     dense = inner(found, "mapping", "fc0").state

@@ -85,15 +85,13 @@ def read_statistics(uri: str) -> ReferenceStatistics:
         raise StorageError(
             f"there is no file {uri}; expected statistics of another program"
         ) from None
-    except DAMAGES as error:
+    except pickles.DAMAGES as error:
+        reason = pickles.printable(str(error))
         raise ShardError(
-            f"cannot read statistics from {uri} ({type(error).__name__}: {error}); expected "
+            f"cannot read statistics from {uri} ({type(error).__name__}: {reason}); expected "
             f"arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file again"
         ) from None
     return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
-
-
-DAMAGES = (*pickles.DAMAGES, TypeError, MemoryError)
 
 
 def read_npz(file: Any, where: str) -> Found:
@@ -145,7 +143,7 @@ def interpreted(contents: Any, where: str) -> Found:
     for name in FEATURES:
         if name in contents:
             return of_features(contents[name], name, where)
-    raise ShardError(f"{where} holds {', '.join(map(str, contents)) or 'nothing'}; {EXPECTED}")
+    raise ShardError(f"{where} holds {pickles.names(contents) or 'nothing'}; {EXPECTED}")
 
 
 def is_pair(value: Any) -> bool:
