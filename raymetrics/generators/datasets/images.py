@@ -114,8 +114,6 @@ def opened(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise BrokenImage("it is no image of a format that is read here") from None
-    if 0 in image.size:
-        raise BrokenImage(f"it has {image.width} x {image.height} pixels")
     if image.width * image.height > MAX_PIXELS:
         raise BrokenImage(
             f"it claims {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read"
