@@ -174,12 +174,16 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
 }
 
 
+EVERY_BYTE = ("small parquet",)
+
+
 def copies(whole: bytes, kind: str, count: int, seed: int) -> Iterator[bytes]:
-    """Damaged copies: `count` of them by chance, or for 0 one for every byte."""
+    """Damaged copies: `count` of them by chance, or one for every byte."""
+    if not count or kind in EVERY_BYTE:
+        for i in range(len(whole)):
+            yield whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :]
     for i in range(count):
         yield damaged(np.random.default_rng([seed, i]), whole, kind)
-    for i in range(0 if count else len(whole)):
-        yield whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :]
 
 
 def trouble_of(read: Callable[[Path], object], path: Path) -> str | None:
