@@ -106,7 +106,8 @@ def build(state: dict[str, Tensor], settings: Settings) -> Network:
         raise ValueError("its layers have different filters")
     shape = shape_of(state)
     with torch.device("meta"):  # takes no memory before it is known that the tensors fit
-        Network(shape, settings, len(fir)).load_state_dict(state)
+        sizes = {name: tensor.to("meta") for name, tensor in state.items()}
+        Network(shape, settings, len(fir)).load_state_dict(sizes, assign=True)
     network = Network(shape, settings, len(fir))
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
