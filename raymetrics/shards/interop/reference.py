@@ -83,14 +83,14 @@ def read_statistics(uri: str) -> ReferenceStatistics:
         "again",
     )
     # Zip files are read in small parts, each of which would be a request.
-    with damage, io.BufferedReader(_opened(store, name, uri), AT_ONCE) as file:
+    with damage, io.BufferedReader(_open_file(store, name, uri), AT_ONCE) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         found = read(file, uri)
     return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
 
 
-def _opened(store: Store, name: str, uri: str) -> io.RawIOBase:
+def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
     """The file; StorageError if there is none."""
     try:
         return cast(io.RawIOBase, store.open(name))
