@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 
-def printable(text: str) -> str:
+def printable(text: str, most: int | None = None) -> str:
     r"""Escape every character that is not to be seen as itself, as `repr` does: "\n" and other
-    control characters, marks that turn the direction of text, halves of surrogate pairs."""
+    control characters, marks that turn the direction of text, halves of surrogate pairs.
+
+    most: characters of the text that are looked at; the rest is left out.
+    """
+    text = text[:most]
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

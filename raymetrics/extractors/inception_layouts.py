@@ -6,7 +6,6 @@ graph, alone or in its archive. What a file holds decides, not its name.
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,8 @@ from torch import Tensor
 from raymetrics import pickles
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.inception_network import BLOCKS, STEM, unit_names
+from raymetrics.foreign.damage import refuse_damage
+from raymetrics.foreign.tars import members_of, open_tar
 from raymetrics.weights.graphdef import Node, read_graph
 from raymetrics.weights.state import State, is_safetensors, read_state, unreadable
 
@@ -60,20 +61,14 @@ def read_inception(path: Path) -> State:
 
 def unpacked(path: Path) -> bytes:
     """The graph in TensorFlow's archive."""
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            member = archive.getmember(GRAPH)
-            file = archive.extractfile(member) if member.size <= LARGEST else None
-            if file is None:
-                raise ExtractorError(
-                    f"{GRAPH} in {path} is no file of at most {LARGEST} bytes; get the archive "
-                    "again"
-                )
-            return file.read()
-    except (KeyError, EOFError, OSError, tarfile.TarError) as error:
-        raise ExtractorError(
-            f"{path} is no archive that holds {GRAPH}, or a damaged one: {error}; get it again"
-        ) from None
+    what = f"{path} is no archive that holds {GRAPH}, or a damaged one"
+    with refuse_damage(ExtractorError, what, "get it again"), path.open("rb") as opened:
+        archive = open_tar(opened, "gz")
+        member = next((m for m in members_of(archive) if m.name == GRAPH), None)
+        file = archive.extractfile(member) if member and member.size <= LARGEST else None
+        if file is None:
+            raise ValueError(f"no file of at most {LARGEST} bytes of this name")
+        return file.read()
 
 
 def from_pickle(path: Path) -> State:

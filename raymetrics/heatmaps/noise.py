@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import zipfile
-import zlib
 
 import numpy as np
 import torch
 
 from raymetrics.errors import SourceError
+from raymetrics.foreign.damage import refuse_damage
 from raymetrics.generators import open_source
 from raymetrics.generators.content import content_of
 from raymetrics.heatmaps.overlay import upsampled
+from raymetrics.shards.interop.arrays import Arrays
 
 WHERE = ("important", "unimportant", "everywhere")
 STREAM = 0x6E6F697365  # keeps the noise apart from other draws with the same seed
@@ -114,14 +114,10 @@ def positive(scale: str) -> float:
 
 def maps_of(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Sample ids, ascending, and their maps. SourceError if a file holds none."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            sample_ids, maps = file["sample_ids"], file["maps"]
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise SourceError(
-            f"{where} holds no heatmaps ({type(error).__name__}: {error}); expected the maps.npz "
-            "that raymetrics heatmap --mean writes"
-        ) from None
+    remedy = "expected the maps.npz that raymetrics heatmap --mean writes"
+    with refuse_damage(SourceError, f"{where} holds no heatmaps", remedy):
+        arrays = Arrays(io.BytesIO(data))
+        sample_ids, maps = arrays["sample_ids"], arrays["maps"]
     if maps.ndim != 3 or sample_ids.shape != maps.shape[:1] or not len(maps):
         raise SourceError(
             f"{where} has sample_ids {list(sample_ids.shape)} and maps {list(maps.shape)}, "

@@ -19,7 +19,8 @@ from raymetrics.pickles.archives import DAMAGES, Archive
 from raymetrics.pickles.arrays import NUMBERS
 from raymetrics.pickles.bounds import Allowance
 from raymetrics.pickles.reader import Reader, read_legacy_file
-from raymetrics.pickles.records import NETWORK, Persistent, Refused, printable, shown
+from raymetrics.pickles.records import NETWORK, Persistent, Refused, shown
+from raymetrics.printable import printable
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,6 @@ __all__ = [
     "Persistent",
     "longer",
     "names",
-    "printable",
     "read",
     "read_archive",
     "read_legacy",
@@ -93,8 +93,8 @@ def _read(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
             ) from None
         raise StorageError(
             f"{where} is {'cut off' if cut else 'damaged, or of another kind'}: "
-            f"{type(error).__name__}: {printable(str(error))} ({len(data)} bytes); get the file "
-            "again"
+            f"{type(error).__name__}: {printable(str(error), 300)} ({len(data)} bytes); get the "
+            "file again"
         ) from error
 
 

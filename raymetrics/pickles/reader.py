@@ -11,7 +11,7 @@ from typing import IO, Any
 from raymetrics.pickles.arrays import STORAGES, content_of
 from raymetrics.pickles.bounds import Allowance, Instructions, cost, require_bounded
 from raymetrics.pickles.legacy import LegacyStorages
-from raymetrics.pickles.records import Persistent, Refused, is_record, printable, shown
+from raymetrics.pickles.records import Persistent, Refused, is_record, shown
 from raymetrics.pickles.values import (
     MAKERS,
     NAMES,
@@ -20,6 +20,7 @@ from raymetrics.pickles.values import (
     require_keys,
     set_state,
 )
+from raymetrics.printable import printable
 
 # What other versions of Python, numpy, torch and NVIDIA's programs call the same things.
 RENAMED = {

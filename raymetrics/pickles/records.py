@@ -38,8 +38,3 @@ def shown(value: object, most: int = 100) -> str:
     The text of a nested value could be longer than any memory, and of a number than any screen.
     """
     return repr(value[:most]) if isinstance(value, str) else type(value).__name__
-
-
-def printable(text: str, most: int = 300) -> str:
-    """Give the start of a text on one line, without what a terminal would obey."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics.foreign.damage import refuse_damage
+from raymetrics.shards.interop import arrays as interop
 from raymetrics.shards.layout import differences
 from raymetrics.shards.store import Store
 
@@ -77,14 +77,9 @@ class Kept:
 
 def loaded(data: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
     """The request and the arrays of a state. ShardError if it is damaged."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            found = dict(file)
+    with refuse_damage(ShardError, f"cannot read {where}", "remove it to begin again"):
+        found = dict(interop.Arrays(io.BytesIO(data)))
         return json.loads(bytes(found.pop(REQUEST))), found
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ShardError(
-            f"cannot read {where}: {type(error).__name__}: {error}; remove it to begin again"
-        ) from None
 
 
 def require_same(there: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> None:

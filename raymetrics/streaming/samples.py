@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.errors import RaymetricsError, SourceError, TemporaryFailure
+from raymetrics.errors import PlanTooLarge, RaymetricsError, SourceError, TemporaryFailure
 from raymetrics.generators import Generator
 
 NONE = np.empty((0, 3, 0, 0), np.uint8)
@@ -28,10 +28,11 @@ class Samples(NamedTuple):
 
 def made(generator: Generator, sample_ids: np.ndarray) -> Samples:
     """The samples, int64 [n]; of those that fail each is named. What fails only once is made all
-    the same. TemporaryFailure where a store does not answer, which is no sample's fault."""
+    the same. TemporaryFailure where a store does not answer, PlanTooLarge where the images take
+    too much room together: neither is a sample's fault."""
     try:
         return Samples(sample_ids, *asked(generator, sample_ids), {}, False)
-    except TemporaryFailure:
+    except (TemporaryFailure, PlanTooLarge):
         raise
     except RaymetricsError as error:
         return one_by_one(generator, sample_ids, error)

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raymetrics.errors import ExtractorError
+from raymetrics.foreign.damage import refuse_damage
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 DT_FLOAT = 1
-LARGEST = 1 << 24  # places that one value may fill
+LARGEST = 1 << 24  # places that repeated values may fill in a graph
+MAX_DIMENSIONS = 64  # numpy's
 
 Value = int | memoryview
 
@@ -38,14 +40,23 @@ class Damaged(Exception):
 
 def read_graph(data: bytes, where: str) -> dict[str, Node]:
     """The nodes of a GraphDef by name. ExtractorError if the bytes are none, or cut off."""
-    try:
-        nodes = [node_of(value) for number, value in fields(memoryview(data)) if number == 1]
-    except (Damaged, ValueError, TypeError, OverflowError, struct.error) as error:
-        raise ExtractorError(
-            f"{where} is no TensorFlow graph, or a damaged one: {error} ({len(data)} bytes); "
-            "expected a frozen GraphDef: get the file again"
-        ) from None
-    return {node.name: node for node in nodes}
+    what = f"{where} is no TensorFlow graph, or a damaged one ({len(data)} bytes)"
+    with refuse_damage(ExtractorError, what, "expected a frozen GraphDef: get the file again"):
+        room = _Room(LARGEST)
+        nodes = (node_of(value, room) for number, value in fields(memoryview(data)) if number == 1)
+        return {node.name: node for node in nodes}
+
+
+class _Room:
+    """Places for what a graph repeats: a file of a kilobyte can ask for gigabytes."""
+
+    def __init__(self, places: int) -> None:
+        self._left = places
+
+    def holds(self, count: int) -> bool:
+        """Whether `count` more have room, which they take."""
+        self._left -= count
+        return self._left >= 0
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
@@ -84,7 +95,7 @@ def varint(message: memoryview, at: int) -> tuple[int, int]:
     raise Damaged("a number of more than ten bytes")
 
 
-def node_of(message: Value) -> Node:
+def node_of(message: Value, room: _Room) -> Node:
     """NodeDef: name 1, op 2, and attr 5, a map of keys 1 to values 2."""
     name = operation = ""
     attributes: dict[str, bool | float | np.ndarray] = {}
@@ -95,13 +106,13 @@ def node_of(message: Value) -> Node:
             operation = str_of(value)
         elif number == 5:
             entry = dict(fields(inside(value)))
-            found = attribute_of(entry[2]) if {1, 2} <= entry.keys() else None
+            found = attribute_of(entry[2], room) if {1, 2} <= entry.keys() else None
             if found is not None:
                 attributes[str_of(entry[1])] = found
     return Node(name, operation, attributes)
 
 
-def attribute_of(message: Value) -> bool | float | np.ndarray | None:
+def attribute_of(message: Value, room: _Room) -> bool | float | np.ndarray | None:
     """AttrValue: f 4, b 5, tensor 8; None for the other kinds."""
     for number, value in fields(inside(message)):
         if number == 4:
@@ -109,11 +120,11 @@ def attribute_of(message: Value) -> bool | float | np.ndarray | None:
         if number == 5:
             return bool(value)
         if number == 8:
-            return tensor_of(value)
+            return tensor_of(value, room)
     return None
 
 
-def tensor_of(message: Value) -> np.ndarray | None:
+def tensor_of(message: Value, room: _Room) -> np.ndarray | None:
     """TensorProto: dtype 1, shape 2, tensor_content 4, float_val 5; None if it holds no floats.
 
     Of float_val the last one is repeated where the shape has more places.
@@ -130,13 +141,13 @@ def tensor_of(message: Value) -> np.ndarray | None:
             content = bytes(inside(value))
         elif number == 5:
             values += inside(value)
-    return floats(content, bytes(values), shape) if kind == DT_FLOAT else None
+    return floats(content, bytes(values), shape, room) if kind == DT_FLOAT else None
 
 
-def floats(content: bytes, values: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def floats(content: bytes, values: bytes, shape: tuple[int, ...], room: _Room) -> np.ndarray:
     """The array of this shape that the bytes hold."""
     count, there = math.prod(shape), len(content or values)
-    repeated = not content and 0 < there < 4 * count and count <= LARGEST
+    repeated = not content and 0 < there < 4 * count and room.holds(count)
     if there % 4 or (there != 4 * count and not repeated):
         raise Damaged(f"{there} bytes for a tensor float32 {list(shape)}")
     given = np.frombuffer(content or values, "<f4")
@@ -146,6 +157,8 @@ def floats(content: bytes, values: bytes, shape: tuple[int, ...]) -> np.ndarray:
 def shape_of(message: Value) -> tuple[int, ...]:
     """TensorShapeProto: dim 2, of which size 1."""
     dimensions = [value for number, value in fields(inside(message)) if number == 2]
+    if len(dimensions) > MAX_DIMENSIONS:
+        raise Damaged(f"a tensor of {len(dimensions)} dimensions")
     return tuple(int(dict(fields(inside(d))).get(1, 0)) for d in dimensions)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raymetrics import pickles
 from raymetrics.errors import ExtractorError, StorageError
+from raymetrics.printable import printable
 from raymetrics.weights.files import Weights, verified
 from raymetrics.weights.scripted import is_archive, scripted_tensors
 
@@ -114,7 +115,7 @@ def load_torch(path: Path) -> Any:
 
 def unreadable(path: Path, error: Exception) -> ExtractorError:
     """Say what is wrong with a damaged file."""
-    reason = pickles.printable(str(error).strip().partition("\n")[0])
+    reason = printable(str(error).strip().partition("\n")[0], 300)
     return ExtractorError(
         f"weights at {path} cannot be read ({path.stat().st_size} bytes): {type(error).__name__}: "
         f"{reason}; the file is damaged or no file of weights: get it again"

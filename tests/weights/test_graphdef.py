@@ -97,3 +97,23 @@ def test_sizes_that_cannot_be(shape, values, content) -> None:
 def test_other_files(data) -> None:
     with pytest.raises(ExtractorError, match="page.pb is no TensorFlow graph"):
         read_graph(data, "page.pb")
+
+
+def test_what_a_graph_repeats_has_a_limit_in_all() -> None:
+    made = message("GraphDef")()
+    for name in ("x", "y", "z"):
+        tensor = made.node.add(name=name, op="Const").attr.add(key="value").value.tensor
+        tensor.dtype = 1
+        tensor.float_val.append(1.0)
+        tensor.tensor_shape.dim.add(size=LARGEST // 2)
+    with pytest.raises(ExtractorError, match="4 bytes for a tensor float32"):
+        read_graph(made.SerializeToString(), "made here")
+
+
+def test_a_tensor_of_very_many_dimensions() -> None:
+    made = message("GraphDef")()
+    tensor = made.node.add(name="x", op="Const").attr.add(key="value").value.tensor
+    for _ in range(1000):
+        tensor.tensor_shape.dim.add(size=2**30)
+    with pytest.raises(ExtractorError, match="a tensor of 1000 dimensions"):
+        read_graph(made.SerializeToString(), "made here")

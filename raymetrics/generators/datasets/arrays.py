@@ -9,27 +9,28 @@ places: it is unpacked into the memory of each worker, up to 2 GiB.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.datasets.entries import Entries
-from raymetrics.generators.datasets.files import Place
-from raymetrics.generators.datasets.images import MAX_PIXELS
+from raymetrics.foreign import npy
+from raymetrics.foreign.damage import refuse_damage
+from raymetrics.foreign.npy import NpyHeader, read_npy_header
+from raymetrics.generators.datasets.entries import Entries, require_plausible_count
+from raymetrics.generators.datasets.files import COPIED, Place
+from raymetrics.generators.datasets.images import MAX_PIXELS, BrokenImage
 from raymetrics.generators.datasets.zips import checked_zip
 
 MAX_UNPACKED = 2**31
-DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
-HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+AGAIN = "get the file again"
 
 
 def open_npy(place: Place) -> Entries:
@@ -67,7 +68,8 @@ def open_npz(place: Place, column: str = "arr_0", label: str | None = None) -> E
 def of_array(
     place: Place, array: Stored | Packed, labels: list[int | None], options: dict[str, str]
 ) -> Entries:
-    """An array's images, named by their indices."""
+    """An array's images, named by their indices; SourceError for more than it can hold."""
+    require_plausible_count(array.shape[0], sum(place.files.values()), place.uri)
     names = [str(i) for i in range(array.shape[0])]
     return Entries("array", place, place.files, names, labels, array.image, options)
 
@@ -85,6 +87,8 @@ class Stored:
         size = int(np.prod(height_width_3))
         begin = self.start + index * size
         data = self.place.read("", begin, begin + size)
+        if len(data) != size:
+            raise BrokenImage(f"{len(data)} bytes of {size} are there")
         return np.frombuffer(data, np.uint8).reshape(height_width_3)
 
 
@@ -121,39 +125,27 @@ def member_of(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.ZipInf
 
 def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
     """A member's bytes; SourceError if they are damaged."""
-    try:
-        return archive.read(member)
-    except DAMAGES as error:
-        raise SourceError(f"cannot unpack {where}: {error}; get the file again") from None
+    with refuse_damage(SourceError, f"cannot unpack {where}", AGAIN):
+        data = archive.read(member)
+        if len(data) != member.file_size:
+            raise ValueError(f"{len(data)} bytes, {member.file_size} announced")
+        return data
 
 
-class Header(NamedTuple):
-    """What a .npy file says before its numbers begin, after `start` bytes."""
-
-    shape: tuple[int, ...]
-    columns_first: bool
-    dtype: np.dtype
-    start: int
-
-
-def header(opened: IO[bytes], where: str) -> Header:
+def header(opened: IO[bytes], where: str) -> NpyHeader:
     """The header of an array; SourceError if there is none."""
-    try:
-        return Header(*HEADERS[npy.read_magic(opened)](opened), opened.tell())
-    except (*DAMAGES, KeyError) as error:
-        raise SourceError(f"{where} is no array of numpy: {error}") from None
+    with refuse_damage(SourceError, f"{where} is no array of numpy", AGAIN):
+        return read_npy_header(opened)
 
 
-def header_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> Header:
+def header_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> NpyHeader:
     """The header of an array in a zip file."""
-    try:
-        with archive.open(member) as opened:
-            return header(opened, where)
-    except DAMAGES as error:
-        raise SourceError(f"cannot read {where}: {error}; get the file again") from None
+    with refuse_damage(SourceError, f"cannot read {where}", AGAIN), archive.open(member) as opened:
+        start = opened.read(npy.MAX_BYTES)
+    return header(io.BytesIO(start), where)
 
 
-def check_images(found: Header, there: int, where: str) -> None:
+def check_images(found: NpyHeader, there: int, where: str) -> None:
     """SourceError unless these are images, and `there` bytes the size of header and pixels."""
     shape = found.shape
     right = len(shape) == 4 and shape[3] == 3 and not found.columns_first and min(shape) > 0
@@ -167,7 +159,7 @@ def check_images(found: Header, there: int, where: str) -> None:
     check_bytes(found, there, where)
 
 
-def check_bytes(found: Header, there: int, where: str) -> None:
+def check_bytes(found: NpyHeader, there: int, where: str) -> None:
     """SourceError if the file does not hold as many numbers as it says."""
     if there - found.start != math.prod(found.shape) * found.dtype.itemsize:
         raise SourceError(
@@ -178,10 +170,15 @@ def check_bytes(found: Header, there: int, where: str) -> None:
 
 def start_of(place: Place, member: zipfile.ZipInfo) -> int:
     """Where a stored member's bytes begin: after its own header, whose two last fields are the
-    lengths of what follows it (PKWARE's APPNOTE, 4.3.7)."""
+    lengths of what follows it (PKWARE's APPNOTE, 4.3.7). SourceError if they end elsewhere."""
     own = place.read("", member.header_offset, member.header_offset + 30)
-    name_length, extra_length = struct.unpack("<HH", own[26:])
-    return member.header_offset + 30 + name_length + extra_length
+    with refuse_damage(SourceError, f"{place.uri} is no whole zip file", COPIED):
+        name_length, extra_length = struct.unpack("<HH", own[26:])
+        start: int = member.header_offset + 30 + name_length + extra_length
+        missing = start + member.file_size - place.files[""]
+        if missing > 0 or member.compress_size != member.file_size:
+            raise ValueError(f"the bytes of {member.filename!r} do not lie where it says")
+    return start
 
 
 def labels_in(

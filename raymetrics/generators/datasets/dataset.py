@@ -10,12 +10,13 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from raymetrics import ranges
-from raymetrics.errors import SourceError
+from raymetrics.errors import PlanTooLarge, SourceError
 from raymetrics.generators.datasets.entries import Entries
 from raymetrics.generators.datasets.images import BrokenImage, Decoding, decode
 from raymetrics.provenance import fingerprint
 
 AT_ONCE = 1024  # images that threads have in hand while a set is searched for broken ones
+MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
 NAMED = 10  # of the broken images in an error
 
 
@@ -107,21 +108,38 @@ class ImageDataset:
         return np.array(chosen, np.int64)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError names broken images."""
-        pictures: list[np.ndarray] = []
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError names broken
+        images; PlanTooLarge for more pixels at once than a worker can give room for."""
+        images = np.empty((0, 3, 0, 0), np.uint8)
         broken: dict[str, str] = {}
-        for k in sample_ids:
+        for row, k in enumerate(sample_ids):
             try:
-                pictures.append(self.image(int(k)))
+                picture = self.image(int(k))
             except BrokenImage as error:
                 broken[self.names[k]] = error.message
+                continue
+            if broken:  # only the names of the others are still wanted
+                continue
+            self._check_shape(int(k), picture)
+            if row == 0:
+                images = self._room(len(sample_ids))
+            images[row] = picture.transpose(2, 0, 1)
         if broken:
             raise SourceError(self._complaint(broken, len(sample_ids)))
-        images = np.empty((len(sample_ids), 3, *self._first_shape), np.uint8)
-        for row, (k, picture) in enumerate(zip(sample_ids, pictures, strict=True)):
-            self._check_shape(int(k), picture)
-            images[row] = picture.transpose(2, 0, 1)
         return images
+
+    def _room(self, count: int) -> np.ndarray:
+        """Room for images, uint8 [count, 3, h, w]; PlanTooLarge for more than a worker can give."""
+        height, width = self._first_shape
+        size = count * 3 * height * width
+        if size > MAX_UNIT_BYTES:
+            raise PlanTooLarge(
+                f"{count} images of {width} x {height} pixels, as {self.entries.place.uri} has "
+                f"them, take {size / 2**30:.1f} GiB at once, at most {MAX_UNIT_BYTES / 2**30:.0f} "
+                f"are given; make them smaller: '{self.entries.place.uri}?size=256', or ask for a "
+                "smaller --batch"
+            )
+        return np.empty((count, 3, height, width), np.uint8)
 
     @cached_property
     def names(self) -> Sequence[str]:

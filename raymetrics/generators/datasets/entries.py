@@ -13,7 +13,11 @@ from raymetrics.generators.datasets.files import Place
 from raymetrics.generators.datasets.images import SUFFIXES, BrokenImage
 
 LABELS_FILE = "dataset.json"
+MAX_SHOWN = 60  # characters of what a file holds, in an error
 ENDINGS = tuple(SUFFIXES)
+# What a file may announce without having as many bytes: images of nothing, and names of classes.
+MANY_IMAGES, BYTES_OF_IMAGE = 2**20, 16
+MANY_LABEL_BYTES, BYTES_OF_LABEL = 2**26, 2**10
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Entries:
     read: the image at an index, as an image file's bytes or as pixels uint8 [h, w, 3];
     BrokenImage if that one is not to be had, StorageError if the place is not.
     options: what was asked for that changes which images or labels these are.
+    SourceError for a label that is no class.
     """
 
     kind: str
@@ -34,6 +39,15 @@ class Entries:
     labels: Sequence[int | str | None]
     read: Callable[[int], bytes | np.ndarray]
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, label in zip(self.names, self.labels, strict=True):
+            if isinstance(label, bool) or (isinstance(label, int) and not 0 <= label < 2**63):
+                raise SourceError(
+                    f"the label of {name!r} in {self.place.uri} is {str(label)[:MAX_SHOWN]}, "
+                    "expected whole numbers from 0 to 2**63 - 1; number the classes from 0 on, or "
+                    "leave out all labels"
+                )
 
 
 def is_image(name: str) -> bool:
@@ -54,10 +68,11 @@ def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | 
     """
     try:
         listed = json.loads(text)["labels"]
-        classes = None if listed is None else {name: int(label) for name, label in listed}
-    except (ValueError, TypeError, KeyError) as error:
+        classes = None if listed is None else {name: class_number(n) for name, n in listed}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SourceError(
-            f'cannot read {where}: {error!r}; expected {{"labels": [["path", 0], ...]}} or null'
+            f"cannot read {where}: {repr(error)[:MAX_SHOWN]}; expected "
+            '{"labels": [["path", 0], ...]} or null'
         ) from None
     if classes is None:
         return [None] * len(names)
@@ -65,6 +80,34 @@ def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | 
         if name not in classes:
             raise SourceError(f"{where} has no label for {name}; expected one for every image")
     return [classes[name] for name in names]
+
+
+def class_number(label: object) -> int:
+    """The label, if it is a whole number; ValueError for anything else, true and 1.5 included."""
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise ValueError(f"the label {str(label)[:MAX_SHOWN]!r}")
+    return label
+
+
+def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
+    """Raise SourceError if labels would take more memory than those of so many images can."""
+    limit = MANY_LABEL_BYTES + BYTES_OF_LABEL * len(names)
+    if size > limit:
+        raise SourceError(
+            f"{where} takes {size} bytes, at most {limit} are read as the labels of {len(names)} "
+            "images; list these images alone"
+        )
+
+
+def require_plausible_count(count: int, size: int, where: str) -> None:
+    """Raise SourceError if a file of `size` bytes announces more images than it can hold, before
+    memory is taken for their names."""
+    limit = max(MANY_IMAGES, size // BYTES_OF_IMAGE)
+    if count > limit:
+        raise SourceError(
+            f"{where} announces {count} images in {size} bytes, at most {limit} are read; "
+            "is it what it should be?"
+        )
 
 
 def checked_size(size: int, limit: int) -> None:

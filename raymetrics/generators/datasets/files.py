@@ -7,26 +7,39 @@ worker that reads one image of a large file reads nothing else.
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, cast
 
 import fsspec
 
 from raymetrics.errors import RaymetricsError, SourceError, StorageError
 
+COPIED = "was it copied to the end?"
 CHUNK = 2**26  # bytes held at a time while a file is digested
-BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MAX_FILES = 100_000  # that a pattern may name; each is looked for
+BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 
 
 def expand(pattern: str) -> list[str]:
-    """ "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar; as wide as the first number is."""
+    """ "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar; as wide as the first number is.
+
+    SourceError, before any of them is written out, for a pattern of no names or of too many.
+    """
     parts = BRACES.split(pattern)
+    bounds = list(zip(parts[1::3], parts[2::3], strict=True))
+    count = math.prod(max(0, int(last) - int(first) + 1) for first, last in bounds)
+    if not 0 < count <= MAX_FILES:
+        raise SourceError(
+            f"the pattern {pattern} names {count} files, expected 1 to {MAX_FILES}; count up from "
+            "the first to the last, or name the folder that they lie in"
+        )
     ranges = [
-        [f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)]
-        for first, last in zip(parts[1::3], parts[2::3], strict=True)
+        [f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)] for first, last in bounds
     ]
     fixed = parts[0::3]
     return [
@@ -51,6 +64,39 @@ def failing(where: str) -> Iterator[None]:
     except Exception as error:  # fsspec's kinds have no common base
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise StorageError(f"cannot read {where}: {reason}") from error
+
+
+class _Opened(io.RawIOBase):
+    """A file opened for reading. What the store below raises is a StorageError that names it, so
+    that anything else which a parser raises is damage. No more is read than there is, however
+    much a damaged file asks its parser to read."""
+
+    def __init__(self, file: IO[bytes], size: int, where: str) -> None:
+        super().__init__()
+        self._file, self._size, self._where = file, size, where
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET and not 0 <= offset < 2**63:
+            raise ValueError(f"it names the place {offset} in itself")
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._size - self.tell())
+        with failing(self._where):
+            return self._file.read(left if size is None or size < 0 else min(size, left))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class Place:
@@ -117,7 +163,7 @@ class Place:
         """
         with failing(self.where(name)):
             opened: IO[bytes] = self.fs.open(self.path(name), "rb", block_size=block)
-        return opened
+        return cast(IO[bytes], _Opened(opened, self.files[name], self.where(name)))
 
     def sha256(self, name: str) -> str:
         """The digest of the file's bytes, in hexadecimal digits."""

@@ -17,6 +17,7 @@ from raymetrics.generators.datasets.entries import (
     is_image,
     labels_by_file,
     labels_by_folder,
+    require_label_bytes,
 )
 from raymetrics.generators.datasets.files import Place
 from raymetrics.generators.datasets.images import MAX_BYTES, SUFFIXES
@@ -34,7 +35,9 @@ def open_folder(place: Place) -> Entries:
     labels: Sequence[int | str | None] = labels_by_folder(names)
     if LABELS_FILE in place.files:
         files[LABELS_FILE] = place.files[LABELS_FILE]
-        labels = labels_by_file(place.read(LABELS_FILE), names, place.where(LABELS_FILE))
+        where = place.where(LABELS_FILE)
+        require_label_bytes(files[LABELS_FILE], names, where)
+        labels = labels_by_file(place.read(LABELS_FILE), names, where)
 
     def read(index: int) -> bytes:
         checked_size(files[names[index]], MAX_BYTES)

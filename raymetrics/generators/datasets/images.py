@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +39,9 @@ SUFFIXES = frozenset(
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 # Where Pillow begins to warn: what it warns of is refused here, so no filter of warnings matters.
 MAX_PIXELS = 2**30 // 12  # 89,478,485, which is 9459 x 9459
+MAX_PIXELS_AT_ONCE = 2**24  # of an image that is decoded while others are; 4096 x 4096
 MAX_BYTES = 2**30  # of one encoded image
+_LARGE_IMAGE = threading.Lock()
 SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -92,7 +96,9 @@ def decode(data: bytes | np.ndarray, decoding: Decoding) -> np.ndarray:
         rgb = Image.fromarray(data)
     else:
         try:
-            rgb = to_rgb(opened(data), decoding)
+            image = opened(data)
+            with _turn_of(image):
+                rgb = to_rgb(image, decoding)
         except BrokenImage:
             raise
         except Exception as error:  # a decoder may raise anything on foreign bytes
@@ -113,6 +119,11 @@ def opened(data: bytes) -> Image.Image:
             f"it claims {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read"
         )
     return image
+
+
+def _turn_of(image: Image.Image) -> AbstractContextManager[object]:
+    """A lock for a large image, so that many threads do not take a gigabyte each at once."""
+    return _LARGE_IMAGE if image.width * image.height > MAX_PIXELS_AT_ONCE else nullcontext()
 
 
 def to_rgb(image: Image.Image, decoding: Decoding) -> Image.Image:

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.datasets.entries import Entries, checked_size, is_image
-from raymetrics.generators.datasets.files import Place, is_outside
+from raymetrics.foreign.damage import refuse_damage
+from raymetrics.foreign.tars import members_of, open_tar
+from raymetrics.generators.datasets.entries import Entries, checked_size, class_number, is_image
+from raymetrics.generators.datasets.files import COPIED, Place, is_outside
 from raymetrics.generators.datasets.images import MAX_BYTES
 
 MAX_LABEL_BYTES = 2**20
 BLOCK = 2**23  # bytes fetched at a time on the way through a tar that is not local
-COPIED = "was it copied to the end?"
 KEY = re.compile(r"((?:.*/)?\.*[^./]*)\.([^/]*)")
 
 
@@ -79,64 +80,71 @@ def chosen(sample: Sample, image: str | None, where: str) -> tuple[str, int, int
 
 
 def samples(place: Place, file: str) -> dict[str, Sample]:
-    """The samples of one tar, by their keys."""
+    """The samples of one tar, by their keys; SourceError if it is none, not whole, or not safe."""
     found: dict[str, Sample] = {}
-    with place.open(file, BLOCK) as opened, readable(place, file, opened) as tar:
-        for member in members(tar, opened, place.where(file)):
-            match = KEY.fullmatch(member.name.removeprefix("./"))
-            if match is None:
-                continue
-            key, ending = match[1], match[2].lower()
-            sample = found.setdefault(key, Sample())
-            if is_image(member.name):
-                if ending in sample.images:
-                    raise SourceError(f"{member.name!r} is twice in {place.where(file)}")
-                sample.images[ending] = (match[0], member.offset_data, member.size)
-            elif ending in ("cls", "json") and member.size <= MAX_LABEL_BYTES:
-                text = tar.extractfile(member).read()  # type: ignore[union-attr]
-                label = label_in(text, ending, f"{member.name} in {place.where(file)}")
-                sample.label = sample.label if label is None else label
+    where = place.where(file)
+    with place.open(file, BLOCK) as opened:
+        with refuse_damage(SourceError, f"{where} is no plain tar file"):
+            tar = open_tar(opened)
+        with tar, refuse_damage(SourceError, f"{where} is no whole tar file", COPIED):
+            for member in members(tar, place.files[file], where):
+                _add(member, tar, found, where)
+            _require_end_mark(tar, opened)
     return found
 
 
-def readable(place: Place, file: str, opened: IO[bytes]) -> tarfile.TarFile:
-    """The tar, not compressed; SourceError if it is none."""
-    try:
-        return tarfile.open(fileobj=opened, mode="r:")
-    except tarfile.TarError as error:
-        raise SourceError(f"{place.where(file)} is no plain tar file: {error}") from None
+def _add(
+    member: tarfile.TarInfo, tar: tarfile.TarFile, found: dict[str, Sample], where: str
+) -> None:
+    """Put a file into the sample that it belongs to."""
+    match = KEY.fullmatch(member.name.removeprefix("./"))
+    if match is None:
+        return
+    key, ending = match[1], match[2].lower()
+    sample = found.setdefault(key, Sample())
+    if is_image(member.name):
+        if ending in sample.images:
+            raise SourceError(f"{member.name!r} is twice in {where}")
+        sample.images[ending] = (match[0], member.offset_data, member.size)
+    elif ending in ("cls", "json") and member.size <= MAX_LABEL_BYTES:
+        text = tar.extractfile(member).read()  # type: ignore[union-attr]
+        label = label_in(text, ending, f"{member.name} in {where}")
+        sample.label = sample.label if label is None else label
 
 
-def members(tar: tarfile.TarFile, opened: IO[bytes], where: str) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar; SourceError at one that is not to be trusted, or at a torn end."""
-    try:
-        for member in tar:
-            problem = (
-                "leads outside of the file" if is_outside(member.name)
-                else "is a link" if member.islnk() or member.issym()
-                else "is a sparse file" if member.issparse()
-                else None
-            )  # fmt: skip
-            if problem:
-                raise SourceError(f"{member.name!r} in {where} {problem}; expected plain files")
-            if member.isfile():
-                yield member
-    except (tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{where} is no whole tar file: {error}; {COPIED}") from None
-    # tarfile takes a file that was cut off between two members, or goes on as garbage, as whole.
+def members(tar: tarfile.TarFile, there: int, where: str) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar of `there` bytes; SourceError at one that is not to be trusted, ValueError
+    or tarfile's errors where it is damaged."""
+    for member in members_of(tar):
+        problem = (
+            "leads outside of the file" if is_outside(member.name)
+            else "is a link" if member.islnk() or member.issym()
+            else "is a sparse file" if member.issparse()
+            else None
+        )  # fmt: skip
+        if problem:
+            raise SourceError(f"{member.name!r} in {where} {problem}; expected plain files")
+        if member.isfile():
+            missing = member.offset_data + member.size - there
+            if missing > 0:
+                raise ValueError(f"{missing} bytes of {member.name!r} lie beyond its end")
+            yield member
+
+
+def _require_end_mark(tar: tarfile.TarFile, opened: IO[bytes]) -> None:
+    """Raise ValueError for a file that was cut off between two members, or goes on as garbage:
+    tarfile takes it as whole."""
     opened.seek(tar.offset)
     if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise SourceError(f"{where} is no whole tar file: no end mark at {tar.offset}; {COPIED}")
+        raise ValueError(f"no end mark at {tar.offset}")
 
 
 def label_in(text: bytes, ending: str, where: str) -> int | None:
     """The class in a `.cls` or `.json` file; None if the latter has none."""
     try:
         label = int(text) if ending == "cls" else json.loads(text).get("label")
-        if label is not None and not isinstance(label, int):
-            raise ValueError(label)
-    except (ValueError, AttributeError):
+        return None if label is None else class_number(label)
+    except (ValueError, AttributeError, RecursionError):
         raise SourceError(
             f"{where} holds no class: {text[:40]!r}; expected a whole number"
         ) from None
-    return label

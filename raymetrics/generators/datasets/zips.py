@@ -7,10 +7,11 @@ that lead outside, encrypted or repeated ones are refused before anything is rea
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 
 from raymetrics.errors import SourceError
+from raymetrics.foreign.damage import refuse_damage
+from raymetrics.foreign.zips import require_honest_packing
 from raymetrics.generators.datasets.entries import (
     LABELS_FILE,
     Entries,
@@ -18,8 +19,9 @@ from raymetrics.generators.datasets.entries import (
     is_image,
     labels_by_file,
     labels_by_folder,
+    require_label_bytes,
 )
-from raymetrics.generators.datasets.files import Place, is_outside
+from raymetrics.generators.datasets.files import COPIED, Place, is_outside
 from raymetrics.generators.datasets.images import MAX_BYTES, BrokenImage
 
 
@@ -33,6 +35,7 @@ def open_zip(place: Place) -> Entries:
     labels: Sequence[int | str | None] = labels_by_folder(names)
     if LABELS_FILE in members:
         where = f"{LABELS_FILE} in {place.uri}"
+        require_label_bytes(members[LABELS_FILE].file_size, names, where)
         try:
             labels = labels_by_file(unpacked(archive, members[LABELS_FILE]), names, where)
         except BrokenImage as error:
@@ -46,17 +49,14 @@ def open_zip(place: Place) -> Entries:
 
 def checked_zip(place: Place) -> zipfile.ZipFile:
     """The archive, whose table of contents is sound; SourceError if it is not."""
-    try:
+    with refuse_damage(SourceError, f"{place.uri} is no whole zip file", COPIED):
         archive = zipfile.ZipFile(place.open(""))
-    except zipfile.BadZipFile as error:
-        raise SourceError(
-            f"{place.uri} is no whole zip file: {error}; was it copied to the end?"
-        ) from None
     seen = set()
     for info in archive.infolist():
         name = info.orig_filename
         problem = (
-            "leads outside of the file" if is_outside(name)
+            "has no name" if not info.filename
+            else "leads outside of the file" if is_outside(name)
             else "is encrypted" if info.flag_bits & 1
             else "is there twice" if info.filename in seen
             else None
@@ -70,7 +70,6 @@ def checked_zip(place: Place) -> zipfile.ZipFile:
 def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """A member's bytes, no more than it claims; BrokenImage if they are damaged or too many."""
     checked_size(member.file_size, MAX_BYTES)
-    try:
+    with refuse_damage(BrokenImage, "it cannot be unpacked"):
+        require_honest_packing(member)
         return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
-        raise BrokenImage(f"it cannot be unpacked: {error or type(error).__name__}") from None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from raymetrics import pickles
 from raymetrics.errors import SourceError
+from raymetrics.foreign.damage import refuse_damage
 from raymetrics.generators.stylegan2 import tensorflow
 from raymetrics.generators.stylegan2.layers import ACTIVATIONS
 from raymetrics.generators.stylegan2.mapping import Mapping
-from raymetrics.generators.stylegan2.shape import Settings, Shape, shape_of
+from raymetrics.generators.stylegan2.shape import Settings, Shape, require_room, shape_of
 from raymetrics.generators.stylegan2.synthesis import Synthesis
 from raymetrics.pickles import Persistent
+from raymetrics.printable import printable
 
 INSTEAD = (
     "raymetrics has a network of its own for StyleGAN2 alone: for others write a class around "
@@ -36,18 +39,18 @@ def network_of(data: bytes, where: str) -> Network:
 
     SourceError, with what was found, for any other network; of `pickles.read` for no pickle.
     """
-    found = generator_in(pickles.read(data, where), where)
-    try:
-        if found.class_name == pickles.NETWORK:
-            state, settings = tensorflow.state_and_settings(found.state)
-        else:
-            state, settings = state_and_settings(found, where)
-        return build(state, settings)
-    except KeyError as error:
-        raise SourceError(f"{where} lacks {error} of StyleGAN2; {INSTEAD}") from None
-    except pickles.DAMAGES as error:
-        reason = pickles.printable(str(error))
-        raise SourceError(f"{where} is no StyleGAN2: {reason}; {INSTEAD}") from None
+    content = pickles.read(data, where)
+    with refuse_damage(SourceError, f"{where} is no StyleGAN2", INSTEAD):
+        found = generator_in(content, where)
+        try:
+            if found.class_name == pickles.NETWORK:
+                state, settings = tensorflow.state_and_settings(found.state, len(data))
+            else:
+                state, settings = state_and_settings(found, where)
+                require_room(sum(tensor.numel() for tensor in state.values()), len(data))
+            return build(state, settings)
+        except KeyError as error:
+            raise SourceError(f"{where} lacks {error} of StyleGAN2; {INSTEAD}") from None
 
 
 def generator_in(content: Any, where: str) -> Persistent:
@@ -71,7 +74,7 @@ def state_and_settings(found: Persistent, where: str) -> tuple[dict[str, Tensor]
     """Of a `Generator` for PyTorch, from stylegan2-ada-pytorch or stylegan3."""
     state = pickles.tensors(found)
     if found.class_name != "Generator":
-        name = pickles.printable(found.class_name, 100)
+        name = printable(found.class_name, 100)
         raise SourceError(f"{where} holds the network {name}; {INSTEAD}")
     if any(name.startswith("synthesis.input.") for name in state):
         raise SourceError(f"{where} holds a StyleGAN3; {INSTEAD}")
@@ -102,6 +105,10 @@ def build(state: dict[str, Tensor], settings: Settings) -> Network:
     state["synthesis.fir"] = fir = filters["synthesis.b4.resample_filter"]
     if any(not other.equal(fir) for other in filters.values()):
         raise ValueError("its layers have different filters")
-    network = Network(shape_of(state), settings, len(fir))
+    shape = shape_of(state)
+    with torch.device("meta"):  # takes no memory before it is known that the tensors fit
+        sizes = {name: tensor.to("meta") for name, tensor in state.items()}
+        Network(shape, settings, len(fir)).load_state_dict(sizes, assign=True)
+    network = Network(shape, settings, len(fir))
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+MAX_TENSORS = 1000  # networks of 1024 x 1024 pixels have about 200
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -50,8 +52,18 @@ class Shape:
         return 2 * len(self.channels)
 
 
+def require_room(count: int, size: int) -> None:
+    """Raise ValueError for tensors of more numbers than a file of `size` bytes holds, as those are
+    that repeat a few of them: in half precision, the shortest, a number takes two bytes."""
+    if 2 * count > size:
+        raise ValueError(f"its tensors have {count} numbers, but there are {size} bytes")
+
+
 def shape_of(state: Mapping[str, Tensor]) -> Shape:
-    """The shape that tensors with the names of NVIDIA's networks have."""
+    """The shape that tensors with the names of NVIDIA's networks have. ValueError for more tensors
+    than any of them has."""
+    if len(state) > MAX_TENSORS:
+        raise ValueError(f"it has {len(state)} tensors, at most {MAX_TENSORS} are expected")
     depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
     mapping = [state[f"mapping.fc{i}.weight"] for i in range(max(depth, 1))]
     height = sum(

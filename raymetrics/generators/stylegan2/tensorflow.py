@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from raymetrics.generators.stylegan2.resampling import separable_filter
-from raymetrics.generators.stylegan2.shape import Settings, Shape, shape_of
+from raymetrics.generators.stylegan2.shape import Settings, Shape, require_room, shape_of
 
 # StyleGAN's and progressive growing's are of lower versions, and made otherwise.
 VERSION = 4
+MAX_TAPS = 64
 # Sizes that the program states, and that the tensors must have.
 SIZES = {
     "latent_size": "z_dim", "label_size": "classes", "dlatent_size": "w_dim",
@@ -34,10 +35,11 @@ IGNORED = frozenset({
 WITHOUT_EFFECT = frozenset({"lod"})
 
 
-def state_and_settings(network: Mapping[str, Any]) -> tuple[dict[str, Tensor], Settings]:
+def state_and_settings(network: Mapping[str, Any], size: int) -> tuple[dict[str, Tensor], Settings]:
     """The tensors under the names of NVIDIA's networks for PyTorch, and the settings.
 
-    network: the state of a `dnnlib.tflib.network.Network`. ValueError if it is not StyleGAN2's.
+    network: the state of a `dnnlib.tflib.network.Network`, from a file of `size` bytes. ValueError
+    if it is not StyleGAN2's.
     """
     if network["version"] < VERSION:
         name = network.get("build_func_name", "a network")
@@ -52,18 +54,23 @@ def state_and_settings(network: Mapping[str, Any]) -> tuple[dict[str, Tensor], S
     taps = options.pop("resample_kernel", None) or [1, 3, 3, 1]
     if unknown := sorted(options.keys() - IGNORED - SIZES.keys()):
         raise ValueError(f"its option {unknown[0]} is not known")
-    state = tensors(network) | {"synthesis.b4.resample_filter": separable_filter(taps)}
+    if len(taps) > MAX_TAPS:
+        raise ValueError(f"its filter has {len(taps)} taps, expected {MAX_TAPS} at most")
+    state = tensors(network, size) | {"synthesis.b4.resample_filter": separable_filter(taps)}
     check_sizes(options, shape_of(state))
     return state, settings
 
 
-def tensors(network: Mapping[str, Any]) -> dict[str, Tensor]:
-    """All variables under PyTorch's names. ValueError for one that has no place there."""
-    state = {}
+def tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
+    """All variables under PyTorch's names. ValueError for one that has no place there, and for more
+    than a file of `size` bytes holds, before they are copied."""
+    state, count = {}, 0
     for there, value in variables(network):
         if there in WITHOUT_EFFECT:
             continue
         name, array = translated(there, np.asarray(value))
+        count += array.size
+        require_room(count, size)
         # A copy, as torch takes no negative strides.
         state[name] = torch.from_numpy(np.array(array, np.float32))
     return state
@@ -126,6 +133,6 @@ PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
     "mapping/LabelConcat/weight": lambda value: ("mapping.concat.weight", value.T),
     r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": _dense,
     "synthesis/4x4/Const/const": lambda value: ("synthesis.b4.const", value[0]),
-    r"synthesis/noise(\d+)": _noise,
+    r"synthesis/noise(\d{1,2})": _noise,
     rf"synthesis/(\d+)x\d+/({'|'.join(LAYERS)})/(\w+)": _layer,
 }

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
+
+from raymetrics.foreign.npy import read_npy_header
+from raymetrics.foreign.zips import require_honest_packing
 
 LARGEST = 1 << 32  # bytes of an array: a covariance of 23,000 dimensions in float64
-HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -32,15 +33,13 @@ class Arrays(Mapping[str, np.ndarray]):
         member = self.members[name]
         if member.file_size > LARGEST:
             raise ValueError(f"{name} would take {member.file_size} bytes, at most {LARGEST}")
+        require_honest_packing(member)
         return array_in(self.zip.read(member), name)
 
 
 def array_in(data: bytes, name: str) -> np.ndarray:
     """The array in the bytes of a .npy file. ValueError unless they are as many as it says."""
     file = io.BytesIO(data)
-    version = npy.read_magic(file)
-    if version not in HEADERS:
-        raise ValueError(f"{name} is of version {version} of .npy")
-    shape, columns_first, dtype = HEADERS[version](file)
-    flat = np.frombuffer(data[file.tell() :], dtype)
-    return flat.reshape(shape, order="F" if columns_first else "C")
+    header = read_npy_header(file)
+    flat = np.frombuffer(data[header.start :], header.dtype)
+    return flat.reshape(header.shape, order="F" if header.columns_first else "C")

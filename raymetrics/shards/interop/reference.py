@@ -27,6 +27,7 @@ from scipy.linalg import LinAlgError, cholesky
 
 from raymetrics import pickles
 from raymetrics.errors import ShardError, StorageError
+from raymetrics.foreign.damage import refuse_damage
 from raymetrics.metrics import Gaussian
 from raymetrics.shards.interop.arrays import Arrays
 from raymetrics.shards.store import Store
@@ -75,23 +76,28 @@ def read_statistics(uri: str) -> ReferenceStatistics:
     read = next((read for suffix, read in READERS.items() if uri.endswith(suffix)), None)
     if read is None:
         raise ShardError(f"{uri} is no file of statistics; expected {', '.join(READERS)}")
+    damage = refuse_damage(
+        ShardError,
+        f"cannot read statistics from {uri}",
+        f"expected arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file "
+        "again",
+    )
+    # Zip files are read in small parts, each of which would be a request.
+    with damage, io.BufferedReader(_open_file(store, name, uri), AT_ONCE) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        found = read(file, uri)
+    return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
+
+
+def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
+    """The file; StorageError if there is none."""
     try:
-        # Zip files are read in small parts, each of which would be a request.
-        with io.BufferedReader(cast(io.RawIOBase, store.open(name)), AT_ONCE) as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            found = read(file, uri)
+        return cast(io.RawIOBase, store.open(name))
     except FileNotFoundError:
         raise StorageError(
             f"there is no file {uri}; expected statistics of another program"
         ) from None
-    except pickles.DAMAGES as error:
-        reason = pickles.printable(str(error))
-        raise ShardError(
-            f"cannot read statistics from {uri} ({type(error).__name__}: {reason}); expected "
-            f"arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file again"
-        ) from None
-    return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
 
 
 def read_npz(file: Any, where: str) -> Found:

@@ -1,0 +1,28 @@
+"""The headers of .npy files."""
+
+from __future__ import annotations
+
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+MAX_BYTES = 2**14  # of a header; numpy takes 10,000 at most
+READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class NpyHeader(NamedTuple):
+    """What a .npy file says before its numbers begin, after `start` bytes."""
+
+    shape: tuple[int, ...]
+    columns_first: bool
+    dtype: np.dtype
+    start: int
+
+
+def read_npy_header(opened: IO[bytes]) -> NpyHeader:
+    """Read the header at the start of a .npy file; numpy's errors, of any kind, if it has none."""
+    version = npy.read_magic(opened)
+    if version not in READERS:
+        raise ValueError(f"it is of version {version} of .npy, expected {min(READERS)}")
+    return NpyHeader(*READERS[version](opened), opened.tell())
