@@ -16,7 +16,7 @@ PACKAGE = Path(raymetrics.__file__).parent
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
     {"errors"},
-    {"provenance", "ranges", "pickles", "callables", "queries", "addresses"},
+    {"provenance", "ranges", "result_schema", "pickles", "callables", "queries", "addresses"},
     {"blocks", "programs", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "resampling", "shards", "extractors", "generators"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import reported, run_code_option, some_names
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
 @click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
 @click.option(
-    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
