@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,24 +111,27 @@ class Outcome(NamedTuple):
 
     code: int | str  # "ray" where Ray would have been started, "traceback" for what is no error
     output: str
-    written: list[str]  # names in the folder where it ran
+    written: list[str]  # files and folders that were not there before
 
 
 def outcome(line: Sequence[str], folder: Path) -> Outcome:
-    """Run it in a fresh folder that leads to that of `make_folder`, without Ray."""
+    """Run it in a fresh copy of the folder that `make_folder` made, without Ray."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as fresh:
-        for path in folder.iterdir():
-            (Path(fresh) / path.name).symlink_to(path)
+        shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)
         patch.setattr(session, "_start", refuse)
         done = CliRunner().invoke(main, line)
-        written = sorted({path.name for path in Path(fresh).iterdir() if not path.is_symlink()})
+        written = sorted(names_below(Path(fresh)) - names_below(folder))
     if done.exception is None or isinstance(done.exception, SystemExit):
         return Outcome(done.exit_code, done.output, written)
     if isinstance(done.exception, RayStarted):
         return Outcome("ray", done.output, written)
     text = done.output + "".join(traceback.format_exception(done.exception))
     return Outcome("traceback", text, written)
+
+
+def names_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def refuse(cpus: int | None) -> None:
