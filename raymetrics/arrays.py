@@ -29,7 +29,8 @@ def frechet_distance(
     """The Frechet distance between two sets of features: FID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
-    count - ddof; by default the convention's. See `raymetrics.metrics.frechet_distance`.
+    count - ddof; by default the convention's. At least 0: a rounding error below it is given as
+    0. See `raymetrics.metrics.frechet_distance`.
     ShardError for features that do not fit together or are not finite.
     """
     check(real=real, generated=generated)

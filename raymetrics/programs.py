@@ -8,16 +8,16 @@ the user has written it in this very command, or has allowed it with `--run-code
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from raymetrics import queries
 from raymetrics.addresses import require_no_secret
 from raymetrics.errors import ProgramRefused
 
-CALLABLE = re.compile(r"[\w.]+:[\w.]+")  # module:callable
+CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")  # module:callable
 PIPELINE = "diffusers:"
 NETWORKS = (".pt", ".pt2", ".ts", ".jit")  # files that hold a network with its program
 # Sources of raymetrics itself, which open the source in their option `of` and read files beside it.
@@ -94,7 +94,7 @@ def extractor_danger(extractor: str) -> str | None:
     name, options = queries.split(extractor)
     if CALLABLE.fullmatch(name):
         return "runs Python code"
-    if "/" in name or "." in name or Path(name).is_file():
+    if "/" in name or "." in name or os.path.isfile(name):
         return "runs the program of a network"
     return address_danger(*options.values())
 

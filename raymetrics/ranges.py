@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from raymetrics.errors import RangeError
 
+LAST_ID = 10**12 - 1  # the names of shards have twelve digits for an id
+
 
 def parse(text: str) -> range:
-    """ "0-49999" -> range(0, 50000); both ends belong to it. RangeError for anything else."""
-    match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text)
+    """Read "0-49999" as range(0, 50000); both ends belong to it. RangeError for anything else."""
+    match = re.fullmatch(r"\s*0*([0-9]+)\s*-\s*0*([0-9]+)\s*", text)
     if not match:
         raise RangeError(f"samples {text!r} is not a range; write first-last, e.g. 0-49999")
+    if max(map(len, match.groups())) > len(str(LAST_ID)):
+        raise RangeError(f"samples {text!r} goes beyond {LAST_ID}, the last sample id there can be")
     first, last = int(match[1]), int(match[2])
     if last < first:
         raise RangeError(
@@ -64,6 +68,15 @@ def cut(ids: range, size: int) -> list[range]:
 def count(ranges: Iterable[range]) -> int:
     """How many ids."""
     return sum(len(ids) for ids in ranges)
+
+
+def at(parts: Sequence[range], place: int) -> int:
+    """Find the id at a place, were the ranges written one after another. IndexError beyond them."""
+    for ids in parts:
+        if place < len(ids):
+            return ids[place]
+        place -= len(ids)
+    raise IndexError(f"{place} places beyond the last of {count(parts)} ids")
 
 
 def overlaps(ids: range, wanted: Iterable[range]) -> bool:

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raymetrics import ranges
 from raymetrics.addresses import secret_in, without_secret
-from raymetrics.errors import ResultError
+from raymetrics.errors import RangeError, ResultError
 from raymetrics.files import append_lines, require_writable_file
 from raymetrics.printable import printable
+from raymetrics.result_schema import parse_line
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +61,20 @@ class Result:
 
     @classmethod
     def from_json(cls, line: str) -> Result:
-        """The result of a line. ValueError, KeyError or TypeError if it is none."""
-        value = json.loads(line)
-        sides = {
-            side: Side(**{**value[side], "samples": tuple(value[side]["samples"])})
-            for side in ("real", "generated")
-        }
-        return cls(**{**value, **sides})
+        """Read the result of a line. ResultError, with what is wrong, if it is none."""
+        value = parse_line(line, "result")
+        return cls(**{**value, **{side: _side(value[side]) for side in ("real", "generated")}})
+
+
+def _side(value: Mapping[str, Any]) -> Side:
+    """One side of a line. ResultError for samples that are no ranges."""
+    samples = tuple(value["samples"])
+    try:
+        for text in samples:
+            ranges.parse(text)
+    except RangeError as error:
+        raise ResultError(str(error)) from None
+    return Side(**{**value, "samples": samples})
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,8 @@ class Failure:
 
     @classmethod
     def from_json(cls, line: str) -> Failure:
-        """The failure of a line. ValueError or TypeError if it is none."""
-        return cls(**json.loads(line))
+        """Read the failure of a line. ResultError, with what is wrong, if it is none."""
+        return cls(**parse_line(line, "failure"))
 
 
 _BEGINNING = '{"metric": "'  # of a line
@@ -120,7 +129,7 @@ def read(path: str | Path) -> list[Result]:
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # of a name that is none, and of what is no text
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ResultError(
             f"cannot read results from {path}: {reason}; make them with: raymetrics evaluate "
@@ -130,15 +139,14 @@ def read(path: str | Path) -> list[Result]:
     for number, line in enumerate(lines, start=1):
         try:
             results += [Result.from_json(line)] if line else []
-        except (ValueError, KeyError, TypeError) as error:
+        except ResultError as error:
             if _is_torn(line):
                 log.warning(
                     "%s", printable(f"left out line {number} of {path}: its end is missing")
                 )
                 continue
             raise ResultError(
-                f"line {number} of {path} is not a result of raymetrics "
-                f"({type(error).__name__}: {error}); remove that line"
+                f"line {number} of {path} is not a result of raymetrics ({error}); remove that line"
             ) from None
     if not results:
         raise ResultError(f"{path} is empty; expected one result a line")
@@ -168,7 +176,5 @@ def failures_beside(path: str | Path) -> list[Failure]:
         raise ResultError(f"cannot read what failed from {file}: {error}; remove it") from None
     try:
         return [Failure.from_json(line) for line in lines]
-    except (ValueError, TypeError) as error:
-        raise ResultError(
-            f"{file} does not say what failed ({type(error).__name__}: {error}); remove it"
-        ) from None
+    except ResultError as error:
+        raise ResultError(f"{file} does not say what failed ({error}); remove it") from None

@@ -147,7 +147,7 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
         (("--k", "3,"), "--k is '3,'"),
         (("--k", "0,3"), "k is (0, 3), expected at least 1"),
         (("--k", "110", "--metrics", "dc"), "takes at least 111 samples"),
-        (("--seed", "-1"), "seed is -1, expected at least 0"),
+        (("--seed", "-1"), "seed is -1, expected a number from 0"),
         (("--kid-subset-size", "1"), "kid_subset_size is 1"),
         (("--metrics", "fid,nothing"), "no metric 'nothing'"),
         (("--metrics", ""), "no metrics are asked for"),

@@ -18,7 +18,7 @@ ROWS = [
     {"printable"},
     {"errors"},
     {"addresses", "files"},
-    {"provenance", "ranges", "pickles", "callables", "queries", "foreign"},
+    {"provenance", "ranges", "result_schema", "pickles", "callables", "queries", "foreign"},
     {"blocks", "programs", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "resampling", "shards", "extractors", "generators"},

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from raymetrics import ranges
 from raymetrics.errors import RangeError
+from raymetrics.shards.listing import shard_name, shard_range
 
 some_ranges = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 20)).map(lambda p: range(p[0], p[0] + p[1])),
@@ -50,8 +51,24 @@ def test_words(first: int, more: int) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [("5-3", "5-3.*write it as 3-5"), ("", "first-last"), ("7", "first-last"),
-     ("a-b", "first-last"), ("-5-3", "first-last"), ("1.5-3", "first-last")],
+     ("a-b", "first-last"), ("-5-3", "first-last"), ("1.5-3", "first-last"),
+     ("0-1000000000000", "beyond 999999999999, the last"), (f"0-{'9' * 5000}", "beyond")],
 )  # fmt: skip
 def test_nonsense(text: str, what: str) -> None:
     with pytest.raises(RangeError, match=what):
         ranges.parse(text)
+
+
+@given(some_ranges.filter(any))
+def test_ids_by_their_places(parts: list[range]) -> None:
+    written = [i for part in parts for i in part]
+    assert [ranges.at(parts, place) for place in range(len(written))] == written
+    with pytest.raises(IndexError, match="beyond"):
+        ranges.at(parts, len(written))
+
+
+def test_the_last_id_has_a_name() -> None:
+    """A shard of it is found again by its name."""
+    ids = ranges.parse(f"{ranges.LAST_ID}-{ranges.LAST_ID}")
+    assert shard_range(shard_name(ids)) == ids
+    assert shard_range(shard_name(range(ids.start, ids.stop + 1))) is None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 WRONG_REQUEST = 2  # the same command fails again
+MOST_SEEDS = 10_000
 TRY_AGAIN = 75  # the same command goes on; the system's EX_TEMPFAIL
 
 
@@ -52,15 +53,28 @@ run_code_option = click.option(
 
 
 def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
-    """ "fid,kid" -> ["fid", "kid"]."""
+    """Take "fid,kid" apart into ["fid", "kid"]."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def some_names(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> list[str] | None:
+    """Do the same where none is a mistake, and not every one."""
+    words = names(context, parameter, text)
+    if words is not None and not words:
+        raise click.BadParameter(f"{text!r} names nothing; write names with commas between them")
+    return words
 
 
 def extractors_of(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> list[str]:
-    """ "vgg16,digits" -> both; a text with options is one extractor, whatever commas it has."""
-    return [name for text in texts for name in ([text] if "?" in text else text.split(",")) if name]
+    """Take "vgg16,digits" apart; a text with options is one extractor, whatever commas it has."""
+    words = [name for text in texts for name in ([text] if "?" in text else text.split(","))]
+    if "" in words:
+        raise click.BadParameter(f"{','.join(texts)!r} has an empty name; write names")
+    return words
 
 
 def tell_draws(

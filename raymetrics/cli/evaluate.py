@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import names, reported, run_code_option, some_names
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
@@ -18,11 +18,11 @@ from raymetrics.files import require_writable_file
     help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
 )  # fmt: skip
 @click.option(
-    "--extractor", "extractors", callback=names, metavar="NAME[,NAME]",
+    "--extractor", "extractors", callback=some_names, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
 @click.option(
-    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
     help="In which columns; those of logits too.",
 )  # fmt: skip
 @click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
@@ -76,8 +76,8 @@ def evaluate(
         results.require_writable(to)
     changes = {"k": neighbours(ks), "kid_subset_size": kid_subset_size, "seed": seed}
     asked = None
-    if convention or any(value is not None for value in changes.values()):
-        asked = named(convention or "raymetrics", **changes)
+    if convention is not None or any(value is not None for value in changes.values()):
+        asked = named("raymetrics" if convention is None else convention, **changes)
     found = run(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
         convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,

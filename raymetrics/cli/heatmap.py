@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, require_writable_results, run_code_option
+from raymetrics.cli.common import (
+    reported,
+    require_writable_results,
+    run_code_option,
+    some_names,
+)
 from raymetrics.cli.progress import progress_printer
 from raymetrics.cli.terminal import print_lines
-from raymetrics.errors import RaymetricsError
+from raymetrics.errors import RangeError, RaymetricsError
 from raymetrics.files import require_writable_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from raymetrics.reports.heat import Mean, Picture
     from raymetrics.results import Result
     from raymetrics.streaming.heat import Means
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from raymetrics.streaming.resources import Resources
 
 ADDED = 16  # images of another source, if not told how many
+MOST_ADDED = 10_000
 
 
 @click.command()
@@ -41,7 +49,7 @@ ADDED = 16  # images of another source, if not told how many
 @click.option("--columns-of-grid", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--mean", is_flag=True, help="Means over all generated samples, and by class.")
 @click.option(
-    "--classes", callback=names, metavar="NAME[,NAME]",
+    "--classes", callback=some_names, metavar="NAME[,NAME]",
     help="Classes with means of their own. [default: the 3 commonest real ones]",
 )  # fmt: skip
 @click.option(
@@ -93,15 +101,16 @@ def heatmap(
     require_writable_results(to, None)
     noise = numbers(scales)
     whole = mean or classes is not None or bool(noise)
+    resources = Resources(actors=actors, gpus=gpus)
+    asked = requested(real=real, generated=generated, column=column, run_code=run_code)
+    chosen = asked.classes_named(classes or ())
+    if noise:
+        one_range(asked.generated)  # before the means take their time
+    source, ids = shown_samples(asked, samples, images)
     with session() if whole else nullcontext():
-        asked = requested(real=real, generated=generated, column=column, run_code=run_code)
-        chosen = asked.classes_named(classes or ())
         if whole and classes is None:
             chosen = asked.commonest()
-        if noise:
-            one_range(asked.generated)  # before the means take their time
-        resources = Resources(actors=actors, gpus=gpus)
-        shown = show(asked, to, samples, images, exact)
+        shown = show(asked, to, source, ids, exact)
         means: list[Mean] = []
         if whole:
             tell = progress_printer()
@@ -112,25 +121,38 @@ def heatmap(
     print_lines(f"page    {heat_report(page, to)}")
 
 
-def show(
-    asked: HeatRequest, to: str, samples: str | None, images: str | None, exact: bool
-) -> list[Picture]:
-    """Heatmaps of single samples, kept as heatmaps.npz, as pictures."""
+def shown_samples(
+    asked: HeatRequest, samples: str | None, images: str | None
+) -> tuple[tuple[str, str] | None, np.ndarray]:
+    """Find what is shown: another source with its listing, or None, and sample ids, int64 [n].
+    RangeError for samples that are not there, or for more than a picture has."""
     import numpy as np
 
     from raymetrics import ranges
-    from raymetrics.reports.heat import pictures
-    from raymetrics.streaming.heat import heatmaps, heatmaps_added, write_arrays
     from raymetrics.streaming.heat_request import other_source
-    from raymetrics.streaming.specification import wanted_samples
+    from raymetrics.streaming.specification import most_samples, wanted_samples
 
     if images is None:
-        ids = asked.require_samples(None if samples is None else ranges.parse(samples))
+        return None, asked.require_samples(None if samples is None else ranges.parse(samples))
+    source, generator = other_source(images)
+    ids = wanted_samples(generator, samples or range(min(ADDED, most_samples(generator))))
+    if len(ids) > MOST_ADDED:
+        raise RangeError(
+            f"{len(ids)} samples of {images} are asked for; a page shows {MOST_ADDED} at most"
+        )
+    return source, np.array(ids)
+
+
+def show(
+    asked: HeatRequest, to: str, source: tuple[str, str] | None, ids: np.ndarray, exact: bool
+) -> list[Picture]:
+    """Heatmaps of single samples, kept as heatmaps.npz, as pictures."""
+    from raymetrics.reports.heat import pictures
+    from raymetrics.streaming.heat import heatmaps, heatmaps_added, write_arrays
+
+    if source is None:
         found, seen = heatmaps(asked, ids)
     else:
-        source, generator = other_source(images)
-        few = range(min(ADDED, ADDED if generator.length is None else generator.length))
-        ids = np.array(wanted_samples(generator, samples or few))
         found, seen = heatmaps_added(asked, source, ids, exact)
     write_arrays(to, "heatmaps.npz", seen)
     return pictures(found, seen, asked.class_names)

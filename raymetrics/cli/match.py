@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import (
+    MOST_SEEDS,
     extractors_of,
     reported,
     require_writable_results,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     help="Where the draw begins. [default: the set's first, or 0]",
 )
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=5, show_default=True,
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=5, show_default=True,
     help="Sets whose mean is reported.",
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
@@ -101,11 +102,11 @@ def match(
     from raymetrics.resampling.rejection import lacking
     from raymetrics.shards.places import require_writable
     from raymetrics.streaming.match import match as run
-    from raymetrics.streaming.session import session
+    from raymetrics.streaming.session import one_session
 
     require_writable(to)
     require_writable_results(to, results)
-    with session():
+    with one_session():
         done = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
             classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,

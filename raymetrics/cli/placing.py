@@ -8,6 +8,10 @@ from typing import Any
 
 import click
 
+from raymetrics.errors import RangeError
+
+MOST_GB = 1e6  # of a GPU's memory, that anybody could mean
+
 OPTIONS = (
     click.option(
         "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
@@ -42,6 +46,8 @@ def placed(verb: Callable[..., None]) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         from raymetrics.streaming.pools import Resources
 
+        if gpu_memory is not None and not 0 < gpu_memory < MOST_GB:
+            raise RangeError(f"--gpu-memory is {gpu_memory:g}; write gigabytes, e.g. 80")
         resources = Resources(
             actors=actors,
             batch=batch,

@@ -10,10 +10,10 @@ import click
 
 from raymetrics.cli.common import (
     keep_results,
-    names,
     reported,
     require_writable_results,
     run_code_option,
+    some_names,
 )
 from raymetrics.cli.terminal import print_lines, print_table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
 @click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
 @click.option(
-    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")

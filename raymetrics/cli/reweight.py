@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import (
+    MOST_SEEDS,
     names,
     reported,
     require_writable_results,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--n", "count", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=10, show_default=True,
+    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=10, show_default=True,
     help="Draws whose mean is reported.",
 )  # fmt: skip
 @click.option(
@@ -100,18 +101,18 @@ def reweight(
     from raymetrics.shards.places import require_writable
     from raymetrics.shards.selected import open_view
     from raymetrics.streaming.reweight import requested, reweight_shards
-    from raymetrics.streaming.session import session
+    from raymetrics.streaming.session import one_session
     from raymetrics.streaming.weighted import size_of_draws, write_drawn
 
     if not matches:
         raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
     for match in matches:  # before the first of them takes its time
-        requested(real, generated, match, extractor, optimizer, tolerance)
+        requested(real, generated, match, extractor, optimizer, tolerance, max_evaluations)
     require_writable(to)
     require_writable_results(to, results)
     size = size_of_draws(real=real, generated=generated, n=count)
     paths = []
-    with session():
+    with one_session():
         for match in matches:
             found = reweight_shards(
                 real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",

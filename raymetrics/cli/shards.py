@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import names, reported
+from raymetrics.cli.common import reported, some_names
 from raymetrics.cli.terminal import print_lines, print_table
 
 
@@ -43,11 +43,14 @@ def inspect(uri: str, verify: bool) -> None:
     type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
 )  # fmt: skip
 @click.option(
-    "--column", "columns", callback=names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
     help="Only these. [default: all; of npz the one that is not logits]",
 )  # fmt: skip
 @click.option("--samples", type=int, help="Only the first so many.")
-@click.option("--ddof", default=1, show_default=True, help="Of npz: covariance by count - ddof.")
+@click.option(
+    "--ddof", type=click.IntRange(min=0), default=1, show_default=True,
+    help="Of npz: covariance by count - ddof.",
+)  # fmt: skip
 @reported
 def export(
     shards: str, to: str, form: str, columns: list[str] | None, samples: int | None, ddof: int

@@ -17,6 +17,7 @@ from raymetrics.cli.common import (
     names,
     reported,
     run_code_option,
+    some_names,
 )
 from raymetrics.cli.evaluate import neighbours
 from raymetrics.cli.placing import placed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from raymetrics.streaming.pools import Resources
 
 PSI = "0,0.2,0.4,0.6,0.8,1"
+LONGEST_PAUSE = 10_000_000  # seconds, a third of a year
 SOME_FAILED = 3  # exit code: all is done that can be done
 
 OPTIONS = (
@@ -46,11 +48,12 @@ OPTIONS = (
         help="Of evaluate's. [default: fid,pr,dc,prd]",
     ),
     click.option(
-        "--column", "columns", callback=names, metavar="NAME[,NAME]",
+        "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
         help="Of which columns; those of logits too.",
     ),
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
+    click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
     run_code_option,
 )  # fmt: skip
@@ -70,7 +73,8 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
 def swept(
     plan: str | Sequence[str], *, to: str, shards: str | None, extractors: list[str],
     samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
-    ks: str | None, shard_rows: int, resources: Resources, **rest: Any,
+    ks: str | None, kid_subset_size: int | None, shard_rows: int, resources: Resources,
+    **rest: Any,
 ) -> Swept:  # fmt: skip
     """What a sweep gives, by the options that all verbs have; rest: those of `sweep` itself."""
     from raymetrics.evaluation.sweep import sweep
@@ -79,7 +83,7 @@ def swept(
     return sweep(
         plan, **rest, to=to, shards=shards, extractors=extractors, samples=samples,
         metrics=metrics, columns=columns, by=by,
-        convention=convention("raymetrics", k=neighbours(ks)),
+        convention=convention("raymetrics", k=neighbours(ks), kid_subset_size=kid_subset_size),
         shard_rows=shard_rows, resources=resources,
         progress=progress_printer(), told=lambda name: say(f"measures {name}"),
     )  # fmt: skip
@@ -180,7 +184,7 @@ def truncate(generated: str, strategies: list[str], psi: list[float], **rest: An
     help="A folder of networks, 'runs/*.pkl', or 'digits?snapshot={50,100}'; may be repeated.",
 )  # fmt: skip
 @click.option(
-    "--watch", type=click.IntRange(min=1), metavar="SECONDS",
+    "--watch", type=click.IntRange(1, LONGEST_PAUSE), metavar="SECONDS",
     help="Look again so often, until it is interrupted.",
 )  # fmt: skip
 @click.option(

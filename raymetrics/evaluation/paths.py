@@ -22,9 +22,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 
 from raymetrics import queries
-from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError
 from raymetrics.evaluation import catalogue
 from raymetrics.evaluation.catalogue import Value
 from raymetrics.evaluation.ends import (
@@ -57,9 +58,11 @@ from raymetrics.streaming.extract import extract
 from raymetrics.streaming.match_request import is_shard_set
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
+from raymetrics.streaming.specification import require_few_shards, require_shard_rows
 
 CANDIDATES = "candidates"
 CANDIDATES_PER_PATH = 4  # of a source; two of them are ends where half are realistic
+BYTES_PER_IMAGE = 32  # R, and three arrays more while a survey is merged
 CONFIDENCE = 0.95
 SHOWN = 8  # paths, from the best to the worst
 
@@ -134,6 +137,8 @@ def judge_paths(
     of_real = opened(real)
     require(len(of_real), k, "real")
     count = CANDIDATES_PER_PATH * paths if candidates is None else candidates
+    samples = len(opened(generated)) if _is_set(generated) else count
+    require_room(min(paths, samples // 2) * rule.steps, shard_rows)
     there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make, permission)
     permission.require_source(there.shards.spec.source, there.shards.uri)
     item, source = only_item(of_real, there, column), interpolated(there)
@@ -155,12 +160,28 @@ def judge_paths(
     return found
 
 
+def _is_set(generated: str) -> bool:
+    return is_shard_set(queries.split(generated)[0])
+
+
+def require_room(images: int, shard_rows: int) -> None:
+    """RangeError for more images than a set has, PlanTooLarge where R of each does not fit."""
+    require_shard_rows(shard_rows)
+    require_few_shards(images, shard_rows)
+    need, free = BYTES_PER_IMAGE * images, psutil.virtual_memory().available
+    if need > free:
+        raise PlanTooLarge(
+            f"R of {images} images between ends needs {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
+            "free; ask for fewer --paths or --steps"
+        )
+
+
 def candidates_of(
     real: View, generated: str, to: str, column: str | None, count: int,
     make: Callable[..., object], permission: Permission,
 ) -> View:  # fmt: skip
     """The samples among which ends are looked for; of a source so many, extracted first."""
-    if is_shard_set(queries.split(generated)[0]):
+    if _is_set(generated):
         return opened(generated)
     require_latent(generated)
     texts = texts_of(real, only_item(real, real, column).column, permission)

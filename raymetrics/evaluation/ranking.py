@@ -69,6 +69,10 @@ def rank_samples(
     """
     if by not in (None, "label", "class"):
         raise RaymetricsError(f"by is {by!r}; there are 'label' and 'class'")
+    if classes is not None and by != "class":
+        raise RaymetricsError(
+            "classes say how samples are grouped; leave them out without by class"
+        )
     if count is not None and count < 1:
         raise NotEnoughData(f"count is {count}, expected at least 1")
     require_writable(to)

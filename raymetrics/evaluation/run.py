@@ -279,21 +279,25 @@ def refuse_if_too_few(request: Request) -> None:
     """NotEnoughData if a metric takes more samples than a side has."""
     for label in dict.fromkeys(item.label for item in request.items):
         samples = request.samples(label)
+        of_label = "" if label is None else f" of label {label}"
         for metric in {item.metric.name: item.metric for item in request.items}.values():
-            takes = least(metric, request.asked)
             for side in SIDES:
-                there = len(samples.of(side))
-                if there >= takes:
-                    continue
-                of_label = "" if label is None else f" of label {label}"
-                smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
-                raise NotEnoughData(
-                    f"{metric.name} takes at least {takes} samples, "
-                    f"{request.views[side].shards.uri} has {there} {side} ones{of_label}; extract "
-                    f"more, or leave it out of --metrics{smaller}"
-                )
+                uri, there = request.views[side].shards.uri, len(samples.of(side))
+                there_are = f"{uri} has {there} {side} ones{of_label}"
+                require_enough(metric, request.asked, there, there_are)
             if metric.name == "prd":
                 check_counts(len(samples.real), len(samples.generated), 20)
+
+
+def require_enough(metric: Metric, asked: Convention, count: int, there_are: str) -> None:
+    """NotEnoughData if a metric takes more samples than this count, which `there_are` tells."""
+    takes = least(metric, asked)
+    if count < takes:
+        smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
+        raise NotEnoughData(
+            f"{metric.name} takes at least {takes} samples, {there_are}; extract more, or leave "
+            f"it out of --metrics{smaller}"
+        )
 
 
 def refuse_if_too_large(request: Request) -> None:

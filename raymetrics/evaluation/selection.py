@@ -67,6 +67,22 @@ def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[C
             raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
 
 
+def require_measurable(
+    real: ShardSet, generated: ShardSet, names: Sequence[str], columns: Sequence[str] | None
+) -> None:
+    """Raise what an evaluation of two such sets would, whatever samples they come to have:
+    SpecMismatch unless they can be compared, RaymetricsError for a metric without a column."""
+    spaces = shared_columns(real, generated, None, columns)
+    explicit = bool(columns)
+    items = [
+        Item(METRICS[name], column)
+        for name in names
+        for column in spaces
+        if fits(METRICS[name], column, real.spec, explicit=explicit)
+    ]
+    require_some(items, names, spaces)
+
+
 def opened(shards: str | ShardSet) -> View:
     """The samples of a complete shard set, freshly listed, or of "SHARDS?ids=FILE"."""
     return open_view(shards if isinstance(shards, str) else shards.uri)

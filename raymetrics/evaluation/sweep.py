@@ -21,8 +21,9 @@ from raymetrics.errors import (
     SourceError,
     TemporaryFailure,
 )
-from raymetrics.evaluation.run import evaluate
-from raymetrics.evaluation.selection import known, opened
+from raymetrics.evaluation.catalogue import METRICS
+from raymetrics.evaluation.run import evaluate, require_enough
+from raymetrics.evaluation.selection import known, opened, require_measurable
 from raymetrics.evaluation.sweep_plan import Row, planned
 from raymetrics.generators import open_source, permission_for
 from raymetrics.generators.latents.truncated import IN_Z, LETTERS, Truncation
@@ -30,13 +31,14 @@ from raymetrics.metrics import Convention
 from raymetrics.programs import Permission
 from raymetrics.provenance import environment, fingerprint
 from raymetrics.results import Failure, Result
+from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.places import require_writable
-from raymetrics.shards.reader import open_shards
+from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.streaming.extract import Request, extract_each
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
-from raymetrics.streaming.session import session
+from raymetrics.streaming.session import one_session
 from raymetrics.streaming.specification import wanted_samples
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
@@ -79,6 +81,11 @@ class Asked:
     columns: tuple[str, ...] | None
     convention: Convention
     by: str | None
+
+    def require_enough(self, count: int, side: str) -> None:
+        """NotEnoughData if a metric takes more samples than this of a side."""
+        for name in self.metrics:
+            require_enough(METRICS[name], self.convention, count, f"there are {count} {side} ones")
 
     def results(self, real: str, generated: str) -> list[Result]:
         """Of all samples, and then label by label."""
@@ -145,21 +152,24 @@ def sweep(
     permission = Permission(run_code)
     rows = planned(plan, permission)
     asked = Asked(
-        tuple(known(metrics or USUAL)), tuple(columns) if columns else None,
+        tuple(known(USUAL if metrics is None else metrics)), tuple(columns) if columns else None,
         convention or Convention(), by,
     )  # fmt: skip
     folder, kept = shards or f"{to}/shards", Store(f"{to}/{NUMBERS}")
     for place_to_write in (to, folder):  # found before anything is made
         require_writable(place_to_write)
     side = real_side(real, real_source, real_samples, extractors, folder, permission)
-    ids = side.ids if samples is None else samples
+    ids = ranges.parse(samples) if isinstance(samples, str) else samples or side.ids
+    asked.require_enough(len(side.ids), "real")
+    asked.require_enough(max(len(row.ids or ids) for row in rows), "generated")
     requests = [Request(place(folder, row), row.source, row.samples or ids) for row in rows]
     measured: dict[str, list[Result]] = {}
     failures: list[Failure] = []
-    with session():
+    with one_session():
         made = extract_each(
             [*side.missing, *requests], side.extractors,
             shard_rows=shard_rows, resources=resources, progress=progress,
+            check=lambda made_of: require_comparable(made_of, real, folder, asked),
         )  # fmt: skip
         for of_real in made[: len(side.missing)]:
             require(of_real)
@@ -178,6 +188,16 @@ def sweep(
                 failures.append(failure(row, error))
     written = [*([real_source] if real_source else []), *(row.source for row in rows)]
     return Swept(measured, failures, permission_for(run_code, *written).written)
+
+
+def require_comparable(made_of: DatasetSpec, real: str | None, folder: str, asked: Asked) -> None:
+    """Raise what the numbers of every row would: SpecMismatch for sets of these extractors that
+    cannot be compared with the real one, or lack a column, ShardError without labels."""
+    made = ShardSet(Store(folder), made_of, ())
+    of_real = made if real is None else opened(real).shards
+    require_measurable(of_real, made, asked.metrics, asked.columns)
+    if asked.by and real is not None:
+        of_real.require_labels()
 
 
 def require(extraction: object) -> None:
@@ -240,10 +260,10 @@ def numbers(kept: Store, real: str, generated: str, asked: Asked) -> list[Result
     if data is not None:
         try:
             return [Result.from_json(line) for line in data.decode().splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
+        except (UnicodeDecodeError, ResultError) as error:
             raise ResultError(
-                f"{kept.path(name)} holds no results ({type(error).__name__}: {error}); remove it, "
-                "and they are computed again"
+                f"{kept.path(name)} holds no results ({error}); remove it, and they are computed "
+                "again"
             ) from None
     found = asked.results(real, generated)
     kept.replace(name, "".join(result.to_json() + "\n" for result in found).encode())

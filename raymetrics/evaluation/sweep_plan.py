@@ -49,6 +49,11 @@ class Row:
     said: Mapping[str, str] = field(default_factory=dict)  # by column, with its name filled in
 
     @property
+    def ids(self) -> range | None:
+        """Those that it says."""
+        return ranges.parse(self.samples) if self.samples else None
+
+    @property
     def name(self) -> str:
         """Its own, or what it is made from."""
         ids = f", samples {self.samples}" if self.samples else ""

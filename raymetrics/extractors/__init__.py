@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import os.path
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def make_extractor(text: str, device: torch.device) -> Extractor:
     if options.network in NAMED:
         options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
         return make(architecture(options.network), options, device)
-    if Path(written).is_file():
+    if os.path.isfile(written):
         from raymetrics.extractors.script import open_script
 
         return open_script(Path(written), options, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ def absolute(text: str) -> str:
     """
     require_no_secret(text, ExtractorError)
     network, given = queries.split(text, ExtractorError)
-    if Path(network).is_file():
+    if os.path.isfile(network):
         network = str(Path(network).resolve())
-    if "weights" in given:
+    if os.path.exists(given.get("weights", "")):
         given["weights"] = str(Path(given["weights"]).resolve())
     return queries.join(network, given)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ NAMED: dict[str, Callable[..., Generator]] = {"digits": _digits, "faces": _faces
 # The rest in this order: does a name look like it, and what opens it.
 FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (lambda name: name.startswith(PIPELINE), _diffusion),
-    (lambda name: Path(name).is_dir(), _dataset),
+    (os.path.isdir, _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
     (lambda name: name.endswith(NETWORKS), _torchscript),
     (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
@@ -97,8 +98,9 @@ def absolute(source: str) -> str:
         return source
     prefix = PIPELINE if name.startswith(PIPELINE) else ""
     path = Path(name.removeprefix(prefix))
-    is_pattern = "{" in path.name and path.parent.is_dir()
-    if "://" in name or not (path.exists() or is_pattern):
+    # Unlike Path's, these take a name that is too long for a file for one that is not there.
+    is_pattern = "{" in path.name and os.path.isdir(path.parent)
+    if "://" in name or not (os.path.exists(path) or is_pattern):
         return source
     return f"{prefix}{path.resolve()}{source.removeprefix(name)}"
 

@@ -9,9 +9,14 @@ import numpy as np
 
 from raymetrics.errors import RangeError, SourceError
 
+SEEDS = 2**32  # that RandomState takes: 0 to 2^32 - 1
+
 
 class Generator(Protocol):
-    """A pure function from sample ids to images: image k depends on k and on nothing else."""
+    """A pure function from sample ids to images: image k depends on k and on nothing else.
+
+    An endless one whose sample ids are seeds of a limited range says how many, `seeds`.
+    """
 
     @property
     def name(self) -> str: ...
@@ -77,9 +82,9 @@ def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
     Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. RangeError for
     ids that are no seeds.
     """
-    if sample_ids.max(initial=0) >= 2**32:
+    if sample_ids.max(initial=0) >= SEEDS:
         raise RangeError(
-            f"sample id {sample_ids.max()} is no seed; this generator has 0-{2**32 - 1}"
+            f"sample id {sample_ids.max()} is no seed; this generator has 0-{SEEDS - 1}"
         )
     rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
     return np.stack(rows).astype(np.float32)

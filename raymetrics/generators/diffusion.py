@@ -19,6 +19,7 @@ import torch
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.generators.base import SEEDS
 from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, unit_round
 from raymetrics.provenance import fingerprint
@@ -70,6 +71,11 @@ class Diffusion:
         seen = tuple((file, s.st_size, s.st_mtime_ns) for file, s in files.items())
         self.pipeline = held((path, revision, seen, device), lambda: self._load(device))
         self._check()
+
+    @property
+    def seeds(self) -> int | None:
+        """Of the classes, where some are drawn; a torch.Generator takes any."""
+        return SEEDS if self.classes else None
 
     def _load(self, device: torch.device) -> Any:
         if not Path(self.path).is_dir() and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):

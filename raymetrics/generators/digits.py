@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from raymetrics.blocks import in_blocks
 from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.base import SEEDS, seeded_normals
 from raymetrics.generators.pixels import nvidia
 from raymetrics.weights.files import Weights
 from raymetrics.weights.state import load_state_dict
@@ -153,6 +153,7 @@ class Digits:
 
     name = "digits"
     length = None
+    seeds = SEEDS
     block = 64
 
     def __init__(self, device: torch.device, snapshot: int | None = None) -> None:

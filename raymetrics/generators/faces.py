@@ -15,7 +15,7 @@ from torch import nn
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.base import SEEDS, seeded_normals
 from raymetrics.generators.pixels import nvidia
 from raymetrics.weights.files import Weights
 from raymetrics.weights.state import load_state_dict
@@ -65,6 +65,7 @@ class Faces:
 
     name = "faces"
     length = None
+    seeds = SEEDS
     block = 16
 
     def __init__(self, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os.path
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -43,9 +44,9 @@ def without_braces(text: str) -> Iterator[str]:
 def of_files(text: str) -> list[str]:
     """The networks of a folder or of a pattern, or the text itself."""
     name, options = queries.split(text, SourceError)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         files = [str(path) for path in Path(name).iterdir() if path.suffix in NETWORKS]
-    elif glob.has_magic(name) and not Path(name).exists():
+    elif glob.has_magic(name) and not os.path.exists(name):
         files = glob.glob(name)
     else:
         return [text]
@@ -98,6 +99,6 @@ def signature(source: str) -> Signature:
     path = Path(queries.split(source, SourceError)[0])
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # nothing there, or no name of a file
         return None
     return found.st_size, found.st_mtime_ns

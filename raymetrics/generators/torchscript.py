@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.base import SEEDS, seeded_normals
 from raymetrics.generators.content import content_of
 from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, nvidia
@@ -27,6 +27,7 @@ class TorchScript:
     """
 
     length = None
+    seeds = SEEDS
     block = 16
 
     def __init__(self, path: str, device: torch.device, z: str | int = 512) -> None:

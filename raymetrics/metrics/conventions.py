@@ -18,6 +18,9 @@ CHOICES = {
     "kid_generator": ("pcg64", "mt19937"),
 }
 
+# RandomState takes numbers below 2^32, and those of several runs follow each other.
+LAST_SEED = 2**32 - 10_001
+
 
 @dataclass(frozen=True)
 class Convention:
@@ -52,10 +55,15 @@ class Convention:
                 raise RaymetricsError(
                     f"{name} is {getattr(self, name)!r}; there are {', '.join(there)}"
                 )
-        least = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1, "seed": 0}
+        least = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {value}")
+        for name in ("seed", "is_shuffle"):
+            if not 0 <= (getattr(self, name) or 0) <= LAST_SEED:
+                raise RaymetricsError(
+                    f"{name} is {getattr(self, name)}, expected a number from 0 to {LAST_SEED}"
+                )
         ks = np.unique(self.k)
         if len(ks) and not np.issubdtype(ks.dtype, np.integer):
             raise RaymetricsError(f"k is {self.k!r}, expected whole numbers, e.g. 3 or (3, 5)")

@@ -37,15 +37,18 @@ class Gaussian:
 def frechet_distance(
     *, real: Moments | Gaussian, generated: Moments | Gaussian, ddof: int = 1
 ) -> float:
-    """|m_r - m_g|^2 + tr S_r + tr S_g - 2 tr (S_r S_g)^1/2, in float64.
+    """Compute |m_r - m_g|^2 + tr S_r + tr S_g - 2 tr (S_r S_g)^1/2, in float64.
 
-    ddof: what the covariances of moments are divided by, count - ddof; 1 as in Heusel et al.'s
-    program, 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a side.
+    It is at least 0; where the terms cancel but for rounding errors, and these leave less than
+    that, it is given as 0. ddof: what the covariances of moments are divided by, count - ddof; 1 as
+    in Heusel et al.'s program, 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a
+    side.
     """
     a, b = Gaussian.fitted(real, ddof), Gaussian.fitted(generated, ddof)
     shift = a.mean - b.mean
     overlap = trace_of_root(a.covariance, b.covariance)
-    return float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
+    distance = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
+    return 0.0 if distance < 0 else distance
 
 
 def trace_of_root(a: np.ndarray, b: np.ndarray) -> float:

@@ -36,15 +36,16 @@ class SampleImages:
         self.permission = permission
         self._logged: set[str] = set()
 
-    def sample_ids(self, side: Side) -> np.ndarray:
-        """Give the ids of a side, int64 [n], ascending. RaymetricsError if they cannot be read,
-        ProgramRefused if they lie on another machine."""
+    def sample_ids(self, side: Side, count: int) -> np.ndarray:
+        """Give so many of the ids of a side, evenly spaced, int64 [count], ascending; all if there
+        are fewer. RaymetricsError if they cannot be read, ProgramRefused if they lie on another
+        machine."""
         if side.selection:
-            return self._selected_ids(side, str(side.selection["file"]))
+            return evenly(self._selected_ids(side, str(side.selection["file"])), count)
         if not side.samples:
             raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
-        parts = map(ranges.parse, side.samples)
-        return np.concatenate([np.arange(part.start, part.stop) for part in parts])
+        parts = [ranges.parse(text) for text in side.samples]
+        return np.array([ranges.at(parts, place) for place in _places(ranges.count(parts), count)])
 
     def images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Make samples again: uint8 [n, 3, h, w]. RaymetricsError if they would not be the ones
@@ -84,4 +85,8 @@ class SampleImages:
 
 def evenly(ids: np.ndarray, count: int) -> np.ndarray:
     """So many of the ids, evenly spaced; all if there are fewer."""
-    return ids[np.linspace(0, len(ids) - 1, min(count, len(ids))).astype(int)]
+    return ids[_places(len(ids), count)]
+
+
+def _places(length: int, count: int) -> np.ndarray:
+    return np.linspace(0, length - 1, min(count, length)).astype(int)

@@ -15,7 +15,7 @@ import numpy as np
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.programs import Permission
-from raymetrics.reports.again import SampleImages, evenly
+from raymetrics.reports.again import SampleImages
 from raymetrics.reports.curves import scatter
 from raymetrics.reports.draws import DrawsSection, draws_sections, is_drawn
 from raymetrics.reports.rendering import rendered, write_page
@@ -193,7 +193,7 @@ def part(role: str, side: Side, shown: int, images: SampleImages) -> Part:
     if not shown:
         return Part(role, side, None, 0, f"only the first {PICTURED} sets have pictures here")
     try:
-        ids = evenly(images.sample_ids(side), shown)
+        ids = images.sample_ids(side, shown)
         return Part(role, side, images.picture(side, ids), len(ids), None)
     except RaymetricsError as error:
         return Part(role, side, None, 0, str(error))
@@ -206,7 +206,10 @@ def class_histogram(result: Result) -> ClassHistogram:
     occurring = np.flatnonzero(real + generated)
     order = occurring[np.lexsort((occurring, -generated[occurring], -real[occurring]))]
     names = result.details["class_names"]
-    bars = [Bar(names[c], float(real[c]), float(generated[c])) for c in order[:CLASSES]]
+    bars = [
+        Bar(names[c] if c < len(names) else str(c), float(real[c]), float(generated[c]))
+        for c in order[:CLASSES]
+    ]
     longest = max(max(bar.real, bar.generated) for bar in bars)
     said = {"label ": result.convention.get("label"), "": result.convention.get("drawn")}
     space = ", ".join(

@@ -54,18 +54,19 @@ class Match:
         return self.what in COUNTED
 
     def of(self, values: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
-        """What is matched of a block of the output: float32 [n, d].
+        """Make what is matched of a block of the output, [n, d]: features as they are, in their own
+        type, as float32 would round those of a large mean; the others float32.
 
         values: real [n, dimension]; kept: bool [dimension], of `kept`, or all. ShardError for
         more classes than half of them: beyond, 0 and 1 only change places.
         """
         if self.what == "probabilities":
-            made = probabilities(values)
+            made = probabilities(values).astype(np.float32)
         elif self.marks:
             made = marked(values, self.places(values.shape[1]))
         else:
             made = values
-        return np.asarray(made if kept is None else made[:, kept], np.float32)
+        return made if kept is None else made[:, kept]
 
     def places(self, classes: int) -> slice:
         """Which of the classes, in order of falling logits, are marked."""
@@ -138,7 +139,7 @@ def kept(match: Match, *, real: Occurring, generated: Occurring) -> np.ndarray:
 def matched(
     match: Match, *, real: np.ndarray, generated: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is matched of both sides, float32 [n, d], [m, d]; for arrays in memory.
+    """What is matched of both sides, [n, d], [m, d], see `Match.of`; for arrays in memory.
 
     real, generated: the output `match.output`, real [n, dimension], [m, dimension].
     """

@@ -23,7 +23,7 @@ import numpy as np
 
 from raymetrics.metrics.frechet import Gaussian, factor, optimal_map
 from raymetrics.statistics import Moments, WeightedMoments
-from raymetrics.statistics.weighted import like, to_float64
+from raymetrics.statistics.weighted import in_float64, like, to_float64
 
 # Rows whose products are added up in float32; see WeightedMoments.of.
 BLOCK = 4096
@@ -47,6 +47,13 @@ class Evaluator(Protocol):
         """weights: float64 [n], not negative, with a sum of 1."""
 
 
+class ExactEvaluator(Evaluator, Protocol):
+    """One that can do better than float32."""
+
+    def exact(self, weights: np.ndarray) -> float:
+        """Compute the distance alone, with all products in float64; at least 0."""
+
+
 @dataclass(frozen=True, eq=False)
 class Goal:
     """What the candidates are to be like: a Gaussian with a factor of its covariance."""
@@ -61,11 +68,12 @@ class Goal:
         fitted = Gaussian.fitted(real, ddof)
         return cls(fitted.mean, float(np.trace(fitted.covariance)), factor(fitted.covariance))
 
-    def centred(self, features: np.ndarray) -> np.ndarray:
-        """features - mean, float32 [n, d]; the difference is taken in float64, block by block."""
+    def centred(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
+        """features / unit - mean, float32 [n, d]; the difference is taken in float64, block by
+        block."""
         out = np.empty(features.shape, np.float32)
         for rows in blocks(len(features)):
-            out[rows] = features[rows] - self.mean
+            out[rows] = features[rows] / unit - self.mean
         return out
 
 
@@ -87,6 +95,21 @@ def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transpor
     root, overlap = optimal_map(goal.factor, goal.trace, covariance)
     distance = float(mean @ mean + goal.trace + np.trace(covariance) - 2 * overlap)
     return Transport(distance, mean, root)
+
+
+def exact_distance(goal: Goal, moments: WeightedMoments) -> float:
+    """Compute the distance; what rounding errors leave below 0 is 0. moments: in float64."""
+    return max(transport(goal, moments).distance, 0.0)
+
+
+def moments_of(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
+    """Sum up the weighted moments of features, centred [n, d], of numpy or torch, block by block;
+    exact: with products in float64, of twice the time. weights: float64 [n]."""
+    parts = (
+        WeightedMoments.of(in_float64(features[rows]) if exact else features[rows], weights[rows])
+        for rows in blocks(len(weights))
+    )
+    return reduce(WeightedMoments.merge, parts)
 
 
 def lengths(features: Any) -> np.ndarray:
@@ -123,13 +146,13 @@ class InMemory:
         found = transport(self.goal, self.moments(weights))
         return Evaluation(found.distance, slopes(self.features, found))
 
-    def moments(self, weights: np.ndarray) -> WeightedMoments:
+    def exact(self, weights: np.ndarray) -> float:
+        """Compute the distance in float64."""
+        return exact_distance(self.goal, self.moments(weights, exact=True))
+
+    def moments(self, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
-        scaled = weights * len(weights)
-        parts = (
-            WeightedMoments.of(self.features[rows], scaled[rows]) for rows in blocks(len(weights))
-        )
-        return reduce(WeightedMoments.merge, parts)
+        return moments_of(self.features, weights * len(weights), exact=exact)
 
 
 def blocks(count: int) -> list[slice]:

@@ -10,13 +10,18 @@ exactly 0 stays 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from raymetrics.resampling.lbfgs import Trial, line_search, quasi_newton, remember
-from raymetrics.resampling.objective import Evaluator, effective_sample_size, gap
+from raymetrics.resampling.objective import (
+    Evaluator,
+    ExactEvaluator,
+    effective_sample_size,
+    gap,
+)
 
 # Of the first step: the standard deviation of the changes of log p.
 FIRST_CHANGE = 0.1
@@ -72,10 +77,25 @@ class Optimised:
         """No weights are better by more than this; true, but often far from tight."""
         return self.trace[-1].gap
 
+    def in_units(self, unit: float) -> Optimised:
+        """Convert distances of features that were divided by a unit."""
+        return replace(self, trace=tuple(_in_units(step, unit) for step in self.trace))
+
     @property
     def evaluations(self) -> int:
         """How often the objective was computed until then."""
         return self.trace[-1].evaluations
+
+
+def _in_units(step: Step, unit: float) -> Step:
+    return step._replace(distance=step.distance * unit**2, gap=step.gap * unit**2)
+
+
+def with_exact_distance(found: Optimised, evaluate: ExactEvaluator) -> Optimised:
+    """Replace the distance at the weights, which float32's products make too large or too small by
+    a ten-thousandth where there are fewer candidates than dimensions, by that of float64."""
+    last = found.trace[-1]._replace(distance=evaluate.exact(found.weights))
+    return replace(found, trace=(*found.trace[:-1], last))
 
 
 def minimise(

@@ -6,15 +6,17 @@ from functools import reduce
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.resampling.descent import by_the_paper, descend
 from raymetrics.resampling.features import Match, matched
 from raymetrics.resampling.objective import Goal, InMemory, blocks
-from raymetrics.resampling.optimiser import Optimised, minimise
+from raymetrics.resampling.optimiser import Optimised, minimise, with_exact_distance
 from raymetrics.statistics import Moments
 from raymetrics.statistics.finite import check
 
 OPTIMIZERS = ("lbfgs", "gd")
+COMFORTABLE = 1e6  # a distance between features; float32 ends at the square of 1e19
+FARTHEST = 1e140
 
 
 def reweight(
@@ -36,7 +38,9 @@ def reweight(
     weights. optimizer: "lbfgs" (see `minimise`), or "gd", the paper's descent, with
     max_evaluations - 1 steps, whatever the tolerance, and by default the paper's learning rate.
 
-    Columns that do not vary are no error. Where one has another value on each side, the distance
+    Features are taken from the real mean in float64, so that it may be as large as it likes, and
+    from there on in float32; the distance of the result is computed in float64. Columns that do
+    not vary are no error. Where one has another value on each side, the distance
     cannot fall below the square of the difference. ShardError for features that do not fit
     together, are not finite or cannot be matched so, NotEnoughData for fewer than ddof + 1 real
     samples, no candidates or no evaluations.
@@ -45,16 +49,20 @@ def reweight(
     check_request(len(real), len(generated), max_evaluations, optimizer, ddof)
     how = Match.parse(match)
     real, generated = matched(how, real=real, generated=generated)
-    goal = Goal.of(moments(real), ddof)
-    evaluate = InMemory(goal, goal.centred(generated))
+    unit = unit_of(real, generated)
+    goal = Goal.of(moments(real, unit), ddof)
+    evaluate = InMemory(goal, goal.centred(generated, unit))
     if optimizer == "lbfgs":
-        return minimise(evaluate, max_evaluations=max_evaluations, tolerance=tolerance)
-    return descend(
-        by_the_paper(evaluate),
-        len(generated),
-        max_evaluations=max_evaluations,
-        learning_rate=how.learning_rate if learning_rate is None else learning_rate,
-    )
+        found = minimise(evaluate, max_evaluations=max_evaluations, tolerance=tolerance)
+    else:
+        rate = how.learning_rate if learning_rate is None else learning_rate
+        found = descend(
+            by_the_paper(evaluate),
+            len(generated),
+            max_evaluations=max_evaluations,
+            learning_rate=rate * unit**2,
+        )
+    return with_exact_distance(found, evaluate).in_units(unit)
 
 
 def check_request(real: int, generated: int, evaluations: int, optimizer: str, ddof: int) -> None:
@@ -69,7 +77,25 @@ def check_request(real: int, generated: int, evaluations: int, optimizer: str, d
         raise NotEnoughData(f"max_evaluations is {evaluations}; ask for at least 1")
 
 
-def moments(features: np.ndarray) -> Moments:
-    """Block by block, so that they take no memory to speak of."""
-    parts = (Moments.of(features[rows]) for rows in blocks(len(features)))
+def moments(features: np.ndarray, unit: float) -> Moments:
+    """Block by block, so that they take no memory to speak of; of features in such units."""
+    parts = (Moments.of(features[rows] / unit) for rows in blocks(len(features)))
     return reduce(Moments.merge, parts)
+
+
+def unit_of(real: np.ndarray, generated: np.ndarray) -> float:
+    """Choose the unit in which neither squares nor products leave float32: 1 as a rule, else a
+    power of two. ShardError for features whose squares leave float64."""
+    origin = real[0].astype(np.float64)
+    with np.errstate(over="ignore"):  # which is seen below
+        far = max(
+            float(np.abs(features[rows] - origin).max(initial=0))
+            for features in (real, generated)
+            for rows in blocks(len(features))
+        )
+    if far > FARTHEST:
+        raise ShardError(
+            f"features lie {far:.3g} apart, whose square is more than float64 holds; expected less "
+            f"than {FARTHEST:g}, so divide both sides by the same number"
+        )
+    return 1.0 if far == 0 or 1 / COMFORTABLE < far < COMFORTABLE else 2.0 ** round(np.log2(far))

@@ -48,6 +48,14 @@ class ShardSet:
     def uri(self) -> str:
         return self.store.uri
 
+    def require_labels(self) -> None:
+        """ShardError if the set has none."""
+        if not self.spec.labels:
+            raise ShardError(
+                f"{self.uri} has no labels; extract from a source that knows the classes of its "
+                "samples"
+            )
+
     @cached_property
     def _rows(self) -> dict[range, int]:
         """The rows of every shard of a set that keeps accepted samples only."""

@@ -140,11 +140,7 @@ class View:
 
     def labels(self) -> np.ndarray:
         """int64 [n]. ShardError if the set has none."""
-        if not self.shards.spec.labels:
-            raise ShardError(
-                f"{self.shards.uri} has no labels; extract from a source that knows the classes "
-                "of its samples"
-            )
+        self.shards.require_labels()
         parts = [self.block(shard, [schema.LABEL])[schema.LABEL] for shard in self.present]
         return np.concatenate([np.empty(0, np.int64), *parts])
 

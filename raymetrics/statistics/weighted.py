@@ -66,6 +66,11 @@ def like(values: np.ndarray, features: Any) -> Any:
     return features.new_tensor(values)
 
 
+def in_float64(features: Any) -> Any:
+    """Convert features to float64, in their library and on their device."""
+    return features.astype(np.float64) if isinstance(features, np.ndarray) else features.double()
+
+
 def to_float64(values: Any) -> np.ndarray:
     """A numpy array of a numpy array or a torch tensor, wherever it is."""
     here = values if isinstance(values, np.ndarray) else values.cpu().numpy()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from raymetrics.resampling import objective
-from raymetrics.resampling.objective import Evaluation, Goal, Transport, blocks, transport
+from raymetrics.resampling.objective import Evaluation, Goal, Transport, transport
 from raymetrics.shards.reader import open_shards
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import WeightedMoments
@@ -100,9 +100,11 @@ class Holder:
 
     def moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
         """Of a part with its weights, float64 [n]."""
-        features = self.features(place)
-        parts = (WeightedMoments.of(features[rows], weights[rows]) for rows in blocks(len(weights)))
-        return reduce(WeightedMoments.merge, parts)
+        return objective.moments_of(self.features(place), weights)
+
+    def exact_moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
+        """Sum up the same with products in float64."""
+        return objective.moments_of(self.features(place), weights, exact=True)
 
     def slopes(self, place: int, found: Transport) -> np.ndarray:
         """Of the objective by the weights of a part, float64 [n]."""
@@ -130,8 +132,12 @@ class OverParts:
         found = transport(self.goal, self.moments(weights))
         return Evaluation(found.distance, np.concatenate([*self.pool.each("slopes", all=found)]))
 
-    def moments(self, weights: np.ndarray) -> WeightedMoments:
+    def exact(self, weights: np.ndarray) -> float:
+        """Compute the distance in float64."""
+        return objective.exact_distance(self.goal, self.moments(weights, "exact_moments"))
+
+    def moments(self, weights: np.ndarray, what: str = "moments") -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
         scaled = weights * len(weights)
         own = [scaled[rows] for rows in self.slices]
-        return reduce(WeightedMoments.merge, self.pool.each("moments", own=own))
+        return reduce(WeightedMoments.merge, self.pool.each(what, own=own))

@@ -15,6 +15,7 @@ import torch
 from raymetrics import ranges
 from raymetrics.errors import RangeError, RaymetricsError, TemporaryFailure
 from raymetrics.generators import absolute, listing, open_source, without_broken
+from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 from raymetrics.streaming.begun import Begun, Extraction
 from raymetrics.streaming.pools import Resources
@@ -22,7 +23,12 @@ from raymetrics.streaming.progress import Progress, Told
 from raymetrics.streaming.session import session
 from raymetrics.streaming.sizes import largest, sizes_of
 from raymetrics.streaming.space import require_room, row_bytes
-from raymetrics.streaming.specification import named_apart, require_shard_rows, specification
+from raymetrics.streaming.specification import (
+    empty_set,
+    named_apart,
+    require_shard_rows,
+    specification,
+)
 from raymetrics.streaming.spent import Spent
 from raymetrics.streaming.stream import Plan, Target, stream
 
@@ -66,6 +72,8 @@ def extract(
     Raises SourceError, ExtractorError, RangeError, StorageError, or SpecMismatch if `to` holds
     a set made from something else. Shards that are there stay as they are, whatever happens.
     """
+    if skip_broken < 0:
+        raise RangeError(f"skip_broken is {skip_broken}, expected at least 0")
     source = absolute(source)
     broken: list[str] = []
     if skip_broken:
@@ -115,13 +123,17 @@ def extract_each(
     resources: Resources | None = None,
     max_errors: int = 0,
     progress: Callable[[Progress], None] | None = None,
+    check: Callable[[DatasetSpec], None] | None = None,
 ) -> list[Extraction | RaymetricsError]:
     """What `extract` gives for each, or the error that it raises: one that cannot be made does not
     stop the others. All in one stream, as in `extract_all`.
 
+    check: is given what all of these sets have in common, see `empty_set`, before anything is
+    written, and may refuse it.
+
     Raises what concerns all of them: extractors that cannot be had, a store that does not answer.
     """
-    begin = beginner(requests, extractors, shard_rows, max_errors)
+    begin = beginner(requests, extractors, shard_rows, max_errors, check)
     begun = [_or_error(partial(begin, request)) for request in requests]
     sound = [one for one in begun if isinstance(one, Begun)]
     for _ in made(sound, resources, progress, spent := Spent()):
@@ -141,7 +153,11 @@ def _or_error(make: Callable[[], Given]) -> Given | RaymetricsError:
 
 
 def beginner(
-    requests: Sequence[Request], extractors: Sequence[str], shard_rows: int, max_errors: int
+    requests: Sequence[Request],
+    extractors: Sequence[str],
+    shard_rows: int,
+    max_errors: int,
+    check: Callable[[DatasetSpec], None] | None = None,
 ) -> Callable[[Request], Begun]:
     """What enters a set at its place. Places that cannot be used are found before anything is
     loaded; loads the extractors, once."""
@@ -151,6 +167,8 @@ def beginner(
     for request in requests:
         Store(request.to).names()
     texts, networks = named_apart(extractors)
+    if check is not None:
+        check(empty_set(texts, networks, shard_rows))
 
     def begin(request: Request) -> Begun:
         source = absolute(request.source)

@@ -12,6 +12,7 @@ import numpy as np
 import ray
 import torch
 
+from raymetrics import ranges
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RangeError, RaymetricsError, SourceError
 from raymetrics.extractors import architecture, make_extractor
@@ -99,12 +100,11 @@ class HeatRequest:
         there = self.generated.sample_ids
         if ids is None:
             return there[np.linspace(0, len(there) - 1, min(16, len(there))).astype(int)]
-        wanted = np.arange(ids.start, ids.stop)
-        lost = np.setdiff1d(wanted, there)
-        if len(lost):
+        wanted = there[np.searchsorted(there, ids.start) : np.searchsorted(there, ids.stop)]
+        if len(wanted) < len(ids):
             raise RangeError(
-                f"{self.generated.shards.uri} does not have sample {lost[0]}, nor {len(lost) - 1} "
-                f"more of those asked for; it has {len(there)} from {there[0]} to {there[-1]}"
+                f"{self.generated.shards.uri} lacks {len(ids) - len(wanted)} of the samples "
+                f"{ranges.describe(ids)}; it has {len(there)} from {there[0]} to {there[-1]}"
             )
         return wanted
 

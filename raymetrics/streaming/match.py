@@ -39,6 +39,7 @@ from raymetrics.streaming.matched import Bin, Matched, MatchProgress
 from raymetrics.streaming.resources import Resources, placement
 from raymetrics.streaming.sequel import Sequel
 from raymetrics.streaming.session import session
+from raymetrics.streaming.specification import require_shard_rows
 from raymetrics.streaming.stream import Made, Target
 
 RAREST = 3  # bins that a progress report names
@@ -86,10 +87,10 @@ def match(
     """
     for name, value, least in (
         ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
-        ("shard_rows", shard_rows, 1),
     ):  # fmt: skip
         if value is not None and value < least:
             raise RangeError(f"{name} is {value}, expected at least {least}")
+    require_shard_rows(shard_rows)
     for name, word, words in (
         ("on_unfilled", on_unfilled, ("stop", "fail")), ("keep", keep, ("all", "accepted")),
     ):  # fmt: skip

@@ -17,7 +17,7 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.streaming.specification import describe
+from raymetrics.streaming.specification import describe, most_samples
 
 FIRST_CHOICE = "inception"  # of the networks that give classes
 
@@ -32,7 +32,7 @@ class Request:
     store: Store
     asked: DatasetSpec
     first: int
-    stop: int | None
+    stop: int
     n: int
     keep: str
 
@@ -58,21 +58,21 @@ def requested(
         source, texts, store = there.spec.source, [*extractors] or [*there.spec.asked], there.store
         if first is None:
             first = min(ids.start for ids in there.spec.samples)
-    store.names()  # a place that cannot be used is found before anything is loaded
+    for place in (store, Store(to)):
+        place.names()  # one that cannot be used is found before anything is loaded
     if there is not None:
         permission.require_source(source, there.uri)
     if not extractors:
         for text in texts:
             permission.require_extractor(text, (there or view.shards).uri)
     generator = open_source(source, torch.device("cpu"))
-    first, length = first or 0, generator.length
-    if length is not None and length - first < n:
+    first, length = first or 0, most_samples(generator)
+    if length - first < n:
         raise NotEnoughData(
             f"{n} samples are asked for, but {generator.name} has only {max(0, length - first)} "
             f"from {first} on; ask for fewer"
         )
-    ends = [end for end in (length, max_draws and first + max_draws) if end]
-    stop = min(ends) if ends else None
+    stop = min(length, first + (max_draws or length))
     # The set is to have no more than it needs for certain, and grows with every shard.
     asked = describe(source, generator, texts, range(first, first + 1), shard_rows)
     made = ShardSet(store, asked, ())

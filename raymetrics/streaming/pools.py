@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from raymetrics.errors import RangeError
 
+# More than any cluster has; plans hold something for each.
+MOST = {"actors": 10**6, "batch": 10**6, "generators": 10**6, "gpus": 10**6, "gpu_memory": 10**15}
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -27,10 +30,10 @@ class Resources:
     gpu_memory: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("actors", "batch", "generators", "gpus", "gpu_memory"):
+        for name, most in MOST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RangeError(f"{name} is {value}, expected at least 1")
+            if value is not None and not 1 <= value <= most:
+                raise RangeError(f"{name} is {value}, expected 1 to {most}")
         if self.fused and self.generators is not None:
             raise RangeError("generators are a pool of their own, so they cannot be fused")
 

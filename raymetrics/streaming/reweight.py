@@ -18,6 +18,7 @@ from raymetrics.provenance import environment
 from raymetrics.resampling import Evaluator, Goal, Optimised, State, Step, minimise
 from raymetrics.resampling.descent import DescentState, by_the_paper, descend
 from raymetrics.resampling.features import Match, Occurring, kept
+from raymetrics.resampling.optimiser import with_exact_distance
 from raymetrics.shards.alike import require_alike, require_some_shared
 from raymetrics.shards.choices import WEIGHT, made_of, read_weights, write_choice
 from raymetrics.shards.reader import ShardSet
@@ -48,6 +49,7 @@ class Request:
     match: Match
     optimizer: str
     tolerance: float
+    budget: int  # evaluations
 
     @property
     def identity(self) -> dict[str, object]:
@@ -90,18 +92,15 @@ def reweight_shards(
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or PlanTooLarge before any feature is read.
     """
-    asked = requested(real, generated, match, extractor, optimizer, tolerance)
-    budget = BUDGET[optimizer] if max_evaluations is None else max_evaluations
-    if budget < 1:
-        raise RaymetricsError(f"{budget} evaluations are asked for; it takes at least 1")
+    asked = requested(real, generated, match, extractor, optimizer, tolerance, max_evaluations)
     store, states = Store(to), Kept(Store(to), asked.identity)
-    found = finished(store, asked, budget)
+    found = finished(store, asked)
     if found is None:
         # The last bits of a product and of eigenvalues depend on how many threads compute them.
         with session(), states, threadpool_limits(1, user_api="blas"):
-            optimised = optimise(asked, budget, in_memory, states, told)
-        write(store, asked, optimised, budget)
-        found = finished(store, asked, budget)
+            optimised = optimise(asked, in_memory, states, told)
+        write(store, asked, optimised)
+        found = finished(store, asked)
         assert found is not None
     if found.converged:
         states.remove()
@@ -109,13 +108,17 @@ def reweight_shards(
 
 
 def requested(
-    real: str, generated: str, match: str, extractor: str | None, optimizer: str, tolerance: float
-) -> Request:
+    real: str, generated: str, match: str, extractor: str | None, optimizer: str,
+    tolerance: float, max_evaluations: int | None = None,
+) -> Request:  # fmt: skip
     """The request, if it makes sense."""
     if optimizer not in BUDGET:
         raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(BUDGET)}")
     if not 0 <= tolerance < 1:
         raise RaymetricsError(f"the tolerance is {tolerance}; expected at least 0 and below 1")
+    budget = BUDGET[optimizer] if max_evaluations is None else max_evaluations
+    if budget < 1:
+        raise RaymetricsError(f"{budget} evaluations are asked for; it takes at least 1")
     how = Match.parse(match)
     views = {"real": open_view(real), "generated": open_view(generated)}
     for side, least in (("real", 2), ("generated", 1)):
@@ -130,7 +133,9 @@ def requested(
     column = column_of(**sets, output=how.output, extractor=extractor)
     if how.marks:
         how.places(column.dimension)
-    return Request(**views, column=column, match=how, optimizer=optimizer, tolerance=tolerance)
+    return Request(
+        **views, column=column, match=how, optimizer=optimizer, tolerance=tolerance, budget=budget
+    )
 
 
 def column_of(*, real: ShardSet, generated: ShardSet, output: str, extractor: str | None) -> Column:
@@ -156,7 +161,6 @@ def column_of(*, real: ShardSet, generated: ShardSet, output: str, extractor: st
 
 def optimise(
     asked: Request,
-    budget: int,
     in_memory: bool | None,
     states: Kept,
     told: Callable[[Step], None] | None,
@@ -177,13 +181,12 @@ def optimise(
 
     with closing(held(candidates, plan)) as pool:
         evaluate = OverParts(goal, candidates.slices, pool)
-        return weighed(evaluate, asked, budget, states.found, tell)
+        return with_exact_distance(weighed(evaluate, asked, states.found, tell), evaluate)
 
 
 def weighed(
     evaluate: Evaluator,
     asked: Request,
-    budget: int,
     before: Arrays,
     tell: Callable[[State | DescentState], None],
 ) -> Optimised:
@@ -191,7 +194,7 @@ def weighed(
     if asked.optimizer == "lbfgs":
         return minimise(
             evaluate,
-            max_evaluations=budget,
+            max_evaluations=asked.budget,
             tolerance=asked.tolerance,
             state=from_arrays(State, before) if before else None,
             told=tell,
@@ -199,7 +202,7 @@ def weighed(
     found = descend(
         by_the_paper(evaluate),
         len(asked.generated),
-        max_evaluations=budget,
+        max_evaluations=asked.budget,
         learning_rate=asked.match.learning_rate,
         state=from_arrays(DescentState, before) if before else None,
         told=tell,
@@ -231,7 +234,7 @@ def moments_of(matching: Matching, sample_ids: np.ndarray, values: np.ndarray) -
     return Moments.of(matching(values))
 
 
-def finished(store: Store, asked: Request, budget: int) -> Weighted | None:
+def finished(store: Store, asked: Request) -> Weighted | None:
     """The weights that are there already, unless more evaluations could better them.
     SpecMismatch if they are of another request."""
     if FILE not in store.names():
@@ -240,11 +243,11 @@ def finished(store: Store, asked: Request, budget: int) -> Weighted | None:
     choice = read_weights(path)
     require_same(choice.metadata.get("request", {}), asked.identity, path)
     found = Weighted.of(choice)
-    enough = found.converged or choice.metadata["max_evaluations"] >= budget
+    enough = found.converged or choice.metadata["max_evaluations"] >= asked.budget
     return found if enough else None
 
 
-def write(store: Store, asked: Request, found: Optimised, budget: int) -> None:
+def write(store: Store, asked: Request, found: Optimised) -> None:
     """Weights and all that is known of them, at once; a draw by earlier ones goes before."""
     real = asked.real
     store.remove(DRAWN)
@@ -258,7 +261,7 @@ def write(store: Store, asked: Request, found: Optimised, budget: int) -> None:
         extractor=asked.column.extractor,
         optimizer=asked.optimizer,
         tolerance=asked.tolerance,
-        max_evaluations=max(budget, found.evaluations),
+        max_evaluations=max(asked.budget, found.evaluations),
         converged=found.finished,
         distance=found.distance,
         effective_sample_size=found.effective_sample_size,

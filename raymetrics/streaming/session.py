@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import psutil
 import ray
@@ -23,6 +24,10 @@ from raymetrics.streaming.failures import forget_frames, meant
 NO_PROGRESS_SECONDS = 1200
 START_SECONDS = 600  # for Ray's own processes
 NEWS_SECONDS = 20
+
+_kept: ContextVar[bool] = ContextVar(
+    "kept", default=False
+)  # what a session starts goes on after it
 
 
 @contextmanager
@@ -47,7 +52,21 @@ def session(cpus: int | None = None) -> Iterator[None]:
         forget_frames(error)
         raise told from error
     finally:
-        if ours:
+        if ours and not _kept.get():
+            ray.shutdown()
+
+
+@contextmanager
+def one_session() -> Iterator[None]:
+    """Share one Ray among all sessions of the block: the first of them starts it, the end of the
+    block stops it. What fails before the first of them fails without Ray."""
+    ours = not (ray.is_initialized() or _kept.get())
+    before = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        if ours and ray.is_initialized():
             ray.shutdown()
 
 

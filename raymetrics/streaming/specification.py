@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from raymetrics.extractors.options import absolute as absolute_extractor
 from raymetrics.generators import Generator
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
+
+MOST_ROWS = 10_000_000  # of a shard, which is in memory as a whole
+MOST_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
 
 
 def describe(
@@ -38,19 +42,33 @@ def specification(
 ) -> DatasetSpec:
     """The same of extractors that are loaded, sorted by name, and of the texts that name them."""
     ids = wanted_samples(generator, samples)
+    require_few_shards(len(ids), shard_rows)
     labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
-    return DatasetSpec(
+    return replace(
+        empty_set(texts, networks, shard_rows),
         source=source,
         generator=generator.spec,
+        labels=labelled,
+        samples=(ids,),
+        label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
+    )
+
+
+def empty_set(
+    texts: tuple[str, ...], networks: Sequence[Extractor], shard_rows: int
+) -> DatasetSpec:
+    """Describe what sets by these extractors have in common: one of no samples and no source."""
+    return DatasetSpec(
+        source="",
+        generator={},
         extractors=[network.spec for network in networks],
         columns=tuple(c for n in networks for c in schema.columns_of(n.name, n.columns)),
         class_names={n.name: n.class_names for n in networks if n.class_names},
-        labels=labelled,
+        labels=False,
         shard_rows=shard_rows,
-        samples=(ids,),
+        samples=(),
         asked=texts,
         files={network.name: network.file for network in networks if network.file},
-        label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
     )
 
 
@@ -73,7 +91,7 @@ def named_apart(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extrac
 
 def wanted_samples(generator: Generator, samples: range | str | None) -> range:
     """The ids asked for; RangeError if they are none or not there."""
-    length = generator.length
+    length, most = generator.length, most_samples(generator)
     if samples is None:
         if length is None:
             raise RangeError(
@@ -81,16 +99,33 @@ def wanted_samples(generator: Generator, samples: range | str | None) -> range:
             )
         samples = range(length)
     ids = ranges.parse(samples) if isinstance(samples, str) else samples
-    if len(ids) == 0 or ids.step != 1 or ids.start < 0:
+    if ids.stop <= ids.start or ids.step != 1 or ids.start < 0:
         raise RangeError(f"samples {ids} are none; expected a range such as 0-49999")
-    if length is not None and ids.stop > length:
+    if ids.stop > most:
         raise RangeError(
-            f"{generator.name} has samples 0-{length - 1}, but {ranges.describe(ids)} are asked for"
+            f"{generator.name} has samples 0-{most - 1}, but {ranges.describe(ids)} are asked for"
         )
     return ids
 
 
+def most_samples(generator: Generator) -> int:
+    """Count the samples that there can be: those of a data set, the seeds of an endless generator
+    with an attribute `seeds`, or the ids that a shard can be named by."""
+    endless = getattr(generator, "seeds", None) or ranges.LAST_ID + 1
+    return int(endless if generator.length is None else generator.length)
+
+
 def require_shard_rows(shard_rows: int) -> None:
-    """RangeError for shards of nothing."""
-    if shard_rows < 1:
-        raise RangeError(f"shard_rows is {shard_rows}, expected at least 1")
+    """RangeError for shards of nothing, or of more than a worker holds."""
+    if not 1 <= shard_rows <= MOST_ROWS:
+        raise RangeError(f"shard_rows is {shard_rows}, expected 1 to {MOST_ROWS}")
+
+
+def require_few_shards(samples: int, shard_rows: int) -> None:
+    """RangeError for more files than a set can have."""
+    count = -(-samples // shard_rows)
+    if count > MOST_SHARDS:
+        raise RangeError(
+            f"{samples} samples make {count} shards of {shard_rows}; a set has {MOST_SHARDS} at "
+            "most: ask for fewer samples, or for a larger --shard-rows"
+        )

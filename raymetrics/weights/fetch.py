@@ -122,7 +122,7 @@ def import_file(path: str, known: Sequence[Weights]) -> Found:
     none, or cannot be copied.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(path):
         raise ExtractorError(f"no file {path}; give the path of a file of weights")
     found = digest_of(file)
     weights = recognised(file, found, [w for w in known if w.locate is None])

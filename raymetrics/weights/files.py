@@ -63,7 +63,7 @@ def verified(weights: Weights) -> Path:
 def checked(weights: Weights) -> Found:
     """The file, with its digest. ExtractorError if it is not there, or not what it should be."""
     path = weights.path
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ExtractorError(f"weights {weights.name} not found at {path}; {how_to_get(weights)}")
     found = digest_of(path)
     if weights.sha256 is not None and found != weights.sha256:
@@ -95,7 +95,7 @@ def choose(candidates: Sequence[Weights], path: str | None = None) -> Found | No
     """
     if path is not None:
         file = Path(path)
-        if not file.is_file():
+        if not os.path.isfile(path):
             raise ExtractorError(f"no weights at {path}; give the path of a file")
         digest = digest_of(file)
         return Found(file, digest, digest in {w.sha256 for w in candidates})

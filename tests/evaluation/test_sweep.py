@@ -199,7 +199,7 @@ def test_where_nothing_succeeds_an_earlier_sweep_stays(tmp_path: Path) -> None:
     plan.write_text("source,pssi\ndigits,0|1\n")
     code, text = run(
         str(plan), "--real-source", "mnist", "--real-samples", "0-9",
-        "--extractor", "digits", "--to", str(tmp_path),
+        "--extractor", "digits", "--to", str(tmp_path), "--metrics", "fid",
     )  # fmt: skip
     assert code == 2
     assert text.count("source 'digits' has no option 'pssi'") == 2

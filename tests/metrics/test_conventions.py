@@ -199,7 +199,7 @@ def test_any_way_to_say_k() -> None:
         ({"kid_subsets": 0}, "kid_subsets is 0, expected at least 1"),
         ({"kid_subset_size": 1}, "kid_subset_size is 1, expected at least 2"),
         ({"is_splits": 0}, "is_splits is 0, expected at least 1"),
-        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"seed": -1}, "seed is -1, expected a number from 0 to 4294957295"),
         ({"ball": "round"}, "ball is 'round'; there are closed, open"),
         ({"distances": "float32"}, "distances is 'float32'; there are float64, float16"),
         ({"kid_order": "x"}, "kid_order is 'x'; there are real-first, generated-first"),

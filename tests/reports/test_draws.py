@@ -126,12 +126,12 @@ def test_the_samples_of_a_selection(tmp_path: Path) -> None:
     pq.write_table(pa.table({"sample_id": [9, 3, 7]}), path)
     chosen = {"file": str(path), "digest": Selection.of(np.array([3, 7])).digest}
     side = Side("nowhere", "digits", (), 2, "f", "d", {}, chosen)
-    np.testing.assert_array_equal(IMAGES.sample_ids(side), [3, 7])
+    np.testing.assert_array_equal(IMAGES.sample_ids(side, 9), [3, 7])
     pq.write_table(pa.table({"sample_id": [9, 3, 8]}), path)
     with pytest.raises(RaymetricsError, match="chosen.parquet holds other samples by now"):
-        IMAGES.sample_ids(side)
+        IMAGES.sample_ids(side, 9)
     with pytest.raises(RaymetricsError, match="is a file of statistics, which holds no samples"):
-        IMAGES.sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}))
+        IMAGES.sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}), 9)
 
 
 def test_evenly_spaced() -> None:

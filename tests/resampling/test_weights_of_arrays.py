@@ -12,6 +12,7 @@ from raymetrics.metrics import frechet_distance
 from raymetrics.metrics.frechet import Gaussian
 from raymetrics.resampling import draw, reweight
 from raymetrics.statistics import Moments
+from tests.oracles import weighted_frechet_distance
 
 
 @pytest.fixture
@@ -47,6 +48,50 @@ def test_the_distance_is_that_of_the_weighted_moments(sets: dict[str, np.ndarray
     assert found.distance < 0.1 * found.trace[0].distance
     assert found.effective_sample_size == pytest.approx(1 / (found.weights**2).sum())
     assert found.gap >= 0
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "gd"])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e7, 1e9])
+@pytest.mark.parametrize(
+    ("candidates", "dimension"), [(300, 12), (40, 64)], ids=["more candidates", "more dimensions"]
+)
+def test_the_distance_is_that_of_the_weights_whatever_the_mean(
+    rng: np.random.Generator, candidates: int, dimension: int, offset: float, optimizer: str
+) -> None:
+    """Features of float64 that float32 would round to a few values."""
+    real = rng.normal(size=(100, dimension)) + offset
+    generated = rng.normal(0.2, 1.3, size=(candidates, dimension)) + offset
+    found = reweight(real=real, generated=generated, optimizer=optimizer, max_evaluations=15)
+    expected = weighted_frechet_distance(real, generated, found.weights)
+    assert found.distance == pytest.approx(expected, rel=1e-6, abs=1e-8 * dimension)
+
+
+def test_the_way_to_the_weights_does_not_depend_on_the_mean(rng: np.random.Generator) -> None:
+    real, generated = rng.normal(size=(100, 12)), rng.normal(0.2, 1.3, size=(300, 12))
+    near, far = (reweight(real=real + offset, generated=generated + offset) for offset in (0, 1e9))
+    assert far.distance == pytest.approx(near.distance, rel=1e-3)
+    assert far.distance < 0.1 * far.trace[0].distance
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "gd"])
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e20, 1e37])
+def test_the_scale_of_features_makes_no_difference(
+    sets: dict[str, np.ndarray], scale: float, optimizer: str
+) -> None:
+    """Also where squares are beyond float32."""
+    scale = 2.0 ** round(np.log2(scale))  # rounds nothing
+    plain, scaled = (
+        reweight(**{side: x.astype(np.float64) * factor for side, x in sets.items()},
+                 optimizer=optimizer, max_evaluations=15, learning_rate=10 / factor**2)
+        for factor in (1.0, scale)
+    )  # fmt: skip
+    np.testing.assert_allclose(scaled.weights, plain.weights, rtol=1e-3)
+    assert scaled.distance == pytest.approx(plain.distance * scale**2, rel=1e-3)
+
+
+def test_weights_that_match_perfectly_have_no_negative_distance(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(50, 4))
+    assert 0 <= reweight(real=x, generated=np.concatenate([x, x]), ddof=0).distance < 1e-9
 
 
 @pytest.mark.parametrize("scheme", ["systematic", "multinomial"])
@@ -106,6 +151,8 @@ def test_what_is_given_stays_as_it_is(sets: dict[str, np.ndarray]) -> None:
         ({"optimizer": "adam"}, RaymetricsError, "'adam'.*lbfgs, gd"),
         ({"match": "top_n"}, RaymetricsError, "'top_n'.*top_n:N"),
         ({"match": "top_n:7"}, ShardError, "more than half of 12 classes"),
+        ({"generated": np.full((5, 12), 1e200)}, ShardError, "lie 1e.200 apart, whose square"),
+        ({"generated": np.eye(12) * 1.7e308}, ShardError, "apart, whose square"),
     ],
 )
 def test_bad_requests(

@@ -156,7 +156,7 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatRe
     pq.write_table(pa.table({"sample_id": [1001, 1001, 1002]}), tmp_path / "twice.parquet")
     with pytest.raises(RaymetricsError, match="drawn with repetitions"):
         requested(real=real, generated=f"{generated}?ids={tmp_path / 'twice.parquet'}")
-    with pytest.raises(RangeError, match="does not have sample 1080, nor 4 more"):
+    with pytest.raises(RangeError, match="lacks 5 of the samples 1075-1084"):
         asked.require_samples(range(1075, 1085))
     shutil.copytree(generated, tmp_path / "changed")
     text = (tmp_path / "changed/dataset.json").read_text()
@@ -201,7 +201,7 @@ def test_terminal(folder: Path, tmp_path: Path) -> None:
         (["--exact"], "--exact is of --images"),
         (["--noise", "0"], "--noise is '0'; write numbers above 0"),
         (["--noise", "a,b"], "--noise is 'a,b'"),
-        (["--samples", "1070-1099"], "does not have sample 1080"),
+        (["--samples", "1070-1099"], "lacks 20 of the samples 1070-1099"),
         (["--classes", "horse"], "the network has no class 'horse'"),
         (["--images", "sources:Brightness", "--samples", "0-9999"], "has samples 0-999"),
     ):

@@ -221,5 +221,5 @@ def test_names_of_gpus_are_those_that_ray_gives() -> None:
 
 @pytest.mark.parametrize("name", ["actors", "batch", "generators", "gpus", "gpu_memory"])
 def test_numbers_below_one_are_refused(name: str) -> None:
-    with pytest.raises(RangeError, match=f"{name} is 0, expected at least 1"):
+    with pytest.raises(RangeError, match=f"{name} is 0, expected 1 to 10"):
         Resources(**{name: 0})

@@ -116,6 +116,11 @@ class Truncated:
         return self.inner.length
 
     @property
+    def seeds(self) -> int | None:
+        """Those of the generator, if they are limited."""
+        return getattr(self.inner, "seeds", None)
+
+    @property
     def spec(self) -> dict[str, object]:
         return {"name": "truncated", "of": dict(self.inner.spec), **self.truncation.spec}
 

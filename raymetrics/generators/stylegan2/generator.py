@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import seeded_normals
+from raymetrics.generators.base import SEEDS, seeded_normals
 from raymetrics.generators.content import content_of
 from raymetrics.generators.held import held
 from raymetrics.generators.pixels import checked, in_bytes, nvidia
@@ -37,6 +37,7 @@ class StyleGAN2:
     """
 
     length = None
+    seeds = SEEDS
 
     def __init__(
         self,
