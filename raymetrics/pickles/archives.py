@@ -57,16 +57,17 @@ class Archive:
         """A member's text; what is not UTF-8 in it is replaced."""
         return self.read(name).decode(errors="replace")
 
-    def storage(self, pid: Any) -> np.ndarray:
+    def storage(self, pid: Any, folder: str = "data") -> np.ndarray:
         """("storage", type, key, device, count) -> its numbers; bfloat16 as float32."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
             raise Refused(f"an object outside of itself, {str(pid)[:100]!r}")
         _, kind, key, _, count = pid
         if kind.name not in STORAGES:
             raise Refused(kind.name)
-        if (kind.name, key) not in self.storages:
-            self.storages[kind.name, key] = self._numbers(f"data/{key}", kind.name, count)
-        return self.storages[kind.name, key]
+        file = f"{folder}/{key}"
+        if (kind.name, file) not in self.storages:
+            self.storages[kind.name, file] = self._numbers(file, kind.name, count)
+        return self.storages[kind.name, file]
 
     def _numbers(self, name: str, kind: str, count: int) -> np.ndarray:
         dtype = np.dtype(f"<{STORAGES[kind]}")
