@@ -37,7 +37,7 @@ __all__ = ["INSTEAD", "Program", "is_archive", "load_archive"]
 INSTEAD = "write a class that opens it, and give that as module:Class"
 # What torch needs of an archive; the rest is left out of the copy that it gets.
 MEMBERS = re.compile(
-    r"(data|constants)(\.pkl|/\d+)|code/.*\.py|version|byteorder|\.data/serialization_id"
+    r"(data|constants)(\.pkl|/\d+)|code/.*\.py|(\.data/)?version|byteorder|\.data/serialization_id"
 )
 OLDEST = 3  # format of torch 1.5; in older ones torch believes the types of what it reads
 # The instructions that torch writes into data.pkl; its reader takes others in ways of its own.
@@ -159,10 +159,11 @@ def find_trusted(program: str) -> str | None:
 
 def require_format(archive: pickles.Archive, where: str) -> None:
     """UnsafePickle if the archive has the format of an old torch."""
-    version = int(archive.text("version"))
-    if version < OLDEST:
+    names = [name for name in ("version", ".data/version") if name in archive.members]
+    oldest = min((int(archive.text(name)) for name in names), default=0)
+    if oldest < OLDEST:
         raise UnsafePickle(
-            f"{where} has TorchScript's format {version}, expected {OLDEST} at least, of torch 1.5: "
+            f"{where} has TorchScript's format {oldest}, expected {OLDEST} at least, of torch 1.5: "
             "load it in a newer torch and save it again"
         )
 

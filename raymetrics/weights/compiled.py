@@ -61,7 +61,18 @@ def is_known(node: Any) -> bool:
     """Whether OPERATORS has the node's operator: by its name, or by its overload alone."""
     signature = _signature(node)
     name, _, overload = signature.partition(".")
-    return (name in OPERATORS and not overload.endswith("out")) or f"{name}.{overload}" in OPERATORS
+    if f"{name}.{overload}" in OPERATORS:
+        return True
+    if f"{name}.vec" in OPERATORS:
+        return not overload and _lets_sizes_decide(node)
+    return name in OPERATORS and not overload.endswith("out")
+
+
+def _lets_sizes_decide(node: Any) -> bool:
+    """Whether an operator that resizes is given no factors, which it takes without a look at the
+    sizes; they are its only arguments that may be None."""
+    decided = ("TensorType", "ListType", "BoolType")
+    return all(x.type().kind() in decided or x.node().mustBeNone() for x in node.inputs())
 
 
 def _signature(node: Any) -> str:

@@ -7,13 +7,12 @@ for the one without a name.
 
 Left out on purpose, as they read or write memory that is not theirs when arguments do not fit:
     aten::_weight_norm                      writes behind a short g, heap is damaged
-    torchvision::roi_align, roi_pool, ...   believe the number of the image in a box
+    torchvision::*                          roi_align believes the image's number in a box
     aten::native_batch_norm                 reads behind a short weight
     aten::view.dtype, set_, set_data        give other memory or another type to a tensor
     inductor::*, mkldnn::*, quantized::*, prims::*, aten::_* otherwise
                                             the inner half of an operator, whose outer half checks
-    aten::upsample_* with its factors apart from the size, but for `.vec`, which derives the one
-                                            from the other
+    aten::upsample_* with factors apart from the size; `.vec` derives the one from the other
 or because nothing that only computes needs them: files, threads, printing, seeds, custom classes,
 sparse, quantized and nested tensors, gradients, linear algebra by LAPACK, recurrent networks.
 """
@@ -54,6 +53,7 @@ GROUPS = {
         _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.vec _upsample_nearest_exact3d.vec
         upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec
         upsample_bicubic2d.vec _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec
+        _upsample_lanczos2d_aa.vec
         affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d
         pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col col2im
         pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d
@@ -119,7 +119,6 @@ GROUPS = {
         format join strip lstrip rstrip lower upper startswith endswith replace find rfind
         str ord chr hex isdigit isalpha capitalize title splitlines
     """,
-    "torchvision": "nms",
 }
 OPERATORS = frozenset(
     f"{namespace}::{name}" for namespace, names in GROUPS.items() for name in names.split()
