@@ -15,8 +15,8 @@ import torch
 from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RangeError, RaymetricsError, SourceError
 from raymetrics.extractors import architecture, make_extractor
-from raymetrics.extractors.trial import SECONDS
 from raymetrics.extractors.base import Extractor, NetworkExtractor
+from raymetrics.extractors.trial import SECONDS
 from raymetrics.generators import Generator, absolute, listing, open_source
 from raymetrics.metrics import Gaussian
 from raymetrics.metrics.sensitivity import Sensitivity

@@ -42,9 +42,40 @@ MEMBERS = re.compile(
 OLDEST = 3  # format of torch 1.5; in older ones torch believes the types of what it reads
 # The instructions that torch writes into data.pkl; its reader takes others in ways of its own.
 INSTRUCTIONS = frozenset(
-    """PROTO STOP MARK GLOBAL REDUCE BUILD NEWOBJ BINPERSID BINPUT LONG_BINPUT BINGET LONG_BINGET
-    NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE EMPTY_TUPLE EMPTY_LIST
-    EMPTY_DICT TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS""".split()
+    [
+        "PROTO",
+        "STOP",
+        "MARK",
+        "GLOBAL",
+        "REDUCE",
+        "BUILD",
+        "NEWOBJ",
+        "BINPERSID",
+        "BINPUT",
+        "LONG_BINPUT",
+        "BINGET",
+        "LONG_BINGET",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "BINFLOAT",
+        "BINUNICODE",
+        "EMPTY_TUPLE",
+        "EMPTY_LIST",
+        "EMPTY_DICT",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "APPEND",
+        "APPENDS",
+        "SETITEM",
+        "SETITEMS",
+    ]
 )
 MAKERS = re.compile(
     r"torch\.\w+Storage|torch\._utils\._rebuild_tensor_v2|collections\.OrderedDict"
@@ -83,8 +114,8 @@ def load_archive(file: Path | bytes, where: str, device: torch.device | str = "c
     UnsafePickle for one that is no such archive or would do more than to compute, StorageError for
     a damaged one.
     """
-    data = rewritten(file, where).getvalue()
-    functions = torch._C.CompilationUnit()
+    data: Any = rewritten(file, where).getvalue()
+    functions: Any = torch._C.CompilationUnit()
     try:
         module = torch._C.import_ir_module_from_buffer(  # type: ignore[call-arg]
             functions, data, torch.device(device), {}, False
@@ -171,6 +202,7 @@ def require_format(archive: pickles.Archive, where: str) -> None:
 def require_plain(archive: pickles.Archive, folder: str, where: str) -> None:
     """UnsafePickle if a pickle holds more than modules, tensors, numbers, texts, and lists of them;
     one of `pickles.DAMAGES` if a tensor leaves its storage, or a storage its file."""
+    argument: Any
     for instruction, argument, _ in pickletools.genops(archive.read(f"{folder}.pkl")):
         if instruction.name not in INSTRUCTIONS:
             raise refusal(where, f"holds the pickle instruction {instruction.name}")

@@ -65,7 +65,7 @@ def is_known(node: Any) -> bool:
         return True
     if f"{name}.vec" in OPERATORS:
         return not overload and _lets_sizes_decide(node)
-    return name in OPERATORS and not overload.endswith("out")
+    return name in OPERATORS
 
 
 def _lets_sizes_decide(node: Any) -> bool:
@@ -139,7 +139,9 @@ def conforms(value: Any, kind: Any) -> bool:
         )
     if name == "TupleType":
         kinds = kind.elements()
-        return type(value) is tuple and len(value) == len(kinds) and all(map(conforms, value, kinds))
+        return (
+            type(value) is tuple and len(value) == len(kinds) and all(map(conforms, value, kinds))
+        )
     return isinstance(value, torch._C.ScriptModule) and value._type().isSubtypeOf(kind)
 
 

@@ -2,8 +2,8 @@
 
 An operator is in the table if it verifies sizes and indices itself, whatever it is given, and does
 nothing but compute: it touches no file, device, address, or setting of the process. A name stands
-for all its overloads but those that write into `out`; `name.overload` for that one, and `name.`
-for the one without a name.
+for all its overloads, those that write into `out` too, as torch saves some in-place operators so;
+`name.overload` for that one, and `name.` for the one without a name.
 
 Left out on purpose, as they read or write memory that is not theirs when arguments do not fit:
     aten::_weight_norm                      writes behind a short g, heap is damaged

@@ -211,7 +211,6 @@ OBJECT = "__torch__.torch.nn.modules.linear.Linear"
         (["return torch.from_file('a')"], "aten::from_file"),
         (["return torch.as_strided(x, [4], [1])"], "aten::as_strided"),
         (["return torch.set_(x, x)"], "aten::set_"),
-        (["return torch.add(x, x, out=x)"], "aten::add.out"),
         (["return torch._weight_norm(x, x)"], "aten::_weight_norm"),
         (["return torch._unsafe_index(x, [x])"], "aten::_unsafe_index"),
         (["return torch.upsample_nearest2d(x, [9, 9], 1e-9, 1e-9)"], "aten::upsample_nearest2d"),
@@ -219,7 +218,7 @@ OBJECT = "__torch__.torch.nn.modules.linear.Linear"
         (["a = ops.prim.TimePoint()", "return torch.add(x, a)"], "prim::TimePoint"),
         (["torch.manual_seed(1)", "return x"], "aten::manual_seed"),
         (
-            ["y = x", "for i in range(3):", "  if bool(torch.sum(x)):", f"    y = ops.inductor.{VIEW}",
+            ["y = x", "for i in range(3):", "  if bool(torch.sum(x)):", f"    y = ops.inductor.{VIEW}",  # noqa: E501
              "  else:", "    pass", "return y"],
             "inductor::_reinterpret_tensor",
         ),
@@ -300,7 +299,7 @@ def test_attributes_of_another_type_are_refused(old: bytes, new: bytes, found: s
             data += FEWER
         return re.sub(old, new, data) if name.endswith((".py", "data.pkl")) else data
 
-    with pytest.raises(UnsafePickle, match=f"holds something else than .* in the attribute {found}"):
+    with pytest.raises(UnsafePickle, match=f"holds something else than .* .* {found}"):
         load_archive(forged(change), "a.pt")
 
 
