@@ -42,12 +42,40 @@ MEMBERS = re.compile(
 OLDEST = 3  # format of torch 1.5; in older ones torch believes the types of what it reads
 # The instructions that torch writes into data.pkl; its reader takes others in ways of its own.
 INSTRUCTIONS = frozenset(
-    (
-        "PROTO STOP MARK GLOBAL REDUCE BUILD NEWOBJ BINPERSID BINPUT LONG_BINPUT BINGET "
-        "LONG_BINGET NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE "
-        "EMPTY_TUPLE EMPTY_LIST EMPTY_DICT TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM "
-        "SETITEMS"
-    ).split()  # noqa: SIM905
+    [
+        "PROTO",
+        "STOP",
+        "MARK",
+        "GLOBAL",
+        "REDUCE",
+        "BUILD",
+        "NEWOBJ",
+        "BINPERSID",
+        "BINPUT",
+        "LONG_BINPUT",
+        "BINGET",
+        "LONG_BINGET",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "BINFLOAT",
+        "BINUNICODE",
+        "EMPTY_TUPLE",
+        "EMPTY_LIST",
+        "EMPTY_DICT",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "APPEND",
+        "APPENDS",
+        "SETITEM",
+        "SETITEMS",
+    ]
 )
 MAKERS = re.compile(
     r"torch\.\w+Storage|torch\._utils\._rebuild_tensor_v2|collections\.OrderedDict"
