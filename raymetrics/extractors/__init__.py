@@ -47,8 +47,11 @@ def architecture(name: str) -> Architecture:
     return found
 
 
-def make_extractor(text: str, device: torch.device) -> Extractor:
+def make_extractor(text: str, device: torch.device, limit: float | None = None) -> Extractor:
     """The extractor that `text` names, with its weights on the device; options follow a `?`.
+
+    limit: seconds for the first call of a network in a file, which is then made in a process that
+    can be ended (`raymetrics.extractors.trial`); None makes it here, and waits for ever.
 
     inception, vgg16, ...          a network of NAMED; see the options below
     untrained-inception?seed=1     the same with random weights
@@ -70,8 +73,10 @@ def make_extractor(text: str, device: torch.device) -> Extractor:
         return make(architecture(options.network), options, device)
     if os.path.isfile(written):
         from raymetrics.extractors.script import open_script
+        from raymetrics.extractors.trial import try_columns
 
-        return open_script(Path(written), options, device)
+        columns = None if limit is None else try_columns(text, device, limit)
+        return open_script(Path(written), options, device, columns)
     if CALLABLE.fullmatch(written):
         from raymetrics.extractors.function import Function
 

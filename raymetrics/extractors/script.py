@@ -92,7 +92,7 @@ class Script:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """What the network gives, whatever its columns are."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode():  # of .pt2 too
                 found = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
         except Exception as error:  # torch.jit has one of its own kind
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
@@ -104,8 +104,13 @@ class Script:
         return features_of(found, len(images), str(self.path))
 
 
-def open_script(path: Path, options: Options, device: torch.device) -> Script:
-    """The extractor of a file. ExtractorError for a file that is no network, or other options."""
+def open_script(
+    path: Path, options: Options, device: torch.device, columns: dict[str, int] | None = None
+) -> Script:
+    """The extractor of a file. ExtractorError for a file that is no network, or other options.
+
+    columns: {name: d}, where they are known; otherwise a first call finds them.
+    """
     options.allow(OPTIONS)
     prepare = Preparation(
         size=options.number("size", SIZE),
@@ -121,8 +126,10 @@ def open_script(path: Path, options: Options, device: torch.device) -> Script:
         block=options.number("block", usual_block(device), least=1),
         network=load(path, device),
     )
-    found = script.run(grey(script.block, prepare.size or SIDE))
-    script.columns.update({name: x.shape[1] for name, x in found.items()})
+    if columns is None:
+        found = script.run(grey(script.block, prepare.size or SIDE))
+        columns = {name: x.shape[1] for name, x in found.items()}
+    script.columns.update(columns)
     return script
 
 

@@ -70,9 +70,7 @@ class TorchScript:
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         try:
-            # Optimised, the first runs differ from the later ones in their last bits.
-            with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-                images = self.network(torch.from_numpy(z).to(self.device))
+            images = self.network(torch.from_numpy(z).to(self.device))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(

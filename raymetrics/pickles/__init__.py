@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,14 +61,17 @@ def read(data: bytes, where: str) -> Any:
     return _read(data, where, lambda source: Reader(source, Allowance(len(data))).load())
 
 
-def read_archive(archive: Archive, where: str) -> Any:
+def read_archive(archive: Archive, where: str, folder: str = "data") -> Any:
     """Give what torch.save or torch.jit.save put into data.pkl, as `read` does; objects of
-    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`."""
-    allowance = Allowance(archive.size)
+    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`.
+
+    folder: "data", whose storages lie in data/; or "constants", of TorchScript.
+    """
+    allowance, storage = Allowance(archive.size), partial(archive.storage, folder=folder)
     return _read(
-        archive.read("data.pkl"),
+        archive.read(f"{folder}.pkl"),
         where,
-        lambda source: Reader(source, allowance, archive.storage).load(),
+        lambda source: Reader(source, allowance, storage).load(),
     )
 
 

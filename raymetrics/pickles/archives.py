@@ -70,7 +70,7 @@ class Archive:
         """A member's text; what is not UTF-8 in it is replaced."""
         return self.read(name).decode(errors="replace")
 
-    def storage(self, pid: Any) -> np.ndarray:
+    def storage(self, pid: Any, folder: str = "data") -> np.ndarray:
         """("storage", type, key, device, count) -> its numbers; bfloat16 as float32.
 
         One storage has one type, as torch.save allows no other."""
@@ -81,9 +81,10 @@ class Archive:
             raise Refused(kind.name)
         if not isinstance(key, str):
             raise ValueError(f"a storage whose name is a {shown(key)}")
-        if key not in self.storages:
-            self.storages[key] = kind.name, self._numbers(f"data/{key}", kind.name, count)
-        known, numbers = self.storages[key]
+        file = f"{folder}/{key}"
+        if file not in self.storages:
+            self.storages[file] = kind.name, self._numbers(file, kind.name, count)
+        known, numbers = self.storages[file]
         if known != kind.name:
             raise ValueError(f"a storage that is {known} and {kind.name}")
         return numbers

@@ -17,6 +17,7 @@ from raymetrics.blocks import in_blocks
 from raymetrics.errors import ExtractorError, RangeError, RaymetricsError, SourceError
 from raymetrics.extractors import architecture, make_extractor
 from raymetrics.extractors.base import Extractor, NetworkExtractor
+from raymetrics.extractors.trial import SECONDS
 from raymetrics.generators import Generator, absolute, listing, open_source
 from raymetrics.metrics import Gaussian
 from raymetrics.metrics.sensitivity import Sensitivity
@@ -185,7 +186,7 @@ def network(text: str, expected: Mapping[str, object]) -> Extractor:
     """The extractor on this machine's device, computing the same bits every time. ExtractorError
     if its specification is not the expected one."""
     reproducible()
-    extractor = make_extractor(text, device())
+    extractor = make_extractor(text, device(), SECONDS)
     fields = differences(extractor.spec, expected)
     if fields:
         raise ExtractorError(

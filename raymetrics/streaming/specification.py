@@ -13,6 +13,7 @@ from raymetrics import ranges
 from raymetrics.errors import ExtractorError, RangeError
 from raymetrics.extractors import NAMED, Extractor, make_extractor
 from raymetrics.extractors.options import absolute as absolute_extractor
+from raymetrics.extractors.trial import SECONDS
 from raymetrics.generators import Generator
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
@@ -79,7 +80,9 @@ def named_apart(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extrac
         raise ExtractorError(f"no extractor is asked for; there are {', '.join(NAMED)}")
     cpu = torch.device("cpu")
     texts = dict.fromkeys(map(absolute_extractor, extractors))
-    made = sorted(((make_extractor(text, cpu), text) for text in texts), key=lambda e: e[0].name)
+    made = sorted(
+        ((make_extractor(text, cpu, SECONDS), text) for text in texts), key=lambda e: e[0].name
+    )
     for (one, first), (other, second) in itertools.pairwise(made):
         if one.name == other.name:
             raise ExtractorError(

@@ -38,7 +38,7 @@ def scripted_tensors(path: Path) -> dict[str, Tensor]:
     """
     with pickles.Archive(str(path)) as archive:
         module = pickles.read_archive(archive, str(path))
-        found = arrays(module, cache(lambda file: declarations(archive.text(file))))
+        found = arrays(module, declared_in(archive))
     return {name: torch.from_numpy(np.array(array)) for name, array in found.items()}
 
 
@@ -46,8 +46,7 @@ def arrays(value: object, declared: Declared, prefix: str = "") -> dict[str, np.
     """A module's parameters and buffers, and those of its modules, by dotted names."""
     if not isinstance(value, pickles.Persistent):
         return {}
-    folder, _, last = value.class_name.rpartition(".")
-    tensors = declared(f"code/{folder.replace('.', '/')}.py").get(last)
+    tensors = tensors_of_class(value.class_name, declared)
     if tensors is None:
         return {}
     found = {}
@@ -56,6 +55,17 @@ def arrays(value: object, declared: Declared, prefix: str = "") -> dict[str, np.
             found[prefix + name] = attribute
         found |= arrays(attribute, declared, pickles.longer(prefix, name))
     return found
+
+
+def declared_in(archive: pickles.Archive) -> Declared:
+    """Give what finds the declarations of an archive's program, each file once."""
+    return cache(lambda file: declarations(archive.text(file)))
+
+
+def tensors_of_class(name: str, declared: Declared) -> set[str] | None:
+    """Look up the parameters and buffers of a class; None if it is no module's."""
+    folder, _, last = name.rpartition(".")
+    return declared(f"code/{folder.replace('.', '/')}.py").get(last)
 
 
 def declarations(program: str) -> dict[str, set[str]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors import make_extractor
+from raymetrics.extractors.trial import try_columns
 
 CPU = torch.device("cpu")
 
@@ -136,6 +137,29 @@ def test_networks_that_break_the_contract(network, query, message, tmp_path) -> 
         make_extractor(f"{path}?{query}", CPU)
 
 
+class Endless(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        while bool((y >= 0).all()):
+            y = y + x
+        return y
+
+
+def test_a_network_that_never_ends_is_ended(tmp_path) -> None:
+    path = saved(Endless(), tmp_path / "endless.pt")
+    with pytest.raises(ExtractorError, match=r"endless.pt.* gave no features within 4 s .*block=1"):
+        make_extractor(f"{path}?size=2&block=1", CPU, limit=4)
+
+
+def test_a_trial_in_another_process(tmp_path, images) -> None:
+    path = saved(Range(), tmp_path / "range.pt")
+    tried, called = (make_extractor(f"{path}?size=20", CPU, limit) for limit in (600, None))
+    assert tried.columns == called.columns == {"features": 2}
+    np.testing.assert_array_equal(tried(images)["features"], called(images)["features"])
+    with pytest.raises(ExtractorError, match="failed on 16 images of 47 x 47.*AssertionError|47"):
+        make_extractor(f"{saved(Fussy(), tmp_path / 'fussy.pt')}?size=47", CPU, limit=600)
+
+
 def test_files_that_are_no_networks(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(nn.Linear(2, 2).state_dict(), path)
@@ -207,6 +231,15 @@ class Moody:
 class Still:
     pass
 
+class Dies:
+    columns = {"features": 1}
+
+    def __init__(self):
+        import os
+
+        os._exit(3)
+
+
 class Secret:
     spec = {"noise": np.zeros(3)}
     columns = {"features": 3}
@@ -244,6 +277,11 @@ def test_a_class_with_options(module, images) -> None:
     assert "source_sha256" not in extractor.spec
     assert (extractor(images)["logits"] == 7).all()
     assert extractor._call.calls == 1  # its columns were told, not tried
+
+
+def test_a_process_that_dies_in_the_trial(module) -> None:
+    with pytest.raises(ExtractorError, match="own_features:Dies ended the process .* exit code 3;"):
+        try_columns("own_features:Dies", CPU, 600)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""The first call of a network that came in a file, in a process of its own.
+
+A program of TorchScript may never end, and nothing ends a thread in it: Python waits for torch to
+come back. A process can be ended, and one that crashes or runs out of memory takes no other along.
+It takes the seconds in which Python imports torch, once for each network, on the driver alone:
+workers open the same file without it, and Ray ends those that make no progress
+(`raymetrics.streaming.session.NO_PROGRESS_SECONDS`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import torch
+
+from raymetrics import errors
+from raymetrics.errors import ExtractorError, RaymetricsError
+
+SECONDS = 600.0  # as a large network takes a minute for a block of images on one core
+
+
+def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]:
+    """Open an extractor in another process, and give its columns, {name: d}.
+
+    text: as `raymetrics.extractors.make_extractor` takes it; limit: seconds. Its errors, and
+    ExtractorError if it takes longer or its process ends in another way.
+    """
+    path = os.pathsep.join(filter(None, sys.path))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, text, str(device)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExtractorError(
+            f"{text} gave no features within {limit:g} s for a block of grey images; give it a "
+            "smaller block (?block=1) if it is slow, and do not use it if it never ends"
+        ) from None
+    if done.returncode:
+        raise ExtractorError(
+            f"{text} ended the process in which it was tried by {_name_of_end(done.returncode)}; "
+            "try it alone in Python: the file, this torch, or the memory of this machine is at "
+            "fault"
+        )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if "error" in answer:
+        raise getattr(errors, answer["error"])(answer["message"])
+    columns: dict[str, int] = answer["columns"]
+    return columns
+
+
+def _name_of_end(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _answer(text: str, device: str) -> dict[str, object]:
+    from raymetrics.extractors import make_extractor
+
+    try:
+        return {"columns": dict(make_extractor(text, torch.device(device)).columns)}
+    except RaymetricsError as error:
+        return {"error": type(error).__name__, "message": error.message}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_answer(*sys.argv[1:])))
