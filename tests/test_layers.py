@@ -16,7 +16,9 @@ PACKAGE = Path(raymetrics.__file__).parent
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
     {"errors"},
-    {"provenance", "ranges", "pickles", "callables", "queries", "addresses"},
+    {"provenance", "ranges", "pickles", "queries", "addresses"},
+    {"digests"},
+    {"callables"},
     {"blocks", "programs", "statistics", "weights"},
     {"checkpoints", "metrics"},
     {"search", "resampling", "shards", "extractors", "generators"},

@@ -73,7 +73,7 @@ class Function:
             "options": self.options,
             "columns": self.columns,
             "resize": OWN,
-            **self._target.identity(self._call),
+            **self._target.identity(self._call, self.options),
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
