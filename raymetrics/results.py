@@ -23,6 +23,7 @@ class Side:
     digest: str  # of its values
     made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
     selection: Mapping[str, Any] = field(default_factory=dict)  # file and digest of chosen ids
+    image_size: tuple[int, ...] | None = None  # height and width, where they are known
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,15 @@ class Result:
     def from_json(cls, line: str) -> Result:
         """The result of a line. ValueError, KeyError or TypeError if it is none."""
         value = json.loads(line)
-        sides = {
-            side: Side(**{**value[side], "samples": tuple(value[side]["samples"])})
-            for side in ("real", "generated")
-        }
+        sides = {side: _side_of(value[side]) for side in ("real", "generated")}
         return cls(**{**value, **sides})
+
+
+def _side_of(value: Mapping[str, Any]) -> Side:
+    """A side as JSON has it."""
+    size = value.get("image_size")
+    lists = {"samples": tuple(value["samples"]), "image_size": tuple(size) if size else None}
+    return Side(**{**value, **lists})
 
 
 @dataclass(frozen=True)

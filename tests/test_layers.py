@@ -16,7 +16,7 @@ PACKAGE = Path(raymetrics.__file__).parent
 # A folder or module may import those in rows above its own, and itself.
 ROWS = [
     {"errors"},
-    {"provenance", "ranges", "pickles", "queries", "addresses"},
+    {"provenance", "ranges", "pickles", "queries", "addresses", "arguments"},
     {"digests"},
     {"callables"},
     {"blocks", "programs", "statistics", "weights"},

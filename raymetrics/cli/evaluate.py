@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import any_size_option, names, reported, run_code_option
 from raymetrics.errors import RaymetricsError
 
 
@@ -32,12 +32,13 @@ from raymetrics.errors import RaymetricsError
 @click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
+@any_size_option
 @reported
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
     columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
     by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
-    seed: int | None,
+    seed: int | None, any_size: bool,
 ) -> None:  # fmt: skip
     """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
 
@@ -77,6 +78,7 @@ def evaluate(
     found = run(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
         convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
+        any_size=any_size,
     )  # fmt: skip
     click.echo(table(found))  # first, so that they are not lost where they cannot be written
     if to:

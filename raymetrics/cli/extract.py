@@ -93,6 +93,8 @@ def extract(
         progress=progress_printer(),
     )
     cleared()
+    if done.note:
+        click.echo(done.note)
     if done.broken:
         click.echo(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
     click.echo(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option
+from raymetrics.cli.common import any_size_option, names, reported, run_code_option
 
 if TYPE_CHECKING:
     from raymetrics.results import Result
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
+@any_size_option
 @reported
 def realism(
     real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
     by: str | None, classes: str | None, results: str | None, run_code: bool,
+    any_size: bool,
 ) -> None:  # fmt: skip
     """Rank generated samples by their realism R, and show both ends.
 
@@ -63,7 +65,7 @@ def realism(
 
     found = rank_samples(
         real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
-        classes=classes,
+        classes=classes, any_size=any_size,
     )  # fmt: skip
     tell_singles(found, to, results, run_code=run_code)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option, tell_draws
+from raymetrics.cli.common import any_size_option, names, reported, run_code_option, tell_draws
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
+@any_size_option
 @reported
 def reweight(
     real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
-    results: str | None, run_code: bool,
+    results: str | None, run_code: bool, any_size: bool,
 ) -> None:  # fmt: skip
     """Find weights of generated samples whose Frechet distance to real ones is least.
 
@@ -98,7 +99,7 @@ def reweight(
     if not matches:
         raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
     for match in matches:  # before the first of them takes its time
-        requested(real, generated, match, extractor, optimizer, tolerance)
+        requested(real, generated, match, extractor, optimizer, tolerance, any_size=any_size)
     size = size_of_draws(real=real, generated=generated, n=count)
     paths = []
     with session():
@@ -106,7 +107,8 @@ def reweight(
             found = reweight_shards(
                 real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",
                 match=match, extractor=extractor, max_evaluations=max_evaluations,
-                optimizer=optimizer, tolerance=tolerance, told=step_printer(),
+                optimizer=optimizer, tolerance=tolerance, any_size=any_size,
+                told=step_printer(),
             )  # fmt: skip
             drawn = write_drawn(found, open_view(generated), size, scheme)
             click.echo(summary(found))

@@ -9,23 +9,13 @@ import numpy as np
 import torch
 
 from raymetrics import ranges
-from raymetrics.errors import ExtractorError, RangeError
+from raymetrics.errors import ExtractorError, RangeError, RaymetricsError
 from raymetrics.extractors import NAMED, Extractor, make_extractor
 from raymetrics.extractors.options import absolute as absolute_extractor
 from raymetrics.generators import Generator
+from raymetrics.generators.trial import try_out
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
-
-
-def describe(
-    source: str,
-    generator: Generator,
-    extractors: Sequence[str],
-    samples: range | str | None,
-    shard_rows: int,
-) -> DatasetSpec:
-    """The specification of the set that is asked for; loads the extractors."""
-    return specification(source, generator, *named_apart(extractors), samples, shard_rows)
 
 
 def specification(
@@ -35,9 +25,20 @@ def specification(
     networks: Sequence[Extractor],
     samples: range | str | None,
     shard_rows: int,
+    max_errors: int = 0,
 ) -> DatasetSpec:
-    """The same of extractors that are loaded, sorted by name, and of the texts that name them."""
+    """The specification of the set that is asked for. texts, networks: as `named_apart` gives them.
+
+    Tries a user's own generator out, see `raymetrics.generators.trial`; where samples may be left
+    out because of errors, one that raises is left to the stream.
+    """
     ids = wanted_samples(generator, samples)
+    try:
+        image_size = try_out(generator, ids)
+    except RaymetricsError:
+        if not max_errors:
+            raise
+        image_size = None
     labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
     return DatasetSpec(
         source=source,
@@ -51,6 +52,7 @@ def specification(
         asked=texts,
         files={network.name: network.file for network in networks if network.file},
         label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
+        image_size=image_size,
     )
 
 
