@@ -35,7 +35,7 @@ def require_text(
     what: the argument. expected: what it is to be. instead: what to do with an array.
     """
     if isinstance(value, str | os.PathLike):
-        return os.fspath(value)  # type: ignore[return-value]  # nobody names files in bytes
+        return os.fspath(value)
     if hasattr(value, "shape"):
         found, remedy = f"{type(value).__name__} {list(value.shape)}", instead
     elif callable(value):

@@ -122,23 +122,21 @@ def surveyed(
     )
 
 
-def _features(values: object) -> np.ndarray:
+def _features(values: Any) -> np.ndarray:
     """Features as numpy, also those of a tensor that is not on the CPU or has a gradient.
 
     ShardError for anything that holds no real numbers.
     """
-    tensor: Any = values
-    if hasattr(values, "detach"):
-        values = tensor.detach().cpu()
-        half = "bfloat16" in str(tensor.dtype)  # which numpy lacks
-        values = tensor.detach().cpu().float() if half else values
+    found = values.detach().cpu() if hasattr(values, "detach") else values
+    if "bfloat16" in str(getattr(found, "dtype", "")):  # which numpy lacks
+        found = found.float()
     try:
-        found = np.asarray(values)
+        found = np.asarray(found)
     except (TypeError, ValueError):
         found = np.array(None)
     if found.dtype.kind not in "fiu":
         raise ShardError(
-            f"features are {type(tensor).__name__} {str(tensor)[:40]!r}, expected an array or a "
+            f"features are {type(values).__name__} {str(values)[:40]!r}, expected an array or a "
             "tensor of numbers [samples, dimension]; those of shards are read by "
             "raymetrics.open_shards(PLACE).read(COLUMN)"
         )

@@ -128,7 +128,7 @@ def evaluate(
             columns=columns, asked=asked, protocol=named, samples=samples,
         )  # fmt: skip
     there = {"real": opened(real), "generated": opened(generated)}
-    sets = (there[side].shards for side in SIDES)
+    sets = there["real"].shards, there["generated"].shards
     spaces = shared_columns(*sets, extractors, columns, any_size=any_size)
     names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
     views = viewed(there, named, samples)
