@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 
 AT_IMPORT = {
     "import nowhere_at_all\n": "No module named 'nowhere_at_all'; looked in",
-    "x = 1\nraise ValueError('no weights')\n": r"ValueError: no weights \(.*broken_gen.py, line 2\)",
+    "x = 1\nraise ValueError('no weights')\n": r"ValueError: no weights .*broken_gen.py, line 2",
     "def f(:\n": r"SyntaxError: .* \(.*broken_gen.py, line 1\)",
     "import sys\n\nsys.exit(0)\n": (
         r"it ends the program, sys.exit\(0\) \(.*broken_gen.py, line 3\); put .* below if __name__"
@@ -51,7 +51,7 @@ def test_a_module_that_cannot_be_imported(text, folder) -> None:
 
 
 WHEN_MADE = {
-    "    def __init__(self):\n        raise SystemExit(0)\n": r"cannot make .*sys.exit\(0\).*line 6",
+    "    def __init__(self):\n        raise SystemExit(0)\n": r"cannot make .*sys.exit.*line 6",
     "    def __init__(self):\n        self.x = {}['w']\n": r"cannot make .*KeyError: 'w' .*line 6",
     "    uint8 = [1, 2]\n": r"uint8 of broken_gen:Model is \[1, 2\]; the rules are",
     "    uint8 = property(lambda self: 1 / 0)\n": "uint8 of broken_gen:Model failed: ZeroDivision",
@@ -74,7 +74,7 @@ WHEN_ASKED = {
     "    spec = {'psi': float('nan')}\n": "spec of broken_gen:Model cannot be written as JSON",
     "    spec = {'noise': np.zeros(3)}\n": "spec of broken_gen:Model cannot be written as JSON",
     "    def labels(self, ids):\n        return ['cat'] * len(ids)\n": "labels .* are <U3",
-    "    def labels(self, ids):\n        return ids > 1\n": r"labels .* are bool \[3\] .*int64 \[3\]",
+    "    def labels(self, ids):\n        return ids > 1\n": r"labels .* are bool .*int64 \[3\]",
     "    def labels(self, ids):\n        return ids * 0.5\n": r"labels .* are float64 \[3\]",
     "    def labels(self, ids):\n        return ids - 7\n": "from 0 on, the least is -7",
     "    def labels(self, ids):\n        return ids[:1]\n": r"labels .* are \[1\] for 3 sample ids",

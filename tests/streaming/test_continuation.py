@@ -144,9 +144,9 @@ def test_code_that_makes_other_samples_is_named(kind, folder) -> None:
     for samples in ("0-9", "0-29"):
         with pytest.raises(SpecMismatch, match=f"{message}.*another --to"):
             grown(folder, samples)
+    folder.forget()
+    place = str(folder.path / "set")
     with pytest.raises(SpecMismatch, match=message):
-        folder.forget()
-        place = str(folder.path / "set")
         plan_of("grown_gen:Model", ["grown_features:colors"], place, "0-29", shard_rows=8)
     assert files(folder) == before
 
