@@ -78,7 +78,7 @@ WHEN_ASKED = {
     "    def labels(self, ids):\n        return ids * 0.5\n": r"labels .* are float64 \[3\]",
     "    def labels(self, ids):\n        return ids - 7\n": "from 0 on, the least is -7",
     "    def labels(self, ids):\n        return ids[:1]\n": r"labels .* are \[1\] for 3 sample ids",
-    "    def labels(self, ids):\n        return [[1], [2, 3]]\n": "failed on the labels of 3 sample",
+    "    def labels(self, ids):\n        return [[1], [2, 3]]\n": "failed on the labels of 3 ",
     "    def labels(self, ids):\n        raise SystemExit\n": "failed on the labels .*sys.exit",
     "    labels = 3\n": "failed on the labels .*not callable",
 }

@@ -1,4 +1,4 @@
-"""What a user's code is made of: what it imports of the user's own, and the files of its options."""
+"""What a user's code is made of: what it imports of the user's own, and files that options name."""
 
 from __future__ import annotations
 
