@@ -36,8 +36,8 @@ def module_digests(module: str) -> dict[str, object]:
     file = sys.modules[module].__file__
     if file is None:
         return {"source_sha256": hashlib.sha256(b"").hexdigest()}
-    found = {name: file_digest(path) for name, path in _imported_files(module, Path(file)).items()}
-    modules = {"modules": dict(sorted(found.items()))} if found else {}
+    imported = sorted(_imported_files(module, Path(file)).items())
+    modules = {"modules": {name: file_digest(path) for name, path in imported}} if imported else {}
     return {"source_sha256": file_digest(Path(file)), **modules}
 
 
@@ -101,16 +101,16 @@ def _imported_files(module: str, file: Path) -> dict[str, Path]:
     is_package = file.name == "__init__.py"
     top, depth = module.partition(".")[0], module.count(".") + is_package
     root = file.resolve().parents[depth]
-    found: dict[str, Path] = {}
+    imported: dict[str, Path] = {}
     todo = [(module, file)]
     while todo:
         for name in _imported_names(*todo.pop()):
             path = _module_file(root, name)
             foreign = is_library(root) and name.partition(".")[0] != top
-            if path is not None and not foreign and name not in (module, *found):
-                found[name] = path
+            if path is not None and not foreign and name not in (module, *imported):
+                imported[name] = path
                 todo.append((name, path))
-    return found
+    return imported
 
 
 def _imported_names(module: str, file: Path) -> set[str]:

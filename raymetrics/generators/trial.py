@@ -21,7 +21,7 @@ ROUNDING = 2
 
 SEEDED = (
     "give each image noise of its own that its sample id seeds, as np.random.default_rng(k) or "
-    "torch.Generator().manual_seed(k) for id k"
+    "torch.Generator().manual_seed(int(k)) for id k"
 )
 SEEDED_TOO = f"{SEEDED}, and seed or load whatever else the class draws when it is made"
 
@@ -57,7 +57,7 @@ def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
     if function is None:
         return None
     first = _make(function, _some_ids(samples, function.length))
-    _require_same(function, first, first.sample_ids[::-2], "in other company", SEEDED)
+    _require_same(function, first, first.sample_ids[::-2], "among other ids", SEEDED)
     function.renew()
     _require_same(function, first, first.sample_ids[1::-1], "by an object made anew", SEEDED_TOO)
     if torch.cuda.is_initialized():
@@ -88,16 +88,16 @@ def _require_same(
     if apart.max() > ROUNDING:
         k = sample_ids[apart.argmax()]
         raise SourceError(
-            f"image {k} of {function.name} depends on more than its id: made again {how}, it is "
-            f"another one (up to {apart.max()} of 255 grey levels apart); {remedy}"
+            f"image {k} of {function.name} depends on more than its id: asked for again {how}, it "
+            f"is another one (up to {apart.max()} of 255 grey levels apart); {remedy}"
         )
     for name, before, now in (
         ("label", first.labels, again.labels), ("latent", first.latents, again.latents),
     ):  # fmt: skip
         if not _alike(None if before is None else before[rows], now):
             raise SourceError(
-                f"the {name}s of {function.name} depend on more than the sample ids: made again "
-                f"{how}, those of {', '.join(map(str, sample_ids))} are others; {remedy}"
+                f"the {name}s of {function.name} depend on more than the sample ids: asked for "
+                f"again {how}, those of {', '.join(map(str, sample_ids))} are others; {remedy}"
             )
 
 

@@ -83,8 +83,7 @@ def differences(there: Mapping[str, object], asked: Mapping[str, object]) -> lis
 
 
 def _is_mapping(a: object, b: object) -> bool:
-    found = [value for value in (a, b) if value is not None]
-    return all(isinstance(value, Mapping) for value in found)
+    return all(value is None or isinstance(value, Mapping) for value in (a, b))
 
 
 def _numbered(items: list[Any]) -> dict[str, Any]:

@@ -56,18 +56,18 @@ def continue_set(
     there = layout.read_spec(store)
     if there is None:
         return asked, ""
-    found = list(changes(_makers(there), _makers(asked)))
-    if not all(change.of_code for change in found):
+    changed = list(changes(_makers(there), _makers(asked)))
+    if not all(change.of_code for change in changed):
         return asked, ""  # refused when the set is entered
     shards = open_shards(str(store))
-    if not shards.present or not _worth_a_look(shards, generator, networks, found):
+    if not shards.present or not _worth_a_look(shards, generator, networks, changed):
         return asked, ""
     farthest = _farthest(shards, generator, networks)
-    if farthest.relative > (SAME if found else NEAR):
-        raise SpecMismatch(_refusal(shards, farthest, found, asked.source))
-    if not found:
+    if farthest.relative > (SAME if changed else NEAR):
+        raise SpecMismatch(_refusal(shards, farthest, changed, asked.source))
+    if not changed:
         return asked, ""
-    words = _words(found, asked.source)
+    words = _words(changed, asked.source)
     kept = replace(asked, generator=there.generator, extractors=there.extractors)
     return kept, f"{words} since the set was begun, and its samples have not: it is continued"
 
@@ -77,18 +77,18 @@ def _makers(spec: DatasetSpec) -> dict[str, object]:
 
 
 def _worth_a_look(
-    shards: ShardSet, generator: Generator, networks: Sequence[Extractor], found: Sequence[Change]
+    shards: ShardSet, generator: Generator, networks: Sequence[Extractor], changed: Sequence[Change]
 ) -> bool:
     """Whether samples should, and can, be made again here."""
     function = user_function(generator)
-    own = any(isinstance(network, OwnExtractor) for network in networks)
+    is_own = any(isinstance(network, OwnExtractor) for network in networks)
     if getattr(getattr(generator, "inner", generator), "trial", None) is False:
         return False
     devices = (shards.seal or {}).get("devices") or ["cpu"]
     if "cpu" not in devices and not torch.cuda.is_available():
         return False  # noise that is drawn on a GPU is another one here
     # A shipped generator may take minutes for an image here; a data set takes none.
-    return bool(found) or function is not None or (own and generator.length is not None)
+    return bool(changed) or function is not None or (is_own and generator.length is not None)
 
 
 def _farthest(shards: ShardSet, generator: Generator, networks: Sequence[Extractor]) -> Distance:
@@ -98,7 +98,7 @@ def _farthest(shards: ShardSet, generator: Generator, networks: Sequence[Extract
     if not len(ids):  # of a match that keeps what it accepts, and has accepted none
         return Distance(0.0, 0, "")
     images, labels = generator(ids), generator.labels(ids)
-    found = [Distance(0.0, int(ids[0]), "")]
+    distances = [Distance(0.0, int(ids[0]), "")]
     if labels is not None and schema.LABEL in there and (labels != there[schema.LABEL]).any():
         wrong = int(ids[(labels != there[schema.LABEL]).argmax()])
         return Distance(np.inf, wrong, schema.LABEL)
@@ -107,8 +107,8 @@ def _farthest(shards: ShardSet, generator: Generator, networks: Sequence[Extract
         for column in schema.columns_of(network.name, network.columns):
             apart = _relative(outputs[column.output], there[column.name])
             row = int(apart.argmax())
-            found.append(Distance(float(apart[row]), int(ids[row]), column.name))
-    return max(found)
+            distances.append(Distance(float(apart[row]), int(ids[row]), column.name))
+    return max(distances)
 
 
 def _samples_there(shards: ShardSet) -> dict[str, np.ndarray]:
@@ -134,23 +134,23 @@ def _relative(made: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.divide(apart, longer, out=np.zeros_like(apart), where=longer > 0)
 
 
-def _words(found: Sequence[Change], source: str) -> str:
-    return ", ".join(dict.fromkeys(change.in_words(source) for change in found))
+def _words(changed: Sequence[Change], source: str) -> str:
+    return ", ".join(dict.fromkeys(change.in_words(source) for change in changed))
 
 
-def _refusal(shards: ShardSet, farthest: Distance, found: Sequence[Change], source: str) -> str:
+def _refusal(shards: ShardSet, farthest: Distance, changed: Sequence[Change], source: str) -> str:
     far = "" if farthest.column == schema.LABEL else f", {farthest.relative:.0%} apart"
     what = f"({farthest.column}{far})"
-    if not found:
+    if not changed:
         return (
             f"sample {farthest.sample}, made again, is not the one that {shards.uri} holds {what}, "
             f"although nothing has changed that the set is told to be made of: {source} or an "
             "extractor reads something that no option and no `spec` names; "
             f"{INSTEAD}, and name it there"
         )
-    changed = {change.path[0] for change in found}
-    now = "is another image" if changed == {"generator"} else "has other features"
+    parts = {change.path[0] for change in changed}
+    now = "is another image" if parts == {"generator"} else "has other features"
     return (
-        f"{shards.uri} holds a set made from something else: {_words(found, source)}, and sample "
+        f"{shards.uri} holds a set made from something else: {_words(changed, source)}, and sample "
         f"{farthest.sample} {now} {what}; {INSTEAD}, or bring back what it was made from"
     )

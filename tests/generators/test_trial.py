@@ -80,7 +80,9 @@ def tried(folder: Folder, text: str, samples: range = range(20)) -> tuple[int, i
 @pytest.mark.parametrize("kind", SPOILED)
 @pytest.mark.parametrize("samples", [range(20), range(7, 9), range(5, 6)], ids=str)
 def test_images_that_depend_on_more_than_their_ids(kind, samples, folder) -> None:
-    message = r"image \d+ of tried_gen:Model depends on more than its id: made again .*default_rng"
+    message = (
+        r"image \d+ of tried_gen:Model depends on more than its id: asked for again .*default_rng"
+    )
     with pytest.raises(SourceError, match=message):
         tried(folder, SPOILED[kind], samples)
 
