@@ -34,7 +34,7 @@ def require_alike(
         found = "; ".join(fields).replace("asked for", "on the other side")
         raise SpecMismatch(
             f"{real.uri} and {generated.uri} used {extractor} differently, so their features "
-            f"cannot be compared ({found}); extract one of them again"
+            f"cannot be compared ({found}); extract one of them again, to another place"
         )
     if not any_size:
         require_same_size(real, generated)

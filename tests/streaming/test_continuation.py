@@ -287,6 +287,7 @@ def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> No
         "real": str(folder.path / "real"), "generated": "grown_gen:Model?side=6",
         "to": str(folder.path / "matched"), "shards": None, "extractors": [], "classes": None,
         "n": 4, "max_draws": None, "first": None, "shard_rows": 8, "keep": "all",
+        "run_code": True,
     }  # fmt: skip
     with pytest.raises(SpecMismatch, match="8 x 8 pixels, .* 6 x 6"):
         requested(**asked)
@@ -301,6 +302,17 @@ def test_a_generator_gives_one_size(folder) -> None:
     folder.write(grown_gen=odd)
     with pytest.raises(SourceError, match="gave images of 6 x 6 for .*, and of 8 x 8 before"):
         grown(folder, "0-19")
+
+
+def test_a_sample_that_raises_ends_the_trial_unless_it_may_be_left_out(folder) -> None:
+    fails = "def __call__(self, ids):\n        assert 9 not in ids, 'no such latent'\n"
+    folder.write(grown_gen=GENERATOR.replace("def __call__(self, ids):\n", fails))
+    place = str(folder.path / "set")
+    with pytest.raises(SourceError, match=r"failed on 3 sample ids .*no such latent"):
+        grown(folder, "0-9")
+    assert not Path(place).exists()
+    done = extract("grown_gen:Model", "grown_features:colors", place, "0-9", max_errors=1)
+    assert (done.rows, list(done.shards.left_out)) == (9, [9])
 
 
 def test_inspection_of_a_set_that_does_not_say_its_size(tmp_path: Path) -> None:
