@@ -35,7 +35,7 @@ def require_images(images: Any, who: str) -> np.ndarray:
     dtype = str(getattr(images, "dtype", "")).removeprefix("torch.")
     shape = list(getattr(images, "shape", ()))
     if isinstance(images, np.ndarray) and dtype == "uint8" and len(shape) == 4 and shape[1] == 3:
-        return images
+        return np.require(images, requirements="W")  # as torch takes no others
     found = f"{dtype} {shape}" if dtype else type(images).__name__
     raise ExtractorError(
         f"{who} got {found}, expected images uint8 [n, 3, height, width]{_remedy(dtype, shape)}"

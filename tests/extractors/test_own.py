@@ -306,6 +306,12 @@ def test_images_that_are_no_bytes_are_refused(kind, any_extractor, images) -> No
         any_extractor(change(images))
 
 
+def test_images_that_cannot_be_written_to_are_taken(any_extractor, images) -> None:
+    alike = np.broadcast_to(images[:1], images.shape)
+    for values in any_extractor(alike).values():
+        np.testing.assert_array_equal(values[0], values[2])
+
+
 def test_tensors_of_bytes_are_taken(any_extractor, images) -> None:
     of_numpy, of_torch = any_extractor(images), any_extractor(torch.from_numpy(images))
     for name, values in of_numpy.items():
