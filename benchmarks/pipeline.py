@@ -38,7 +38,7 @@ from raymetrics.shards.writer import commit
 from raymetrics.streaming.extract import extract
 from raymetrics.streaming.progress import Progress
 from raymetrics.streaming.resources import Resources
-from raymetrics.streaming.specification import describe
+from raymetrics.streaming.specification import named_apart, specification
 
 LEAST_RATIO = 0.9  # of the plain loop's rate
 LEAST_KEPT = 0.85  # of the rate at the beginning of a long run, in any later part of it
@@ -68,7 +68,8 @@ def plain_loop(work: Work, to: str, samples: range, threads: int) -> float:
     torch.set_num_threads(threads)
     generator = open_source(work.source, device)
     extractor = make_extractor(work.extractor, device)
-    asked = describe(work.source, generator, [work.extractor], samples, work.shard_rows)
+    extractors = named_apart([work.extractor])
+    asked = specification(work.source, generator, *extractors, samples, work.shard_rows)
     spec = layout.enter(Store(to), asked)
     start = time.monotonic()
     for shard in layout.missing(spec, [], [samples]):

@@ -1,13 +1,14 @@
-"""The metrics for someone with two arrays of features and no cluster."""
+"""The metrics for someone with two arrays of features and no cluster; of numpy, or torch's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from raymetrics import metrics
-from raymetrics.errors import NotEnoughData
+from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.metrics import (
     Convention,
     KernelDistance,
@@ -33,6 +34,7 @@ def frechet_distance(
     0. See `raymetrics.metrics.frechet_distance`.
     ShardError for features that do not fit together or are not finite.
     """
+    real, generated = _features(real), _features(generated)
     check(real=real, generated=generated)
     asked = named(convention, ddof=ddof)
     return metrics.frechet_distance(
@@ -55,6 +57,7 @@ def kernel_distance(
     1000 samples; a convention names the program whose draws are repeated. See
     `raymetrics.metrics.kernel_distance`.
     """
+    real, generated = _features(real), _features(generated)
     check(real=real, generated=generated)
     asked = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
     return metrics.kernel_distance(
@@ -113,7 +116,29 @@ def surveyed(
     scores: bool = False,
 ) -> Survey:  # fmt: skip
     """The survey that a convention asks for, by the engine that should be the fastest."""
+    real, generated = _features(real), _features(generated)
     check(real=real, generated=generated)
     return survey_fast(
         real=real, generated=generated, convention=asked, count=count, realism=scores
     )
+
+
+def _features(values: Any) -> np.ndarray:
+    """Features as numpy, also those of a tensor that is not on the CPU or has a gradient.
+
+    ShardError for anything that holds no real numbers.
+    """
+    found = values.detach().cpu() if hasattr(values, "detach") else values
+    if "bfloat16" in str(getattr(found, "dtype", "")):  # which numpy lacks
+        found = found.float()
+    try:
+        found = np.asarray(found)
+    except (TypeError, ValueError):
+        found = np.array(None)
+    if found.dtype.kind not in "fiu":
+        raise ShardError(
+            f"features are {type(values).__name__} {str(values)[:40]!r}, expected an array or a "
+            "tensor of numbers [samples, dimension]; those of shards are read by "
+            "raymetrics.open_shards(PLACE).read(COLUMN)"
+        )
+    return found

@@ -56,7 +56,10 @@ SIDE = _record(
         "digest": TEXT,
         "made_by": MAPPING,
     },
-    {"selection": {"anyOf": [{"const": {}}, _at_least({"file": TEXT, "digest": TEXT})]}},
+    {
+        "selection": {"anyOf": [{"const": {}}, _at_least({"file": TEXT, "digest": TEXT})]},
+        "image_size": _or_null({**COUNTS, "minItems": 2, "maxItems": 2}),
+    },
 )
 
 RESULT = _record(

@@ -31,6 +31,7 @@ class Side:
     digest: str  # of its values
     made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
     selection: Mapping[str, Any] = field(default_factory=dict)  # file and digest of chosen ids
+    image_size: tuple[int, ...] | None = None  # height and width, where they are known
 
     def __post_init__(self) -> None:
         """Keep no secret of an address that was written before its kind was known."""
@@ -74,7 +75,9 @@ def _side(value: Mapping[str, Any]) -> Side:
             ranges.parse(text)
     except RangeError as error:
         raise ResultError(str(error)) from None
-    return Side(**{**value, "samples": samples})
+    size = value.get("image_size")
+    lists = {"samples": samples, "image_size": tuple(size) if size else None}
+    return Side(**{**value, **lists})
 
 
 @dataclass(frozen=True)

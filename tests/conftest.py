@@ -71,9 +71,8 @@ def ray_session() -> Iterator[None]:
 def plain_stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iterator[Made]:
     """What `stream` gives, by its own stages, one unit after another in this process."""
     spent = spent or Spent()
-    spec = plan.targets[0].spec
     sources = [(target.spec.source, target.listing) for target in plan.targets]
-    make = GenerateAndExtract(sources, (spec.asked, spec.extractors))
+    make = GenerateAndExtract(sources, plan.extractors)
     finish = CommitShard(places(plan), plan.logits, plan.most_left_out)
     most = plan.units_to_a_shard(resources.batch)
     for number, units in enumerate(units_of(plan.shards, resources.batch, most)):

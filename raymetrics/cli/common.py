@@ -50,6 +50,9 @@ run_code_option = click.option(
     "--run-code", is_flag=True,
     help="Open programs, and addresses of other machines, that a file names; see SECURITY.md.",
 )  # fmt: skip
+any_size_option = click.option(
+    "--any-size", is_flag=True, help="Also compare images of different sizes."
+)
 
 
 def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:

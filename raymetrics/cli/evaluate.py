@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import names, reported, run_code_option, some_names
+from raymetrics.cli.common import any_size_option, names, reported, run_code_option, some_names
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
@@ -34,12 +34,13 @@ from raymetrics.files import require_writable_file
 @click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
+@any_size_option
 @reported
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
     columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
     by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
-    seed: int | None,
+    seed: int | None, any_size: bool,
 ) -> None:  # fmt: skip
     """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
 
@@ -82,6 +83,7 @@ def evaluate(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
         convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
         tell=lambda numbers: print_table(table(numbers)),
+        any_size=any_size,
     )  # fmt: skip
     if to is not None:
         results.write(found, to)

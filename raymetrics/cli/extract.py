@@ -94,6 +94,8 @@ def extract(
         progress=progress_printer(),
     )
     cleared()
+    if done.note:
+        click.echo(done.note)
     if done.broken:
         print_lines(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
     print_lines(

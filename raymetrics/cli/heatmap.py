@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import (
+    any_size_option,
     reported,
     require_writable_results,
     run_code_option,
@@ -59,12 +60,13 @@ MOST_ADDED = 10_000
 @click.option("--actors", type=int, help="Workers, of --mean and --noise.")
 @click.option("--gpus", type=int, help="GPUs to count on, of a cluster that grows to them.")
 @run_code_option
+@any_size_option
 @reported
 def heatmap(
     real: str, generated: str, to: str, samples: str | None, images: str | None,
     column: str | None, exact: bool, columns_of_grid: int, mean: bool,
     classes: list[str] | None, scales: str | None, actors: int | None, gpus: int | None,
-    run_code: bool,
+    run_code: bool, any_size: bool,
 ) -> None:  # fmt: skip
     """Show which parts of generated images move the Frechet distance most.
 
@@ -102,7 +104,9 @@ def heatmap(
     noise = numbers(scales)
     whole = mean or classes is not None or bool(noise)
     resources = Resources(actors=actors, gpus=gpus)
-    asked = requested(real=real, generated=generated, column=column, run_code=run_code)
+    asked = requested(
+        real=real, generated=generated, column=column, run_code=run_code, any_size=any_size
+    )
     chosen = asked.classes_named(classes or ())
     if noise:
         one_range(asked.generated)  # before the means take their time

@@ -12,6 +12,7 @@ import click
 
 from raymetrics.cli.common import (
     MOST_SEEDS,
+    any_size_option,
     extractors_of,
     reported,
     require_writable_results,
@@ -68,13 +69,14 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option
+@any_size_option
 @reported
 @placed
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
     classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
     first: int | None, seeds: int, results: str | None, shard_rows: int, run_code: bool,
-    resources: Resources,
+    any_size: bool, resources: Resources,
 ) -> None:  # fmt: skip
     """Draw generated samples until their Top-1 classes are as often as in the real set.
 
@@ -110,7 +112,7 @@ def match(
         done = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
             classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
-            first=first, shard_rows=shard_rows, run_code=run_code,
+            first=first, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
             resources=resources, progress=printer(),
         )  # fmt: skip
         if not done.complete:

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import reported, require_writable_results, run_code_option
+from raymetrics.cli.common import (
+    any_size_option,
+    reported,
+    require_writable_results,
+    run_code_option,
+)
 from raymetrics.cli.placing import placed
 from raymetrics.cli.progress import progress_printer, say
 from raymetrics.cli.realism import keep_singles, print_singles
@@ -48,12 +53,13 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option
+@any_size_option
 @reported
 @placed
 def paths(
     real: str, generated: str, to: str, paths: int, steps: int, column: str | None, k: int,
     candidates: int | None, ends: float, below: float, more_than: float, results: str | None,
-    shard_rows: int, run_code: bool, resources: Resources,
+    shard_rows: int, run_code: bool, any_size: bool, resources: Resources,
 ) -> None:  # fmt: skip
     """Interpolate between realistic samples, and count the paths that leave the real manifold.
 
@@ -83,8 +89,8 @@ def paths(
     rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
     found = judge_paths(
         real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
-        candidates=candidates, shard_rows=shard_rows, run_code=run_code, resources=resources,
-        progress=progress_printer(), told=say, tell=print_singles,
+        candidates=candidates, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
+        resources=resources, progress=progress_printer(), told=say, tell=print_singles,
     )  # fmt: skip
     written = permission_for(run_code, generated).written
     keep_singles(found, to, results, run_code=run_code, written=written)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.common import (
+    any_size_option,
     keep_results,
     reported,
     require_writable_results,
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
+@any_size_option
 @reported
 def realism(
     real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
     by: str | None, classes: str | None, results: str | None, run_code: bool,
+    any_size: bool,
 ) -> None:  # fmt: skip
     """Rank generated samples by their realism R, and show both ends.
 
@@ -71,7 +74,7 @@ def realism(
     require_writable_results(to, results)
     found = rank_samples(
         real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
-        classes=classes, tell=print_singles,
+        classes=classes, tell=print_singles, any_size=any_size,
     )  # fmt: skip
     keep_singles(found, to, results, run_code=run_code)
 

@@ -10,6 +10,7 @@ import click
 
 from raymetrics.cli.common import (
     MOST_SEEDS,
+    any_size_option,
     names,
     reported,
     require_writable_results,
@@ -59,11 +60,12 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
+@any_size_option
 @reported
 def reweight(
     real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
-    results: str | None, run_code: bool,
+    results: str | None, run_code: bool, any_size: bool,
 ) -> None:  # fmt: skip
     """Find weights of generated samples whose Frechet distance to real ones is least.
 
@@ -107,7 +109,10 @@ def reweight(
     if not matches:
         raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
     for match in matches:  # before the first of them takes its time
-        requested(real, generated, match, extractor, optimizer, tolerance, max_evaluations)
+        requested(
+            real, generated, match, extractor, optimizer, tolerance, max_evaluations,
+            any_size=any_size,
+        )  # fmt: skip
     require_writable(to)
     require_writable_results(to, results)
     size = size_of_draws(real=real, generated=generated, n=count)
@@ -117,7 +122,8 @@ def reweight(
             found = reweight_shards(
                 real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",
                 match=match, extractor=extractor, max_evaluations=max_evaluations,
-                optimizer=optimizer, tolerance=tolerance, told=step_printer(),
+                optimizer=optimizer, tolerance=tolerance, any_size=any_size,
+                told=step_printer(),
             )  # fmt: skip
             drawn = write_drawn(found, open_view(generated), size, scheme)
             print_lines(

@@ -13,6 +13,7 @@ import click
 
 from raymetrics.cli.common import (
     WRONG_REQUEST,
+    any_size_option,
     extractors_of,
     names,
     reported,
@@ -56,6 +57,7 @@ OPTIONS = (
     click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
     run_code_option,
+    any_size_option,
 )  # fmt: skip
 
 
@@ -73,8 +75,8 @@ def with_options(verb: Callable[..., None]) -> Callable[..., None]:
 def swept(
     plan: str | Sequence[str], *, to: str, shards: str | None, extractors: list[str],
     samples: str | None, metrics: list[str] | None, columns: list[str] | None, by: str | None,
-    ks: str | None, kid_subset_size: int | None, shard_rows: int, resources: Resources,
-    **rest: Any,
+    ks: str | None, kid_subset_size: int | None, shard_rows: int, any_size: bool,
+    resources: Resources, **rest: Any,
 ) -> Swept:  # fmt: skip
     """What a sweep gives, by the options that all verbs have; rest: those of `sweep` itself."""
     from raymetrics.evaluation.sweep import sweep
@@ -84,7 +86,7 @@ def swept(
         plan, **rest, to=to, shards=shards, extractors=extractors, samples=samples,
         metrics=metrics, columns=columns, by=by,
         convention=convention("raymetrics", k=neighbours(ks), kid_subset_size=kid_subset_size),
-        shard_rows=shard_rows, resources=resources,
+        shard_rows=shard_rows, any_size=any_size, resources=resources,
         progress=progress_printer(), told=lambda name: say(f"measures {name}"),
     )  # fmt: skip
 

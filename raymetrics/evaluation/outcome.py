@@ -104,4 +104,5 @@ def side_of(view: View, count: int) -> Side:
         selection={"file": chosen.file, "digest": chosen.digest}
         if isinstance(chosen, Selection)
         else {},
+        image_size=shards.spec.image_size,
     )

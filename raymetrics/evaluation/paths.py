@@ -108,6 +108,7 @@ def judge_paths(
     candidates: int | None = None,
     shard_rows: int = 2048,
     run_code: bool = False,
+    any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] = lambda line: None,
@@ -118,7 +119,8 @@ def judge_paths(
     real: a complete shard set. generated: one of a latent generator, whose samples may become
     ends; or the source itself, of which so many `candidates` are extracted to `to`/candidates
     first, by default 4 for each path.
-    column: the feature space; needed where both sets have several.
+    column: the feature space; needed where both sets have several. any_size: also of images of
+    another size than the real ones.
     run_code: open what a shard set names also if it is a program, or on another machine.
     progress: called after every shard, told: with a line of what is going on; tell: with the
     numbers, before R is written.
@@ -141,7 +143,7 @@ def judge_paths(
     require_room(min(paths, samples // 2) * rule.steps, shard_rows)
     there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make, permission)
     permission.require_source(there.shards.spec.source, there.shards.uri)
-    item, source = only_item(of_real, there, column), interpolated(there)
+    item, source = only_item(of_real, there, column, any_size=any_size), interpolated(there)
     name = item.column.name
     told(f"looking for ends among {len(there)} samples of {source}")
     realism = survey_realism(of_real, there, name, asked).of_generated.realism
@@ -150,7 +152,7 @@ def judge_paths(
     told(f"{len(ends.ids)} paths of {rule.steps} images")
     make(images, texts_of(there, item.column, permission), f"{to}/{SHARDS}")
     between = opened(f"{to}/{SHARDS}")
-    only_item(of_real, between, name)  # made alike
+    only_item(of_real, between, name, any_size=any_size)  # made alike
     survey = survey_realism(of_real, between, name, asked)
     values = straying(survey, asked, rule, ends, there)
     seconds = time.monotonic() - start

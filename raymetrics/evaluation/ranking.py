@@ -52,6 +52,7 @@ def rank_samples(
     by: str | None = None,
     classes: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
+    any_size: bool = False,
 ) -> list[Result]:
     """The share of realistic samples, with those that are most and least realistic, in every
     feature space that both sets have; R of every generated sample goes to `to`/realism.parquet.
@@ -60,7 +61,8 @@ def rank_samples(
     columns: only these. count: samples at either end, 16, or 2 of each group.
     by: "label", the labels of the generated samples, or "class", their Top-1 classes by the column
     of logits `classes` (inception's, or the only one). R is always that among all real samples:
-    only the order is made within a group.
+    only the order is made within a group. any_size: also of images of another size than the real
+    ones.
     tell: called with the numbers, before R is written.
 
     R >= 1 where a ball of a real sample holds the generated one, so their share is the precision
@@ -77,7 +79,8 @@ def rank_samples(
         raise NotEnoughData(f"count is {count}, expected at least 1")
     require_writable(to)
     of_real, of_generated = opened(real), opened(generated)
-    asked, items = Convention(k=k), items_of(of_real, of_generated, columns)
+    asked = Convention(k=k)
+    items = items_of(of_real, of_generated, columns, any_size=any_size)
     require(len(of_real), k, "real")
     groups = groups_of(of_generated, by, classes)
     ids = of_generated.sample_ids
@@ -100,9 +103,11 @@ def rank_samples(
     return found
 
 
-def items_of(real: View, generated: View, columns: Sequence[str] | None) -> list[Item]:
+def items_of(
+    real: View, generated: View, columns: Sequence[str] | None, *, any_size: bool = False
+) -> list[Item]:
     """Realism in the columns that are asked for, or in all of features that both sets have."""
-    spaces = shared_columns(real.shards, generated.shards, None, columns)
+    spaces = shared_columns(real.shards, generated.shards, None, columns, any_size=any_size)
     items = [
         Item(REALISM, column)
         for column in spaces
@@ -115,9 +120,10 @@ def items_of(real: View, generated: View, columns: Sequence[str] | None) -> list
     return items
 
 
-def only_item(real: View, generated: View, column: str | None) -> Item:
+def only_item(real: View, generated: View, column: str | None, *, any_size: bool = False) -> Item:
     """The same in one column. RaymetricsError if there are several to choose from."""
-    items = items_of(real, generated, None if column is None else [column])
+    columns = None if column is None else [column]
+    items = items_of(real, generated, columns, any_size=any_size)
     if len(items) > 1:
         there = ", ".join(item.column.name for item in items)
         raise RaymetricsError(f"both sets have the features {there}; name one: --column COLUMN")

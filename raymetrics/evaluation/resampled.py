@@ -78,7 +78,8 @@ def evaluate_draws(
         "generated": generated if isinstance(generated, View) else opened(generated),
     }
     of_real = views["real"].shards
-    spaces = shared_columns(of_real, views["generated"].shards, extractors, None)
+    # Sizes were compared, or let pass, by what made the draws.
+    spaces = shared_columns(of_real, views["generated"].shards, extractors, None, any_size=True)
     items = [
         Item(METRICS[name], column)
         for column in spaces

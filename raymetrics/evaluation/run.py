@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics import metrics as formulas
-from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError
+from raymetrics.arguments import ARRAYS, as_names, require_text
+from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError, ShardError
 from raymetrics.evaluation import catalogue
 from raymetrics.evaluation.catalogue import DEFAULT, METRICS, Metric, Value
 from raymetrics.evaluation.needs import Samples, bytes_of
@@ -72,15 +73,16 @@ def evaluate(
     *,
     real: str | ShardSet,
     generated: str | ShardSet,
-    metrics: Sequence[str] | None = None,
-    extractors: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    extractors: str | Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     convention: Convention | str | None = None,
     protocol: str | None = None,
     samples: int | None = None,
     by: str | None = None,
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
+    any_size: bool = False,
 ) -> list[Result]:
     """The metrics of two complete shard sets, in every feature space that both have.
 
@@ -97,11 +99,16 @@ def evaluate(
     by: "label": every number once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the numbers, before the scores are written.
+    any_size: compare sets whose images have different sizes too, which are refused otherwise.
 
     Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
     ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
     or PlanTooLarge before any feature is read.
     """
+    real, generated = require_set("real", real), require_set("generated", generated)
+    metrics, extractors, columns = (
+        None if names is None else as_names(names) for names in (metrics, extractors, columns)
+    )
     named = None if protocol is None else formulas.protocol(protocol)
     if named and (convention, metrics, samples) != (None, None, None):
         raise RaymetricsError(
@@ -127,7 +134,8 @@ def evaluate(
             tell(found)
         return found
     there = {"real": opened(real), "generated": opened(generated)}
-    spaces = shared_columns(there["real"].shards, there["generated"].shards, extractors, columns)
+    sets = there["real"].shards, there["generated"].shards
+    spaces = shared_columns(*sets, extractors, columns, any_size=any_size)
     names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
     views = viewed(there, named, samples)
     labels = labels_of(views) if by == "label" else None
@@ -158,6 +166,15 @@ def evaluate(
     if scores:
         write_scores(scores, views["generated"].sample_ids, table)
     return found
+
+
+def require_set(side: str, value: object) -> str | ShardSet:
+    """Take a shard set, or the text or path that names one. ShardError, with what to do, for
+    anything else."""
+    if isinstance(value, ShardSet):
+        return value
+    expected = "the path or URI of a shard set"
+    return require_text(side, value, ShardError, expected=expected, instead=ARRAYS)
 
 
 def computed(

@@ -152,8 +152,11 @@ def shared_columns(
     generated: ShardSet,
     extractors: Sequence[str] | None,
     columns: Sequence[str] | None,
+    *,
+    any_size: bool = False,
 ) -> list[Column]:
-    """The columns to compare. SpecMismatch unless they were made alike on both sides."""
+    """The columns to compare. SpecMismatch unless they were made alike on both sides, and of images
+    of one size unless any will do."""
     if columns:
         there = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
@@ -164,7 +167,7 @@ def shared_columns(
         extractors = list(dict.fromkeys(there[name].extractor for name in columns))
     names = extractors or require_some_shared(real, generated)
     for name in names:
-        require_alike(real, generated, name)
+        require_alike(real, generated, name, any_size=any_size)
     return [
         column
         for column in real.spec.columns

@@ -13,6 +13,7 @@ import torch
 
 from raymetrics import queries, ranges
 from raymetrics.addresses import require_no_secret
+from raymetrics.arguments import as_names, as_texts
 from raymetrics.errors import (
     RangeError,
     RaymetricsError,
@@ -81,6 +82,7 @@ class Asked:
     columns: tuple[str, ...] | None
     convention: Convention
     by: str | None
+    any_size: bool = False
 
     def require_enough(self, count: int, side: str) -> None:
         """NotEnoughData if a metric takes more samples than this of a side."""
@@ -89,7 +91,10 @@ class Asked:
 
     def results(self, real: str, generated: str) -> list[Result]:
         """Of all samples, and then label by label."""
-        both = {"real": real, "generated": generated, "convention": self.convention}
+        both = {
+            "real": real, "generated": generated, "convention": self.convention,
+            "any_size": self.any_size,
+        }  # fmt: skip
         found: list[Result] = evaluate(**both, metrics=self.metrics, columns=self.columns)  # type: ignore[arg-type]
         some = [name for name in self.metrics if name in OF_LABELS]
         if self.by and some:
@@ -115,14 +120,15 @@ def sweep(
     real_samples: range | str | None = None,
     to: str,
     shards: str | None = None,
-    extractors: Sequence[str] | None = None,
+    extractors: str | Sequence[str] | None = None,
     samples: range | str | None = None,
-    metrics: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     convention: Convention | None = None,
     by: str | None = None,
     shard_rows: int = 2048,
     run_code: bool = False,
+    any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
     told: Callable[[str], None] | None = None,
@@ -143,6 +149,7 @@ def sweep(
     computed by label.
     run_code: open what a plan's file or the real set names also if it is a program, or on another
     machine.
+    any_size: also of sets whose images have another size than the real ones.
     told: called with the name of the row whose numbers come next.
 
     Raises what is wrong with the request, with the real set, or with all rows; ProgramRefused for
@@ -152,13 +159,15 @@ def sweep(
     permission = Permission(run_code)
     rows = planned(plan, permission)
     asked = Asked(
-        tuple(known(USUAL if metrics is None else metrics)), tuple(columns) if columns else None,
-        convention or Convention(), by,
+        tuple(known(as_names(USUAL if metrics is None else metrics))),
+        tuple(as_names(columns)) if columns else None,
+        convention or Convention(), by, any_size,
     )  # fmt: skip
     folder, kept = shards or f"{to}/shards", Store(f"{to}/{NUMBERS}")
     for place_to_write in (to, folder):  # found before anything is made
         require_writable(place_to_write)
-    side = real_side(real, real_source, real_samples, extractors, folder, permission)
+    texts = None if extractors is None else as_texts(extractors)
+    side = real_side(real, real_source, real_samples, texts, folder, permission)
     ids = ranges.parse(samples) if isinstance(samples, str) else samples or side.ids
     asked.require_enough(len(side.ids), "real")
     asked.require_enough(max(len(row.ids or ids) for row in rows), "generated")

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from raymetrics import queries, ranges
 from raymetrics.addresses import require_no_secret
-from raymetrics.callables import Target, what_failed
+from raymetrics.callables import FAILURES, Target, what_failed
 from raymetrics.errors import RaymetricsError
 from raymetrics.programs import CALLABLE, Permission
 from raymetrics.shards.choices import parts_of
@@ -148,7 +148,7 @@ def from_recipe(plan: str) -> Iterable[object]:
     recipe = Target(plan, "plan", RaymetricsError).load()
     try:
         return list(recipe())
-    except Exception as error:
+    except FAILURES as error:
         raise RaymetricsError(f"plan {plan!r} gives no rows: {what_failed(error)}") from error
 
 

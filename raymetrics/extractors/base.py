@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import ExtractorError
+from raymetrics.extractors.contract import require_images
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, SQUARE, resize
 from raymetrics.extractors.untrained import untrained
@@ -52,7 +53,10 @@ class Extractor(Protocol):
         """What the columns of `logits` stand for; empty where there are no logits."""
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}."""
+        """images uint8 [n, 3, h, w], of numpy or torch -> {column: float32 [n, d]}, of numpy.
+
+        ExtractorError for other images, such as floats: which range they are in cannot be seen.
+        """
 
 
 def usual_block(device: torch.device) -> int:
@@ -128,6 +132,11 @@ class NetworkExtractor:
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute the features of images.
+
+        images: uint8 [n, 3, h, w], of numpy or torch; gives {column: float32 [n, d]}, of numpy.
+        ExtractorError for other images, such as floats: which range they are in cannot be seen.
+        """
         outputs = self._run(self.network, images)
         return {name: outputs[name].float().cpu().numpy() for name in self.columns}
 
@@ -172,7 +181,7 @@ class NetworkExtractor:
         dtype = PRECISIONS[self.precision]
         reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
         with torch.inference_mode():
-            x = self.prepare(torch.from_numpy(images).to(self.device))
+            x = self.prepare(torch.from_numpy(require_images(images, self.name)).to(self.device))
             with reduced:  # the network alone: pixels have more digits than bfloat16
                 return function(x.contiguous(memory_format=torch.channels_last))
 

@@ -23,6 +23,39 @@ def grey(count: int, side: int = SIDE) -> np.ndarray:
     return np.full((count, 3, side, side), GREY, np.uint8)
 
 
+def require_images(images: Any, who: str) -> np.ndarray:
+    """Take images for an extractor: uint8 [n, 3, h, w], of numpy or torch; as numpy.
+
+    ExtractorError for anything else, floats above all: whether -1..1 or 0..1 is meant changes every
+    number and cannot be seen.
+    """
+    if isinstance(images, torch.Tensor):
+        images = images.detach().cpu()
+        images = images.numpy() if images.dtype == torch.uint8 else images
+    dtype = str(getattr(images, "dtype", "")).removeprefix("torch.")
+    shape = list(getattr(images, "shape", ()))
+    if isinstance(images, np.ndarray) and dtype == "uint8" and len(shape) == 4 and shape[1] == 3:
+        return np.require(images, requirements="W")  # as torch takes no others
+    found = f"{dtype} {shape}" if dtype else type(images).__name__
+    raise ExtractorError(
+        f"{who} got {found}, expected images uint8 [n, 3, height, width]{_remedy(dtype, shape)}"
+    )
+
+
+def _remedy(dtype: str, shape: list[int]) -> str:
+    if "float" in dtype:
+        return (
+            "; make bytes of them by the rule that you report: from -1..1 "
+            "(x * 127.5 + 128).clip(0, 255).astype('uint8'), from 0..1 (x * 255).round()"
+            ".clip(0, 255).astype('uint8')"
+        )
+    if len(shape) == 4 and shape[3] == 3:
+        return "; the channels come last: transpose them, (0, 3, 1, 2)"
+    if len(shape) == 4 and shape[1] == 1:
+        return "; repeat the grey channel, np.repeat(images, 3, axis=1)"
+    return ""
+
+
 def plain(name: str) -> str:
     """A name of which columns can be made: letters, digits, underscores, hyphens."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)

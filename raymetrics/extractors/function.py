@@ -5,7 +5,8 @@ by name), or a class that makes such an object: it is made once in every worker,
 after the question mark, as in `my_models.faces:Embedding?layer=3`. It may have
 
     columns        {name: dimension}; without it, grey images are passed through to see them
-    spec           all that changes its numbers; without it, the text of its file stands for it
+    spec           all that changes its numbers; without it, its code, that of the modules which it
+                   imports, and the files and folders that its options name stand for it
     block          the number of images that it gets at a time
     class_names    what the columns of an output called `logits` stand for
 """
@@ -13,13 +14,21 @@ after the question mark, as in `my_models.faces:Embedding?layer=3`. It may have
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from raymetrics.callables import Target, what_failed
+from raymetrics.callables import FAILURES, Target, what_failed
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.contract import OWN, features_of, grey, plain, same_columns
+from raymetrics.extractors.contract import (
+    OWN,
+    features_of,
+    grey,
+    plain,
+    require_images,
+    same_columns,
+)
 
 BLOCK = 16
 
@@ -38,8 +47,11 @@ class Function:
         self._call = self._target.make(self.options)
         self.columns = self._columns()
 
+    def _attribute(self, name: str, default: Any = None) -> Any:
+        return self._target.attribute(self._call, name, default)
+
     def _columns(self) -> dict[str, int]:
-        own = getattr(self._call, "columns", None)
+        own = self._attribute("columns")
         if own is None:
             return {name: x.shape[1] for name, x in self._ask(grey(self.block)).items()}
         if not isinstance(own, Mapping) or not all(isinstance(d, int) for d in own.values()):
@@ -49,7 +61,7 @@ class Function:
     @property
     def block(self) -> int:
         """The callable's `block`, if it has one. ExtractorError if it is no number of images."""
-        own = getattr(self._call, "block", BLOCK)
+        own = self._attribute("block", BLOCK)
         if not isinstance(own, int) or own < 1:
             raise ExtractorError(f"block of {self.target} is {own!r}, expected an int from 1 on")
         return own
@@ -57,29 +69,29 @@ class Function:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The callable's `class_names`, if it has them."""
-        return tuple(getattr(self._call, "class_names", ()))
+        return tuple(self._attribute("class_names", ()))
 
     @property
     def file(self) -> Mapping[str, object]:
         """None: what it reads is its own affair, and belongs in its spec."""
         return {}
 
-    @property
+    @cached_property
     def spec(self) -> dict[str, object]:
-        """The callable's `spec`, if it has one; else the text of the file that defines it."""
+        """The callable's `spec`, if it has one; else digests of what it is made of."""
         return {
             "name": self.name,
             "callable": self.target,
             "options": self.options,
             "columns": self.columns,
             "resize": OWN,
-            **self._target.identity(self._call),
+            **self._target.identity(self._call, self.options),
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError if it gives
-        anything else."""
-        found = self._ask(images)
+        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
+        and if it gives anything else."""
+        found = self._ask(require_images(images, self.target))
         same_columns(found, self.columns, self.target)
         return found
 
@@ -87,7 +99,7 @@ class Function:
         function: Callable[[np.ndarray], Any] = self._call
         try:
             found = function(images)
-        except Exception as error:
+        except FAILURES as error:
             raise ExtractorError(
                 f"{self.target} failed on {len(images)} images of {images.shape[2]} x "
                 f"{images.shape[3]}: {what_failed(error)}"

@@ -23,7 +23,15 @@ import torch
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import usual_block
-from raymetrics.extractors.contract import OWN, SIDE, features_of, grey, plain, same_columns
+from raymetrics.extractors.contract import (
+    OWN,
+    SIDE,
+    features_of,
+    grey,
+    plain,
+    require_images,
+    same_columns,
+)
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.extractors.scale import SCALES
@@ -83,9 +91,9 @@ class Script:
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError if it gives
-        anything else."""
-        found = self.run(images)
+        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
+        and if it gives anything else."""
+        found = self.run(require_images(images, str(self.path)))
         same_columns(found, self.columns, str(self.path))
         return found
 

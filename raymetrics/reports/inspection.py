@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raymetrics import ranges
 from raymetrics.printable import printable
+from raymetrics.shards.alike import size_text
 from raymetrics.shards.reader import ShardSet
 
 
@@ -15,6 +16,7 @@ def describe(shards: ShardSet) -> str:
         "shards": f"{len(shards.present)} at {shards.uri}",
         "source": spec.source,
         "samples": f"{len(shards)} of {ranges.count(spec.samples)} ({words(spec.samples)})",
+        "image size": size_text(spec.image_size),
         "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
         "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
         "fingerprint": spec.fingerprint,

@@ -13,8 +13,13 @@ def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
     return sorted(there[0] & there[1])
 
 
-def require_alike(real: ShardSet, generated: ShardSet, extractor: str) -> None:
-    """SpecMismatch unless both sets have features of the extractor, made alike."""
+def require_alike(
+    real: ShardSet, generated: ShardSet, extractor: str, *, any_size: bool = False
+) -> None:
+    """SpecMismatch unless both sets have features of the extractor, made alike.
+
+    any_size: also of images of different sizes.
+    """
     both = shared_extractors(real, generated)
     if extractor not in both:
         raise SpecMismatch(
@@ -29,8 +34,27 @@ def require_alike(real: ShardSet, generated: ShardSet, extractor: str) -> None:
         found = "; ".join(fields).replace("asked for", "on the other side")
         raise SpecMismatch(
             f"{real.uri} and {generated.uri} used {extractor} differently, so their features "
-            f"cannot be compared ({found}); extract one of them again"
+            f"cannot be compared ({found}); extract one of them again, to another place"
         )
+    if not any_size:
+        require_same_size(real, generated)
+
+
+def require_same_size(real: ShardSet, generated: ShardSet) -> None:
+    """SpecMismatch if the images of both sets have sizes that are known and differ: what an
+    extractor makes of small images that it enlarges is far from what it makes of large ones."""
+    of_real, of_generated = real.spec.image_size, generated.spec.image_size
+    if of_real and of_generated and of_real != of_generated:
+        raise SpecMismatch(
+            f"the images of {real.uri} are {size_text(of_real)} pixels, those of {generated.uri} "
+            f"{size_text(of_generated)}, which moves every number; extract one of them at the size "
+            "of the other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
+        )
+
+
+def size_text(size: tuple[int, int] | None) -> str:
+    """Write "256 x 256" for a height and a width; "unknown" of a set that does not say."""
+    return "unknown" if size is None else f"{size[0]} x {size[1]}"
 
 
 def require_some_shared(real: ShardSet, generated: ShardSet) -> list[str]:

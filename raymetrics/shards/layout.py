@@ -17,6 +17,8 @@ from raymetrics.addresses import require_no_secret
 from raymetrics.errors import RangeError, ShardError, SpecMismatch
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import fields, schema
+from raymetrics.shards.changes import changes
+from raymetrics.shards.changes import differences as differences
 from raymetrics.shards.fields import FLAG, OBJECT, TEXT, Kind, list_of, object_of, struct, whole
 from raymetrics.shards.listing import DATASET as DATASET
 from raymetrics.shards.listing import MANIFEST as MANIFEST
@@ -47,6 +49,7 @@ class DatasetSpec:
     asked: tuple[str, ...] = ()  # the extractors as written, to make any shard again
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
+    image_size: tuple[int, int] | None = None  # height and width; None until it is known
     # Of a set that keeps only the samples that a match accepts: which match.
     accepted: Mapping[str, object] | None = None
 
@@ -85,6 +88,7 @@ class DatasetSpec:
             "samples": [ranges.describe(ids) for ids in self.samples],
             "asked": list(self.asked),
             "label_names": list(self.label_names),
+            **({} if self.image_size is None else {"image_size": list(self.image_size)}),
             "files": {name: dict(file) for name, file in self.files.items()},
             "class_names": {name: list(names) for name, names in self.class_names.items()},
         }
@@ -115,6 +119,7 @@ class DatasetSpec:
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
+                image_size=_size_of(value.get("image_size")),
             )
         except fields.DAMAGES as error:
             raise ShardError(
@@ -151,22 +156,12 @@ _FIELDS = {
 }
 
 
-def differences(
-    there: Mapping[str, object], asked: Mapping[str, object], path: str = ""
-) -> list[str]:
-    """Where two specifications differ, field by field, as "field: there X, asked for Y"."""
-    found = []
-    for key in sorted({*there, *asked}):
-        a, b = there.get(key), asked.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{path}{key}.")
-        elif isinstance(a, list) and isinstance(b, list):
-            numbered_a = {str(i): item for i, item in enumerate(a)}
-            numbered_b = {str(i): item for i, item in enumerate(b)}
-            found += differences(numbered_a, numbered_b, f"{path}{key}.")
-        elif a != b:
-            found.append(f"{path}{key}: there {json.dumps(a)}, asked for {json.dumps(b)}")
-    return found
+def _size_of(value: Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width, as JSON has them; None where an older set does not say."""
+    if value is None:
+        return None
+    height, width = value
+    return int(height), int(width)
 
 
 def numbers_of(extractor: Mapping[str, object]) -> dict[str, object]:
@@ -181,12 +176,14 @@ def read_spec(store: Store) -> DatasetSpec | None:
 
 
 def require_same(there: DatasetSpec, asked: DatasetSpec, store: Store) -> None:
-    """SpecMismatch, with every field that differs, unless both give the same numbers."""
+    """SpecMismatch, with all that differs, unless both give the same numbers."""
     if there.fingerprint != asked.fingerprint:
-        fields = "; ".join(differences(there.identity, asked.identity))
+        found = [
+            change.in_words(asked.source) for change in changes(there.identity, asked.identity)
+        ]
         raise SpecMismatch(
-            f"{store} holds a set made from something else ({fields}); "
-            "extract to another place, or ask for what is there"
+            f"{store} holds a set made from something else ({'; '.join(found)}); extract to "
+            "another place (another --to), or bring back what it was made from"
         )
 
 
@@ -220,7 +217,12 @@ def entered(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]
     withdraw_if_lost(store, there.fingerprint, [shard_name(ids) for ids in present])
     # Equal tensors may come from several files; one that was published vouches for them all.
     vouched = {name: file for name, file in there.files.items() if file.get("published")}
-    joined = replace(asked, shard_rows=there.shard_rows, files={**asked.files, **vouched})
+    joined = replace(
+        asked,
+        shard_rows=there.shard_rows,
+        files={**asked.files, **vouched},
+        image_size=asked.image_size or there.image_size,
+    )
     return adopt(store, joined, ()), present
 
 
@@ -236,10 +238,11 @@ def adopt(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetS
         there = read_spec(store) or spec
         require_same(there, spec, store)
         samples = tuple(ranges.union([*there.samples, *mine]))
-        if samples == there.samples:
+        spec = replace(spec, samples=samples, image_size=spec.image_size or there.image_size)
+        if (samples, spec.image_size) == (there.samples, there.image_size):
             break
-        store.replace(DATASET, replace(spec, samples=samples).to_json())
-    return replace(spec, samples=samples)
+        store.replace(DATASET, spec.to_json())
+    return spec
 
 
 def holds_set(store: Store) -> bool:

@@ -21,7 +21,8 @@ class Account:
     left_out: those that could not be made, and why; the others were.
     failure: kind and message of the error because of which none was made.
     seconds: that stages worked, without waiting. retried: units that were made again one sample
-    after another. resent: requests that a store was sent again. written: bytes.
+    after another. resent: requests that a store was sent again. written: bytes. image_size: height
+    and width, None where no image was made.
     """
 
     target: int
@@ -35,6 +36,7 @@ class Account:
     resent: int = 0
     written: int = 0
     made_on: Sequence[str] = ()
+    image_size: tuple[int, int] | None = None
 
     @property
     def ids(self) -> range:
@@ -66,8 +68,9 @@ class Account:
         """What `to_json` gave."""
         value: dict[str, Any] = json.loads(text)
         left_out = {int(sample): why for sample, why in value.pop("left_out").items()}
-        failure = value.pop("failure")
-        return cls(**value, left_out=left_out, failure=tuple(failure) if failure else None)
+        for pair in ("failure", "image_size"):
+            value[pair] = tuple(value[pair]) if value[pair] else None
+        return cls(**value, left_out=left_out)
 
 
 def joined(units: Sequence[Account]) -> Account:
@@ -81,8 +84,19 @@ def joined(units: Sequence[Account]) -> Account:
         units[0],
         rows=units[-1].ids.stop - units[0].first,
         left_out=left_out,
-        failure=next((unit.failure for unit in units if unit.failure), None),
+        failure=next((unit.failure for unit in units if unit.failure), None) or _mixed_sizes(units),
+        image_size=next((unit.image_size for unit in units if unit.image_size), None),
         seconds={s: sum(unit.seconds.get(s, 0.0) for unit in units) for s in sorted(stages)},
         retried=sum(unit.retried for unit in units),
         made_on=sorted({machine for unit in units for machine in unit.made_on}),
     )
+
+
+def _mixed_sizes(units: Sequence[Account]) -> tuple[str, str] | None:
+    """The failure of a shard whose images have several sizes; None if they have one."""
+    sizes = sorted({unit.image_size for unit in units if unit.image_size})
+    if len(sizes) < 2:
+        return None
+    found = " and ".join(f"{height} x {width}" for height, width in sizes)
+    ids = f"{units[0].first}-{units[-1].ids.stop - 1}"
+    return "SourceError", f"samples {ids} have images of {found}; give all of them one size"

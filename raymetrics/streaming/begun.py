@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raymetrics import ranges
 from raymetrics.errors import RaymetricsError, ShardError, SourceError
 from raymetrics.shards import layout
+from raymetrics.shards.alike import size_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.reader import ShardSet, open_shards
@@ -31,6 +33,7 @@ class Extraction:
     rows: int  # made in this run
     seconds: float
     broken: tuple[str, ...] = ()  # images that were left out
+    note: str = ""  # what to tell of how the set was continued
     spent: Spent = field(default_factory=Spent)  # of the stream, which may have made other sets too
 
 
@@ -38,8 +41,9 @@ class Extraction:
 class Begun:
     """A set on its way: what it is to be, and what of it was made.
 
-    sizes: of the weights. max_errors: samples that may be left out. failure: why it cannot be what
-    it is to be.
+    sizes: of the weights. max_errors: samples that may be left out. extractors: the specifications
+    that they have now, where the set keeps older ones. note: what to tell of that. failure: why it
+    cannot be what it is to be.
     """
 
     store: Store
@@ -50,6 +54,8 @@ class Begun:
     present: int
     sizes: Sizes
     max_errors: int = 0
+    extractors: Sequence[Mapping[str, object]] = ()
+    note: str = ""
     made: int = 0
     rows: int = 0
     devices: set[str] = field(default_factory=set)
@@ -59,7 +65,14 @@ class Begun:
 
     @classmethod
     def of(
-        cls, store: Store, asked: DatasetSpec, listing: str, sizes: Sizes, max_errors: int
+        cls,
+        store: Store,
+        asked: DatasetSpec,
+        listing: str,
+        sizes: Sizes,
+        max_errors: int,
+        extractors: Sequence[Mapping[str, object]] = (),
+        note: str = "",
     ) -> Begun:
         """The set that is asked for, entered at its place. PlanTooLarge if that has no room."""
         wanted = asked.samples
@@ -70,7 +83,7 @@ class Begun:
         spec, present = layout.entered(store, asked)
         todo = layout.missing(spec, present, wanted)
         kept = sum(1 for ids in present if ranges.overlaps(ids, wanted))
-        return cls(store, spec, listing, wanted, todo, kept, sizes, max_errors)
+        return cls(store, spec, listing, wanted, todo, kept, sizes, max_errors, extractors, note)
 
     @property
     def uri(self) -> str:
@@ -86,10 +99,28 @@ class Begun:
         self.made += row.made
         self.devices.add(row.account.device)
         self.left_out.update(row.account.left_out)
+        self.keep_size(row.account.image_size)
         try:
             require_few(self.left_out, self.max_errors)
         except SourceError as error:
             self.failure = self.failure or error
+
+    def keep_size(self, found: tuple[int, int] | None) -> None:
+        """Write the size of the images into dataset.json, as soon as the first ones are made.
+        Images of another size than the others are a failure of the set."""
+        if found is None or found == self.spec.image_size:
+            return
+        if self.spec.image_size is None:
+            try:
+                self.spec = layout.adopt(self.store, replace(self.spec, image_size=found), ())
+            except ShardError as error:
+                self.failure = self.failure or error
+            return
+        self.failure = self.failure or SourceError(
+            f"{self.spec.source} gave images of {size_text(found)} pixels, {self.uri} holds those "
+            f"of {size_text(self.spec.image_size)}; give all of them one size, and extract to "
+            "another place"
+        )
 
     def require_sound(self) -> None:
         """Raises what went wrong."""
@@ -116,7 +147,9 @@ class Begun:
         if not shards.missing and (self.made or shards.seal is None):
             shards = self._sealed(shards)
         seconds = time.monotonic() - self.start
-        return Extraction(shards, self.made, self.present, self.rows, seconds, spent=spent)
+        return Extraction(
+            shards, self.made, self.present, self.rows, seconds, note=self.note, spent=spent
+        )
 
     def _adopted(self) -> ShardSet:
         """The set, whose dataset.json asks for all that it has. Of several writers each may have

@@ -13,11 +13,19 @@ from typing import TypeVar
 import torch
 
 from raymetrics import ranges
-from raymetrics.errors import RangeError, RaymetricsError, TemporaryFailure
+from raymetrics.arguments import IMAGES, as_texts, require_text
+from raymetrics.errors import (
+    RangeError,
+    RaymetricsError,
+    SourceError,
+    StorageError,
+    TemporaryFailure,
+)
 from raymetrics.generators import absolute, listing, open_source, without_broken
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 from raymetrics.streaming.begun import Begun, Extraction
+from raymetrics.streaming.continuation import continue_set
 from raymetrics.streaming.pools import Resources
 from raymetrics.streaming.progress import Progress, Told
 from raymetrics.streaming.session import session
@@ -46,7 +54,7 @@ class Request:
 
 def extract(
     source: str,
-    extractors: Sequence[str],
+    extractors: str | Sequence[str],
     to: str,
     samples: range | str | None = None,
     *,
@@ -74,13 +82,16 @@ def extract(
     """
     if skip_broken < 0:
         raise RangeError(f"skip_broken is {skip_broken}, expected at least 0")
-    source = absolute(source)
+    expected = "a source as text, such as 'photos', 'network.ts' or 'my_generator:generate'"
+    text = require_text("source", source, SourceError, expected=expected, instead=IMAGES)
+    to = require_text("to", to, StorageError, expected="a path or a URI", instead="name a place")
+    source = absolute(text)
     broken: list[str] = []
     if skip_broken:
         Store(to).names()  # a place that cannot be used is found before images are read
         source, broken = without_broken(source, skip_broken)
     asked = [Request(to, source, samples)]
-    done = extracted(asked, extractors, shard_rows, resources, max_errors, progress)
+    done = extracted(asked, as_texts(extractors), shard_rows, resources, max_errors, progress)
     return replace(done[0], broken=tuple(broken))
 
 
@@ -172,10 +183,20 @@ def beginner(
 
     def begin(request: Request) -> Begun:
         source = absolute(request.source)
-        generator = open_source(source, torch.device("cpu"))
-        spec = specification(source, generator, texts, networks, request.samples, shard_rows)
-        sizes = sizes_of(generator, networks)
-        return Begun.of(Store(request.to), spec, listing(generator), sizes, max_errors)
+        generator, store = open_source(source, torch.device("cpu")), Store(request.to)
+        asked = specification(
+            source, generator, texts, networks, request.samples, shard_rows, max_errors
+        )
+        spec, note = continue_set(store, asked, generator, networks)
+        return Begun.of(
+            store,
+            spec,
+            listing(generator),
+            sizes_of(generator, networks),
+            max_errors,
+            asked.extractors,
+            note,
+        )
 
     return begin
 
@@ -193,7 +214,7 @@ def made(
         return
     require_room_for(todo)
     with session():
-        targets = [Target(one.spec, one.listing, one.todo, one.uri) for one in todo]
+        targets = [Target(one.spec, one.listing, one.todo, one.uri, one.extractors) for one in todo]
         most, sizes = max(one.max_errors for one in todo), largest([one.sizes for one in todo])
         plan = Plan(targets, most_left_out=most, sizes=sizes)
         for row in stream(plan, resources or Resources(), spent):

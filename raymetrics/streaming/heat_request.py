@@ -111,12 +111,18 @@ class HeatRequest:
 
 
 def requested(
-    *, real: str, generated: str, column: str | None = None, run_code: bool = False
+    *,
+    real: str,
+    generated: str,
+    column: str | None = None,
+    run_code: bool = False,
+    any_size: bool = False,
 ) -> HeatRequest:
     """The request, checked; loads the network.
 
     column: by default the only one that is the mean of a map. run_code: open what the generated set
-    names also if it is a program, or on another machine; else ProgramRefused.
+    names also if it is a program, or on another machine; else ProgramRefused. any_size: also for
+    images of another size than the real ones.
     SpecMismatch for sets that cannot be compared, ExtractorError for a column that is no such mean,
     SourceError if the generated set's source is no longer what it was.
     """
@@ -127,7 +133,8 @@ def requested(
         )
     require_data(sides[1].shards, Permission(run_code))
     chosen, extractor = chosen_column(sides[0].shards, sides[1].shards, column)
-    require_alike(sides[0].shards, sides[1].shards, chosen.extractor)
+    sets = sides[0].shards, sides[1].shards
+    require_alike(*sets, chosen.extractor, any_size=any_size)
     return HeatRequest(*sides, chosen, source_of(sides[1].shards), extractor)
 
 

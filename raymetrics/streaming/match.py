@@ -24,6 +24,7 @@ from raymetrics.errors import RangeError, ShardError
 from raymetrics.generators import listing
 from raymetrics.resampling.rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.shards import layout
+from raymetrics.shards.alike import require_same_size
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.reader import ShardSet, open_shards
@@ -61,6 +62,7 @@ def match(
     first: int | None = None,
     shard_rows: int = 2048,
     run_code: bool = False,
+    any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
 ) -> Matched:
@@ -80,6 +82,7 @@ def match(
     keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
     first: the first id looked at; by default the set's first, or 0.
     run_code: open what a shard set names also if it is a program, or on another machine.
+    any_size: also of images of another size than the real ones.
 
     Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
     that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty and
@@ -98,7 +101,7 @@ def match(
             raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
     request = requested(
         real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
-        run_code,
+        run_code, any_size,
     )  # fmt: skip
     start, path = time.monotonic(), f"{to}/{FILE}"
     with session():
@@ -133,7 +136,13 @@ class Run:
         asked = named(request, self.matcher.targets)
         self.spec, present = layout.entered(request.store, asked)
         self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
-        self.target = Target(self.spec, listing(request.generator), (), request.store.absolute_uri)
+        self.target = Target(
+            self.spec,
+            listing(request.generator),
+            (),
+            request.store.absolute_uri,
+            request.extractors,
+        )
         self.resources = resources
         self.actors = placement(resources, sys.maxsize).producing.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
@@ -226,7 +235,13 @@ class Run:
 
     def _counted(self, made: Made) -> Draws:
         """A shard of this run, which from now on belongs to the set."""
-        self.spec = layout.adopt(self.request.store, self.spec, [made.ids])
+        size = self.spec.image_size or made.account.image_size
+        self.spec = layout.adopt(
+            self.request.store, replace(self.spec, image_size=size), [made.ids]
+        )
+        if not self.request.any_size:
+            drawn = ShardSet(self.request.store, self.spec, ())
+            require_same_size(self.request.real.shards, drawn)
         self.devices.add(made.account.device)
         self.made += made.made
         self._rows += made.rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,14 +10,15 @@ import torch
 from raymetrics.errors import NotEnoughData, RangeError, SpecMismatch
 from raymetrics.generators import Generator, absolute, open_source, permission_for
 from raymetrics.shards import layout
-from raymetrics.shards.alike import require_alike, shared_extractors
+from raymetrics.shards.alike import require_alike, require_same_size, shared_extractors
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.reader import ShardSet, open_shards
 from raymetrics.shards.schema import Column
 from raymetrics.shards.selected import open_view
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.streaming.specification import describe, most_samples
+from raymetrics.streaming.continuation import continue_set
+from raymetrics.streaming.specification import most_samples, named_apart, specification
 
 FIRST_CHOICE = "inception"  # of the networks that give classes
 
@@ -35,12 +36,14 @@ class Request:
     stop: int
     n: int
     keep: str
+    extractors: Sequence[Mapping[str, object]]  # as they are now, where the set keeps older ones
+    any_size: bool
 
 
 def requested(
     real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
-    keep: str, run_code: bool,
+    keep: str, run_code: bool, any_size: bool = False,
 ) -> Request:  # fmt: skip
     """The request, if it makes sense."""
     permission = permission_for(run_code, generated)
@@ -74,13 +77,20 @@ def requested(
         )
     stop = min(length, first + (max_draws or length))
     # The set is to have no more than it needs for certain, and grows with every shard.
-    asked = describe(source, generator, texts, range(first, first + 1), shard_rows)
+    least = range(first, first + 1)
+    spelled, networks = named_apart(texts)
+    now = specification(source, generator, spelled, networks, least, shard_rows)
+    asked, _ = continue_set(store, now, generator, networks)
     made = ShardSet(store, asked, ())
     for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, made)]):
-        require_alike(view.shards, made, name)
+        require_alike(view.shards, made, name, any_size=any_size)
+    if there is not None and not any_size:
+        require_same_size(view.shards, there)
     for side in (made, there or made):
         require_column(side, column)
-    return Request(view, column, generator, store, asked, first, stop, n, keep)
+    return Request(
+        view, column, generator, store, asked, first, stop, n, keep, now.extractors, any_size
+    )
 
 
 def is_shard_set(uri: str) -> bool:

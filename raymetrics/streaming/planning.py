@@ -17,6 +17,7 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.listing import present_ranges
 from raymetrics.shards.store import Store
 from raymetrics.streaming.cluster import nodes_of_ray, this_machine, with_memory_here
+from raymetrics.streaming.continuation import continue_set
 from raymetrics.streaming.placement import grown, place, projected
 from raymetrics.streaming.pools import Node, Placement, Resources, Sizes, told
 from raymetrics.streaming.session import session
@@ -154,6 +155,7 @@ def plan_of(
     texts, networks = named_apart(extractors)
     generator = open_source(source, torch.device("cpu"))
     asked = specification(source, generator, texts, networks, samples, shard_rows)
+    asked, _ = continue_set(store, asked, generator, networks)
     spec, present = there_already(store, asked)
     todo = layout.missing(spec, present, asked.samples)
     rows = ranges.count(todo)

@@ -76,6 +76,7 @@ def reweight_shards(
     optimizer: str = "lbfgs",
     tolerance: float = 1e-3,
     in_memory: bool | None = None,
+    any_size: bool = False,
     told: Callable[[Step], None] | None = None,
 ) -> Weighted:
     """Weights of the generated samples for which their Frechet distance to the real ones is least.
@@ -88,11 +89,14 @@ def reweight_shards(
     extractor: whose; by default inception, or the only one that both sets have such features of.
     max_evaluations: of the objective; by default 100, or 1000 steps of gradient descent.
     in_memory: hold the candidates' features in this process, or with actors; by default as it fits.
+    any_size: also for candidates whose images have another size than the real ones.
 
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or PlanTooLarge before any feature is read.
     """
-    asked = requested(real, generated, match, extractor, optimizer, tolerance, max_evaluations)
+    asked = requested(
+        real, generated, match, extractor, optimizer, tolerance, max_evaluations, any_size=any_size
+    )
     store, states = Store(to), Kept(Store(to), asked.identity)
     found = finished(store, asked)
     if found is None:
@@ -109,7 +113,7 @@ def reweight_shards(
 
 def requested(
     real: str, generated: str, match: str, extractor: str | None, optimizer: str,
-    tolerance: float, max_evaluations: int | None = None,
+    tolerance: float, max_evaluations: int | None = None, *, any_size: bool = False,
 ) -> Request:  # fmt: skip
     """The request, if it makes sense."""
     if optimizer not in BUDGET:
@@ -130,7 +134,7 @@ def requested(
     if views["generated"].repeats:
         raise RaymetricsError(f"{generated} names candidates repeatedly; expected each once")
     sets = {side: view.shards for side, view in views.items()}
-    column = column_of(**sets, output=how.output, extractor=extractor)
+    column = column_of(**sets, output=how.output, extractor=extractor, any_size=any_size)
     if how.marks:
         how.places(column.dimension)
     return Request(
@@ -138,11 +142,14 @@ def requested(
     )
 
 
-def column_of(*, real: ShardSet, generated: ShardSet, output: str, extractor: str | None) -> Column:
+def column_of(
+    *, real: ShardSet, generated: ShardSet, output: str, extractor: str | None,
+    any_size: bool = False,
+) -> Column:  # fmt: skip
     """The column of this output. SpecMismatch unless both sets have it, made alike."""
     require_some_shared(real, generated)
     if extractor is not None:
-        require_alike(real, generated, extractor)
+        require_alike(real, generated, extractor, any_size=any_size)
     both = [column for column in real.spec.columns if column in generated.spec.columns]
     there = {column.extractor: column for column in both if column.output == output}
     asked = extractor or (FIRST_CHOICE if FIRST_CHOICE in there else None)
@@ -155,7 +162,7 @@ def column_of(*, real: ShardSet, generated: ShardSet, output: str, extractor: st
             f"{'several columns' if choose else 'no column'} {output}{of} in both {real.uri} and "
             f"{generated.uri}, which both have {', '.join(column.name for column in both)}{choose}"
         )
-    require_alike(real, generated, asked)
+    require_alike(real, generated, asked, any_size=any_size)
     return there[asked]
 
 

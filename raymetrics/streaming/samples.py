@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.errors import PlanTooLarge, RaymetricsError, SourceError, TemporaryFailure
+from raymetrics.errors import PlanTooLarge, RaymetricsError, TemporaryFailure
 from raymetrics.generators import Generator
 
 NONE = np.empty((0, 3, 0, 0), np.uint8)
@@ -65,11 +65,5 @@ def one_by_one(generator: Generator, sample_ids: np.ndarray, error: RaymetricsEr
 
 
 def asked(generator: Generator, sample_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and labels. SourceError if the generator wants to end the program."""
-    try:
-        return generator(sample_ids), generator.labels(sample_ids)
-    except SystemExit as error:
-        raise SourceError(
-            f"{generator.name} called sys.exit({error.code}) for {len(sample_ids)} samples from "
-            f"{sample_ids[0]}; let it raise an error that says what is wrong"
-        ) from error
+    """Images and labels."""
+    return generator(sample_ids), generator.labels(sample_ids)

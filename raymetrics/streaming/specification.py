@@ -10,27 +10,17 @@ import numpy as np
 import torch
 
 from raymetrics import ranges
-from raymetrics.errors import ExtractorError, RangeError
+from raymetrics.errors import ExtractorError, RangeError, RaymetricsError
 from raymetrics.extractors import NAMED, Extractor, make_extractor
 from raymetrics.extractors.options import absolute as absolute_extractor
 from raymetrics.extractors.trial import SECONDS
 from raymetrics.generators import Generator
+from raymetrics.generators.trial import try_out
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
 
 MOST_ROWS = 10_000_000  # of a shard, which is in memory as a whole
 MOST_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
-
-
-def describe(
-    source: str,
-    generator: Generator,
-    extractors: Sequence[str],
-    samples: range | str | None,
-    shard_rows: int,
-) -> DatasetSpec:
-    """The specification of the set that is asked for; loads the extractors."""
-    return specification(source, generator, *named_apart(extractors), samples, shard_rows)
 
 
 def specification(
@@ -40,10 +30,21 @@ def specification(
     networks: Sequence[Extractor],
     samples: range | str | None,
     shard_rows: int,
+    max_errors: int = 0,
 ) -> DatasetSpec:
-    """The same of extractors that are loaded, sorted by name, and of the texts that name them."""
+    """The specification of the set that is asked for. texts, networks: as `named_apart` gives them.
+
+    Tries a user's own generator out, see `raymetrics.generators.trial`; where samples may be left
+    out because of errors, one that raises is left to the stream.
+    """
     ids = wanted_samples(generator, samples)
     require_few_shards(len(ids), shard_rows)
+    try:
+        image_size = try_out(generator, ids)
+    except RaymetricsError:
+        if not max_errors:
+            raise
+        image_size = None
     labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
     return replace(
         empty_set(texts, networks, shard_rows),
@@ -52,6 +53,7 @@ def specification(
         labels=labelled,
         samples=(ids,),
         label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
+        image_size=image_size,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 
 from raymetrics import ranges
 from raymetrics.blocks import in_blocks
+from raymetrics.callables import without_folders
 from raymetrics.errors import (
     ClusterFailure,
     ExtractorError,
@@ -73,6 +74,7 @@ class Generate:
             left_out=samples.left_out,
             retried=int(samples.again),
             made_on=(machine_kind(),),
+            image_size=size_of(samples.images),
         )
         found = told(account.took(GENERATE, time.monotonic() - start))
         if len(samples.sample_ids):
@@ -198,6 +200,11 @@ def account_of(unit: Mapping[str, np.ndarray]) -> Account | None:
     return None if first == PADDING else Account(target, first, rows)
 
 
+def size_of(images: np.ndarray) -> tuple[int, int] | None:
+    """Height and width of images [n, 3, h, w]; None of no image."""
+    return (images.shape[2], images.shape[3]) if len(images) else None
+
+
 def told(account: Account) -> dict[str, np.ndarray]:
     """It alone, as a unit on its way."""
     return {ACCOUNT: np.array([account.to_json()])}
@@ -241,10 +248,11 @@ def same_extractors(
     """The extractors. ExtractorError if one is not what it is on the driver."""
     found = [make_extractor(text, device()) for text in texts]
     for extractor, spec in zip(found, expected, strict=True):
-        if extractor.spec != spec:
+        fields = layout.differences(without_folders(extractor.spec), without_folders(spec))
+        if fields:
             raise ExtractorError(
                 f"{extractor.name} on a worker is not what it is on the driver "
-                f"({'; '.join(layout.differences(extractor.spec, spec))}); bring code and "
+                f"({'; '.join(fields)}); bring code and "
                 "weights in line on all machines and run the command again"
             )
     return found
@@ -255,7 +263,7 @@ def same_generator(source: str, expected: str) -> Generator:
     generator = open_source(source, device())
     if listing(generator) != expected:
         raise SourceError(
-            f"{source} on a worker is not what it is on the driver: another version of the "
-            "code, or a folder that has changed; bring them in line and run the command again"
+            f"{source} on a worker is not what it is on the driver: another version of the code, "
+            "or a file or folder that has changed; bring them in line and run the command again"
         )
     return generator

@@ -35,6 +35,7 @@ MANY = 4096  # units; so many keep any cluster busy
 class Target:
     """The shards `todo` of a set at `uri`; listing: of its generator.
 
+    extractors: the specifications that workers must find, where the set keeps older ones.
     todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
     says how far the stream goes.
     """
@@ -43,6 +44,7 @@ class Target:
     listing: str
     todo: Iterable[range]
     uri: str
+    extractors: Sequence[Mapping[str, object]] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Plan:
     gate: Any = None
     most_left_out: int = 0
     sizes: Sizes = UNKNOWN
+
+    @property
+    def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
+        """The texts that ask for the extractors of all sets, and the specifications they have."""
+        target = self.targets[0]
+        return target.spec.asked, target.extractors or target.spec.extractors
 
     @property
     def shards(self) -> Iterable[Shard]:
@@ -142,13 +150,13 @@ def pipeline(plan: Plan, resources: Resources, counted: Any, spent: Spent) -> Da
     configure(dataset.context)
     place = placement(resources, some, plan.sizes)
     sources = [(target.spec.source, target.listing) for target in plan.targets]
-    extractors = (plan.targets[0].spec.asked, plan.targets[0].spec.extractors)
     spent.begin(workers(place))
     if place.extract is None:
-        dataset = pool(dataset, GenerateAndExtract, (sources, extractors, counted), place.generate)
+        both = sources, plan.extractors, counted
+        dataset = pool(dataset, GenerateAndExtract, both, place.generate)
     else:
         dataset = pool(dataset, Generate, (sources, counted), place.generate)
-        dataset = pool(dataset, Extract, (*extractors, counted), place.extract)
+        dataset = pool(dataset, Extract, (*plan.extractors, counted), place.extract)
     return dataset.map_batches(
         CommitShard,
         fn_constructor_args=(places(plan), plan.logits, plan.most_left_out),

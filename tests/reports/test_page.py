@@ -45,7 +45,9 @@ def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
     zeros = {columns[0].name: np.zeros((80, 10), np.float32)}
     commit(store, schema.to_table(columns, np.arange(80), None, zeros), made_of.fingerprint)
     shards = seal(open_shards(uri))
-    return Side(uri, source, ("0-79",), 80, made_of.fingerprint, shards.digest, {})
+    return Side(
+        uri, source, ("0-79",), 80, made_of.fingerprint, shards.digest, {}, image_size=(28, 30)
+    )
 
 
 def a_result(real: Side, generated: Side, **changes: object) -> Result:
@@ -239,3 +241,13 @@ def test_grid_of_small_images_is_enlarged_evenly() -> None:
 def test_large_images_are_made_smaller_and_keep_their_shape() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 512, 1024), np.uint8)
     assert thumbnail(noise).shape == (LARGEST // 2, LARGEST, 3)
+
+
+def test_the_size_of_the_images_is_kept_and_shown(page: Path) -> None:
+    assert page.read_text().count("<dt>image size</dt><dd>28 x 30</dd>") == 2
+    found = results.read(page.parent.parent / "results.jsonl")[0]
+    assert found.real.image_size == (28, 30)
+    assert Result.from_json(found.to_json()) == found
+    older = json.loads(found.to_json())
+    del older["real"]["image_size"]
+    assert Result.from_json(json.dumps(older)).real.image_size is None

@@ -34,7 +34,7 @@ from raymetrics.streaming.match_request import Request, requested
 from raymetrics.streaming.matched import Matched, MatchProgress
 from raymetrics.streaming.resources import Resources
 from raymetrics.streaming.sequel import Piece, Sequel
-from raymetrics.streaming.specification import describe
+from raymetrics.streaming.specification import named_apart, specification
 from tests.conftest import without_actors, write_set
 
 EXTRACTOR = "sources:Classes"
@@ -156,7 +156,8 @@ def test_goes_on_from_shards_with_a_hole_on_more_workers(
     source = f"sources:Classed?dies={tmp_path / 'dead'}"
     shards, whole = Store(str(tmp_path / "shards")), reference[1].shards
     generator = open_source(source, torch.device("cpu"))
-    spec = layout.enter(shards, describe(source, generator, [EXTRACTOR], range(200), 40))
+    both = named_apart([EXTRACTOR])
+    spec = layout.enter(shards, specification(source, generator, *both, range(200), 40))
     for ids in (range(40), range(40, 80), range(160, 200)):
         commit(shards, whole.table(ids), spec.fingerprint)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/samples*")}

@@ -1,0 +1,58 @@
+"""What is given in Python where a text is meant: taken if it is plain, else refused by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from raymetrics.errors import RaymetricsError
+
+ARRAYS = (
+    "of features in memory there are raymetrics.frechet_distance, kernel_distance, "
+    "precision_recall, prdc and realism"
+)
+IMAGES = (
+    "save images as numpy.savez('images.npz', arr_0=images), uint8 [n, height, width, 3], and name "
+    "that file"
+)
+
+
+def as_names(names: str | Sequence[str]) -> list[str]:
+    """Make a list of one name, or of several with commas between them; a list stays one."""
+    return names.split(",") if isinstance(names, str) else list(names)
+
+
+def as_texts(texts: str | Sequence[str]) -> list[str]:
+    """Make a list of one text, which may have commas; a list stays one."""
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def require_text(
+    what: str, value: object, error: type[RaymetricsError], *, expected: str, instead: str
+) -> str:
+    """Take a text or a path. The error names anything else.
+
+    what: the argument. expected: what it is to be. instead: what to do with an array.
+    """
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "shape"):
+        found, remedy = f"{type(value).__name__} {list(value.shape)}", instead
+    elif callable(value):
+        found, remedy = f"the object {_name(value)}", _as_written(value)
+    else:
+        found, remedy = f"{type(value).__name__} {value!r:.40}", f"write it as text: {expected}"
+    raise error(f"{what} is {found}, expected {expected}; {remedy}")
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def _as_written(value: object) -> str:
+    """How to name a callable so that workers find it."""
+    module = str(getattr(value, "__module__", "__main__"))
+    is_found = module != "__main__" and "<" not in _name(value) and hasattr(value, "__qualname__")
+    if is_found:
+        return f"workers import it by its name: write '{module}:{_name(value)}'"
+    return "workers import it by its name: put it into a file, and write 'my_file:its_name'"

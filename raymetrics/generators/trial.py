@@ -1,0 +1,107 @@
+"""A trial of a user's own generator, before anything else is begun: a few samples, made twice.
+
+An image that depends on more than its sample id spoils every number without a word: workers whose
+noise begins from one seed give the same images, and other workers give another set.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.base import Generator
+from raymetrics.generators.function import Function, LatentFunction
+
+# How far apart two makings of an image may be, in grey levels: floats that are computed in another
+# batch differ in their last digits, and now and then fall on the other side of a level.
+ROUNDING = 2
+
+SEEDED = (
+    "give each image noise of its own that its sample id seeds, as np.random.default_rng(k) or "
+    "torch.Generator().manual_seed(int(k)) for id k"
+)
+SEEDED_TOO = f"{SEEDED}, and seed or load whatever else the class draws when it is made"
+
+
+class Trial(NamedTuple):
+    """What was made of some samples.
+
+    sample_ids: int64 [n], ascending or not. images: uint8 [n, 3, h, w]. labels: int64 [n] or None.
+    latents: float32 [n, z] of a latent generator, else None.
+    """
+
+    sample_ids: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray | None
+    latents: np.ndarray | None
+
+
+def user_function(generator: Generator) -> Function | None:
+    """Find the user's own callable that a generator is, or truncates; None if there is none."""
+    found = getattr(generator, "inner", generator)
+    return found if isinstance(found, Function) and found.trial else None
+
+
+def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
+    """Make a few samples of the user's own generator twice; the height and width of its images.
+
+    samples: those that are asked for; the first two and the last one are made. Again they are made
+    in another order and number, and by an object that is made anew. SourceError if images, labels
+    or latents differ by more than rounding, or are not what a generator is to give. Does nothing
+    for the generators that raymetrics has, and where the callable says `trial = False`: None.
+    """
+    function = user_function(generator)
+    if function is None:
+        return None
+    first = _make(function, _some_ids(samples, function.length))
+    _require_same(function, first, first.sample_ids[::-2], "among other ids", SEEDED)
+    function.renew()
+    _require_same(function, first, first.sample_ids[1::-1], "by an object made anew", SEEDED_TOO)
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # workers need it
+    height, width = first.images.shape[2:]
+    return height, width
+
+
+def _some_ids(samples: range, length: int | None) -> np.ndarray:
+    """The first two and the last one, ascending; the second also where one is asked for."""
+    second = samples.start + 1
+    ids = {samples.start, samples[-1], *([second] if length is None or second < length else [])}
+    return np.array(sorted(ids))
+
+
+def _make(function: Function, sample_ids: np.ndarray) -> Trial:
+    latents = function.draw(sample_ids) if isinstance(function, LatentFunction) else None
+    return Trial(sample_ids, function(sample_ids), function.labels(sample_ids), latents)
+
+
+def _require_same(
+    function: Function, first: Trial, sample_ids: np.ndarray, how: str, remedy: str
+) -> None:
+    """SourceError unless the samples are made again as they were."""
+    again = _make(function, sample_ids)
+    rows = np.searchsorted(first.sample_ids, sample_ids)
+    apart = np.abs(again.images.astype(np.int16) - first.images[rows]).max(axis=(1, 2, 3))
+    if apart.max() > ROUNDING:
+        k = sample_ids[apart.argmax()]
+        raise SourceError(
+            f"image {k} of {function.name} depends on more than its id: asked for again {how}, it "
+            f"is another one (up to {apart.max()} of 255 grey levels apart); {remedy}"
+        )
+    for name, before, now in (
+        ("label", first.labels, again.labels), ("latent", first.latents, again.latents),
+    ):  # fmt: skip
+        if not _alike(None if before is None else before[rows], now):
+            raise SourceError(
+                f"the {name}s of {function.name} depend on more than the sample ids: asked for "
+                f"again {how}, those of {', '.join(map(str, sample_ids))} are others; {remedy}"
+            )
+
+
+def _alike(before: np.ndarray | None, now: np.ndarray | None) -> bool:
+    if before is None or now is None:
+        return before is now
+    return before.shape == now.shape and np.allclose(before, now, rtol=1e-4, atol=1e-4)
