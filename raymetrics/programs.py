@@ -37,11 +37,6 @@ class Permission:
     run_code: bool = False
     written: frozenset[str] = frozenset()
 
-    @classmethod
-    def of(cls, run_code: bool, written: Iterable[str] = ()) -> Permission:
-        """The permission of a command in which these texts were written."""
-        return cls(run_code, frozenset(written))
-
     def require_source(self, source: str, file: str) -> None:
         """Refuse a source that the file names if it is a program or elsewhere: ProgramRefused."""
         self._require(source, source_danger(source, self.written), file)

@@ -107,7 +107,7 @@ def absolute(source: str) -> str:
 
 def permission_for(run_code: bool, *sources: str) -> Permission:
     """Give the permission of a command in which the user wrote these sources."""
-    return Permission.of(run_code, [*sources, *map(absolute, sources)])
+    return Permission(run_code, frozenset([*sources, *map(absolute, sources)]))
 
 
 def listing(generator: Generator) -> str:

@@ -88,7 +88,7 @@ def report(
     found = results.read(path)
     tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
     folded = bool(tradeoffs) and len(pairs) > UNFOLDED
-    images = SampleImages(Permission.of(run_code, written))
+    images = SampleImages(Permission(run_code, frozenset(written)))
     comparisons = [
         comparison(of_sides, shown_of(i, folded=folded), images) for i, of_sides in enumerate(pairs)
     ]

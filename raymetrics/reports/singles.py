@@ -82,7 +82,7 @@ def singles(
     says why not. Programs and other machines are opened as `report` opens them. The page
     holds all that it shows. StorageError if it cannot be written.
     """
-    images = SampleImages(Permission.of(run_code, written))
+    images = SampleImages(Permission(run_code, frozenset(written)))
     text = rendered(
         "singles.html",
         readings=readings(found),

@@ -53,6 +53,11 @@ def list_of(kind: Kind) -> Kind:
     )
 
 
+def pair_of(kind: Kind) -> Kind:
+    """Accept a list of two items of the kind."""
+    return Kind(f"two of {kind.words}", lambda x: list_of(kind).accepts(x) and len(x) == 2)
+
+
 def object_of(kind: Kind, key: Callable[[str], bool] = bool) -> Kind:
     """Accept an object whose values are all of the kind, and whose keys the test accepts."""
     return Kind(

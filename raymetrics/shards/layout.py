@@ -19,7 +19,17 @@ from raymetrics.provenance import fingerprint
 from raymetrics.shards import fields, schema
 from raymetrics.shards.changes import changes
 from raymetrics.shards.changes import differences as differences
-from raymetrics.shards.fields import FLAG, OBJECT, TEXT, Kind, list_of, object_of, struct, whole
+from raymetrics.shards.fields import (
+    FLAG,
+    OBJECT,
+    TEXT,
+    Kind,
+    list_of,
+    object_of,
+    pair_of,
+    struct,
+    whole,
+)
 from raymetrics.shards.listing import DATASET as DATASET
 from raymetrics.shards.listing import MANIFEST as MANIFEST
 from raymetrics.shards.listing import present_ranges
@@ -105,7 +115,7 @@ class DatasetSpec:
                     f"{where}/{DATASET} has schema {value['schema']}, this raymetrics reads "
                     f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
                 )
-            fields.require_fields(value, _FIELDS, {"accepted": OBJECT})
+            fields.require_fields(value, _FIELDS, _OPTIONAL)
             return cls(
                 source=value["source"],
                 generator=value["generator"],
@@ -119,7 +129,7 @@ class DatasetSpec:
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
-                image_size=_size_of(value.get("image_size")),
+                image_size=tuple(value["image_size"]) if "image_size" in value else None,
             )
         except fields.DAMAGES as error:
             raise ShardError(
@@ -154,14 +164,7 @@ _FIELDS = {
     "files": object_of(OBJECT),
     "label_names": list_of(TEXT),
 }
-
-
-def _size_of(value: Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width, as JSON has them; None where an older set does not say."""
-    if value is None:
-        return None
-    height, width = value
-    return int(height), int(width)
+_OPTIONAL = {"accepted": OBJECT, "image_size": pair_of(whole(1, 2**31 - 1))}
 
 
 def numbers_of(extractor: Mapping[str, object]) -> dict[str, object]:
