@@ -160,7 +160,7 @@ def _is_torn(line: str) -> bool:
     """Tell whether a line is the beginning of a result, whose end was never written."""
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
     return False
 

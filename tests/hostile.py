@@ -120,6 +120,7 @@ def outcome(line: Sequence[str], folder: Path) -> Outcome:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)
         patch.setattr(session, "_start", refuse)
+        patch.setattr(session.ray, "is_initialized", lambda: False)  # whatever other tests use
         done = CliRunner().invoke(main, line)
         written = sorted(names_below(Path(fresh)) - names_below(folder))
     if done.exception is None or isinstance(done.exception, SystemExit):

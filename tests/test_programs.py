@@ -24,6 +24,7 @@ from raymetrics.errors import ProgramRefused
 from raymetrics.evaluation import evaluate
 from raymetrics.generators import permission_for
 from raymetrics.programs import (
+    CALLABLE,
     WRAPPERS,
     Permission,
     address_danger,
@@ -91,7 +92,7 @@ def test_no_address_of_another_machine_passes(text: str, scheme: str) -> None:
     assert address_danger(f"{text}::{scheme}://{text}") is not None
 
 
-@given(st.from_regex(r"[A-Za-z_.]+:[A-Za-z_.]+", fullmatch=True))
+@given(st.from_regex(CALLABLE, fullmatch=True))
 def test_no_callable_passes(text: str) -> None:
     assert source_danger(text) is not None
     assert source_danger(f"{text}?a=1") is not None

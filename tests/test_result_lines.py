@@ -143,7 +143,7 @@ def mutated(**changes: Any) -> str:
         (mutated(other=1), "'other' was unexpected"),
         ("[" * 100_000, "it is nested too deeply"),
         ("[1]", "[1] is not of type 'object'"),
-        ("{", "Expecting property name"),
+        ("{x", "Expecting property name"),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip

@@ -210,7 +210,7 @@ def test_watching_goes_on_after_a_file_that_is_none(real: str, tmp_path: Path) -
     (tmp_path / "network-000001.ts").write_bytes(b"not a network")
     code, text = run(
         "snapshots", "--real", real, "--generated", str(tmp_path), "--to", str(tmp_path / "out"),
-        "--metrics", "fid", "--samples", "0-49", "--watch", "1", "--until", "1",
+        "--metrics", "fid", "--samples", "0-49", "--watch", "1", "--until", "1", "--any-size",
     )  # fmt: skip
     assert code == 3, text
     assert "network-000001.ts: " in text

@@ -301,7 +301,7 @@ def small_files() -> dict[str, tuple[bytes, str]]:
         "other graph": (graph({"x": np.zeros(3, np.float32)}), "graph of 2 nodes, and not that"),
         "part of the graph": (graph(weights), "471 missing: .*Conv2d_1a_3x3.bn.bias"),
         "cut archive": (archived(graph(weights))[:3000], "no archive that holds classify_image_gr"),
-        "cut state": (small.getvalue()[:-100], "cannot be read"),
+        "cut state": (small.getvalue()[:-100], "is damaged"),
         "part of a state": (small.getvalue(), "471 missing: .*1 misshapen: Conv2d_1a_3x3.conv"),
         "NVIDIA's other network": (nvidia, r"470 missing.*2 misshapen: Conv2d_1a_3x3"),
         "pickle of a number": (nvidia_pickles.dumps(3), "is a pickle of int; expected one of"),

@@ -86,7 +86,7 @@ def test_tables_and_descriptions_have_one_line_for_each_row(tmp_path: Path, name
         table([one]): 3,
         str(draws_table([one])): 3,
         str(tradeoffs_table([one])): 2,
-        describe(shards): 7,
+        describe(shards): 8,
     }
     for text, count in printed.items():
         lines = text.split("\n")

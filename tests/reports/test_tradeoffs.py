@@ -304,7 +304,9 @@ def test_many_comparisons_are_folded_and_show_few_samples(
     sets: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(SampleImages, "sample_ids", lambda self, side, count: np.arange(80))
+    monkeypatch.setattr(
+        SampleImages, "sample_ids", lambda self, side, count: np.arange(min(80, count))
+    )
     monkeypatch.setattr(SampleImages, "picture", lambda self, side, ids: asked.append(len(ids)))
     made = [
         result

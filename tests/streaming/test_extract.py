@@ -327,4 +327,7 @@ def plainly_made(shards: ShardSet) -> Iterator[tuple[str, bytes]]:
         found = in_blocks(extractor, ids, sources.noise(ids), extractor.block)
         features = {column.name: found[column.output] for column in shards.spec.columns}
         table = schema.to_table(shards.spec.columns, ids, None, features)
-        yield shard_name(shard), schema.encode(table, shards.spec.fingerprint)
+        yield (
+            shard_name(shard),
+            schema.encode(table, shards.spec.fingerprint, made_on=[machine_kind()]),
+        )

@@ -76,7 +76,7 @@ def test_noise_on_the_terminal(
             extract(SPOTS, [NAME], str(tmp_path / side), ids)
         words = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
         to = tmp_path / "to"
-        words += ["--to", str(to), "--samples", "100-102", "--noise", "0.5"]
+        words += ["--to", str(to), "--samples", "100-102", "--noise", "0.5", "--run-code"]
         done = CliRunner().invoke(heatmap, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "noise of 0.5: important half " in done.output

@@ -370,6 +370,8 @@ def test_the_extractor_is_inception_or_the_only_one() -> None:
 
 
 class FakeSpec:
+    image_size = None
+
     def __init__(self, columns, extractors) -> None:
         self.columns, self.extractors = columns, extractors
 
