@@ -139,11 +139,11 @@ class ShardSet:
 
     def command(self) -> str:
         """The command that makes what is missing, one for each gap."""
-        if self.spec.accepted is not None:
-            return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
         return self._command_for(self.missing or self.spec.samples)
 
     def _command_for(self, samples: Sequence[range]) -> str:
+        if self.spec.accepted is not None:
+            return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
         words = ["raymetrics", "extract", self.spec.source]
         for text in self.spec.asked:
             words += ["--extractor", text]
