@@ -279,10 +279,10 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert is_archive(path)
     path.write_bytes(data.replace(b"\x80\x02", b"\x80\x09"))
-    with pytest.raises(ExtractorError, match="cannot be read .*data.pkl|is damaged"):
+    with pytest.raises(ExtractorError, match="cannot be read .*data.pkl"):
         read_state(path)
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ExtractorError, match="cannot be read"):
+    with pytest.raises(ExtractorError, match="is damaged"):
         read_state(path)
 
 
