@@ -40,7 +40,7 @@ class Target:
     def load(self) -> Callable[..., Any]:
         """The callable. The error says which part is not there, or what the import raises."""
         _, _, attribute = self.text.partition(":")
-        if os.getcwd() not in sys.path:
+        if not self.module.startswith("raymetrics.") and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         try:
             module = importlib.import_module(self.module)

@@ -22,16 +22,19 @@ def split(text: str, error: type[RaymetricsError] = RaymetricsError) -> tuple[st
         return text, {}
     options: dict[str, str] = {}
     for pair in query.split("&") if query else ():
-        key, equals, value = pair.partition("=")
+        encoded, equals, value = pair.partition("=")
+        key = unquote(encoded)
         if not equals or key in options:
             require_no_secret(text, error)  # before it is repeated
             what = "is given twice" if key in options else "has no value"
             raise error(f"option {key!r} of {name} {what}; write 'name?option=value&other=value'")
-        options[unquote(key)] = unquote(value)
+        options[key] = unquote(value)
     return name, options
 
 
 def join(name: str, options: Mapping[str, str]) -> str:
     """The text that `split` takes apart into these."""
-    query = "&".join(f"{key}={quote(value, safe='/,:')}" for key, value in options.items())
+    query = "&".join(
+        f"{quote(key, safe='')}={quote(value, safe='/,:')}" for key, value in options.items()
+    )
     return f"{name}?{query}" if query or "?" in name else name
