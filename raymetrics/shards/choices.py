@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics.errors import ShardError, SpecMismatch, StorageError
+from raymetrics.shards import fields
 from raymetrics.shards.reader import ShardSet
 from raymetrics.shards.schema import METADATA_KEY, SAMPLE_ID
 from raymetrics.shards.store import Store
@@ -107,13 +108,15 @@ def read_choice(path: str, *, partial: bool = False) -> Choice:
         raise StorageError(f"no file {path}; expected Parquet with a column {SAMPLE_ID}")
     try:
         table = pq.read_table(io.BytesIO(data))
-        metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    except (pa.ArrowException, OSError, ValueError) as error:
+        about = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+        metadata = fields.parse_object(about)
+    except (pa.ArrowException, OSError, *fields.DAMAGES) as error:
         raise ShardError(
             f"cannot read {path}: {type(error).__name__}: {error}; make it again"
         ) from None
     there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-    if SAMPLE_ID not in table.column_names or not pa.types.is_integer(table[SAMPLE_ID].type):
+    types = [field.type for field in table.schema if field.name == SAMPLE_ID]
+    if len(types) != 1 or not pa.types.is_integer(types[0]) or types[0] == pa.uint64():
         raise ShardError(f"{path} has columns {there or 'none'}; expected {SAMPLE_ID} int64")
     if not all(pa.types.is_primitive(field.type) for field in table.schema):
         raise ShardError(f"{path} has columns {there}; expected one number a row in each")

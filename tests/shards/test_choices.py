@@ -12,6 +12,7 @@ import pytest
 from raymetrics.errors import ShardError, SpecMismatch, StorageError
 from raymetrics.shards.choices import made_of, read_choice, read_weights, write_choice
 from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.schema import METADATA_KEY
 from raymetrics.shards.view import View
 from tests.conftest import write_set
 
@@ -107,3 +108,30 @@ def test_a_place_that_cannot_be_written_keeps_what_was_there(file, shards, tmp_p
     with pytest.raises(StorageError, match="cannot write"):
         write_choice(f"{file}/weights.parquet", {"sample_id": IDS}, metadata)
     assert Path(file).read_bytes() == before
+
+
+TWO_IDS = pa.table({"sample_id": pa.array([1, 2], pa.int64())})
+TWICE = pa.Table.from_arrays(
+    [TWO_IDS["sample_id"], TWO_IDS["sample_id"]], ["sample_id", "sample_id"]
+)
+WEIGHTS_TWICE = pa.Table.from_arrays([TWO_IDS["sample_id"]] * 3, ["sample_id", "weight", "weight"])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            TWO_IDS.replace_schema_metadata({METADATA_KEY: b"[]"}),
+            "it holds a list, expected an object",
+        ),
+        (TWO_IDS.replace_schema_metadata({METADATA_KEY: b"[" * 100_000}), "RecursionError"),
+        (TWICE, "Multiple matches"),
+        (WEIGHTS_TWICE, "Multiple matches"),
+        (pa.table({"sample_id": pa.array([2**63 + 1], pa.uint64())}), "expected sample_id int64"),
+    ],
+    ids=["a list", "a tower", "ids twice", "weights twice", "ids beyond 63 bits"],
+)
+def test_what_is_no_selection(tmp_path: Path, table: pa.Table, message: str) -> None:
+    pq.write_table(table, tmp_path / "ids.parquet")
+    with pytest.raises(ShardError, match=message):
+        read_choice(str(tmp_path / "ids.parquet"))
