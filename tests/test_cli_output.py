@@ -50,7 +50,7 @@ INTO_FOLDERS = {
     "truncate": ("truncate", *REAL, "--generated", "digits"),
     "snapshots": ("snapshots", *REAL, "--generated", "digits?snapshot={50}"),
 }  # fmt: skip
-LOCAL = {"report", "heatmap"}
+LOCAL = ("report", "heatmap")
 FOLDERS = {
     "afile": "afile is a file; expected a folder",
     "afile/below": "afile is a file; expected a folder",
