@@ -170,3 +170,14 @@ def _write_all(file: int, data: bytes) -> None:
     """Write data, as a rule at once; a disk that takes only a part of it says why the next time."""
     while data:
         data = data[os.write(file, data) :]
+
+
+def require_data(path: str | Path) -> None:
+    """Refuse a device, a pipe or a socket, which a file may name and which may never end:
+    StorageError. What is not there is left to whoever reads it."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise StorageError(f"{path} is a device, a pipe or a socket; expected a file")

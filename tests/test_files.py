@@ -16,10 +16,13 @@ from raymetrics import files
 from raymetrics.errors import StorageError, StorageUnavailable
 from raymetrics.files import (
     append_lines,
+    require_data,
     require_writable_file,
     require_writable_folder,
     write_atomically,
 )
+from raymetrics.generators.content import content_of
+from raymetrics.shards.store import Store
 from tests.disks import contents, largest_file
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
@@ -197,3 +200,17 @@ def test_a_device_is_not_replaced() -> None:
 def test_a_full_disk_is_found_before(tmp_path: Path) -> None:
     with largest_file(0), pytest.raises(StorageUnavailable, match="no room"):
         require_writable_folder(tmp_path)
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    """A file of results may name one, and none of them ends."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (tmp_path / "pipe.npz", Path("/dev/zero")):
+        with pytest.raises(StorageError, match="is a device, a pipe or a socket"):
+            content_of(str(path))
+        store = Store(str(path.parent))
+        for read in (store.read, store.open):
+            with pytest.raises(StorageError, match="is a device, a pipe or a socket"):
+                read(path.name)
+    require_data(tmp_path)
+    require_data(tmp_path / "nothing")

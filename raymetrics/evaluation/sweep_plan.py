@@ -19,6 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from raymetrics.shards.store import Store
 
 NAME, SOURCE, SAMPLES = "name", "source", "samples"
 BAR = "|"
+MOST_ROWS = 100_000  # that one line of a plan stands for
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")  # not {000..009}, which is a pattern of files
 
 Cells = Mapping[str, Sequence[str]]  # of every column its values
@@ -186,7 +188,13 @@ def texts(value: object) -> list[str] | None:
 
 
 def rows_of(cells: Cells, where: str) -> Iterator[tuple[Row, str]]:
-    """All that a line of the plan stands for."""
+    """All that a line of the plan stands for. RaymetricsError for more than `MOST_ROWS`."""
+    count = math.prod(map(len, cells.values()))
+    if count > MOST_ROWS:
+        raise RaymetricsError(
+            f"{where} stands for {count:.6g} rows, expected at most {MOST_ROWS}; put fewer values "
+            "between its bars"
+        )
     for values in itertools.product(*cells.values()):
         yield row_of(dict(zip(cells, values, strict=True)), where), where
 

@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from raymetrics.addresses import require_no_secret, require_place
 from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
-from raymetrics.files import ASIDE, file_aside
+from raymetrics.files import ASIDE, file_aside, require_data
 from raymetrics.shards import remote
 from raymetrics.shards.patience import (
     advice,
@@ -108,12 +108,14 @@ class Store:
             return {name for name, is_there in zip(asked, found, strict=True) if is_there}
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes; None if it is not there."""
+        """The file's bytes; None if it is not there. StorageError for a device or a pipe."""
+        self._require_data(name)
         return self._unless_absent(f"read {name} from", partial(self.fs.cat_file, self.path(name)))
 
     def open(self, name: str) -> IO[bytes]:
         """The file, to be read at any place; FileNotFoundError if it is not there."""
         what = f"read {name} from"
+        self._require_data(name)
         if self.local:
             return cast(IO[bytes], open(self.path(name), "rb"))
         info = self._unless_absent(what, partial(self.fs.info, self.path(name)))
@@ -194,6 +196,10 @@ class Store:
                 "space, or choose another place, and run the same command again"
             )
         return StorageError(f"cannot {what} {self.uri}: {reason(error)}; {advice(error)}")
+
+    def _require_data(self, name: str) -> None:
+        if self.local:
+            require_data(self.path(name))
 
     def _range(self, name: str, start: int, stop: int) -> bytes:
         return self.fs.cat_file(self.path(name), start=start, end=stop)

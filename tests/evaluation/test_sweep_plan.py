@@ -105,6 +105,10 @@ def test_dictionaries_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("source,psi\nx,1\ny,1\nx,0|1\n", "line 4: x?psi=1, with the same samples, stands in "),
         ("source,name,psi\nx,a,0|1\n", "line 2: another row, in "),
         ('source\n"x\n', "line 2: unexpected end of data"),
+        (
+            "source,a,b,c\nx" + 3 * f",{'|'.join(map(str, range(100)))}" + "\n",
+            "line 2 stands for 1e+06 rows, expected at most 100000",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
