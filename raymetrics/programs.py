@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from raymetrics import queries
@@ -66,12 +66,18 @@ def source_danger(source: str, written: Iterable[str] = ()) -> str | None:
 
     written: sources in which no danger is seen, also inside of raymetrics' own wrappers.
     """
-    if source in written:
-        return None
-    name, options = queries.split(source)
-    if name in WRAPPERS:
-        inner = options.pop("of", "")
-        return source_danger(inner, written) or address_danger(*options.values())
+    while source not in written:
+        name, options = queries.split(source)
+        if name not in WRAPPERS:
+            return _danger_of_opening(name, options)
+        source = options.pop("of", "")
+        danger = address_danger(*options.values())
+        if danger is not None:
+            return danger
+    return None
+
+
+def _danger_of_opening(name: str, options: Mapping[str, str]) -> str | None:
     if CALLABLE.fullmatch(name):
         return "runs Python code"
     if name.startswith(PIPELINE):

@@ -31,6 +31,7 @@ from raymetrics.programs import (
     extractor_danger,
     source_danger,
 )
+from raymetrics.queries import join
 from raymetrics.shards.layout import DATASET
 from raymetrics.streaming.extract import extract
 from raymetrics.streaming.match import match
@@ -73,6 +74,13 @@ def test_what_the_user_wrote_is_allowed_inside_of_our_own_wrappers_too() -> None
     permission.require_source(f"{WRAPPERS[0]}?of=my_generator:generate&ends=/a", "shards")
     with pytest.raises(ProgramRefused):
         permission.require_source(f"{WRAPPERS[0]}?of=my_generator:other&ends=/a", "shards")
+
+
+def test_wrappers_deep_inside_of_one_another() -> None:
+    source = "evil:f"
+    for _ in range(12):
+        source = join(WRAPPERS[0], {"of": source, "ends": "/a"})
+    assert source_danger(source) == "runs Python code"
 
 
 @pytest.mark.parametrize(

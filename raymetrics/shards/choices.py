@@ -31,6 +31,8 @@ from raymetrics.shards.view import View
 WEIGHT = "weight"
 SUM_TOLERANCE = 1e-6  # of weights that another program wrote
 
+MOST_SAMPLES = 10**8  # of a file, which may announce more rows than any memory holds
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -107,6 +109,9 @@ def read_choice(path: str, *, partial: bool = False) -> Choice:
     if data is None:
         raise StorageError(f"no file {path}; expected Parquet with a column {SAMPLE_ID}")
     try:
+        rows = pq.read_metadata(io.BytesIO(data)).num_rows
+        if rows > MOST_SAMPLES:
+            raise ShardError(f"{path} has {rows} rows, expected at most {MOST_SAMPLES}")
         table = pq.read_table(io.BytesIO(data))
         about = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
         metadata = fields.parse_object(about)

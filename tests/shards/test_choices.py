@@ -135,3 +135,14 @@ def test_what_is_no_selection(tmp_path: Path, table: pa.Table, message: str) -> 
     pq.write_table(table, tmp_path / "ids.parquet")
     with pytest.raises(ShardError, match=message):
         read_choice(str(tmp_path / "ids.parquet"))
+
+
+def test_a_small_file_of_more_rows_than_memory_holds(tmp_path: Path) -> None:
+    path = tmp_path / "ids.parquet"
+    ids = pa.table({"sample_id": np.zeros(10**7, np.int64)})
+    with pq.ParquetWriter(path, ids.schema) as writer:
+        for _ in range(11):
+            writer.write_table(ids)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(ShardError, match="has 110000000 rows, expected at most 100000000"):
+        read_choice(str(path))

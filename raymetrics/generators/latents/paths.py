@@ -24,6 +24,7 @@ from raymetrics.queries import join
 
 TARGET = "raymetrics.generators.latents.paths:Paths"
 COLUMNS = ("start", "end")
+MOST_PATHS = 10**8  # of a file, which may announce more rows than any memory holds
 
 
 def source_of(of: str, ends: str, steps: int) -> str:
@@ -115,6 +116,9 @@ def ends_in(data: bytes, where: str) -> np.ndarray:
     import pyarrow.parquet as pq
 
     try:
+        rows = pq.read_metadata(io.BytesIO(data)).num_rows
+        if rows > MOST_PATHS:
+            raise SourceError(f"{where} has {rows} rows, expected at most {MOST_PATHS} paths")
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"cannot read the ends of paths in {where}: {error}") from None
