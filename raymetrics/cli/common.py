@@ -34,7 +34,7 @@ def reported(verb: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             with ends_at_once():
-                _require_no_secrets(kwargs.values())
+                _require_plain_texts(kwargs.values())
                 verb(*args, **kwargs)
         except RaymetricsError as error:
             cleared()
@@ -133,10 +133,15 @@ def _results_file(folder: str, file: str | None) -> Path | None:
     return None if "://" in folder else Path(folder) / "results.jsonl"
 
 
-def _require_no_secrets(values: Iterable[object]) -> None:
-    """RaymetricsError if one of the texts that a verb was called with has a secret in it."""
+def _require_plain_texts(values: Iterable[object]) -> None:
+    """RaymetricsError if one of the texts that a verb was called with has a secret in it, or a zero
+    byte, which no name of a file has."""
     for value in values:
         if isinstance(value, str):
             require_no_secret(value, RaymetricsError)
+            if "\0" in value:
+                raise RaymetricsError(
+                    f"{value!r} has a zero byte in it; expected a name or a number"
+                )
         elif isinstance(value, list | tuple):
-            _require_no_secrets(value)
+            _require_plain_texts(value)
