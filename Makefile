@@ -27,8 +27,8 @@ test: $(VENV)/installed .venv-swift/installed browser check
 test-all: test processors slow bench
 
 processors: $(VENV)/installed .venv-swift/installed browser
-	$(BIN)/python -m tests.processors avx2 $(QUICK)
-	$(BIN)/python -m tests.processors sse4 $(QUICK)
+	$(BIN)/python -m tests.helpers.processors avx2 $(QUICK)
+	$(BIN)/python -m tests.helpers.processors sse4 $(QUICK)
 
 # What starts clusters and breaks them: one after another.
 slow: $(VENV)/installed .venv-swift/installed
@@ -44,8 +44,8 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/extractors.py
 	$(BIN)/python benchmarks/frechet.py
-	$(BIN)/python benchmarks/neighbours.py
-	$(BIN)/python benchmarks/large.py --shards 50000
+	$(BIN)/python benchmarks/neighbors.py
+	$(BIN)/python benchmarks/memory.py --shards 50000
 	$(BIN)/python benchmarks/reweight.py
 	$(BIN)/python benchmarks/match.py
 	$(BIN)/python benchmarks/heatmaps.py

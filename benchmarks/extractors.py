@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from raymetrics.extractors import architecture
 from raymetrics.extractors.base import NetworkExtractor, make
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.untrained import untrained
-from raymetrics.weights.state import State
+from raymetrics.extractors.random_weights import untrained
+from raymetrics.weights.state_dict import State
 
 CPU = torch.device("cpu")
 LEAST = {"inception": 1.3}

@@ -27,7 +27,7 @@ from raymetrics.extractors import make_extractor
 from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.heatmaps import Heatmaps, Lens
 from raymetrics.metrics import Gaussian
-from raymetrics.metrics.sensitivity import Sensitivity
+from raymetrics.metrics.frechet_sensitivity import Sensitivity
 from raymetrics.statistics import Moments
 
 MOST = 1.3

@@ -69,10 +69,10 @@ class Logits:
 
 def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
     """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
-    from raymetrics.streaming.extract import extract
-    from raymetrics.streaming.match import match
-    from raymetrics.streaming.resources import Resources
-    from raymetrics.streaming.session import session
+    from raymetrics.distributed.cluster_resources import Resources
+    from raymetrics.distributed.extraction.extract import extract
+    from raymetrics.distributed.session import session
+    from raymetrics.studies.match.run import match
 
     source, extractor = (
         f"match:Numbers?classes={asked.classes}",
@@ -155,7 +155,7 @@ def write_real(uri: str, classes: int) -> None:
     from raymetrics.extractors import make_extractor
     from raymetrics.shards import layout, schema
     from raymetrics.shards.layout import DatasetSpec
-    from raymetrics.shards.reader import open_shards
+    from raymetrics.shards.shard_set import open_shards
     from raymetrics.shards.store import Store
     from raymetrics.shards.writer import commit, seal
 

@@ -25,20 +25,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from processes import Watch
+from process_monitor import Watch
 from synthetic import DIMENSION
 
-from raymetrics.blocks import in_blocks
+from raymetrics.distributed.cluster_resources import Resources
+from raymetrics.distributed.extraction.dataset_request import named_apart, specification
+from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.extractors import make_extractor
+from raymetrics.fixed_batches import in_blocks
 from raymetrics.generators import open_source
 from raymetrics.shards import layout, schema
-from raymetrics.shards.reader import open_shards
+from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit
-from raymetrics.streaming.extract import extract
-from raymetrics.streaming.progress import Progress
-from raymetrics.streaming.resources import Resources
-from raymetrics.streaming.specification import named_apart, specification
 
 LEAST_RATIO = 0.9  # of the plain loop's rate
 LEAST_KEPT = 0.85  # of the rate at the beginning of a long run, in any later part of it

@@ -31,7 +31,7 @@ from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from raymetrics.resampling import (  # noqa: E402
+from raymetrics.attacks import (  # noqa: E402
     Goal,
     InMemory,
     Optimised,
@@ -39,9 +39,9 @@ from raymetrics.resampling import (  # noqa: E402
     descend,
     minimise,
     reweight,
-)  # fmt: skip
-from raymetrics.resampling.objective import BLOCK, slopes, transport  # noqa: E402
-from raymetrics.resampling.optimiser import Step  # noqa: E402
+)
+from raymetrics.attacks.weights_objective import BLOCK, slopes, transport  # noqa: E402
+from raymetrics.attacks.weights_optimizer import Step  # noqa: E402
 from raymetrics.statistics import Moments, WeightedMoments  # noqa: E402
 
 PAPER = {"candidates": 250_000, "dimension": 2048, "rate": 10.0}
@@ -97,7 +97,7 @@ def principal(
 
 def of_shards(uri: str) -> np.ndarray:
     """The pre-logits of a shard set, of its last extractor."""
-    from raymetrics.shards.reader import open_shards
+    from raymetrics.shards.shard_set import open_shards
 
     shards = open_shards(uri)
     return shards.read([c.name for c in shards.spec.columns if c.output == "pre_logits"][-1])

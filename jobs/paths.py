@@ -7,7 +7,7 @@ r"""Whether straight lines between realistic samples stay realistic.
 Submit it again after anything that stopped it: no shard is made twice.
 """
 
-from raymetrics.cli.paths import paths
+from raymetrics.cli.interpolation import paths
 
 if __name__ == "__main__":
     paths()

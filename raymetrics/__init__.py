@@ -10,48 +10,48 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raymetrics.arrays import frechet_distance as frechet_distance
-    from raymetrics.arrays import kernel_distance as kernel_distance
-    from raymetrics.arrays import prdc as prdc
-    from raymetrics.arrays import precision_recall as precision_recall
-    from raymetrics.arrays import realism as realism
+    from raymetrics.attacks import match_top1 as match_top1
+    from raymetrics.attacks import reweight as reweight
+    from raymetrics.distributed.extraction.extract import extract as extract
+    from raymetrics.distributed.resources import Resources as Resources
     from raymetrics.errors import RaymetricsError as RaymetricsError
-    from raymetrics.evaluation import evaluate as evaluate
-    from raymetrics.evaluation.sweep import sweep as sweep
+    from raymetrics.in_memory import frechet_distance as frechet_distance
+    from raymetrics.in_memory import kernel_distance as kernel_distance
+    from raymetrics.in_memory import prdc as prdc
+    from raymetrics.in_memory import precision_recall as precision_recall
+    from raymetrics.in_memory import realism as realism
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
-    from raymetrics.resampling import match_top1 as match_top1
-    from raymetrics.resampling import reweight as reweight
     from raymetrics.results import Result as Result
-    from raymetrics.shards.interop import export as export
-    from raymetrics.shards.interop import read_statistics as read_statistics
-    from raymetrics.shards.reader import ShardSet as ShardSet
-    from raymetrics.shards.reader import open_shards as open_shards
+    from raymetrics.shards.foreign import read_statistics as read_statistics
+    from raymetrics.shards.foreign.export import export as export
+    from raymetrics.shards.shard_set import ShardSet as ShardSet
+    from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
-    from raymetrics.streaming.extract import extract as extract
-    from raymetrics.streaming.pools import Resources as Resources
+    from raymetrics.studies.evaluate import evaluate as evaluate
+    from raymetrics.studies.sweep import sweep as sweep
 
 _HOME = {
     "Convention": "raymetrics.metrics",
     "Moments": "raymetrics.statistics",
     "RaymetricsError": "raymetrics.errors",
-    "Resources": "raymetrics.streaming.pools",
+    "Resources": "raymetrics.distributed.resources",
     "Result": "raymetrics.results",
-    "ShardSet": "raymetrics.shards.reader",
-    "evaluate": "raymetrics.evaluation",
-    "export": "raymetrics.shards.interop",
-    "extract": "raymetrics.streaming.extract",
-    "frechet_distance": "raymetrics.arrays",
-    "kernel_distance": "raymetrics.arrays",
-    "match_top1": "raymetrics.resampling",
-    "open_shards": "raymetrics.shards.reader",
-    "prdc": "raymetrics.arrays",
-    "precision_recall": "raymetrics.arrays",
-    "read_statistics": "raymetrics.shards.interop",
-    "realism": "raymetrics.arrays",
+    "ShardSet": "raymetrics.shards.shard_set",
+    "evaluate": "raymetrics.studies.evaluate",
+    "export": "raymetrics.shards.foreign.export",
+    "extract": "raymetrics.distributed.extraction.extract",
+    "frechet_distance": "raymetrics.in_memory",
+    "kernel_distance": "raymetrics.in_memory",
+    "match_top1": "raymetrics.attacks",
+    "open_shards": "raymetrics.shards.shard_set",
+    "prdc": "raymetrics.in_memory",
+    "precision_recall": "raymetrics.in_memory",
+    "read_statistics": "raymetrics.shards.foreign",
+    "realism": "raymetrics.in_memory",
     "report": "raymetrics.reports",
-    "reweight": "raymetrics.resampling",
-    "sweep": "raymetrics.evaluation.sweep",
+    "reweight": "raymetrics.attacks",
+    "sweep": "raymetrics.studies.sweep",
 }
 
 __all__ = sorted(_HOME)

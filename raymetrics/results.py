@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raymetrics import ranges
-from raymetrics.addresses import secret_in, without_secret
+from raymetrics import sample_ranges
 from raymetrics.errors import RangeError, ResultError
 from raymetrics.files import append_lines, require_writable_file
 from raymetrics.printable import printable
 from raymetrics.result_schema import parse_line
+from raymetrics.uris import secret_in, without_secret
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _side(value: Mapping[str, Any]) -> Side:
     samples = tuple(value["samples"])
     try:
         for text in samples:
-            ranges.parse(text)
+            sample_ranges.parse(text)
     except RangeError as error:
         raise ResultError(str(error)) from None
     size = value.get("image_size")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,25 +16,26 @@ import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+from raymetrics.distributed.cluster_resources import Resources
+from raymetrics.distributed.extraction import extract
+from raymetrics.distributed.extraction.commit_stage import CommitShard
+from raymetrics.distributed.extraction.pipeline import Made, Plan, made_of, places
+from raymetrics.distributed.extraction.stages import GenerateAndExtract
+from raymetrics.distributed.extraction.usage import Spent
+from raymetrics.distributed.extraction.work_units import units_of
+from raymetrics.distributed.session import session
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, enter
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit, seal
-from raymetrics.streaming import draws, extract
-from raymetrics.streaming.commit import CommitShard
-from raymetrics.streaming.resources import Resources
-from raymetrics.streaming.session import session
-from raymetrics.streaming.spent import Spent
-from raymetrics.streaming.stages import GenerateAndExtract
-from raymetrics.streaming.stream import Made, Plan, made_of, places
-from raymetrics.streaming.units import units_of
+from raymetrics.studies.match import candidate_stream
 
-# Workers must find the generators in tests/sources.py, as they would a user's.
-sys.path.insert(0, str(Path(__file__).parent))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-).strip(os.pathsep)
+# Workers must find the generators in tests/helpers/sources.py, as they would a user's.
+HELPERS = str(Path(__file__).parent / "helpers")
+os.environ["PYTHONPATH"] = os.pathsep.join([HELPERS, os.environ.get("PYTHONPATH", "")]).strip(
+    os.pathsep
+)
 
 
 # How long an example takes says more of the machine than of the code.
@@ -89,7 +89,7 @@ def without_actors() -> Iterator[None]:
     """Samples are made in this process, which takes a tenth of the time that actors take to start:
     for tests that are not about how they are made."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (extract, draws):
+        for module in (extract, candidate_stream):
             patch.setattr(module, "stream", plain_stream)
         yield
 

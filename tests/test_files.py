@@ -21,9 +21,9 @@ from raymetrics.files import (
     require_writable_folder,
     write_atomically,
 )
-from raymetrics.generators.content import content_of
+from raymetrics.generators.network_files import content_of
 from raymetrics.shards.store import Store
-from tests.disks import contents, largest_file
+from tests.helpers.disks import contents, largest_file
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
 

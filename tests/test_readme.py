@@ -26,21 +26,21 @@ from PIL import Image
 from raymetrics.cli import main as cli
 from raymetrics.demo import figures
 from raymetrics.demo.__main__ import main as demo
-from raymetrics.evaluation import METRICS
+from raymetrics.distributed.extraction.extract import extract
 from raymetrics.extractors import NAMED as EXTRACTORS
 from raymetrics.extractors import architecture
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
 from raymetrics.generators import NAMED as SOURCES
 from raymetrics.generators import open_source
-from raymetrics.generators.latents import estimation
-from raymetrics.generators.latents.truncated import LETTERS
+from raymetrics.generators.latents import w_estimation
+from raymetrics.generators.latents.truncated_generator import LETTERS
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
+from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report
-from raymetrics.streaming import heat
-from raymetrics.streaming.extract import extract
-from tests.generators.test_stylegan2 import nvidia_file, random_state
-from tests.heatmaps.tiny import plain_ranges
+from raymetrics.studies.heatmap import compute
+from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
+from tests.helpers.tiny_networks import plain_ranges
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -190,7 +190,9 @@ def test_every_source_of_the_table_opens() -> None:
     sources = first_cells("source")
     assert len(sources) == 13
     for source in sources:
-        if source.startswith("diffusers:"):  # which tests/generators/test_diffusion.py opens
+        if source.startswith(
+            "diffusers:"
+        ):  # which tests/generators/test_diffusers_pipeline.py opens
             continue
         generator = open_source(source, torch.device("cpu"))
         images = generator(np.arange(2))
@@ -312,7 +314,7 @@ def test_the_tradeoffs(
     """Truncation, snapshots, realism and paths, in fewer sets of fewer samples."""
     monkeypatch.chdir(demo_output[0].parent)
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(estimation, "DRAWS", 500)
+    monkeypatch.setattr(w_estimation, "DRAWS", 500)
     fewer = {
         "--strategies all --psi 0,0.2,0.4,0.6,0.8,1": "--strategies C,E --psi 0.5,1",
         "{50,100,200,400,800,1600,3200,5000}": "{50,800,5000}",
@@ -340,7 +342,7 @@ def test_the_tradeoffs(
 def test_a_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan of the text, on fewer samples; its last row fails, as is said."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(estimation, "DRAWS", 500)
+    monkeypatch.setattr(w_estimation, "DRAWS", 500)
     (plan,) = [text for text in blocks("text") if text.startswith("name,source,")]
     (folder / "plan.csv").write_text(plan.replace("10000-10599", "10000-10099"))
     (line,) = commands(7)
@@ -374,7 +376,7 @@ def test_every_strategy_has_a_row() -> None:
 def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a few photographs and of faces, at one scale of noise."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(heat, "keep_ranges", plain_ranges)
+    monkeypatch.setattr(compute, "keep_ranges", plain_ranges)
     for source, name in (("photos?size=64", "real"), ("faces", "generated")):
         extract(source, ["efficientnet-lite0"], f"demo-output/{name}", "0-19")
     (line,) = commands(5)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raymetrics import results
 from raymetrics.errors import ResultError
 from raymetrics.results import Failure, Result, Side
-from tests.reports.test_page import a_result
+from tests.reports.test_comparison_page import a_result
 
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 LINE = a_result(SIDE, SIDE).to_json()

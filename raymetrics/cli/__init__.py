@@ -7,13 +7,13 @@ import click
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.extract import extract
 from raymetrics.cli.heatmap import heatmap
+from raymetrics.cli.interpolation import paths
 from raymetrics.cli.match import match
-from raymetrics.cli.paths import paths
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.shards import export, inspect
 from raymetrics.cli.sweep import sweep
-from raymetrics.cli.sweeps import snapshots, truncate
+from raymetrics.cli.sweep_shared import snapshots, truncate
 from raymetrics.cli.weights import weights
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import any_size_option, names, reported, run_code_option, some_names
+from raymetrics.cli.options_and_errors import (
+    any_size_option,
+    names,
+    reported,
+    run_code_option,
+    some_names,
+)
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
@@ -69,9 +75,9 @@ def evaluate(
           --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
     """
     from raymetrics import results
-    from raymetrics.evaluation import evaluate as run
     from raymetrics.metrics import convention as named
     from raymetrics.reports import table
+    from raymetrics.studies.evaluate import evaluate as run
 
     if to is not None:
         results.require_writable(to)

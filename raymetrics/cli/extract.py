@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import extractors_of, reported
-from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import cleared, progress_printer
+from raymetrics.cli.console import cleared, progress_printer
+from raymetrics.cli.options_and_errors import extractors_of, reported
+from raymetrics.cli.resource_options import placed
 from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
-    from raymetrics.streaming.pools import Resources
+    from raymetrics.distributed.resources import Resources
 
 
 @click.command()
@@ -70,7 +70,7 @@ def extract(
       raymetrics extract digits --extractor digits --to shards/generated --samples 0-999
     """
     if dry_run:
-        from raymetrics.streaming.planning import plan_of
+        from raymetrics.distributed.extraction.dry_run import plan_of
 
         print_table(
             plan_of(
@@ -79,8 +79,8 @@ def extract(
             )
         )  # fmt: skip
         return
+    from raymetrics.distributed.extraction.extract import extract as run
     from raymetrics.reports.spent import spent_text
-    from raymetrics.streaming.extract import extract as run
 
     done = run(
         source,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import (
+from raymetrics.cli.console import progress_printer
+from raymetrics.cli.options_and_errors import (
     any_size_option,
     reported,
     require_writable_results,
     run_code_option,
     some_names,
 )
-from raymetrics.cli.progress import progress_printer
 from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RangeError, RaymetricsError
 from raymetrics.files import require_writable_folder
@@ -24,11 +24,11 @@ from raymetrics.files import require_writable_folder
 if TYPE_CHECKING:
     import numpy as np
 
-    from raymetrics.reports.heat import Mean, Picture
+    from raymetrics.distributed.cluster_resources import Resources
+    from raymetrics.reports.heatmap_page import Mean, Picture
     from raymetrics.results import Result
-    from raymetrics.streaming.heat import Means
-    from raymetrics.streaming.heat_request import HeatRequest
-    from raymetrics.streaming.resources import Resources
+    from raymetrics.studies.heatmap.compute import Means
+    from raymetrics.studies.heatmap.request import HeatRequest
 
 ADDED = 16  # images of another source, if not told how many
 MOST_ADDED = 10_000
@@ -90,12 +90,12 @@ def heatmap(
       raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps \\
           --mean --classes "bow tie,seat belt" --noise 0.02,0.05,0.1
     """
-    from raymetrics.evaluation.noise import one_range
-    from raymetrics.reports.heat import HeatPage, heat_report
-    from raymetrics.streaming.heat import mean_heatmaps
-    from raymetrics.streaming.heat_request import requested
-    from raymetrics.streaming.resources import Resources
-    from raymetrics.streaming.session import session
+    from raymetrics.distributed.cluster_resources import Resources
+    from raymetrics.distributed.session import session
+    from raymetrics.reports.heatmap_page import HeatPage, heat_report
+    from raymetrics.studies.heatmap.compute import mean_heatmaps
+    from raymetrics.studies.heatmap.noise_check import one_range
+    from raymetrics.studies.heatmap.request import requested
 
     if exact and images is None:
         raise RaymetricsError("--exact is of --images; samples of the set are always exact")
@@ -132,12 +132,14 @@ def shown_samples(
     RangeError for samples that are not there, or for more than a picture has."""
     import numpy as np
 
-    from raymetrics import ranges
-    from raymetrics.streaming.heat_request import other_source
-    from raymetrics.streaming.specification import most_samples, wanted_samples
+    from raymetrics import sample_ranges
+    from raymetrics.distributed.extraction.dataset_request import most_samples, wanted_samples
+    from raymetrics.studies.heatmap.request import other_source
 
     if images is None:
-        return None, asked.require_samples(None if samples is None else ranges.parse(samples))
+        return None, asked.require_samples(
+            None if samples is None else sample_ranges.parse(samples)
+        )
     source, generator = other_source(images)
     ids = wanted_samples(generator, samples or range(min(ADDED, most_samples(generator))))
     if len(ids) > MOST_ADDED:
@@ -151,8 +153,8 @@ def show(
     asked: HeatRequest, to: str, source: tuple[str, str] | None, ids: np.ndarray, exact: bool
 ) -> list[Picture]:
     """Heatmaps of single samples, kept as heatmaps.npz, as pictures."""
-    from raymetrics.reports.heat import pictures
-    from raymetrics.streaming.heat import heatmaps, heatmaps_added, write_arrays
+    from raymetrics.reports.heatmap_page import pictures
+    from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_added, write_arrays
 
     if source is None:
         found, seen = heatmaps(asked, ids)
@@ -164,8 +166,8 @@ def show(
 
 def average(asked: HeatRequest, to: str, found: Means) -> list[Mean]:
     """Means over all samples, kept as maps.npz and means.npz, as pictures."""
-    from raymetrics.reports.heat import means
-    from raymetrics.streaming.heat import write_arrays
+    from raymetrics.reports.heatmap_page import means
+    from raymetrics.studies.heatmap.compute import write_arrays
 
     print_lines(f"means   of {found.averages.counts[0]} samples; {found.made} ranges made")
     write_arrays(to, "maps.npz", found.seen)
@@ -179,8 +181,8 @@ def check(
 ) -> list[Result]:
     """Distances with noise, added to results.jsonl."""
     from raymetrics import results
-    from raymetrics.evaluation.noise import noise_distances
     from raymetrics.reports.noise import in_words, noise_points
+    from raymetrics.studies.heatmap.noise_check import noise_distances
 
     folder = Path(to).resolve()
     found = noise_distances(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import (
+from raymetrics.cli.console import QUIET_SECONDS, duration
+from raymetrics.cli.options_and_errors import (
     MOST_SEEDS,
     any_size_option,
     extractors_of,
@@ -19,13 +20,12 @@ from raymetrics.cli.common import (
     run_code_option,
     tell_draws,
 )
-from raymetrics.cli.placing import placed
-from raymetrics.cli.progress import QUIET_SECONDS, duration
+from raymetrics.cli.resource_options import placed
 from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
-    from raymetrics.streaming.matched import MatchProgress
-    from raymetrics.streaming.pools import Resources
+    from raymetrics.distributed.resources import Resources
+    from raymetrics.studies.match.result import MatchProgress
 
 
 @click.command()
@@ -99,12 +99,12 @@ def match(
       raymetrics match --real shards/real --generated my_generator:generate --to matched \\
           --n 2000 --max-draws 100000
     """
-    from raymetrics.evaluation.attacks import evaluate_matched
+    from raymetrics.attacks.top1_rejection import lacking
+    from raymetrics.distributed.session import one_session
     from raymetrics.generators import permission_for
-    from raymetrics.resampling.rejection import lacking
-    from raymetrics.shards.places import require_writable
-    from raymetrics.streaming.match import match as run
-    from raymetrics.streaming.session import one_session
+    from raymetrics.shards.writable import require_writable
+    from raymetrics.studies.attack_numbers import evaluate_matched
+    from raymetrics.studies.match.run import match as run
 
     require_writable(to)
     require_writable_results(to, results)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import (
+from raymetrics.cli.options_and_errors import (
     any_size_option,
     keep_results,
     reported,
@@ -69,7 +69,7 @@ def realism(
       raymetrics realism --real shards/real --generated shards/generated --to by-class \\
           --by class --column digits_pre_logits
     """
-    from raymetrics.evaluation.ranking import rank_samples
+    from raymetrics.studies.realism import rank_samples
 
     require_writable_results(to, results)
     found = rank_samples(
@@ -82,7 +82,7 @@ def realism(
 def print_singles(found: Sequence[Result]) -> None:
     """Print the numbers with what they say of single samples."""
     from raymetrics.reports import table
-    from raymetrics.reports.singles import readings
+    from raymetrics.reports.realism_page import readings
 
     print_table(table(found))
     print_lines("", *readings(found))
@@ -94,7 +94,7 @@ def keep_singles(
 ) -> None:  # fmt: skip
     """Add numbers of single samples to a file of results, and write their page; neither at an
     object store without a file. run_code, written: see `report`."""
-    from raymetrics.reports.singles import singles
+    from raymetrics.reports.realism_page import singles
 
     def write_page(results: Path) -> Path:
         return singles(found, to=results.parent, run_code=run_code, written=written)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.common import (
+from raymetrics.cli.options_and_errors import (
     MOST_SEEDS,
     any_size_option,
     names,
@@ -21,8 +21,8 @@ from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
-    from raymetrics.resampling import Step
-    from raymetrics.streaming.weighted import Weighted
+    from raymetrics.attacks import Step
+    from raymetrics.studies.reweight.weights_file import Weighted
 
 
 @click.command()
@@ -98,13 +98,13 @@ def reweight(
       raymetrics evaluate --real shards/real \\
           --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
     """
-    from raymetrics.evaluation.attacks import evaluate_reweighted
-    from raymetrics.resampling.features import CHOICES
-    from raymetrics.shards.places import require_writable
-    from raymetrics.shards.selected import open_view
-    from raymetrics.streaming.reweight import requested, reweight_shards
-    from raymetrics.streaming.session import one_session
-    from raymetrics.streaming.weighted import size_of_draws, write_drawn
+    from raymetrics.attacks.matched_features import CHOICES
+    from raymetrics.distributed.session import one_session
+    from raymetrics.shards.open_view import open_view
+    from raymetrics.shards.writable import require_writable
+    from raymetrics.studies.attack_numbers import evaluate_reweighted
+    from raymetrics.studies.reweight.run import requested, reweight_shards
+    from raymetrics.studies.reweight.weights_file import size_of_draws, write_drawn
 
     if not matches:
         raise RaymetricsError(f"--match names no features; choose from {CHOICES}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.common import reported, some_names
+from raymetrics.cli.options_and_errors import reported, some_names
 from raymetrics.cli.terminal import print_lines, print_table
 
 
@@ -23,12 +23,12 @@ def inspect(uri: str, verify: bool) -> None:
       raymetrics inspect shards/generated
     """
     from raymetrics.reports.inspection import describe
-    from raymetrics.shards.reader import open_shards
+    from raymetrics.shards.shard_set import open_shards
 
     shards = open_shards(uri)
     print_table(describe(shards))
     if verify:
-        from raymetrics.streaming.neighbours import require_true_files
+        from raymetrics.distributed.neighbors import require_true_files
 
         shards.verify()
         require_true_files(shards)
@@ -69,7 +69,7 @@ def export(
       raymetrics evaluate --real real.npz --generated shards/generated --metrics fid
       raymetrics export shards/real --to real-features --as huggingface
     """
-    from raymetrics.shards.interop import export as run
+    from raymetrics.shards.foreign.export import export as run
 
     run(shards, to=to, format=form, columns=columns, samples=samples, ddof=ddof)
     print_lines(to)

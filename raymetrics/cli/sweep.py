@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from raymetrics.cli.sweeps import end, show, swept, with_options
+from raymetrics.cli.sweep_shared import end, show, swept, with_options
 
 
 @click.command()

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from raymetrics.cli.common import reported
+from raymetrics.cli.options_and_errors import reported
 from raymetrics.cli.terminal import print_lines
 
 
@@ -29,8 +29,8 @@ def list_all() -> None:
     Example:
       raymetrics weights list
     """
-    from raymetrics.weights.catalogue import entries
-    from raymetrics.weights.files import home
+    from raymetrics.weights.inventory import entries
+    from raymetrics.weights.locate import home
 
     print_lines(f"in {home()}")
     before = ""
@@ -54,7 +54,7 @@ def fetch(name: str) -> None:
     Example:
       raymetrics weights fetch inception
     """
-    from raymetrics.weights.catalogue import fetch_named
+    from raymetrics.weights.inventory import fetch_named
 
     def tell(there: int, total: int | None) -> None:
         of = f" of {total / 1e6:.0f}" if total else ""
@@ -73,7 +73,7 @@ def verify() -> None:
     Example:
       raymetrics weights verify
     """
-    from raymetrics.weights.catalogue import verify as run
+    from raymetrics.weights.inventory import verify as run
 
     verdicts = list(run())
     for verdict in verdicts:
@@ -98,7 +98,7 @@ def import_one(file: str) -> None:
     Example:
       raymetrics weights import inception-2015-12-05.pt
     """
-    from raymetrics.weights.catalogue import import_known
+    from raymetrics.weights.inventory import import_known
 
     found = import_known(file)
     known = "its digest is the published one" if found.published else "no digest was published"

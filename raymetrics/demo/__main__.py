@@ -15,16 +15,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from raymetrics import results
-from raymetrics.cli.common import reported
-from raymetrics.cli.progress import progress_printer
+from raymetrics.cli.console import progress_printer
+from raymetrics.cli.options_and_errors import reported
+from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.session import session
 from raymetrics.errors import RaymetricsError
-from raymetrics.evaluation import evaluate
 from raymetrics.provenance import environment
 from raymetrics.reports import report, table
 from raymetrics.results import Result
-from raymetrics.shards.reader import open_shards
-from raymetrics.streaming.extract import extract
-from raymetrics.streaming.session import session
+from raymetrics.shards.shard_set import open_shards
+from raymetrics.studies.evaluate import evaluate
 
 SIDES = {"real": "mnist", "generated": "digits"}
 EXTRACTORS = ("digits", "efficientnet-lite0")

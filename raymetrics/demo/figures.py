@@ -16,11 +16,11 @@ from pathlib import Path
 import click
 
 from raymetrics.cli import main as cli
-from raymetrics.cli.common import reported
+from raymetrics.cli.options_and_errors import reported
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.demo.__main__ import say
+from raymetrics.distributed.session import session
 from raymetrics.reports import report
-from raymetrics.streaming.session import session
 
 # P1: Kynkaanniemi et al. 2019. P2: Kynkaanniemi et al. 2023.
 COMMANDS = (

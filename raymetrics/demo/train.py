@@ -1,6 +1,6 @@
 """Trains the digit generator and the digit classifier, in about a quarter of an hour.
 
-    python -m raymetrics.demo.train raymetrics/checkpoints
+    python -m raymetrics.demo.train raymetrics/weights/shipped
 
 writes `digits-generator-NNNNNN.safetensors` for every snapshot (the number counts training
 steps; the weights are their exponential moving average, in float16),

@@ -14,7 +14,7 @@ import torch
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Architecture, Extractor, make
 from raymetrics.extractors.options import UNTRAINED, Options
-from raymetrics.programs import CALLABLE
+from raymetrics.permissions import CALLABLE
 
 __all__ = ["NAMED", "Extractor", "architecture", "make_extractor"]
 
@@ -55,8 +55,8 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
 
     inception, vgg16, ...          a network of NAMED; see the options below
     untrained-inception?seed=1     the same with random weights
-    path/to/network.pt             your own in a file, see `raymetrics.extractors.script`
-    module:callable                your own in Python, see `raymetrics.extractors.function`
+    path/to/network.pt             your own in a file, see `raymetrics.extractors.user_network_file`
+    module:callable                your own in Python, see `raymetrics.extractors.user_function`
 
     weights=PATH        a file of weights in any layout that the network is published in
     resize=NAME         another convention of `raymetrics.extractors.resize`
@@ -72,13 +72,13 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
         options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
         return make(architecture(options.network), options, device)
     if os.path.isfile(written):
-        from raymetrics.extractors.script import open_script
         from raymetrics.extractors.trial import try_columns
+        from raymetrics.extractors.user_network_file import open_script
 
         columns = None if limit is None else try_columns(text, device, limit)
         return open_script(Path(written), options, device, columns)
     if CALLABLE.fullmatch(written):
-        from raymetrics.extractors.function import Function
+        from raymetrics.extractors.user_function import Function
 
         return Function(written, options.given)
     raise ExtractorError(

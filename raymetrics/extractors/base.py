@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.contract import require_images
 from raymetrics.extractors.options import Options
+from raymetrics.extractors.random_weights import untrained
 from raymetrics.extractors.resize import CONVENTIONS, SQUARE, resize
-from raymetrics.extractors.untrained import untrained
-from raymetrics.weights.fetch import obtain
-from raymetrics.weights.files import Found, Weights
-from raymetrics.weights.state import State, digest, load_into, read_state
+from raymetrics.extractors.user_outputs import require_images
+from raymetrics.weights.download import obtain
+from raymetrics.weights.locate import Found, Weights
+from raymetrics.weights.state_dict import State, digest, load_into, read_state
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,7 +46,7 @@ class Extractor(Protocol):
 
     @property
     def block(self) -> int:
-        """The one batch size that it computes with; see `raymetrics.blocks`."""
+        """The one batch size that it computes with; see `raymetrics.fixed_batches`."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

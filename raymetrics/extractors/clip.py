@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.libraries import network_of
-from raymetrics.extractors.scale import standardised
-from raymetrics.weights.known import CLIP
-from raymetrics.weights.state import State
+from raymetrics.extractors.build_networks import network_of
+from raymetrics.extractors.pixel_scaling import standardised
+from raymetrics.weights.known_files import CLIP
+from raymetrics.weights.state_dict import State
 
 HEAD = 64  # the width of an attention head
 VISUAL = "visual."

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from raymetrics.checkpoints import shipped
 from raymetrics.extractors.base import Architecture
+from raymetrics.weights.shipped import shipped
 
 SIZE = 28
 FEATURES = 64

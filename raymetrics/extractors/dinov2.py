@@ -13,10 +13,10 @@ from torch import Tensor, cat, nn
 from torch.nn.functional import interpolate
 
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.libraries import network_of
-from raymetrics.extractors.scale import imagenet
-from raymetrics.weights.known import DINOV2
-from raymetrics.weights.state import State
+from raymetrics.extractors.build_networks import network_of
+from raymetrics.extractors.pixel_scaling import imagenet
+from raymetrics.weights.known_files import DINOV2
+from raymetrics.weights.state_dict import State
 
 SIZE = 224
 GRID = 16  # patches of 14 pixels along a side

@@ -13,10 +13,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from raymetrics.extractors import classes
+from raymetrics.extractors import class_names
 from raymetrics.extractors.base import Architecture
-from raymetrics.weights.known import EFFICIENTNET_LITE0
-from raymetrics.weights.state import State
+from raymetrics.weights.known_files import EFFICIENTNET_LITE0
+from raymetrics.weights.state_dict import State
 
 SIZE = 224
 FEATURES = 1280
@@ -170,5 +170,5 @@ ARCHITECTURE = Architecture(
     weights=(EFFICIENTNET_LITE0,),
     translate=translated,
     finish=EfficientNetLite0.fuse,
-    class_names=classes.imagenet,
+    class_names=class_names.imagenet,
 )

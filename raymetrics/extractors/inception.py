@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from raymetrics.extractors import classes
+from raymetrics.extractors import class_names
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.inception_layouts import read_inception
 from raymetrics.extractors.inception_network import CLASSES, FEATURES, SPATIAL, Inception
-from raymetrics.weights.known import INCEPTION
+from raymetrics.extractors.inception_weights import read_inception
+from raymetrics.weights.known_files import INCEPTION
 
 
 def build() -> Inception:
@@ -44,5 +44,5 @@ ARCHITECTURE = Architecture(
     weights=INCEPTION,
     read=read_inception,
     finish=Inception.fuse,
-    class_names=classes.inception,
+    class_names=class_names.inception,
 )

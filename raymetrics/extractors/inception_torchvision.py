@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raymetrics.extractors import classes
+from raymetrics.extractors import class_names
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.libraries import fold_batch_norms, network_of
-from raymetrics.extractors.scale import signed
-from raymetrics.weights.known import INCEPTION_TORCHVISION
-from raymetrics.weights.state import State
+from raymetrics.extractors.build_networks import fold_batch_norms, network_of
+from raymetrics.extractors.pixel_scaling import signed
+from raymetrics.weights.known_files import INCEPTION_TORCHVISION
+from raymetrics.weights.state_dict import State
 
 FEATURES = 2048
 CLASSES = 1000
@@ -70,5 +70,5 @@ ARCHITECTURE = Architecture(
     weights=INCEPTION_TORCHVISION,
     translate=translated,
     finish=fold_batch_norms,
-    class_names=classes.imagenet,
+    class_names=class_names.imagenet,
 )

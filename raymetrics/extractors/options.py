@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raymetrics import queries
-from raymetrics.addresses import require_no_secret
+from raymetrics import option_strings
 from raymetrics.errors import ExtractorError
+from raymetrics.uris import require_no_secret
 
 UNTRAINED = "untrained-"
 
@@ -21,12 +21,12 @@ def absolute(text: str) -> str:
     ExtractorError for one with a secret in it, as it is written into what is made by it.
     """
     require_no_secret(text, ExtractorError)
-    network, given = queries.split(text, ExtractorError)
+    network, given = option_strings.split(text, ExtractorError)
     if os.path.isfile(network):
         network = str(Path(network).resolve())
     if os.path.exists(given.get("weights", "")):
         given["weights"] = str(Path(given["weights"]).resolve())
-    return queries.join(network, given)
+    return option_strings.join(network, given)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Options:
     @classmethod
     def parse(cls, text: str) -> Options:
         """The text as options; `untrained-NETWORK` is the network with random weights."""
-        network, given = queries.split(text, ExtractorError)
+        network, given = option_strings.split(text, ExtractorError)
         return cls(network.removeprefix(UNTRAINED), given, network.startswith(UNTRAINED))
 
     def allow(self, names: Iterable[str]) -> Options:

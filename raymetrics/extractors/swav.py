@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.libraries import fold_batch_norms, network_of
-from raymetrics.extractors.scale import imagenet
-from raymetrics.weights.known import SWAV
-from raymetrics.weights.state import State
+from raymetrics.extractors.build_networks import fold_batch_norms, network_of
+from raymetrics.extractors.pixel_scaling import imagenet
+from raymetrics.weights.known_files import SWAV
+from raymetrics.weights.state_dict import State
 
 FEATURES = 2048
 HEADS = ("projection_head.", "prototypes.", "fc.")  # what training put behind the features

@@ -4,7 +4,7 @@ A program of TorchScript may never end, and nothing ends a thread in it: Python 
 come back. A process can be ended, and one that crashes or runs out of memory takes no other along.
 It takes the seconds in which Python imports torch, once for each network, on the driver alone:
 workers open the same file without it, and Ray ends those that make no progress
-(`raymetrics.streaming.session.NO_PROGRESS_SECONDS`).
+(`raymetrics.distributed.session.NO_PROGRESS_SECONDS`).
 """
 
 from __future__ import annotations

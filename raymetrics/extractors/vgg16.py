@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raymetrics.extractors import classes
+from raymetrics.extractors import class_names
 from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.libraries import network_of
-from raymetrics.extractors.scale import imagenet
-from raymetrics.weights.known import VGG16
-from raymetrics.weights.state import State
+from raymetrics.extractors.build_networks import network_of
+from raymetrics.extractors.pixel_scaling import imagenet
+from raymetrics.weights.known_files import VGG16
+from raymetrics.weights.state_dict import State
 
 FEATURES = 4096
 CLASSES = 1000
@@ -72,5 +72,5 @@ ARCHITECTURE = Architecture(
     columns=("fc2_relu",),
     weights=VGG16,
     translate=translated,
-    class_names=classes.imagenet,
+    class_names=class_names.imagenet,
 )

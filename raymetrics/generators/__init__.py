@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from raymetrics import queries
-from raymetrics.addresses import require_no_secret
+from raymetrics import option_strings
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
-from raymetrics.programs import CALLABLE, NETWORKS, PIPELINE, Permission
+from raymetrics.permissions import CALLABLE, NETWORKS, PIPELINE, Permission
 from raymetrics.provenance import fingerprint
+from raymetrics.uris import require_no_secret
 
 __all__ = [
     "NAMED",
@@ -51,7 +51,7 @@ def _mnist(device: torch.device, **options: str) -> Generator:
 
 
 def _dataset(name: str, device: torch.device, **options: str) -> Generator:
-    from raymetrics.generators.datasets import open_dataset
+    from raymetrics.generators.image_datasets import open_dataset
 
     return open_dataset(name, **options)
 
@@ -69,7 +69,7 @@ def _torchscript(name: str, device: torch.device, **options: Any) -> Generator:
 
 
 def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
-    from raymetrics.generators.diffusion import Diffusion
+    from raymetrics.generators.diffusers_pipeline import Diffusion
 
     return Diffusion(name.removeprefix(PIPELINE), device, **options)
 
@@ -93,7 +93,7 @@ def absolute(source: str) -> str:
     SourceError for one with a secret in it, as it is written into what is made of it.
     """
     require_no_secret(source, SourceError)
-    name, _ = queries.split(source, SourceError)
+    name, _ = option_strings.split(source, SourceError)
     if name in NAMED:
         return source
     prefix = PIPELINE if name.startswith(PIPELINE) else ""
@@ -123,19 +123,20 @@ def open_source(source: str, device: torch.device) -> Generator:
     """The generator that `source` names; options follow the last question mark.
 
     digits, faces, mnist           the sources that come with raymetrics; ./faces is a folder
-    path/to/folder                 a data set, see `raymetrics.generators.datasets`: a folder of
+    path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a
+    folder of
     file.zip .tar .parquet .npz    images, one file of a set, a folder of tars or of Parquet
     .npy  a-{000..009}.tar         files, a pattern; or any of these at a URI, as s3://bucket/x
     file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
     file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
-    diffusers:model                a pipeline, see `raymetrics.generators.diffusion`
-    module:callable                your own, see `raymetrics.generators.function`
+    diffusers:model                a pipeline, see `raymetrics.generators.diffusers_pipeline`
+    module:callable                your own, see `raymetrics.generators.user_function`
 
     Those that are latent generators take the option `truncate=name:amount` beside their own, as
     in digits?truncate=clamp:0.7, and with it `mean=all`: see `raymetrics.generators.latents`.
     SourceError, with what was expected, for anything else.
     """
-    name, options = queries.split(require_no_secret(source, SourceError), SourceError)
+    name, options = option_strings.split(require_no_secret(source, SourceError), SourceError)
     truncate = options.pop("truncate", None)
     if truncate is None:
         return _opened(source, name, options, device)
@@ -160,7 +161,7 @@ def _opened(source: str, name: str, options: dict[str, str], device: torch.devic
             f"cannot open source {source!r} with options {options}: {error}"
         ) from None
     if CALLABLE.fullmatch(name):
-        from raymetrics.generators.function import open_function
+        from raymetrics.generators.user_function import open_function
 
         return open_function(name, options)
     raise SourceError(
@@ -178,7 +179,11 @@ def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
     that whoever opens it gives the same ids to the same images without looking for them again.
     SourceError with their names if there are more than `at_most`, or if it is no data set.
     """
-    from raymetrics.generators.datasets.dataset import ImageDataset, checked_broken, skip_text
+    from raymetrics.generators.image_datasets.image_dataset import (
+        ImageDataset,
+        checked_broken,
+        skip_text,
+    )
 
     dataset = open_source(source, torch.device("cpu"))
     if not isinstance(dataset, ImageDataset):
@@ -186,6 +191,6 @@ def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
     broken = checked_broken(dataset, at_most)
     if not broken:
         return source, []
-    name, options = queries.split(source, SourceError)
+    name, options = option_strings.split(source, SourceError)
     options["skip"] = skip_text([*dataset.skipped, *broken])
-    return queries.join(name, options), broken
+    return option_strings.join(name, options), broken

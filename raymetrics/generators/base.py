@@ -42,7 +42,8 @@ class LatentGenerator(Generator, Protocol):
 
     Sample k is `synthesize(map(draw([k]), labels([k])))`. What has no intermediate space W has Z
     as one: its `map` gives z back. In `map` and `synthesize` row i is computed at place i % block
-    (see `raymetrics.blocks`), so that a caller who keeps a sample at its place gets its very bits.
+    (see `raymetrics.fixed_batches`), so that a caller who keeps a sample at its place gets its
+    very bits.
 
     It may have an attribute `hindrance`: why, with its options, no single w makes a sample's
     image, and what to do about it; None where nothing is in the way. See `latent`.

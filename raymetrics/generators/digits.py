@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raymetrics.blocks import in_blocks
-from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import SourceError
+from raymetrics.fixed_batches import in_blocks
 from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.pixels import nvidia
-from raymetrics.weights.files import Weights
-from raymetrics.weights.state import load_state_dict
+from raymetrics.generators.uint8_rules import nvidia
+from raymetrics.weights.locate import Weights
+from raymetrics.weights.shipped import CHECKPOINTS, shipped
+from raymetrics.weights.state_dict import load_state_dict
 
 PREFIX = "digits-generator-"
 Z_DIM = W_DIM = 20

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.fixed_batches import in_blocks
 from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.pixels import nvidia
-from raymetrics.weights.files import Weights
-from raymetrics.weights.state import load_state_dict
+from raymetrics.generators.uint8_rules import nvidia
+from raymetrics.weights.locate import Weights
+from raymetrics.weights.state_dict import load_state_dict
 
 Z_DIM = 100
 CHANNELS = (512, 256, 128, 64)

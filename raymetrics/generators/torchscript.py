@@ -1,4 +1,4 @@
-"""The source `network.ts`: a generator as torch.jit saved it; see `raymetrics.weights.archive`."""
+"""The source `network.ts`: a generator as torch.jit saved it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.fixed_batches import in_blocks
 from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.content import content_of
 from raymetrics.generators.held import held
-from raymetrics.generators.pixels import checked, in_bytes, nvidia
-from raymetrics.weights.archive import INSTEAD, load_archive
+from raymetrics.generators.network_files import content_of
+from raymetrics.generators.uint8_rules import checked, in_bytes, nvidia
+from raymetrics.weights.torchscript_network import INSTEAD, load_archive
 
 
 class TorchScript:

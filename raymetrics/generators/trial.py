@@ -13,7 +13,7 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator
-from raymetrics.generators.function import Function, LatentFunction
+from raymetrics.generators.user_function import Function, LatentFunction
 
 # How far apart two makings of an image may be, in grey levels: floats that are computed in another
 # batch differ in their last digits, and now and then fall on the other side of a level.

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from raymetrics.errors import SourceError
-from raymetrics.heatmaps.lens import Heatmaps
+from raymetrics.heatmaps.heatmaps import Heatmaps
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 What needs scikit-learn loads it when it is called.
 """
 
-from raymetrics.metrics.class_histogram import total_variation
 from raymetrics.metrics.cmmd import cmmd
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
@@ -14,10 +13,16 @@ from raymetrics.metrics.conventions import (
     protocol,
 )
 from raymetrics.metrics.frechet import Gaussian, frechet_distance
+from raymetrics.metrics.frechet_extrapolation import (
+    FrechetByCount,
+    FrechetInfinity,
+    frechet_by_count,
+    frechet_infinity,
+    subset_sizes,
+)
 from raymetrics.metrics.inception_score import InceptionScore, inception_score, splits_of
 from raymetrics.metrics.kernel import KernelDistance, draws, kernel_distance, kernel_distance_of
-from raymetrics.metrics.manifolds import Survey, radii, require, survey, up_to_median
-from raymetrics.metrics.normalised import normalised
+from raymetrics.metrics.manifold_survey import Survey, radii, require, survey, up_to_median
 from raymetrics.metrics.prd import (
     PRDCurve,
     PRDScores,
@@ -36,13 +41,8 @@ from raymetrics.metrics.precision_recall import (
     precisions_recalls,
     ranked,
 )
-from raymetrics.metrics.uncertainty import (
-    FrechetByCount,
-    FrechetInfinity,
-    frechet_by_count,
-    frechet_infinity,
-    subset_sizes,
-)
+from raymetrics.metrics.top1_distance import total_variation
+from raymetrics.metrics.unit_length import normalised
 from raymetrics.metrics.vendi import vendi_score
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics.normalised import normalised
+from raymetrics.metrics.unit_length import normalised
 
 # Both are part of the definition.
 SIGMA = 10

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.metrics.manifolds import Reach, Search, Survey, as_they_are, survey
+from raymetrics.metrics.manifold_survey import Reach, Search, Survey, as_they_are, survey
 
 
 class PrecisionRecall(NamedTuple):

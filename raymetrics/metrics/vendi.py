@@ -13,7 +13,7 @@ from raymetrics.statistics import Moments
 def vendi_score(normalised: Moments) -> float:
     """exp of the entropy of the eigenvalues of K / n (Definition 3.1), for the kernel cosine.
 
-    normalised: of features scaled to length 1, see `raymetrics.metrics.normalised`. From 1, if
+    normalised: of features scaled to length 1, see `raymetrics.metrics.unit_length`. From 1, if
     all point the same way, to the smaller of count and dimension. NotEnoughData for no samples,
     ShardError if the features were not scaled.
     """
@@ -23,7 +23,7 @@ def vendi_score(normalised: Moments) -> float:
     if abs(np.trace(gram) - 1) > 1e-6:
         raise ShardError(
             f"the Vendi score of features with a mean squared length of {np.trace(gram):.6g}, "
-            "expected 1; scale them with raymetrics.metrics.normalised first"
+            "expected 1; scale them with raymetrics.metrics.unit_length first"
         )
     # Those that should be 0 come out as rounding errors of either sign.
     return float(np.exp(entr(eigvalsh(gram).clip(min=0)).sum()))

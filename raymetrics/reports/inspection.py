@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.printable import printable
-from raymetrics.shards.alike import size_text
-from raymetrics.shards.reader import ShardSet
+from raymetrics.shards.comparability import size_text
+from raymetrics.shards.shard_set import ShardSet
 
 
 def describe(shards: ShardSet) -> str:
@@ -15,7 +15,7 @@ def describe(shards: ShardSet) -> str:
     facts = {
         "shards": f"{len(shards.present)} at {shards.uri}",
         "source": spec.source,
-        "samples": f"{len(shards)} of {ranges.count(spec.samples)} ({words(spec.samples)})",
+        "samples": f"{len(shards)} of {sample_ranges.count(spec.samples)} ({words(spec.samples)})",
         "image size": size_text(spec.image_size),
         "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
         "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
@@ -40,4 +40,4 @@ def describe(shards: ShardSet) -> str:
 
 def words(ids: list[range] | tuple[range, ...]) -> str:
     """ "0-99, 200-299"."""
-    return ", ".join(map(ranges.describe, ids))
+    return ", ".join(map(sample_ranges.describe, ids))

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raymetrics import queries
-from raymetrics.heatmaps.noise import WHERE
-from raymetrics.reports.curves import COLOURS, NAMED, canvas, legend, svg
+from raymetrics import option_strings
+from raymetrics.heatmaps.noisy_source import WHERE
+from raymetrics.reports.figures import COLOURS, NAMED, canvas, legend, svg
 from raymetrics.results import Result
 
 
@@ -25,7 +25,7 @@ def noise_points(found: Sequence[Result]) -> list[NoisePoint]:
     """The points of results, by what the sources of their generated sets say."""
     points = []
     for result in found:
-        _, options = queries.split(result.generated.source)
+        _, options = option_strings.split(result.generated.source)
         noisy = options.get("where") in WHERE and "scale" in options
         scale = float(options["scale"]) if noisy else 0.0
         for where in [options["where"]] if noisy else WHERE:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from raymetrics.reports.sweeps import Measure, Point, Sweep, varying
-from raymetrics.reports.tables import aligned, number
+from raymetrics.reports.sweep_points import Measure, Point, Sweep, varying
+from raymetrics.reports.terminal import aligned, number
 
 BEST = "*"
 DIGITS = re.compile(r"(\d+)")

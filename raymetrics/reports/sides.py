@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.results import Side
 
 
@@ -17,4 +17,4 @@ def whole(side: Side) -> Side:
     """The side with the count of all its samples, where a result is of one label only."""
     if not side.samples:
         return side
-    return replace(side, count=ranges.count(map(ranges.parse, side.samples)))
+    return replace(side, count=sample_ranges.count(map(sample_ranges.parse, side.samples)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raymetrics.streaming.pools import told
-from raymetrics.streaming.spent import STAGES, Spent, Workers
+from raymetrics.distributed.extraction.usage import STAGES, Spent, Workers
+from raymetrics.distributed.resources import told
 
 
 def spent_text(spent: Spent) -> str:

@@ -12,14 +12,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from raymetrics import ranges
-from raymetrics.addresses import require_no_secret
+from raymetrics import sample_ranges
 from raymetrics.errors import RangeError, ShardError, SpecMismatch
 from raymetrics.provenance import fingerprint
-from raymetrics.shards import fields, schema
-from raymetrics.shards.changes import changes
-from raymetrics.shards.changes import differences as differences
-from raymetrics.shards.fields import (
+from raymetrics.shards import json_fields, schema
+from raymetrics.shards.json_fields import (
     FLAG,
     OBJECT,
     TEXT,
@@ -30,15 +27,18 @@ from raymetrics.shards.fields import (
     struct,
     whole,
 )
-from raymetrics.shards.listing import DATASET as DATASET
-from raymetrics.shards.listing import MANIFEST as MANIFEST
-from raymetrics.shards.listing import present_ranges
-from raymetrics.shards.listing import shard_name as shard_name
-from raymetrics.shards.listing import shard_range as shard_range
-from raymetrics.shards.listing import shard_ranges as shard_ranges
 from raymetrics.shards.manifest import withdraw_if_lost
 from raymetrics.shards.schema import Column
+from raymetrics.shards.shard_files import DATASET as DATASET
+from raymetrics.shards.shard_files import MANIFEST as MANIFEST
+from raymetrics.shards.shard_files import present_ranges
+from raymetrics.shards.shard_files import shard_name as shard_name
+from raymetrics.shards.shard_files import shard_range as shard_range
+from raymetrics.shards.shard_files import shard_ranges as shard_ranges
+from raymetrics.shards.spec_changes import changes
+from raymetrics.shards.spec_changes import differences as differences
 from raymetrics.shards.store import Store
+from raymetrics.uris import require_no_secret
 
 # How often a writer looks whether another one has written over what it wrote.
 LOOKS = 10
@@ -95,7 +95,7 @@ class DatasetSpec:
             },
             "labels": self.labels,
             "shard_rows": self.shard_rows,
-            "samples": [ranges.describe(ids) for ids in self.samples],
+            "samples": [sample_ranges.describe(ids) for ids in self.samples],
             "asked": list(self.asked),
             "label_names": list(self.label_names),
             **({} if self.image_size is None else {"image_size": list(self.image_size)}),
@@ -108,14 +108,14 @@ class DatasetSpec:
     def from_json(cls, data: bytes, where: str) -> DatasetSpec:
         """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
         try:
-            value = fields.parse_object(data)
-            fields.require_fields(value, {"schema": whole()}, {})
+            value = json_fields.parse_object(data)
+            json_fields.require_fields(value, {"schema": whole()}, {})
             if value["schema"] != schema.VERSION:
                 raise ShardError(
                     f"{where}/{DATASET} has schema {value['schema']}, this raymetrics reads "
                     f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
                 )
-            fields.require_fields(value, _FIELDS, _OPTIONAL)
+            json_fields.require_fields(value, _FIELDS, _OPTIONAL)
             return cls(
                 source=value["source"],
                 generator=value["generator"],
@@ -124,14 +124,14 @@ class DatasetSpec:
                 class_names=value["class_names"],
                 labels=value["labels"],
                 shard_rows=value["shard_rows"],
-                samples=tuple(ranges.parse(text) for text in value["samples"]),
+                samples=tuple(sample_ranges.parse(text) for text in value["samples"]),
                 asked=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
             )
-        except fields.DAMAGES as error:
+        except json_fields.DAMAGES as error:
             raise ShardError(
                 f"{where}/{DATASET} is damaged ({error}); restore it, or extract again to another "
                 "place"
@@ -140,7 +140,7 @@ class DatasetSpec:
 
 def _is_range(text: object) -> bool:
     try:
-        return isinstance(text, str) and ranges.parse(text).stop <= fields.MOST
+        return isinstance(text, str) and sample_ranges.parse(text).stop <= json_fields.MOST
     except (RangeError, ValueError):  # of too many digits
         return False
 
@@ -240,7 +240,7 @@ def adopt(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetS
     for _ in range(LOOKS):
         there = read_spec(store) or spec
         require_same(there, spec, store)
-        samples = tuple(ranges.union([*there.samples, *mine]))
+        samples = tuple(sample_ranges.union([*there.samples, *mine]))
         spec = replace(spec, samples=samples, image_size=spec.image_size or there.image_size)
         if (samples, spec.image_size) == (there.samples, there.image_size):
             break
@@ -260,5 +260,5 @@ def holds_set(store: Store) -> bool:
 
 def missing(spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]) -> list[range]:
     """The shards to make so that every wanted id is present; cut at multiples of shard_rows."""
-    gaps = ranges.subtract(wanted, present)
-    return [shard for gap in gaps for shard in ranges.cut(gap, spec.shard_rows)]
+    gaps = sample_ranges.subtract(wanted, present)
+    return [shard for gap in gaps for shard in sample_ranges.cut(gap, spec.shard_rows)]

@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from raymetrics.shards import fields
-from raymetrics.shards.fields import DIGEST, OBJECT, TEXT, list_of, object_of, whole
-from raymetrics.shards.listing import MANIFEST
+from raymetrics.shards import json_fields
+from raymetrics.shards.json_fields import DIGEST, OBJECT, TEXT, list_of, object_of, whole
+from raymetrics.shards.shard_files import MANIFEST
 from raymetrics.shards.store import Store
 
 _NEEDED = {"fingerprint": DIGEST}
@@ -32,9 +32,9 @@ def read_manifest(store: Store, of_set: str) -> dict[str, Any]:
     if data is None:
         return {}
     try:
-        found = fields.parse_object(data)
-        fields.require_fields(found, _NEEDED, _OPTIONAL)
-    except fields.DAMAGES:
+        found = json_fields.parse_object(data)
+        json_fields.require_fields(found, _NEEDED, _OPTIONAL)
+    except json_fields.DAMAGES:
         return {}
     return found if found["fingerprint"] == of_set else {}
 

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.shards.layout import LOOKS
-from raymetrics.shards.listing import files_of, shard_name
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.shard_files import files_of, shard_name
+from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.writer import commit
 
 
@@ -60,7 +60,7 @@ def overlapping(files: Sequence[range]) -> list[list[range]]:
 def _join(shards: ShardSet, group: Sequence[range]) -> None:
     """Write the shards that the group should be, and remove all others of it."""
     store, whole = shards.store, range(group[0].start, max(ids.stop for ids in group))
-    cut = ranges.cut(whole, shards.spec.shard_rows)
+    cut = sample_ranges.cut(whole, shards.spec.shard_rows)
     for ids in cut:
         if ids not in group:
             _write(shards, ids)

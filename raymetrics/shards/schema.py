@@ -18,15 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics.errors import ExtractorError, ShardError
-from raymetrics.shards import fields
-from raymetrics.shards.fields import DIGEST, TEXT, object_of, whole
+from raymetrics.shards import json_fields
+from raymetrics.shards.json_fields import DIGEST, TEXT, object_of, whole
 
 VERSION = 2
 SAMPLE_ID = "sample_id"
 LABEL = "label"
-# Outputs of extractors that are no features, unless somebody takes them as such.
-LOGITS = ("logits", "logits_unbiased")
-SPATIAL = "spatial"
 METADATA_KEY = b"raymetrics"
 
 
@@ -160,7 +157,7 @@ _OPTIONAL = {
     "rows": whole(),
     "drawn": object_of(whole(), str.isdecimal),
     "left_out": object_of(TEXT, str.isdecimal),
-    "made_on": fields.list_of(TEXT),
+    "made_on": json_fields.list_of(TEXT),
 }
 
 
@@ -208,9 +205,9 @@ def footer_of(schema: pa.Schema, where: str) -> Footer:
     if metadata is None:
         raise ShardError(f"{where} is a Parquet file, but not a shard that raymetrics wrote")
     try:
-        value = fields.parse_object(metadata)
-        fields.require_fields(value, _NEEDED, _OPTIONAL)
-    except fields.DAMAGES as error:
+        value = json_fields.parse_object(metadata)
+        json_fields.require_fields(value, _NEEDED, _OPTIONAL)
+    except json_fields.DAMAGES as error:
         raise ShardError(
             f"{where} has a damaged footer ({error}); remove it and extract again"
         ) from None

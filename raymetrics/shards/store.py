@@ -22,11 +22,10 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from raymetrics.addresses import require_no_secret, require_place
 from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
 from raymetrics.files import ASIDE, file_aside, require_data
-from raymetrics.shards import remote
-from raymetrics.shards.patience import (
+from raymetrics.shards import store_remote
+from raymetrics.shards.store_retries import (
     advice,
     code,
     is_full,
@@ -36,6 +35,7 @@ from raymetrics.shards.patience import (
     reason,
     status,
 )
+from raymetrics.uris import require_no_secret, require_place
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Store:
         self.uri = uri.rstrip("/") or uri
         self.retries, self.patience = 0, patience()
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.uri, **remote.options(self.uri))
+            self.fs, self.root = fsspec.core.url_to_fs(self.uri, **store_remote.options(self.uri))
         except ImportError as error:
             raise StorageError(
                 f"cannot use {self.uri}: {error}, on every machine that is to use it"
@@ -67,7 +67,7 @@ class Store:
             raise StorageError(
                 f"cannot use {uri!r}: {error}; expected a path or an s3:// prefix"
             ) from None
-        remote.try_once(self.fs)
+        store_remote.try_once(self.fs)
         self.local = isinstance(self.fs, LocalFileSystem)
         # A relative path means another place in another process.
         self.absolute_uri = self.root if self.local else self.uri
@@ -125,7 +125,7 @@ class Store:
         def fetch(start: int, stop: int) -> bytes:
             return self._patiently(what, partial(self._range, name, start, stop))
 
-        return cast(IO[bytes], remote.RangedFile(fetch, self._size(info)))
+        return cast(IO[bytes], store_remote.RangedFile(fetch, self._size(info)))
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes the file unless it is there; False if it was. StorageError leaves nothing.
@@ -227,7 +227,7 @@ class Store:
         return True
 
     def _put(self, name: str, data: bytes, **mode: str) -> None:
-        one_request = remote.upload_options(self.fs, len(data))
+        one_request = store_remote.upload_options(self.fs, len(data))
         self.fs.pipe_file(self.path(name), data, **mode, **one_request)
 
 

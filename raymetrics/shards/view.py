@@ -9,12 +9,12 @@ from hashlib import sha256
 
 import numpy as np
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.errors import ShardError
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
-from raymetrics.shards.reader import Block, ShardSet
+from raymetrics.shards.shard_set import Block, ShardSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class View:
     ) -> View:
         """All samples that there are, or that are selected; or the first `count` of these."""
         lacking = [range(sample, sample + 1) for sample in shards.left_out]
-        whole = cls(shards, selection or tuple(ranges.subtract(shards.present, lacking)))
+        whole = cls(shards, selection or tuple(sample_ranges.subtract(shards.present, lacking)))
         return whole if count is None else whole.first(count)
 
     def first(self, count: int) -> View:
@@ -79,7 +79,7 @@ class View:
 
     def __len__(self) -> int:
         chosen = self.samples
-        return len(chosen.ids) if isinstance(chosen, Selection) else ranges.count(chosen)
+        return len(chosen.ids) if isinstance(chosen, Selection) else sample_ranges.count(chosen)
 
     @property
     def repeats(self) -> bool:
@@ -95,7 +95,7 @@ class View:
         """How many of the samples a shard holds."""
         if isinstance(self.samples, Selection):
             return len(self.samples.within(shard))
-        return len(shard) - ranges.count(ranges.subtract([shard], self.samples))
+        return len(shard) - sample_ranges.count(sample_ranges.subtract([shard], self.samples))
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -109,7 +109,7 @@ class View:
         """The samples as text: ranges, or the digest of those that were selected."""
         if isinstance(self.samples, Selection):
             return [f"selected, {self.samples.digest}"]
-        return [ranges.describe(ids) for ids in self.samples]
+        return [sample_ranges.describe(ids) for ids in self.samples]
 
     def block(self, shard: range, columns: Sequence[str]) -> Block:
         """What the view has of a shard; see `ShardSet.block`."""
@@ -152,7 +152,7 @@ class View:
             some = [Selection(self.samples.within(ids)).digest for ids in group]
             return fingerprint({"shards": values, "selection": some})
         chosen = self.described()
-        whole = sum(map(self.count, group)) == ranges.count(group)
+        whole = sum(map(self.count, group)) == sample_ranges.count(group)
         return fingerprint({"shards": values, "samples": None if whole else chosen})
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.errors import ShardError
 from raymetrics.provenance import environment, fingerprint
 from raymetrics.shards import schema
 from raymetrics.shards.layout import LOOKS, MANIFEST, shard_name
 from raymetrics.shards.manifest import withdraw_promises
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
 
@@ -91,7 +91,7 @@ def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
     left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
     return {
         "fingerprint": shards.spec.fingerprint,
-        "samples": [ranges.describe(ids) for ids in shards.spec.samples],
+        "samples": [sample_ranges.describe(ids) for ids in shards.spec.samples],
         "rows": len(shards),
         "digest": fingerprint(digests),
         "shards": digests,

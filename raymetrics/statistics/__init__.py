@@ -1,14 +1,14 @@
 """PURE. What is remembered of many features: frozen, mergeable. numpy and scipy."""
 
-from raymetrics.statistics.balls import Balls
+from raymetrics.statistics.ball_membership import Balls
 from raymetrics.statistics.base import Measure, Statistic, fold, from_arrays, merge_all, to_arrays
-from raymetrics.statistics.class_scores import ClassScores
-from raymetrics.statistics.draws import NestedMoments
-from raymetrics.statistics.histogram import Histogram
+from raymetrics.statistics.class_histogram import Histogram
+from raymetrics.statistics.class_probabilities import ClassScores
+from raymetrics.statistics.feature_rows import Rows
+from raymetrics.statistics.knn_distances import Nearest
 from raymetrics.statistics.moments import Moments
-from raymetrics.statistics.nearest import Nearest
-from raymetrics.statistics.rows import Rows
-from raymetrics.statistics.weighted import WeightedMoments
+from raymetrics.statistics.nested_moments import NestedMoments
+from raymetrics.statistics.weighted_moments import WeightedMoments
 
 __all__ = [
     "Balls",

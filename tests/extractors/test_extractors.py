@@ -13,7 +13,6 @@ import torch
 from sklearn.datasets import load_sample_image
 from torchvision.models import EfficientNet_B0_Weights
 
-from raymetrics.checkpoints import CHECKPOINTS, shipped
 from raymetrics.errors import ExtractorError, UnsafePickle
 from raymetrics.extractors import Extractor, dinov2, make_extractor
 from raymetrics.extractors import efficientnet_lite as lite
@@ -21,9 +20,10 @@ from raymetrics.extractors.base import make
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.generators.mnist import Mnist
-from raymetrics.weights.files import Weights, verified
-from raymetrics.weights.known import EFFICIENTNET_LITE0
-from raymetrics.weights.state import load_state_dict
+from raymetrics.weights.known_files import EFFICIENTNET_LITE0
+from raymetrics.weights.locate import Weights, verified
+from raymetrics.weights.shipped import CHECKPOINTS, shipped
+from raymetrics.weights.state_dict import load_state_dict
 
 CPU = torch.device("cpu")
 

@@ -22,14 +22,14 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 )
 
 from raymetrics.errors import ExtractorError, UnsafePickle
-from raymetrics.extractors import classes, inception, inception_layouts, make_extractor
-from raymetrics.extractors.inception_layouts import graph_names, read_inception
+from raymetrics.extractors import class_names, inception, inception_weights, make_extractor
+from raymetrics.extractors.inception_weights import graph_names, read_inception
+from raymetrics.extractors.random_weights import untrained
 from raymetrics.extractors.resize import resize
-from raymetrics.extractors.untrained import untrained
-from raymetrics.weights.files import home
-from raymetrics.weights.state import State, digest, load_into
-from tests import nvidia_pickles
-from tests.tensorflow_graphs import graph
+from raymetrics.weights.locate import home
+from raymetrics.weights.state_dict import State, digest, load_into
+from tests.helpers import nvidia_pickles
+from tests.helpers.tensorflow_graphs import graph
 
 CPU = torch.device("cpu")
 TRAINED = "pt_inception-2015-12-05-6726825d.pth"
@@ -146,7 +146,7 @@ def test_what_it_says_of_itself(ours, state, file) -> None:
 
 
 def test_class_names() -> None:
-    names = classes.inception()
+    names = class_names.inception()
     assert len(names) == 1008
     known = {
         0: "background", 1: "kit fox", 354: "oboe", 449: "tench", 450: "goldfish",
@@ -155,10 +155,10 @@ def test_class_names() -> None:
     }  # fmt: skip
     assert {i: names[i] for i in known} == known
     # By their WordNet ids the classes are in everyone else's order.
-    lines = (classes.FOLDER / "inception_classes.txt").read_text().splitlines()[1:1001]
+    lines = (class_names.FOLDER / "inception_classes.txt").read_text().splitlines()[1:1001]
     by_id = dict(line.split(" ", 1) for line in lines)
     assert len(by_id) == 1000
-    usual = (classes.FOLDER / "imagenet_classes.txt").read_text().splitlines()
+    usual = (class_names.FOLDER / "imagenet_classes.txt").read_text().splitlines()
     assert [by_id[i] for i in sorted(by_id)] == usual
 
 
@@ -224,7 +224,7 @@ def archived(data: bytes) -> bytes:
     """As in inception-2015-12-05.tgz."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=0) as archive:
-        for name, content in (("LICENSE", b"Apache"), (inception_layouts.GRAPH, data)):
+        for name, content in (("LICENSE", b"Apache"), (inception_weights.GRAPH, data)):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))

@@ -27,12 +27,12 @@ from raymetrics.extractors.base import Architecture, NetworkExtractor, make
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.pillow import pillow
 from raymetrics.extractors.resize import resize
-from raymetrics.weights.archive import is_archive
-from raymetrics.weights.files import Weights, how_to_get
-from raymetrics.weights.known import KNOWN
-from raymetrics.weights.state import read_state
-from tests import peers
-from tests.peers import PEERS, State, as_pillow
+from raymetrics.weights.known_files import KNOWN
+from raymetrics.weights.locate import Weights, how_to_get
+from raymetrics.weights.state_dict import read_state
+from raymetrics.weights.torchscript_network import is_archive
+from tests.helpers import reference_programs
+from tests.helpers.reference_programs import PEERS, State, as_pillow
 
 CPU = torch.device("cpu")
 
@@ -75,7 +75,7 @@ def test_inception_is_torchvision_s() -> None:
     images = pictures(2, 48, 60)
     ours = extractor_of(architecture("inception-torchvision"), state)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
-    found, expected = ours(images), peers.inception(state, images)
+    found, expected = ours(images), reference_programs.inception(state, images)
     assert_near(found["logits"], expected["logits"])
     assert_near(found["pre_logits"], expected["pre_logits"])
     assert_near(ours.activations(images).mean(axis=(2, 3)), expected["pre_logits"])
@@ -88,7 +88,7 @@ def test_vgg16_is_torch_fidelity_s() -> None:
     images = pictures(1, 45, 60)
     ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits")
     found = ours(images)
-    for name, values in peers.vgg16(state, images).items():
+    for name, values in reference_programs.vgg16(state, images).items():
         assert_near(found[name], values)
     assert (found["fc2"] < 0).any()
     weight, bias = state["classifier.6.weight"], state["classifier.6.bias"]
@@ -114,7 +114,7 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
     state = {f"visual.{name}": x for name, x in visual.state_dict().items()}
     text = dict.fromkeys(TEXT, torch.zeros(512, 512))
     images = pictures(2, 250, 321)
-    expected = peers.clip({**state, **text}, images)["features"]
+    expected = reference_programs.clip({**state, **text}, images)["features"]
 
     shape = replace(clip.SHAPES["clip-vit-b-32"], layers=2)
     a = replace(clip.VIT_B_32, build=lambda: clip.Clip(shape))
@@ -170,8 +170,8 @@ def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
     images = pictures(1, 60, 48)
     a = replace(architecture(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
     ours = extractor_of(a, meta)
-    assert_near(ours(images)["features"], peers.dinov2(meta, images)["features"])
-    assert_near(ours(images)["features"], network(peers.dinov2_input(images)))
+    assert_near(ours(images)["features"], reference_programs.dinov2(meta, images)["features"])
+    assert_near(ours(images)["features"], network(reference_programs.dinov2_input(images)))
     assert extractor_of(a, timms).weights == ours.weights
 
 
@@ -185,10 +185,10 @@ def test_dinov2_s_shapes_are_timm_s(name: str) -> None:
 def test_position_embedding_is_interpolated_as_meta_s() -> None:
     there = torch.randn((1, 1 + 37 * 37, 3), generator=torch.Generator().manual_seed(7))
     found = dinov2.position_embedding(there)
-    np.testing.assert_allclose(found, peers.position_embedding(there), atol=1e-5)
+    np.testing.assert_allclose(found, reference_programs.position_embedding(there), atol=1e-5)
     np.testing.assert_array_equal(found[0, 0], there[0, 0])
     assert dinov2.position_embedding(found) is found
-    np.testing.assert_allclose(peers.position_embedding(found), found, rtol=1e-12)
+    np.testing.assert_allclose(reference_programs.position_embedding(found), found, rtol=1e-12)
 
 
 def test_swav_is_torchvision_s_resnet() -> None:
@@ -199,7 +199,7 @@ def test_swav_is_torchvision_s_resnet() -> None:
     }
     heads = {"module.projection_head.0.weight": torch.zeros(2), "module.prototypes.weight": None}
     images = pictures(2, 240, 301)
-    expected = peers.swav({**state, **heads}, images)["features"]
+    expected = reference_programs.swav({**state, **heads}, images)["features"]
     ours = extractor_of(architecture("swav-resnet50"), {**state, **heads})
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert_near(ours(images)["features"], expected)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from raymetrics.errors import RangeError, SourceError, StorageError, UnsafePickle
 from raymetrics.generators import LatentGenerator, open_source
 from raymetrics.generators.base import seeded_normals
-from raymetrics.generators.pixels import nvidia
 from raymetrics.generators.torchscript import TorchScript
+from raymetrics.generators.uint8_rules import nvidia
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
 from raymetrics.generators.digits import Digits
 from raymetrics.generators.trial import try_out
-from tests.user_code import Folder
+from tests.helpers.user_modules import Folder
 
 CPU = torch.device("cpu")
 BEGIN = """

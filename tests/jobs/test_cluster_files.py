@@ -18,9 +18,9 @@ from ray.autoscaler._private.kuberay import autoscaling_config as kuberay
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from raymetrics.cli import main
-from raymetrics.streaming.placement import place
-from raymetrics.streaming.pools import UNKNOWN, Node, Placement, Resources
-from tests.jobs.head import CHECKOUT
+from raymetrics.distributed.placement import place
+from raymetrics.distributed.resources import UNKNOWN, Node, Placement, Resources
+from tests.helpers.head import CHECKOUT
 
 SCHEMA = json.loads((Path(__file__).parent / "rayjob-schema.json").read_text())
 

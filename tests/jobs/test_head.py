@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from raymetrics import results
-from raymetrics.streaming import extract
+from raymetrics.distributed.extraction import extract
 from tests.conftest import without_actors
-from tests.jobs.head import CHECKOUT, Head, commands, running_head, until
+from tests.helpers.head import CHECKOUT, Head, commands, running_head, until
 
 GENERATOR = """
 import time

@@ -13,7 +13,7 @@ import yaml
 from ray.dashboard.modules.job.cli import submit
 
 from raymetrics.cli import main
-from tests.jobs.head import CHECKOUT, commands
+from tests.helpers.head import CHECKOUT, commands
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.py"))
 AT_ONCE = {"inspect", "export", "weights", "report"}  # verbs that start no workers

@@ -13,11 +13,11 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
-from raymetrics.arrays import surveyed
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
-from raymetrics.evaluation import METRICS
+from raymetrics.in_memory import surveyed
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS, Convention, Protocol, convention, protocol
 from raymetrics.metrics.conventions import reach_of_float16
+from raymetrics.metrics.registry import METRICS
 
 Sides = dict[str, np.ndarray]
 

@@ -15,7 +15,7 @@ import raymetrics as rm
 from raymetrics.errors import NotEnoughData
 from raymetrics.metrics import frechet_distance
 from raymetrics.statistics import Moments
-from tests import oracles
+from tests.helpers import oracles
 
 
 def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Moments:

@@ -12,7 +12,7 @@ import raymetrics as rm
 from raymetrics.errors import NotEnoughData
 from raymetrics.metrics import draws, kernel_distance, kernel_distance_of
 from raymetrics.metrics.kernel import squared_mmd
-from tests import oracles
+from tests.helpers import oracles
 
 
 def test_double_sum_and_torch_fidelity(rng: np.random.Generator) -> None:

@@ -9,10 +9,10 @@ from prdc import compute_prdc
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
-from raymetrics.arrays import surveyed
 from raymetrics.errors import NotEnoughData, ShardError
+from raymetrics.in_memory import surveyed
 from raymetrics.metrics import convention, f_score, manifold_scores, ranked
-from tests import oracles
+from tests.helpers import oracles
 
 
 def test_meaning(rng) -> None:

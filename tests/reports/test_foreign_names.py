@@ -18,14 +18,14 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.printable import printable
 from raymetrics.reports import draws_table, table, tradeoffs_table
-from raymetrics.reports.curves import Curve, Line, chart, curves
-from raymetrics.reports.heat import annotated
+from raymetrics.reports.figures import Curve, Line, chart, curves
+from raymetrics.reports.heatmap_page import annotated
 from raymetrics.reports.inspection import describe
 from raymetrics.reports.noise import NoisePoint, noise_figure
 from raymetrics.results import Side
 from tests.conftest import write_set
-from tests.reports.test_page import a_result
-from tests.reports.test_tradeoffs import found
+from tests.reports.test_comparison_page import a_result
+from tests.reports.test_sweep_section import found
 
 NAMES = [
     "a$x^$b", "cost$x^{1}$", "$", r"\$a\$b$", "_hidden", "__", "_nolegend_", "a\nsealed  yes",

@@ -18,14 +18,14 @@ import pytest
 from raymetrics.errors import ShardError
 from raymetrics.reports.inspection import describe
 from raymetrics.shards.layout import DATASET, MANIFEST, enter
-from raymetrics.shards.listing import files_of, shard_name
 from raymetrics.shards.overlaps import join_overlapping, overlapping
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.shard_files import files_of, shard_name
+from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.shards.writer import commit
-from tests.shards import writers
-from tests.shards.writers import NAME, SPEC, drawn_ranges, require_whole, table, values, write
+from tests.helpers import writers
+from tests.helpers.writers import NAME, SPEC, drawn_ranges, require_whole, table, values, write
 
 STEPS = ("names", "read", "create", "replace", "remove", "open")  # of a store
 
@@ -118,7 +118,7 @@ def stepwise(step: Callable[..., object], turns: Turns) -> Callable[..., object]
 def test_processes_at_once_and_one_that_is_killed(tmp_path, kill) -> None:
     """One that was killed is run again; the others need nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.shards.writers"])
+    context.set_forkserver_preload(["tests.helpers.writers"])
     for seed in range(100):
         draw, uri = random.Random(seed), str(tmp_path / str(seed))
         asked = drawn_ranges(draw)

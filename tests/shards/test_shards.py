@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raymetrics import ranges
+from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
 from raymetrics.provenance import fingerprint
 from raymetrics.reports.inspection import describe
 from raymetrics.shards import layout, schema
-from raymetrics.shards.reader import open_shards
+from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit, keep_accepted, seal
 from tests.conftest import write_set
@@ -316,4 +316,4 @@ def test_spec_round_trip(shard_set) -> None:
     again = layout.DatasetSpec.from_json(text, "there")
     assert again == shard_set.spec
     assert again.to_json() == text
-    assert ranges.count(again.samples) == 250
+    assert sample_ranges.count(again.samples) == 250

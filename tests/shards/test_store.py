@@ -21,11 +21,11 @@ from botocore.exceptions import (
     SSLError,
 )
 
-from raymetrics.addresses import secret_in
 from raymetrics.errors import ShardError, StorageError, StorageUnavailable, TemporaryFailure
-from raymetrics.shards import patience
-from raymetrics.shards.remote import RangedFile, options, upload_options
+from raymetrics.shards import store_retries
 from raymetrics.shards.store import Store
+from raymetrics.shards.store_remote import RangedFile, options, upload_options
+from raymetrics.uris import secret_in
 from tests.conftest import write_set
 
 
@@ -68,8 +68,8 @@ FINAL = [
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv(patience.VARIABLE, "0.5")
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    monkeypatch.setenv(store_retries.VARIABLE, "0.5")
+    monkeypatch.setattr(store_retries, "FIRST_PAUSE", 0.01)
     fs = fsspec.filesystem("memory")
     yield Store("memory://of-stores/set")
     fs.rm("/of-stores", recursive=True) if fs.exists("/of-stores") else None
@@ -118,7 +118,7 @@ def test_patience_ends(store, monkeypatch) -> None:
     with pytest.raises(StorageUnavailable, match=r"write a to memory.*503.*tried for 0 s.*again"):
         store.create("a", b"data")
     assert 0 < store.retries < 99
-    monkeypatch.setenv(patience.VARIABLE, "soon")
+    monkeypatch.setenv(store_retries.VARIABLE, "soon")
     with pytest.raises(StorageError, match="RAYMETRICS_PATIENCE_S is 'soon'; expected seconds"):
         Store("memory://of-stores/set")
 
@@ -140,10 +140,10 @@ def test_pauses_grow_differ_and_end(monkeypatch) -> None:
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    assert [*patience.pauses(300)][-1] == pytest.approx(300)
+    assert [*store_retries.pauses(300)][-1] == pytest.approx(300)
     assert len(slept) < 40
     assert slept[0] < 0.4
-    assert 10 < max(slept) <= 1.5 * patience.LONGEST_PAUSE
+    assert 10 < max(slept) <= 1.5 * store_retries.LONGEST_PAUSE
     assert len(set(slept)) == len(slept)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from raymetrics.errors import ShardError
 from raymetrics.shards.layout import shard_name
-from raymetrics.shards.reader import ShardSet, open_shards
+from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from tests.conftest import write_set
 

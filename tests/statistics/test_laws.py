@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymetrics.metrics import up_to_median
-from raymetrics.search import ExactSearch
+from raymetrics.neighbors import ExactSearch
 from raymetrics.statistics import (
     Balls,
     ClassScores,
@@ -21,7 +21,7 @@ from raymetrics.statistics import (
     Rows,
     WeightedMoments,
 )
-from tests.laws import check_statistic
+from tests.helpers.statistic_laws import check_statistic
 
 COUNT = 40
 FEATURES = np.random.default_rng(0).normal(3, 2, (COUNT, 5)).astype(np.float32)

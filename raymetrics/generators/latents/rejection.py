@@ -8,8 +8,8 @@ import numpy as np
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import LatentGenerator
-from raymetrics.generators.latents.samples import mapped
-from raymetrics.generators.latents.streams import Purpose, stream
+from raymetrics.generators.latents.latent_batches import mapped
+from raymetrics.generators.latents.random_streams import Purpose, stream
 
 # With a thousandth of all accepted, one sample in 10^43 would find none among so many.
 MOST = 100_000

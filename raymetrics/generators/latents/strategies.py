@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from raymetrics.generators.latents.distribution import Distribution
 from raymetrics.generators.latents.ellipsoid import closest_points
+from raymetrics.generators.latents.w_distribution import Distribution
 
 
 def near(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymetrics.blocks import in_blocks
 from raymetrics.errors import SourceError
+from raymetrics.fixed_batches import in_blocks
 from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.content import content_of
 from raymetrics.generators.held import held
-from raymetrics.generators.pixels import checked, in_bytes, nvidia
-from raymetrics.generators.stylegan2.reading import INSTEAD, network_of
+from raymetrics.generators.network_files import content_of
+from raymetrics.generators.stylegan2.load_pickle import INSTEAD, network_of
+from raymetrics.generators.uint8_rules import checked, in_bytes, nvidia
 
 NOISES = ("const", "random", "none")
 # Images in a block times their pixels: one to three gigabytes of features, 4 images of 256 x 256.

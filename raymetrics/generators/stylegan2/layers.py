@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu, relu
 
-from raymetrics.generators.stylegan2.resampling import upsample, upsampling_convolution
+from raymetrics.generators.stylegan2.upsampling import upsample, upsampling_convolution
 
 # Each keeps the variance of a normal, or nearly so.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

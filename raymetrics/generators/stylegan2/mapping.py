@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from raymetrics.generators.stylegan2.architecture import Settings, Shape
 from raymetrics.generators.stylegan2.layers import Dense, normalize
-from raymetrics.generators.stylegan2.shape import Settings, Shape
 
 
 class Mapping(nn.Module):

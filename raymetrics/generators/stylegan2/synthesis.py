@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from raymetrics.generators.stylegan2.architecture import Settings, Shape
 from raymetrics.generators.stylegan2.layers import Skip, StyledConvolution, ToColours
-from raymetrics.generators.stylegan2.resampling import upsample
-from raymetrics.generators.stylegan2.shape import Settings, Shape
+from raymetrics.generators.stylegan2.upsampling import upsample
 
 
 class Block(nn.Module):

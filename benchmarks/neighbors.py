@@ -1,0 +1,227 @@
+"""What precision and recall cost: our engines, prdc, torch-fidelity and plain FAISS.
+
+    python benchmarks/neighbors.py [--samples 10000,20000] [--unchecked]
+    python benchmarks/neighbors.py --real URI --generated URI --column NAME
+
+One process, one thread, CPU seconds, on features that it makes itself: ReLU of a low-rank Gaussian
+mixture, as pooled activations are, and isotropic ones, in which no direction is worth more than
+another; or on shards. Everything is given in passes: 2 N^2 D operations at the rate at which numpy
+multiplies matrices in this very run. Wrong flags are counted against float64. It fails if the
+promises at its end are not kept.
+"""
+
+from __future__ import annotations
+
+import os
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))
+
+import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import io  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from typing import Any, NamedTuple  # noqa: E402
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from prdc import compute_prdc  # noqa: E402
+from torch_fidelity.metric_prc import prc_features_to_metric  # noqa: E402
+
+from raymetrics.metrics.manifold_survey import survey  # noqa: E402
+from raymetrics.neighbors import FlatSearch, LowerBoundSearch, TileSearch, choose  # noqa: E402
+from raymetrics.neighbors.faiss_indexes import load_faiss  # noqa: E402
+from raymetrics.shards.shard_set import open_shards  # noqa: E402
+
+K, DIMENSION = 3, 2048
+MOST_PASSES, LEAST_GAIN, MOST_OF_PLAIN = 1.5, 4.0, 1.1
+
+
+class Flags(NamedTuple):
+    """Whether each sample lies in the manifold of the other side."""
+
+    generated: np.ndarray
+    real: np.ndarray
+
+
+def mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) -> np.ndarray:
+    """ReLU of 200 Gaussians in 256 of the dimensions, their variances a power law; half zeros."""
+    shape = np.random.default_rng(seed)
+    scale = np.arange(1, 257) ** -0.62
+    directions = shape.normal(size=(256, DIMENSION)) / 16
+    centres = shape.normal(size=(200, 256)) * scale
+    latents = centres[rng.integers(0, 200, count)] + spread * scale * rng.normal(size=(count, 256))
+    noise = 0.015 * rng.normal(size=(count, DIMENSION))
+    return np.maximum(latents @ directions + noise, 0).astype(np.float32)
+
+
+def cases(sizes: list[int], asked: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
+    """Names and features of both sides."""
+    if asked.real:
+        sides = [open_shards(uri).read(asked.column) for uri in (asked.real, asked.generated)]
+        yield asked.column, *sides
+        return
+    rng = np.random.default_rng(1)
+    for size in sizes:
+        yield "mixture", mixture(size, rng, 0.6), mixture(size, rng, 0.5)
+    isotropic = rng.normal(size=(2, sizes[0], DIMENSION)).astype(np.float32)
+    yield "isotropic", *isotropic
+
+
+def ours(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
+    """Both flags by one of our engines."""
+
+    def run(real: np.ndarray, generated: np.ndarray) -> Flags:
+        found = survey(real=real, generated=generated, ks=[K], search=engine, count=False)
+        return Flags(found.of_generated.hits[:, 0] > 0, found.of_real.hits[:, 0] > 0)
+
+    return run
+
+
+def default(real: np.ndarray, generated: np.ndarray) -> Flags:
+    """The engine that the probe chooses, with the time of the probe."""
+    return ours(choose(real=real, generated=generated))(real, generated)
+
+
+def everything(real: np.ndarray, generated: np.ndarray) -> Flags:
+    """Precision, recall, density, coverage and realism for three k."""
+    engine = choose(real=real, generated=generated)
+    found = survey(
+        real=real, generated=generated, ks=[3, 5, 10], search=engine, count=True, realism=True
+    )
+    return Flags(found.of_generated.hits[:, 0] > 0, found.of_real.hits[:, 0] > 0)
+
+
+def plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
+    """Two searches for k + 1 neighbours and two for the power distance, nothing certified."""
+    faiss = load_faiss()
+
+    def radii(x: np.ndarray) -> np.ndarray:
+        index = faiss.IndexFlatL2(x.shape[1])
+        index.add(x)
+        return index.search(x, K + 1)[0][:, K]
+
+    def covered(q: np.ndarray, c: np.ndarray, squared: np.ndarray) -> np.ndarray:
+        norms = np.einsum("nd,nd->n", c, c)
+        index = faiss.IndexFlatIP(c.shape[1] + 1)
+        index.add(np.column_stack([c, (squared - norms) / 2]))
+        best = index.search(np.column_stack([q, np.ones(len(q), np.float32)]), 1)[0][:, 0]
+        return 2 * best >= np.einsum("nd,nd->n", q, q)
+
+    return Flags(covered(generated, real, radii(real)), covered(real, generated, radii(generated)))
+
+
+def by_prdc(real: np.ndarray, generated: np.ndarray) -> None:
+    """It gives no flags."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        compute_prdc(real, generated, nearest_k=K)
+
+
+def by_torch_fidelity(real: np.ndarray, generated: np.ndarray) -> None:
+    """It gives no flags."""
+    prc_features_to_metric(
+        torch.from_numpy(generated), torch.from_numpy(real), prc_neighborhood=K,
+        prc_batch_size=10_000, save_cpu_ram=True, verbose=False,
+    )  # fmt: skip
+
+
+def truth(real: np.ndarray, generated: np.ndarray) -> Flags:
+    """Both flags from float64 products of centred features, in blocks of rows."""
+    centre = np.concatenate([real, generated]).mean(axis=0, dtype=np.float64)
+    x, y = real - centre, generated - centre
+
+    def squared(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
+        of_b = np.square(b).sum(axis=1)
+        for i in range(0, len(a), 500):
+            rows = a[i : i + 500]
+            yield np.square(rows).sum(axis=1)[:, None] + of_b - 2 * rows @ b.T
+
+    def radii(a: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.partition(d, K, axis=1)[:, K] for d in squared(a, a)])
+
+    of_x, of_y = radii(x), radii(y)
+    in_real = np.concatenate([(d <= of_x).any(axis=1) for d in squared(y, x)])
+    return Flags(in_real, np.concatenate([(d <= of_y).any(axis=1) for d in squared(x, y)]))
+
+
+def seconds(run: Callable[..., Any], *sides: np.ndarray) -> tuple[float, Any]:
+    """CPU seconds of this process, and what came out."""
+    start = time.process_time()
+    found = run(*sides)
+    return time.process_time() - start, found
+
+
+def one_pass(real: np.ndarray) -> float:
+    """CPU seconds for as many operations as all the distances take, at the rate of sgemm."""
+    some = real[:2048]
+    out = np.empty((len(some), len(some)), np.float32)
+    rates = [seconds(lambda: np.matmul(some, some.T.copy(), out=out))[0] for _ in range(5)]
+    return min(rates) * (len(real) / len(some)) ** 2
+
+
+def measure(name: str, real: np.ndarray, generated: np.ndarray, check: bool) -> dict[str, float]:
+    """Prints a row for each way; passes by name."""
+    unit = one_pass(real)
+    print(f"{name}: {len(real)} x {len(generated)} x {real.shape[1]}; a pass is {unit:.1f} s")
+    print(f"  {'':44}{'passes':>8}{'s':>8}{'wrong flags':>13}")
+    engine = choose(real=real, generated=generated)
+    ways: dict[str, Callable[..., Any]] = {
+        f"raymetrics, default ({engine.name})": default,
+        f"raymetrics, {FlatSearch.name}": ours(FlatSearch()),
+        "raymetrics, faiss-lower-bound-128": ours(LowerBoundSearch(128)),
+        f"raymetrics, {TileSearch.name}": ours(TileSearch()),
+        "raymetrics, P R density coverage realism, 3 k": everything,
+        "plain FAISS": plain_faiss,
+        "prdc": by_prdc,
+        "torch-fidelity": by_torch_fidelity,
+    }
+    if name == "isotropic":  # where it finds everything uncertain, and is not chosen
+        del ways["raymetrics, faiss-lower-bound-128"]
+    expected = truth(real, generated) if check else None
+    passes = {}
+    for way, run in ways.items():
+        taken, found = seconds(run, real, generated)
+        passes[way.partition(" (")[0]] = taken / unit
+        wrong = "" if found is None or expected is None else str(
+            int((found.real != expected.real).sum() + (found.generated != expected.generated).sum())
+        )  # fmt: skip
+        print(f"  {way:44}{taken / unit:8.2f}{taken:8.1f}{wrong:>13}", flush=True)
+    return passes
+
+
+def broken(name: str, passes: dict[str, float]) -> list[str]:
+    """The promises that these figures do not keep."""
+    default = passes["raymetrics, default"]
+    if name == "isotropic":
+        kept = {f"{MOST_OF_PLAIN} x plain FAISS": default <= MOST_OF_PLAIN * passes["plain FAISS"]}
+    elif name != "mixture":
+        kept = {}  # of a user's features nothing is promised
+    else:
+        peers = min(passes["prdc"], passes["torch-fidelity"])
+        kept = {
+            f"{MOST_PASSES} passes": default <= MOST_PASSES,
+            f"{LEAST_GAIN} x faster than peers": peers >= LEAST_GAIN * default,
+        }
+    return [f"{name}: {promise}" for promise, there in kept.items() if not there]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", default="10000,20000")
+    parser.add_argument("--real")
+    parser.add_argument("--generated")
+    parser.add_argument("--column")
+    parser.add_argument("--unchecked", action="store_true", help="do not count wrong flags")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    failed = []
+    for name, real, generated in cases([int(n) for n in asked.samples.split(",")], asked):
+        failed += broken(name, measure(name, real, generated, not asked.unchecked))
+    if failed:
+        sys.exit("promised: " + "; ".join(failed))
+
+
+if __name__ == "__main__":
+    main()

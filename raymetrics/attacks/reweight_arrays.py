@@ -1,0 +1,101 @@
+"""Weights of two arrays of features, without shards and without a cluster."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from raymetrics.attacks.gradient_descent import by_the_paper, descend
+from raymetrics.attacks.matched_features import Match, matched
+from raymetrics.attacks.weights_objective import Goal, InMemory, blocks
+from raymetrics.attacks.weights_optimizer import Optimised, minimise, with_exact_distance
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
+from raymetrics.statistics import Moments
+from raymetrics.statistics.validation import check
+
+OPTIMIZERS = ("lbfgs", "gd")
+COMFORTABLE = 1e6  # a distance between features; float32 ends at the square of 1e19
+FARTHEST = 1e140
+
+
+def reweight(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    match: str = "pre_logits",
+    max_evaluations: int = 100,
+    tolerance: float = 1e-3,
+    optimizer: str = "lbfgs",
+    learning_rate: float | None = None,
+    ddof: int = 1,
+) -> Optimised:
+    """Weights of generated samples that minimise the Frechet distance to real ones.
+
+    Kynkaanniemi et al. 2023, Eq. 3: an attack on FID, which falls by half and more while the
+    samples stay the same. real, generated: real [n, d], [m, d]; logits for a match that is made
+    from them. ddof: of the real covariance; that of the weighted one is divided by the sum of
+    weights. optimizer: "lbfgs" (see `minimise`), or "gd", the paper's descent, with
+    max_evaluations - 1 steps, whatever the tolerance, and by default the paper's learning rate.
+
+    Features are taken from the real mean in float64, so that it may be as large as it likes, and
+    from there on in float32; the distance of the result is computed in float64. Columns that do
+    not vary are no error. Where one has another value on each side, the distance
+    cannot fall below the square of the difference. ShardError for features that do not fit
+    together, are not finite or cannot be matched so, NotEnoughData for fewer than ddof + 1 real
+    samples, no candidates or no evaluations.
+    """
+    check(real=real, generated=generated)
+    check_request(len(real), len(generated), max_evaluations, optimizer, ddof)
+    how = Match.parse(match)
+    real, generated = matched(how, real=real, generated=generated)
+    unit = unit_of(real, generated)
+    goal = Goal.of(moments(real, unit), ddof)
+    evaluate = InMemory(goal, goal.centred(generated, unit))
+    if optimizer == "lbfgs":
+        found = minimise(evaluate, max_evaluations=max_evaluations, tolerance=tolerance)
+    else:
+        rate = how.learning_rate if learning_rate is None else learning_rate
+        found = descend(
+            by_the_paper(evaluate),
+            len(generated),
+            max_evaluations=max_evaluations,
+            learning_rate=rate * unit**2,
+        )
+    return with_exact_distance(found, evaluate).in_units(unit)
+
+
+def check_request(real: int, generated: int, evaluations: int, optimizer: str, ddof: int) -> None:
+    """RaymetricsError for what cannot be begun."""
+    if optimizer not in OPTIMIZERS:
+        raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
+    if real <= ddof:
+        raise NotEnoughData(f"{real} real samples; a covariance takes at least {ddof + 1}")
+    if generated < 1:
+        raise NotEnoughData("no candidates to weigh; give at least 1 generated sample")
+    if evaluations < 1:
+        raise NotEnoughData(f"max_evaluations is {evaluations}; ask for at least 1")
+
+
+def moments(features: np.ndarray, unit: float) -> Moments:
+    """Block by block, so that they take no memory to speak of; of features in such units."""
+    parts = (Moments.of(features[rows] / unit) for rows in blocks(len(features)))
+    return reduce(Moments.merge, parts)
+
+
+def unit_of(real: np.ndarray, generated: np.ndarray) -> float:
+    """Choose the unit in which neither squares nor products leave float32: 1 as a rule, else a
+    power of two. ShardError for features whose squares leave float64."""
+    origin = real[0].astype(np.float64)
+    with np.errstate(over="ignore"):  # which is seen below
+        far = max(
+            float(np.abs(features[rows] - origin).max(initial=0))
+            for features in (real, generated)
+            for rows in blocks(len(features))
+        )
+    if far > FARTHEST:
+        raise ShardError(
+            f"features lie {far:.3g} apart, whose square is more than float64 holds; expected less "
+            f"than {FARTHEST:g}, so divide both sides by the same number"
+        )
+    return 1.0 if far == 0 or 1 / COMFORTABLE < far < COMFORTABLE else 2.0 ** round(np.log2(far))

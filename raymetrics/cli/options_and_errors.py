@@ -1,0 +1,147 @@
+"""What the verbs share: errors as one line, exit codes, names between commas."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raymetrics.cli.console import cleared
+from raymetrics.cli.signals import ends_at_once
+from raymetrics.cli.terminal import print_lines, print_table
+from raymetrics.errors import RaymetricsError, TemporaryFailure
+from raymetrics.files import require_writable_file
+from raymetrics.uris import require_no_secret
+
+if TYPE_CHECKING:
+    from raymetrics.results import Result
+
+
+WRONG_REQUEST = 2  # the same command fails again
+MOST_SEEDS = 10_000
+TRY_AGAIN = 75  # the same command goes on; the system's EX_TEMPFAIL
+
+
+def reported(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, with expected errors as one line on stderr and an exit code that tells them apart:
+    2 and 75, see above; 143 and 130 if it is stopped. No secret comes as far as the verb."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            with ends_at_once():
+                _require_plain_texts(kwargs.values())
+                verb(*args, **kwargs)
+        except RaymetricsError as error:
+            cleared()
+            print_lines(f"error: {error}", err=True)
+            sys.exit(TRY_AGAIN if isinstance(error, TemporaryFailure) else WRONG_REQUEST)
+        finally:
+            cleared()
+
+    return wrapped
+
+
+run_code_option = click.option(
+    "--run-code", is_flag=True,
+    help="Open programs, and addresses of other machines, that a file names; see SECURITY.md.",
+)  # fmt: skip
+any_size_option = click.option(
+    "--any-size", is_flag=True, help="Also compare images of different sizes."
+)
+
+
+def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Take "fid,kid" apart into ["fid", "kid"]."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def some_names(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> list[str] | None:
+    """Do the same where none is a mistake, and not every one."""
+    words = names(context, parameter, text)
+    if words is not None and not words:
+        raise click.BadParameter(f"{text!r} names nothing; write names with commas between them")
+    return words
+
+
+def extractors_of(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[str]:
+    """Take "vgg16,digits" apart; a text with options is one extractor, whatever commas it has."""
+    words = [name for text in texts for name in ([text] if "?" in text else text.split(","))]
+    if "" in words:
+        raise click.BadParameter(f"{','.join(texts)!r} has an empty name; write names")
+    return words
+
+
+def tell_draws(
+    found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    written: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Prints the numbers of draws side by side, and adds them to a file of results with its page.
+
+    folder: where these go by default; at an object store they are only printed. run_code, written:
+    see `report`.
+    """
+    from raymetrics.reports import draws_table, report
+
+    print_table(draws_table(found))
+
+    def write_page(results: Path) -> Path:
+        return report(results, to=results.parent, run_code=run_code, written=written)
+
+    keep_results(found, folder, file, write_page)
+
+
+def require_writable_results(folder: str, file: str | None) -> None:
+    """Try the file of results, and its page; nothing where they are only printed. StorageError."""
+    from raymetrics import results
+
+    target = _results_file(folder, file)
+    if target is not None:
+        results.require_writable(target if file is None else file)
+        require_writable_file(target.with_name("index.html"))
+
+
+def keep_results(
+    found: Sequence[Result], folder: str, file: str | None, write_page: Callable[[Path], Path]
+) -> None:
+    """Add numbers that were printed to a file of results, write its page, and print where they are.
+
+    write_page: called with that file.
+    """
+    from raymetrics import results
+
+    target = _results_file(folder, file)
+    if target is None:
+        print_lines("the results are not kept: give a local file, --results FILE")
+        return
+    results.write(found, target)
+    print_lines("", f"results {target}", f"page    {write_page(target)}")
+
+
+def _results_file(folder: str, file: str | None) -> Path | None:
+    """The file of results; None where the folder is at an object store and no file is given."""
+    if file is not None:
+        return Path(file)
+    return None if "://" in folder else Path(folder) / "results.jsonl"
+
+
+def _require_plain_texts(values: Iterable[object]) -> None:
+    """RaymetricsError if one of the texts that a verb was called with has a secret in it, or a zero
+    byte, which no name of a file has."""
+    for value in values:
+        if isinstance(value, str):
+            require_no_secret(value, RaymetricsError)
+            if "\0" in value:
+                raise RaymetricsError(
+                    f"{value!r} has a zero byte in it; expected a name or a number"
+                )
+        elif isinstance(value, list | tuple):
+            _require_plain_texts(value)

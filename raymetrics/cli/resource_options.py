@@ -1,0 +1,63 @@
+"""The options of verbs that stream: how many workers, on what."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from raymetrics.errors import RangeError
+
+MOST_GB = 1e6  # of a GPU's memory, that anybody could mean
+
+OPTIONS = (
+    click.option(
+        "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
+    ),
+    click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
+    click.option(
+        "--split/--fused", "split", default=None,
+        help="Generate and extract in two pools of workers, or in one. [default: one, if both "
+        "networks fit into a GPU]",
+    ),
+    click.option(
+        "--generators", type=int, metavar="N",
+        help="Workers of a pool that only generates; --actors are those that extract then.",
+    ),
+    click.option(
+        "--gpus", type=int, metavar="N", help="GPUs to count on, of a cluster that grows to them. "
+        "[default: those that are there]",
+    ),
+    click.option(
+        "--gpu-memory", type=float, metavar="GB", help="Of each GPU. [default: by its name]",
+    ),
+)  # fmt: skip
+
+
+def placed(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with these options, which it gets as one: resources, a `Resources`."""
+
+    @functools.wraps(verb)
+    def wrapped(
+        *args: Any, actors: int | None, batch: int, split: bool | None, generators: int | None,
+        gpus: int | None, gpu_memory: float | None, **others: Any,
+    ) -> None:  # fmt: skip
+        from raymetrics.distributed.resources import Resources
+
+        if gpu_memory is not None and not 0 < gpu_memory < MOST_GB:
+            raise RangeError(f"--gpu-memory is {gpu_memory:g}; write gigabytes, e.g. 80")
+        resources = Resources(
+            actors=actors,
+            batch=batch,
+            fused=None if split is None else not split,
+            generators=generators,
+            gpus=gpus,
+            gpu_memory=None if gpu_memory is None else int(gpu_memory * 1e9),
+        )
+        verb(*args, resources=resources, **others)
+
+    for option in reversed(OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped

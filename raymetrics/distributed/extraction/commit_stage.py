@@ -1,0 +1,190 @@
+"""The last stage of extraction. Apart from the others, so that its worker loads no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymetrics import sample_ranges
+from raymetrics.distributed.extraction.unit_record import COMMIT, Account, joined
+from raymetrics.errors import (
+    RaymetricsError,
+    ShardError,
+    SourceError,
+    SpecMismatch,
+    TemporaryFailure,
+)
+from raymetrics.shards import schema
+from raymetrics.shards.layout import read_spec
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import commit
+
+PADDING = -1  # the first sample id of a unit that only fills a short shard up
+TARGET = "target"  # in units: of which set of the stream
+UNIT = "unit"  # the samples of one, as one value
+ACCOUNT = "account"  # how they were made, as JSON
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a set is, what it must be, and its planned shards, ascending."""
+
+    uri: str
+    fingerprint: str
+    planned: Iterable[range]
+
+
+def packed(table: pa.Table | None, account: Account | None = None) -> pa.Table:
+    """A unit's samples and how they were made as one row, so that Ray cuts the stream between units
+    and nowhere else.
+
+    table: None if there is no sample in it. account: None of a unit that only fills a shard up.
+    """
+    sink = pa.BufferOutputStream()
+    if table is not None:
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+    data = sink.getvalue()
+    ends = pa.py_buffer(np.array([0, data.size], np.int64))
+    unit = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
+    return pa.table({UNIT: unit, ACCOUNT: [account.to_json() if account else ""]})
+
+
+def unpacked(units: pa.Table) -> tuple[pa.Table | None, Account]:
+    """The samples of many units, and how they were made; None if there are none."""
+    buffers = [unit.as_buffer() for unit in units[UNIT]]
+    tables = [pa.ipc.open_stream(buffer).read_all() for buffer in buffers if buffer.size]
+    texts = units[ACCOUNT].to_pylist()
+    account = joined([Account.from_json(text) for text in texts if text])
+    return pa.concat_tables(tables) if tables else None, account
+
+
+class CommitShard:
+    """A stage: the units of one shard to {"account", "made"}; made is 0 if it was there, or if it
+    could not be made, which the account tells. With the name of a column of logits also "classes",
+    int64 [1, rows]: the Top-1 ones.
+
+    most_left_out: of samples that could not be made, in a shard that is committed without them.
+    """
+
+    def __init__(
+        self, places: Sequence[Place], logits: str | None = None, most_left_out: int = 0
+    ) -> None:
+        self.logits, self.most_left_out = logits, most_left_out
+        self.error: RaymetricsError | None = None
+        self.sets: list[SetInProgress] = []
+        try:
+            self.sets = [SetInProgress(place) for place in places]
+        except RaymetricsError as error:
+            self.error = error  # raised by a call; an actor that dies here would be started again
+
+    def __call__(self, units: pa.Table) -> dict[str, Any]:
+        """units: of one planned shard, and any number that hold nothing."""
+        if self.error is not None:
+            raise self.error
+        start = time.monotonic()
+        rows, account = unpacked(units)
+        written = 0
+        if account.failure is None:
+            try:
+                written = self._committed(rows, account)
+            except TemporaryFailure:
+                raise  # no other shard would fare better
+            except RaymetricsError as error:
+                account = account.failed(error)
+        account = replace(
+            account.took(COMMIT, time.monotonic() - start),
+            written=written,
+            resent=self.sets[account.target].sent_again(),
+        )
+        told = {ACCOUNT: [account.to_json()], "made": [int(written > 0)]}
+        if self.logits is None:
+            return told
+        if rows is None or account.failure is not None:
+            return {**told, "classes": np.zeros((1, 1), np.int64)}  # of nobody
+        return {**told, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+
+    def _committed(self, rows: pa.Table | None, account: Account) -> int:
+        """The bytes written. SourceError if too many samples are left out."""
+        require_few(account.left_out, self.most_left_out)
+        if rows is None:
+            raise SourceError(
+                f"none of the samples {sample_ranges.describe(account.ids)} can be "
+                f"made, the first: "
+                f"{account.left_out[account.first]}"
+            )
+        return self.sets[account.target].commit(rows, account.left_out, account.made_on)
+
+
+def require_few(left_out: Mapping[int, str], most: int) -> None:
+    """SourceError, which names the first of these samples, if they are more than `most`."""
+    if len(left_out) > most:
+        sample, why = min(left_out.items())
+        many = f"{len(left_out)} samples cannot be made, at most {most} are to be left out; "
+        several = f"{many}the first is {sample}: " if len(left_out) > 1 or most else ""
+        raise SourceError(f"{several}{why}")
+
+
+class SetInProgress:
+    """A set to which planned shards are written."""
+
+    def __init__(self, place: Place) -> None:
+        self.store, self.fingerprint = Store(place.uri), place.fingerprint
+        self._sent_again = 0
+        self.planned = place.planned
+        self._rest = iter(self.planned)
+        self._next = next(self._rest, None)
+
+    def commit(
+        self, rows: pa.Table, left_out: Mapping[int, str], made_on: Sequence[str] = ()
+    ) -> int:
+        """The bytes written, 0 if it was there already. ShardError or SpecMismatch for what is not
+        its own. left_out: the planned samples that the rows lack. made_on: kinds of machine."""
+        sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
+        self.require_planned(sorted([*sample_ids, *left_out]))
+        self.require_same_set()
+        return commit(self.store, rows, self.fingerprint, left_out, made_on)
+
+    def sent_again(self) -> int:
+        """The requests that were sent to the store again since this was asked last."""
+        before, self._sent_again = self._sent_again, self.store.retries
+        return self._sent_again - before
+
+    def require_same_set(self) -> None:
+        """SpecMismatch if somebody else has begun another set here since this one was begun."""
+        there = read_spec(self.store)
+        if there is None or there.fingerprint != self.fingerprint:
+            raise SpecMismatch(
+                f"{self.store} became another set while this one was made; nothing of this one "
+                "was written to it: extract to a place of its own"
+            )
+
+    def require_planned(self, sample_ids: list[int]) -> None:
+        """ShardError unless these are the ids of a planned shard, in order."""
+        planned = self._planned_from(sample_ids[0]) if sample_ids else None
+        if planned is None or sample_ids != list(planned):
+            found = f"{sample_ids[0]}-{sample_ids[-1]}" if sample_ids else "none"
+            raise ShardError(
+                f"the stream gave {len(sample_ids)} samples {found} for one shard of {self.store}, "
+                f"planned was {planned}; nothing was written, and the same command tries again"
+            )
+
+    def _planned_from(self, first: int) -> range | None:
+        """The planned shard that begins there or later; they are asked for in order, but after a
+        fault an earlier one may come again."""
+        if self._next is None or self._next.start > first:
+            self._rest = iter(self.planned)
+            self._next = next(self._rest, None)
+        while self._next is not None and self._next.start < first:
+            self._next = next(self._rest, None)
+        return self._next
+
+
+def top1(logits: np.ndarray) -> np.ndarray:
+    """logits [n, classes] -> int64 [n]; of equal ones the first class, as in the histogram."""
+    return logits.argmax(axis=1)

@@ -1,0 +1,137 @@
+"""What a set is to be: its source opened, its extractors loaded, its samples checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from raymetrics import sample_ranges
+from raymetrics.errors import ExtractorError, RangeError, RaymetricsError
+from raymetrics.extractors import NAMED, Extractor, make_extractor
+from raymetrics.extractors.options import absolute as absolute_extractor
+from raymetrics.extractors.trial import SECONDS
+from raymetrics.generators import Generator
+from raymetrics.generators.trial import try_out
+from raymetrics.shards import schema
+from raymetrics.shards.layout import DatasetSpec
+
+MOST_ROWS = 10_000_000  # of a shard, which is in memory as a whole
+MOST_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
+
+
+def specification(
+    source: str,
+    generator: Generator,
+    texts: tuple[str, ...],
+    networks: Sequence[Extractor],
+    samples: range | str | None,
+    shard_rows: int,
+    max_errors: int = 0,
+) -> DatasetSpec:
+    """The specification of the set that is asked for. texts, networks: as `named_apart` gives them.
+
+    Tries a user's own generator out, see `raymetrics.generators.trial`; where samples may be left
+    out because of errors, one that raises is left to the stream.
+    """
+    ids = wanted_samples(generator, samples)
+    require_few_shards(len(ids), shard_rows)
+    try:
+        image_size = try_out(generator, ids)
+    except RaymetricsError:
+        if not max_errors:
+            raise
+        image_size = None
+    labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
+    return replace(
+        empty_set(texts, networks, shard_rows),
+        source=source,
+        generator=generator.spec,
+        labels=labelled,
+        samples=(ids,),
+        label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
+        image_size=image_size,
+    )
+
+
+def empty_set(
+    texts: tuple[str, ...], networks: Sequence[Extractor], shard_rows: int
+) -> DatasetSpec:
+    """Describe what sets by these extractors have in common: one of no samples and no source."""
+    return DatasetSpec(
+        source="",
+        generator={},
+        extractors=[network.spec for network in networks],
+        columns=tuple(c for n in networks for c in schema.columns_of(n.name, n.columns)),
+        class_names={n.name: n.class_names for n in networks if n.class_names},
+        labels=False,
+        shard_rows=shard_rows,
+        samples=(),
+        asked=texts,
+        files={network.name: network.file for network in networks if network.file},
+    )
+
+
+def named_apart(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
+    """The extractors, loaded, by name, and the texts that ask for them. ExtractorError if two have
+    the same name, or if there are none."""
+    if not extractors:
+        raise ExtractorError(f"no extractor is asked for; there are {', '.join(NAMED)}")
+    cpu = torch.device("cpu")
+    texts = dict.fromkeys(map(absolute_extractor, extractors))
+    made = sorted(
+        ((make_extractor(text, cpu, SECONDS), text) for text in texts), key=lambda e: e[0].name
+    )
+    for (one, first), (other, second) in itertools.pairwise(made):
+        if one.name == other.name:
+            raise ExtractorError(
+                f"{first} and {second} are both called {one.name}; give one of them another name: "
+                f"'{second}{'&' if '?' in second else '?'}name=...'"
+            )
+    return tuple(text for _, text in made), [extractor for extractor, _ in made]
+
+
+def wanted_samples(generator: Generator, samples: range | str | None) -> range:
+    """The ids asked for; RangeError if they are none or not there."""
+    length, most = generator.length, most_samples(generator)
+    if samples is None:
+        if length is None:
+            raise RangeError(
+                f"{generator.name} never ends, so say which samples: --samples 0-49999"
+            )
+        samples = range(length)
+    ids = sample_ranges.parse(samples) if isinstance(samples, str) else samples
+    if ids.stop <= ids.start or ids.step != 1 or ids.start < 0:
+        raise RangeError(f"samples {ids} are none; expected a range such as 0-49999")
+    if ids.stop > most:
+        raise RangeError(
+            f"{generator.name} has samples 0-{most - 1}, but "
+            f"{sample_ranges.describe(ids)} are asked for"
+        )
+    return ids
+
+
+def most_samples(generator: Generator) -> int:
+    """Count the samples that there can be: those of a data set, the seeds of an endless generator
+    with an attribute `seeds`, or the ids that a shard can be named by."""
+    endless = getattr(generator, "seeds", None) or sample_ranges.LAST_ID + 1
+    return int(endless if generator.length is None else generator.length)
+
+
+def require_shard_rows(shard_rows: int) -> None:
+    """RangeError for shards of nothing, or of more than a worker holds."""
+    if not 1 <= shard_rows <= MOST_ROWS:
+        raise RangeError(f"shard_rows is {shard_rows}, expected 1 to {MOST_ROWS}")
+
+
+def require_few_shards(samples: int, shard_rows: int) -> None:
+    """RangeError for more files than a set can have."""
+    count = -(-samples // shard_rows)
+    if count > MOST_SHARDS:
+        raise RangeError(
+            f"{samples} samples make {count} shards of {shard_rows}; a set has {MOST_SHARDS} at "
+            "most: ask for fewer samples, or for a larger --shard-rows"
+        )

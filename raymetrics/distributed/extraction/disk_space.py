@@ -1,0 +1,37 @@
+"""Whether a shard set has room where it goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from raymetrics.distributed.resources import told
+from raymetrics.errors import PlanTooLarge
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.store import Store
+
+
+def row_bytes(spec: DatasetSpec) -> int:
+    """Of one sample: its features as float32, its id, and its label where there are labels."""
+    return 4 * sum(column.dimension for column in spec.columns) + 8 * (1 + spec.labels)
+
+
+def free_bytes(store: Store) -> int | None:
+    """What is free at a local place, which need not be there yet; None for an object store."""
+    if not store.local:
+        return None
+    place = Path(store.root)
+    while not place.exists():
+        place = place.parent
+    disk = os.statvfs(place)
+    return disk.f_bavail * disk.f_frsize
+
+
+def require_room(store: Store, size: int) -> None:
+    """PlanTooLarge if so many bytes do not fit at a local place."""
+    free = free_bytes(store)
+    if free is not None and size > free:
+        raise PlanTooLarge(
+            f"the shards to make take {told(size)}, {store} has {told(free)} free; free some, ask "
+            "for fewer --samples or columns, or extract to another place"
+        )

@@ -1,0 +1,48 @@
+"""How far a stream is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from raymetrics import sample_ranges
+from raymetrics.distributed.extraction.set_in_progress import Begun
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stream is, after a shard.
+
+    rows: made in this run, of `rows_to_make`. rate: rows a second, from the first shard to this
+    one; for the first itself, from the start, so that it includes the time that workers need to
+    load their models.
+    """
+
+    rows: int
+    rows_to_make: int
+    rows_present: int
+    rate: float
+
+    @property
+    def seconds_to_go(self) -> float:
+        return (self.rows_to_make - self.rows) / self.rate
+
+
+class Told:
+    """Tells the progress of several sets as one."""
+
+    def __init__(self, begun: Sequence[Begun], progress: Callable[[Progress], None] | None) -> None:
+        self.to_make = sum(sample_ranges.count(one.todo) for one in begun)
+        self.there = sum(sample_ranges.count(one.wanted) for one in begun) - self.to_make
+        self.progress, self.since = progress, time.monotonic()
+        self.rows = self.before = 0
+
+    def __call__(self, rows: int) -> None:
+        """So many more are there."""
+        self.rows += rows
+        if self.progress:
+            rate = (self.rows - self.before) / (time.monotonic() - self.since)
+            self.progress(Progress(self.rows, self.to_make, self.there, rate))
+        if not self.before:
+            self.before, self.since = self.rows, time.monotonic()

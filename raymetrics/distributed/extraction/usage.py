@@ -1,0 +1,83 @@
+"""What a stream used: rows a second of every stage, waiting, bytes, what was done again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, Account
+
+STAGES = (GENERATE, EXTRACT, COMMIT)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The actors of a pool, and the stages that they do. gpus: of all of them together."""
+
+    stages: tuple[str, ...]
+    actors: int
+    gpus: float = 0.0
+
+
+@dataclass
+class Spent:
+    """Of one stream; it fills this in, shard by shard.
+
+    seconds: from its beginning to its end, with the time that workers take to start. busy: that
+    the actors of a stage worked, all together. lost: units whose worker died. retried: units made
+    again one sample after another. resent: requests that a store was sent again. left_out: samples.
+    """
+
+    pools: tuple[Workers, ...] = ()
+    seconds: float = 0.0
+    rows: int = 0
+    shards: int = 0
+    written: int = 0
+    lost: int = 0
+    retried: int = 0
+    resent: int = 0
+    left_out: int = 0
+    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _since: float | None = None
+
+    def begin(self, pools: Iterable[Workers]) -> None:
+        """The actors that there are to be."""
+        self.pools, self._since = tuple(pools), time.monotonic()
+
+    def add(self, account: Account) -> None:
+        """A shard."""
+        self.shards += 1
+        self.written += account.written
+        self.retried += account.retried
+        self.resent += account.resent
+        self.left_out += len(account.left_out)
+        self.rows += 0 if account.failure else account.rows - len(account.left_out)
+        for stage, seconds in account.seconds.items():
+            self.busy[stage] += seconds
+        self._until_now()
+
+    def end(self, lost: int) -> None:
+        """Nothing more comes. lost: units whose worker died."""
+        self.lost = lost
+        self._until_now()
+
+    def _until_now(self) -> None:
+        if self._since is not None:
+            self.seconds = time.monotonic() - self._since
+
+    @property
+    def gpu_seconds(self) -> float:
+        """That GPUs were held, whether they had work or not."""
+        return self.seconds * sum(pool.gpus for pool in self.pools)
+
+    def waiting(self, pool: Workers) -> float:
+        """The part of their time in which a pool's actors did not work: they started, or had
+        nothing to do."""
+        there = pool.actors * self.seconds
+        working = sum(self.busy[stage] for stage in pool.stages)
+        return max(0.0, 1 - working / there) if there else 0.0
+
+    def rate(self, stage: str) -> float:
+        """Rows a second of one actor while it works; 0 if it did not."""
+        return self.rows / self.busy[stage] if self.busy[stage] else 0.0

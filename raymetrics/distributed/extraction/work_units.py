@@ -1,0 +1,119 @@
+"""The stream's units, and the gate that lets them in.
+
+A unit is a range of sample ids that does not cross a shard, {"target", "first", "rows"}: of which
+set, see `raymetrics.distributed.extraction.pipeline`. One task makes them
+as the stream asks for them, so that a plan may be endless; each is a function of its number, so
+that the task can be run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import ray
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from raymetrics import sample_ranges
+from raymetrics.distributed.extraction.commit_stage import PADDING, TARGET
+
+Unit = dict[str, int]
+FILLER: Unit = {TARGET: 0, "first": PADDING, "rows": 0}
+
+
+class Shard(NamedTuple):
+    """A shard to make: of which set, and its samples."""
+
+    target: int
+    ids: range
+
+
+class Shards:
+    """Those of several sets, one set after another; may be walked repeatedly."""
+
+    def __init__(self, todo: Sequence[Iterable[range]]) -> None:
+        self.todo = todo
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (Shard(target, ids) for target, todo in enumerate(self.todo) for ids in todo)
+
+
+def units_to_a_shard(shard_rows: int, batch: int) -> int:
+    """The most units that a shard has, cut at the multiples of `batch`."""
+    if shard_rows % batch and batch % shard_rows:
+        return -(-shard_rows // batch) + 1
+    return max(1, shard_rows // batch)
+
+
+def units_of(todo: Iterable[Shard], batch: int, most: int) -> Iterator[list[Unit]]:
+    """The units of each shard. All have `most` of them, as the committing stage takes so many at a
+    time: shorter ones are filled up with units that hold nothing, but for the last."""
+    shards = iter(todo)
+    shard = next(shards, None)
+    while shard is not None:
+        units = [
+            {TARGET: shard.target, "first": cut.start, "rows": len(cut)}
+            for cut in sample_ranges.cut(shard.ids, batch)
+        ]
+        shard = next(shards, None)
+        yield units if shard is None else units + [FILLER] * (most - len(units))
+
+
+class Gate:
+    """An actor: how many shards may be begun. Opened further and closed by the driver."""
+
+    def __init__(self) -> None:
+        self.open_to = 0
+        self.closed = False
+        self._changed = asyncio.Condition()
+
+    async def admits(self, number: int) -> bool:
+        """Waits until shard `number` may be begun; False if it never will be."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.closed or number < self.open_to)
+        return number < self.open_to
+
+    async def open(self, shards: int) -> None:
+        """Lets the first so many shards in."""
+        async with self._changed:
+            self.open_to = max(shards, self.open_to)
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Lets no further shard in."""
+        async with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+
+class Units(Datasource):
+    """The units of a plan as a source of Ray Data: one task, one block per unit."""
+
+    def __init__(self, todo: Iterable[Shard], batch: int, most: int, gate: Any) -> None:
+        self.arguments = (todo, batch, most, gate)
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown."""
+        return None
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
+    ) -> list[ReadTask]:
+        """The one task."""
+        arguments = self.arguments
+        nothing_known = BlockMetadata(
+            num_rows=None, size_bytes=None, input_files=None, exec_stats=None
+        )
+        return [ReadTask(lambda: blocks(*arguments), nothing_known)]
+
+
+def blocks(todo: Iterable[Shard], batch: int, most: int, gate: Any) -> Iterator[pa.Table]:
+    """One row per unit, as soon as the gate lets its shard in."""
+    for number, units in enumerate(units_of(todo, batch, most)):
+        if gate is not None and not ray.get(gate.admits.remote(number)):
+            return
+        for unit in units:
+            yield pa.table({name: [value] for name, value in unit.items()})

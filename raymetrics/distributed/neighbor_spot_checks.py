@@ -1,0 +1,56 @@
+"""Whether distances that were kept are those of the samples: some are found again.
+
+Radii that somebody has made larger would put every sample into some ball. A few rows are searched
+anew among the whole set: those with the largest radii, as one false giant among a million is
+enough, and some drawn by chance. What remains: false radii of few samples that are no larger than
+the true largest one, which change numbers by about the share of those samples; and false cells
+(which sample lies in whose ball), which are not searched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from raymetrics.metrics import Convention
+from raymetrics.neighbors import TileSearch
+from raymetrics.shards.view import Selection, View
+from raymetrics.statistics import Nearest
+
+LARGEST, BY_CHANCE = 8, 8  # rows
+SAME = 1e-9  # relative
+
+
+def distances_agree(
+    distances: np.ndarray,
+    view: View,
+    column: str,
+    convention: Convention,
+    blocks: Iterable[np.ndarray],
+) -> bool:
+    """Find the neighbors of some samples of a view again, and compare.
+
+    distances: float64 [n, k], ascending, to the nearest others. blocks: the features of the whole
+    view, rounded as the convention has them, float32 [m, d] each; one is in memory at a time.
+    """
+    rows = rows_to_check(distances)
+    some = View(view.shards, Selection(view.sample_ids[rows]))
+    queries, k = convention.rounded(some.read(column)), distances.shape[1]
+    found, search = Nearest.empty(len(rows), k + 1), TileSearch()
+    for block in blocks:
+        among, asked = search.place(block, queries)
+        found = found.merge(Nearest(search.nearest(asked, among, k + 1)))
+    others = found.distances[:, 1:]  # the nearest one is the sample itself
+    return bool(np.allclose(others, distances[rows], rtol=SAME, atol=0))
+
+
+def rows_to_check(distances: np.ndarray) -> np.ndarray:
+    """Choose rows, int64, ascending: those of the largest distances and some by chance.
+
+    By chance and not by a seed, which would tell which ones are not looked at. On it depends only
+    whether true distances are found once more.
+    """
+    largest = np.argsort(distances[:, -1])[-LARGEST:]
+    by_chance = np.random.default_rng().integers(len(distances), size=BY_CHANCE)
+    return np.unique(np.concatenate([largest, by_chance]))

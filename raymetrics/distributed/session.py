@@ -1,0 +1,231 @@
+"""Joins the cluster of a job, or starts a local Ray and stops it again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import psutil
+import ray
+from ray._private import services
+
+from raymetrics.distributed.ray_errors import forget_frames, meant
+from raymetrics.errors import ClusterFailure, RaymetricsError
+
+# Must be longer than a model takes to load and than a lost node takes to come back.
+NO_PROGRESS_SECONDS = 1200
+START_SECONDS = 600  # for Ray's own processes
+NEWS_SECONDS = 20
+
+_kept: ContextVar[bool] = ContextVar(
+    "kept", default=False
+)  # what a session starts goes on after it
+
+
+@contextmanager
+def session(cpus: int | None = None) -> Iterator[None]:
+    """Ray for the time of the block.
+
+    A running session is used and left alone; with RAY_ADDRESS set, as in a job of `ray job submit`,
+    that cluster is joined; otherwise a local Ray is started, and stopped at the end; `cpus` are
+    those that it believes to have, by default the machine's. Errors of raymetrics that were
+    raised in a worker are raised here as what they were. ClusterFailure if Ray does not start,
+    or loses what the work needs.
+    """
+    ours = not ray.is_initialized()
+    if ours:
+        _start(cpus)
+    try:
+        yield
+    except Exception as error:
+        told = meant(error)
+        if told is error:
+            raise
+        forget_frames(error)
+        raise told from error
+    finally:
+        if ours and not _kept.get():
+            ray.shutdown()
+
+
+@contextmanager
+def one_session() -> Iterator[None]:
+    """Share one Ray among all sessions of the block: the first of them starts it, the end of the
+    block stops it. What fails before the first of them fails without Ray."""
+    ours = not (ray.is_initialized() or _kept.get())
+    before = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        if ours and ray.is_initialized():
+            ray.shutdown()
+
+
+def _start(cpus: int | None) -> None:
+    """Without Ray's news: the driver's log is for ours, and Ray keeps its own in files."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    address = os.environ.get("RAY_ADDRESS", "local")
+    with _sigterm_kept():
+        if address == "local":
+            _start_local(cpus)
+        else:
+            _join(address)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and prints a stack of native code when it comes."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _join(address: str) -> None:
+    if address.startswith("http"):
+        raise RaymetricsError(
+            f"RAY_ADDRESS is {address}, where jobs are submitted, and not a cluster's own address; "
+            "submit this as a job, or unset RAY_ADDRESS and name it RAY_API_SERVER_ADDRESS"
+        )
+    if address.startswith("ray://"):
+        raise RaymetricsError(
+            f"RAY_ADDRESS is {address}, for Ray's client, by which images and features would come "
+            "here; submit this as a job: ray job submit --address http://..."
+        )
+    try:
+        _require_answer(address)
+        with _silent():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError:
+        raise ClusterFailure(
+            f"no Ray cluster answers at RAY_ADDRESS={address}; start it and run the same command "
+            "again, or unset RAY_ADDRESS to work on this machine alone"
+        ) from None
+
+
+def _require_answer(address: str) -> None:
+    """ConnectionError if nothing listens there; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # "auto"
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+
+
+def _start_local(cpus: int | None) -> None:
+    """Starts Ray here, and once more if its own processes ended while they started. A busy machine
+    may need minutes. ClusterFailure if it needs more than `START_SECONDS`."""
+    deadline = time.monotonic() + START_SECONDS
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(START_SECONDS))
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(START_SECONDS))
+    while True:
+        try:
+            _start_once(cpus, deadline)
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+            if time.monotonic() >= deadline:
+                raise ClusterFailure(
+                    f"Ray's own processes have not started within {START_SECONDS} s; see what else "
+                    "keeps this machine busy, and run the same command again"
+                ) from None
+
+
+def _start_once(cpus: int | None, deadline: float) -> None:
+    # Without a dashboard, and with no news of workers on the terminal.
+    with _silent() as say, patient_registration(deadline, say):
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_object_store_bytes(),
+        )
+
+
+@contextmanager
+def patient_registration(
+    deadline: float, say: Callable[[str], None], pause: float = NEWS_SECONDS
+) -> Iterator[None]:
+    """Lets a node of Ray that starts in this block register until the deadline, a time of
+    `time.monotonic`, as long as its raylet runs; says so after every pause, in seconds.
+
+    Ray gives up after 30 s, which is no setting of it (ray-project/ray#47087). It asks for the node
+    by one function, which waits here; its RuntimeError says that the node has not registered yet.
+    """
+    ask = services.get_node
+
+    def wait_for_node(gcs_address: str, node_id: str) -> dict[str, object]:
+        next_news = time.monotonic() + pause
+        while True:
+            try:
+                return ask(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() >= deadline or not _raylet_runs():
+                    raise
+            if time.monotonic() >= next_news:
+                next_news += pause
+                left = max(0.0, deadline - time.monotonic())
+                say(f"this machine is busy: waiting for Ray to start, {left:.0f} s more at most")
+            time.sleep(0.1)
+
+    services.get_node = wait_for_node
+    try:
+        yield
+    finally:
+        services.get_node = ask
+
+
+def _raylet_runs() -> bool:
+    """Tells whether a raylet that this process has started is alive."""
+    try:
+        children = psutil.Process().children()
+        return any(c.name() == "raylet" and c.status() != psutil.STATUS_ZOMBIE for c in children)
+    except psutil.NoSuchProcess:
+        return True  # a child has just ended; the next look says which
+
+
+@contextmanager
+def _silent() -> Iterator[Callable[[str], None]]:
+    """Keeps what Ray's native code says of its log level off the terminal. Gives a function that
+    prints a line there all the same."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield lambda line: _write_line(kept, line)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _write_line(descriptor: int, line: str) -> None:
+    os.write(descriptor, f"{line}\n".encode())
+
+
+def _object_store_bytes() -> int | None:
+    """A quarter of /dev/shm's free space, at most 4 GB; Ray falls back to disk if it is small."""
+    try:
+        shm = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    free = shm.f_bavail * shm.f_frsize
+    return max(200_000_000, min(4_000_000_000, free // 4))

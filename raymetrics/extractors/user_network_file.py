@@ -1,0 +1,164 @@
+"""Your own network in a file that runs by itself: `path/to/network.pt`.
+
+TorchScript (`torch.jit.save`), or an archive of torch.export (`.pt2`, which may hold pickles: open
+it only if you would run its author's programs). It gets images float32 [n, 3, size, size], and
+gives floats [n, d], or several by name.
+
+    size=224       pixels; 0 gives it the images as they are, uint8 of any size
+    resize=NAME    how they come to that size: a convention of `raymetrics.extractors.resize`
+    scale=NAME     unit: 0..1, signed: -1..1, imagenet: less the mean, by the deviation, raw: 0..255
+    block=N        the batch that it takes, where it takes only one
+    name=NAME      of the extractor; otherwise that of the file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raymetrics.errors import ExtractorError
+from raymetrics.extractors.base import usual_block
+from raymetrics.extractors.options import Options
+from raymetrics.extractors.pixel_scaling import SCALES
+from raymetrics.extractors.resize import CONVENTIONS, resize
+from raymetrics.extractors.user_outputs import (
+    OWN,
+    SIDE,
+    features_of,
+    grey,
+    plain,
+    require_images,
+    same_columns,
+)
+from raymetrics.weights.locate import digest_of
+from raymetrics.weights.torchscript_network import is_archive, load_archive
+
+OPTIONS = ("size", "resize", "scale", "block", "name")
+SIZE = 224
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images become what the network takes; size 0: not at all."""
+
+    size: int = SIZE
+    resize: str = "clean"
+    scale: str = "unit"
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.size:
+            return images
+        return SCALES[self.scale](resize(images.float(), self.size, self.resize)).contiguous()
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """What of it changes the numbers."""
+        if not self.size:
+            return {"size": 0, "resize": OWN}
+        return {"size": self.size, "resize": self.resize, "scale": self.scale}
+
+
+@dataclass(frozen=True, eq=False)
+class Script:
+    """A network that came with its code; checks the features that it gives."""
+
+    name: str
+    path: Path
+    sha256: str  # of the file
+    prepare: Preparation
+    device: torch.device
+    block: int
+    network: Callable[[torch.Tensor], Any] = field(repr=False)
+    columns: dict[str, int] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> dict[str, object]:
+        return {"name": self.path.name, "sha256": self.sha256, "published": False}
+
+    @property
+    def spec(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "columns": self.columns,
+            "file_sha256": self.sha256,
+            **self.prepare.spec,
+        }
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
+        and if it gives anything else."""
+        found = self.run(require_images(images, str(self.path)))
+        same_columns(found, self.columns, str(self.path))
+        return found
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network gives, whatever its columns are."""
+        try:
+            with torch.inference_mode():  # of .pt2 too
+                found = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
+        except Exception as error:  # torch.jit has one of its own kind
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+            raise ExtractorError(
+                f"{self.path} failed on {len(images)} images of {images.shape[2]} x "
+                f"{images.shape[3]}: {type(error).__name__}: {reason}; its input is set by "
+                f"{', '.join(OPTIONS[:4])}"
+            ) from error
+        return features_of(found, len(images), str(self.path))
+
+
+def open_script(
+    path: Path, options: Options, device: torch.device, columns: dict[str, int] | None = None
+) -> Script:
+    """The extractor of a file. ExtractorError for a file that is no network, or other options.
+
+    columns: {name: d}, where they are known; otherwise a first call finds them.
+    """
+    options.allow(OPTIONS)
+    prepare = Preparation(
+        size=options.number("size", SIZE),
+        resize=options.one_of("resize", CONVENTIONS, "clean"),
+        scale=options.one_of("scale", SCALES, "unit"),
+    )
+    script = Script(
+        name=plain(options.name or path.stem),
+        path=path,
+        sha256=digest_of(path),
+        prepare=prepare,
+        device=device,
+        block=options.number("block", usual_block(device), least=1),
+        network=load(path, device),
+    )
+    if columns is None:
+        found = script.run(grey(script.block, prepare.size or SIDE))
+        columns = {name: x.shape[1] for name, x in found.items()}
+    script.columns.update(columns)
+    return script
+
+
+def load(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    """The network in a file. ExtractorError if there is none."""
+    if path.suffix == ".pt2":
+        return exported(path, device)
+    if not is_archive(path):
+        raise ExtractorError(
+            f"{path} is not a network that runs by itself; expected TorchScript (torch.jit.save) "
+            "or torch.export's .pt2; weights of a known network are given as 'NETWORK?weights=PATH'"
+        )
+    return load_archive(path, str(path), device)
+
+
+def exported(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    """The network in an archive of torch.export."""
+    try:
+        program = torch.export.load(path)
+    except Exception as error:  # of many kinds, none of them documented
+        raise ExtractorError(f"{path} cannot be loaded by torch.export: {error}") from None
+    from torch.export.passes import move_to_device_pass
+
+    return move_to_device_pass(program, device).module()

@@ -1,0 +1,202 @@
+"""The source `diffusers:FOLDER`: a pipeline of the library diffusers, which is optional.
+
+Its weights are read as safetensors alone. Code that comes with a pipeline is not run: a folder
+with Python files is refused before diffusers sees it, and for a name diffusers is told so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raymetrics.errors import SourceError
+from raymetrics.fixed_batches import in_blocks
+from raymetrics.generators.base import SEEDS
+from raymetrics.generators.held import held
+from raymetrics.generators.uint8_rules import checked, in_bytes, unit_round
+from raymetrics.provenance import fingerprint
+from raymetrics.weights.locate import digest_of
+
+# The files of a pipeline that change its pixels; others are texts about it.
+PARTS = frozenset({".safetensors", ".json", ".txt", ".model"})
+INSTALL = "pip install 'raymetrics[diffusers]'"
+
+
+class Diffusion:
+    """A pipeline by its folder or its name, as in `diffusers:sd?prompt=a cat&steps=30`.
+
+    Sample k draws all its noise from a torch.Generator of seed k, on the CPU, so that it is
+    the same noise on every device.
+
+    steps: of denoising; guidance: its scale; prompt: of a pipeline that takes text.
+    label: the class of all samples, of a pipeline that takes classes; or classes: of how many
+        RandomState(k) draws one for sample k.
+    revision: the commit of a pipeline that is named instead of lying in a folder; names may
+        change what they stand for, and commits may not.
+    """
+
+    length = None
+    block = 8
+
+    def __init__(
+        self,
+        path: str,
+        device: torch.device,
+        steps: str | int | None = None,
+        guidance: str | float | None = None,
+        prompt: str | None = None,
+        label: str | int | None = None,
+        classes: str | int | None = None,
+        revision: str | None = None,
+    ) -> None:
+        self.name, self.path, self.revision = Path(path).name, path, revision
+        self.options: dict[str, object] = {}
+        if steps is not None:
+            self.options["num_inference_steps"] = int(steps)
+        if guidance is not None:
+            self.options["guidance_scale"] = float(guidance)
+        if prompt is not None:
+            self.options["prompt"] = prompt
+        self.label = None if label is None else int(label)
+        self.classes = None if classes is None else int(classes)
+        files = {file: (Path(path) / file).stat() for file in self._files()}
+        seen = tuple((file, s.st_size, s.st_mtime_ns) for file, s in files.items())
+        self.pipeline = held((path, revision, seen, device), lambda: self._load(device))
+        self._check()
+
+    @property
+    def seeds(self) -> int | None:
+        """Of the classes, where some are drawn; a torch.Generator takes any."""
+        return SEEDS if self.classes else None
+
+    def _load(self, device: torch.device) -> Any:
+        if not Path(self.path).is_dir() and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
+            raise ValueError(
+                f"{self.path} is no folder here; a pipeline's name needs its commit, all 40 "
+                "digits, as in ?revision=..."
+            )
+        self._refuse_code()
+        try:
+            diffusers = importlib.import_module("diffusers")
+        except ImportError:
+            raise SourceError(
+                f"sources of diffusers come with that library, which is not installed; {INSTALL}"
+            ) from None
+        try:
+            pipeline = diffusers.DiffusionPipeline.from_pretrained(
+                self.path,
+                revision=self.revision,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
+        except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SourceError(
+                f"cannot open the pipeline {self.path}: {reason}; expected a folder as diffusers' "
+                f"save_pretrained writes it, with weights as .safetensors{self._lacking()}"
+            ) from None
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(device)
+
+    def _refuse_code(self) -> None:
+        if code := [file for file in self._files() if file.endswith(".py")]:
+            raise SourceError(
+                f"{self.path} comes with code, {code[0]}, which is not run; expected a pipeline "
+                "of diffusers' own classes. If you trust the code, call it from a class of yours, "
+                "and give that as module:Class"
+            )
+
+    def _lacking(self) -> str:
+        if find_spec("transformers") is not None:
+            return ""
+        return f"; pipelines that take text need the library transformers too: {INSTALL}"
+
+    def _check(self) -> None:
+        """That the pipeline takes what is given, and is given what it cannot do without."""
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        kind = type(self.pipeline).__name__
+        for name in self.options:
+            if name not in takes:
+                raise ValueError(f"{kind} takes no {name}; it takes {', '.join(takes)}")
+        if "prompt" in takes and "prompt" not in self.options:
+            raise ValueError(f"{kind} takes text: give one as ?prompt=...")
+        wants = "class_labels" in takes
+        if wants != ((self.label is None) != (self.classes is None)):
+            what = "needs ?label=... or ?classes=..." if wants else "takes no label and no classes"
+            raise ValueError(f"{kind} {what}")
+
+    @cached_property
+    def spec(self) -> dict[str, object]:
+        """Covers the bytes of a folder's files; a name is covered by its commit."""
+        parts = {file: digest_of(Path(self.path) / file) for file in self._parts()}
+        return {
+            "name": "diffusers",
+            "pipeline": fingerprint(parts) if parts else f"{self.path}@{self.revision}",
+            "kind": type(self.pipeline).__name__,
+            "options": self.options,
+            "label": self.label,
+            "classes": self.classes,
+        }
+
+    @property
+    def listing(self) -> str:
+        """Names and sizes of the files: what a worker compares, as it does not digest them."""
+        sizes = {file: (Path(self.path) / file).stat().st_size for file in self._parts()}
+        return fingerprint(
+            {"path": self.path, "revision": self.revision, "files": sizes}
+            | {"options": self.options, "label": self.label, "classes": self.classes}
+        )
+
+    def _parts(self) -> list[str]:
+        return [file for file in self._files() if Path(file).suffix in PARTS]
+
+    def _files(self) -> list[str]:
+        root = Path(self.path)
+        # The second, as rglob does not enter a component's folder that is a link.
+        found = {file for file in (*root.rglob("*"), *root.glob("*/*")) if file.is_file()}
+        return sorted(file.relative_to(root).as_posix() for file in found)
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """The class of each sample, int64 [n]; None where there are none."""
+        if self.label is not None:
+            return np.full(len(sample_ids), self.label, np.int64)
+        if self.classes is None:
+            return None
+        drawn = [np.random.RandomState(k).randint(self.classes) for k in sample_ids]
+        return np.array(drawn, np.int64)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError if there are none."""
+        made = in_blocks(self._generate, sample_ids, sample_ids, self.block)
+        return checked(made, sample_ids, self.name)
+
+    def _generate(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        asked: dict[str, Any] = dict(self.options)
+        if "prompt" in asked:
+            asked["prompt"] = [self.options["prompt"]] * len(ids)
+        elif (labels := self.labels(ids)) is not None:
+            asked["class_labels"] = labels.tolist()
+        elif "batch_size" in takes:
+            asked["batch_size"] = len(ids)
+        generators = [torch.Generator().manual_seed(int(k)) for k in ids]
+        with torch.inference_mode():
+            made = self.pipeline(**asked, generator=generators, output_type="np")
+        return in_bytes(self._channels_first(np.asarray(made.images), len(ids)), unit_round)
+
+    def _channels_first(self, images: np.ndarray, count: int) -> torch.Tensor:
+        """[n, h, w, 1 or 3] -> [n, 3, h, w]."""
+        if images.ndim != 4 or len(images) != count or images.shape[3] not in (1, 3):
+            raise SourceError(
+                f"{self.name} gave {list(images.shape)} for {count} samples, expected images "
+                f"[{count}, height, width, 3]"
+            )
+        return torch.from_numpy(images).movedim(3, 1).expand(-1, 3, -1, -1)

@@ -1,0 +1,76 @@
+"""Data sets of images as sources: folders, zip, WebDataset tars, Parquet, arrays of numpy.
+
+Each kind is a function from a place to an ordered list of images (`entries.py`); what the
+images become is the same for all (`images.py`); ids, labels and what is left out too
+(`dataset.py`). Nothing is extracted to a disk, and what is indexed is read once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.image_datasets.decode import Decoding
+from raymetrics.generators.image_datasets.file_access import Place
+from raymetrics.generators.image_datasets.folder import open_folder
+from raymetrics.generators.image_datasets.image_dataset import ImageDataset
+from raymetrics.generators.image_datasets.image_list import Entries, is_image
+from raymetrics.generators.image_datasets.numpy_arrays import open_npy, open_npz
+from raymetrics.generators.image_datasets.parquet import open_parquet
+from raymetrics.generators.image_datasets.webdataset import open_tars
+from raymetrics.generators.image_datasets.zip import open_zip
+
+# By how the file's name ends.
+KINDS: dict[str, Callable[..., Entries]] = {
+    ".zip": open_zip,
+    ".npz": open_npz,
+    ".npy": open_npy,
+    ".tar": open_tars,
+    ".parquet": open_parquet,
+}
+# Of these a folder may be full.
+IN_FOLDERS = (".tar", ".parquet")
+
+__all__ = ["KINDS", "ImageDataset", "open_dataset"]
+
+
+def open_dataset(
+    uri: str,
+    *,
+    size: str | None = None,
+    background: str | None = None,
+    exif: str = "apply",
+    skip: str = "",
+    **options: str,
+) -> ImageDataset:
+    """The images at a path or a URI; other options are those of the kind of data set.
+
+    SourceError for what is no data set, StorageError for what cannot be read, TypeError for
+    an option that the kind does not have.
+    """
+    decoding = Decoding.parse(size, background, exif)
+    place = Place(uri)
+    return ImageDataset(kind_of(place)(place, **options), decoding, skip)
+
+
+def kind_of(place: Place) -> Callable[..., Entries]:
+    """What opens a place: by its ending, or by what most plainly lies in the folder."""
+    if not place.is_folder:
+        suffix = PurePosixPath(place.root if "" in place.files else min(place.files)).suffix
+        if suffix not in KINDS:
+            raise SourceError(
+                f"{place.uri} is no data set; expected a folder, or a file that ends in "
+                f"{', '.join(KINDS)}"
+            )
+        return KINDS[suffix]
+    kinds = Counter(
+        next((ending for ending in IN_FOLDERS if name.endswith(ending)), "images")
+        for name in place.files
+        if is_image(name) or name.endswith(IN_FOLDERS)
+    )
+    if len(kinds) > 1:
+        found = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        raise SourceError(f"{place.uri} holds {found}; name a folder of one kind")
+    return KINDS.get(next(iter(kinds), ""), open_folder)

@@ -1,0 +1,210 @@
+"""A data set of images as a source: sample k is the k-th image that is not left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from raymetrics import sample_ranges
+from raymetrics.errors import PlanTooLarge, SourceError
+from raymetrics.generators.image_datasets.decode import BrokenImage, Decoding, decode
+from raymetrics.generators.image_datasets.image_list import Entries
+from raymetrics.provenance import fingerprint
+
+AT_ONCE = 1024  # images that threads have in hand while a set is searched for broken ones
+MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
+NAMED = 10  # of the broken images in an error
+
+
+def skip_text(names: Iterable[str]) -> str:
+    """Names as the option `skip` has them: quoted as in a URL, with commas between."""
+    return ",".join(quote(name) for name in names)
+
+
+class ImageDataset:
+    """Images from any kind of place, decoded by one rule.
+
+    skip: what is left out before ids are given, as `skip_text` writes it. labels are those of
+    the entries; names of classes become their indices in sorted order, in `classes`.
+    """
+
+    def __init__(self, entries: Entries, decoding: Decoding, skip: str = "") -> None:
+        self.entries, self.decoding = entries, decoding
+        self.name = entries.place.uri.rsplit("/", 1)[-1]
+        self.skipped = sorted({unquote(name) for name in skip.split(",") if name})
+        left_out = set(self.skipped)
+        unknown = left_out.difference(entries.names)
+        if unknown:
+            raise SourceError(
+                f"{entries.place.uri} has no image {min(unknown)!r} to skip; expected names as "
+                f"{entries.names[0]!r}, quoted as in a URL"
+            )
+        self.kept = [i for i, name in enumerate(entries.names) if name not in left_out]
+        if not self.kept:
+            raise SourceError(f"all {len(left_out)} images of {entries.place.uri} are skipped")
+
+    @property
+    def length(self) -> int:
+        return len(self.kept)
+
+    @property
+    def files(self) -> dict[str, int]:
+        """The files that the set is made of, and their bytes."""
+        left_out = set(self.skipped)
+        return {f: size for f, size in self.entries.files.items() if f not in left_out}
+
+    @cached_property
+    def spec(self) -> dict[str, object]:
+        """Covers the bytes of every file, so that a changed image makes another set."""
+        files = list(self.files)
+        with ThreadPoolExecutor() as pool:
+            digests = dict(zip(files, pool.map(self.entries.place.sha256, files), strict=True))
+        return {"files_sha256": fingerprint(digests), **self._choices}
+
+    @property
+    def listing(self) -> str:
+        """Names and bytes of all files: what a worker compares, as it does not read them all."""
+        return fingerprint({"files": self.files, **self._choices})
+
+    @property
+    def _choices(self) -> dict[str, object]:
+        return {
+            "name": self.entries.kind,
+            "decoding": self.decoding.spec,
+            "options": dict(self.entries.options),
+            "skipped": self.skipped,
+        }
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """The names of the classes, if they have names and every image has one."""
+        labels = self._labels
+        named = [label for label in labels if isinstance(label, str)]
+        return sorted(set(named)) if labels and len(named) == len(labels) else None
+
+    @cached_property
+    def _labels(self) -> list[int | str | None]:
+        """The labels of the images that are kept; none at all unless each has one."""
+        labels = [self.entries.labels[i] for i in self.kept]
+        return [] if None in labels else labels
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What the labels 0, 1, ... stand for; empty if they have no names."""
+        return tuple(self.classes or ())
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """int64 [n]: the class, or the index of its name in `classes`."""
+        if not self._labels:
+            return None
+        chosen = [self._labels[k] for k in sample_ids]
+        if self.classes is not None:
+            index = {name: i for i, name in enumerate(self.classes)}
+            return np.array([index[str(name)] for name in chosen], np.int64)
+        return np.array(chosen, np.int64)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError names broken
+        images; PlanTooLarge for more pixels at once than a worker can give room for."""
+        images = np.empty((0, 3, 0, 0), np.uint8)
+        broken: dict[str, str] = {}
+        for row, k in enumerate(sample_ids):
+            try:
+                picture = self.image(int(k))
+            except BrokenImage as error:
+                broken[self.names[k]] = error.message
+                continue
+            if broken:  # only the names of the others are still wanted
+                continue
+            self._check_shape(int(k), picture)
+            if row == 0:
+                images = self._room(len(sample_ids))
+            images[row] = picture.transpose(2, 0, 1)
+        if broken:
+            raise SourceError(self._complaint(broken, len(sample_ids)))
+        return images
+
+    def _room(self, count: int) -> np.ndarray:
+        """Room for images, uint8 [count, 3, h, w]; PlanTooLarge for more than a worker can give."""
+        height, width = self._first_shape
+        size = count * 3 * height * width
+        if size > MAX_UNIT_BYTES:
+            raise PlanTooLarge(
+                f"{count} images of {width} x {height} pixels, as {self.entries.place.uri} has "
+                f"them, take {size / 2**30:.1f} GiB at once, at most {MAX_UNIT_BYTES / 2**30:.0f} "
+                f"are given; make them smaller: '{self.entries.place.uri}?size=256', or ask for a "
+                "smaller --batch"
+            )
+        return np.empty((count, 3, height, width), np.uint8)
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The names of the images by sample id."""
+        return [self.entries.names[i] for i in self.kept]
+
+    def image(self, sample_id: int) -> np.ndarray:
+        """uint8 [h, w, 3]; BrokenImage if it cannot be used."""
+        return decode(self.entries.read(self.kept[sample_id]), self.decoding)
+
+    def _where(self, name: str) -> str:
+        return f"{self.entries.place.uri}/{name}"
+
+    def _complaint(self, broken: dict[str, str], count: int) -> str:
+        each = "; ".join(f"{self._where(name)}: {why}" for name, why in broken.items())
+        return (
+            f"cannot read {len(broken)} of {count} images: {each}; mend or remove what is "
+            f"broken, or leave out up to N images with --skip-broken N, which makes another set: "
+            f"extract it to another place"
+        )
+
+    def _check_shape(self, sample_id: int, image: np.ndarray) -> None:
+        height, width = image.shape[:2]
+        if (height, width) != self._first_shape:
+            raise SourceError(
+                f"{self._where(self.names[sample_id])} is {width} x {height} pixels, the first "
+                f"image of the set {self._first_shape[1]} x {self._first_shape[0]}; give one size "
+                f"for all: '{self.entries.place.uri}?size=256'"
+            )
+
+    @cached_property
+    def _first_shape(self) -> tuple[int, int]:
+        try:
+            height, width, _rgb = self.image(0).shape
+        except BrokenImage as error:
+            raise SourceError(self._complaint({self.names[0]: error.message}, 1)) from None
+        return height, width
+
+    def broken(self) -> dict[str, str]:
+        """The names of all images that cannot be used, and why; decodes every image once."""
+
+        def problem(sample_id: int) -> str | None:
+            try:
+                self.image(sample_id)
+            except BrokenImage as error:
+                return error.message
+            return None
+
+        found = {}
+        with ThreadPoolExecutor() as pool:
+            for ids in sample_ranges.cut(range(self.length), AT_ONCE):
+                for sample_id, why in zip(ids, pool.map(problem, ids), strict=True):
+                    if why is not None:
+                        found[self.names[sample_id]] = why
+        return found
+
+
+def checked_broken(dataset: ImageDataset, at_most: int) -> list[str]:
+    """The names of the broken images; SourceError if there are more than `at_most`."""
+    found = dataset.broken()
+    if len(found) > at_most:
+        first = [f"{name} ({why})" for name, why in list(found.items())[:NAMED]]
+        more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise SourceError(
+            f"{len(found)} of {dataset.length} images of {dataset.entries.place.uri} are broken, "
+            f"at most {at_most} may be left out: {', '.join(first)}{more}; mend or remove them"
+        )
+    return list(found)

@@ -1,0 +1,116 @@
+"""What every kind of data set gives: an ordered list of images, and a way to read one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.image_datasets.decode import SUFFIXES, BrokenImage
+from raymetrics.generators.image_datasets.file_access import Place
+
+LABELS_FILE = "dataset.json"
+MAX_SHOWN = 60  # characters of what a file holds, in an error
+ENDINGS = tuple(SUFFIXES)
+# What a file may announce without having as many bytes: images of nothing, and names of classes.
+MANY_IMAGES, BYTES_OF_IMAGE = 2**20, 16
+MANY_LABEL_BYTES, BYTES_OF_LABEL = 2**26, 2**10
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The images of a data set in the order of their ids.
+
+    files: those that the set is made of, with their bytes. names: one for each image, unique.
+    labels: for each image a number, the name of its class, or None.
+    read: the image at an index, as an image file's bytes or as pixels uint8 [h, w, 3];
+    BrokenImage if that one is not to be had, StorageError if the place is not.
+    options: what was asked for that changes which images or labels these are.
+    SourceError for a label that is no class.
+    """
+
+    kind: str
+    place: Place
+    files: Mapping[str, int]
+    names: Sequence[str]
+    labels: Sequence[int | str | None]
+    read: Callable[[int], bytes | np.ndarray]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, label in zip(self.names, self.labels, strict=True):
+            if isinstance(label, bool) or (isinstance(label, int) and not 0 <= label < 2**63):
+                raise SourceError(
+                    f"the label of {name!r} in {self.place.uri} is {str(label)[:MAX_SHOWN]}, "
+                    "expected whole numbers from 0 to 2**63 - 1; number the classes from 0 on, or "
+                    "leave out all labels"
+                )
+
+
+def is_image(name: str) -> bool:
+    """Whether a name ends as image files do. What does not is no part of a data set; what does
+    is one, hidden or not."""
+    return name.lower().endswith(ENDINGS)
+
+
+def labels_by_folder(names: Sequence[str]) -> list[str | None]:
+    """The first-level folder that each image lies in; None for one that lies in none."""
+    return [name.split("/")[0] if "/" in name else None for name in names]
+
+
+def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | None]:
+    """NVIDIA's dataset.json: {"labels": [[path, class], ...]}, or null for no classes.
+
+    SourceError if it is none, or has no class for one of the images.
+    """
+    try:
+        listed = json.loads(text)["labels"]
+        classes = None if listed is None else {name: class_number(n) for name, n in listed}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SourceError(
+            f"cannot read {where}: {repr(error)[:MAX_SHOWN]}; expected "
+            '{"labels": [["path", 0], ...]} or null'
+        ) from None
+    if classes is None:
+        return [None] * len(names)
+    for name in names:
+        if name not in classes:
+            raise SourceError(f"{where} has no label for {name}; expected one for every image")
+    return [classes[name] for name in names]
+
+
+def class_number(label: object) -> int:
+    """The label, if it is a whole number; ValueError for anything else, true and 1.5 included."""
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise ValueError(f"the label {str(label)[:MAX_SHOWN]!r}")
+    return label
+
+
+def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
+    """Raise SourceError if labels would take more memory than those of so many images can."""
+    limit = MANY_LABEL_BYTES + BYTES_OF_LABEL * len(names)
+    if size > limit:
+        raise SourceError(
+            f"{where} takes {size} bytes, at most {limit} are read as the labels of {len(names)} "
+            "images; list these images alone"
+        )
+
+
+def require_plausible_count(count: int, size: int, where: str) -> None:
+    """Raise SourceError if a file of `size` bytes announces more images than it can hold, before
+    memory is taken for their names."""
+    limit = max(MANY_IMAGES, size // BYTES_OF_IMAGE)
+    if count > limit:
+        raise SourceError(
+            f"{where} announces {count} images in {size} bytes, at most {limit} are read; "
+            "is it what it should be?"
+        )
+
+
+def checked_size(size: int, limit: int) -> None:
+    """BrokenImage if an encoded image is larger than any that would be decoded."""
+    if size > limit:
+        raise BrokenImage(f"it takes {size} bytes, at most {limit} are read")

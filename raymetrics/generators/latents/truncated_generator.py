@@ -1,0 +1,177 @@
+"""`source?truncate=NAME:AMOUNT`: a latent generator whose samples are truncated.
+
+    name             letter  what it does
+    reject-distance  A       draws latents again that are far from the mean in W
+    reject-density   B       draws latents again of low density
+    clamp            C       moves latents of low density to the closest point of higher density
+    interpolate-w    D       moves all latents towards the mean in W
+    interpolate-z    E       moves all latents towards 0 in Z
+    truncate-z       F       keeps every coordinate of z near 0
+    replace          G       replaces some of the latents by the mean
+
+Names or letters of Kynkaanniemi et al. (2019), section 4.2. AMOUNT is in 0..1: 1 truncates
+nothing, 0 makes the same image of all samples (of a class); see `strategies`. Where the
+generator has classes, so have the mean and the densities; with `mean=all` there is one mean for
+all of them, as NVIDIA's programs have it.
+
+Near 0, E and F do not approach the mean in W but what the network makes of z near 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from raymetrics.errors import SourceError
+from raymetrics.generators.base import Generator, latent
+from raymetrics.generators.latents import strategies
+from raymetrics.generators.latents.latent_batches import images_of, mapped, w_of
+from raymetrics.generators.latents.random_streams import Purpose, uniforms
+from raymetrics.generators.latents.rejection import Candidates, first_accepted
+from raymetrics.generators.latents.w_distribution import Distribution
+from raymetrics.generators.latents.w_estimation import Distributions, how
+
+LETTERS = {
+    "A": "reject-distance", "B": "reject-density", "C": "clamp", "D": "interpolate-w",
+    "E": "interpolate-z", "F": "truncate-z", "G": "replace",
+}  # fmt: skip
+ACCEPTS = {"reject-distance": strategies.near, "reject-density": strategies.dense}
+IN_Z = ("interpolate-z", "truncate-z")
+MEANS = ("class", "all")
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """What is asked for. mean: "class" or "all", whose mean and densities are meant."""
+
+    strategy: str
+    amount: float
+    mean: str
+
+    @classmethod
+    def read(cls, text: str, mean: str | None) -> Truncation:
+        """Of the options `truncate` and `mean`. SourceError for what makes no sense."""
+        name, _, number = text.partition(":")
+        strategy = LETTERS.get(name, name)
+        if strategy not in LETTERS.values():
+            known = ", ".join(f"{letter} {name}" for letter, name in LETTERS.items())
+            raise SourceError(f"no truncation {name!r}; expected name:amount, of {known}")
+        if mean not in (None, *MEANS):
+            raise SourceError(f"mean is {mean!r}, expected one of {', '.join(MEANS)}")
+        if mean is not None and strategy in IN_Z:
+            raise SourceError(f"{strategy} has no use for a mean of W; leave out mean={mean}")
+        return cls(strategy, read_amount(text, number), mean or MEANS[0])
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """All of it that changes pixels."""
+        own = {"strategy": self.strategy, "amount": self.amount}
+        return own if self.strategy in IN_Z else {**own, "mean": self.mean, "distribution": how()}
+
+
+def read_amount(text: str, number: str) -> float:
+    """0..1. SourceError for anything else."""
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = float("nan")
+    if not 0 <= amount <= 1:
+        raise SourceError(
+            f"truncate is {text!r}, expected an amount from 0 to 1 after the name, as in "
+            "clamp:0.7; 1 truncates nothing"
+        )
+    return amount
+
+
+class Truncated:
+    """A latent generator's samples, truncated. Sample k is still a function of k alone."""
+
+    def __init__(self, generator: Generator, truncation: Truncation) -> None:
+        self.inner = latent(generator)
+        self.truncation = truncation
+        self.block = self.inner.block
+        self.distributions = Distributions(self.inner)
+        if truncation.strategy == "interpolate-z" and 0 < truncation.amount < 1:
+            self._check_that_lengths_matter()
+
+    def _check_that_lengths_matter(self) -> None:
+        first = np.arange(1)
+        z, labels = self.inner.draw(first), self.inner.labels(first)
+        whole, half = (mapped(self.inner, first, part, labels) for part in (z, z / 2))
+        if np.allclose(whole, half, rtol=1e-4, atol=1e-4 * np.abs(whole).max()):
+            raise SourceError(
+                f"{self.inner.name} normalises z, so that moving it towards 0 changes nothing; "
+                "take interpolate-w, or truncate-z"
+            )
+
+    @property
+    def name(self) -> str:
+        return f"{self.inner.name} {self.truncation.strategy}:{self.truncation.amount:g}"
+
+    @property
+    def length(self) -> int | None:
+        return self.inner.length
+
+    @property
+    def seeds(self) -> int | None:
+        """Those of the generator, if they are limited."""
+        return getattr(self.inner, "seeds", None)
+
+    @property
+    def spec(self) -> dict[str, object]:
+        return {"name": "truncated", "of": dict(self.inner.spec), **self.truncation.spec}
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """The classes of the samples, which truncation leaves as they are."""
+        return self.inner.labels(sample_ids)
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+        return self.inner.synthesize(w)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        return images_of(self.inner, sample_ids, self.latents(sample_ids))
+
+    def latents(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> truncated w float32 [n, w]. SourceError; see `rejection`."""
+        if self.truncation.strategy in IN_Z:
+            z = self._in_z(self.inner.draw(sample_ids), sample_ids)
+            places = sample_ids % self.block
+            return mapped(self.inner, places, z, self.inner.labels(sample_ids))
+        w = w_of(self.inner, sample_ids)
+        if self.truncation.amount < 1:
+            for label, rows in self._classes(sample_ids):
+                w[rows] = self._in_w(w[rows], sample_ids[rows], self.distributions.of(label))
+        return w
+
+    def _in_z(self, z: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
+        amount = self.truncation.amount
+        if self.truncation.strategy == "interpolate-z":
+            return strategies.interpolate(z, 0, amount)
+        drawn = uniforms(sample_ids, Purpose.TRUNCATED_NORMALS, z.shape[1])
+        return strategies.truncate_axes(z, drawn, amount)
+
+    def _classes(self, sample_ids: np.ndarray) -> Iterator[tuple[int | None, np.ndarray]]:
+        """Which rows belong to which class; all to None where one mean serves all."""
+        labels = self.inner.labels(sample_ids) if self.truncation.mean == "class" else None
+        if labels is None:
+            yield None, np.arange(len(sample_ids))
+            return
+        for label in np.unique(labels):
+            yield int(label), np.flatnonzero(labels == label)
+
+    def _in_w(self, w: np.ndarray, ids: np.ndarray, distribution: Distribution) -> np.ndarray:
+        strategy, amount = self.truncation.strategy, self.truncation.amount
+        if strategy == "clamp":
+            return strategies.clamp(w, distribution, amount)
+        if strategy == "replace":
+            drawn = uniforms(ids, Purpose.REPLACEMENT, 1)[:, 0]
+            return strategies.replace(w, distribution.mean, drawn, amount)
+        if strategy == "interpolate-w" or amount == 0:
+            return strategies.interpolate(w, distribution.mean, amount)
+        accepts = partial(ACCEPTS[strategy], distribution=distribution, amount=amount)
+        return first_accepted(w, accepts, Candidates(self.inner, ids))

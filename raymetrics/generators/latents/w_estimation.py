@@ -1,0 +1,96 @@
+"""W's distribution, estimated once and kept: in memory, and in a file beside the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import asdict, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from raymetrics.errors import StorageError
+from raymetrics.files import write_atomically
+from raymetrics.generators.base import LatentGenerator
+from raymetrics.generators.latents.latent_batches import mapped
+from raymetrics.generators.latents.random_streams import Purpose, stream
+from raymetrics.generators.latents.w_distribution import Distribution
+from raymetrics.provenance import fingerprint
+from raymetrics.weights.locate import home
+
+DRAWS = 10_000
+# Another way of estimating gives other images, and so needs another number.
+VERSION = 1
+# Of 512 numbers a distribution takes 2 MB, and there may be a thousand classes.
+IN_MEMORY = 64
+
+
+class Distributions:
+    """The distribution of w for each class that is asked for, or of all classes together.
+
+    By class where the generator has labels: the mean over all classes is an image of no class.
+    """
+
+    def __init__(self, generator: LatentGenerator) -> None:
+        self.generator = generator
+        self.of = lru_cache(IN_MEMORY)(self._of)
+
+    def _of(self, label: int | None) -> Distribution:
+        """Of one class; of all samples where it is None. Read from its file, or estimated."""
+        file = self.file(label)
+        found = read(file)
+        if found is None:
+            found = self.estimate(label)
+            keep(file, found)
+        return found
+
+    def file(self, label: int | None) -> Path:
+        """Where it is kept."""
+        device = getattr(self.generator, "device", None)
+        made_of: dict[str, object] = {
+            "of": dict(self.generator.spec),
+            "label": label,
+            # The last bits are those of the kind of device.
+            "device": getattr(device, "type", None),
+            **how(),
+        }
+        return home() / "latents" / f"{fingerprint(made_of)}.npz"
+
+    def estimate(self, label: int | None) -> Distribution:
+        """Of draws from a stream of their own, so that no sample's z is among them."""
+        generator, ids = self.generator, np.arange(DRAWS)
+        size = generator.draw(ids[:1]).shape[1]
+        z = stream(0, Purpose.DISTRIBUTION).randn(DRAWS, size).astype(np.float32)
+        if label is None:
+            labels = generator.labels(ids if generator.length is None else ids % generator.length)
+        else:
+            labels = np.full(DRAWS, label, np.int64)
+        w = mapped(generator, ids % generator.block, z, labels)
+        with threadpool_limits(1, user_api="blas"):
+            return Distribution.of(w)
+
+
+def how() -> dict[str, object]:
+    """What of the way of estimating changes the result; part of a spec."""
+    return {"draws": DRAWS, "version": VERSION}
+
+
+def read(file: Path) -> Distribution | None:
+    """None if there is no such file, or one that cannot be used."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Distribution(
+                **{field.name: arrays[field.name] for field in fields(Distribution)}
+            )
+    except Exception:  # whatever numpy and zipfile raise, it is estimated again
+        return None
+
+
+def keep(file: Path, found: Distribution) -> None:
+    """Written aside and moved; where that is not possible it is estimated again the next time."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **asdict(found))
+    with contextlib.suppress(StorageError):
+        write_atomically(file, buffer.getvalue())

@@ -1,0 +1,129 @@
+"""Noise where a distance looks, and where it does not: the check of appendix C, Fig. 10.
+
+The source `raymetrics.heatmaps.noisy_source:Noisy?of=SOURCE&maps=FILE&where=important&scale=0.05`
+gives
+the samples of another source with Gaussian noise in one half of their pixels. The source within
+is percent-encoded where it has options of its own: `raymetrics.option_strings.join` writes such
+texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+
+import numpy as np
+import torch
+
+from raymetrics.errors import SourceError
+from raymetrics.generators import open_source
+from raymetrics.generators.network_files import content_of
+from raymetrics.heatmaps.overlay import upsampled
+from raymetrics.npz_files import Arrays
+from raymetrics.safe_archives.damage import refuse_damage
+
+WHERE = ("important", "unimportant", "everywhere")
+STREAM = 0x6E6F697365  # keeps the noise apart from other draws with the same seed
+
+
+class Noisy:
+    """The samples of a source with noise.
+
+    of: the source. maps: an .npz with `sample_ids` int64 [n] and `maps` float [n, h, w], as
+    `raymetrics heatmap --mean` writes it: a path that every machine sees, or a URI. where: in the
+    half of the pixels where the upsampled map is largest, in the other half, or everywhere. scale:
+    the standard deviation, of pixels in 0..1. A sample has the same noise wherever it is put, but
+    for the scale. SourceError for anything else, and for samples of which there is no map.
+    """
+
+    def __init__(self, of: str, maps: str, where: str, scale: str) -> None:
+        if where not in WHERE:
+            raise SourceError(f"where is {where!r}, expected {', '.join(WHERE)}")
+        self.where, self.scale = where, positive(scale)
+        self.inner = open_source(of, torch.device("cuda:0" if torch.cuda.is_available() else "cpu"))
+        data = content_of(maps)
+        self.numbers, self.maps = maps_of(data, maps)
+        self.sha256 = hashlib.sha256(data).hexdigest()
+
+    @property
+    def length(self) -> int | None:
+        return self.inner.length
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """All that changes its pixels."""
+        of, maps = dict(self.inner.spec), self.sha256
+        return {"of": of, "maps_sha256": maps, "where": self.where, "scale": self.scale}
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
+        """Those of the source."""
+        return self.inner.labels(sample_ids)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        maps = self._maps_of(sample_ids)
+        images = self.inner(sample_ids)
+        return np.stack(
+            [
+                noisy(image, chosen_pixels(heat, self.where, image.shape[1:]), self.scale, number)
+                for image, heat, number in zip(images, maps, sample_ids.tolist(), strict=True)
+            ]
+        )
+
+    def _maps_of(self, sample_ids: np.ndarray) -> np.ndarray:
+        rows = np.searchsorted(self.numbers, sample_ids).clip(max=len(self.numbers) - 1)
+        lost = sample_ids[self.numbers[rows] != sample_ids]
+        if len(lost):
+            raise SourceError(
+                f"there is no map of sample {lost[0]}, nor of {len(lost) - 1} more; there are maps "
+                f"of {len(self.numbers)} samples from {self.numbers[0]} to {self.numbers[-1]}"
+            )
+        return self.maps[rows]
+
+
+def noisy(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: int) -> np.ndarray:
+    """image uint8 [3, h, w] with noise where pixels bool [h, w] are true; rounded, cut to bytes."""
+    field = np.random.default_rng([STREAM, sample_id]).standard_normal(image.shape, np.float32)
+    return np.rint(image + field * pixels * (255 * scale)).clip(0, 255).astype(np.uint8)
+
+
+def chosen_pixels(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.ndarray:
+    """Where the noise goes, bool [height, width]: all pixels, or one of two equal halves.
+
+    The median of the upsampled map parts them; of equal pixels the earlier ones are less important,
+    and of an odd number one pixel more is unimportant.
+    """
+    if where == "everywhere":
+        return np.ones(size, bool)
+    height, width = size
+    order = np.argsort(upsampled(heat, height, width), axis=None, kind="stable")
+    important = np.zeros(height * width, bool)
+    important[order[(height * width + 1) // 2 :]] = True
+    return (important if where == "important" else ~important).reshape(size)
+
+
+def positive(scale: str) -> float:
+    """A finite number, not negative. SourceError for anything else."""
+    try:
+        value = float(scale)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise SourceError(f"scale is {scale!r}, expected a number from 0 on, such as 0.05")
+    return value
+
+
+def maps_of(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sample ids, ascending, and their maps. SourceError if a file holds none."""
+    remedy = "expected the maps.npz that raymetrics heatmap --mean writes"
+    with refuse_damage(SourceError, f"{where} holds no heatmaps", remedy):
+        arrays = Arrays(io.BytesIO(data))
+        sample_ids, maps = arrays["sample_ids"], arrays["maps"]
+    if maps.ndim != 3 or sample_ids.shape != maps.shape[:1] or not len(maps):
+        raise SourceError(
+            f"{where} has sample_ids {list(sample_ids.shape)} and maps {list(maps.shape)}, "
+            "expected [n] and [n, h, w]"
+        )
+    order = np.argsort(sample_ids)
+    return sample_ids[order], maps[order]

@@ -1,0 +1,144 @@
+"""The metrics for someone with two arrays of features and no cluster; of numpy, or torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from raymetrics import metrics
+from raymetrics.errors import NotEnoughData, ShardError
+from raymetrics.metrics import (
+    Convention,
+    KernelDistance,
+    ManifoldScores,
+    PrecisionRecall,
+    Survey,
+    manifold_scores,
+)
+from raymetrics.metrics import convention as named
+from raymetrics.neighbors import survey_fast
+from raymetrics.statistics import Moments
+from raymetrics.statistics.validation import check
+
+
+def frechet_distance(
+    *, real: np.ndarray, generated: np.ndarray, ddof: int | None = None,
+    convention: str = "raymetrics",
+) -> float:  # fmt: skip
+    """The Frechet distance between two sets of features: FID, if they are Inception's.
+
+    real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
+    count - ddof; by default the convention's. At least 0: a rounding error below it is given as
+    0. See `raymetrics.metrics.frechet_distance`.
+    ShardError for features that do not fit together or are not finite.
+    """
+    real, generated = _features(real), _features(generated)
+    check(real=real, generated=generated)
+    asked = named(convention, ddof=ddof)
+    return metrics.frechet_distance(
+        real=Moments.of(real), generated=Moments.of(generated), ddof=asked.ddof
+    )
+
+
+def kernel_distance(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    subsets: int | None = None,
+    subset_size: int | None = None,
+    seed: int | None = None,
+    convention: str = "raymetrics",
+) -> KernelDistance:
+    """The kernel distance between two sets of features: KID, if they are Inception's.
+
+    real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets, by default 100 of
+    1000 samples; a convention names the program whose draws are repeated. See
+    `raymetrics.metrics.kernel_distance`.
+    """
+    real, generated = _features(real), _features(generated)
+    check(real=real, generated=generated)
+    asked = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
+    return metrics.kernel_distance(
+        real=real,
+        generated=generated,
+        subsets=asked.kid_subsets,
+        subset_size=asked.kid_subset_size,
+        seed=asked.seed,
+        order=asked.kid_order,
+        generator=asked.kid_generator,
+    )
+
+
+def precision_recall(
+    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    convention: str = "raymetrics",
+) -> PrecisionRecall:  # fmt: skip
+    """Improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
+
+    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
+    recall); exact. See `raymetrics.metrics.precision_recall`.
+    """
+    asked = named(convention, k=k)
+    if len(asked.ks) > 1:
+        raise NotEnoughData(f"precision_recall takes one k, not {asked.ks}; see prdc")
+    found = surveyed(real, generated, asked, count=False)
+    return PrecisionRecall(*metrics.precisions_recalls(found)[0])
+
+
+def prdc(
+    *, real: np.ndarray, generated: np.ndarray, k: int | Sequence[int] | None = None,
+    convention: str = "raymetrics",
+) -> dict[int, ManifoldScores]:  # fmt: skip
+    """Precision, recall, their F-score, density and coverage, for every k, in one pass.
+
+    real, generated: real [n, d], [m, d]. Naeem et al. (2020); exact. With convention="prdc" the
+    balls are open, as in the program of that name.
+    """
+    found = surveyed(real, generated, named(convention, k=k))
+    return dict(zip(found.ks, manifold_scores(found), strict=True))
+
+
+def realism(
+    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    convention: str = "raymetrics",
+) -> np.ndarray:  # fmt: skip
+    """How realistic each generated sample is, float64 [m]: the largest radius / distance among
+    the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
+    sample inside of one; infinite for a copy of a real sample."""
+    asked = named(convention, k=k)
+    return surveyed(real, generated, asked, count=False, scores=True).of_generated.realism
+
+
+def surveyed(
+    real: np.ndarray, generated: np.ndarray, asked: Convention, *, count: bool = True,
+    scores: bool = False,
+) -> Survey:  # fmt: skip
+    """The survey that a convention asks for, by the engine that should be the fastest."""
+    real, generated = _features(real), _features(generated)
+    check(real=real, generated=generated)
+    return survey_fast(
+        real=real, generated=generated, convention=asked, count=count, realism=scores
+    )
+
+
+def _features(values: Any) -> np.ndarray:
+    """Features as numpy, also those of a tensor that is not on the CPU or has a gradient.
+
+    ShardError for anything that holds no real numbers.
+    """
+    found = values.detach().cpu() if hasattr(values, "detach") else values
+    if "bfloat16" in str(getattr(found, "dtype", "")):  # which numpy lacks
+        found = found.float()
+    try:
+        found = np.asarray(found)
+    except (TypeError, ValueError):
+        found = np.array(None)
+    if found.dtype.kind not in "fiu":
+        raise ShardError(
+            f"features are {type(values).__name__} {str(values)[:40]!r}, expected an array or a "
+            "tensor of numbers [samples, dimension]; those of shards are read by "
+            "raymetrics.open_shards(PLACE).read(COLUMN)"
+        )
+    return found

@@ -1,0 +1,17 @@
+"""Exact k-nearest-neighbour radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1)."""
+
+from raymetrics.neighbors.brute_force import ExactSearch
+from raymetrics.neighbors.choose_engine import ENGINES, choose, engine, survey_fast
+from raymetrics.neighbors.faiss_engines import FlatSearch, LowerBoundSearch
+from raymetrics.neighbors.tiles import TileSearch
+
+__all__ = [
+    "ENGINES",
+    "ExactSearch",
+    "FlatSearch",
+    "LowerBoundSearch",
+    "TileSearch",
+    "choose",
+    "engine",
+    "survey_fast",
+]

@@ -1,0 +1,153 @@
+"""What the names in pickles stand for: makers of plain values, which check what they are given."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from raymetrics.safe_pickle import array_values
+from raymetrics.safe_pickle.array_values import STORAGES, content_of, integer, integers
+from raymetrics.safe_pickle.records import Persistent, Refused, shown
+
+TORCH_DTYPE = re.compile(r"torch\.(bool|b?float\d+|u?int\d+|complex\d+)", re.ASCII)
+
+
+def require_keys(keys: Iterable[Any]) -> None:
+    """ValueError unless these are texts and single numbers.
+
+    A pickle can be made of tuples that take forever to hash, and of numbers that share a hash.
+    """
+    for key in keys:
+        if isinstance(key, int | np.integer) and int(key).bit_length() > 64:
+            raise ValueError("a key that is a number of more than 64 bits")
+        if not isinstance(key, str | bytes | int | float | np.integer | None):
+            raise ValueError(f"a key that is a {shown(key)}, expected a text or a number")
+
+
+def set_state(made: Any, state: Any) -> None:
+    """What BUILD does, for the few kinds of values that have a state."""
+    if isinstance(made, Persistent) and isinstance(state, dict):
+        made.state.update(state)
+    elif isinstance(made, np.dtype):
+        array_values.set_byte_order(made, state)
+    elif type(made) is np.ndarray:
+        array_values.set_array(made, state)
+    elif not isinstance(made, dict):  # Of a dictionary these are attributes that nobody needs.
+        raise Refused(f"a state for {type(made).__name__}")
+
+
+def _reconstruct(kind: Any, base: Any, state: Any) -> Any:
+    """copyreg's way to make objects in protocols 0 and 1."""
+    made = kind()
+    if state:
+        made.update(_dictionary(state))
+    return made
+
+
+def _persistent(meta: Any) -> Persistent:
+    name, state = _dictionary(meta)["class_name"], _dictionary(meta["state"])
+    if not isinstance(name, str):
+        raise ValueError(f"a class whose name is a {shown(name)}")
+    return Persistent(name, state)
+
+
+def _dictionary(value: Any) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a dictionary, found {shown(value)}")
+    return value
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """How protocols 0 to 2 write bytes."""
+    if encoding not in ("latin1", "latin-1"):
+        raise Refused(f"the encoding {shown(encoding)}")
+    return content_of(text)
+
+
+def _bytearray(content: Any = b"", encoding: Any = "latin1") -> bytearray:
+    return bytearray(_encode(content, encoding))
+
+
+def _complex(real: Any, imaginary: Any) -> complex:
+    if not isinstance(real, float) or not isinstance(imaginary, float):
+        raise ValueError(f"a complex number of {shown(real)} and {shown(imaginary)}")
+    return complex(real, imaginary)
+
+
+def _list(items: Any = ()) -> list:
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"a list of {shown(items)}")
+    return list(items)
+
+
+def _maker_of_sets(kind: Callable[..., Any]) -> Callable[..., Any]:
+    def make(items: Any = ()) -> Any:
+        require_keys(_list(items))
+        return kind(items)
+
+    return make
+
+
+def _maker_of_dictionaries(kind: Callable[..., Any]) -> Callable[..., Any]:
+    def make(items: Any = ()) -> Any:
+        pairs = [(key, value) for key, value in _list(items)]
+        require_keys(key for key, _ in pairs)
+        return kind(pairs)
+
+    return make
+
+
+def _typed(value: Any, kind: Any = "") -> Any:
+    """TorchScript's lists and dictionaries, which are written with the types of their contents."""
+    return value
+
+
+def _first(value: Any, *_: Any) -> Any:
+    """A parameter is its tensor."""
+    return value
+
+
+def _device(kind: Any, index: Any = None) -> Any:
+    import torch
+
+    if not isinstance(kind, str):
+        raise ValueError(f"a device {shown(kind)}")
+    return torch.device(kind) if index is None else torch.device(kind, integer(index))
+
+
+TYPED = (
+    "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag",
+)  # fmt: skip
+STORAGE_FILE = "torch.storage._load_from_bytes"  # which the reader itself opens
+# Names that stand for themselves, most as arguments of what is made.
+NAMES = frozenset({"builtins.object", "numpy.ndarray", STORAGE_FILE, *STORAGES})
+# `bytes` and `bytearray` of a number would be room for that many.
+MAKERS: dict[str, Callable[..., Any]] = {
+    "builtins.dict": _maker_of_dictionaries(dict),
+    "builtins.list": _list,
+    "builtins.set": _maker_of_sets(set),
+    "builtins.frozenset": _maker_of_sets(frozenset),
+    "builtins.complex": _complex,
+    "builtins.bytes": lambda: b"",
+    "builtins.bytearray": _bytearray,
+    "collections.OrderedDict": _maker_of_dictionaries(OrderedDict),
+    "dnnlib.EasyDict": _maker_of_dictionaries(dict),
+    "copyreg._reconstructor": _reconstruct,
+    "_codecs.encode": _encode,
+    "numpy.dtype": array_values.make_dtype,
+    "numpy.core.multiarray._reconstruct": array_values.empty_array,
+    "numpy.core.multiarray.scalar": array_values.scalar,
+    "numpy.core.numeric._frombuffer": array_values.from_buffer,
+    "torch.Size": integers,
+    "torch.device": _device,
+    **{f"torch.jit._pickle.{name}": _typed for name in TYPED},
+    "torch._utils._rebuild_tensor": array_values.view_of_storage,
+    "torch._utils._rebuild_tensor_v2": array_values.view_of_storage,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch_utils.persistence._reconstruct_persistent_obj": _persistent,
+}

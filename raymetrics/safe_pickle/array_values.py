@@ -1,0 +1,164 @@
+"""numpy's arrays and torch's tensors, out of the bytes of a pickle.
+
+All that enters becomes numbers of Python, which do not wrap around as numpy's do, before
+anything is compared. All arrays of numbers that come out are read-only.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from typing import Any
+
+import numpy as np
+
+from raymetrics.safe_pickle.records import Refused, shown
+
+SIMPLE_DTYPE = re.compile(r"[<>=|]?[?biufcSU][0-9]{0,9}")
+# The types of torch's storages, and numpy's for their numbers.
+STORAGES = {
+    "torch.HalfStorage": "f2", "torch.BFloat16Storage": "u2", "torch.FloatStorage": "f4",
+    "torch.DoubleStorage": "f8", "torch.ComplexFloatStorage": "c8",
+    "torch.ComplexDoubleStorage": "c16", "torch.BoolStorage": "?", "torch.ByteStorage": "u1",
+    "torch.CharStorage": "i1", "torch.ShortStorage": "i2", "torch.IntStorage": "i4",
+    "torch.LongStorage": "i8",
+}  # fmt: skip
+NUMBERS = frozenset(np.dtype(f"<{kind}").str for kind in STORAGES.values())  # torch has all these
+MOST_AXES = 64  # numpy's
+LARGEST = 1 << 62  # beyond any memory
+LARGEST_CHARACTER = 0x10FFFF
+
+
+def integer(value: Any) -> int:
+    """A count, size, step or place as Python's int. ValueError below 0 and beyond any memory."""
+    number = operator.index(value)
+    if not 0 <= number < LARGEST:
+        raise ValueError("a number below 0, or beyond any memory, where a size is expected")
+    return number
+
+
+def integers(values: Any) -> tuple[int, ...]:
+    """Sizes or steps along the axes of an array."""
+    if not isinstance(values, tuple | list) or len(values) > MOST_AXES:
+        raise ValueError(f"expected at most {MOST_AXES} sizes, found {shown(values)}")
+    return tuple(map(integer, values))
+
+
+def content_of(raw: Any) -> bytes:
+    """Bytes, as every protocol writes them. TypeError for anything else."""
+    if isinstance(raw, str):
+        return raw.encode("latin1")
+    if not isinstance(raw, bytes | bytearray):
+        raise TypeError(f"expected bytes, found {shown(raw)}")
+    return bytes(raw)
+
+
+def make_dtype(text: Any, align: Any = False, copy: Any = True) -> np.dtype:
+    """A type of numbers or texts of its own, as `set_byte_order` changes it."""
+    if not isinstance(text, str) or not SIMPLE_DTYPE.fullmatch(text):
+        raise Refused(f"numpy.dtype({shown(text)})")
+    return np.dtype(text, False, True)
+
+
+def set_byte_order(dtype: np.dtype, state: Any) -> None:
+    """Of a pickled state take the order; all else stays as numpy made it."""
+    _, order, *fields, size, _, _ = state
+    if order not in ("<", ">", "=", "|") or any(part is not None for part in fields):
+        raise Refused("a numpy.dtype with fields")
+    if operator.index(size) not in (-1, dtype.itemsize):
+        raise ValueError(f"{dtype} of another size")
+    order = dtype.newbyteorder(order).byteorder
+    # A dtype that is pickled twice is made once, so it has to be changed in its place.
+    dtype.__setstate__(  # type: ignore[attr-defined]
+        (3, order, None, None, None, dtype.itemsize, dtype.alignment, dtype.flags)
+    )
+
+
+def empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
+    """What `set_array` fills, once."""
+    if getattr(kind, "name", None) != "numpy.ndarray":
+        raise Refused(shown(getattr(kind, "name", kind)))
+    return np.empty(0, np.int8)
+
+
+def set_array(array: np.ndarray, state: Any) -> None:
+    """Fill an empty array with what numpy wrote in protocols 0 to 4."""
+    _, shape, dtype, fortran, raw = state
+    if not array.flags.writeable:  # there may be views of what it holds
+        raise ValueError("an array that is filled twice")
+    content, sizes = content_of(raw), integers(shape)
+    _require_fit(numbers(content, dtype), sizes)
+    filled: Any = (1, sizes, dtype, bool(operator.index(fortran)), content)
+    array.__setstate__(filled)
+    array.flags.writeable = False
+
+
+def from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+    """An array of numpy's in protocol 5."""
+    flat, sizes = numbers(content_of(buffer), dtype), integers(shape)
+    _require_fit(flat, sizes)
+    if order not in ("C", "F", "K"):
+        raise ValueError(f"an order of memory {shown(order)}")
+    if order == "K" and axes is not None:
+        return flat.reshape(sizes).transpose(integers(axes))
+    return flat.reshape(sizes, order=order)
+
+
+def scalar(dtype: Any, raw: Any) -> Any:
+    """One number or text of numpy's."""
+    (value,) = numbers(content_of(raw), dtype)
+    return value
+
+
+def numbers(content: bytes, dtype: Any) -> np.ndarray:
+    """The numbers [n] in these bytes, read-only.
+
+    ValueError for bytes that numpy would trust to be truth values or characters and are none.
+    """
+    if not isinstance(dtype, np.dtype) or not dtype.itemsize:
+        raise ValueError(f"expected a type of numbers, found {shown(dtype)}")
+    flat = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+    if dtype.kind == "b" and flat.view("u1").max(initial=0) > 1:
+        raise ValueError("truth values other than 0 and 1")
+    codes = flat.view(np.dtype("u4").newbyteorder(dtype.byteorder)) if dtype.kind == "U" else flat
+    if dtype.kind == "U" and codes.max(initial=0) > LARGEST_CHARACTER:
+        raise ValueError("a text with numbers that are no characters")
+    flat.flags.writeable = False
+    return flat
+
+
+def numbers_of_storage(kind: str, content: bytes, count: Any) -> np.ndarray:
+    """The numbers [count] of one of torch's STORAGES; bfloat16 as float32."""
+    dtype = np.dtype(f"<{STORAGES[kind]}")
+    if len(content) != integer(count) * dtype.itemsize:
+        raise ValueError(
+            f"{len(content)} bytes in a storage, expected {integer(count)} numbers {dtype}"
+        )
+    flat = numbers(content, dtype)
+    if kind == "torch.BFloat16Storage":  # the upper half of a float32
+        flat = (flat.astype("<u4") << 16).view("<f4")
+        flat.flags.writeable = False
+    return flat
+
+
+def view_of_storage(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    """A tensor: the numbers of a storage at these steps. ValueError unless they lie inside."""
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1:
+        raise ValueError(f"a tensor of {shown(storage)}, expected a storage")
+    count, start, sizes, steps = len(storage), integer(offset), integers(size), integers(stride)
+    last = start + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
+    if start > count or (0 not in sizes and last >= count):
+        raise ValueError(f"a tensor {list(sizes)} outside of its {count} numbers")
+    if math.prod(sizes) > count:  # what is repeated would be room for any number
+        raise ValueError(f"a tensor {list(sizes)} of {count} numbers")
+    width = storage.itemsize
+    # numpy looks once more whether they lie inside.
+    return np.ndarray(
+        sizes, storage.dtype, storage, start * width, [step * width for step in steps]
+    )
+
+
+def _require_fit(flat: np.ndarray, shape: tuple[int, ...]) -> None:
+    if len(flat) != math.prod(shape):
+        raise ValueError(f"{len(flat)} numbers {flat.dtype} for {list(shape)}")

@@ -1,0 +1,110 @@
+"""How much a pickle may make, in relation to the bytes of its file.
+
+A few bytes can name one value many times inside of itself: written out in full it would be longer
+than any memory, and whoever walks over it would never end. So work and result have a bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from raymetrics.safe_pickle.records import Persistent
+
+TIMES = 16  # as often a file's bytes may be copied, and its values stand in the result
+ALWAYS = 1 << 20  # what the smallest file may have too
+MOST_INSTRUCTIONS = 1 << 21  # some 500 MB of empty sets; networks have less than 1e5
+DEEPEST = 100  # containers inside of one another
+
+
+class Allowance:
+    """What is left of the work that a file of this many bytes may ask for."""
+
+    def __init__(self, supplied: int) -> None:
+        self.supplied = supplied
+        self.left = self.most = TIMES * supplied + ALWAYS
+        self.instructions = MOST_INSTRUCTIONS
+
+    def spend(self, amount: int) -> None:
+        """Take an amount of bytes or entries off. ValueError if that is more than there is."""
+        self.left -= amount
+        if self.left < 0:
+            raise ValueError(
+                f"it makes more than {self.most} bytes or entries out of {self.supplied} bytes"
+            )
+
+    def spend_instruction(self) -> None:
+        """Take one instruction off. ValueError if there is none left."""
+        self.instructions -= 1
+        if self.instructions < 0:
+            raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+
+
+class Instructions(dict):
+    """A table of instructions, by their codes, of which each that is taken is spent.
+
+    ValueError for one too many, and for a code that there is not.
+    """
+
+    def __init__(self, table: Mapping[int, Any], allowance: Allowance) -> None:
+        super().__init__(table)
+        self.allowance = allowance
+
+    def __getitem__(self, code: int) -> Any:
+        self.allowance.spend_instruction()
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Any:
+        raise ValueError(f"it has the byte {code:#04x} in the place of an instruction")
+
+
+def cost(value: object) -> int:
+    """Count what copying a value goes through: its length, and those of the parts of a tuple."""
+    return _length(value) + (sum(map(_length, value)) if isinstance(value, tuple) else 0)
+
+
+def require_bounded(value: object, allowance: Allowance) -> None:
+    """ValueError for a value that, written out in full, is too deep, too large, or endless."""
+    size, _ = _extent(value, {}, 0)
+    if size > allowance.most:
+        raise ValueError(
+            f"its values, written out in full, are more than {allowance.most} bytes and values, "
+            f"out of {allowance.supplied} bytes"
+        )
+
+
+def _extent(value: object, known: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
+    """The size and the height of a tree of values; of one inside of itself, the depth ends it."""
+    if id(value) not in known and depth <= DEEPEST:
+        parts = [_extent(part, known, depth + 1) for part in _parts(value)]
+        size = 1 + _own_size(value) + sum(size for size, _ in parts)
+        known[id(value)] = size, max((1 + height for _, height in parts), default=0)
+    size, height = known.get(id(value), (0, DEEPEST))
+    if depth + height > DEEPEST:
+        raise ValueError(f"its values lie more than {DEEPEST} deep inside of one another")
+    return size, height
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, Persistent):
+        return value.state.values()
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
+
+
+def _own_size(value: object) -> int:
+    if isinstance(value, int):
+        return value.bit_length() // 8
+    return value.nbytes if isinstance(value, np.ndarray) else _bytes_in(value)
+
+
+def _bytes_in(value: object) -> int:
+    return len(value) if isinstance(value, str | bytes | bytearray) else 0
+
+
+def _length(value: object) -> int:
+    sized = isinstance(value, list | tuple | dict | set | frozenset)
+    return len(value) if sized else _bytes_in(value)  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""The zip files of torch.save and torch.jit.save, read without torch and without executing them.
+
+Such a file is one folder: data.pkl, the numbers of every storage under data/, and of TorchScript
+its program under code/. Storages lie in it unpacked; tensors become numpy's arrays.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from typing import IO, Any
+
+import numpy as np
+
+from raymetrics.safe_pickle.array_values import STORAGES, numbers_of_storage
+from raymetrics.safe_pickle.records import Refused, shown
+
+LARGEST = 1 << 26  # bytes of what was compressed: torch compresses programs alone
+# What Python's and numpy's readers raise for one damaged file or another.
+DAMAGES = (
+    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
+    OSError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class Archive:
+    """The members of such a file, by their names below its folder.
+
+    `DAMAGES` for what is no zip, is damaged, or has names twice: then it would be another
+    file for another reader. torch takes upper and lower case for the same.
+    """
+
+    def __init__(self, file: IO[bytes] | str) -> None:
+        self.zip: Any = zipfile.ZipFile(file)
+        infos = self.zip.infolist()
+        names = [info.filename for info in infos]
+        self.folder = names[0].partition("/")[0] + "/" if names else ""
+        self.members = {i.filename.removeprefix(self.folder): i for i in infos}
+        if len({name.lower() for name in names}) < len(names):
+            raise ValueError("the same name twice in the zip")
+        self._require_size(infos)
+        self.storages: dict[str, tuple[str, np.ndarray]] = {}
+
+    def _require_size(self, infos: list[zipfile.ZipInfo]) -> None:
+        """ValueError for members that take more memory than their file makes likely."""
+        stored = [i for i in infos if i.compress_type == zipfile.ZIP_STORED]
+        self.size = sum(i.file_size for i in infos)
+        packed = self.size - sum(i.file_size for i in stored)
+        if packed > LARGEST:
+            raise ValueError(f"{packed} compressed bytes, expected {LARGEST} at most")
+        held, there = sum(i.compress_size for i in infos), self.zip.fp.seek(0, io.SEEK_END)
+        if held > there or any(i.compress_size != i.file_size for i in stored):
+            raise ValueError(f"{held} bytes of members, {self.size} unpacked, in {there} bytes")
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.zip.close()
+
+    def read(self, name: str) -> bytes:
+        """A member's bytes."""
+        if name not in self.members:
+            raise ValueError(f"a zip without {name}")
+        return self.zip.read(self.members[name])
+
+    def text(self, name: str) -> str:
+        """A member's text; what is not UTF-8 in it is replaced."""
+        return self.read(name).decode(errors="replace")
+
+    def storage(self, pid: Any, folder: str = "data") -> np.ndarray:
+        """("storage", type, key, device, count) -> its numbers; bfloat16 as float32.
+
+        One storage has one type, as torch.save allows no other."""
+        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
+            raise Refused(f"an object outside of itself, {shown(pid)}")
+        _, kind, key, _, count = pid
+        if kind.name not in STORAGES:
+            raise Refused(kind.name)
+        if not isinstance(key, str):
+            raise ValueError(f"a storage whose name is a {shown(key)}")
+        file = f"{folder}/{key}"
+        if file not in self.storages:
+            self.storages[file] = kind.name, self._numbers(file, kind.name, count)
+        known, numbers = self.storages[file]
+        if known != kind.name:
+            raise ValueError(f"a storage that is {known} and {kind.name}")
+        return numbers
+
+    def _numbers(self, name: str, kind: str, count: Any) -> np.ndarray:
+        if "byteorder" in self.members and self.read("byteorder") != b"little":
+            raise ValueError("written on a big-endian machine")
+        return numbers_of_storage(kind, self.read(name), count)

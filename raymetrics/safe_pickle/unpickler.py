@@ -1,0 +1,225 @@
+"""The instructions of a pickle, of which none calls what the pickle names."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any
+
+from raymetrics.printable import printable
+from raymetrics.safe_pickle.allowed_types import (
+    MAKERS,
+    NAMES,
+    STORAGE_FILE,
+    TORCH_DTYPE,
+    require_keys,
+    set_state,
+)
+from raymetrics.safe_pickle.array_values import STORAGES, content_of
+from raymetrics.safe_pickle.records import Persistent, Refused, is_record, shown
+from raymetrics.safe_pickle.size_limits import Allowance, Instructions, cost, require_bounded
+from raymetrics.safe_pickle.torch_legacy import LegacyStorages
+
+# What other versions of Python, numpy, torch and NVIDIA's programs call the same things.
+RENAMED = {
+    "__builtin__.": "builtins.",
+    "copy_reg.": "copyreg.",
+    "numpy._core.": "numpy.core.",
+    "torch.cuda.": "torch.",
+    "dnnlib.util.": "dnnlib.",
+}
+MAGIC = 0x1950A86A20F9469CFC6C  # the first number in torch.save's files before its zip files
+LONGEST_NAME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A name in a pickle. It can be called by the reader alone, and nothing can be set on it."""
+
+    name: str
+
+    def __call__(self, *args: Any) -> Any:
+        if is_record(self.name):
+            return Persistent(self.name)
+        if self.name not in MAKERS:
+            raise Refused(self.name)
+        return MAKERS[self.name](*args)
+
+
+class Reader(pickle._Unpickler):
+    """Python's own unpickler, whose every instruction that could call something is replaced.
+
+    So is each that changes a value of the file: it changes lists, sets and dictionaries alone.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        allowance: Allowance,
+        storage: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(file, encoding="latin1")
+        self.allowance = allowance
+        self.storage = storage
+        # Each instruction by its name, so that a method here takes the place of Python's.
+        self.dispatch = Instructions(  # type: ignore[misc]
+            {code: getattr(type(self), load.__name__) for code, load in self.dispatch.items()},
+            allowance,
+        )
+
+    def load(self) -> Any:
+        value = super().load()
+        require_bounded(value, self.allowance)
+        return value
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = full_name(module, name)
+        if TORCH_DTYPE.fullmatch(full):
+            import torch
+
+            return getattr(torch, name)
+        if full not in MAKERS and full not in NAMES and not is_record(full):
+            raise Refused(readable(module, name))
+        return Global(full)
+
+    def get_extension(self, code: int) -> None:
+        raise Refused(f"the extension {code}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self.storage is not None:
+            return self.storage(pid)
+        raise Refused(f"an object outside of itself, {shown(pid)}")
+
+    def _instantiate(self, made: Any, args: Any) -> None:
+        """For the instructions INST and OBJ."""
+        self._call(made, tuple(args))
+
+    def _call(self, made: Any, args: Any) -> None:
+        if not isinstance(made, Global):
+            raise Refused(f"a call of {type(made).__name__}")
+        if not isinstance(args, tuple):
+            raise ValueError(f"arguments that are a {shown(args)}")
+        self.allowance.spend(cost(args))
+        make = self._load_storage if made.name == STORAGE_FILE else made
+        self.append(make(*args))  # type: ignore[attr-defined]
+
+    def _load_storage(self, content: Any) -> Any:
+        """The numbers of a tensor, which are a file of torch.save's inside of the pickle."""
+        return read_legacy_file(io.BytesIO(content_of(content)), self.allowance, _StorageReader)
+
+    def load_reduce(self) -> None:
+        args, made = self._pop(), self._pop()
+        self._call(made, args)
+
+    load_newobj = load_reduce
+
+    def load_newobj_ex(self) -> None:
+        raise Refused("a constructor with keywords")
+
+    def load_next_buffer(self) -> None:
+        raise Refused("a buffer outside of itself")
+
+    load_readonly_buffer = load_next_buffer
+
+    def load_build(self) -> None:
+        state = self._pop()
+        self.allowance.spend(cost(state))
+        set_state(self.stack[-1], state)  # type: ignore[attr-defined]
+
+    def load_bytearray8(self) -> None:
+        """Without room for what is announced and not there."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    def load_put(self) -> None:
+        """Of places that fit into 32 bits: larger numbers may all have the same hash."""
+        place = int(self.readline()[:-1])  # type: ignore[attr-defined]
+        if not 0 <= place < 1 << 32:
+            raise ValueError("a place in the memo beyond 32 bits")
+        self.memo[place] = self.stack[-1]  # type: ignore[attr-defined]
+
+    def load_append(self) -> None:
+        value = self._pop()
+        self._top(list).append(value)
+
+    def load_appends(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self._top(list).extend(items)
+
+    def load_setitem(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._set_items([key, value])
+
+    def load_setitems(self) -> None:
+        self._set_items(self.pop_mark())  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self.append({})  # type: ignore[attr-defined]
+        self._set_items(items)
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        require_keys(items)
+        self._top(set).update(items)
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        require_keys(items)
+        self.append(frozenset(items))  # type: ignore[attr-defined]
+
+    def _pop(self) -> Any:
+        return self.stack.pop()  # type: ignore[attr-defined]
+
+    def _top(self, kind: type) -> Any:
+        """The value that an instruction changes, which is of this kind and nothing else."""
+        value = self.stack[-1]  # type: ignore[attr-defined]
+        if not isinstance(value, kind):
+            raise ValueError(f"an instruction that changes a {shown(value)} like a {kind.__name__}")
+        return value
+
+    def _set_items(self, items: list) -> None:
+        keys, values = items[::2], items[1::2]
+        require_keys(keys)
+        self._top(dict).update(zip(keys, values, strict=True))
+
+
+class _StorageReader(Reader):
+    """The pickles inside of a tensor's storage name the kinds of storages alone."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if full_name(module, name) not in STORAGES:
+            raise Refused(f"{readable(module, name)}, inside of a tensor's storage")
+        return Global(full_name(module, name))
+
+
+def read_legacy_file(file: IO[bytes], allowance: Allowance, kind: type[Reader] = Reader) -> Any:
+    """What torch.save wrote before its zip files: five pickles, of which the fourth is the value
+    and the fifth tells the order of the storages, and their numbers."""
+    storages = LegacyStorages(allowance)
+    readers = (kind(file, allowance, storages.storage) for _ in range(5))
+    if next(readers).load() != MAGIC:
+        raise ValueError("it does not begin like a file of torch.save's")
+    _, system, value, keys = (reader.load() for reader in readers)
+    if not system["little_endian"]:
+        raise ValueError("written on a big-endian machine")
+    storages.fill(keys, file)
+    return value
+
+
+def full_name(module: str, name: str) -> str:
+    """The name that a pickle gives in two parts, as this version of Python would write it."""
+    if len(module) + len(name) > LONGEST_NAME:
+        raise Refused(readable(module, name))
+    full = f"{module}.{name}"
+    for old, new in RENAMED.items():
+        if full.startswith(old):
+            full = new + full.removeprefix(old)
+    return full
+
+
+def readable(module: str, name: str) -> str:
+    """The start of a name, without what a terminal would obey."""
+    return printable(f"{module[:LONGEST_NAME]}.{name[:LONGEST_NAME]}", 100)

@@ -1,0 +1,72 @@
+"""Whether the features of two shard sets can be compared."""
+
+from __future__ import annotations
+
+from raymetrics.errors import SpecMismatch
+from raymetrics.shards.layout import differences, numbers_of
+from raymetrics.shards.shard_set import ShardSet
+
+
+def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
+    """The names of the extractors that both sets have features of."""
+    there = [{str(spec["name"]) for spec in side.spec.extractors} for side in (real, generated)]
+    return sorted(there[0] & there[1])
+
+
+def require_alike(
+    real: ShardSet, generated: ShardSet, extractor: str, *, any_size: bool = False
+) -> None:
+    """SpecMismatch unless both sets have features of the extractor, made alike.
+
+    any_size: also of images of different sizes.
+    """
+    both = shared_extractors(real, generated)
+    if extractor not in both:
+        raise SpecMismatch(
+            f"extractor {extractor!r} is not in both sets; both have {', '.join(both) or 'none'}"
+        )
+    of_real, of_generated = (
+        next(spec for spec in side.spec.extractors if spec["name"] == extractor)
+        for side in (real, generated)
+    )
+    fields = differences(numbers_of(of_real), numbers_of(of_generated))
+    if fields:
+        found = "; ".join(fields).replace("asked for", "on the other side")
+        raise SpecMismatch(
+            f"{real.uri} and {generated.uri} used {extractor} differently, so their features "
+            f"cannot be compared ({found}); extract one of them again, to another place"
+        )
+    if not any_size:
+        require_same_size(real, generated)
+
+
+def require_same_size(real: ShardSet, generated: ShardSet) -> None:
+    """SpecMismatch if the images of both sets have sizes that are known and differ: what an
+    extractor makes of small images that it enlarges is far from what it makes of large ones."""
+    of_real, of_generated = real.spec.image_size, generated.spec.image_size
+    if of_real and of_generated and of_real != of_generated:
+        raise SpecMismatch(
+            f"the images of {real.uri} are {size_text(of_real)} pixels, those of {generated.uri} "
+            f"{size_text(of_generated)}, which moves every number; extract one of them at the size "
+            "of the other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
+        )
+
+
+def size_text(size: tuple[int, int] | None) -> str:
+    """Write "256 x 256" for a height and a width; "unknown" of a set that does not say."""
+    return "unknown" if size is None else f"{size[0]} x {size[1]}"
+
+
+def require_some_shared(real: ShardSet, generated: ShardSet) -> list[str]:
+    """The extractors of both sets. SpecMismatch, with those of either, if there are none."""
+    both = shared_extractors(real, generated)
+    if not both:
+        of_real, of_generated = (
+            ", ".join(str(spec["name"]) for spec in side.spec.extractors)
+            for side in (real, generated)
+        )
+        raise SpecMismatch(
+            f"{real.uri} has features of {of_real}, {generated.uri} of {of_generated}; extract "
+            "both with the same extractor"
+        )
+    return both

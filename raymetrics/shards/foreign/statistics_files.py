@@ -1,0 +1,232 @@
+"""Statistics that other programs keep of a data set, as one side of a Frechet distance.
+
+A file holds a mean and a finished covariance, by one of these layouts:
+
+    mu, sigma                       npz of TTUR, pytorch-fid, clean-fid, EDM, StudioGAN; ours
+    mu, sigma, mu_s, sigma_s        npz: ADM's reference batches (their arr_0, images, is not read)
+    {fid: {mu, sigma}, ...}         pkl of EDM2, one pair for each feature space
+    raw_mean, raw_cov, num_items    pkl: the cache of stylegan2-ada and stylegan3, sums
+    mu, sigma                       pt: torch-fidelity's cache of statistics
+    feats, reps, a matrix           features of clean-fid, dgm-eval and torch-fidelity: fitted here
+
+None of them says how the features were made; only our own do (`MADE_OF`). Nothing in a file is
+executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky
+
+from raymetrics import safe_pickle
+from raymetrics.errors import ShardError, StorageError
+from raymetrics.metrics import Gaussian
+from raymetrics.npz_files import Arrays
+from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.shards.store import Store
+from raymetrics.statistics import Moments
+
+MADE_OF = "raymetrics"  # the key of a text in JSON: how the features of an exported file were made
+USUAL = "mu, sigma"
+SPATIAL = "mu_s, sigma_s"
+FEATURES = ("feats", "reps")
+AT_ONCE = 2**23  # bytes to a request
+SLACK = 1e-3  # of the largest variance: what rounding to float32 and less may leave below zero
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a file's contents are, by the layout that they have."""
+
+    layout: str
+    gaussians: Mapping[str, Gaussian]  # by the place in the file: "mu, sigma", "fd_dinov2"
+    count: int | None = None  # samples; None where the file does not say
+    ddof: int | None = None  # likewise what covariances were divided by, count - ddof
+    made_of: Mapping[str, Any] | None = None  # likewise column, extractor and shard set
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStatistics(Found):
+    """A file of statistics, read and checked. Made by `read_statistics`."""
+
+    uri: str = ""
+    sha256: str = ""
+
+
+def is_statistics(uri: object) -> bool:
+    """Whether this names a file of statistics, and not a shard set."""
+    return isinstance(uri, str) and uri.endswith(tuple(READERS))
+
+
+def read_statistics(uri: str) -> ReferenceStatistics:
+    """The statistics in a file: .npz, .pkl or .pt, at a path or on an object store.
+
+    StorageError if there is none, ShardError if it holds something else, or a mean and a
+    covariance that do not fit together, are not finite, not symmetric, or far from positive.
+    """
+    folder, _, name = uri.rpartition("/")
+    store = Store(folder or ("/" if uri.startswith("/") else "."))
+    read = next((read for suffix, read in READERS.items() if uri.endswith(suffix)), None)
+    if read is None:
+        raise ShardError(f"{uri} is no file of statistics; expected {', '.join(READERS)}")
+    damage = refuse_damage(
+        ShardError,
+        f"cannot read statistics from {uri}",
+        f"expected arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file "
+        "again",
+    )
+    # Zip files are read in small parts, each of which would be a request.
+    with damage, io.BufferedReader(_open_file(store, name, uri), AT_ONCE) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        found = read(file, uri)
+    return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
+
+
+def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
+    """The file; StorageError if there is none."""
+    try:
+        return cast(io.RawIOBase, store.open(name))
+    except FileNotFoundError:
+        raise StorageError(
+            f"there is no file {uri}; expected statistics of another program"
+        ) from None
+
+
+def read_npz(file: Any, where: str) -> Found:
+    """Only the arrays that are asked for are read, however large the others are."""
+    arrays = Arrays(file)
+    found = interpreted(arrays, where)
+    if MADE_OF not in arrays:
+        return found
+    made_of = json.loads(arrays[MADE_OF].item())
+    return replace(found, layout="raymetrics", count=made_of["count"], ddof=made_of["ddof"],
+                   made_of=made_of)  # fmt: skip
+
+
+def read_pickle(file: Any, where: str) -> Found:
+    """By the reader that executes nothing."""
+    return interpreted(safe_pickle.read(file.read(), where), where)
+
+
+def read_torch(file: Any, where: str) -> Found:
+    """What torch.save wrote, without torch."""
+    with safe_pickle.Archive(file) as archive:
+        found = interpreted(safe_pickle.read_archive(archive, where), where)
+    return replace(found, layout="torch-fidelity") if found.layout == USUAL else found
+
+
+READERS: Mapping[str, Callable[[Any, str], Found]] = {
+    ".npz": read_npz,
+    ".pkl": read_pickle,
+    ".pt": read_torch,
+}
+
+
+def interpreted(contents: Any, where: str) -> Found:
+    """What these contents are, by their keys. ShardError if they are none of the layouts."""
+    if isinstance(contents, np.ndarray):
+        return of_features(contents, "features", where)
+    if not isinstance(contents, Mapping):
+        raise ShardError(f"{where} holds a {type(contents).__name__}; {EXPECTED}")
+    if is_pair(contents):
+        return of_pairs(contents, where)
+    if {"raw_mean", "raw_cov", "num_items"} <= contents.keys():
+        return of_sums(contents, where)
+    spaces: dict[str, Any] = {}
+    if isinstance(contents, dict):  # the arrays of an npz need not all be read
+        spaces = {name: value for name, value in contents.items() if is_pair(value)}
+    if spaces:
+        gaussians = {k: checked(v["mu"], v["sigma"], f"{k}: ", where) for k, v in spaces.items()}
+        return Found("EDM2", gaussians, contents.get("num_images"))
+    for name in FEATURES:
+        if name in contents:
+            return of_features(contents[name], name, where)
+    raise ShardError(f"{where} holds {safe_pickle.names(contents) or 'nothing'}; {EXPECTED}")
+
+
+def is_pair(value: Any) -> bool:
+    """Whether these are arrays by name, mu and sigma among them."""
+    return isinstance(value, Mapping) and {"mu", "sigma"} <= value.keys()
+
+
+EXPECTED = (
+    "expected mu and sigma (pytorch-fid and its kin), pairs of them by feature space (EDM2), or "
+    "features (feats, reps)"
+)
+
+
+def of_pairs(contents: Mapping[str, Any], where: str) -> Found:
+    """mu and sigma, and mu_s and sigma_s where they are."""
+    gaussians = {USUAL: checked(contents["mu"], contents["sigma"], "", where)}
+    if not {"mu_s", "sigma_s"} <= contents.keys():
+        return Found(USUAL, gaussians)
+    gaussians[SPATIAL] = checked(contents["mu_s"], contents["sigma_s"], "mu_s, sigma_s: ", where)
+    return Found("ADM", gaussians)
+
+
+def of_sums(contents: Mapping[str, Any], where: str) -> Found:
+    """NVIDIA's sums of x and of x x^T over num_items samples; their program divides by it."""
+    count = int(contents["num_items"])
+    if contents["raw_mean"] is None and contents.get("all_features"):
+        return of_features(np.concatenate(contents["all_features"]), "all_features", where)
+    mean = np.asarray(contents["raw_mean"]) / max(1, count)
+    covariance = np.asarray(contents["raw_cov"]) / max(1, count) - np.outer(mean, mean)
+    return Found(
+        "stylegan2-ada", {"raw_mean, raw_cov": checked(mean, covariance, "", where)}, count, 0
+    )
+
+
+def of_features(features: Any, name: str, where: str) -> Found:
+    """The mean and the covariance, by count - 1, of features [n, d]."""
+    x = np.asarray(features)
+    if x.ndim != 2 or len(x) < 2 or x.dtype.kind != "f":
+        raise ShardError(
+            f"{name} in {where} is {x.dtype} {list(x.shape)}, expected floats [samples, dimension] "
+            "of two samples at least"
+        )
+    fitted = Gaussian.fitted(Moments.of(x), 1)
+    return Found("features", {name: checked(fitted.mean, fitted.covariance, "", where)}, len(x), 1)
+
+
+def checked(mean: Any, covariance: Any, what: str, where: str) -> Gaussian:
+    """Both in float64. ShardError unless they can be a mean and a covariance."""
+    m, s = np.asarray(mean), np.asarray(covariance)
+    if {m.dtype.kind, s.dtype.kind} != {"f"} or m.ndim != 1 or s.shape != (len(m), len(m)):
+        raise ShardError(
+            f"{what}mu in {where} is {m.dtype} {list(m.shape)} and sigma {s.dtype} "
+            f"{list(s.shape)}, expected floats [d] and [d, d]"
+        )
+    found = Gaussian(m.astype(np.float64), s.astype(np.float64))
+    trouble = trouble_of(found)
+    if trouble:
+        raise ShardError(
+            f"{what}{trouble} in {where}, so it is no mean and covariance of features; make the "
+            "file again"
+        )
+    return found
+
+
+def trouble_of(found: Gaussian) -> str | None:
+    """What is wrong with the values, in words."""
+    s = found.covariance
+    if not (np.isfinite(found.mean).all() and np.isfinite(s).all()):
+        return "mu or sigma holds NaN or infinite values"
+    apart = np.abs(s - s.T).max(initial=0)
+    if apart > 1e-5 * np.abs(s).max(initial=0):
+        return f"sigma is not symmetric (entries differ by up to {apart:.3g})"
+    # Positive up to the slack, if and only if the root of what is shifted by it exists.
+    slack = SLACK * s.diagonal().max(initial=0)
+    try:
+        if s.any():
+            cholesky(s + slack * np.eye(len(s)), lower=True, check_finite=False)
+    except LinAlgError:
+        return f"sigma has an eigenvalue below -{slack:.3g}, {SLACK} of the largest variance,"
+    return None

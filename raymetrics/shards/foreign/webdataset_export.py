@@ -1,0 +1,46 @@
+"""Tar files as WebDataset reads them: the files of a sample share a name up to the first dot."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from raymetrics.shards import schema
+from raymetrics.shards.foreign.atomic_folder import name_of, whole_block
+from raymetrics.shards.schema import Column
+from raymetrics.shards.shard_set import Block
+from raymetrics.shards.view import View
+
+
+def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> None:
+    """samples-FIRST-LAST.tar for every shard, with SAMPLE_ID.COLUMN.npy (float32 [d]),
+    SAMPLE_ID.cls where labels are known, and SAMPLE_ID.json. The same samples, the same bytes."""
+    about = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
+    for shard in view.present:
+        block = whole_block(view, shard, columns)
+        file = (folder / name_of(block)).with_suffix(".tar")
+        with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for row in range(len(block[schema.SAMPLE_ID])):
+                for name, content in files_of(block, row, columns, about):
+                    entry = tarfile.TarInfo(name)
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
+
+
+def files_of(
+    block: Block, row: int, columns: Sequence[Column], about: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    """The files of one sample."""
+    sample_id = int(block[schema.SAMPLE_ID][row])
+    for column in columns:
+        buffer = io.BytesIO()
+        np.save(buffer, block[column.name][row])
+        yield f"{sample_id:012d}.{column.name}.npy", buffer.getvalue()
+    if schema.LABEL in block:
+        yield f"{sample_id:012d}.cls", str(int(block[schema.LABEL][row])).encode()
+    yield f"{sample_id:012d}.json", json.dumps({"sample_id": sample_id, **about}).encode()

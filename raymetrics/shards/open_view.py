@@ -1,0 +1,50 @@
+"""`SHARDS?ids=FILE`: some samples of a set, wherever a set is asked for."""
+
+from __future__ import annotations
+
+from raymetrics import option_strings, sample_ranges
+from raymetrics.errors import ShardError
+from raymetrics.shards.selection_files import WEIGHT, parts_of, read_choice
+from raymetrics.shards.shard_set import ShardSet, open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import Selection, View
+
+OPTIONS = {"ids", "partial"}
+
+
+def open_view(uri: str) -> View:
+    """All samples of the complete set at a path or a prefix; or those that a file names.
+
+    "shards?ids=FILE" are the samples in the column `sample_id` of a Parquet file, as often as they
+    stand there; "&partial=yes" takes a file that says of itself that it is not complete.
+    ShardError for an incomplete set, samples that it does not have, or a file of weights, which
+    names every candidate; SpecMismatch for a file that was made from another set.
+    """
+    name, options = option_strings.split(uri, ShardError)
+    if options.keys() - OPTIONS:
+        raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
+    shards = complete(name)
+    if "ids" not in options:
+        return View.of(shards.require_all_samples())
+    choice = read_choice(options["ids"], partial=options.get("partial") == "yes")
+    if WEIGHT in choice.columns:
+        raise ShardError(
+            f"{choice.path} holds weights of all candidates and chooses none; draw from them: "
+            "raymetrics reweight writes drawn.parquet beside it"
+        )
+    ids = choice.require_of(shards).sample_ids
+    folder, file = parts_of(choice.path)
+    return View.of(shards, selection=Selection.of(ids, f"{Store(folder).absolute_uri}/{file}"))
+
+
+def complete(uri: str) -> ShardSet:
+    """A complete shard set, freshly listed, with no sample that it is not to have."""
+    found = open_shards(uri).require_complete()
+    foreign = sample_ranges.subtract(found.present, found.spec.samples)
+    if foreign:
+        names = ", ".join(map(sample_ranges.describe, foreign))
+        raise ShardError(
+            f"{found.uri} holds samples {names}, which its dataset.json does not ask for; another "
+            "extraction into it was under way: run it again"
+        )
+    return found

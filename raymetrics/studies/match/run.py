@@ -1,0 +1,302 @@
+"""Top-1 histogram matching by rejection: draws until every bin of the real histogram is full.
+
+Kynkaanniemi et al. (2023), The Role of ImageNet Classes in Frechet Inception Distance, section 3.1.
+Samples are decided on the driver in the order of their ids, so the accepted ones are the same
+for any number of workers, any batch, and after anything that stopped a run. Shards that are there
+are read; then the draw goes on, in one stream that is let in shard by shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import ray
+
+from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
+from raymetrics.distributed.cluster_resources import Resources, placement
+from raymetrics.distributed.extraction.dataset_request import require_shard_rows
+from raymetrics.distributed.extraction.pipeline import Made, Target
+from raymetrics.distributed.extraction.sequel import Sequel
+from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.session import session
+from raymetrics.errors import RangeError, ShardError
+from raymetrics.generators import listing
+from raymetrics.shards import layout
+from raymetrics.shards.comparability import require_same_size
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.overlaps import join_overlapping
+from raymetrics.shards.shard_set import ShardSet, open_shards
+from raymetrics.shards.writer import seal
+from raymetrics.statistics import Measure
+from raymetrics.statistics.class_histogram import Histogram
+from raymetrics.studies.match.accepted_file import FILE, about, remove_of_another, write_accepted
+from raymetrics.studies.match.candidate_stream import Supply
+from raymetrics.studies.match.request import Request, requested
+from raymetrics.studies.match.result import Bin, Matched, MatchProgress
+from raymetrics.studies.match.shard_draws import Draws, dropped
+
+RAREST = 3  # bins that a progress report names
+DROPPING = 4  # shards whose rejected rows are dropped at a time
+
+
+def match(
+    *,
+    real: str,
+    generated: str,
+    to: str,
+    shards: str | None = None,
+    extractors: Sequence[str] = (),
+    classes: str | None = None,
+    n: int = 50_000,
+    max_draws: int | None = None,
+    on_unfilled: str = "stop",
+    keep: str = "all",
+    first: int | None = None,
+    shard_rows: int = 2048,
+    run_code: bool = False,
+    any_size: bool = False,
+    resources: Resources | None = None,
+    progress: Callable[[MatchProgress], None] | None = None,
+) -> Matched:
+    """The first generated samples, in the order of their ids, whose classes are as often as in the
+    real set; draws until n are found, into a shard set that grows.
+
+    real: a complete shard set, or some of its samples as "SHARDS?ids=FILE".
+    generated: a shard set, which is drawn on into with its own source; or a source, whose shards
+    go to `shards`, by default "TO/shards", with the extractors of the real set unless others are
+    given.
+    to: a folder or a prefix, for accepted.parquet, which is written last; one of another match is
+    removed first.
+    classes: the column of logits that gives the classes; by default inception's, or the only one.
+    max_draws: the most samples to look at, counted from the first; a data set ends by itself.
+    on_unfilled: what to do then with bins that are not full: "stop" with a part that says so, or
+    "fail" without accepted.parquet; the shards stay.
+    keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
+    first: the first id looked at; by default the set's first, or 0.
+    run_code: open what a shard set names also if it is a program, or on another machine.
+    any_size: also of images of another size than the real ones.
+
+    Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
+    that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty and
+    that is to fail.
+    """
+    for name, value, least in (
+        ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
+    ):  # fmt: skip
+        if value is not None and value < least:
+            raise RangeError(f"{name} is {value}, expected at least {least}")
+    require_shard_rows(shard_rows)
+    for name, word, words in (
+        ("on_unfilled", on_unfilled, ("stop", "fail")), ("keep", keep, ("all", "accepted")),
+    ):  # fmt: skip
+        if word not in words:
+            raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
+    request = requested(
+        real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
+        run_code, any_size,
+    )  # fmt: skip
+    start, path = time.monotonic(), f"{to}/{FILE}"
+    with session():
+        run = Run(request, max_draws, resources or Resources(), progress)
+        remove_of_another(path, about(request, run.spec))
+        run.draw()
+    made = sealed(request, run)
+    if on_unfilled == "fail":
+        require_full(run.matcher, run.class_names)
+    found = np.concatenate(run.accepted)
+    write_accepted(path, request, made, run.matcher, found)
+    return Matched(
+        path, made, request.column.name, run.class_names, found[:, 0], found[:, 1], run.matcher,
+        request.first, run.made, time.monotonic() - start,
+    )  # fmt: skip
+
+
+class Run:
+    """One run of a match; needs a session."""
+
+    def __init__(
+        self,
+        request: Request,
+        max_draws: int | None,
+        resources: Resources,
+        progress: Callable[[MatchProgress], None] | None,
+    ) -> None:
+        self.request, self.progress = request, progress
+        column = request.column
+        self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
+        self.matcher = Matcher(target_counts(histogram(request), request.n), max_draws)
+        asked = named(request, self.matcher.targets)
+        self.spec, present = layout.entered(request.store, asked)
+        self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
+        self.target = Target(
+            self.spec,
+            listing(request.generator),
+            (),
+            request.store.absolute_uri,
+            request.extractors,
+        )
+        self.resources = resources
+        self.actors = placement(resources, sys.maxsize).producing.actors
+        self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
+        self.devices: set[str] = set()
+        self.made = self._rows = self._rows_before = 0
+        self._since = time.monotonic()
+        self._dropping: deque[ray.ObjectRef[None]] = deque()
+
+    def draw(self) -> None:
+        """Draws until every bin is full, or there is nothing more to look at."""
+        column = self.request.column.name
+        with Supply(self.sequel, self.target, column, self.resources) as supply:
+            while not self.matcher.finished:
+                draws = supply.next(self.window())
+                if draws is None:
+                    break
+                self.decide(draws)
+                if self.progress:
+                    self.progress(self.told())
+            for made in supply.rest():
+                if made.account.failure is None:  # what nobody needs may fail
+                    self.decide(made)
+        self._drop_beyond()
+
+    def window(self) -> int:
+        """How many shards may be under way: enough to keep every actor busy, but no more than
+        about as many as the rarest bin still needs."""
+        rows = self.spec.shard_rows
+        # Ray gives an actor two units at a time; one shard is gathered, one told, one decided.
+        most = 3 + math.ceil(2 * self.actors * self.resources.batch / rows)
+        needed = float(expected_draws(self.matcher).max())
+        return most if needed > most * rows else max(1, math.ceil(needed / rows))
+
+    def decide(self, shard: Draws | Made) -> None:
+        """Accepts or rejects a shard's samples."""
+        draws = self._counted(shard) if isinstance(shard, Made) else shard
+        if draws.drawn is not None:
+            self._accept_again(draws)
+            return
+        new = draws.sample_ids >= self.request.first
+        ids, classes = draws.sample_ids[new], draws.classes[new]
+        before = self.matcher.drawn
+        chosen = self.matcher.decide(classes)
+        self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
+        if self.request.keep == "accepted":
+            looked_at = self.matcher.drawn - before
+            if self.matcher.full or looked_at.sum() == len(draws.ids):
+                self._drop(draws.ids, ids[chosen], looked_at)
+
+    def _accept_again(self, draws: Draws) -> None:
+        """A shard that was decided before, and holds its accepted samples only."""
+        if self.matcher.full:
+            return
+        assert draws.drawn is not None
+        before, max_draws = self.matcher.filled, self.matcher.max_draws
+        if max_draws is not None and self.matcher.draws + draws.drawn.sum() > max_draws:
+            raise RangeError(
+                f"{self.request.store} was drawn beyond {max_draws} samples and keeps only the "
+                "accepted ones; allow more draws, or match into another set"
+            )
+        self.matcher.pass_over(draws.drawn)
+        there = np.bincount(draws.classes, minlength=len(before))
+        if (there != self.matcher.filled - before).any():
+            raise ShardError(
+                f"{layout.shard_name(draws.ids)} of {self.request.store} holds other samples than "
+                "this match accepts; remove it and run the command again"
+            )
+        self.accepted.append(np.stack([draws.sample_ids, draws.classes], axis=1))
+
+    def _drop(self, ids: range, accepted: np.ndarray, drawn: np.ndarray) -> None:
+        """Begins to replace a shard by its accepted rows; a few at a time."""
+        counts = {str(c): int(drawn[c]) for c in np.flatnonzero(drawn)}
+        task = ray.remote(dropped).options(num_cpus=0)
+        self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
+        if len(self._dropping) > DROPPING:
+            ray.get(self._dropping.popleft())
+
+    def _drop_beyond(self) -> None:
+        """Ends the dropping. A run that was killed may have left whole shards beyond the sample
+        that fills the last bin: nothing of them is accepted."""
+        ray.get(list(self._dropping))
+        if self.request.keep != "accepted" or not self.matcher.full:
+            return
+        shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
+        for ids in shards.present:
+            beyond = ids.start >= self.request.first + self.matcher.draws
+            if beyond and shards.footer(ids).drawn is None:
+                self._drop(ids, nothing, np.zeros_like(self.matcher.drawn))
+        ray.get(list(self._dropping))
+
+    def _counted(self, made: Made) -> Draws:
+        """A shard of this run, which from now on belongs to the set."""
+        size = self.spec.image_size or made.account.image_size
+        self.spec = layout.adopt(
+            self.request.store, replace(self.spec, image_size=size), [made.ids]
+        )
+        if not self.request.any_size:
+            drawn = ShardSet(self.request.store, self.spec, ())
+            require_same_size(self.request.real.shards, drawn)
+        self.devices.add(made.account.device)
+        self.made += made.made
+        self._rows += made.rows
+        if not self._rows_before:
+            self._rows_before, self._since = self._rows, time.monotonic()
+        assert made.classes is not None
+        return Draws(made.ids, np.array(made.ids), made.classes)
+
+    def told(self) -> MatchProgress:
+        """How far it is."""
+        matcher, needed = self.matcher, expected_draws(self.matcher)
+        order = sorted(matcher.unfilled.tolist(), key=lambda c: -needed[c])[:RAREST]
+        names, filled = self.class_names, matcher.filled
+        rarest = tuple(
+            Bin(
+                c,
+                names[c] if c < len(names) else "",
+                int(filled[c]),
+                int(matcher.targets[c]),
+                float(needed[c]),
+            )
+            for c in order
+        )
+        bins = int(np.count_nonzero(matcher.targets))
+        full = bins - len(matcher.unfilled)
+        seconds = time.monotonic() - self._since
+        rate = (self._rows - self._rows_before) / seconds if self._rows_before else 0.0
+        accepted, n = int(filled.sum()), self.request.n
+        return MatchProgress(full, bins, accepted, n, matcher.draws, rate, rarest)
+
+
+def histogram(request: Request) -> np.ndarray:
+    """The Top-1 histogram of the real samples, int64 [classes]."""
+    measure = Measure(request.column.name, lambda _ids, logits: Histogram.of(logits))
+    folded = fold_shards(request.real, {"top1": measure})
+    counts: np.ndarray = folded["top1"].counts if folded else np.zeros(1, np.int64)
+    return counts
+
+
+def named(request: Request, targets: np.ndarray) -> DatasetSpec:
+    """The set that is asked for; one that keeps only accepted samples says of which match."""
+    if request.keep == "all":
+        return request.asked
+    accepted: dict[str, Any] = {
+        "column": request.column.name,
+        "targets": hashlib.sha256(np.ascontiguousarray(targets, "<i8").data).hexdigest(),
+        "first": request.first,
+    }
+    return replace(request.asked, accepted=accepted)
+
+
+def sealed(request: Request, run: Run) -> ShardSet:
+    """The set with all that was made, and its seal if it is complete."""
+    # A run that was killed may have left shards that dataset.json does not ask for yet.
+    begun = [ids for ids in open_shards(request.store.uri).present if ids.start >= request.first]
+    layout.adopt(request.store, run.spec, begun)
+    shards = join_overlapping(open_shards(request.store.uri))
+    return shards if shards.missing else seal(shards, sorted(run.devices))

@@ -1,0 +1,150 @@
+"""What a TorchScript program is made of, looked at after torch has compiled it and before it runs.
+
+A name in its text may be spelled in many ways; in the compiled graphs every operator has one. They
+are compared with `raymetrics.weights.torchscript_operators`. Operators trust the types that the
+compiler gave
+to their arguments, so two places where a file could lie about a type are looked at too: casts that
+torch does not verify, and the attributes of modules, which come from the file as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from raymetrics.weights.torchscript_operators import OPERATORS
+
+SCALARS: dict[str, tuple[type, ...]] = {
+    "TensorType": (torch.Tensor,),
+    "IntType": (int,),
+    "FloatType": (float,),
+    "NumberType": (int, float, complex),
+    "ComplexType": (complex,),
+    "BoolType": (bool,),
+    "StringType": (str,),
+    "NoneType": (type(None),),
+    "DeviceObjType": (torch.device,),
+}
+CONTAINERS = ("OptionalType", "ListType", "DictType")
+
+
+def find_unknown(functions: Callable[[], Iterable[Any]], module: Any) -> str | None:
+    """Tell what a compiled program has that raymetrics does not run, None if there is nothing.
+
+    functions: gives all that were compiled, methods too; module: the loaded torch._C.ScriptModule.
+    """
+    nodes = [node for function in functions() for node in iterate_nodes(function.graph)]
+    for node in nodes:
+        if not is_known(node):
+            return f"calls {_signature(node)}"
+        if node.kind() == "prim::unchecked_cast" and not _is_safe_cast(node):
+            return f"takes {node.input().type()} for {node.output().type()} without a check"
+    return _find_wrong_attribute(module, [n for n in nodes if n.kind() == "prim::GetAttr"])
+
+
+def iterate_nodes(graph: Any) -> Iterator[Any]:
+    """Give all nodes of a graph, those of branches, loops and inner graphs too."""
+    waiting = list(graph.nodes())
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in node.blocks():
+            waiting += block.nodes()
+        for name in node.attributeNames():
+            if node.kindOf(name) in ("g", "gs"):
+                inner = [node.g(name)] if node.kindOf(name) == "g" else node.gs(name)
+                waiting += [x for found in inner for x in found.nodes()]
+
+
+def is_known(node: Any) -> bool:
+    """Whether OPERATORS has the node's operator: by its name, or by its overload alone."""
+    signature = _signature(node)
+    name, _, overload = signature.partition(".")
+    if f"{name}.{overload}" in OPERATORS:
+        return True
+    if f"{name}.vec" in OPERATORS:
+        return not overload and _lets_sizes_decide(node)
+    return name in OPERATORS
+
+
+def _lets_sizes_decide(node: Any) -> bool:
+    """Whether an operator that resizes is given no factors, which it takes without a look at the
+    sizes; they are its only arguments that may be None."""
+    decided = ("TensorType", "ListType", "BoolType")
+    return all(x.type().kind() in decided or x.node().mustBeNone() for x in node.inputs())
+
+
+def _signature(node: Any) -> str:
+    """The operator with its overload, such as aten::add.Tensor; aten::view has none."""
+    kind: str = node.kind()
+    schema = node.schema()
+    name = schema.partition("(")[0]
+    return name if name.partition(".")[0] == kind else kind
+
+
+def _is_safe_cast(node: Any) -> bool:
+    """Whether torch verifies later what the cast takes for granted.
+
+    It does where a number, a text, a list or a tensor is read, and not where an attribute of an
+    object is, nor where a tuple is taken apart: they must be of the type that the value has.
+    """
+    before, after = node.input().type(), node.output().type()
+    if before.kind() == "OptionalType" and before.getElementType().isSubtypeOf(after):
+        return True
+    return after.kind() == "AnyType" or _is_plain(after)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether there are only scalars, texts and tensors in values of a type, or lists of them."""
+    return kind.kind() in SCALARS or (
+        kind.kind() in CONTAINERS and all(_is_plain(inner) for inner in kind.containedTypes())
+    )
+
+
+def _find_wrong_attribute(module: Any, readers: list[Any]) -> str | None:
+    """Tell which attribute is no value of the type that the nodes which read it expect."""
+    declared: dict[str, dict[str, Any]] = {}
+    for node in readers:
+        name = node.input().type().annotation_str
+        declared.setdefault(name, {})[node.s("name")] = node.output().type()
+    waiting, seen = [module], set()
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        for name, kind in declared.get(current._type().annotation_str, {}).items():
+            value = current.getattr(name)
+            if not conforms(value, kind):
+                return f"holds something else than {kind} in the attribute {name!r}"
+            if isinstance(value, torch._C.ScriptModule):
+                waiting.append(value)
+    return None
+
+
+def conforms(value: Any, kind: Any) -> bool:
+    """Whether a value that was read from a file is of a type of TorchScript."""
+    name = kind.kind()
+    if name in SCALARS:
+        return type(value) in SCALARS[name] or (name == "TensorType" and _is_dense(value))
+    if name == "OptionalType":
+        return value is None or conforms(value, kind.getElementType())
+    if name == "ListType":
+        return type(value) is list and all(conforms(x, kind.getElementType()) for x in value)
+    if name == "DictType":
+        pairs = value.items() if type(value) is dict else [(None, None)]
+        return all(
+            conforms(x, kind.getKeyType()) and conforms(y, kind.getValueType()) for x, y in pairs
+        )
+    if name == "TupleType":
+        kinds = kind.elements()
+        return (
+            type(value) is tuple and len(value) == len(kinds) and all(map(conforms, value, kinds))
+        )
+    return isinstance(value, torch._C.ScriptModule) and value._type().isSubtypeOf(kind)
+
+
+def _is_dense(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided

@@ -1,0 +1,146 @@
+"""Rejection against a loop of ten lines, targets and bounds against their laws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from raymetrics.attacks.top1_rejection import (
+    Matcher,
+    expected_draws,
+    lacking,
+    match_top1,
+    rate_bound,
+    target_counts,
+)
+from raymetrics.errors import NotEnoughData, RangeError
+
+counts = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any)
+
+
+def loop(targets: list[int], classes: list[int], max_draws: int) -> tuple[list[int], list[int]]:
+    """The oracle: accepted positions, and the draws by class."""
+    filled, drawn, accepted = [0] * len(targets), [0] * len(targets), []
+    for position, c in enumerate(classes[:max_draws]):
+        if filled == targets:
+            break
+        drawn[c] += 1
+        if filled[c] < targets[c]:
+            filled[c] += 1
+            accepted.append(position)
+    return accepted, drawn
+
+
+@given(st.data(), st.lists(st.integers(0, 9), min_size=1, max_size=6))
+def test_any_partition_gives_what_the_loop_does(data: st.DataObject, targets: list[int]) -> None:
+    classes = data.draw(st.lists(st.integers(0, len(targets) - 1), max_size=60))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(classes)), max_size=6)))
+    max_draws = data.draw(st.integers(1, 70))
+    expected, drawn = loop(targets, classes, max_draws)
+    matcher = Matcher(np.array(targets), max_draws)
+    blocks = np.split(np.array(classes, np.int64), cuts)
+    accepted = np.concatenate([matcher.decide(block) for block in blocks])
+    assert np.flatnonzero(accepted).tolist() == expected
+    assert matcher.drawn.tolist() == drawn
+    assert matcher.filled.sum() == len(expected)
+    assert matcher.full == (len(expected) == sum(targets))
+    # What was decided can be passed over, shard by shard.
+    again = Matcher(np.array(targets), max_draws)
+    again.pass_over(matcher.drawn)
+    assert (again.draws, again.unfilled.tolist()) == (matcher.draws, matcher.unfilled.tolist())
+
+
+@given(counts, st.integers(1, 200))
+def test_targets_are_the_nearest_whole_numbers_of_that_sum(real: list[int], n: int) -> None:
+    targets = target_counts(np.array(real), n)
+    assert targets.sum() == n
+    assert not targets[np.array(real) == 0].any()
+    assert (np.abs(targets - np.array(real) * n / sum(real)) < 1).all()
+    assert target_counts(np.array(real), sum(real)).tolist() == real
+
+
+def test_largest_remainders_and_the_first_class_of_equal_ones() -> None:
+    assert target_counts(np.array([1, 1, 2]), 2).tolist() == [1, 0, 1]
+    assert target_counts(np.array([47, 16, 15, 12, 7, 3]), 10).tolist() == [5, 2, 1, 1, 1, 0]
+    large = target_counts(np.full(1000, 2_000_000_000), 50_000)
+    assert (large == 50).all()
+    with pytest.raises(RangeError, match="0 samples are asked for"):
+        target_counts(np.array([1]), 0)
+    with pytest.raises(NotEnoughData, match="no real samples"):
+        target_counts(np.zeros(3, np.int64), 5)
+
+
+def test_match_top1_takes_no_more_than_it_needs() -> None:
+    taken = []
+
+    def one_by_one() -> Iterator[int]:
+        for position in range(10**9):
+            taken.append(position)
+            yield position % 3
+
+    accepted = match_top1(target_counts=np.array([2, 0, 1]), classes=one_by_one())
+    assert accepted.tolist() == [0, 2, 3]
+    assert taken == [0, 1, 2, 3]
+    taken.clear()
+    with pytest.raises(NotEnoughData, match="after 3 draws"):
+        match_top1(target_counts=np.array([9, 9, 9]), classes=one_by_one(), max_draws=3)
+    assert taken == [0, 1, 2]
+
+
+@given(st.data(), st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any))
+def test_single_ids_and_arrays_are_decided_alike(data: st.DataObject, targets: list[int]) -> None:
+    drawn = data.draw(st.lists(st.integers(0, len(targets) - 1), max_size=60))
+    classes = np.array([*drawn, *np.repeat(np.arange(len(targets)), targets)])
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(classes)), max_size=6)))
+    arrays = np.split(classes, cuts)
+    mixed = [x for i, part in enumerate(arrays) for x in (part.tolist() if i % 2 else [part])]
+    expected, _ = loop(targets, classes.tolist(), len(classes))
+    for given_as in (classes, classes.tolist(), arrays, iter(arrays), mixed, iter(classes)):
+        found = match_top1(target_counts=np.array(targets), classes=given_as)
+        assert (found.dtype, found.tolist()) == (np.int64, expected)
+
+
+def test_bins_that_stay_empty_are_told() -> None:
+    with pytest.raises(NotEnoughData, match=r"1 of 2 classes .* after 59 draws: class 2 has 0 of 4 "
+                       r"\(rate below 0\.05, 95 % confidence\)"):  # fmt: skip
+        match_top1(target_counts=np.array([1, 0, 4]), classes=np.zeros(70, int), max_draws=59)
+    matcher = Matcher(np.array([3, 0, 4]))
+    matcher.decide(np.array([2, 2, 1, 1]))
+    assert lacking(matcher, ["cat", "dog", "owl"]) == (
+        "class 0 'cat' has 0 of 3 (rate below 0.53, 95 % confidence), class 2 'owl' has 2 of 4"
+    )
+    assert lacking(matcher, at_most=1).endswith(", and 1 more")
+
+
+def test_classes_that_are_none() -> None:
+    strange = {"class 7": np.array([0, 7]), "class -1": np.array([-1]),
+               "float64": np.array([0.5]), r"\[2, 2\]": np.zeros((2, 2), int)}  # fmt: skip
+    for word, classes in strange.items():
+        with pytest.raises(RangeError, match=word):
+            Matcher(np.array([5, 5])).decide(classes)
+        if classes.ndim == 1:
+            with pytest.raises(RangeError, match=word):
+                match_top1(target_counts=np.array([5, 5]), classes=classes.tolist())
+
+
+@given(st.integers(0, 30), st.integers(31, 3000), st.sampled_from([0.9, 0.95, 0.99]))
+def test_the_bound_is_clopper_and_pearsons(seen: int, draws: int, confidence: float) -> None:
+    bound = rate_bound(draws, seen, confidence)
+    assert binom.cdf(seen, draws, bound) == pytest.approx(1 - confidence, rel=1e-6)
+    assert rate_bound(draws) == pytest.approx(1 - 0.05 ** (1 / draws), rel=1e-9)
+
+
+def test_the_bound_of_what_was_always_seen() -> None:
+    assert rate_bound(0) == rate_bound(5, 5) == 1.0
+
+
+def test_expected_draws_follow_the_rates() -> None:
+    matcher = Matcher(np.array([10, 30, 5, 0]))
+    assert expected_draws(matcher).tolist() == [np.inf, np.inf, np.inf, 0]
+    matcher.decide(np.repeat([0, 1, 3], [20, 10, 10]))
+    assert expected_draws(matcher).tolist() == [0, 20 / (10 / 40), np.inf, 0]

@@ -1,0 +1,326 @@
+"""What goes wrong with samples, sets and workers: named, bounded, and no others' misfortune."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ray
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.exceptions import RayTaskError
+
+from raymetrics import errors
+from raymetrics.distributed.cluster_resources import Resources
+from raymetrics.distributed.extraction import retry_limit, stages
+from raymetrics.distributed.extraction.commit_stage import CommitShard, Place, packed
+from raymetrics.distributed.extraction.extract import Request, extract, extract_each
+from raymetrics.distributed.extraction.generate_with_retry import made
+from raymetrics.distributed.extraction.retry_limit import MOST, Attempts, bounded
+from raymetrics.distributed.extraction.set_in_progress import Extraction
+from raymetrics.distributed.extraction.stages import Extract, Generate, account_told
+from raymetrics.distributed.extraction.unit_record import Account, joined
+from raymetrics.distributed.ray_errors import meant
+from raymetrics.errors import (
+    RaymetricsError,
+    ShardError,
+    SourceError,
+    SpecMismatch,
+    StorageUnavailable,
+)
+from raymetrics.generators import open_source
+from raymetrics.reports.inspection import describe
+from raymetrics.shards import layout, schema
+from raymetrics.shards.layout import shard_name
+from raymetrics.shards.shard_set import open_shards
+from raymetrics.shards.view import View
+from raymetrics.shards.writer import commit
+from tests.conftest import write_set
+from tests.distributed.extraction.test_extract import files
+
+pytestmark = pytest.mark.usefixtures("no_actors")
+
+SMALL = Resources(actors=1, batch=10)
+
+
+def faulty(tmp_path: Path, fault: str) -> str:
+    """A source of noise whose spec does not say what goes wrong with it."""
+    log = tmp_path / "log"
+    log.mkdir(exist_ok=True)
+    (log / "fault").write_text(fault)
+    return f"sources:Faulty?log={log}"
+
+
+def undisturbed(tmp_path: Path) -> dict[str, bytes]:
+    """The shards of 100 samples with which nothing goes wrong."""
+    to = tmp_path / "undisturbed"
+    extract(faulty(tmp_path, "none"), ["digits"], str(to), "0-99", shard_rows=20, resources=SMALL)
+    return files(to)
+
+
+def test_a_sample_that_raises_is_named_and_its_shard_is_not_made(tmp_path: Path) -> None:
+    to = tmp_path / "set"
+    source = faulty(tmp_path, "raises:37")
+    with pytest.raises(SourceError, match=r"^sources:Faulty failed on sample 37: .*no such latent"):
+        extract(source, ["digits"], str(to), "0-99", shard_rows=20, resources=SMALL)
+    assert [path.name for path in to.glob("*.parquet")] == [shard_name(range(20))]
+    assert open_shards(str(to)).seal is None
+
+
+def test_samples_are_left_out_within_a_number_and_the_set_says_which(tmp_path: Path) -> None:
+    to = str(tmp_path / "set")
+    source = faulty(tmp_path, "raises:37,99")
+    done = extract(
+        source, ["digits"], to, "0-99", shard_rows=20, resources=SMALL, max_errors=2
+    )  # fmt: skip
+    shards = open_shards(to).require_complete()
+    assert [*shards.left_out] == [37, 99]
+    assert "sample 37" in shards.left_out[37]
+    assert (len(shards), done.rows, done.spent.left_out) == (98, 98, 2)
+    assert shards.seal is not None
+    shards.verify()
+    assert "37 (sources:Faulty failed on sample 37" in describe(shards)
+    # The others are what they would be, under the ids that they would have.
+    view, images = View.of(shards), open_source("sources:noise", torch.device("cpu"))
+    kept = np.delete(np.arange(100), [37, 99])
+    np.testing.assert_array_equal(view.sample_ids, kept)
+    assert view.described() == ["0-36", "38-98"]
+    whole = tmp_path / "whole"
+    extract("sources:noise", ["digits"], str(whole), "0-99", shard_rows=20)
+    expected = open_shards(str(whole)).read("digits_pre_logits")
+    np.testing.assert_array_equal(view.read("digits_pre_logits"), expected[kept])
+    assert images(kept).shape[0] == len(view)
+    # Shards without such samples are the same files as ever.
+    same = {name: data for name, data in undisturbed(tmp_path).items() if "20-" not in name}
+    there = files(tmp_path / "set")
+    assert [name for name in there if there[name] == same.get(name)] == [
+        shard_name(range(k, k + 20)) for k in (0, 40, 60)
+    ]
+    # Again: there is nothing to make, and it still says so.
+    again = extract(source, ["digits"], to, "0-99", shard_rows=20, resources=SMALL)
+    assert (again.made, [*again.shards.left_out]) == (0, [37, 99])
+
+
+def test_more_than_the_number_end_the_run(tmp_path: Path) -> None:
+    source, to = faulty(tmp_path, "raises:5,37"), str(tmp_path / "set")
+    with pytest.raises(SourceError, match=r"2 samples .*at most 1 .*the first is 5: .*latent"):
+        extract(source, ["digits"], to, "0-99", shard_rows=20, resources=SMALL, max_errors=1)
+    source = faulty(tmp_path, "raises:40,41,42,43")
+    with pytest.raises(SourceError, match=r"4 samples .*at most 1 .*the first is 40"):
+        extract(source, ["digits"], str(tmp_path / "b"), "0-99", shard_rows=20, max_errors=1)
+    with pytest.raises(SourceError, match="none of the samples 0-1 can be made"):
+        extract(faulty(tmp_path, "raises:0,1"), ["digits"], str(tmp_path / "c"), "0-1",
+                max_errors=9)  # fmt: skip
+
+
+def test_samples_left_out_by_earlier_runs_count_too(tmp_path: Path) -> None:
+    """Of two shards that lack one sample each, both are there; the same command still fails."""
+    source, to = faulty(tmp_path, "raises:5,37"), str(tmp_path / "set")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="2 samples .*at most 1 "):
+            extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=1)
+        assert open_shards(to).seal is None
+    done = extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=2)
+    assert (done.made, [*done.shards.left_out]) == (0, [5, 37])
+    assert done.shards.seal is not None
+
+
+def test_what_raises_once_heals(tmp_path: Path) -> None:
+    to = tmp_path / "set"
+    done = extract(faulty(tmp_path, "once:37"), ["digits"], str(to), "0-99", shard_rows=20,
+                   resources=SMALL)  # fmt: skip
+    assert done.spent.retried == 1
+    assert files(to) == undisturbed(tmp_path)
+    assert done.shards.left_out == {}
+
+
+def test_sys_exit_is_an_error_of_the_source(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"failed on sample 37: sys\.exit\(3\) .*sources\.py"):
+        extract(faulty(tmp_path, "exits:37"), ["digits"], str(tmp_path / "a"), "0-99")
+
+
+def test_one_set_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) -> None:
+    other = str(tmp_path / "other")
+    write_set(other, {"logits": np.zeros((5, 3), np.float32)})
+    asked = [
+        Request(str(tmp_path / "a"), "sources:noise", "0-39"),
+        Request(str(tmp_path / "b"), str(tmp_path / "nothing.pkl"), "0-39"),
+        Request(str(tmp_path / "c"), faulty(tmp_path, "raises:37"), "0-99"),
+        Request(other, "sources:noise", "0-39"),
+        Request(str(tmp_path / "e"), "sources:Brightness", "990-1010"),
+        Request(str(tmp_path / "f"), "sources:Brightness", "0-39"),
+    ]
+    told: list[int] = []
+    found = extract_each(
+        asked, ["digits"], shard_rows=20, resources=SMALL, progress=lambda p: told.append(p.rows)
+    )
+    kinds = [type(one).__name__ for one in found]
+    assert kinds == ["Extraction", "SourceError", "SourceError", "SpecMismatch", "RangeError",
+                     "Extraction"]  # fmt: skip
+    for k in (0, 5):
+        extraction = found[k]
+        assert isinstance(extraction, Extraction)
+        assert extraction.shards.seal is not None
+        assert extraction.made == 2
+    assert told[-1] == 180
+    half = open_shards(str(tmp_path / "c"))
+    assert half.missing == [range(20, 40)]  # the others of it are made
+
+
+def test_a_shard_that_is_not_of_the_set_any_more_fails_its_set_alone(tmp_path: Path) -> None:
+    """Somebody begins another set at the place of the first."""
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    asked = [Request(first, faulty(tmp_path, "replaces:" + first), "0-39"),
+             Request(second, "sources:noise", "0-39")]  # fmt: skip
+    found = extract_each(asked, ["digits"], shard_rows=20, resources=SMALL)
+    assert isinstance(found[0], SpecMismatch)
+    assert isinstance(found[1], Extraction)
+
+
+def test_a_store_that_does_not_answer_stops_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> int:
+        raise StorageUnavailable("does not answer")
+
+    monkeypatch.setattr("raymetrics.distributed.extraction.commit_stage.commit", down)
+    with pytest.raises(StorageUnavailable):
+        extract_each([Request(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"])
+
+
+def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
+    """The actor's own methods, called as an actor's are."""
+    counter, begun = Attempts(), Counter[str]()
+    actor = SimpleNamespace(
+        begin=SimpleNamespace(remote=lambda unit: ray.put(counter.begin(unit))),
+        end=SimpleNamespace(remote=counter.end),
+    )
+
+    def dies() -> str:
+        begun["dies"] += 1
+        raise KeyboardInterrupt
+
+    for _ in range(MOST):
+        with pytest.raises(KeyboardInterrupt):
+            bounded(actor, "a", dies, str)
+    assert bounded(actor, "a", dies, str) == str(MOST)
+    assert begun["dies"] == MOST
+    assert counter.lost() == MOST  # the first beginning was not again
+    # One that ends is forgotten, so that losses far apart do not add up.
+    for _ in range(2 * MOST):
+        assert bounded(actor, "b", lambda: "made", str) == "made"
+    assert counter.begun == {"a": MOST + 1}
+    assert retry_limit.bounded(None, "c", lambda: "made", str) == "made"
+
+
+def test_what_is_wrong_with_the_extractors_is_raised_at_once() -> None:
+    stage = Extract(["digits"], [{"name": "digits", "version": "another"}])
+    unit = Generate([("sources:noise", "")]).make(Account(0, 0, 3))
+    with pytest.raises(errors.ExtractorError, match="on a worker is not what it is on the driver"):
+        stage.make(unit)
+
+
+def test_a_failed_unit_goes_through_both_pools() -> None:
+    unit = Generate([("no-such-source", "")]).make(Account(0, 0, 3))
+    assert set(unit) == {stages.ACCOUNT}
+    packed = Extract(["digits"], [{}]).extractors
+    assert packed == []
+    account = account_told(unit)
+    assert account is not None
+    assert isinstance(account.error(), SourceError)
+
+
+def test_images_of_different_sizes_are_an_error_of_all() -> None:
+    class Mixed:
+        name = "mixed"
+
+        def __call__(self, ids: np.ndarray) -> np.ndarray:
+            if len(ids) > 1:
+                raise SourceError("sizes differ")
+            return np.zeros((1, 3, 8 + int(ids[0]), 8), np.uint8)
+
+        def labels(self, ids: np.ndarray) -> None:
+            return None
+
+    with pytest.raises(SourceError, match="sizes differ"):
+        made(Mixed(), np.arange(3))  # type: ignore[arg-type]
+
+
+def test_left_out_samples_are_written_with_their_shard(tmp_path: Path) -> None:
+    shards = write_set(str(tmp_path / "set"), {"logits": np.zeros((50, 3), np.float32)})
+    table = schema.to_table(
+        shards.spec.columns, np.array([50, 52]), None, {"made_up_logits": np.zeros((2, 3), "f4")}
+    )
+    with pytest.raises(ShardError, match="one unbroken range"):
+        commit(shards.store, table, shards.spec.fingerprint)
+    with pytest.raises(ShardError, match="one unbroken range"):
+        commit(shards.store, table, shards.spec.fingerprint, {54: "why"})
+    assert commit(shards.store, table, shards.spec.fingerprint, {51: "why", 53: "why"}) > 0
+    found = open_shards(shards.uri)
+    layout.adopt(found.store, found.spec, [range(50, 54)])
+    assert open_shards(shards.uri).left_out == {51: "why", 53: "why"}
+    assert len(found) == 52
+    assert found.read("made_up_logits").shape == (52, 3)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=1))
+def test_accounts_join(units: list[tuple[int, bool, bool]]) -> None:
+    """Of any cut of the units into two, and through JSON."""
+    accounts, first = [], 5
+    for rows, lacks, fails in units:
+        account = Account(1, first, rows, "cpu", {first: "why"} if lacks else {},
+                          seconds={"generate": float(rows)}, retried=rows)  # fmt: skip
+        error = SourceError(f"at {first}")
+        accounts.append(account.failed(error) if fails else account)
+        first += rows
+    whole = joined(accounts)
+    assert whole.ids == range(5, first)
+    assert whole.seconds["generate"] == first - 5
+    assert len(whole.left_out) == sum(lacks for _, lacks, _ in units)
+    assert (whole.failure is not None) == any(fails for _, _, fails in units)
+    for cut in range(1, len(accounts)):
+        assert joined([joined(accounts[:cut]), joined(accounts[cut:])]) == whole
+    assert Account.from_json(whole.to_json()) == whole
+    if whole.failure:
+        assert isinstance(whole.error(), RaymetricsError)
+
+
+def test_an_error_that_was_told_once_is_told_again() -> None:
+    """By a session within a session: what is told has Ray's wrapper as its cause, which has it."""
+    told = SourceError("no such latent")
+    wrapper = RayTaskError("stage", "", told)
+    told.__cause__ = wrapper
+    assert meant(wrapper) is told
+    assert meant(told) is told
+
+
+def test_what_a_killed_process_left_aside_goes(tmp_path: Path) -> None:
+    old, new = tmp_path / ".aside-old", tmp_path / ".aside-new"
+    for file in (old, new):
+        file.touch()
+    os.utime(old, (0, 0))
+    extract("sources:noise", ["digits"], str(tmp_path), "0-9")
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_place_that_workers_cannot_use_is_told_once(tmp_path: Path) -> None:
+    """By a call of the stage, as an actor that raises while it starts would be started again."""
+    stage = CommitShard([Place("nowhere://bucket", "fingerprint", [range(10)])])
+    with pytest.raises(errors.StorageError, match="nowhere"):
+        stage(packed(None, Account(0, 0, 10)))
+
+
+def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = 100 * (4 * (64 + 10) + 8)  # bytes of 100 samples of the digits' network
+    monkeypatch.setattr(
+        "raymetrics.distributed.extraction.disk_space.free_bytes", lambda _: 2 * one
+    )
+    asked = [Request(str(tmp_path / name), "sources:noise", "0-99") for name in "abc"]
+    with pytest.raises(errors.PlanTooLarge, match="free some"):
+        extract_each(asked, ["digits"])
+    assert not list(tmp_path.rglob("*.parquet"))

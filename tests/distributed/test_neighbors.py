@@ -1,0 +1,334 @@
+"""Neighbours among shard sets in parts: the answers of one search, and only what is missing."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import sources
+from click.testing import CliRunner
+
+from raymetrics.cli import main
+from raymetrics.distributed import neighbors
+from raymetrics.distributed.neighbor_files import write_arrays
+from raymetrics.distributed.neighbors import survey_views
+from raymetrics.errors import NotEnoughData, PlanTooLarge, StorageError
+from raymetrics.metrics import Convention, Survey, convention, survey
+from raymetrics.neighbors import ExactSearch
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import Selection, View
+from tests.conftest import write_set
+
+COLUMN = "made_up_pre_logits"
+PARTS = 120  # rows to a part: several parts on either side
+ASKED = Convention(k=(1, 3, 5))
+
+
+@pytest.fixture
+def sides(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Features of both sides, which are also shard sets "real" and "generated" under tmp_path;
+    with duplicates across sides and across parts."""
+    real = rng.normal(5, 1, (330, 12)).astype(np.float32)
+    generated = rng.normal(5.1, 0.9, (250, 12)).astype(np.float32)
+    generated[:20], generated[200:220], real[300:310] = real[:20], real[:20], real[:10]
+    for name, features in (("real", real), ("generated", generated)):
+        write_set(str(tmp_path / name), {"pre_logits": features}, shard_rows=50)
+    return {"real": real, "generated": generated}
+
+
+def views(folder: Path) -> dict[str, View]:
+    return {name: View.of(rm_open(folder / name)) for name in ("real", "generated")}
+
+
+def rm_open(path: Path):
+    from raymetrics.shards.shard_set import open_shards
+
+    return open_shards(str(path))
+
+
+def assert_same(found: Survey, expected: Survey) -> None:
+    np.testing.assert_array_equal(found.radii_of_real, expected.radii_of_real)
+    np.testing.assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
+    np.testing.assert_array_equal(found.of_generated.hits, expected.of_generated.hits)
+    np.testing.assert_array_equal(found.of_generated.occupied, expected.of_generated.occupied)
+    np.testing.assert_array_equal(found.of_generated.realism, expected.of_generated.realism)
+    np.testing.assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+
+
+def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> Survey:
+    rounded = {side: asked.rounded(features) for side, features in sides.items()}
+    return survey(**rounded, ks=asked.ks, search=ExactSearch(), reach=asked.reach, realism=True)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many cells each search had to find, whoever searched."""
+    counts: list[int] = []
+    for kind in (neighbors.Driver, neighbors.Actors):
+        find_all = kind.find_all
+
+        def counted(self, cells, cut, find_all=find_all) -> Iterator:
+            counts.append(len(cells))
+            return find_all(self, cells, cut)
+
+        monkeypatch.setattr(kind, "find_all", counted)
+    return counts
+
+
+def test_in_memory_equals_arrays(sides, tmp_path) -> None:
+    """And with no Ray at all."""
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert found.engine == "tiles"
+
+
+@pytest.mark.parametrize("engine", ["tiles", "faiss-flat", "faiss-lower-bound-4"])
+def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
+    """One after another in this process; on actors in the tests below."""
+    monkeypatch.setattr(neighbors, "chosen", lambda *_: engine)
+    monkeypatch.setattr(neighbors, "Actors", neighbors.Driver)
+    found = survey_views(
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+    )
+    assert_same(found, truth(sides))
+    assert found.engine == engine
+
+
+@pytest.mark.parametrize("name", ["prdc", "nvidia"])
+def test_conventions(sides, tmp_path, name) -> None:
+    asked = convention(name)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, realism=True)
+    assert_same(found, truth(sides, asked))
+
+
+def test_the_first_samples_only(sides, tmp_path) -> None:
+    some = {name: View.of(view.shards, 130) for name, view in views(tmp_path).items()}
+    found = survey_views(**some, column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth({name: features[:130] for name, features in sides.items()}))
+
+
+def test_a_set_against_itself(sides, tmp_path) -> None:
+    """Own neighbours are others; but in another's balls a sample may be its own copy."""
+    real = views(tmp_path)["real"]
+    found = survey_views(real=real, generated=real, column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth({"real": sides["real"], "generated": sides["real"]}))
+    assert (found.of_generated.hits > 0).all()
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> None:
+    asked = {"column": COLUMN, "convention": ASKED, "realism": True, "most_rows": PARTS}
+    first = survey_views(**views(tmp_path), **asked)
+    assert_same(first, truth(sides))
+    assert computed == [16, 9, 12]  # parts squared, and parts times parts
+    computed.clear()
+    assert_same(survey_views(**views(tmp_path), **asked), first)
+    assert computed == [0]  # the radii are not even looked for
+
+    cells = [
+        path
+        for path in (tmp_path / "generated" / "neighbours").glob("cell-*")
+        if "base_hits" in np.load(path).files  # not those that radii were merged from
+    ]
+    assert len(cells) == 12
+    cells[3].unlink()
+    cells[5].write_bytes(cells[5].read_bytes()[:100])
+    next((tmp_path / "real" / "neighbours").glob("radii-*")).unlink()
+    computed.clear()
+    assert_same(survey_views(**views(tmp_path), **asked), first)
+    assert sum(computed) == 2
+
+    # The radii of the real set serve another generated set; nothing else does.
+    other = rng.normal(5, 1, (250, 12)).astype(np.float32)
+    write_set(str(tmp_path / "other"), {"pre_logits": other}, shard_rows=50)
+    computed.clear()
+    real, generated = views(tmp_path)["real"], View.of(rm_open(tmp_path / "other"))
+    found = survey_views(real=real, generated=generated, **asked)
+    assert computed == [9, 12]
+    assert_same(found, truth({"real": sides["real"], "generated": other}))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_an_actor_that_dies_is_started_again(sides, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(neighbors, "Searcher", sources.DiesOnce)
+    found = survey_views(
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+    )
+    assert (tmp_path / "real" / "died").exists()
+    assert_same(found, truth(sides))
+
+
+def test_a_set_that_is_only_read(sides, tmp_path, monkeypatch) -> None:
+    def refuse(self: Store, name: str, data: bytes) -> None:
+        raise StorageError("read-only")
+
+    monkeypatch.setattr(Store, "replace", refuse)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert not (tmp_path / "real" / "neighbours").exists()
+
+
+def test_parts_are_whole_shards_of_at_most_so_many_rows(sides, tmp_path) -> None:
+    view = views(tmp_path)["real"]
+    cut = neighbors.parts(view, COLUMN, ASKED, 120)
+    assert [part.rows for part in cut] == [100, 100, 100, 30]
+    assert [part.first for part in cut] == [0, 100, 200, 300]
+    assert len({part.digest for part in cut}) == 4
+    assert [part.rows for part in neighbors.parts(view, COLUMN, ASKED, 10)] == [50] * 6 + [30]
+    np.testing.assert_array_equal(cut[1].read(), sides["real"][100:200])
+
+
+def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> None:
+    both = views(tmp_path)
+    few = View.of(both["generated"].shards, 5)
+    with pytest.raises(NotEnoughData, match="5 generated samples; it takes at least 6"):
+        survey_views(real=both["real"], generated=few, column=COLUMN, convention=ASKED)
+    memory = psutil.virtual_memory()._replace(total=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(PlanTooLarge, match="12 dimensions have 0.0 GB.*takes 1024"):
+        survey_views(**both, column=COLUMN, convention=ASKED)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "workers", "dimension", "rows"),
+    [
+        (24, (2, 1.0, 0.0), 2048, 2**17),  # 50k samples: every actor holds them all
+        (256, (8, 1.0, 1.0), 2048, 2**18),  # 1.5 million: each holds a part
+        (2048, (8, 1.0, 1.0), 4096, 2**19),  # the GPU's memory is what limits
+        (2048, (8, 1.0, 0.5), 4096, 2**18),  # two actors to a GPU
+    ],
+)
+def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None:
+    memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(neighbors.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(neighbors, "workers", lambda: workers)
+    assert neighbors.rows_that_fit(dimension) == rows
+
+
+@pytest.fixture
+def kept_radii(sides, tmp_path, monkeypatch) -> Path:
+    """The file of the real side's radii, kept by an evaluation."""
+    survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    (file,) = (tmp_path / "real" / "neighbours").glob("radii-*")
+    return file
+
+
+def poison(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Writes false distances, under a digest that is right."""
+    distances = change(np.load(file)["distances"].copy())
+    write_arrays(Store(str(file.parent)), file.name, {"distances": distances})
+
+
+def larger(d: np.ndarray) -> np.ndarray:
+    return 1000 * d
+
+
+def one_giant(d: np.ndarray) -> np.ndarray:
+    d[17] *= 100
+    return d
+
+
+def nan(d: np.ndarray) -> np.ndarray:
+    return np.full_like(d, np.nan)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (larger, "not those of the samples"),
+        (one_giant, "not those of the samples"),
+        (nan, "not numbers of at least 0"),
+        (lambda d: -d, "not numbers of at least 0"),
+        (lambda d: d[:, ::-1], "not numbers of at least 0 that ascend"),
+        (lambda d: np.full_like(d, np.inf), "infinite"),
+        (lambda d: d[:-1], r"holds no distances float64 \[330, 5\]"),
+        (lambda d: d.astype(np.float32), "holds no distances float64"),
+    ],
+)
+def test_false_radii_are_found_again(sides, tmp_path, kept_radii, caplog, change, words) -> None:
+    """Though their digest is right; a line says so, and they are replaced by the true ones."""
+    true = np.load(kept_radii)["distances"]
+    poison(kept_radii, change)
+    assert neighbors.false_files(rm_open(tmp_path / "real")) == [kept_radii.name]
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    (line,) = caplog.messages
+    assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
+    np.testing.assert_array_equal(np.load(kept_radii)["distances"], true)
+    assert neighbors.false_files(rm_open(tmp_path / "real")) == []
+
+
+def damaged(file: Path) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, distances=1000 * np.load(file)["distances"])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (damaged, "damaged .*digest"),  # no digest
+        (lambda file: damaged(file).replace(b"distances", b"distancez"), "damaged"),
+        (lambda file: file.read_bytes()[:200], "damaged"),
+        (lambda _: b"", "damaged"),
+    ],
+)
+def test_damaged_files_are_found_again(sides, tmp_path, kept_radii, caplog, write, words) -> None:
+    kept_radii.write_bytes(write(kept_radii))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path / "real"), "--verify"])
+    assert done.exit_code == 2
+    assert re.search(f"1 files in .*neighbours .*{kept_radii.name}; remove them", done.stderr)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    (line,) = caplog.messages
+    assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
+
+
+def test_a_file_under_another_name_is_not_used(sides, tmp_path, kept_radii, caplog) -> None:
+    (generated,) = (tmp_path / "generated" / "neighbours").glob("radii-*")
+    kept_radii.write_bytes(generated.read_bytes())
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    assert_same(found, truth(sides))
+    assert "not the ones that were written" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["raymetrics", "nvidia", "prdc"])
+def test_true_radii_are_used(sides, tmp_path, computed, caplog, name) -> None:
+    """Of samples that stand there several times too, whose neighbors are their copies."""
+    both = views(tmp_path)
+    drawn = np.sort(np.random.default_rng(3).integers(250, size=300))
+    both["generated"] = View.of(both["generated"].shards, selection=Selection.of(drawn))
+    asked = {"column": COLUMN, "convention": convention(name)}
+    first = survey_views(**both, **asked)
+    computed.clear()
+    assert_same(survey_views(**both, **asked), first)
+    assert computed == [0]  # not even what lies in whose balls
+    assert caplog.messages == []
+    assert neighbors.false_files(both["real"].shards) == []
+
+
+def test_false_cells_are_found_again(sides, tmp_path, computed, caplog) -> None:
+    asked = {"column": COLUMN, "convention": ASKED, "realism": True}
+    first = survey_views(**views(tmp_path), **asked)
+    (cell,) = (tmp_path / "generated" / "neighbours").glob("cell-*")
+    true = dict(np.load(cell))
+    store = Store(str(cell.parent))
+    for name, wrong in {
+        "base_hits": true["base_hits"] + 1000,
+        "queries_hits": true["queries_hits"][:, :1],
+        "base_occupied": true["base_occupied"].astype(np.int64),
+        "queries_realism": np.full(330, np.nan),
+    }.items():
+        false = {key: array for key, array in true.items() if key != "digest"}
+        write_arrays(store, cell.name, {**false, name: wrong})
+        computed.clear()
+        assert_same(survey_views(**views(tmp_path), **asked), first)
+        assert computed == [1]
+        assert name in caplog.messages[-1]

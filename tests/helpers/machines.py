@@ -1,0 +1,209 @@
+"""A cluster of several nodes on this machine, and a driver that uses it, for tests that break both.
+
+Each lives in a child process of its own: pytest's own process may be using another Ray, and a
+node can only be added from the main thread of the process that has the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# Node losses are noticed after seconds instead of half a minute.
+SHORT_HEALTH_CHECKS = {
+    "RAY_health_check_initial_delay_ms": "500",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "4",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+# A deadlock ends a test; long enough for a node that is added to import torch.
+NO_PROGRESS_SECONDS = 150
+# An actor that Ray Data keeps as long as a driver is connected; its others begin with "_".
+RAYS_OWN = "ActorLocationTracker"
+
+_nodes: dict[str, Any] = {}  # of the process that holds the cluster
+_cluster: Any = None
+
+
+class Machines:
+    """A head without CPUs, and the nodes that are added to it.
+
+    environment: of all nodes, beside that of this process.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self.temp_dir = tempfile.mkdtemp(prefix="rc", dir="/tmp")  # sockets need short paths
+        variables = SHORT_HEALTH_CHECKS | {"PYTHONPATH": python_path()} | dict(environment or {})
+        self._process = child(_set_variables, variables)
+        self.address: str = self._do(_start, self.temp_dir)
+
+    def add(self, name: str, environment: Mapping[str, str] | None = None, **node: Any) -> None:
+        """One more node, as `ray.cluster_utils.Cluster.add_node` takes it; 1 CPU unless said."""
+        self._do(_add, name, dict(environment or {}), node)
+
+    def remove(self, name: str) -> None:
+        """The node's processes are killed, all at once and without a word."""
+        self._do(_remove, name)
+
+    def node_id(self, name: str) -> str:
+        """As `ray.get_runtime_context().get_node_id()` tells it to a worker there."""
+        return self._do(_node_id, name)
+
+    def stop(self) -> None:
+        """Kills all processes of the cluster, and no other Ray's."""
+        try:
+            self._do(_stop)
+        finally:
+            self._process.shutdown()
+            shutil.rmtree(self.temp_dir, ignore_errors=True)
+
+    def _do(self, what: Any, *arguments: Any) -> Any:
+        return self._process.submit(what, *arguments).result(timeout=200)
+
+
+class Driver:
+    """A process that is connected to a cluster and calls functions of ours."""
+
+    def __init__(self, address: str) -> None:
+        self._process = child(_connect, address)
+        self.pid: int = self._process.submit(os.getpid).result(timeout=200)
+
+    def begin(self, what: Any, *arguments: Any, **named: Any) -> Future[Any]:
+        """Calls `what`, a function that can be pickled, while the test goes on."""
+        return self._process.submit(what, *arguments, **named)
+
+    def actors_left(self, patience: float = 20.0) -> list[str]:
+        """The classes of actors that are still alive after so many seconds."""
+        return self._process.submit(_actors_left, patience).result(timeout=patience + 60)
+
+    def kill(self) -> None:
+        """As the machine's operator would, with -9."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Disconnects."""
+        self._process.shutdown()
+
+
+def child(begin: Any, *arguments: Any) -> ProcessPoolExecutor:
+    """A process that is started anew, and does one thing after another in its main thread."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(begin, *arguments))
+
+
+def _begin(begin: Any, *arguments: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A test run that is killed leaves no cluster behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def python_path() -> str:
+    """Where workers find the generators of this folder."""
+    return os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+
+
+def _set_variables(variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+
+
+def _start(temp_dir: str) -> str:
+    from ray.cluster_utils import Cluster
+
+    global _cluster
+    head = {
+        "num_cpus": 0,
+        "object_store_memory": 150_000_000,
+        "include_dashboard": False,
+        "temp_dir": temp_dir,
+    }
+    _cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    return str(_cluster.address)
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    from raymetrics.distributed.session import patient_registration
+
+    with patient_registration(time.monotonic() + 300, lambda line: None):
+        return start()
+
+
+def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
+    before = {key: os.environ.get(key) for key in environment}
+    os.environ.update(environment)
+    try:
+        _nodes[name] = _patiently(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _remove(name: str) -> None:
+    node = _nodes.pop(name)
+    with _whole_end(node.all_processes["raylet"][0].process.pid):
+        _cluster.remove_node(node, allow_graceful=False)
+
+
+@contextmanager
+def _whole_end(pid: int) -> Iterator[None]:
+    """The block ends what this process has started, and this what is left of it, as the end of a
+    machine would: a worker that sees its node gone does not always find the way out."""
+    workers = psutil.Process(pid).children(recursive=True)
+    yield
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+def _node_id(name: str) -> str:
+    return str(_nodes[name].node_id)
+
+
+def _stop() -> None:
+    with _whole_end(os.getpid()):
+        _cluster.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    from raymetrics.distributed.extraction import pipeline
+
+    ray.init(address, log_to_driver=False, logging_level="ERROR")
+    assert pipeline.NO_PROGRESS_SECONDS > NO_PROGRESS_SECONDS
+    pipeline.NO_PROGRESS_SECONDS = NO_PROGRESS_SECONDS
+
+
+def _actors_left(patience: float) -> list[str]:
+    from ray._private.state import actors
+
+    end = time.monotonic() + patience
+    while True:
+        alive = {a["ActorClassName"] for a in actors().values() if a["State"] != "DEAD"}
+        left = sorted(name for name in alive if name != RAYS_OWN and name[0] != "_")
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.2)

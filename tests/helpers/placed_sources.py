@@ -1,0 +1,65 @@
+"""A generator and a network that write down where they are, and wait until all are somewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import ray
+from gpu_seats import seat
+from sources import noise
+
+EXPECTED = "expected"
+
+
+class Generator:
+    """Noise, as `sources.noise`, once so many workers have a place as the folder expects."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.spec: dict[str, object] = {}
+        note("generate", self.folder)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        if in_actor():
+            wait_for_all(self.folder)
+        return noise(sample_ids)
+
+
+class Network:
+    """The mean and the largest value of an image."""
+
+    columns: ClassVar[dict[str, int]] = {"features": 2}
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __init__(self, folder: str) -> None:
+        note("extract", Path(folder))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        flat = images.reshape(len(images), -1)
+        return np.stack([flat.mean(axis=1), flat.max(axis=1)], axis=1).astype(np.float32)
+
+
+def note(stage: str, folder: Path) -> None:
+    """Where this worker is; the driver opens both as well, and is nowhere."""
+    if in_actor():
+        name = f"{stage}-{ray.get_runtime_context().get_actor_id()}"
+        (folder / name).write_text(json.dumps(seat()))
+
+
+def wait_for_all(folder: Path, patience: float = 80.0) -> None:
+    """Until all workers that are expected have a place at the same time."""
+    expected = int((folder / EXPECTED).read_text())
+    end = time.monotonic() + patience
+    while len(list(folder.glob("*-*"))) < expected:
+        if time.monotonic() > end:
+            raise TimeoutError(f"not all of {expected} workers have a place")
+        time.sleep(0.05)
+
+
+def in_actor() -> bool:
+    """Whether this process is a worker."""
+    return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None

@@ -1,0 +1,119 @@
+"""Samples on a ring, whose images are their places in the plane: paths through its middle stray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from raymetrics.distributed.extraction import extract
+
+EXTRACTOR = "ring:Place"
+COLUMN = "Place_pre_logits"
+
+
+def place(sample_ids: np.ndarray, seed: int) -> np.ndarray:
+    """float32 [n, 2]: near a ring; the angle goes slowly with the id, and every seventh sample
+    lies on the other side."""
+    widths = [np.random.default_rng([seed, k]).normal(90, 6) for k in sample_ids.tolist()]
+    angle = 0.03 * sample_ids + np.pi * (sample_ids % 7 == 3)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.array(widths)[:, None]
+    return (128 + ring).astype(np.float32)
+
+
+def picture(w: np.ndarray) -> np.ndarray:
+    """w [n, 2] -> uint8 [n, 3, 4, 4]: the places in the first two channels."""
+    pixels = np.zeros((len(w), 3, 4, 4), np.uint8)
+    pixels[:, :2] = np.rint(w).clip(0, 255).astype(np.uint8)[:, :, None, None]
+    return pixels
+
+
+class Real:
+    """The real samples."""
+
+    length = 300
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return picture(place(sample_ids, 1))
+
+
+class Latent:
+    """A latent generator whose W is the plane; shift: another one."""
+
+    block = 4
+
+    def __init__(self, shift: str = "0") -> None:
+        self.shift = float(shift)
+        self.spec: dict[str, object] = {"shift": self.shift}
+
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        return place(sample_ids, 2)
+
+    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        return z + np.float32(self.shift)
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        return picture(w)
+
+    def labels(self, sample_ids: np.ndarray) -> np.ndarray:
+        return sample_ids % 3
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return self.synthesize(self.map(self.draw(sample_ids), None))
+
+
+class Place:
+    """An extractor that reads the place from the image; its class is the nearer of left, right."""
+
+    columns: ClassVar[dict[str, int]] = {"pre_logits": 2, "logits": 2}
+    class_names = ("left", "right")
+    spec: ClassVar[dict[str, object]] = {}
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        places = images[:, :2, 0, 0].astype(np.float32)
+        logits = np.stack([255 - places[:, 0], places[:, 0]], axis=1)
+        return {"pre_logits": places, "logits": logits}
+
+
+def between(ends: Path, steps: int) -> np.ndarray:
+    """The places of the images between the ends in a file, in pixels, [paths, steps, 2]."""
+    table = pq.read_table(ends)
+    start, end = (place(table[name].to_numpy(), 2)[:, None] for name in ("start", "end"))
+    t = (np.arange(1, steps + 1) / (steps + 1))[:, None]
+    return np.rint((1 - t) * start + t * end)
+
+
+def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
+    """Equation 3 by its text, float64 [m]; the half of the balls with the larger radii left out."""
+    apart = np.linalg.norm(real[:, None].astype(np.float64) - real, axis=2)
+    radii = np.sort(apart, axis=1)[:, k]  # the first is the sample itself
+    kept = radii <= np.median(radii)
+    distances = np.linalg.norm(generated[:, None].astype(np.float64) - real[kept], axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(distances > 0, radii[kept] / distances, np.inf)
+    found: np.ndarray = ratios.max(axis=1)
+    return found
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """Samples are made in this process; what is searched fits into it."""
+    from tests.conftest import without_actors
+
+    with pytest.MonkeyPatch.context() as patch, without_actors():
+        patch.setattr(extract, "session", nullcontext)
+        yield
+
+
+def sets(folder: Path, generated: int = 200) -> dict[str, str]:
+    """Both sides as shards."""
+    uris = {side: str(folder / side) for side in ("real", "generated")}
+    extract.extract("ring:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract("ring:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
+    return uris

@@ -1,0 +1,86 @@
+"""What an extraction does to a set, without Ray and networks: also in processes of its own."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from raymetrics import sample_ranges
+from raymetrics.distributed.extraction.pipeline import Made
+from raymetrics.distributed.extraction.set_in_progress import Begun
+from raymetrics.distributed.extraction.unit_record import Account
+from raymetrics.distributed.extraction.usage import Spent
+from raymetrics.distributed.resources import Sizes
+from raymetrics.shards import schema
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.overlaps import overlapping
+from raymetrics.shards.shard_files import files_of
+from raymetrics.shards.shard_set import open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.shards.writer import commit
+
+COLUMNS = schema.columns_of("made-up", {"pre_logits": 2})
+NAME = COLUMNS[0].name
+SPEC = DatasetSpec(
+    source="numbers",
+    generator={"name": "numbers"},
+    extractors=[{"name": "made-up", "resize": "none"}],
+    columns=COLUMNS,
+    class_names={},
+    labels=False,
+    shard_rows=16,
+    samples=(range(1),),
+    asked=("made-up",),
+)
+
+
+def values(sample_ids: np.ndarray) -> np.ndarray:
+    return np.stack([sample_ids, sample_ids**2], axis=1).astype(np.float32)
+
+
+def table(ids: range) -> pa.Table:
+    sample_ids = np.arange(ids.start, ids.stop)
+    return schema.to_table(COLUMNS, sample_ids, None, {NAME: values(sample_ids)})
+
+
+def write(
+    uri: str, samples: range, pause: Callable[[], None] = lambda: None, machine: str = "here"
+) -> None:
+    """Makes what the set lacks of these samples, as an extraction does. pause: between steps."""
+    begun = Begun.of(Store(uri), replace(SPEC, samples=(samples,)), "", Sizes(0, 0), 0)
+    for ids in begun.todo:
+        pause()
+        written = commit(begun.store, table(ids), begun.spec.fingerprint, made_on=[machine])
+        begun.add(Made(Account(0, ids.start, len(ids), device="cpu"), written > 0))
+    pause()
+    begun.finished(Spent())
+
+
+def write_in_a_process(uri: str, samples: range, seed: int) -> None:
+    draw = random.Random(seed)
+    write(uri, samples, lambda: time.sleep(draw.random() * 0.004))
+
+
+def drawn_ranges(draw: random.Random) -> list[range]:
+    """Two to four, which mostly touch or overlap."""
+    firsts = [draw.randrange(0, 40) for _ in range(draw.randint(2, 4))]
+    return [range(first, first + draw.randint(1, 40)) for first in firsts]
+
+
+def require_whole(uri: str, asked: list[range]) -> None:
+    """The set is sealed and has what was asked for, with the right values, in shards that do not
+    overlap."""
+    shards = open_shards(uri)
+    assert shards.seal is not None
+    assert list(shards.spec.samples) == sample_ranges.union(asked)
+    ids = View.of(shards).sample_ids
+    assert set().union(*asked) == set(ids.tolist())
+    np.testing.assert_array_equal(shards.read(NAME), values(ids))
+    assert overlapping(files_of(shards.store.names())) == []
+    shards.verify()

@@ -1,0 +1,112 @@
+"""The engine that is chosen fits the features, and the answers are the same whichever it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from raymetrics.metrics.manifold_survey import survey
+from raymetrics.neighbors import (
+    ENGINES,
+    ExactSearch,
+    FlatSearch,
+    LowerBoundSearch,
+    TileSearch,
+    choose,
+    choose_engine,
+    engine,
+)
+
+
+def low_rank(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    mixing = rng.normal(size=(20, 1024))
+    return tuple(
+        (rng.normal(size=(n, 20)) @ mixing + 0.01 * rng.normal(size=(n, 1024))).astype(np.float32)
+        for n in (200, 150)
+    )
+
+
+def isotropic(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    return tuple(rng.normal(size=(n, 1024)).astype(np.float32) for n in (200, 150))
+
+
+def short(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    return tuple(rng.normal(size=(n, 16)).astype(np.float32) for n in (200, 150))
+
+
+def tiny(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    return tuple(features[:6] for features in low_rank(rng))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (low_rank, LowerBoundSearch),
+        (isotropic, TileSearch),
+        (short, TileSearch),
+        (tiny, TileSearch),
+    ],
+)
+def test_the_engine_fits_and_answers_as_brute_force(rng, kind, expected) -> None:
+    real, generated = kind(rng)
+    chosen = choose(real=real, generated=generated)
+    assert type(chosen) is expected
+    found, truth = (
+        survey(real=real, generated=generated, ks=[1, 3], search=search, realism=True)
+        for search in (chosen, ExactSearch())
+    )
+    assert_array_equal(found.radii_of_real, truth.radii_of_real)
+    assert_array_equal(found.radii_of_generated, truth.radii_of_generated)
+    assert_array_equal(found.of_generated.hits, truth.of_generated.hits)
+    assert_array_equal(found.of_generated.occupied, truth.of_generated.occupied)
+    assert_array_equal(found.of_generated.realism, truth.of_generated.realism)
+    assert_array_equal(found.of_real.hits > 0, truth.of_real.hits > 0)
+    assert found.engine == chosen.name
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 129), (400, 1)])
+def test_sets_of_any_sizes_have_an_engine(rng: np.random.Generator, n: int, m: int) -> None:
+    real, generated = (rng.normal(size=(k, 600)) for k in (n, m))
+    assert choose(real=real, generated=generated).name
+
+
+def test_the_same_features_choose_the_same_engine(rng: np.random.Generator) -> None:
+    real, generated = low_rank(rng)
+    first, second = (choose(real=real, generated=generated).name for _ in range(2))
+    assert first == second
+
+
+def test_few_lower_bounds_survive_in_features_near_a_subspace(rng: np.random.Generator) -> None:
+    """No fewer than the nearest themselves, though, which are the k asked for and the query."""
+    few = choose_engine.survivors(np.concatenate(low_rank(rng)), 3)
+    many = choose_engine.survivors(np.concatenate(isotropic(rng)), 3)
+    assert few.keys() == many.keys() == set(choose_engine.DIMENSIONS)
+    for dimensions in few:
+        assert 3 <= few[dimensions] < 6
+        assert many[dimensions] > 20
+
+
+def test_more_rows_or_candidates_or_dimensions_never_cost_less() -> None:
+    cost = choose_engine.estimate(10_000, 2048, 64, 10)
+    assert choose_engine.estimate(10_000, 2048, 64, 20) > cost
+    assert choose_engine.estimate(10_000, 2048, 128, 10) > cost
+    assert (
+        choose_engine.estimate(100_000, 2048, 64, 10) < cost
+    )  # a row; the candidates grow more slowly
+
+
+@pytest.mark.parametrize(
+    "made",
+    [FlatSearch(), LowerBoundSearch(64), LowerBoundSearch(), TileSearch(), ExactSearch()],
+    ids=lambda made: made.name,
+)
+def test_an_engine_is_made_again_from_its_name(made) -> None:
+    again = engine(made.name)
+    assert type(again) is type(made)
+    assert again.name == made.name
+
+
+def test_every_engine_has_a_name() -> None:
+    for name in ENGINES:
+        assert engine(name).name.startswith(name)

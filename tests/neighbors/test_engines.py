@@ -1,0 +1,312 @@
+"""Every engine gives the answers of brute force, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from raymetrics.metrics.manifold_survey import survey, up_to_median
+from raymetrics.neighbors import (
+    ExactSearch,
+    FlatSearch,
+    LowerBoundSearch,
+    TileSearch,
+    faiss_engines,
+    tiles,
+)
+from raymetrics.statistics.ball_membership import Balls
+from tests.helpers import oracles
+from tests.helpers.neighbor_cases import ENGINES, KS, WORLDS, cases, gaussian, isotropic, solved
+
+EXACT = ExactSearch()
+worlds = pytest.mark.parametrize("name", WORLDS)
+
+
+def assert_equal(found: Balls, expected: Balls) -> None:
+    assert_array_equal(found.hits, expected.hits)
+    assert_array_equal(found.occupied, expected.occupied)
+    assert_array_equal(found.realism, expected.realism)
+
+
+@worlds
+def test_nearest(engine: Any, name: str) -> None:
+    for case in cases(name):
+        queries, base = engine.place(case.queries, case.base)
+        assert_array_equal(engine.nearest(base, base, max(KS), case.own), case.near_own)
+        assert_array_equal(engine.nearest(queries, base, max(KS)), case.near)
+
+
+@worlds
+def test_hits_occupied_and_realism(engine: Any, name: str) -> None:
+    for case in cases(name):
+        placed = engine.place(case.queries, case.base)
+        assert_equal(engine.balls(*placed, case.radii, lesser=case.lesser), case.balls)
+
+
+@worlds
+def test_flags_without_counts(engine: Any, name: str) -> None:
+    for case in cases(name):
+        placed = engine.place(case.queries, case.base)
+        for some in (slice(None), slice(1)):
+            found = engine.balls(*placed, case.radii[:, some], count=False)
+            assert_array_equal(found.hits > 0, case.balls.hits[:, some] > 0)
+
+
+@worlds
+def test_open_balls(engine: Any, name: str) -> None:
+    """The largest number below the radius; of radius 0 that is an empty ball."""
+    for case in cases(name):
+        placed = engine.place(case.queries, case.base)
+        found = engine.balls(*placed, case.open_radii)
+        assert_array_equal(found.hits, case.open_balls.hits)
+        assert_array_equal(found.occupied, case.open_balls.occupied)
+
+
+@pytest.mark.parametrize("name", ["gaussian 8 30 float32", "lattice", "outlier", "one_row"])
+@pytest.mark.parametrize("count", [True, False])
+def test_both_ways_is_each_way(engine: Any, name: str, count: bool) -> None:
+    of_other, of_one = cases(name)
+    by_one, by_other = engine.both_ways(
+        *engine.place(of_other.base, of_other.queries),
+        of_other.radii,
+        of_one.radii,
+        count=count,
+        lesser=of_other.lesser,
+    )
+    assert_array_equal(by_one.hits > 0, of_other.balls.hits > 0)
+    assert_array_equal(by_one.realism, of_other.balls.realism)
+    assert_array_equal(by_other.hits > 0, of_one.balls.hits > 0)
+    if count:
+        assert_equal(by_one, of_other.balls)
+
+
+@pytest.mark.parametrize("kind", ["gaussian 2 0 float32", "gaussian 64 0 float64", "lattice"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_textbook(engine: Any, kind: str, k: int) -> None:
+    """Copies of real features lie on the centres of balls, ties on their surface."""
+    case, _ = cases(kind)
+    real, generated = case.base[:40], case.queries[-40:]
+    found = survey(real=real, generated=generated, ks=[k], search=engine, count=True, realism=True)
+    for queries, features, balls in (
+        (generated, real, found.of_generated),
+        (real, generated, found.of_real),
+    ):
+        expected = oracles.manifold_flags(queries, features, k)
+        assert_array_equal(balls.hits[:, 0] > 0, expected)
+    hits, occupied, realism = oracles.balls(generated, real, k)
+    assert_array_equal(found.of_generated.hits[:, 0], hits)
+    assert_array_equal(found.of_generated.occupied[:, 0], occupied)
+    assert_array_equal(found.of_generated.realism, realism)
+
+
+@pytest.mark.parametrize("ks", [[1], [7, 2], [1, 2, 3, 4, 5, 6]])
+def test_any_numbers_of_neighbours(engine: Any, rng: np.random.Generator, ks: list[int]) -> None:
+    real, generated = gaussian(rng)
+    found, expected = (
+        survey(real=real, generated=generated, ks=ks, search=search, realism=True)
+        for search in (engine, EXACT)
+    )
+    assert found.ks == tuple(sorted(ks))
+    assert_array_equal(found.radii_of_real, expected.radii_of_real)
+    assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
+    assert_equal(found.of_generated, expected.of_generated)
+    assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+
+
+def test_more_neighbours_than_are_ever_fetched(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
+    real, _ = gaussian(rng)
+    own = np.arange(len(real))
+    (placed,) = (engine := FlatSearch()).place(real)
+    assert_array_equal(engine.nearest(placed, placed, 30, own), EXACT.nearest(real, real, 30, own))
+
+
+def test_more_neighbours_than_there_are(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    queries, base = engine.place(generated, real[:3])
+    found = engine.nearest(queries, base, 5)
+    assert_array_equal(found[:, :3], EXACT.nearest(generated, real[:3], 3))
+    assert np.isinf(found[:, 3:]).all()
+
+
+def test_own_rows_may_be_any_or_none(engine: Any, rng: np.random.Generator) -> None:
+    real, _ = gaussian(rng)
+    own = rng.permutation(len(real))
+    own[::3] = -1
+    (placed,) = engine.place(real)
+    assert_array_equal(engine.nearest(placed, placed, 3, own), EXACT.nearest(real, real, 3, own))
+
+
+def test_only_the_own_number_is_left_out(engine: Any) -> None:
+    """Not the distance 0, which a copy has too."""
+    points = np.array([[0.0, 0], [0, 0], [3, 4]], np.float32)
+    (placed,) = engine.place(points)
+    found = engine.nearest(placed, placed, 2, np.arange(3))
+    assert_array_equal(found, [[0, 5], [0, 5], [5, 5]])
+
+
+def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    none, base = engine.place(generated[:0], real)
+    assert engine.nearest(none, base, 3).shape == (0, 3)
+    found = engine.balls(none, base, np.ones((len(real), 2)), lesser=np.ones(len(real)))
+    assert_equal(found, Balls.empty(0, len(real), 2))
+
+
+def test_no_base(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    queries, none = engine.place(generated, real[:0])
+    assert_array_equal(engine.nearest(queries, none, 3), np.full((len(generated), 3), np.inf))
+    found = engine.balls(queries, none, np.ones((0, 2)), lesser=np.ones(0))
+    assert_equal(found, Balls.empty(len(generated), 0, 2))
+
+
+def test_nothing_at_all(engine: Any) -> None:
+    none, base = engine.place(np.zeros((0, 4)), np.zeros((0, 4)))
+    assert engine.nearest(none, base, 2).shape == (0, 2)
+
+
+def test_balls_below_0_are_empty(engine: Any, rng: np.random.Generator) -> None:
+    """Even around the query itself."""
+    real, _ = gaussian(rng)
+    placed = engine.place(real, real)
+    nothing = np.full((len(real), 2), -1.0)
+    found = engine.balls(*placed, nothing, lesser=nothing[:, 0])
+    assert_equal(found, Balls.empty(len(real), len(real), 2))
+    assert not engine.balls(*placed, nothing, count=False).hits.any()
+
+
+def test_some_empty_balls_among_others(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    reach = np.sort(rng.normal(0, 2, size=(len(real), 3)), axis=1)
+    assert (reach[:, 0] < 0).any()
+    assert (reach[:, 2] < 0).any()
+    for lesser in (reach[:, 0], reach[:, 2]):
+        found = engine.balls(*engine.place(generated, real), reach, lesser=lesser)
+        assert_equal(found, EXACT.balls(generated, real, reach, lesser=lesser))
+
+
+def test_balls_of_radius_0_hold_copies_of_their_centres(
+    engine: Any, rng: np.random.Generator
+) -> None:
+    real, generated = gaussian(rng)
+    zeros = np.zeros((len(real), 1))
+    found = engine.balls(*engine.place(generated, real), zeros, lesser=zeros[:, 0])
+    assert_equal(found, EXACT.balls(generated, real, zeros, lesser=zeros[:, 0]))
+    assert_array_equal(found.hits[:, 0], np.repeat([0, 1], [50, 20]))
+
+
+def test_a_set_placed_later(engine: Any, rng: np.random.Generator) -> None:
+    """On a centre and scale that are not its own."""
+    real, generated = gaussian(rng)
+    (base,) = engine.place(real)
+    later = generated * np.float32(50) + np.float32(1000)
+    reach = EXACT.nearest(real, real, 3) + 200 * rng.random(size=(len(real), 1))
+    queries = engine.place_like(base, later)
+    assert_array_equal(engine.nearest(queries, base, 3), EXACT.nearest(later, real, 3))
+    found = engine.balls(queries, base, reach, lesser=reach[:, 0])
+    assert_equal(found, EXACT.balls(later, real, reach, lesser=reach[:, 0]))
+    assert_array_equal(engine.nearest(base, queries, 3), EXACT.nearest(real, later, 3))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int]:
+    """A list that grows with every call of a function."""
+    calls: list[int] = []
+    function = getattr(owner, name)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(len(args[1]))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counting)
+    return calls
+
+
+def test_isotropic_data_fall_back_to_everything(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lower bounds of 4 of 200 coordinates rule nothing out."""
+    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 70)
+    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    case = solved(*isotropic(rng))
+    engine = LowerBoundSearch(4)
+    queries, base = engine.place(case.queries, case.base)
+
+    assert_array_equal(engine.nearest(base, base, max(KS), case.own), case.near_own)
+    assert looked
+    looked.clear()
+    assert_equal(engine.balls(queries, base, case.radii, lesser=case.lesser), case.balls)
+    assert looked
+    looked.clear()
+    flags = engine.balls(queries, base, case.radii, count=False).hits > 0
+    assert_array_equal(flags, case.balls.hits > 0)
+    assert looked
+
+
+def test_ties_beyond_what_is_fetched_fall_back_to_everything(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
+    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    pairs = counted(monkeypatch, tiles, "pair_distances")
+    same = np.repeat(rng.normal(size=(3, 4)), 40, axis=0).astype(np.float32)
+    own = np.arange(120)
+    for engine, calls in ((FlatSearch(), looked), (TileSearch(), pairs)):
+        (placed,) = engine.place(same)
+        assert_array_equal(engine.nearest(placed, placed, 3, own), np.zeros((120, 3)))
+        assert calls
+
+
+def test_what_is_far_from_all_balls_needs_no_look_at_everything(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    real = rng.normal(size=(200, 8)).astype(np.float32)
+    generated = (rng.normal(size=(50, 8)) + 20).astype(np.float32)
+    reach = EXACT.nearest(real, real, 3, np.arange(len(real)))
+    lesser = up_to_median(reach[:, 0])
+    for engine in (FlatSearch(), LowerBoundSearch(4)):
+        found = engine.balls(*engine.place(generated, real), reach, lesser=lesser)
+        assert not found.hits.any()
+        assert (found.realism > 0).all()
+    assert not looked
+
+
+def test_everything_is_looked_at_in_blocks(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Realism where every ball has radius 0: there is no ratio to start from."""
+    monkeypatch.setattr(faiss_engines, "EVERYTHING", 500)
+    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    real, generated = gaussian(rng)
+    zeros = np.zeros(len(real))
+    engine = FlatSearch()
+    placed = engine.place(generated, real)
+    found = engine.balls(*placed, zeros[:, None], lesser=zeros)
+    assert_array_equal(found.realism, np.repeat([0, np.inf], [50, 20]))
+    assert max(looked) == 500 // len(real)
+
+
+def test_a_point_at_the_centre_far_from_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest distances beside the largest radii, in one tile of the smallest."""
+    monkeypatch.setattr(tiles, "SIDE", 1)
+    real = 1e6 * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
+    generated = np.zeros((3, 2), np.float32)
+    reach = np.full((5, 1), 1e6)
+    for engine in (FlatSearch(), TileSearch()):
+        found = engine.balls(*engine.place(generated, real), reach, lesser=reach[:, 0])
+        assert_equal(found, EXACT.balls(generated, real, reach, lesser=reach[:, 0]))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_tile_and_no_index_writes_to_the_features(name: str, rng: np.random.Generator) -> None:
+    sets = gaussian(rng)
+    before = [features.copy() for features in sets]
+    survey(real=sets[0], generated=sets[1], ks=KS, search=ENGINES[name](), realism=True)
+    for features, was in zip(sets, before, strict=True):
+        assert_array_equal(features, was)

@@ -1,0 +1,220 @@
+"""What does not change the answers of an engine, and how answers follow from each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from raymetrics.metrics.manifold_survey import Survey, survey, up_to_median
+from raymetrics.neighbors import ExactSearch
+from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.knn_distances import Nearest
+from tests.helpers.neighbor_cases import ENGINES
+
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+Engine = Callable[[], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    real: np.ndarray
+    generated: np.ndarray
+    rng: np.random.Generator
+
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Pair:
+        return Pair(change(self.real), change(self.generated), self.rng)
+
+    def survey(self, engine: Engine, ks: tuple[int, ...] = (1, 2, 4), **asked: bool) -> Survey:
+        return survey(
+            real=self.real, generated=self.generated, ks=ks, search=engine(), realism=True, **asked
+        )
+
+
+@st.composite
+def pairs(draw: st.DrawFn, ties: bool = True) -> Pair:
+    """Multiples of 2**-10, or of 1 for ties, so that not too large sums of them are exact."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, m, d = draw(st.integers(5, 40)), draw(st.integers(5, 40)), draw(st.integers(1, 6))
+    steps = 1 if ties and draw(st.booleans()) else 1024
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    real, generated = (rng.integers(-2 * steps, 2 * steps, (k, d)) / steps for k in (n, m))
+    return Pair(real.astype(dtype), generated.astype(dtype), rng)
+
+
+def assert_same_balls(found: Balls, expected: Balls) -> None:
+    assert_array_equal(found.hits, expected.hits)
+    assert_array_equal(found.occupied, expected.occupied)
+    assert_array_equal(found.realism, expected.realism)
+
+
+def assert_same(found: Survey, expected: Survey, factor: float = 1.0) -> None:
+    assert_array_equal(found.radii_of_real, expected.radii_of_real * factor)
+    assert_array_equal(found.radii_of_generated, expected.radii_of_generated * factor)
+    assert_same_balls(found.of_generated, expected.of_generated)
+    assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_arbitrary_sets(engine: Engine, pair: Pair) -> None:
+    assert_same(pair.survey(engine), pair.survey(ExactSearch))
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_permuted_rows_permute_the_answers(engine: Engine, pair: Pair) -> None:
+    before = pair.survey(engine)
+    i = pair.rng.permutation(len(pair.real))
+    j = pair.rng.permutation(len(pair.generated))
+    after = Pair(pair.real[i], pair.generated[j], pair.rng).survey(engine)
+    assert_array_equal(after.radii_of_real, before.radii_of_real[i])
+    assert_array_equal(after.radii_of_generated, before.radii_of_generated[j])
+    assert_same_balls(
+        after.of_generated,
+        Balls(
+            before.of_generated.hits[j],
+            before.of_generated.occupied[i],
+            before.of_generated.realism[j],
+        ),
+    )
+    assert_array_equal(after.of_real.hits > 0, before.of_real.hits[i] > 0)
+
+
+def cut(rows: int, cuts: list[float]) -> list[slice]:
+    """Some of them may be empty."""
+    borders = [0, *sorted(int(c * rows) for c in cuts), rows]
+    return [slice(a, b) for a, b in itertools.pairwise(borders)]
+
+
+shares = st.lists(st.floats(0, 1), max_size=3)
+
+
+@engines
+@given(pair=pairs(), cuts=shares)
+@settings(deadline=None, max_examples=25)
+def test_the_nearest_of_the_parts_of_a_base_merge(
+    engine: Engine, pair: Pair, cuts: list[float]
+) -> None:
+    search, base, k = engine(), pair.real, 3
+    (placed,) = search.place(base)
+    own = np.arange(len(base))
+    parts = []
+    for some in cut(len(base), cuts):
+        inside = (own >= some.start) & (own < some.stop)
+        part = search.place_like(placed, base[some])
+        of_part = np.where(inside, own - some.start, -1)
+        parts.append(Nearest(search.nearest(placed, part, k, of_part)))
+    whole = search.nearest(placed, placed, k, own)
+    merged = reduce(Nearest.merge, parts, Nearest.empty(len(base), k))
+    assert_array_equal(merged.distances, whole)
+
+
+@engines
+@given(pair=pairs(), cuts_of_real=shares, cuts_of_generated=shares)
+@settings(deadline=None, max_examples=25)
+def test_balls_of_parts_of_both_sets_merge(
+    engine: Engine, pair: Pair, cuts_of_real: list[float], cuts_of_generated: list[float]
+) -> None:
+    search = engine()
+    centres, queries = search.place(pair.real, pair.generated)
+    reach = search.nearest(centres, centres, 3, np.arange(len(centres)))
+    lesser = up_to_median(reach[:, 0])
+    sizes = len(queries), len(centres)
+    cells = [
+        search.balls(
+            search.place_like(queries, pair.generated[points]),
+            search.place_like(centres, pair.real[balls]),
+            reach[balls],
+            lesser=lesser[balls],
+        ).within(points, balls, sizes)
+        for points in cut(len(queries), cuts_of_generated)
+        for balls in cut(len(centres), cuts_of_real)
+    ]
+    merged = reduce(Balls.merge, cells, Balls.empty(*sizes, 3))
+    assert_same_balls(merged, search.balls(queries, centres, reach, lesser=lesser))
+
+
+@engines
+@given(pair=pairs(), offset=st.integers(-(2**12), 2**12))
+@settings(deadline=None, max_examples=25)
+def test_offsets_do_not_matter(engine: Engine, pair: Pair, offset: int) -> None:
+    moved = pair.changed(lambda x: x + x.dtype.type(offset))
+    assert_same(moved.survey(engine), pair.survey(engine))
+
+
+@engines
+@given(pair=pairs(), power=st.integers(-60, 60))
+@settings(deadline=None, max_examples=25)
+def test_powers_of_2_scale_the_radii_and_nothing_else(
+    engine: Engine, pair: Pair, power: int
+) -> None:
+    scaled = pair.changed(lambda x: np.ldexp(x, power))
+    assert_same(scaled.survey(engine), pair.survey(engine), 2.0**power)
+
+
+@engines
+@given(seed=st.integers(0, 2**32 - 1), dimension=st.integers(2, 12))
+@settings(deadline=None, max_examples=25)
+def test_rotations_do_not_matter(engine: Engine, seed: int, dimension: int) -> None:
+    rng = np.random.default_rng(seed)
+    pair = Pair(rng.normal(size=(40, dimension)), rng.normal(size=(30, dimension)), rng)
+    rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0]
+    before = pair.survey(engine)
+    after = pair.changed(lambda x: x @ rotation).survey(engine)
+    assert_allclose(after.radii_of_real, before.radii_of_real, rtol=1e-5)
+    assert_allclose(after.of_generated.realism, before.of_generated.realism, rtol=1e-5)
+    assert_array_equal(after.of_generated.hits, before.of_generated.hits)
+    assert_array_equal(after.of_generated.occupied, before.of_generated.occupied)
+    assert_array_equal(after.of_real.hits > 0, before.of_real.hits > 0)
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_precision_is_the_recall_of_swapped_sides(engine: Engine, pair: Pair) -> None:
+    one, other = pair.survey(engine), Pair(pair.generated, pair.real, pair.rng).survey(engine)
+    assert_array_equal(one.of_generated.hits > 0, other.of_real.hits > 0)
+    assert_array_equal(one.of_real.hits > 0, other.of_generated.hits > 0)
+    assert_array_equal(one.radii_of_real, other.radii_of_generated)
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_more_neighbours_never_cover_less(engine: Engine, pair: Pair) -> None:
+    found = pair.survey(engine)
+    for values in (found.radii_of_real, found.of_generated.hits, found.of_generated.occupied):
+        assert (np.diff(values.astype(float), axis=1) >= 0).all()
+    assert (np.diff((found.of_real.hits > 0).astype(int), axis=1) >= 0).all()
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_counts_are_of_the_flags(engine: Engine, pair: Pair) -> None:
+    counted, flagged = pair.survey(engine), pair.survey(engine, count=False)
+    hits, flags = counted.of_generated.hits, flagged.of_generated.hits > 0
+    assert_array_equal(hits > 0, flags)
+    assert_array_equal(counted.of_generated.occupied.any(axis=0), flags.any(axis=0))
+    assert (hits.sum(axis=0) >= counted.of_generated.occupied.sum(axis=0)).all()
+    assert_array_equal(counted.of_generated.realism, flagged.of_generated.realism)
+
+
+@engines
+@given(pair=pairs())
+@settings(deadline=None, max_examples=25)
+def test_copies_of_the_other_side_are_covered(engine: Engine, pair: Pair) -> None:
+    generated = np.concatenate([pair.generated, pair.real[:2]])
+    found = Pair(pair.real, generated, pair.rng).survey(engine)
+    assert (found.of_generated.hits[-2:] > 0).all()

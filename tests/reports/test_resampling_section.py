@@ -1,0 +1,139 @@
+"""Draws side by side, and what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import raymetrics as rm
+from raymetrics import results
+from raymetrics.errors import RaymetricsError
+from raymetrics.permissions import Permission
+from raymetrics.reports.resampling_section import draws_sections, draws_table
+from raymetrics.reports.sample_images import SampleImages, evenly
+from raymetrics.results import Result, Side
+from raymetrics.shards.view import Selection
+from tests.reports.test_comparison_page import a_result
+
+IMAGES = SampleImages(Permission())
+SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
+
+
+def drawn(way: str, value: float, spread: float, space: str = "own", **how: object) -> Result:
+    """A distance of a way of drawing."""
+    return a_result(
+        SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread,
+        space={"name": space, "output": "pre_logits", "dimension": 64},
+        convention={"drawn": way, "n": 1000, "seeds": 3, "candidates": 5000, **how},
+        details={"shown": [1, 2]},
+    )  # fmt: skip
+
+
+def test_both_opinions_are_told_apart() -> None:
+    results = [
+        drawn("random", 10.0, 0.5),
+        drawn("random", 4.0, 0.2, "other"),
+        drawn("matched", 6.5, 0.1, matched_by="own"),
+        drawn("matched", 4.3, 0.2, "other", matched_by="own"),
+    ]
+    found = draws_table(results)
+    assert found.ways == ["random", "matched"]
+    assert [(row.label, row.opinion) for row in found.rows] == [
+        ("FD own", "matched in this space"),
+        ("FD other", "second opinion"),
+    ]
+    assert [cell.change if cell else None for cell in found.rows[0].cells] == ["", "\u221235 %"]
+    assert found.readings == [
+        "Matched: FD own falls by 35 %; the second opinion: FD other moves no more than the seeds "
+        "differ."
+    ]
+    assert str(found).splitlines() == [
+        "                                 random           matched",
+        "FD own    matched in this space  10.000 ± 0.500   6.5000 ± 0.1000 \u221235 %",
+        "FD other  second opinion         4.0000 ± 0.2000  4.3000 ± 0.2000 +7 %",
+        "",
+        found.readings[0],
+    ]
+    (section,) = draws_sections(results, IMAGES)
+    assert section.title == "3 draws of 1,000 from 5,000 generated samples"
+    assert section.sweep is None
+    assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
+
+
+def test_without_a_second_space_or_random_draws() -> None:
+    one = draws_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
+    assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
+    alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
+    assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
+    assert draws_sections([a_result(SIDE, SIDE)], IMAGES) == []
+
+
+def test_only_draws_of_the_same_candidates_are_compared() -> None:
+    found = draws_sections(
+        [
+            drawn("random", 5.6, 0.1, candidates=2200),
+            drawn("matched", 5.3, 0.1, matched_by="own", candidates=2200),
+            drawn("random", 9.0, 0.1),
+            drawn("weighted", 4.5, 0.1, matched_by="own"),
+        ],
+        IMAGES,
+    )
+    assert [section.table.readings for section in found] == [
+        ["Matched: FD own falls by 5 %; there is no second opinion."],
+        ["Weighted: FD own falls by 50 %; there is no second opinion."],
+    ]
+
+
+def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
+    (found,) = draws_sections(
+        [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
+        + [
+            drawn(f"{kind}:{n}", 10 / n, 0.1, space, matched_by="own", match=f"{kind}:{n}")
+            for kind in ("top_n", "middle_n")
+            for n in (1, 2, 10)
+            for space in ("own", "other")
+        ],
+        IMAGES,
+    )
+    assert found.sweep is not None
+    ElementTree.fromstring(found.sweep)  # well-formed
+    names = re.findall(r"FD (\w+), (\w+)", found.sweep)
+    assert sorted(set(names)) == sorted(
+        (space, kind) for space in ("own", "other") for kind in ("top_n", "middle_n")
+    )
+
+
+def test_features_against_logits_over_three_sets(tmp_path: Path) -> None:
+    for i, (features, logits) in enumerate([(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]):
+        side = Side("nowhere", "digits", ("0-79",), 80, "f", f"set {i}", {})
+        for output, value in (("pre_logits", features), ("logits", logits)):
+            space = {"name": "digits", "output": output, "dimension": 64}
+            made = a_result(SIDE, side, value=value, space=space, label=f"FD {output}")
+            results.write([made], tmp_path / "r.jsonl")
+        text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
+        assert ("Features against logits" in text) == (i == 2)
+    assert "their correlation is 1.000" in text
+
+
+def test_the_samples_of_a_selection(tmp_path: Path) -> None:
+    path = tmp_path / "chosen.parquet"
+    pq.write_table(pa.table({"sample_id": [9, 3, 7]}), path)
+    chosen = {"file": str(path), "digest": Selection.of(np.array([3, 7])).digest}
+    side = Side("nowhere", "digits", (), 2, "f", "d", {}, chosen)
+    np.testing.assert_array_equal(IMAGES.sample_ids(side, 9), [3, 7])
+    pq.write_table(pa.table({"sample_id": [9, 3, 8]}), path)
+    with pytest.raises(RaymetricsError, match="chosen.parquet holds other samples by now"):
+        IMAGES.sample_ids(side, 9)
+    with pytest.raises(RaymetricsError, match="is a file of statistics, which holds no samples"):
+        IMAGES.sample_ids(Side("a.npz", "a.npz", (), None, "f", "d", {}), 9)
+
+
+def test_evenly_spaced() -> None:
+    np.testing.assert_array_equal(evenly(np.arange(10, 20), 4), [10, 13, 16, 19])
+    np.testing.assert_array_equal(evenly(np.arange(3), 60), [0, 1, 2])

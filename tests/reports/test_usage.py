@@ -1,0 +1,39 @@
+"""What a stream used, added up and in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from raymetrics.distributed.extraction.unit_record import Account
+from raymetrics.distributed.extraction.usage import Spent, Workers
+from raymetrics.reports.spent import spent_text
+
+
+def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("raymetrics.distributed.extraction.usage.time.monotonic", lambda: now)
+    spent = Spent()
+    assert spent_text(spent) == ""
+    spent.begin([Workers(("generate", "extract"), 2, gpus=1.5), Workers(("commit",), 1)])
+    now = 110.0
+    seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
+    spent.add(Account(0, 0, 100, seconds=seconds, written=5_000_000, retried=1, resent=2))
+    spent.add(Account(0, 100, 100, left_out={150: "why"}, seconds=seconds, written=5_000_000))
+    failed = Account(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
+    now = 120.0
+    spent.add(failed)
+    spent.end(lost=3)
+    assert (spent.rows, spent.shards, spent.left_out, spent.seconds) == (199, 3, 1, 20.0)
+    assert spent.rate("extract") == 199 / 16
+    assert spent.gpu_seconds == 1.5 * 20
+    assert spent.waiting(spent.pools[0]) == 1 - 26 / 40
+    assert spent_text(spent).splitlines() == [
+        "generate  19.9 rows/s in each worker, 10 s",
+        "extract   12.4 rows/s in each worker, 16 s",
+        "commit    99.5 rows/s in each worker, 2 s, 10.0 MB in 3 shards",
+        "waiting   35 % of 2 workers (generate, extract), 90 % of 1 worker (commit); 20 s in all",
+        "again     3 units after their worker died, 1 one sample at a time, "
+        "2 requests to the store",
+        "left out  1 samples, see raymetrics inspect",
+        "GPUs      30 GPU-seconds held",
+    ]

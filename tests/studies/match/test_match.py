@@ -1,0 +1,348 @@
+"""Top-1 matching on a real local Ray: the same ids however it is run, and no more than needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sources
+import torch
+from ray._private.state import actors
+
+from raymetrics import sample_ranges
+from raymetrics.attacks.top1_rejection import match_top1
+from raymetrics.cli.match import line
+from raymetrics.distributed.cluster_resources import Resources
+from raymetrics.distributed.extraction.dataset_request import named_apart, specification
+from raymetrics.distributed.extraction.sequel import Piece, Sequel
+from raymetrics.errors import NotEnoughData, RangeError, ShardError, SpecMismatch, StorageError
+from raymetrics.extractors import make_extractor
+from raymetrics.generators import open_source
+from raymetrics.shards import layout, schema
+from raymetrics.shards.layout import DatasetSpec, shard_name
+from raymetrics.shards.open_view import open_view
+from raymetrics.shards.selection_files import read_choice
+from raymetrics.shards.shard_set import open_shards
+from raymetrics.shards.store import Store
+from raymetrics.shards.writer import commit
+from raymetrics.studies.match.request import Request, requested
+from raymetrics.studies.match.result import Matched, MatchProgress
+from raymetrics.studies.match.run import match, named
+from tests.conftest import without_actors, write_set
+
+EXTRACTOR = "sources:Classes"
+COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
+ONE = Resources(actors=1, batch=16)
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """100 real samples; as many of each class as in COUNTS."""
+    extractor = make_extractor(EXTRACTOR, torch.device("cpu"))
+    grey = np.repeat(np.arange(6, dtype=np.uint8), COUNTS)
+    images = np.broadcast_to(grey[:, None, None, None], (100, 3, 2, 2))
+    uri = str(tmp_path_factory.mktemp("real"))
+    write_set(uri, extractor(images), extractor=extractor.name, spec=extractor.spec)
+    return uri
+
+
+def expected(n: int = 100, first: int = 0) -> np.ndarray:
+    """The ids that are to be accepted, by a plain loop."""
+    targets = np.array(COUNTS) * n // 100
+    found = match_top1(target_counts=targets, classes=sources.class_of(first + np.arange(5000)))
+    return first + found
+
+
+def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> Matched:
+    options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
+    return match(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
+
+
+def asked(real: str, folder: Path, keep: str = "all") -> Request:
+    """The request whose shards are those of a folder."""
+    return requested(
+        real,
+        "sources:Classed",
+        str(folder),
+        None,
+        [EXTRACTOR],
+        None,
+        100,
+        None,
+        None,
+        40,
+        keep,
+        False,
+    )
+
+
+def commit_shards(store: Store, spec: DatasetSpec, end: int) -> None:
+    """The samples before `end`, as a stream makes them."""
+    generate, extract = sources.Classed(), make_extractor(EXTRACTOR, torch.device("cpu"))
+    for shard in sample_ranges.cut(range(end), 40):
+        ids = np.array(shard)
+        found = extract(generate(ids))
+        features = {column.name: found[column.output] for column in spec.columns}
+        table = schema.to_table(spec.columns, ids, None, features)
+        assert commit(store, table, spec.fingerprint)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("samples*.parquet"))}
+
+
+@pytest.fixture(scope="module")
+def reference(
+    real: str, tmp_path_factory: pytest.TempPathFactory, ray_session: None
+) -> tuple[Path, Matched]:
+    """One run by one actor that nothing disturbs."""
+    to = tmp_path_factory.mktemp("reference")
+    told: list[MatchProgress] = []
+    done = matched(real, to, progress=told.append)
+    assert [p.draws for p in told] == sorted({p.draws for p in told})
+    assert (told[-1].full, told[-1].accepted, told[-1].draws_to_go) == (6, 100, 0)
+    assert told[0].rarest[0].draws >= told[0].rarest[-1].draws
+    assert "bins full" in line(told[0])
+    assert "needs" in line(told[0])
+    return to, done
+
+
+def test_accepts_what_a_plain_loop_does_and_stops(
+    reference: tuple[Path, Matched], real: str
+) -> None:
+    to, done = reference
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    np.testing.assert_array_equal(done.classes, sources.class_of(expected()))
+    assert np.bincount(done.classes).tolist() == COUNTS
+    assert (done.complete, done.draws) == (True, expected()[-1] + 1)
+    choice = read_choice(str(to / "accepted.parquet")).require_of(done.shards)
+    np.testing.assert_array_equal(choice.sample_ids, expected())
+    np.testing.assert_array_equal(choice.columns["draw"], expected())
+    assert choice.metadata["drawn"] == np.bincount(sources.class_of(np.arange(done.draws))).tolist()
+    assert len(open_view(f"{done.shards.uri}?ids={done.path}")) == 100
+    # No more than one window is made beyond the last sample that was needed, and it is whole.
+    window = 3 + 1
+    assert done.draws <= len(done.shards) <= done.draws + window * 40
+    assert done.shards.seal is not None
+    assert sample_ranges.union(done.shards.present) == list(done.shards.spec.samples)
+    done.shards.verify()
+    deadline = time.monotonic() + 60
+    while ours := alive():
+        assert time.monotonic() < deadline, ours
+        time.sleep(0.2)
+
+
+def alive() -> list[str]:
+    """The actors of streams that are there."""
+    names = [actor["ActorClassName"] for actor in actors().values() if actor["State"] == "ALIVE"]
+    return [name for name in names if "MapWorker" in name or name == "Gate"]
+
+
+@pytest.mark.slow
+def test_goes_on_from_shards_with_a_hole_on_more_workers(
+    reference: tuple[Path, Matched], real: str, tmp_path: Path
+) -> None:
+    """Existing shards are not made again, whatever batch the rest is made in, and a worker that
+    dies on the way changes nothing."""
+    source = f"sources:Classed?dies={tmp_path / 'dead'}"
+    shards, whole = Store(str(tmp_path / "shards")), reference[1].shards
+    generator = open_source(source, torch.device("cpu"))
+    both = named_apart([EXTRACTOR])
+    spec = layout.enter(shards, specification(source, generator, *both, range(200), 40))
+    for ids in (range(40), range(40, 80), range(160, 200)):
+        commit(shards, whole.table(ids), spec.fingerprint)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/samples*")}
+    done = matched(real, tmp_path, source, resources=Resources(actors=2, batch=7))
+    assert (tmp_path / "dead").exists()
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert done.made == len(done.shards.present) - 3
+    both = done.shards.digests.keys() & whole.digests.keys()
+    assert len(both) >= 8
+    assert {n: done.shards.digests[n] for n in both} == {n: whole.digests[n] for n in both}
+    assert done.shards.seal is not None
+
+
+def test_of_shards_alone_nothing_is_made(real: str, tmp_path: Path) -> None:
+    """A match of what is there, of other sizes and beginnings; bins that stay empty."""
+    shards, end = tmp_path / "shards", int(expected()[-1]) + 1
+    request = asked(real, tmp_path)
+    spec = layout.enter(request.store, request.asked)
+    commit_shards(request.store, spec, end)
+    before = files(shards)
+    again = matched(real, tmp_path / "again", str(shards), shard_rows=99)
+    np.testing.assert_array_equal(again.sample_ids, expected())
+    assert (again.made, again.shards.missing) == (0, [])
+
+    draws = end - 1  # one too few
+    part = matched(real, tmp_path / "part", str(shards), max_draws=draws)
+    np.testing.assert_array_equal(part.sample_ids, expected()[:-1])
+    assert (part.complete, part.draws, part.made) == (False, draws, 0)
+    with pytest.raises(ShardError, match="only a part of the accepted"):
+        read_choice(part.path)
+    assert read_choice(part.path, partial=True).metadata["unfilled"] == [5]
+
+    # A longer extraction that has not ended does not matter.
+    longer = replace(again.shards.spec, samples=(range(9000),))
+    request.store.replace(layout.DATASET, longer.to_json())
+    later = matched(real, tmp_path / "later", str(shards), max_draws=100, first=50)
+    classes = sources.class_of(50 + np.arange(100))
+    room = np.array([(classes[:i] == c).sum() < COUNTS[c] for i, c in enumerate(classes)])
+    np.testing.assert_array_equal(later.sample_ids, 50 + np.flatnonzero(room))
+    assert later.shards.missing
+    assert files(shards) == before
+
+
+def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path) -> None:
+    """Also where a run was killed between a shard and dataset.json, and where another match had
+    ended in the same place."""
+    request, to = asked(real, tmp_path), tmp_path / "to"
+    spec = layout.enter(request.store, request.asked)
+    commit_shards(request.store, spec, 500)
+    complete = matched(real, to, request.store.uri)
+    request.store.replace(layout.DATASET, replace(spec, samples=(range(40),)).to_json())
+    with pytest.raises(ShardError, match="which its dataset.json does not ask for"):
+        open_view(request.store.uri)
+    fails = {"max_draws": 3, "on_unfilled": "fail"}
+    with pytest.raises(NotEnoughData, match=r"6 of 6 classes lack samples after 3 draws: class"):
+        matched(real, to, request.store.uri, **fails)
+    assert len(open_view(request.store.uri)) == len(complete.shards)
+    assert open_shards(request.store.uri).seal is not None
+    # The file of the same request is what a run without that end gives; that of another goes.
+    assert read_choice(complete.path).complete
+    with pytest.raises(NotEnoughData):
+        matched(real, to, request.store.uri, n=50, **fails)
+    assert not [*to.iterdir()]
+
+
+def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
+    """Of shards that are there, some beyond the sample that fills the last bin, as a run that was
+    killed leaves them. Stopped in the middle, with one shard decided whose rows are not dropped
+    yet: the next run goes on, and accepts the same."""
+    request, shards = asked(real, tmp_path, "accepted"), str(tmp_path / "shards")
+    spec = layout.enter(request.store, named(request, np.array(COUNTS)))
+    end = int(expected()[-1]) + 81
+    commit_shards(request.store, spec, end)
+    one = tmp_path / "shards" / shard_name(range(40, 80))
+    whole = one.read_bytes()
+    part = matched(real, tmp_path, shards, keep="accepted", max_draws=130)
+    assert part.draws == 130
+    assert len(part.shards) == (expected() < 120).sum() + (end - 120)
+    one.write_bytes(whole)
+    (tmp_path / "shards" / layout.MANIFEST).unlink()  # a run that was killed has sealed nothing
+
+    done = matched(real, tmp_path, shards, keep="accepted")
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert (done.draws, len(done.shards), done.made) == (expected()[-1] + 1, 100, 0)
+    done.shards.verify()
+    rows = np.concatenate([b["sample_id"] for b in done.shards.blocks([])])
+    np.testing.assert_array_equal(rows, expected())
+    assert done.shards.seal is not None
+    assert done.shards.seal["rows"] == 100
+    view = open_view(f"{done.shards.uri}?ids={done.path}")
+    features = sources.Classes()(sources.Classed()(expected()))["features"]
+    np.testing.assert_array_equal(view.read("Classes_features"), features)
+    with pytest.raises(ShardError, match="keeps only the samples that a match accepted"):
+        done.shards.require_all_samples()
+    # Again: all there, and nothing left to read but what was accepted.
+    before = files(tmp_path / "shards")
+    again = matched(real, tmp_path, shards, keep="accepted")
+    np.testing.assert_array_equal(again.sample_ids, expected())
+    assert again.draws == done.draws
+    assert files(tmp_path / "shards") == before
+    for other in ({"keep": "all"}, {"keep": "accepted", "n": 50}):
+        with pytest.raises(SpecMismatch, match="accepted"):
+            matched(real, tmp_path / "other", shards, **other)
+    with pytest.raises(RangeError, match="drawn beyond 60 samples"):
+        matched(real, tmp_path, shards, keep="accepted", max_draws=60)
+
+
+@pytest.mark.slow
+def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
+    """All of raymetrics killed with -9, while rows are dropped: no file that reads as finished, no
+    shard made twice, and only what is accepted is left."""
+    gate, shards = tmp_path / "gate", tmp_path / "out" / "shards"
+    source = f"sources:Classed?gate={gate}"
+    command = [
+        sys.executable, "-c", "from raymetrics.cli.match import match; match()",
+        "--real", real, "--generated", source, "--extractor", EXTRACTOR,
+        "--to", str(tmp_path / "out"), "--n", "100", "--shard-rows", "40", "--actors", "1",
+        "--keep", "accepted",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 400
+        while len(list(shards.glob("samples*"))) < 3:
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    time.sleep(1)
+    assert not (tmp_path / "out" / "accepted.parquet").exists()
+    half = open_shards(str(shards))
+    half.verify()
+    assert half.seal is None
+
+    gate.touch()
+    with without_actors():
+        done = matched(real, tmp_path / "out", source, keep="accepted")
+    np.testing.assert_array_equal(done.sample_ids, expected())
+    assert done.made == len(done.shards.present) - len(half.present)
+    assert len(done.shards) == 100
+    assert done.shards.seal is not None
+    done.shards.verify()
+
+
+def test_what_makes_no_sense_is_told_before_anything_is_written(
+    real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options, word in (
+        ({"n": 0}, "n is 0"), ({"max_draws": 0}, "max_draws is 0"), ({"first": -1}, "first is -1"),
+        ({"keep": "some"}, "keep is 'some', expected all or accepted"),
+        ({"shard_rows": 0}, "shard_rows is 0"),
+        ({"source": real, "shards": "x"}, "shards is 'x', but .* is a shard set"),
+    ):  # fmt: skip
+        with pytest.raises(RangeError, match=word):
+            matched(real, tmp_path / "out", **options)
+    with pytest.raises(NotEnoughData, match="has only 30 from 60 on"):
+        matched(real, tmp_path / "out", "sources:Classed?length=90", n=40, first=60)
+    with pytest.raises(SpecMismatch, match="no logits 'x'; it has Classes_logits"):
+        matched(real, tmp_path / "out", classes="x")
+    with pytest.raises(SpecMismatch, match="extractor 'Classes' is not in both sets"):
+        matched(real, tmp_path / "out", extractors=["digits"])
+    with pytest.raises(StorageError, match="no shard set"):
+        matched(str(tmp_path / "nothing"), tmp_path / "out")
+    without = write_set(str(tmp_path / "without"), {"features": np.zeros((5, 2), np.float32)})
+    with pytest.raises(SpecMismatch, match="has none; extract with inception"):
+        matched(without.uri, tmp_path / "out")
+    monkeypatch.setattr(sources.Classes, "columns", {"features": 2})
+    with pytest.raises(SpecMismatch, match="those of Classes_logits, .* has only Classes_features"):
+        matched(real, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sequel_fills_holes_and_goes_on() -> None:
+    present = (range(5), range(12, 40), range(60, 80))
+    pieces = [*Sequel(3, 95, present, 20)]
+    assert pieces == [
+        Piece(range(5), True), Piece(range(5, 12), False), Piece(range(12, 40), True),
+        Piece(range(40, 60), False), Piece(range(60, 80), True), Piece(range(80, 95), False),
+    ]  # fmt: skip
+    endless = iter(Sequel(50, None, present, 20))
+    assert [next(endless).ids for _ in range(4)] == [
+        range(50, 60), range(60, 80), range(80, 100), range(100, 120),
+    ]  # fmt: skip
+    assert [*Sequel(0, 8, present, 20)] == [Piece(range(5), True), Piece(range(5, 8), False)]

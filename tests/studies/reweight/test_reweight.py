@@ -1,0 +1,483 @@
+"""Weights of candidates in shards: those of arrays, the same bits whoever holds the parts, and
+only whole files."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import dying_worker
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from raymetrics.attacks import Goal, InMemory, Step
+from raymetrics.attacks.matched_features import Match
+from raymetrics.attacks.reweight_arrays import reweight
+from raymetrics.distributed import checkpoint, partition_workers, partitioned_features
+from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.partition_workers import Holder, Plan, Threads, planned
+from raymetrics.distributed.partitioned_features import Candidates, OverParts
+from raymetrics.errors import (
+    NotEnoughData,
+    PlanTooLarge,
+    RaymetricsError,
+    ShardError,
+    SpecMismatch,
+    StorageError,
+)
+from raymetrics.shards.open_view import open_view
+from raymetrics.shards.selection_files import read_choice
+from raymetrics.shards.shard_set import open_shards
+from raymetrics.shards.view import View
+from raymetrics.statistics import Measure, Moments
+from raymetrics.studies.reweight import run as module
+from raymetrics.studies.reweight.run import reweight_shards
+from raymetrics.studies.reweight.weights_file import Weighted, size_of_draws, write_drawn
+from tests.conftest import write_set
+from tests.helpers.oracles import weighted_frechet_distance
+
+COLUMN = "made_up_pre_logits"
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[str, dict[str, np.ndarray]]:
+    """Both sides' pre-logits and logits: a mixture whose proportions and first column differ."""
+    rng = np.random.default_rng(3)
+    centres, to_logits = rng.normal(0, 2, (6, 8)), rng.normal(0, 1, (8, 12))
+    found = {}
+    for side, count, share in (("real", 150, np.ones(6)), ("generated", 300, np.arange(1, 7))):
+        which = rng.choice(6, count, p=share / share.sum())
+        made = np.maximum(centres[which] + rng.normal(0, 1, (count, 8)), 0)
+        made[:, 0] += 4 * (side == "real")
+        found[side] = {
+            "pre_logits": made.astype(np.float32),
+            "logits": (made @ to_logits).astype(np.float32),
+        }
+    return found
+
+
+@pytest.fixture(scope="module")
+def sides(features, tmp_path_factory) -> dict[str, str]:
+    """The same as shard sets; the names of the arguments, and where they are."""
+    folder = tmp_path_factory.mktemp("sides")
+    for side, made in features.items():
+        write_set(str(folder / side), made, shard_rows=25)
+    return {side: str(folder / side) for side in features}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch) -> None:
+    """Six parts of two shards."""
+    monkeypatch.setattr(partitioned_features, "LEAST_ROWS", 50)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sides, tmp_path_factory, ray_session) -> Weighted:
+    """What a run gives that nothing stops, with every part in this process."""
+    least, partitioned_features.LEAST_ROWS = partitioned_features.LEAST_ROWS, 50
+    to = tmp_path_factory.mktemp("undisturbed")
+    try:
+        found = reweight_shards(**sides, to=str(to), in_memory=True)
+    finally:
+        partitioned_features.LEAST_ROWS = least
+    assert found.converged
+    assert [path.name for path in to.iterdir()] == ["weights.parquet"]
+    return found
+
+
+def assert_same_bits(found: Weighted, expected: Weighted) -> None:
+    np.testing.assert_array_equal(found.weights, expected.weights)
+    np.testing.assert_array_equal(found.sample_ids, expected.sample_ids)
+    assert found.trace == expected.trace
+    assert found.converged == expected.converged
+
+
+def test_equals_arrays(undisturbed, features, sides) -> None:
+    pre_logits = {side: made["pre_logits"] for side, made in features.items()}
+    expected = reweight(**pre_logits)
+    assert undisturbed.distance == pytest.approx(expected.distance, rel=1e-3)
+    np.testing.assert_allclose(undisturbed.trace[:4], expected.trace[:4], rtol=1e-5)
+    assert undisturbed.distance < 0.2 * undisturbed.trace[0].distance
+    # And the weights are those of the rows that the file says.
+    goal = Goal.of(Moments.of(pre_logits["real"]))
+    evaluate = InMemory(goal, goal.centred(pre_logits["generated"]))
+    assert evaluate(undisturbed.weights).distance == pytest.approx(undisturbed.distance, rel=1e-5)
+    about = undisturbed.about
+    assert (about["kind"], about["match"], about["extractor"]) == (
+        "weights",
+        "pre_logits",
+        "made-up",
+    )
+    assert about["digest"] == open_view(sides["generated"]).digest()
+    assert about["real"]["digest"] == open_view(sides["real"]).digest()
+
+
+def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, features) -> None:
+    """The lines that run on a GPU, on a device that every machine has."""
+    view = View.of(open_shards(sides["generated"]))
+    goal = Goal.of(Moments.of(features["real"]["pre_logits"]))
+    parts = Candidates.of(view, COLUMN, lambda values: values, goal)
+    weights = np.random.default_rng(0).dirichlet(np.ones(300))
+    reading, holding = Threads(parts), Threads(parts)
+    reading.holder = Holder(parts, keep=False)
+    again, once = (OverParts(goal, parts.slices, pool)(weights) for pool in (reading, holding))
+    assert (len(reading.holder.kept), len(holding.holder.kept)) == (0, 6)
+    np.testing.assert_array_equal(again.slopes, once.slopes)
+    assert again.distance == once.distance
+    found = []
+    for device in (None, "cpu"):
+        pool = Threads(parts)
+        pool.holder = Holder(parts, keep=True, device=device)
+        found.append(OverParts(goal, parts.slices, pool))
+        assert isinstance(pool.holder.features(0), np.ndarray) == (device is None)
+        sides_of = {side: made["pre_logits"] for side, made in features.items()}
+        expected = weighted_frechet_distance(**sides_of, weights=weights)
+        assert found[-1].exact(weights) == pytest.approx(expected, rel=1e-7)
+    for evaluate in found:
+        np.testing.assert_allclose(evaluate.lengths, found[0].lengths, rtol=1e-6)
+        assert evaluate(weights).distance == pytest.approx(found[0](weights).distance, rel=1e-6)
+        slopes = found[0](weights).slopes
+        np.testing.assert_allclose(
+            evaluate(weights).slopes, slopes, rtol=1e-5, atol=1e-6 * abs(slopes).max()
+        )
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("match", ["logits", "probabilities", "top_n:2", "middle_n:3"])
+def test_matched_features_equal_arrays(sides, features, tmp_path, match) -> None:
+    logits = {side: made["logits"] for side, made in features.items()}
+    expected = reweight(**logits, match=match, max_evaluations=5)
+    found = reweight_shards(**sides, to=str(tmp_path), match=match, max_evaluations=5)
+    np.testing.assert_allclose(found.trace, expected.trace, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-2, atol=1e-6)
+    assert found.about["match"] == match
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_some_samples_of_either_set(sides, features, tmp_path) -> None:
+    ids = {"real": np.arange(0, 150, 2), "generated": np.r_[3:40, 90:250]}
+    uris = {}
+    for side, some in ids.items():
+        pq.write_table(pa.table({"sample_id": some}), tmp_path / f"{side}.parquet")
+        uris[side] = f"{sides[side]}?ids={tmp_path}/{side}.parquet"
+    found = reweight_shards(**uris, to=str(tmp_path / "to"), max_evaluations=5)
+    np.testing.assert_array_equal(found.sample_ids, ids["generated"])
+    arrays = {side: features[side]["pre_logits"][some] for side, some in ids.items()}
+    expected = reweight(**arrays, max_evaluations=5)
+    np.testing.assert_allclose(found.trace, expected.trace, rtol=1e-4)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_gradient_descent_equals_arrays_and_goes_on(sides, features, tmp_path) -> None:
+    logits = {side: made["logits"] for side, made in features.items()}
+    asked = {"match": "top_n:2", "optimizer": "gd"}
+    expected = reweight(**logits, **asked, max_evaluations=35)
+    once = reweight_shards(**sides, **asked, to=str(tmp_path / "once"), max_evaluations=35)
+    np.testing.assert_allclose(once.trace, expected.trace, rtol=1e-4)
+    assert once.distance < once.trace[0].distance
+    for budget in (15, 35):
+        twice = reweight_shards(
+            **sides, **asked, to=str(tmp_path / "twice"), max_evaluations=budget
+        )
+        assert len(twice.trace) == budget
+    assert_same_bits(twice, once)
+
+
+def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
+    sides, undisturbed, tmp_path, monkeypatch
+) -> None:
+    to = str(tmp_path)
+    few = reweight_shards(**sides, to=to, max_evaluations=6, in_memory=True)
+    assert not few.converged
+    *way, last = few.trace
+    assert way == list(undisturbed.trace[: len(way)])
+    assert last == pytest.approx(undisturbed.trace[len(way)], rel=1e-6)  # the end is of float64
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.npz", "weights.parquet"]
+    write_drawn(few, open_view(sides["generated"]), 150, "systematic")
+    told: list[Step] = []
+    more = reweight_shards(**sides, to=to, in_memory=True, told=told.append)
+    assert_same_bits(more, undisturbed)
+    assert told[0].evaluations > few.trace[-1].evaluations
+    assert more.digest != few.digest
+    # Nothing to go on with is left, and no draw by the weights of before.
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.parquet"]
+
+    monkeypatch.setattr(module, "optimise", None)
+    for budget in (6, 1000):
+        assert_same_bits(reweight_shards(**sides, to=to, max_evaluations=budget), undisturbed)
+
+
+DRIVER = """
+import contextlib, pickle, sys, time
+from raymetrics.distributed import candidates, kept, reweight
+from raymetrics.distributed.partition_workers import Plan
+
+# No cluster: one more driver of Ray has workers of its own, that all import what they need.
+moments = pickle.load(sys.stdin.buffer)
+reweight.session = contextlib.nullcontext
+reweight.fold_shards = lambda view, measures: {{"moments": moments}}
+reweight.planned = lambda *_: Plan(alone=True, keep=True)
+
+def wait(step):
+    if step.evaluations >= 7:
+        print("there", flush=True)
+        time.sleep(1000)
+
+candidates.LEAST_ROWS, kept.EVERY = 50, 0
+reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told=wait)
+"""
+
+
+def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> None:
+    to = str(tmp_path / "killed")
+    measures = {
+        "moments": Measure(COLUMN, partial(module.moments_of, Match.parse("pre_logits").of))
+    }
+    moments = fold_shards(open_view(sides["real"]), measures)["moments"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(**sides, to=to)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(pickle.dumps(moments))
+        process.stdin.flush()
+        said = b""
+        assert any((said := said + line).endswith(b"there\n") for line in process.stdout), said
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert [path.name for path in Path(to).iterdir()] == ["state.npz"]
+    told: list[Step] = []
+    found = reweight_shards(**sides, to=to, in_memory=True, told=told.append)
+    assert told[0].evaluations > 7
+    assert_same_bits(found, undisturbed)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_an_interrupted_run_leaves_no_weights_and_keeps_what_it_reached(
+    sides, undisturbed, tmp_path
+) -> None:
+    threads = set()
+
+    def interrupt(step: Step) -> None:
+        blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        threads.update(library["num_threads"] for library in blas)
+        if step.evaluations >= 5:
+            raise KeyboardInterrupt
+
+    asked = {**sides, "to": str(tmp_path), "in_memory": True}
+    with pytest.raises(KeyboardInterrupt), threadpool_limits(2, user_api="blas"):
+        reweight_shards(**asked, told=interrupt)
+    assert threads == {1}  # or the last bits were those of a machine with as many
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+    with pytest.raises(SpecMismatch, match=r"state.npz is of another.*match: there \"pre_logits\""):
+        reweight_shards(**asked, match="logits")
+    assert_same_bits(reweight_shards(**asked), undisturbed)
+    with pytest.raises(SpecMismatch, match=r"weights.parquet is of another.*tolerance: there 0.00"):
+        reweight_shards(**asked, tolerance=0.5)
+    (tmp_path / "weights.parquet").unlink()
+    (tmp_path / "state.npz").write_bytes(b"damaged")
+    with pytest.raises(ShardError, match=r"cannot read .*state.npz.*remove it to begin again"):
+        reweight_shards(**asked)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_bad_features_and_places_leave_nothing(sides, features, tmp_path) -> None:
+    broken = tmp_path / "broken"
+    write_set(str(broken), {"pre_logits": features["generated"]["pre_logits"]}, shard_rows=100)
+    shard = sorted(broken.glob("samples-*"))[1]
+    table = pq.read_table(shard)
+    values = table[COLUMN].combine_chunks().to_numpy_ndarray().copy()
+    values[3, 0] = np.nan
+    tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+    pq.write_table(table.set_column(1, table.schema.field(1), tensor), shard)
+    to = tmp_path / "to"
+    with pytest.raises(ShardError, match=r"made_up_pre_logits in .* is NaN or infinite .*\(103\)"):
+        reweight_shards(real=sides["real"], generated=str(broken), to=str(to))
+    assert not list(to.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot"):
+        reweight_shards(**sides, to=str(tmp_path / "file" / "weights"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"match": "pixels"}, RaymetricsError, "cannot match 'pixels'; choose from pre_logits"),
+        ({"match": "top_n:7"}, RaymetricsError, "marks more than half of 12 classes"),
+        ({"optimizer": "adam"}, RaymetricsError, "no optimizer 'adam'; there are lbfgs, gd"),
+        ({"tolerance": -1.0}, RaymetricsError, "the tolerance is -1.0"),
+        ({"max_evaluations": 0}, RaymetricsError, "0 evaluations are asked for"),
+        ({"extractor": "vgg16"}, SpecMismatch, "'vgg16' is not in both sets; both have made-up"),
+    ],
+)
+def test_requests_that_make_no_sense(sides, tmp_path, changes, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        reweight_shards(**{**sides, "to": str(tmp_path / "to"), **changes})
+    assert not (tmp_path / "to").exists()
+
+
+def test_sets_that_cannot_be_weighed(sides, features, tmp_path) -> None:
+    def refused(kind: type[Exception], message: str, **changes: str) -> None:
+        with pytest.raises(kind, match=message):
+            reweight_shards(**{**sides, "to": str(tmp_path / "to"), **changes})
+        assert not (tmp_path / "to").exists()
+
+    def made(name: str, rows: int = 30, **how) -> str:
+        write_set(
+            str(tmp_path / name), {"pre_logits": features["real"]["pre_logits"][:rows]}, **how
+        )
+        return str(tmp_path / name)
+
+    refused(NotEnoughData, "has 1 real samples; weights take at least 2", real=made("one", 1))
+    refused(SpecMismatch, "no column logits in both", generated=made("few"), match="logits")
+    other = made("other", extractor="other")
+    refused(SpecMismatch, "extract both with the same extractor", generated=other)
+    spec = {"name": "made-up", "resize": "clean"}
+    refused(SpecMismatch, "used made-up differently.*resize", generated=made("clean", spec=spec))
+    pq.write_table(pa.table({"sample_id": [3, 3]}), tmp_path / "ids.parquet")
+    twice = f"{sides['generated']}?ids={tmp_path}/ids.parquet"
+    refused(RaymetricsError, "names candidates repeatedly", generated=twice)
+
+
+def test_the_extractor_is_inception_or_the_only_one() -> None:
+    from raymetrics.shards.schema import Column
+
+    def chosen(*extractors: str, asked: str | None = None) -> str:
+        columns = tuple(Column(name, "pre_logits", 4) for name in extractors)
+        specs = [{"name": name} for name in extractors]
+        side = FakeSet(FakeSpec(columns, specs))
+        found = module.column_of(real=side, generated=side, output="pre_logits", extractor=asked)
+        return found.extractor
+
+    assert chosen("digits") == "digits"
+    assert chosen("digits", "inception") == "inception"
+    assert chosen("digits", "inception", asked="digits") == "digits"
+    with pytest.raises(SpecMismatch, match="choose an extractor: digits, efficientnet"):
+        chosen("digits", "efficientnet-lite0")
+
+
+class FakeSpec:
+    image_size = None
+
+    def __init__(self, columns, extractors) -> None:
+        self.columns, self.extractors = columns, extractors
+
+
+class FakeSet:
+    uri = "set"
+
+    def __init__(self, spec: FakeSpec) -> None:
+        self.spec = spec
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "in_memory", "plan"),
+    [
+        (24e9, (2, 1.0, 0.0), None, Plan(alone=True, keep=True)),
+        (24e9, (2, 1.0, 0.0), False, Plan(alone=False, keep=True)),
+        (24e9, (2, 1.0, 1.0), None, Plan(alone=False, keep=True)),
+        (12e6, (2, 1.0, 0.0), None, Plan(alone=False, keep=False)),
+    ],
+)
+def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> None:
+    view = FakeView(rows=[1000] * 64)
+    memory(monkeypatch, free, workers)
+    monkeypatch.setattr(partition_workers, "VECTORS", 0)
+    assert planned(view, 64, in_memory) == plan
+
+
+def test_plans_that_do_not_fit(monkeypatch) -> None:
+    memory(monkeypatch, 1e6, (2, 1.0, 0.0))
+    for in_memory in (None, True, False):
+        with pytest.raises(
+            PlanTooLarge, match="64000 candidates of 64 dimensions need .* are free"
+        ):
+            planned(FakeView(rows=[1000] * 64), 64, in_memory)
+
+
+def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
+    found = psutil.virtual_memory()._replace(available=int(free))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
+    monkeypatch.setattr(partition_workers, "workers", lambda: workers)
+    monkeypatch.setattr(partition_workers.ray, "nodes", lambda: [{"Alive": True}])
+
+
+class FakeView:
+    """Shards of so many rows."""
+
+    def __init__(self, rows: list[int]) -> None:
+        self.present = [range(i * 1000, i * 1000 + n) for i, n in enumerate(rows)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.present))
+
+    def count(self, shard: range) -> int:
+        return len(shard)
+
+
+def test_draws(undisturbed, sides) -> None:
+    view = open_view(sides["generated"])
+    path = write_drawn(undisturbed, view, 150, "systematic")
+    choice = read_choice(path).require_of(view.shards)
+    np.testing.assert_array_equal(choice.sample_ids, undisturbed.drawn(150, 0, "systematic"))
+    assert (choice.kind, choice.metadata["seed"], len(choice)) == ("drawn", 0, 150)
+    assert choice.metadata["weights"] == undisturbed.digest
+    assert len(open_view(f"{sides['generated']}?ids={path}")) == 150
+    Path(path).unlink()
+    assert size_of_draws(**sides) == 150
+    for n in (0, 1, 301):
+        with pytest.raises(NotEnoughData, match=f"draws of {n} samples from 300 candidates"):
+            size_of_draws(**sides, n=n)
+
+
+def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> None:
+    from raymetrics.shards.store import Store
+
+    times = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: times[0])
+    states = checkpoint.Kept(Store(str(tmp_path)), {"match": "pre_logits"})
+    with states:
+        states.load()
+        for times[0] in (10.0, 20.0, 31.0, 40.0):
+            states.keep({"at": np.array(times[0])})
+            again = checkpoint.Kept(Store(str(tmp_path)), {"match": "pre_logits"})
+            again.load()
+            assert again.found == ({} if times[0] < 30 else {"at": 31.0})
+    again.load()
+    assert again.found == {"at": 40.0}
+
+
+# Last, since the processes of actors that end are missed by whatever Ray runs next.
+@pytest.mark.slow
+def test_same_bits_with_actors_of_which_one_dies(sides, undisturbed, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(partition_workers, "Alone", dying_worker.DiesOnce)
+    found = reweight_shards(**sides, to=str(tmp_path), in_memory=False)
+    assert (Path(sides["generated"]) / "died").exists()
+    assert_same_bits(found, undisturbed)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_actors_that_do_not_start_are_not_waited_for(monkeypatch) -> None:
+    class Idle:
+        pass
+
+    monkeypatch.setattr(partition_workers, "START_SECONDS", 0.1)
+    one, never = (ray.remote(num_cpus=cpus)(Idle).remote() for cpus in (0.1, 1000))
+    assert partition_workers.started([one, never]) == [one]
+    monkeypatch.setattr(partition_workers, "NO_PROGRESS_SECONDS", 0.1)
+    with pytest.raises(RaymetricsError, match=r"no actor has started for 0.1 s; .* run the same"):
+        partition_workers.started([ray.remote(num_cpus=1000)(Idle).remote()])
+    ray.kill(one)

@@ -1,0 +1,187 @@
+"""Realism of single samples: their ranking, and its page."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import raymetrics as rm
+from raymetrics import results
+from raymetrics.cli.realism import realism
+from raymetrics.distributed import neighbors
+from raymetrics.distributed.neighbors import Driver
+from raymetrics.metrics import Convention
+from raymetrics.reports.realism_page import GROUPS, singles
+from raymetrics.shards.open_view import open_view
+from raymetrics.studies import realism as realism_study
+from raymetrics.studies.realism import extremes, orders, rank_samples, survey_realism
+from tests.conftest import write_set
+from tests.helpers import ring_world
+
+COLUMN = "made_up_pre_logits"
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(realism, words, catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def sides(tmp_path: Path, rng: np.random.Generator) -> dict[str, str]:
+    """Two sets of features; some generated ones are copies of real ones."""
+    real = rng.normal(size=(130, 4)).astype(np.float32)
+    generated = rng.normal(scale=1.3, size=(110, 4)).astype(np.float32)
+    generated[[7, 70]] = real[np.argsort(np.linalg.norm(real, axis=1))[:2]]
+    logits = rng.normal(size=(110, 3)).astype(np.float32)
+    write_set(str(tmp_path / "real"), {"pre_logits": real, "logits": logits[[0] * 130]})
+    write_set(
+        str(tmp_path / "generated"), {"pre_logits": generated, "logits": logits},
+        labels=np.arange(110) % 4, label_names=("ant", "bee", "cat", "dog"), shard_rows=40,
+    )  # fmt: skip
+    return {side: str(tmp_path / side) for side in ("real", "generated")}
+
+
+def features(sides: dict[str, str]) -> dict[str, np.ndarray]:
+    return {side: rm.open_shards(uri).read(COLUMN) for side, uri in sides.items()}
+
+
+def test_scores_and_both_ends(sides: dict[str, str], tmp_path: Path) -> None:
+    """Against Equation 3 by its text, and against the program's own `realism` of arrays."""
+    found = rank_samples(**sides, to=str(tmp_path / "to"), count=5)
+    expected = ring_world.realism(**features(sides))
+    kept = pq.read_table(tmp_path / "to" / "realism.parquet")
+    np.testing.assert_array_equal(kept["sample_id"], np.arange(110))
+    np.testing.assert_allclose(kept[f"realism_{COLUMN}"], expected, rtol=1e-12)
+    np.testing.assert_array_equal(kept[f"realism_{COLUMN}"], rm.realism(**features(sides)))
+
+    share, median = found
+    assert (share.metric, share.value) == ("realistic", (expected >= 1).mean())
+    assert median.value == pytest.approx(np.median(expected))
+    assert (share.real.count, share.generated.count) == (130, 110)
+    order = np.argsort(-expected, kind="stable")
+    highest, lowest = share.details["highest"], share.details["lowest"]
+    assert [i for i, _ in highest] == order[:5].tolist()
+    assert [i for i, _ in lowest] == order[::-1][:5].tolist()
+    assert [r for _, r in highest[:2]] == [None, None]  # on top of real samples
+    np.testing.assert_allclose([r for _, r in lowest], expected[order[::-1][:5]])
+
+
+def test_the_survey_is_the_same_in_parts(
+    sides: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = [open_view(sides[side]) for side in ("real", "generated")]
+    whole = survey_realism(*views, COLUMN, Convention())
+    for folder in sides.values():
+        for file in Path(folder, "neighbours").iterdir():
+            file.unlink()
+    for module in (realism_study, neighbors):
+        monkeypatch.setattr(module, "fits_at_once", lambda *_: False)
+    monkeypatch.setattr(neighbors, "rows_that_fit", lambda _: 50)
+    monkeypatch.setattr(neighbors, "Actors", Driver)
+    monkeypatch.setattr(realism_study, "session", nullcontext)
+    parts = survey_realism(*views, COLUMN, Convention())
+    np.testing.assert_array_equal(parts.of_generated.realism, whole.of_generated.realism)
+    assert not parts.of_real.hits.any()  # no generated sample has a ball
+
+
+@pytest.mark.parametrize(
+    ("by", "names"), [("label", ["0 (ant)", "1 (bee)", "2 (cat)", "3 (dog)"]),
+                      ("class", ["class 0", "class 1", "class 2"])],
+)  # fmt: skip
+def test_by_group(sides: dict[str, str], tmp_path: Path, by: str, names: list[str]) -> None:
+    share = rank_samples(**sides, to=str(tmp_path / "to"), by=by)[0]
+    expected = ring_world.realism(**features(sides))
+    of = {
+        "label": np.arange(110) % 4,
+        "class": rm.open_shards(sides["generated"]).read("made_up_logits").argmax(axis=1),
+    }[by]
+    assert share.value == (expected >= 1).mean()
+    groups = share.details["groups"]
+    assert [group["name"] for group in groups] == names
+    for number, group in enumerate(groups):
+        ids = np.flatnonzero(of == number)
+        order = ids[np.argsort(-expected[ids], kind="stable")]
+        assert [i for i, _ in group["highest"]] == order[:2].tolist()
+        assert [i for i, _ in group["lowest"]] == order[::-1][:2].tolist()
+        assert group["count"] == len(ids)
+        assert group["realistic"] == (expected[ids] >= 1).mean()
+
+
+def test_orders_of_equal_and_infinite_scores() -> None:
+    scores = np.array([1.0, np.inf, 0.0, 1.0, np.inf, 2.0])
+    ids = np.array([10, 11, 12, 13, 14, 15])
+    (one,) = orders(ids, scores, np.zeros(6, int))
+    assert ids[one].tolist() == [11, 14, 15, 10, 13, 12]
+    even, odd = orders(ids, scores, ids % 2)
+    assert (ids[even].tolist(), ids[odd].tolist()) == ([14, 10, 12], [11, 15, 13])
+    ends = extremes(ids[one], scores[one], 2)
+    assert ends == {"highest": [[11, None], [14, None]], "lowest": [[12, 0.0], [13, 1.0]]}
+    assert len(extremes(ids[one], scores[one], 9)["highest"]) == 3  # no sample at both ends
+    assert extremes(ids[:1], scores[:1], 2) == {"highest": [[10, 1.0]], "lowest": [[10, 1.0]]}
+
+
+def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
+    with ring_world.without_ray():
+        uris = ring_world.sets(tmp_path, 60)
+    to = tmp_path / "to"
+    words = ["--real", uris["real"], "--generated", uris["generated"], "--to", str(to)]
+    code, output = run(*words, "--count", "3", "--run-code")
+    assert code == 0, output
+    share = results.read(to / "results.jsonl")[0]
+    assert f"Place: {100 * share.value:.1f} % of 60 samples have R >= 1" in output
+    text = (to / "index.html").read_text()
+    pairs = [*share.details["highest"], *share.details["lowest"]]
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    assert captions == ["\u221e" if r is None else f"{r:.2f}" for _, r in pairs]
+    from raymetrics.reports.realism_page import tile
+
+    expected = [
+        tile(image, 0).image for image in ring_world.Latent()(np.array([i for i, _ in pairs]))
+    ]
+    assert re.findall(r'<img src="(.*?)"', text) == expected
+
+
+def test_many_groups_and_a_source_that_is_gone(sides: dict[str, str], tmp_path: Path) -> None:
+    share: Any = rank_samples(**sides, to=str(tmp_path / "to"), by="label")[0]
+    share.details["groups"] *= 30
+    text = singles([share], to=tmp_path).read_text()
+    assert "not shown: no source 'numbers'" in text.replace("&#39;", "'")
+    from raymetrics.reports.realism_page import grouping
+
+    assert "of 120 are shown, evenly spaced" in grouping("label", GROUPS, 120)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--k", "130"], "the 130 nearest neighbours of each of 130 real samples; it takes"),
+        (["--k", "0"], "k is 0, expected at least 1"),
+        (["--count", "0"], "count is 0, expected at least 1"),
+        (["--column", "x"], "column 'x' is not in both sets"),
+        (["--by", "class", "--classes", "x"], "has no logits 'x'; it has made_up_logits"),
+        (["--generated", "nowhere"], "no shard set at nowhere"),
+    ],
+)
+def test_errors_are_one_line_and_nothing_is_written(
+    sides: dict[str, str], tmp_path: Path, words: list[str], message: str
+) -> None:
+    to = tmp_path / "to"
+    asked = ["--real", sides["real"], "--generated", sides["generated"], "--to", str(to)]
+    code, output = run(*asked, *words)
+    assert (code, output.count("\n"), to.exists()) == (2, 1, False)
+    assert output.startswith("error: ")
+    assert message in output
+
+
+def test_by_label_takes_labels(sides: dict[str, str], tmp_path: Path) -> None:
+    words = ["--real", sides["generated"], "--generated", sides["real"], "--by", "label"]
+    code, output = run(*words, "--to", str(tmp_path / "to"))
+    assert (code, output.count("\n")) == (2, 1)
+    assert "has no labels; extract from a source that knows the classes" in output

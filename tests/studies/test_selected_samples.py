@@ -1,0 +1,226 @@
+"""Selections: some samples of a set, one by one, in every verb that takes a set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import raymetrics as rm
+from raymetrics.errors import RaymetricsError, ShardError, SpecMismatch, StorageError
+from raymetrics.metrics import Convention
+from raymetrics.shards.open_view import open_view
+from raymetrics.shards.selection_files import made_of, write_choice
+from raymetrics.shards.shard_set import ShardSet
+from raymetrics.shards.view import Selection, View
+from raymetrics.statistics import Moments
+from raymetrics.studies.resampled_metrics import Among, Draws, evaluate_draws
+from tests.conftest import write_set
+
+NAME = "made_up_pre_logits"
+
+
+@pytest.fixture
+def features(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        name: rng.normal(size=(200, d)).astype(np.float32)
+        for name, d in (("pre_logits", 4), ("logits", 3))
+    }
+
+
+@pytest.fixture
+def generated(tmp_path: Path, features: dict[str, np.ndarray]) -> ShardSet:
+    return write_set(
+        str(tmp_path / "generated"), features, labels=np.arange(200) % 7, shard_rows=30
+    )
+
+
+@pytest.fixture
+def real(tmp_path: Path, rng: np.random.Generator) -> ShardSet:
+    made = {
+        "pre_logits": rng.normal(0.3, 1.2, (150, 4)).astype(np.float32),
+        "logits": rng.normal(size=(150, 3)).astype(np.float32),
+    }
+    return write_set(str(tmp_path / "real"), made, shard_rows=64)
+
+
+def chosen_by(path: Path, ids: list[int]) -> str:
+    """A file that any program could have written."""
+    pq.write_table(pa.table({"sample_id": ids}), path)
+    return str(path)
+
+
+# Of one shard, of several, in no order, drawn repeatedly, across a border, all.
+@pytest.mark.parametrize(
+    "ids",
+    [[3], [3, 29, 30], [150, 2, 61], [5, 5, 5, 199, 199], list(range(25, 35)), list(range(200))],
+)
+def test_a_selection_is_read_as_a_set(
+    generated: ShardSet, features: dict[str, np.ndarray], ids: list[int]
+) -> None:
+    view = View.of(generated, selection=Selection.of(np.array(ids)))
+    ascending = np.sort(ids)
+    assert len(view) == len(ids)
+    assert view.repeats == (len(set(ids)) < len(ids))
+    np.testing.assert_array_equal(view.sample_ids, ascending)
+    np.testing.assert_array_equal(view.read(NAME), features["pre_logits"][ascending])
+    np.testing.assert_array_equal(view.labels(), ascending % 7)
+    assert sum(map(view.count, view.present)) == len(ids)
+    assert all(map(view.count, view.present))
+    first = view.first(2)
+    np.testing.assert_array_equal(first.read(NAME), features["pre_logits"][ascending[:2]])
+
+
+def test_digests_tell_selections_apart(generated: ShardSet) -> None:
+    def digest(*ids: int) -> str:
+        return View.of(generated, selection=Selection.of(np.array(ids))).digest()
+
+    assert digest(1, 2) == digest(2, 1)
+    assert len({digest(1, 2), digest(1, 3), digest(1, 2, 2), digest(1), digest(31)}) == 5
+    assert View.of(generated, 2).digest() != digest(0, 1)
+
+
+def test_samples_that_are_not_there(generated: ShardSet, tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="does not have .*200, 300"):
+        open_view(f"{generated.uri}?ids={chosen_by(tmp_path / 'x.parquet', [1, 200, 300])}")
+    with pytest.raises(StorageError, match="no file .*nothing.parquet"):
+        open_view(f"{generated.uri}?ids={tmp_path}/nothing.parquet")
+    with pytest.raises(ShardError, match="has only the options ids=FILE"):
+        open_view(f"{generated.uri}?first=3")
+
+
+def test_files_of_other_sets_partial_ones_and_weights(
+    generated: ShardSet, real: ShardSet, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "chosen.parquet")
+    ids = {"sample_id": np.arange(5)}
+    other = write_set(
+        str(tmp_path / "other"), {"pre_logits": np.zeros((9, 4), np.float32)}, extractor="other"
+    )
+    write_choice(path, ids, made_of("accepted", View.of(other)))
+    with pytest.raises(SpecMismatch, match="accepted of another shard set, .*other"):
+        open_view(f"{generated.uri}?ids={path}")
+    write_choice(path, ids, made_of("accepted", View.of(generated), complete=False))
+    with pytest.raises(ShardError, match="only a part of the accepted"):
+        open_view(f"{generated.uri}?ids={path}")
+    assert len(open_view(f"{generated.uri}?ids={path}&partial=yes")) == 5
+    write_choice(path, {**ids, "weight": np.full(5, 0.2)}, made_of("weights", View.of(generated)))
+    with pytest.raises(ShardError, match="weights of all candidates and chooses none"):
+        open_view(f"{generated.uri}?ids={path}")
+
+
+def test_export_of_a_selection(
+    generated: ShardSet, features: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    uri = f"{generated.uri}?ids={chosen_by(tmp_path / 'x.parquet', [190, 7, 7])}"
+    rm.export(uri, to=str(tmp_path / "arrays"), format="npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "arrays" / "sample_id.npy"), [7, 7, 190])
+    found = np.load(tmp_path / "arrays" / f"{NAME}.npy")
+    np.testing.assert_array_equal(found, features["pre_logits"][[7, 7, 190]])
+
+
+@pytest.mark.usefixtures("ray_session")
+class TestEvaluation:
+    def test_of_a_selection_equals_that_of_the_arrays(
+        self,
+        generated: ShardSet,
+        real: ShardSet,
+        features: dict[str, np.ndarray],
+        tmp_path: Path,
+        rng: np.random.Generator,
+    ) -> None:
+        ids = np.sort(rng.choice(200, 90, replace=False))
+        uri = f"{generated.uri}?ids={chosen_by(tmp_path / 'x.parquet', ids.tolist())}"
+        small = Convention(kid_subsets=5, kid_subset_size=40)
+        found = rm.evaluate(
+            real=real.uri, generated=uri, metrics=["fid", "kid", "pr", "is"], convention=small
+        )
+        values = {result.metric: result.value for result in found}
+        sides = {"real": real.read(NAME), "generated": features["pre_logits"][ids]}
+        assert values["frechet_distance"] == pytest.approx(rm.frechet_distance(**sides), rel=1e-9)
+        kernel = rm.kernel_distance(**sides, subsets=5, subset_size=40)
+        assert values["kernel_distance"] == pytest.approx(kernel.mean, rel=1e-9)
+        assert values["precision"] == rm.precision_recall(**sides).precision
+        assert values["recall"] == rm.precision_recall(**sides).recall
+        side = found[0].generated
+        assert (side.count, side.samples) == (90, ())
+        assert side.selection["file"] == str(tmp_path / "x.parquet")
+        assert side.selection["digest"] == Selection.of(ids).digest
+        assert rm.Result.from_json(found[0].to_json()) == found[0]
+
+    def test_of_repeated_samples(
+        self, generated: ShardSet, real: ShardSet, features: dict[str, np.ndarray], tmp_path: Path
+    ) -> None:
+        ids = np.sort(np.random.default_rng(3).choice(200, 90))
+        uri = f"{generated.uri}?ids={chosen_by(tmp_path / 'x.parquet', ids.tolist())}"
+        small = Convention(kid_subsets=5, kid_subset_size=40)
+        metrics = ["fid", "kid", "top1", "vendi"]
+        found = rm.evaluate(real=real.uri, generated=uri, metrics=metrics, convention=small)
+        values = {result.metric: result.value for result in found}
+        sides = {"real": real.read(NAME), "generated": features["pre_logits"][ids]}
+        assert values["frechet_distance"] == pytest.approx(rm.frechet_distance(**sides), rel=1e-9)
+        kernel = rm.kernel_distance(**sides, subsets=5, subset_size=40)
+        assert values["kernel_distance"] == pytest.approx(kernel.mean, rel=1e-9)
+        with pytest.raises(RaymetricsError, match="drawn with repetitions, of which is, pr cannot"):
+            rm.evaluate(real=real.uri, generated=uri, metrics=["fid", "pr", "is"])
+
+    def test_draws_are_the_mean_over_seeds(
+        self, generated: ShardSet, real: ShardSet, features: dict[str, np.ndarray]
+    ) -> None:
+        """One pass for all of them gives what a set of each would."""
+        rng = np.random.default_rng(5)
+        draws = [
+            Draws("random", [np.sort(rng.choice(200, 80, replace=False)) for _ in range(3)]),
+            Draws("drawn again", [np.sort(rng.choice(200, 80))], {"scheme": "any"}),
+        ]
+        small = Convention(kid_subsets=5, kid_subset_size=40)
+        found = evaluate_draws(
+            real=real.uri, generated=generated.uri, draws=draws, convention=small
+        )
+        by_label = {result.label: result for result in found}
+        assert len(by_label) == 6
+        for way in draws:
+            sides = [
+                {"real": real.read(NAME), "generated": features["pre_logits"][ids]}
+                for ids in way.ids
+            ]
+            expected = [rm.frechet_distance(**of_seed) for of_seed in sides]
+            result = by_label[f"FD made-up, {way.name}"]
+            np.testing.assert_allclose(result.details["values"], expected, rtol=1e-9)
+            assert result.value == pytest.approx(np.mean(expected), rel=1e-9)
+            spread = None if len(expected) == 1 else pytest.approx(np.std(expected, ddof=1))
+            assert result.spread == spread
+            kernels = [
+                rm.kernel_distance(**of_seed, subsets=5, subset_size=40, seed=seed).mean
+                for seed, of_seed in enumerate(sides)
+            ]
+            result = by_label[f"KD made-up, {way.name}"]
+            np.testing.assert_allclose(result.details["values"], kernels, rtol=1e-9)
+            result = by_label[f"Top-1 distance made-up, {way.name}"]
+            counts = np.bincount(features["logits"][way.ids[0]].argmax(axis=1), minlength=3)
+            assert result.details["generated"] == counts.tolist()
+            assert result.generated.count == 80
+        assert by_label["FD made-up, drawn again"].convention["scheme"] == "any"
+
+    def test_draws_that_cannot_be_compared(self, generated: ShardSet, real: ShardSet) -> None:
+        sides = {"real": real.uri, "generated": generated.uri}
+        uneven = [Draws("a", [np.arange(5)]), Draws("b", [np.arange(6)])]
+        with pytest.raises(RaymetricsError, match=r"draws of \[5, 6\] samples"):
+            evaluate_draws(**sides, draws=uneven)
+        with pytest.raises(RaymetricsError, match="which take 1000; ask for more, or leave kid"):
+            evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])])
+        with pytest.raises(RaymetricsError, match="does not hold sample 200, nor 0 more"):
+            evaluate_draws(**sides, draws=[Draws("a", [np.array([3, 200])])])
+        with pytest.raises(RaymetricsError, match="of draws there are fid, kid, top1, not pr"):
+            evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])], metrics=["pr"])
+
+
+def test_the_samples_of_a_draw_among_those_of_a_shard() -> None:
+    among = Among(np.array([2, 2, 5, 9]), lambda ids, x: Moments.of(x))
+    values = np.arange(6.0)[:, None]
+    block = np.array([1, 2, 4, 5, 6, 8])
+    np.testing.assert_array_equal(among(block, values).mean, values[[1, 1, 3]].mean(axis=0))
+    assert among(np.array([30, 31]), values[:2]).count == 0
