@@ -134,14 +134,18 @@ def _results_file(folder: str, file: str | None) -> Path | None:
 
 
 def _require_plain_texts(values: Iterable[object]) -> None:
-    """RaymetricsError if one of the texts that a verb was called with has a secret in it, or a zero
-    byte, which no name of a file has."""
+    """Raise RaymetricsError if a text of a command line has a secret in it, or could not be written
+    into a file of results: it has a zero byte, or bytes that are not UTF-8."""
     for value in values:
         if isinstance(value, str):
             require_no_secret(value, RaymetricsError)
-            if "\0" in value:
-                raise RaymetricsError(
-                    f"{value!r} has a zero byte in it; expected a name or a number"
-                )
+            _require_utf8(value)
         elif isinstance(value, list | tuple):
             _require_plain_texts(value)
+
+
+def _require_utf8(text: str) -> None:
+    if "\0" in text:
+        raise RaymetricsError(f"{text!r} has a zero byte in it; expected a name or a number")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise RaymetricsError(f"{text!r} is not UTF-8; give the file or folder another name")
