@@ -13,7 +13,7 @@ import pytest
 
 from raymetrics.distributed.extraction import extract
 
-EXTRACTOR = "ring:Place"
+EXTRACTOR = "ring_world:Place"
 COLUMN = "Place_pre_logits"
 
 
@@ -114,6 +114,6 @@ def without_ray() -> Iterator[None]:
 def sets(folder: Path, generated: int = 200) -> dict[str, str]:
     """Both sides as shards."""
     uris = {side: str(folder / side) for side in ("real", "generated")}
-    extract.extract("ring:Real", [EXTRACTOR], uris["real"], shard_rows=64)
-    extract.extract("ring:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
+    extract.extract("ring_world:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract("ring_world:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
     return uris

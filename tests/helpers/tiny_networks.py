@@ -74,7 +74,7 @@ def known() -> Iterator[None]:
     """The extractor `tiny` is one of raymetrics', in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
-        patch.setitem(extractors.NAMED, "tiny", "tiny:ARCHITECTURE")
+        patch.setitem(extractors.NAMED, "tiny", "tiny_networks:ARCHITECTURE")
         yield
 
 

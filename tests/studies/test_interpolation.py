@@ -188,7 +188,7 @@ def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Pa
         real=sides["real"], generated=sides["generated"], to=str(tmp_path / "a"), paths=5,
         column=ring_world.COLUMN, run_code=True,
     )  # fmt: skip
-    source = {**sides, "generated": "ring:Latent"}
+    source = {**sides, "generated": "ring_world:Latent"}
     asked = ("--run-code", "--paths", "5", "--candidates", "200", "--column", ring_world.COLUMN)
     code, output = run(source, tmp_path / "b", *asked)
     assert code == 0, output
@@ -205,7 +205,7 @@ def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Pa
 
 
 def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_path: Path) -> None:
-    for source in ("ring:Real", sides["real"]):
+    for source in ("ring_world:Real", sides["real"]):
         with pytest.raises(SourceError, match="no latent generator"):
             judge_paths(
                 real=sides["real"], generated=source, to=str(tmp_path / "to"),
@@ -213,9 +213,9 @@ def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_pa
                 run_code=True,
             )  # fmt: skip
     moved = str(tmp_path / "moved")
-    extract("ring:Latent?shift=1", [ring_world.EXTRACTOR], moved, range(20))
+    extract("ring_world:Latent?shift=1", [ring_world.EXTRACTOR], moved, range(20))
     file = Path(moved, "dataset.json")
-    file.write_text(file.read_text().replace("ring:Latent?shift=1", "ring:Latent"))
+    file.write_text(file.read_text().replace("ring_world:Latent?shift=1", "ring_world:Latent"))
     with pytest.raises(SourceError, match="no longer what .* was made from"):
         judge_paths(real=sides["real"], generated=moved, to=str(tmp_path / "to"), run_code=True)
     assert not (tmp_path / "to").exists()
@@ -230,7 +230,7 @@ def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_pa
         (["--ends", "nan"], "ends is nan, expected R of at least 0"),
         (["--column", "x"], "column 'x' is not in both sets"),
         (["--k", "300"], "it takes at least 301: extract more"),
-        (["--generated", "ring:Nothing"], "ring has no 'Nothing'"),
+        (["--generated", "ring_world:Nothing"], "ring_world has no 'Nothing'"),
         (["--real", "nowhere"], "no shard set at nowhere"),
     ],
 )

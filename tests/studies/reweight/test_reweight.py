@@ -219,8 +219,9 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
 
 DRIVER = """
 import contextlib, pickle, sys, time
-from raymetrics.distributed import candidates, kept, reweight
+from raymetrics.distributed import checkpoint, partitioned_features
 from raymetrics.distributed.partition_workers import Plan
+from raymetrics.studies.reweight import run as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)
@@ -233,7 +234,7 @@ def wait(step):
         print("there", flush=True)
         time.sleep(1000)
 
-candidates.LEAST_ROWS, kept.EVERY = 50, 0
+partitioned_features.LEAST_ROWS, checkpoint.EVERY = 50, 0
 reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told=wait)
 """
 
