@@ -108,7 +108,7 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
     assert text.count("program=prdc") == 12
     scores = pq.read_table("realism.parquet")
     np.testing.assert_array_equal(scores["sample_id"], np.arange(110))
-    expected = rm.realism(**pair, k=3, convention="prdc")
+    expected = rm.in_memory.realism(**pair, k=3, convention="prdc")
     np.testing.assert_array_equal(scores[f"realism_{column}"], expected)
 
     code, text = run("evaluate", *sides, "--column", column, "--metrics", "fid", "--by", "label")
