@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
     from raymetrics.studies.evaluate import evaluate as evaluate
+    from raymetrics.studies.interpolate import interpolate as interpolate
     from raymetrics.studies.realism import realism as realism
     from raymetrics.studies.sweep import sweep as sweep
 
@@ -51,6 +52,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.shards.shard_set": ("ShardSet", "open_shards"),
     "raymetrics.statistics": ("Moments",),
     "raymetrics.studies.evaluate": ("evaluate",),
+    "raymetrics.studies.interpolate": ("interpolate",),
     "raymetrics.studies.realism": ("realism",),
     "raymetrics.studies.sweep": ("sweep",),
 }

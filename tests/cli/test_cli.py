@@ -37,7 +37,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def examples() -> list[list[str]]:
     """The commands that the help texts show, in the order of a user's work."""
     found = []
-    for verb in ("extract", "inspect", "evaluate", "realism", "paths", "export", "report"):
+    for verb in ("extract", "inspect", "evaluate", "realism", "interpolate", "export", "report"):
         command = main.commands[verb]
         text = command.get_help(click.Context(command, info_name=verb))
         example = text[text.index("Example") :].replace("\\\n", " ")

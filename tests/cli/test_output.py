@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 INTO_FOLDERS = {
     "report": ("report", "nowhere"),
     "realism": ("realism", *SIDES),
-    "paths": ("paths", *SIDES),
+    "interpolate": ("interpolate", *SIDES),
     "heatmap": ("heatmap", *SIDES),
     "match": ("match", *SIDES),
     "reweight": ("reweight", "--real", "real", "--generated", "generated", "--extractor",
@@ -61,7 +61,7 @@ FOLDERS = {
 INTO_FILES = {
     "results": ("evaluate", *SIDES, "--to"),
     "results of realism": ("realism", *SIDES, "--to", "x", "--results"),
-    "results of paths": ("paths", *SIDES, "--to", "x", "--results"),
+    "results of interpolate": ("interpolate", *SIDES, "--to", "x", "--results"),
     "results of match": ("match", *SIDES, "--to", "x", "--results"),
     "results of reweight": (*INTO_FOLDERS["reweight"], "--to", "x", "--results"),
     "scores": ("evaluate", "--real", "real", "--generated", "generated", "--metrics", "realism",

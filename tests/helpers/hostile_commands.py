@@ -51,7 +51,7 @@ SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
     "truncate": ("--generated", "digits", "--real", "real", "--to", "to"),
     "snapshots": ("--generated", "digits?snapshot={200,5000}", "--real", "real", "--to", "to"),
     "realism": ("--real", "real", "--generated", "generated", "--to", "to", "--by", "class"),
-    "paths": ("--real", "real", "--generated", "generated", "--to", "to", "--paths", "3"),
+    "interpolate": ("--real", "real", "--generated", "generated", "--to", "to", "--paths", "3"),
     "inspect": ("generated",),
     "report": ("results.jsonl", "--to", "to"),
     "weights import": ("text.txt",),

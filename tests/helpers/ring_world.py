@@ -114,8 +114,8 @@ def disable_ray() -> Iterator[None]:
 def write_sets(folder: Path, generated: int = 200) -> dict[str, str]:
     """Both sides as shards."""
     uris = {side: str(folder / side) for side in ("real", "generated")}
-    extract.extract("ring_world:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract("ring_world:RealSource", [EXTRACTOR], uris["real"], shard_rows=64)
     extract.extract(
-        "ring_world:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64
+        "ring_world:LatentSource", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64
     )
     return uris

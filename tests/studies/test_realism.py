@@ -63,7 +63,9 @@ def test_scores_and_both_ends(sides: dict[str, str], tmp_path: Path) -> None:
     kept = pq.read_table(tmp_path / "to" / "realism.parquet")
     np.testing.assert_array_equal(kept["sample_id"], np.arange(110))
     np.testing.assert_allclose(kept[f"realism_{COLUMN}"], expected, rtol=1e-12)
-    np.testing.assert_array_equal(kept[f"realism_{COLUMN}"], rm.in_memory.realism(**features(sides)))
+    np.testing.assert_array_equal(
+        kept[f"realism_{COLUMN}"], rm.in_memory.realism(**features(sides))
+    )
 
     share, median = found
     assert (share.metric, share.value) == ("realistic", (expected >= 1).mean())
