@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from raymetrics.studies.evaluate import evaluate as evaluate
     from raymetrics.studies.interpolate import interpolate as interpolate
     from raymetrics.studies.realism import realism as realism
+    from raymetrics.studies.snapshots import snapshots as snapshots
     from raymetrics.studies.sweep import sweep as sweep
+    from raymetrics.studies.truncation import truncate as truncate
 
 _NAMES_BY_MODULE = {
     "raymetrics.distributed.extraction.extract": ("extract",),
@@ -54,7 +56,9 @@ _NAMES_BY_MODULE = {
     "raymetrics.studies.evaluate": ("evaluate",),
     "raymetrics.studies.interpolate": ("interpolate",),
     "raymetrics.studies.realism": ("realism",),
+    "raymetrics.studies.snapshots": ("snapshots",),
     "raymetrics.studies.sweep": ("sweep",),
+    "raymetrics.studies.truncation": ("truncate",),
 }
 _MODULES_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -1,19 +1,21 @@
-"""The command line: parse, call one function, print. One file for each kind of verb."""
+"""The command line: parse, call one function, print. One file a verb."""
 
 from __future__ import annotations
 
 import click
 
 from raymetrics.cli.evaluate import evaluate, report
+from raymetrics.cli.export import export
 from raymetrics.cli.extract import extract
 from raymetrics.cli.heatmap import heatmap
+from raymetrics.cli.inspect import inspect
 from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.cli.match import match
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
-from raymetrics.cli.shards import export, inspect
+from raymetrics.cli.snapshots import snapshots
 from raymetrics.cli.sweep import sweep
-from raymetrics.cli.sweep_shared import snapshots, truncate
+from raymetrics.cli.truncate import truncate
 from raymetrics.cli.weights import weights
 
 

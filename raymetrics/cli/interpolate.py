@@ -86,7 +86,6 @@ def interpolate(
       raymetrics interpolate --real shards/real --generated digits --to paths-of-digits --paths 50
     """
     from raymetrics.generators import permission_for
-    from raymetrics.generators import permission_for
     from raymetrics.studies.interpolate import StrayRule
     from raymetrics.studies.interpolate import interpolate as run
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
-from raymetrics import option_strings, sample_ranges
+from raymetrics import sample_ranges
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import requested_samples
 from raymetrics.distributed.extraction.extract import ExtractRequest, extract_each
@@ -23,15 +23,9 @@ from raymetrics.errors import (
     ResultsFileError,
     SampleRangeError,
     ShardError,
-    SourceError,
     TemporaryFailure,
 )
 from raymetrics.generators import open_source, permission_for
-from raymetrics.generators.latents.truncated_generator import (
-    STRATEGY_BY_LETTER,
-    Z_STRATEGIES,
-    Truncation,
-)
 from raymetrics.metrics import Convention
 from raymetrics.metrics.registry import METRICS
 from raymetrics.permissions import Permission
@@ -45,7 +39,6 @@ from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.comparison import open_as_view, require_measurable, resolve_metrics
 from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
-from raymetrics.uris import require_no_secret
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
 _DEFAULT_METRICS = ("fid", "pr", "dc", "prd")
@@ -127,6 +120,24 @@ class _RealSide:
     extractors: Sequence[str]
 
 
+class SweepOptions(TypedDict, total=False):
+    """The arguments of `sweep` that `truncate` and `snapshots` share with it."""
+
+    shards: str | None
+    extractors: str | Sequence[str] | None
+    samples: range | str | None
+    metrics: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
+    convention: Convention | None
+    by: str | None
+    shard_rows: int
+    run_code: bool
+    any_size: bool
+    resources: Resources | None
+    progress: Callable[[Progress], None] | None
+    on_row: Callable[[str], None] | None
+
+
 def sweep(
     plan: str | Iterable[str | Mapping[str, object]],
     *,
@@ -146,7 +157,7 @@ def sweep(
     any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
-    told: Callable[[str], None] | None = None,
+    on_row: Callable[[str], None] | None = None,
 ) -> SweepOutcome:
     """The metrics of every row of a plan against one real set. A row that fails is told, and the
     others go on.
@@ -165,7 +176,7 @@ def sweep(
     run_code: open what a plan's file or the real set names also if it is a program, or on another
     machine.
     any_size: also of sets whose images have another size than the real ones.
-    told: called with the name of the row whose numbers come next.
+    on_row: called with the name of the row whose numbers come next.
 
     Raises what is wrong with the request, with the real set, or with all rows; ProgramRefused for
     what would need run_code; and a
@@ -204,8 +215,8 @@ def sweep(
             try:
                 _raise_if_error(extraction)
                 _require_exact_samples(request)
-                if told:
-                    told(row.name)
+                if on_row:
+                    on_row(row.name)
                 results = _cached_results(numbers_store, side.uri, request.to, sweep_metrics)
                 results_by_row[row.name] = [
                     replace(result, row=dict(row.cells)) for result in results
@@ -313,43 +324,3 @@ def shard_folder(folder: str, row: PlanRow, prefix: str = "") -> str:
     samples_field = {"samples": row.samples} if row.samples else {}
     digest = fingerprint({"source": row.source, **samples_field})[:6]
     return f"{folder}/{prefix}{readable[:_MAX_NAME_LENGTH]}-{digest}"
-
-
-def available_strategies(source: str) -> tuple[list[str], dict[str, str]]:
-    """All strategies that a source has, and why it lacks the others: a mapping that takes only the
-    direction of z leaves nothing to do in Z."""
-    cpu, lacking = torch.device("cpu"), {}
-    for strategy in Z_STRATEGIES:
-        try:
-            open_source(truncated_sources(source, [strategy], [0.5])[0], cpu)
-        except SourceError as error:
-            lacking[strategy] = str(error)
-    if len(lacking) == len(Z_STRATEGIES):
-        return list(
-            STRATEGY_BY_LETTER.values()
-        ), {}  # what is wrong is the source itself, and will be told
-    return [name for name in STRATEGY_BY_LETTER.values() if name not in lacking], lacking
-
-
-def truncated_sources(
-    source: str, strategies: Sequence[str], amounts: Sequence[float]
-) -> list[str]:
-    """The source truncated by every strategy to every amount; with 1 it is the source itself, which
-    comes first and once. SourceError for no such strategy or amount."""
-    name, options = option_strings.parse_options(require_no_secret(source, SourceError))
-    if "truncate" in options:
-        raise RaymetricsError(f"{source} is truncated already; give the source without it")
-    if not strategies or not amounts:
-        raise SampleRangeError("no strategies or no amounts are asked for")
-    mean = {"mean": options.pop("mean")} if "mean" in options else {}
-    other_amounts = sorted({amount for amount in amounts if amount != 1}, reverse=True)
-    texts = []
-    for strategy in dict.fromkeys(strategies):
-        strategy_options = (
-            {} if STRATEGY_BY_LETTER.get(strategy, strategy) in Z_STRATEGIES else mean
-        )
-        for amount in other_amounts:
-            truncate_options = {"truncate": f"{strategy}:{amount:g}", **strategy_options}
-            Truncation.parse(truncate_options["truncate"], truncate_options.get("mean"))
-            texts.append(option_strings.format_options(name, {**options, **truncate_options}))
-    return [option_strings.format_options(name, options), *texts] if 1 in amounts else texts

@@ -234,7 +234,9 @@ def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_pa
     moved = str(tmp_path / "moved")
     extract("ring_world:LatentSource?shift=1", [ring_world.EXTRACTOR], moved, range(20))
     file = Path(moved, "dataset.json")
-    file.write_text(file.read_text().replace("ring_world:LatentSource?shift=1", "ring_world:LatentSource"))
+    file.write_text(
+        file.read_text().replace("ring_world:LatentSource?shift=1", "ring_world:LatentSource")
+    )
     with pytest.raises(SourceError, match="no longer what .* was made from"):
         rm.interpolate(real=sides["real"], generated=moved, to=str(tmp_path / "to"), run_code=True)
     assert not (tmp_path / "to").exists()

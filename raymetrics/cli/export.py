@@ -1,45 +1,20 @@
-"""`raymetrics inspect` and `export`: what is in a set, and a set as other programs read it."""
+"""`raymetrics export`: a shard set as other programs read it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from raymetrics.cli.options_and_errors import exit_with_code, split_commas_nonempty
-from raymetrics.cli.terminal import print_lines, print_table
-
-
-@click.command()
-@click.argument("uri")
-@click.option(
-    "--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them."
-)
-@exit_with_code
-def inspect(uri: str, verify: bool) -> None:
-    """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the
-    command that makes it.
-
-    \b
-    Example:
-      raymetrics inspect shards/generated
-    """
-    from raymetrics.reports.inspection import describe_shard_set
-    from raymetrics.shards.shard_set import open_shards
-
-    shards = open_shards(uri)
-    print_table(describe_shard_set(shards))
-    if verify:
-        from raymetrics.distributed.neighbors import require_true_files
-
-        shards.verify()
-        require_true_files(shards)
-        print_lines("verified      every shard has the digest that it promises")
+from raymetrics.cli.terminal import print_lines
 
 
 @click.command()
 @click.argument("shards")
 @click.option("--to", required=True, metavar="FILE_OR_DIR", help="What is not there yet.")
 @click.option(
-    "--as", "form", required=True, help="See above.",
+    "--as", "format", required=True, help="See above.",
     type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
 )  # fmt: skip
 @click.option(
@@ -52,9 +27,7 @@ def inspect(uri: str, verify: bool) -> None:
     help="Of npz: covariance by count - ddof.",
 )  # fmt: skip
 @exit_with_code
-def export(
-    shards: str, to: str, form: str, columns: list[str] | None, samples: int | None, ddof: int
-) -> None:
+def export(shards: str, to: str, **request: Any) -> None:
     """Write a complete shard set as other programs read it; whole or not at all.
 
     \b
@@ -71,5 +44,5 @@ def export(
     """
     from raymetrics.shards.foreign.export import export as run
 
-    run(shards, to=to, format=form, columns=columns, samples=samples, ddof=ddof)
+    run(shards, to=to, **request)
     print_lines(to)
