@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
     from raymetrics.studies.evaluate import evaluate as evaluate
+    from raymetrics.studies.heatmap.study import heatmap as heatmap
     from raymetrics.studies.interpolate import interpolate as interpolate
+    from raymetrics.studies.match.study import match as match
     from raymetrics.studies.realism import realism as realism
+    from raymetrics.studies.reweight.study import reweight as reweight
     from raymetrics.studies.snapshots import snapshots as snapshots
     from raymetrics.studies.sweep import sweep as sweep
     from raymetrics.studies.truncation import truncate as truncate
@@ -54,8 +57,11 @@ _NAMES_BY_MODULE = {
     "raymetrics.shards.shard_set": ("ShardSet", "open_shards"),
     "raymetrics.statistics": ("Moments",),
     "raymetrics.studies.evaluate": ("evaluate",),
+    "raymetrics.studies.heatmap.study": ("heatmap",),
     "raymetrics.studies.interpolate": ("interpolate",),
+    "raymetrics.studies.match.study": ("match",),
     "raymetrics.studies.realism": ("realism",),
+    "raymetrics.studies.reweight.study": ("reweight",),
     "raymetrics.studies.snapshots": ("snapshots",),
     "raymetrics.studies.sweep": ("sweep",),
     "raymetrics.studies.truncation": ("truncate",),

@@ -28,7 +28,7 @@ from raymetrics.errors import (
     SpecMismatch,
 )
 from raymetrics.generators import open_source
-from raymetrics.studies.heatmap import compute
+from raymetrics.studies.heatmap import compute, study
 from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_if_added, mean_heatmaps
 from raymetrics.studies.heatmap.request import (
     CPU,
@@ -47,7 +47,7 @@ def in_this_process() -> Iterator[None]:
     """Neither a session nor actors; ranges of 32 samples; the network `tiny`."""
     with register_tiny(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(extraction, "stream", stream_in_process)
-        for module in (extraction, session):
+        for module in (extraction, session, study):
             patch.setattr(module, "session", nullcontext)
         patch.setattr(compute, "keep_ranges", ranges_in_process)
         patch.setattr(compute, "SAMPLES_PER_RANGE", 32)
