@@ -45,8 +45,21 @@ def main() -> None:
 
 
 _VERBS = (
-    extract, evaluate, match, reweight, heatmap, sweep, truncate, snapshots, realism, interpolate,
-    paths, inspect, export, weights, report,
-)  # fmt: skip
+    extract,
+    evaluate,
+    match,
+    reweight,
+    heatmap,
+    sweep,
+    truncate,
+    snapshots,
+    realism,
+    interpolate,
+    paths,
+    inspect,
+    export,
+    weights,
+    report,
+)
 for verb in _VERBS:
     main.add_command(verb)

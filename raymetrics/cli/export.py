@@ -14,18 +14,27 @@ from raymetrics.cli.terminal import print_lines
 @click.argument("shards")
 @click.option("--to", required=True, metavar="FILE_OR_DIR", help="What is not there yet.")
 @click.option(
-    "--as", "format", required=True, help="See above.",
+    "--as",
+    "format",
+    required=True,
+    help="See above.",
     type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
-)  # fmt: skip
+)
 @click.option(
-    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
+    "--column",
+    "columns",
+    callback=split_commas_nonempty,
+    metavar="NAME[,NAME]",
     help="Only these. [default: all; of npz the one that is not logits]",
-)  # fmt: skip
+)
 @click.option("--samples", type=int, help="Only the first so many.")
 @click.option(
-    "--ddof", type=click.IntRange(min=0), default=1, show_default=True,
+    "--ddof",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
     help="Of npz: covariance by count - ddof.",
-)  # fmt: skip
+)
 @exit_with_code
 def export(shards: str, to: str, **request: Any) -> None:
     """Write a complete shard set as other programs read it; whole or not at all.

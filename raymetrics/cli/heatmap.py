@@ -33,21 +33,26 @@ if TYPE_CHECKING:
     "--samples", metavar="FIRST-LAST", help="Which samples are shown. [default: 16, evenly spaced]"
 )
 @click.option(
-    "--images", metavar="SOURCE",
+    "--images",
+    metavar="SOURCE",
     help="Show samples of this source, as if each were added to the generated set.",
-)  # fmt: skip
+)
 @click.option("--column", metavar="NAME", help="Whose distance. [default: the only mean of a map]")
 @click.option("--exact", is_flag=True, help="Of --images: the optimal map with each one included.")
 @click.option("--columns-of-grid", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--mean", is_flag=True, help="Means over all generated samples, and by class.")
 @click.option(
-    "--classes", callback=split_commas_nonempty, metavar="NAME[,NAME]",
+    "--classes",
+    callback=split_commas_nonempty,
+    metavar="NAME[,NAME]",
     help="Classes with means of their own. [default: the 3 commonest real ones]",
-)  # fmt: skip
+)
 @click.option(
-    "--noise", "scales", metavar="SCALE[,SCALE]",
+    "--noise",
+    "scales",
+    metavar="SCALE[,SCALE]",
     help="Check: distances with noise where the maps are large, or small; e.g. 0.02,0.05,0.1.",
-)  # fmt: skip
+)
 @click.option("--actors", type=int, help="Workers, of --mean and --noise.")
 @click.option("--gpus", type=int, help="GPUs to count on, of a cluster that grows to them.")
 @run_code_option
@@ -87,7 +92,7 @@ def heatmap(
     from raymetrics.studies.heatmap.study import heatmap as run
 
     require_writable_results(to, None)
-    found = run(
+    result = run(
         to=to,
         noise=_parse_noise_scales(scales),
         resources=Resources(actors=actors, gpus=gpus),
@@ -96,7 +101,7 @@ def heatmap(
         tell=_print_noise,
         **request,
     )
-    print_lines(f"page    {_write_page(found, to, columns_of_grid)}")
+    print_lines(f"page    {_write_page(result, to, columns_of_grid)}")
 
 
 def _print_means(means: MeanHeatmaps) -> None:
@@ -109,7 +114,7 @@ def _print_noise(noise_results: Sequence[Result]) -> None:
     print_lines(*noise_sentences(noise_points(noise_results)))
 
 
-def _write_page(found: HeatmapResult, to: str, columns: int) -> Path:
+def _write_page(result: HeatmapResult, to: str, columns: int) -> Path:
     """Write the page with its pictures; its path."""
     from raymetrics.reports.heatmap_page import (
         HeatmapPage,
@@ -118,9 +123,9 @@ def _write_page(found: HeatmapResult, to: str, columns: int) -> Path:
         write_heatmap_page,
     )
 
-    pictures = heatmap_pictures(found.images, found.heatmaps, found.request.class_names)
-    means = mean_pictures(found.means.averages, found.mean_titles) if found.means else []
-    page = HeatmapPage(found.facts, pictures, means, found.noise_results, columns)
+    pictures = heatmap_pictures(result.images, result.heatmaps, result.request.class_names)
+    means = mean_pictures(result.means.averages, result.mean_titles) if result.means else []
+    page = HeatmapPage(result.facts, pictures, means, result.noise_results, columns)
     return write_heatmap_page(page, to)
 
 

@@ -20,33 +20,47 @@ from raymetrics.cli.resource_options import with_resource_options
 @click.command()
 @click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
 @click.option(
-    "--generated", required=True, metavar="SOURCE",
+    "--generated",
+    required=True,
+    metavar="SOURCE",
     help="Shards of a latent generator, whose samples are the ends; or the source itself.",
-)  # fmt: skip
+)
 @click.option("--to", required=True, metavar="DIR", help="Where ends and shards go, or s3://...")
 @click.option("--paths", default=1000, show_default=True, help="How many.")
 @click.option("--steps", default=9, show_default=True, help="Images between the ends of each.")
 @click.option(
-    "--column", metavar="NAME",
+    "--column",
+    metavar="NAME",
     help="In which feature space. [default: the only one that both sets have]",
-)  # fmt: skip
+)
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
 @click.option(
-    "--candidates", type=int, metavar="N",
+    "--candidates",
+    type=int,
+    metavar="N",
     help="Samples of a source among which ends are looked for. [default: 4 for each path]",
-)  # fmt: skip
+)
 @click.option(
-    "--ends", default=1.0, show_default=True, metavar="R",
+    "--ends",
+    default=1.0,
+    show_default=True,
+    metavar="R",
     help="The least R of an end; 0 takes any sample.",
-)  # fmt: skip
+)
 @click.option(
-    "--below", default=0.9, show_default=True, metavar="R",
+    "--below",
+    default=0.9,
+    show_default=True,
+    metavar="R",
     help="Images between with a smaller R are off the manifold.",
-)  # fmt: skip
+)
 @click.option(
-    "--more-than", default=0.25, show_default=True, metavar="SHARE",
+    "--more-than",
+    default=0.25,
+    show_default=True,
+    metavar="SHARE",
     help="A path with a larger share of these strays.",
-)  # fmt: skip
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option

@@ -30,31 +30,44 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
 @click.option(
-    "--generated", required=True, metavar="SOURCE",
+    "--generated",
+    required=True,
+    metavar="SOURCE",
     help="A source, or shards of one, which are read first and then extended.",
-)  # fmt: skip
+)
 @click.option("--to", required=True, metavar="DIR", help="Where accepted.parquet goes, or s3://...")
 @click.option("--shards", metavar="URI", help="Where a source's shards go. [default: DIR/shards]")
 @click.option(
-    "--extractor", "extractors", multiple=True, callback=parse_extractors, metavar="NAME[,NAME]",
+    "--extractor",
+    "extractors",
+    multiple=True,
+    callback=parse_extractors,
+    metavar="NAME[,NAME]",
     help="Feature networks. [default: those of the shards]",
-)  # fmt: skip
+)
 @click.option(
-    "--classes", metavar="COLUMN",
+    "--classes",
+    metavar="COLUMN",
     help="The logits that give the classes. [default: inception's, or the only ones]",
-)  # fmt: skip
+)
 @click.option("--n", default=50_000, show_default=True, help="Samples to find.")
 @click.option(
     "--max-draws", type=int, metavar="M", help="Samples to look at, at most. [default: no end]"
 )
 @click.option(
-    "--on-unfilled", type=click.Choice(["stop", "fail"]), default="stop", show_default=True,
+    "--on-unfilled",
+    type=click.Choice(["stop", "fail"]),
+    default="stop",
+    show_default=True,
     help="With bins that are not full then: write a part that says so, or nothing.",
-)  # fmt: skip
+)
 @click.option(
-    "--keep", type=click.Choice(["all", "accepted"]), default="all", show_default=True,
+    "--keep",
+    type=click.Choice(["all", "accepted"]),
+    default="all",
+    show_default=True,
     help="The features of which samples stay in the shards.",
-)  # fmt: skip
+)
 @click.option(
     "--first",
     type=int,
@@ -62,9 +75,12 @@ if TYPE_CHECKING:
     help="Where the draw begins. [default: the set's first, or 0]",
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=5, show_default=True,
+    "--seeds",
+    type=click.IntRange(1, MAX_SEEDS),
+    default=5,
+    show_default=True,
     help="Sets whose mean is reported.",
-)  # fmt: skip
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option

@@ -27,19 +27,24 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
 @click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
 @click.option(
-    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
+    "--column",
+    "columns",
+    callback=split_commas_nonempty,
+    metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
-)  # fmt: skip
+)
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
 @click.option("--count", type=int, help="Samples at either end. [default: 16, or 2 of each group]")
 @click.option(
-    "--by", type=click.Choice(["label", "class"]),
+    "--by",
+    type=click.Choice(["label", "class"]),
     help="Rank within every label of the source, or within every Top-1 class.",
-)  # fmt: skip
+)
 @click.option(
-    "--classes", metavar="COLUMN",
+    "--classes",
+    metavar="COLUMN",
     help="The logits that give the classes. [default: inception's, or the only ones]",
-)  # fmt: skip
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
@@ -82,9 +87,13 @@ def print_realism_results(results: Sequence[Result]) -> None:
 
 
 def keep_realism_results(
-    new_results: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    new_results: Sequence[Result],
+    folder: str,
+    file: str | None,
+    *,
+    run_code: bool,
     written: Collection[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Add numbers of single samples to a file of results, and write their page.
 
     Does neither at an object store unless a file is given. run_code, written: see `report`.

@@ -1,4 +1,4 @@
-"""The options of verbs that stream: how many workers, on what."""
+"""The options of verbs that stream: how many workers, and on which hardware."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from raymetrics.errors import SampleRangeError
 
-_MAX_GPU_GB = 1e6  # of a GPU's memory, that anybody could mean
+_MAX_GPU_GB = 1e6  # more than any GPU's memory
 
 _RESOURCE_OPTIONS = (
     click.option(
@@ -18,32 +18,47 @@ _RESOURCE_OPTIONS = (
     ),
     click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
     click.option(
-        "--split/--fused", "split", default=None,
+        "--split/--fused",
+        "split",
+        default=None,
         help="Generate and extract in two pools of workers, or in one. [default: one, if both "
         "networks fit into a GPU]",
     ),
     click.option(
-        "--generators", type=int, metavar="N",
+        "--generators",
+        type=int,
+        metavar="N",
         help="Workers of a pool that only generates; --actors are those that extract then.",
     ),
     click.option(
-        "--gpus", type=int, metavar="N", help="GPUs to count on, of a cluster that grows to them. "
-        "[default: those that are there]",
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="GPUs to count on, of a cluster that grows to them. [default: those that are there]",
     ),
     click.option(
-        "--gpu-memory", type=float, metavar="GB", help="Of each GPU. [default: by its name]",
+        "--gpu-memory",
+        type=float,
+        metavar="GB",
+        help="Of each GPU. [default: by its name]",
     ),
-)  # fmt: skip
+)
 
 
 def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb with these options, which it gets as one: resources, a `Resources`."""
+    """Give a verb these options, as one argument `resources`, a `Resources`."""
 
     @functools.wraps(verb)
     def wrapper(
-        *args: Any, actors: int | None, batch: int, split: bool | None, generators: int | None,
-        gpus: int | None, gpu_memory: float | None, **other_options: Any,
-    ) -> None:  # fmt: skip
+        *args: Any,
+        actors: int | None,
+        batch: int,
+        split: bool | None,
+        generators: int | None,
+        gpus: int | None,
+        gpu_memory: float | None,
+        **other_options: Any,
+    ) -> None:
         from raymetrics.distributed.resources import Resources
 
         if gpu_memory is not None and not 0 < gpu_memory < _MAX_GPU_GB:

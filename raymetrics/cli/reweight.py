@@ -29,34 +29,55 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of the candidates.")
 @click.option("--to", required=True, metavar="DIR", help="Where weights.parquet goes, or s3://...")
 @click.option(
-    "--match", default="pre_logits", show_default=True, callback=split_commas,
-    metavar="FEATURES", help="One, or several between commas, each with weights of its own.",
-)  # fmt: skip
+    "--match",
+    default="pre_logits",
+    show_default=True,
+    callback=split_commas,
+    metavar="FEATURES",
+    help="One, or several between commas, each with weights of its own.",
+)
 @click.option(
-    "--extractor", metavar="NAME",
+    "--extractor",
+    metavar="NAME",
     help="Whose features. [default: inception, or the only one of both sets]",
-)  # fmt: skip
+)
 @click.option(
-    "--optimizer", type=click.Choice(["lbfgs", "gd"]), default="lbfgs", show_default=True,
+    "--optimizer",
+    type=click.Choice(["lbfgs", "gd"]),
+    default="lbfgs",
+    show_default=True,
     help="gd is the paper's gradient descent: slow, to compare with.",
-)  # fmt: skip
+)
 @click.option(
-    "--max-evaluations", type=int, metavar="N",
+    "--max-evaluations",
+    type=int,
+    metavar="N",
     help="Of the distance with its gradient. [default: 100, of gd 1000]",
-)  # fmt: skip
+)
 @click.option(
-    "--tolerance", type=float, default=1e-3, show_default=True, metavar="T",
+    "--tolerance",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    metavar="T",
     help="Ends when ten evaluations lower the distance by less than this part of it.",
-)  # fmt: skip
+)
 @click.option("--n", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
-    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=10, show_default=True,
+    "--seeds",
+    type=click.IntRange(1, MAX_SEEDS),
+    default=10,
+    show_default=True,
     help="Draws whose mean is reported.",
-)  # fmt: skip
+)
 @click.option(
-    "--draw", "scheme", type=click.Choice(["systematic", "multinomial"]), default="systematic",
-    show_default=True, help="multinomial is the paper's, and has more noise.",
-)  # fmt: skip
+    "--draw",
+    "scheme",
+    type=click.Choice(["systematic", "multinomial"]),
+    default="systematic",
+    show_default=True,
+    help="multinomial is the paper's, and has more noise.",
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option

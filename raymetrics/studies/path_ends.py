@@ -68,8 +68,8 @@ def write_ends(to: str, ends: PathEnds) -> str:
     if holds_shard_set(Store(f"{to}/{SHARDS_FOLDER}")):
         rows = "unreadable" if existing is None else f"{existing.num_rows}"
         raise ShardError(
-            f"{path} holds {rows} paths and {to}/{SHARDS_FOLDER} their images, but {table.num_rows} "
-            "paths between other samples are asked for; choose another --to"
+            f"{path} holds {rows} paths and {to}/{SHARDS_FOLDER} their images, but "
+            f"{table.num_rows} paths between other samples are asked for; choose another --to"
         )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
