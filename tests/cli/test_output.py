@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymetrics import results, studies
+from raymetrics import results
 from raymetrics.errors import StorageError, StorageUnavailable
 from raymetrics.results import Result, Side
 from raymetrics.shards.shard_set import open_shards
@@ -149,7 +149,7 @@ def test_numbers_without_room_are_printed(here: Path, monkeypatch: pytest.Monkey
         tell([found])  # type: ignore[operator]
         return [found]
 
-    monkeypatch.setattr(studies, "evaluate", evaluate)
+    monkeypatch.setattr(evaluating, "evaluate", evaluate)
     before = read_contents(here)
     with limit_file_size(len(before["r.jsonl"]) + 100):
         code, output = run("evaluate", *SIDES, "--to", "r.jsonl")
