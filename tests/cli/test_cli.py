@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
 from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.metrics import CONVENTIONS, conventions
 from raymetrics.metrics.registry import METRICS
+from raymetrics.studies.sweep import SweepOptions
 from tests.conftest import write_set
 
 
@@ -79,6 +81,29 @@ def test_help_names_what_there_is() -> None:
     assert named
     assert set(re.findall(r"[\w-]+", named[1])) <= CONVENTIONS.keys()
     assert run("--version")[1].startswith("raymetrics")
+
+
+VERBS_OF_STUDIES = (
+    "export", "heatmap", "interpolate", "match", "realism", "reweight", "snapshots", "sweep",
+    "truncate",
+)  # fmt: skip
+# Options that say how to print, or that several of them make one argument.
+OF_THE_TERMINAL = {
+    "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
+    "gpus", "kid_subset_size", "ks", "more_than", "results", "run_code", "scales", "split", "steps",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS_OF_STUDIES)
+def test_the_options_of_a_verb_are_arguments_of_its_function(verb: str) -> None:
+    """With the same defaults: the command line passes them on by their names."""
+    function = inspect.signature(getattr(rm, verb)).parameters
+    shared = set(SweepOptions.__annotations__) if "options" in function else set()
+    for option in main.commands[verb].params:
+        assert option.name in {*function, *shared, *OF_THE_TERMINAL}, option.name
+        if option.name in function and option.name not in ("extractors", "psi", "match"):
+            default = function[option.name].default
+            assert option.required or option.default == default, option.name
 
 
 @pytest.fixture

@@ -93,8 +93,8 @@ def test_the_survey_is_the_same_in_parts(
     monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
     monkeypatch.setattr(realism_study, "session", nullcontext)
     parts = survey_realism(*views, COLUMN, Convention())
-    np.testing.assert_array_equal(parts.of_generated.realism, whole.of_generated.realism)
-    assert not parts.of_real.hits.any()  # no generated sample has a ball
+    np.testing.assert_array_equal(parts.generated_in_real.realism, whole.generated_in_real.realism)
+    assert not parts.real_in_generated.hits.any()  # no generated sample has a ball
 
 
 @pytest.mark.parametrize(
