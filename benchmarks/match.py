@@ -72,7 +72,7 @@ def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
     from raymetrics.distributed.session import session
-    from raymetrics.studies.match.run import match
+    from raymetrics.studies.match.run import draw_matched
 
     source, extractor = (
         f"match:Numbers?classes={args.classes}",
@@ -92,7 +92,7 @@ def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
                 source, [extractor], folder, range(args.draws), progress=record_rate, **options
             ).rows
         else:
-            match_result = match(
+            match_result = draw_matched(
                 real=f"{folder}/real", generated=source, to=folder, extractors=[extractor],
                 n=args.n, max_draws=args.draws, progress=record_rate, **options,
             )  # fmt: skip

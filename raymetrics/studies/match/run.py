@@ -52,7 +52,7 @@ _RAREST_SHOWN = 3  # bins that a progress report names
 _DROPPING_AT_ONCE = 4  # shards whose rejected rows are dropped at a time
 
 
-def match(
+def draw_matched(
     *,
     real: str,
     generated: str,

@@ -13,7 +13,7 @@ from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_matched
 from raymetrics.studies.comparison import set_uri
 from raymetrics.studies.match.result import MatchProgress, MatchResult
-from raymetrics.studies.match.run import match as draw_matched
+from raymetrics.studies.match.run import draw_matched
 
 
 def match(

@@ -40,7 +40,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit_shard
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult
-from raymetrics.studies.match.run import match, match_spec
+from raymetrics.studies.match.run import draw_matched, match_spec
 from tests.conftest import disable_actors, write_set
 
 EXTRACTOR = "sources:Classes"
@@ -72,7 +72,7 @@ def expected(n: int = 100, first: int = 0) -> np.ndarray:
 
 def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> MatchResult:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
-    return match(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
+    return draw_matched(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
 
 
 def asked(real: str, folder: Path, keep: str = "all") -> MatchRequest:
