@@ -89,10 +89,10 @@ def with_sweep_options(verb: Callable[..., None]) -> Callable[..., None]:
             **options,
         )
 
-    wrapper = exit_with_code(with_resource_options(wrapper))
+    command = exit_with_code(with_resource_options(wrapper))
     for option in reversed(_SWEEP_OPTIONS):
-        wrapper = option(wrapper)
-    return wrapper
+        command = option(command)
+    return command
 
 
 def print_and_write(outcome: SweepOutcome, to: str, run_code: bool) -> None:
