@@ -8,12 +8,13 @@ from typing import Unpack
 
 from raymetrics.generators.snapshot_files import SnapshotWatch
 from raymetrics.python_arguments import as_texts
+from raymetrics.shards.shard_set import ShardSet
 from raymetrics.studies.sweep import SweepOptions, SweepOutcome, sweep
 
 
 def snapshots(
     *,
-    real: str,
+    real: str | ShardSet,
     generated: str | Sequence[str],
     to: str,
     watch: float | None = None,

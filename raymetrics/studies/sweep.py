@@ -36,7 +36,12 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writable import require_writable_store
-from raymetrics.studies.comparison import open_as_view, require_measurable, resolve_metrics
+from raymetrics.studies.comparison import (
+    open_as_view,
+    require_measurable,
+    resolve_metrics,
+    set_uri,
+)
 from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
 
@@ -141,7 +146,7 @@ class SweepOptions(TypedDict, total=False):
 def sweep(
     plan: str | Iterable[str | Mapping[str, object]],
     *,
-    real: str | None = None,
+    real: str | ShardSet | None = None,
     real_source: str | None = None,
     real_samples: range | str | None = None,
     to: str,
@@ -162,7 +167,7 @@ def sweep(
     """The metrics of every row of a plan against one real set. A row that fails is told, and the
     others go on.
 
-    plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `planned`.
+    plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `read_plan`.
     real: a complete shard set, or some of its samples. Or real_source, of which real_samples (by
     default all) are extracted first, once for all rows.
     to: where the numbers of every set are kept; shards: where their features are, a set for each
@@ -183,6 +188,7 @@ def sweep(
     TemporaryFailure, after which the same sweep goes on. What is made stays, whatever happens.
     """
     permission = Permission(run_code)
+    real = None if real is None else set_uri("real", real)
     rows = read_plan(plan, permission)
     sweep_metrics = _SweepMetrics(
         tuple(resolve_metrics(as_names(_DEFAULT_METRICS if metrics is None else metrics))),

@@ -19,6 +19,7 @@ from raymetrics.generators.latents.truncated_generator import (
     Truncation,
 )
 from raymetrics.python_arguments import as_names
+from raymetrics.shards.shard_set import ShardSet
 from raymetrics.studies.sweep import SweepOptions, SweepOutcome, sweep
 from raymetrics.uris import require_no_secret
 
@@ -27,7 +28,7 @@ _DEFAULT_PSI = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 def truncate(
     *,
-    real: str,
+    real: str | ShardSet,
     generated: str,
     to: str,
     strategies: str | Sequence[str] = "interpolate-w",
