@@ -41,7 +41,7 @@ def block(page: str, name: str) -> str:
 
 def commands(page: str, name: str) -> list[str]:
     """Return the commands of a session at a terminal, without their prompts."""
-    lines = block(page, name).splitlines()
+    lines = re.sub(r" \\\n +", " ", block(page, name)).splitlines()
     found = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     assert found, f"block {name} of {page} has no command"
     return found
