@@ -53,7 +53,7 @@ bench: $(VENV)/installed
 
 # The site reads docstrings and the command line, so it needs what importing those needs, and no torch.
 docs: .venv-docs/installed
-	PYTHONPATH=. .venv-docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. .venv-docs/bin/mkdocs build --strict
 
 .venv-docs/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-docs
