@@ -17,6 +17,7 @@ import tarfile
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -431,6 +432,10 @@ def test_python_of_the_readme(
     printed = capsys.readouterr().out.splitlines()
     (value,) = [line.split()[2] for line in printed if line.startswith("FD digits ")]
     assert float(printed[-1]) == pytest.approx(float(value), rel=1e-9)
+    names: dict[str, Any] = {}
+    exec(block(OWN_GENERATOR, "training-loop"), names)
+    images = open_source("digits", torch.device("cpu"))(np.arange(1100))
+    assert names["distance"](images) == pytest.approx(float(value), rel=1e-6)
 
 
 def test_names_are_on_their_pages() -> None:
