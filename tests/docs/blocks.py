@@ -40,7 +40,7 @@ def block(page: str, name: str) -> str:
 
 
 def commands(page: str, name: str) -> list[str]:
-    """Return the commands of a session at a terminal, without their prompts."""
+    """Return the commands of a console block, without their prompts; each on one line."""
     lines = re.sub(r" \\\n +", " ", block(page, name)).splitlines()
     found = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     assert found, f"block {name} of {page} has no command"
@@ -48,7 +48,7 @@ def commands(page: str, name: str) -> list[str]:
 
 
 def command(page: str, name: str) -> str:
-    """Return the only command of a session."""
+    """Return the only command of a console block."""
     (found,) = commands(page, name)
     return found
 

@@ -15,12 +15,12 @@ RUN_BY = "\n".join(file.read_text() for file in TESTS if file != Path(__file__))
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_sessions_have_a_name_or_a_reason(page: str) -> None:
+def test_console_blocks_have_a_name_or_a_reason(page: str) -> None:
     lines = text_of(page).splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
         if line.strip() == "```console":
             assert re.fullmatch(r" *<!-- (run: [\w-]+|not run: .+) -->", before), (
-                f"a session of {page} has neither <!-- run: NAME --> nor <!-- not run: WHY --> "
+                f"a console block of {page} has neither <!-- run: NAME --> nor <!-- not run: WHY --> "
                 f"before it, but {before!r}"
             )
 
