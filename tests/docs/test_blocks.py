@@ -20,8 +20,8 @@ def test_console_blocks_have_a_name_or_a_reason(page: str) -> None:
     for before, line in zip(["", *lines], lines, strict=False):
         if line.strip() == "```console":
             assert re.fullmatch(r" *<!-- (run: [\w-]+|not run: .+) -->", before), (
-                f"before a console block of {page} there is {before!r}, expected <!-- run: NAME --> "
-                "or <!-- not run: WHY -->"
+                f"before a console block of {page} there is {before!r}, "
+                "expected <!-- run: NAME --> or <!-- not run: WHY -->"
             )
 
 
