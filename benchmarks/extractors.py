@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raymetrics.extractors import architecture
-from raymetrics.extractors.base import NetworkExtractor, make
+from raymetrics.extractors import published_network
+from raymetrics.extractors.base import NetworkExtractor, build_extractor
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.random_weights import untrained
-from raymetrics.weights.state_dict import State
+from raymetrics.extractors.random_weights import draw_random_weights
+from raymetrics.weights.state_dict import StateDict
 
 CPU = torch.device("cpu")
-LEAST = {"inception": 1.3}
-USUAL_LEAST = 0.93  # timings differ by a few per cent from run to run
-Run = Callable[[np.ndarray], np.ndarray]
+MIN_RATIOS = {"inception": 1.3}
+USUAL_MIN_RATIO = 0.93  # timings differ by a few per cent from run to run
+FeatureFunction = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,50 +42,56 @@ class Peer:
     """Another program's features: made of our extractor and the weights that it has."""
 
     program: str
-    make: Callable[[NetworkExtractor, State], Run]
+    make: Callable[[NetworkExtractor, StateDict], FeatureFunction]
     images: int = 16
 
 
-def fidelity(module: str, kind: str, feature: str) -> Callable[[NetworkExtractor, State], Run]:
+def torch_fidelity_builder(
+    module: str, kind: str, feature: str
+) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
     """torch-fidelity's extractor, which reads its weights from a file and prepares images."""
 
-    def made(ours: NetworkExtractor, state: State) -> Run:
-        extractor_of = getattr(__import__(f"torch_fidelity.{module}", fromlist=[kind]), kind)
+    def build_peer(our_extractor: NetworkExtractor, state: StateDict) -> FeatureFunction:
+        extractor_class = getattr(__import__(f"torch_fidelity.{module}", fromlist=[kind]), kind)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.pth"
             torch.save(state, path)
-            theirs = extractor_of("", [feature], feature_extractor_weights_path=str(path))
+            peer_extractor = extractor_class(
+                "", [feature], feature_extractor_weights_path=str(path)
+            )
 
         def run(images: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                features: Tensor = theirs(torch.from_numpy(images))[0]
+                features: Tensor = peer_extractor(torch.from_numpy(images))[0]
             return features.numpy()
 
         return run
 
-    return made
+    return build_peer
 
 
-def library(
-    build: Callable[[], Any], prefix: str = "", last: Callable[[Tensor], Tensor] = lambda x: x
-) -> Callable[[NetworkExtractor, State], Run]:
+def library_builder(
+    build: Callable[[], Any], prefix: str = "", last_layer: Callable[[Tensor], Tensor] = lambda x: x
+) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
     """A library's network as it makes it; our names of the weights have the prefix."""
 
-    def made(ours: NetworkExtractor, state: State) -> Run:
+    def build_peer(our_extractor: NetworkExtractor, state: StateDict) -> FeatureFunction:
         network = build().eval()
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()}, strict=False)
 
         def run(images: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                features = last(network(ours.prepare(torch.from_numpy(images)).contiguous()))
+                features = last_layer(
+                    network(our_extractor.prepare(torch.from_numpy(images)).contiguous())
+                )
             return features.numpy()
 
         return run
 
-    return made
+    return build_peer
 
 
-def torchvision_network(name: str, **options: Any) -> Callable[[], nn.Module]:
+def torchvision_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
     """One of torchvision's, without its last layer."""
 
     def build() -> nn.Module:
@@ -108,7 +114,7 @@ def open_clip_tower() -> nn.Module:
     return tower
 
 
-def timm_network(name: str, **options: Any) -> Callable[[], nn.Module]:
+def timm_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
     """One of timm's, without a classifier."""
 
     def build() -> nn.Module:
@@ -123,33 +129,42 @@ def timm_network(name: str, **options: Any) -> Callable[[], nn.Module]:
 PEERS: Mapping[str, Peer] = {
     "inception": Peer(
         "torch-fidelity",
-        fidelity("feature_extractor_inceptionv3", "FeatureExtractorInceptionV3", "2048"),
+        torch_fidelity_builder(
+            "feature_extractor_inceptionv3", "FeatureExtractorInceptionV3", "2048"
+        ),
     ),
     "vgg16": Peer(
-        "torch-fidelity", fidelity("feature_extractor_vgg16", "FeatureExtractorVGG16", "fc2_relu")
+        "torch-fidelity",
+        torch_fidelity_builder("feature_extractor_vgg16", "FeatureExtractorVGG16", "fc2_relu"),
     ),
     "inception-torchvision": Peer(
         "torchvision",
-        library(torchvision_network("inception_v3", init_weights=False, aux_logits=False), "body."),
+        library_builder(
+            torchvision_builder("inception_v3", init_weights=False, aux_logits=False), "body."
+        ),
     ),
-    "swav-resnet50": Peer("torchvision", library(torchvision_network("resnet50"), "body.")),
-    "clip-vit-b-32": Peer("open_clip", library(open_clip_tower, "visual.")),
+    "swav-resnet50": Peer("torchvision", library_builder(torchvision_builder("resnet50"), "body.")),
+    "clip-vit-b-32": Peer("open_clip", library_builder(open_clip_tower, "visual.")),
     "dinov2-vit-l-14": Peer(
-        "timm", library(timm_network("vit_large_patch14_dinov2", img_size=224), "body."), images=2
+        "timm",
+        library_builder(timm_builder("vit_large_patch14_dinov2", img_size=224), "body."),
+        images=2,
     ),
-    "efficientnet-lite0": Peer("timm", library(timm_network("tf_efficientnet_lite0"))),
+    "efficientnet-lite0": Peer("timm", library_builder(timm_builder("tf_efficientnet_lite0"))),
 }
-OTHER_NAMES = {"efficientnet-lite0"}  # whose weights timm calls otherwise: only the time compares
+TIMED_ONLY = {"efficientnet-lite0"}  # whose weights timm calls otherwise: only the time compares
 
 
-def ours(name: str) -> tuple[NetworkExtractor, State]:
+def our_extractor(name: str) -> tuple[NetworkExtractor, StateDict]:
     """Our extractor with random weights, and those weights."""
-    found = architecture(name)
-    state = untrained(found.build().eval(), 0)
-    return make(found, Options.parse(f"untrained-{name}"), CPU), state
+    published = published_network(name)
+    state = draw_random_weights(published.build().eval(), 0)
+    return build_extractor(published, Options.parse(f"untrained-{name}"), CPU), state
 
 
-def best_seconds(runs: Mapping[str, Run], images: np.ndarray, rounds: int) -> dict[str, float]:
+def best_seconds(
+    runs: Mapping[str, FeatureFunction], images: np.ndarray, rounds: int
+) -> dict[str, float]:
     """Of one thread's CPU, a round of each in turn."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
@@ -160,23 +175,23 @@ def best_seconds(runs: Mapping[str, Run], images: np.ndarray, rounds: int) -> di
     return best
 
 
-def compare(name: str, peer: Peer, rounds: int) -> float:
+def compare_with_peer(name: str, peer: Peer, rounds: int) -> float:
     """Prints a line; how many times as fast as the peer ours is."""
-    extractor, state = ours(name)
+    extractor, state = our_extractor(name)
     column = next(iter(extractor.columns))
-    runs: dict[str, Run] = {
+    runs: dict[str, FeatureFunction] = {
         "ours": lambda images: extractor(images)[column],
         "theirs": peer.make(extractor, state),
     }
     noise = np.random.default_rng(0).integers(0, 256, (peer.images, 3, 256, 256), np.uint8)
-    mine, other = (run(noise) for run in runs.values())
-    apart = np.abs(mine - other).max() / np.abs(other).max()
+    our_features, peer_features = (run(noise) for run in runs.values())
+    difference = np.abs(our_features - peer_features).max() / np.abs(peer_features).max()
     seconds = best_seconds(runs, noise, rounds)
-    rates = {who: peer.images / took for who, took in seconds.items()}
+    rates = {program: peer.images / elapsed for program, elapsed in seconds.items()}
     ratio = rates["ours"] / rates["theirs"]
     print(
         f"{name:24}{rates['ours']:8.2f}  {peer.program:15}{rates['theirs']:8.2f}"
-        f"{ratio:9.2f}  {'-' if name in OTHER_NAMES else f'{apart:.0e}':>8}",
+        f"{ratio:9.2f}  {'-' if name in TIMED_ONLY else f'{difference:.0e}':>8}",
         flush=True,
     )
     return ratio
@@ -186,14 +201,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of other people's programs
     print(f"{'images/s, one thread':24}{'ours':>8}  {'':15}{'theirs':>8}{'ratio':>9}  {'apart':>8}")
     slow = []
-    for name in asked.networks.split(","):
-        ratio = compare(name, PEERS[name], asked.rounds)
-        if ratio < LEAST.get(name, USUAL_LEAST):
+    for name in args.networks.split(","):
+        ratio = compare_with_peer(name, PEERS[name], args.rounds)
+        if ratio < MIN_RATIOS.get(name, USUAL_MIN_RATIO):
             slow.append(f"{name} {ratio:.2f}")
     if slow:
         sys.exit(f"slower than promised: {', '.join(slow)}")

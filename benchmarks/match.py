@@ -28,9 +28,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-LEAST_RATIO, MOST_GB = 0.9, 2.0
-OURS = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
-HERE = Path(__file__).parent
+MIN_RATIO, MAX_GB = 0.9, 2.0
+OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
+FOLDER = Path(__file__).parent
 
 
 class Numbers:
@@ -44,9 +44,9 @@ class Numbers:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         scattered = (sample_ids * 2654435761 % 2**32) / 2**32
-        found = np.searchsorted(self.borders, scattered, side="right")
-        images = np.zeros((len(found), 3, 2, 2), np.uint8)
-        images[:, 0, 0, 0], images[:, 1, 0, 0] = found // 256, found % 256
+        numbers = np.searchsorted(self.borders, scattered, side="right")
+        images = np.zeros((len(numbers), 3, 2, 2), np.uint8)
+        images[:, 0, 0, 0], images[:, 1, 0, 0] = numbers // 256, numbers % 256
         return images
 
 
@@ -61,13 +61,13 @@ class Logits:
         self.spec: dict[str, object] = {}
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        found = images[:, 0, 0, 0].astype(int) * 256 + images[:, 1, 0, 0]
+        numbers = images[:, 0, 0, 0].astype(int) * 256 + images[:, 1, 0, 0]
         logits = np.zeros((len(images), self.classes), np.float32)
-        logits[np.arange(len(images)), found] = 1
+        logits[np.arange(len(images)), numbers] = 1
         return {"features": images[:, :1].reshape(-1, 4).astype(np.float32), "logits": logits}
 
 
-def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
+def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
     from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
@@ -75,34 +75,34 @@ def run(asked: argparse.Namespace, folder: str) -> dict[str, Any]:
     from raymetrics.studies.match.run import match
 
     source, extractor = (
-        f"match:Numbers?classes={asked.classes}",
-        f"match:Logits?classes={asked.classes}",
+        f"match:Numbers?classes={args.classes}",
+        f"match:Logits?classes={args.classes}",
     )
-    resources = Resources(actors=asked.actors, batch=asked.batch)
+    resources = Resources(actors=args.actors, batch=args.batch)
     rates: list[float] = []
-    rest: dict[str, Any] = {"shard_rows": asked.shard_rows, "resources": resources}
+    options: dict[str, Any] = {"shard_rows": args.shard_rows, "resources": resources}
 
-    def tell(progress: Any) -> None:
+    def record_rate(progress: Any) -> None:
         rates.append(progress.rate)
 
-    with session(), Memory() as memory:
+    with session(), MemoryWatch() as memory:
         start = time.monotonic()
-        if asked.one == "extract":
+        if args.one == "extract":
             rows = extract(
-                source, [extractor], folder, range(asked.draws), progress=tell, **rest
+                source, [extractor], folder, range(args.draws), progress=record_rate, **options
             ).rows
         else:
-            done = match(
+            match_result = match(
                 real=f"{folder}/real", generated=source, to=folder, extractors=[extractor],
-                n=asked.n, max_draws=asked.draws, progress=tell, **rest,
+                n=args.n, max_draws=args.draws, progress=record_rate, **options,
             )  # fmt: skip
-            rows = done.draws
+            rows = match_result.draws
         seconds = time.monotonic() - start
     return {"rows": rows, "rate": rates[-1], "seconds": seconds, **memory.peaks,
             "processes": memory.processes}  # fmt: skip
 
 
-class Memory:
+class MemoryWatch:
     """Peaks of this process and of all that it has started, every two seconds, in GB."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Memory:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> MemoryWatch:
         self._thread.start()
         return self
 
@@ -122,33 +122,39 @@ class Memory:
     def _watch(self) -> None:
         import psutil
 
-        me = psutil.Process()
+        driver = psutil.Process()
         while not self._ended.wait(2):
-            now = dict.fromkeys(self.peaks, 0.0)
+            current = dict.fromkeys(self.peaks, 0.0)
             processes: dict[str, float] = {}
-            for process in [me, *me.children(recursive=True)]:
+            for process in [driver, *driver.children(recursive=True)]:
                 try:
-                    own = process.memory_full_info().pss - shared_memory(process.pid)
+                    own_bytes = process.memory_full_info().pss - shared_memory_bytes(process.pid)
                     name = " ".join(process.cmdline()[:1])
                 except (psutil.Error, OSError):
                     continue
-                kind = "driver" if process == me else "actors" if OURS.search(name) else "ray"
-                now[kind] += own / 1e9
-                processes[f"{process.pid} {name}"] = own / 1e9
-            now["all"] = now["driver"] + now["actors"]
-            if now["all"] > self.peaks["all"]:
+                kind = (
+                    "driver"
+                    if process == driver
+                    else "actors"
+                    if OUR_PROCESSES.search(name)
+                    else "ray"
+                )
+                current[kind] += own_bytes / 1e9
+                processes[f"{process.pid} {name}"] = own_bytes / 1e9
+            current["all"] = current["driver"] + current["actors"]
+            if current["all"] > self.peaks["all"]:
                 self.processes = processes
-            self.peaks = {kind: max(peak, now[kind]) for kind, peak in self.peaks.items()}
+            self.peaks = {kind: max(peak, current[kind]) for kind, peak in self.peaks.items()}
 
 
-def shared_memory(pid: int) -> int:
+def shared_memory_bytes(pid: int) -> int:
     """The process's part of the object store, in bytes; features on their way."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     shmem = [line.split()[1] for line in text.splitlines() if line.startswith("Pss_Shmem:")]
     return int(shmem[0]) * 1024 if shmem else 0
 
 
-def write_real(uri: str, classes: int) -> None:
+def write_real_set(uri: str, classes: int) -> None:
     """A real set of 20 samples of each class; the last one is never generated."""
     import torch
 
@@ -157,24 +163,24 @@ def write_real(uri: str, classes: int) -> None:
     from raymetrics.shards.layout import DatasetSpec
     from raymetrics.shards.shard_set import open_shards
     from raymetrics.shards.store import Store
-    from raymetrics.shards.writer import commit, seal
+    from raymetrics.shards.writer import commit_shard, seal_set
 
     extractor = make_extractor(f"match:Logits?classes={classes}", torch.device("cpu"))
-    columns = schema.columns_of(extractor.name, extractor.columns)
-    number = np.repeat(np.arange(classes), 20)
-    images = np.zeros((len(number), 3, 2, 2), np.uint8)
-    images[:, 0, 0, 0], images[:, 1, 0, 0] = number // 256, number % 256
-    found = extractor(images)
+    columns = schema.make_columns(extractor.name, extractor.columns)
+    numbers = np.repeat(np.arange(classes), 20)
+    images = np.zeros((len(numbers), 3, 2, 2), np.uint8)
+    images[:, 0, 0, 0], images[:, 1, 0, 0] = numbers // 256, numbers % 256
+    outputs = extractor(images)
     spec = DatasetSpec(
-        "numbers", {"name": "numbers"}, [extractor.spec], columns, {}, False, len(number),
-        (range(len(number)),), (extractor.name,),
+        "numbers", {"name": "numbers"}, [extractor.spec], columns, {}, False, len(numbers),
+        (range(len(numbers)),), (extractor.name,),
     )  # fmt: skip
     store = Store(uri)
-    layout.enter(store, spec)
-    features = {column.name: found[column.output] for column in columns}
-    table = schema.to_table(columns, np.arange(len(number)), None, features)
-    commit(store, table, spec.fingerprint)
-    seal(open_shards(uri))
+    layout.create_or_extend_spec(store, spec)
+    features = {column.name: outputs[column.output] for column in columns}
+    table = schema.to_table(columns, np.arange(len(numbers)), None, features)
+    commit_shard(store, table, spec.fingerprint)
+    seal_set(open_shards(uri))
 
 
 def main() -> None:
@@ -187,35 +193,43 @@ def main() -> None:
     parser.add_argument("--actors", type=int)
     parser.add_argument("--one", choices=["extract", "match"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(run(asked, asked.folder)))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(run_stream(args, args.folder)))
         return
-    found = {}
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    sys.path.insert(0, str(HERE))
-    for one in ("extract", "match"):
+    measurements = {}
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])
+    sys.path.insert(0, str(FOLDER))
+    for stream_name in ("extract", "match"):
         with tempfile.TemporaryDirectory() as folder:
-            if one == "match":
-                write_real(f"{folder}/real", asked.classes)
-            command = [sys.executable, __file__, *sys.argv[1:], "--one", one, "--folder", folder]
+            if stream_name == "match":
+                write_real_set(f"{folder}/real", args.classes)
+            command = [
+                sys.executable,
+                __file__,
+                *sys.argv[1:],
+                "--one",
+                stream_name,
+                "--folder",
+                folder,
+            ]
             out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found[one] = json.loads(out.splitlines()[-1])
+            measurements[stream_name] = json.loads(out.splitlines()[-1])
     print(
-        f"{asked.draws} draws, {asked.classes} logits, shards of {asked.shard_rows}, units of "
-        f"{asked.batch}, {os.cpu_count()} cores"
+        f"{args.draws} draws, {args.classes} logits, shards of {args.shard_rows}, units of "
+        f"{args.batch}, {os.cpu_count()} cores"
     )
-    for one, name in (("extract", "extracted"), ("match", "drawn and matched")):
-        row = found[one]
+    for stream_name, name in (("extract", "extracted"), ("match", "drawn and matched")):
+        row = measurements[stream_name]
         print(
             f"  {name:<18} {row['rate']:9.0f} rows/s  {row['seconds']:6.0f} s in all   driver "
             f"{row['driver']:.2f} GB, actors {row['actors']:.2f} GB, together {row['all']:.2f} GB; "
             f"Ray's own processes {row['ray']:.2f} GB"
         )
-    ratio = found["match"]["rate"] / found["extract"]["rate"]
+    ratio = measurements["match"]["rate"] / measurements["extract"]["rate"]
     print(f"  ratio              {ratio:9.2f}")
-    if ratio < LEAST_RATIO or found["match"]["all"] > MOST_GB:
-        sys.exit(f"promised: {LEAST_RATIO} of the rate of extraction, {MOST_GB} GB")
+    if ratio < MIN_RATIO or measurements["match"]["all"] > MAX_GB:
+        sys.exit(f"promised: {MIN_RATIO} of the rate of extraction, {MAX_GB} GB")
 
 
 if __name__ == "__main__":

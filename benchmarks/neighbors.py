@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-os.environ.update(dict.fromkeys(THREADS, "1"))
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 import argparse  # noqa: E402
 import contextlib  # noqa: E402
@@ -30,13 +30,13 @@ import torch  # noqa: E402
 from prdc import compute_prdc  # noqa: E402
 from torch_fidelity.metric_prc import prc_features_to_metric  # noqa: E402
 
-from raymetrics.metrics.manifold_survey import survey  # noqa: E402
-from raymetrics.neighbors import FlatSearch, LowerBoundSearch, TileSearch, choose  # noqa: E402
+from raymetrics.metrics.manifold_survey import survey_manifolds  # noqa: E402
+from raymetrics.neighbors import FlatSearch, LowerBoundSearch, TileSearch, fastest_engine  # noqa: E402
 from raymetrics.neighbors.faiss_indexes import load_faiss  # noqa: E402
 from raymetrics.shards.shard_set import open_shards  # noqa: E402
 
 K, DIMENSION = 3, 2048
-MOST_PASSES, LEAST_GAIN, MOST_OF_PLAIN = 1.5, 4.0, 1.1
+MAX_PASSES, MIN_SPEEDUP, MAX_PLAIN_RATIO = 1.5, 4.0, 1.1
 
 
 class Flags(NamedTuple):
@@ -51,17 +51,17 @@ def mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) 
     shape = np.random.default_rng(seed)
     scale = np.arange(1, 257) ** -0.62
     directions = shape.normal(size=(256, DIMENSION)) / 16
-    centres = shape.normal(size=(200, 256)) * scale
-    latents = centres[rng.integers(0, 200, count)] + spread * scale * rng.normal(size=(count, 256))
+    centers = shape.normal(size=(200, 256)) * scale
+    latents = centers[rng.integers(0, 200, count)] + spread * scale * rng.normal(size=(count, 256))
     noise = 0.015 * rng.normal(size=(count, DIMENSION))
     return np.maximum(latents @ directions + noise, 0).astype(np.float32)
 
 
-def cases(sizes: list[int], asked: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
+def make_cases(sizes: list[int], args: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
     """Names and features of both sides."""
-    if asked.real:
-        sides = [open_shards(uri).read(asked.column) for uri in (asked.real, asked.generated)]
-        yield asked.column, *sides
+    if args.real:
+        sides = [open_shards(uri).read(args.column) for uri in (args.real, args.generated)]
+        yield args.column, *sides
         return
     rng = np.random.default_rng(1)
     for size in sizes:
@@ -70,31 +70,33 @@ def cases(sizes: list[int], asked: argparse.Namespace) -> Iterator[tuple[str, An
     yield "isotropic", *isotropic
 
 
-def ours(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
+def flags_by_engine(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
     """Both flags by one of our engines."""
 
     def run(real: np.ndarray, generated: np.ndarray) -> Flags:
-        found = survey(real=real, generated=generated, ks=[K], search=engine, count=False)
-        return Flags(found.of_generated.hits[:, 0] > 0, found.of_real.hits[:, 0] > 0)
+        manifolds = survey_manifolds(
+            real=real, generated=generated, ks=[K], search=engine, count=False
+        )
+        return Flags(manifolds.of_generated.hits[:, 0] > 0, manifolds.of_real.hits[:, 0] > 0)
 
     return run
 
 
-def default(real: np.ndarray, generated: np.ndarray) -> Flags:
+def flags_by_default_engine(real: np.ndarray, generated: np.ndarray) -> Flags:
     """The engine that the probe chooses, with the time of the probe."""
-    return ours(choose(real=real, generated=generated))(real, generated)
+    return flags_by_engine(fastest_engine(real=real, generated=generated))(real, generated)
 
 
-def everything(real: np.ndarray, generated: np.ndarray) -> Flags:
+def flags_with_all_metrics(real: np.ndarray, generated: np.ndarray) -> Flags:
     """Precision, recall, density, coverage and realism for three k."""
-    engine = choose(real=real, generated=generated)
-    found = survey(
+    engine = fastest_engine(real=real, generated=generated)
+    manifolds = survey_manifolds(
         real=real, generated=generated, ks=[3, 5, 10], search=engine, count=True, realism=True
     )
-    return Flags(found.of_generated.hits[:, 0] > 0, found.of_real.hits[:, 0] > 0)
+    return Flags(manifolds.of_generated.hits[:, 0] > 0, manifolds.of_real.hits[:, 0] > 0)
 
 
-def plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
+def flags_by_plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
     """Two searches for k + 1 neighbours and two for the power distance, nothing certified."""
     faiss = load_faiss()
 
@@ -103,23 +105,25 @@ def plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
         index.add(x)
         return index.search(x, K + 1)[0][:, K]
 
-    def covered(q: np.ndarray, c: np.ndarray, squared: np.ndarray) -> np.ndarray:
+    def is_covered(q: np.ndarray, c: np.ndarray, squared_radii: np.ndarray) -> np.ndarray:
         norms = np.einsum("nd,nd->n", c, c)
         index = faiss.IndexFlatIP(c.shape[1] + 1)
-        index.add(np.column_stack([c, (squared - norms) / 2]))
+        index.add(np.column_stack([c, (squared_radii - norms) / 2]))
         best = index.search(np.column_stack([q, np.ones(len(q), np.float32)]), 1)[0][:, 0]
         return 2 * best >= np.einsum("nd,nd->n", q, q)
 
-    return Flags(covered(generated, real, radii(real)), covered(real, generated, radii(generated)))
+    return Flags(
+        is_covered(generated, real, radii(real)), is_covered(real, generated, radii(generated))
+    )
 
 
-def by_prdc(real: np.ndarray, generated: np.ndarray) -> None:
+def run_prdc(real: np.ndarray, generated: np.ndarray) -> None:
     """It gives no flags."""
     with contextlib.redirect_stdout(io.StringIO()):
         compute_prdc(real, generated, nearest_k=K)
 
 
-def by_torch_fidelity(real: np.ndarray, generated: np.ndarray) -> None:
+def run_torch_fidelity(real: np.ndarray, generated: np.ndarray) -> None:
     """It gives no flags."""
     prc_features_to_metric(
         torch.from_numpy(generated), torch.from_numpy(real), prc_neighborhood=K,
@@ -127,84 +131,91 @@ def by_torch_fidelity(real: np.ndarray, generated: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def truth(real: np.ndarray, generated: np.ndarray) -> Flags:
+def exact_flags(real: np.ndarray, generated: np.ndarray) -> Flags:
     """Both flags from float64 products of centred features, in blocks of rows."""
-    centre = np.concatenate([real, generated]).mean(axis=0, dtype=np.float64)
-    x, y = real - centre, generated - centre
+    center = np.concatenate([real, generated]).mean(axis=0, dtype=np.float64)
+    x, y = real - center, generated - center
 
-    def squared(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
-        of_b = np.square(b).sum(axis=1)
+    def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[np.ndarray]:
+        b_norms = np.square(b).sum(axis=1)
         for i in range(0, len(a), 500):
             rows = a[i : i + 500]
-            yield np.square(rows).sum(axis=1)[:, None] + of_b - 2 * rows @ b.T
+            yield np.square(rows).sum(axis=1)[:, None] + b_norms - 2 * rows @ b.T
 
     def radii(a: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.partition(d, K, axis=1)[:, K] for d in squared(a, a)])
+        return np.concatenate([np.partition(d, K, axis=1)[:, K] for d in squared_distances(a, a)])
 
-    of_x, of_y = radii(x), radii(y)
-    in_real = np.concatenate([(d <= of_x).any(axis=1) for d in squared(y, x)])
-    return Flags(in_real, np.concatenate([(d <= of_y).any(axis=1) for d in squared(x, y)]))
+    radii_x, radii_y = radii(x), radii(y)
+    in_real = np.concatenate([(d <= radii_x).any(axis=1) for d in squared_distances(y, x)])
+    return Flags(
+        in_real, np.concatenate([(d <= radii_y).any(axis=1) for d in squared_distances(x, y)])
+    )
 
 
-def seconds(run: Callable[..., Any], *sides: np.ndarray) -> tuple[float, Any]:
+def time_call(run: Callable[..., Any], *sides: np.ndarray) -> tuple[float, Any]:
     """CPU seconds of this process, and what came out."""
     start = time.process_time()
-    found = run(*sides)
-    return time.process_time() - start, found
+    value = run(*sides)
+    return time.process_time() - start, value
 
 
-def one_pass(real: np.ndarray) -> float:
+def pass_seconds(real: np.ndarray) -> float:
     """CPU seconds for as many operations as all the distances take, at the rate of sgemm."""
-    some = real[:2048]
-    out = np.empty((len(some), len(some)), np.float32)
-    rates = [seconds(lambda: np.matmul(some, some.T.copy(), out=out))[0] for _ in range(5)]
-    return min(rates) * (len(real) / len(some)) ** 2
+    block = real[:2048]
+    out = np.empty((len(block), len(block)), np.float32)
+    rates = [time_call(lambda: np.matmul(block, block.T.copy(), out=out))[0] for _ in range(5)]
+    return min(rates) * (len(real) / len(block)) ** 2
 
 
-def measure(name: str, real: np.ndarray, generated: np.ndarray, check: bool) -> dict[str, float]:
+def measure(
+    name: str, real: np.ndarray, generated: np.ndarray, check_flags: bool
+) -> dict[str, float]:
     """Prints a row for each way; passes by name."""
-    unit = one_pass(real)
-    print(f"{name}: {len(real)} x {len(generated)} x {real.shape[1]}; a pass is {unit:.1f} s")
+    one_pass = pass_seconds(real)
+    print(f"{name}: {len(real)} x {len(generated)} x {real.shape[1]}; a pass is {one_pass:.1f} s")
     print(f"  {'':44}{'passes':>8}{'s':>8}{'wrong flags':>13}")
-    engine = choose(real=real, generated=generated)
-    ways: dict[str, Callable[..., Any]] = {
-        f"raymetrics, default ({engine.name})": default,
-        f"raymetrics, {FlatSearch.name}": ours(FlatSearch()),
-        "raymetrics, faiss-lower-bound-128": ours(LowerBoundSearch(128)),
-        f"raymetrics, {TileSearch.name}": ours(TileSearch()),
-        "raymetrics, P R density coverage realism, 3 k": everything,
-        "plain FAISS": plain_faiss,
-        "prdc": by_prdc,
-        "torch-fidelity": by_torch_fidelity,
+    engine = fastest_engine(real=real, generated=generated)
+    programs: dict[str, Callable[..., Any]] = {
+        f"raymetrics, default ({engine.name})": flags_by_default_engine,
+        f"raymetrics, {FlatSearch.name}": flags_by_engine(FlatSearch()),
+        "raymetrics, faiss-lower-bound-128": flags_by_engine(LowerBoundSearch(128)),
+        f"raymetrics, {TileSearch.name}": flags_by_engine(TileSearch()),
+        "raymetrics, P R density coverage realism, 3 k": flags_with_all_metrics,
+        "plain FAISS": flags_by_plain_faiss,
+        "prdc": run_prdc,
+        "torch-fidelity": run_torch_fidelity,
     }
     if name == "isotropic":  # where it finds everything uncertain, and is not chosen
-        del ways["raymetrics, faiss-lower-bound-128"]
-    expected = truth(real, generated) if check else None
+        del programs["raymetrics, faiss-lower-bound-128"]
+    expected = exact_flags(real, generated) if check_flags else None
     passes = {}
-    for way, run in ways.items():
-        taken, found = seconds(run, real, generated)
-        passes[way.partition(" (")[0]] = taken / unit
-        wrong = "" if found is None or expected is None else str(
-            int((found.real != expected.real).sum() + (found.generated != expected.generated).sum())
+    for program, run in programs.items():
+        elapsed, flags = time_call(run, real, generated)
+        passes[program.partition(" (")[0]] = elapsed / one_pass
+        wrong = "" if flags is None or expected is None else str(
+            int((flags.real != expected.real).sum() + (flags.generated != expected.generated).sum())
         )  # fmt: skip
-        print(f"  {way:44}{taken / unit:8.2f}{taken:8.1f}{wrong:>13}", flush=True)
+        print(f"  {program:44}{elapsed / one_pass:8.2f}{elapsed:8.1f}{wrong:>13}", flush=True)
     return passes
 
 
-def broken(name: str, passes: dict[str, float]) -> list[str]:
+def broken_promises(name: str, passes: dict[str, float]) -> list[str]:
     """The promises that these figures do not keep."""
-    default = passes["raymetrics, default"]
+    default_passes = passes["raymetrics, default"]
     if name == "isotropic":
-        kept = {f"{MOST_OF_PLAIN} x plain FAISS": default <= MOST_OF_PLAIN * passes["plain FAISS"]}
+        promises = {
+            f"{MAX_PLAIN_RATIO} x plain FAISS": default_passes
+            <= MAX_PLAIN_RATIO * passes["plain FAISS"]
+        }
     elif name != "mixture":
-        kept = {}  # of a user's features nothing is promised
+        promises = {}  # of a user's features nothing is promised
     else:
         peers = min(passes["prdc"], passes["torch-fidelity"])
-        kept = {
-            f"{MOST_PASSES} passes": default <= MOST_PASSES,
-            f"{LEAST_GAIN} x faster than peers": peers >= LEAST_GAIN * default,
+        promises = {
+            f"{MAX_PASSES} passes": default_passes <= MAX_PASSES,
+            f"{MIN_SPEEDUP} x faster than peers": peers >= MIN_SPEEDUP * default_passes,
         }
-    return [f"{name}: {promise}" for promise, there in kept.items() if not there]
+    return [f"{name}: {promise}" for promise, is_kept in promises.items() if not is_kept]
 
 
 def main() -> None:
@@ -214,11 +225,11 @@ def main() -> None:
     parser.add_argument("--generated")
     parser.add_argument("--column")
     parser.add_argument("--unchecked", action="store_true", help="do not count wrong flags")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     failed = []
-    for name, real, generated in cases([int(n) for n in asked.samples.split(",")], asked):
-        failed += broken(name, measure(name, real, generated, not asked.unchecked))
+    for name, real, generated in make_cases([int(n) for n in args.samples.split(",")], args):
+        failed += broken_promises(name, measure(name, real, generated, not args.unchecked))
     if failed:
         sys.exit("promised: " + "; ".join(failed))
 

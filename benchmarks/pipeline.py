@@ -25,29 +25,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from process_monitor import Watch
+from process_monitor import UsageWatch
 from synthetic import DIMENSION
 
 from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.distributed.extraction.dataset_request import named_apart, specification
+from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.extractors import make_extractor
-from raymetrics.fixed_batches import in_blocks
+from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 
-LEAST_RATIO = 0.9  # of the plain loop's rate
-LEAST_KEPT = 0.85  # of the rate at the beginning of a long run, in any later part of it
-MOST_GROWTH_GB, MOST_DRIVER_GB = 0.5, 1.0
-MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # rows at which a long run is looked at
+MIN_RATIO = 0.9  # of the plain loop's rate
+MIN_KEPT_RATE = 0.85  # of the rate at the beginning of a long run, in any later part of it
+MAX_GROWTH_GB, MAX_DRIVER_GB = 0.5, 1.0
+ROW_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # rows at which a long run is looked at
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """What is made, and in which parts."""
 
     source: str
@@ -56,94 +56,96 @@ class Work:
     batch: int
 
 
-REAL = Work("digits", "efficientnet-lite0", 512, 64)
+REAL_NETWORK = Workload("digits", "efficientnet-lite0", 512, 64)
 COLUMN = "efficientnet_lite0_pre_logits"
-LARGE_UNITS = Work("synthetic:images", "synthetic:Features", 2048, 512)
-SMALL_UNITS = Work("synthetic:images", "synthetic:Features", 2048, 64)
+LARGE_UNITS = Workload("synthetic:images", "synthetic:Features", 2048, 512)
+SMALL_UNITS = Workload("synthetic:images", "synthetic:Features", 2048, 64)
 
 
-def plain_loop(work: Work, to: str, samples: range, threads: int) -> float:
+def run_plain_loop(work: Workload, to: str, samples: range, threads: int) -> float:
     """Rows a second of a loop that generates, extracts and writes, with so many threads."""
     device = torch.device("cpu")
     torch.set_num_threads(threads)
     generator = open_source(work.source, device)
     extractor = make_extractor(work.extractor, device)
-    extractors = named_apart([work.extractor])
-    asked = specification(work.source, generator, *extractors, samples, work.shard_rows)
-    spec = layout.enter(Store(to), asked)
+    extractors = load_extractors([work.extractor])
+    new_spec = make_spec(work.source, generator, *extractors, samples, work.shard_rows)
+    spec = layout.create_or_extend_spec(Store(to), new_spec)
     start = time.monotonic()
-    for shard in layout.missing(spec, [], [samples]):
+    for shard in layout.missing_shards(spec, [], [samples]):
         parts = []
         for first in range(shard.start, shard.stop, work.batch):
             ids = np.arange(first, min(first + work.batch, shard.stop))
-            parts.append(in_blocks(extractor, ids, generator(ids), extractor.block))
+            parts.append(run_in_fixed_batches(extractor, ids, generator(ids), extractor.block))
         features = {
             c.name: np.concatenate([part[c.output] for part in parts]) for c in spec.columns
         }
         ids = np.array(shard)
         table = schema.to_table(spec.columns, ids, generator.labels(ids), features)
-        commit(Store(to), table, spec.fingerprint)
+        commit_shard(Store(to), table, spec.fingerprint)
     return len(samples) / (time.monotonic() - start)
 
 
-def by_stream(work: Work, to: str, samples: range) -> tuple[float, float]:
+def run_stream(work: Workload, to: str, samples: range) -> tuple[float, float]:
     """Rows a second of the stream: of all of it, and from the first shard to the last."""
-    told: list[Progress] = []
+    reports: list[Progress] = []
     start = time.monotonic()
     resources = Resources(batch=work.batch)
     extract(
         work.source, [work.extractor], to, samples,
-        shard_rows=work.shard_rows, resources=resources, progress=told.append,
+        shard_rows=work.shard_rows, resources=resources, progress=reports.append,
     )  # fmt: skip
-    return len(samples) / (time.monotonic() - start), told[-1].rate
+    return len(samples) / (time.monotonic() - start), reports[-1].rate
 
 
-def with_a_network(folder: str, count: int) -> bool:
+def measure_real_network(folder: str, count: int) -> bool:
     """Whether the stream is as fast as is promised."""
     loop, stream, samples = f"{folder}/loop", f"{folder}/stream", range(count)
     cores = os.cpu_count() or 1
-    plain = plain_loop(REAL, loop, samples, cores)
-    single = plain_loop(REAL, f"{folder}/single", range(count // 4), 1)
-    whole, steady = by_stream(REAL, stream, samples)
-    apart = np.abs(open_shards(loop).read(COLUMN) - open_shards(stream).read(COLUMN))
-    print(f"{count} samples, {REAL.source} through {REAL.extractor}, {cores} cores")
+    plain = run_plain_loop(REAL_NETWORK, loop, samples, cores)
+    single = run_plain_loop(REAL_NETWORK, f"{folder}/single", range(count // 4), 1)
+    overall, steady = run_stream(REAL_NETWORK, stream, samples)
+    difference = np.abs(open_shards(loop).read(COLUMN) - open_shards(stream).read(COLUMN))
+    print(f"{count} samples, {REAL_NETWORK.source} through {REAL_NETWORK.extractor}, {cores} cores")
     print(f"  plain loop, {cores} threads        {plain:8.1f} rows/s   1")
     print(f"  plain loop, 1 thread         {single:8.1f} rows/s   {single / plain:.2f}")
     print(f"  the same on every core       {cores * single:8.1f} rows/s   (what can be had)")
-    print(f"  stream, with its start       {whole:8.1f} rows/s   {whole / plain:.2f}")
+    print(f"  stream, with its start       {overall:8.1f} rows/s   {overall / plain:.2f}")
     print(f"  stream, running              {steady:8.1f} rows/s   {steady / plain:.2f}")
-    print(f"  largest difference           {apart.max():8.1e}  (the loop uses several threads)")
-    return steady >= LEAST_RATIO * max(plain, single)
+    print(
+        f"  largest difference           {difference.max():8.1e}  (the loop uses several threads)"
+    )
+    return steady >= MIN_RATIO * max(plain, single)
 
 
-def watched(work: Work, to: str, rows: int, marks: Sequence[int]) -> Watch:
+def run_watched(work: Workload, to: str, rows: int, marks: Sequence[int]) -> UsageWatch:
     """A run of the stream, looked at after its first shard and at these numbers of rows."""
-    watch = Watch(marks)
+    watch = UsageWatch(marks)
     extract(
         work.source, [work.extractor], to, range(rows), shard_rows=work.shard_rows,
-        resources=Resources(batch=work.batch), progress=lambda told: watch(told.rows),
+        resources=Resources(batch=work.batch), progress=lambda progress: watch(progress.rows),
     )  # fmt: skip
     return watch
 
 
-def with_nothing_to_do(folder: str, rows: int) -> bool:
+def measure_overhead(folder: str, rows: int) -> bool:
     """Prints what a row costs by a loop, and by the stream in units of two sizes."""
     print(f"{rows} rows of {DIMENSION} floats that cost nothing; microseconds a row")
-    before, samples = time.process_time(), range(rows)
-    rate = plain_loop(LARGE_UNITS, f"{folder}/loop", samples, 1)
-    cpu = (time.process_time() - before) / rows
+    cpu_before, samples = time.process_time(), range(rows)
+    rate = run_plain_loop(LARGE_UNITS, f"{folder}/loop", samples, 1)
+    cpu = (time.process_time() - cpu_before) / rows
     print(f"  plain loop                   {1e6 / rate:8.0f} passed, {1e6 * cpu:.0f} of processors")
     for work in (LARGE_UNITS, SMALL_UNITS):
-        (window,) = watched(work, f"{folder}/{work.batch}", rows, [rows]).windows
-        taken = f"{1e6 / window.rate:8.0f} passed, {1e6 * window.cpu_a_row:.0f} of processors"
-        print(f"  stream, units of {work.batch:4d}        {taken}")
+        (window,) = run_watched(work, f"{folder}/{work.batch}", rows, [rows]).windows
+        cost_text = f"{1e6 / window.rate:8.0f} passed, {1e6 * window.cpu_a_row:.0f} of processors"
+        print(f"  stream, units of {work.batch:4d}        {cost_text}")
     return True  # what is promised of rates is about real networks
 
 
-def as_it_grows(folder: str, rows: int) -> bool:
+def measure_growth(folder: str, rows: int) -> bool:
     """Whether a long run is as fast at its end as at its beginning, and takes no more memory."""
-    marks = [mark for mark in MARKS if mark < rows] + [rows]
-    watch = watched(LARGE_UNITS, f"{folder}/many", rows, marks)
+    marks = [mark for mark in ROW_MARKS if mark < rows] + [rows]
+    watch = run_watched(LARGE_UNITS, f"{folder}/many", rows, marks)
     windows = watch.windows[1:]  # the one before includes what was made before anybody was told
     print(f"{rows} rows of {DIMENSION} floats, units of {LARGE_UNITS.batch}")
     print("       rows    rows/s    of the beginning   GB, all processes   GB, driver")
@@ -151,11 +153,11 @@ def as_it_grows(folder: str, rows: int) -> bool:
         last, ratio = window.last, window.rate / windows[0].rate
         print(f"{last.rows:11d}{window.rate:10.0f}{ratio:20.2f}", end="")
         print(f"{last.memory:20.2f}{last.driver:13.2f}", flush=True)
-    kept = min(window.rate for window in windows) / windows[0].rate
-    growth = max(seen.memory for seen in watch.seen) - windows[0].first.memory
-    driver = max(seen.driver for seen in watch.seen)
+    kept_rate = min(window.rate for window in windows) / windows[0].rate
+    growth = max(reading.memory for reading in watch.seen) - windows[0].first.memory
+    driver = max(reading.driver for reading in watch.seen)
     print(f"  memory grew by {growth:.2f} GB from {windows[0].first.rows} rows on")
-    return kept >= LEAST_KEPT and growth <= MOST_GROWTH_GB and driver <= MOST_DRIVER_GB
+    return kept_rate >= MIN_KEPT_RATE and growth <= MAX_GROWTH_GB and driver <= MAX_DRIVER_GB
 
 
 def main() -> None:
@@ -163,23 +165,23 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4096)
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--most", type=int, default=300_000)
-    asked = parser.parse_args()
-    if 0 < asked.most <= MARKS[0]:
-        parser.error(f"--most takes more than {MARKS[0]} rows, or 0")
+    args = parser.parse_args()
+    if 0 < args.most <= ROW_MARKS[0]:
+        parser.error(f"--most takes more than {ROW_MARKS[0]} rows, or 0")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where workers find `synthetic`
-    kept = []
-    for part, size in (
-        (with_a_network, asked.samples),
-        (with_nothing_to_do, asked.rows),
-        (as_it_grows, asked.most),
+    promises_kept = []
+    for measure, size in (
+        (measure_real_network, args.samples),
+        (measure_overhead, args.rows),
+        (measure_growth, args.most),
     ):
         if size:
             with tempfile.TemporaryDirectory() as folder:
-                kept.append(part(folder, size))
-    if not all(kept):
+                promises_kept.append(measure(folder, size))
+    if not all(promises_kept):
         sys.exit(
-            f"promised: {LEAST_RATIO} of the loop running; however many rows, {LEAST_KEPT} of "
-            f"the first rate, memory within {MOST_GROWTH_GB} GB, a driver of {MOST_DRIVER_GB} GB"
+            f"promised: {MIN_RATIO} of the loop running; however many rows, {MIN_KEPT_RATE} of "
+            f"the first rate, memory within {MAX_GROWTH_GB} GB, a driver of {MAX_DRIVER_GB} GB"
         )
 
 

@@ -12,7 +12,7 @@ import psutil
 
 
 @dataclass(frozen=True)
-class Look:
+class UsageReading:
     """How things are after so many rows. cpu: seconds so far; memory: GB, of all processes, which
     is counted once where they share it; driver: of this one."""
 
@@ -24,11 +24,11 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Window:
+class UsageWindow:
     """What happened between two looks."""
 
-    first: Look
-    last: Look
+    first: UsageReading
+    last: UsageReading
 
     @property
     def rows(self) -> int:
@@ -45,40 +45,40 @@ class Window:
         return (self.last.cpu - self.first.cpu) / self.rows
 
 
-class Watch:
+class UsageWatch:
     """Looks after the first shard, and whenever so many rows are reached."""
 
     def __init__(self, marks: Sequence[int]) -> None:
-        self.marks, self.seen = list(marks), list[Look]()
+        self.marks, self.seen = list(marks), list[UsageReading]()
 
     def __call__(self, rows: int) -> None:
         """So many are made."""
         if not self.seen or (self.marks and rows >= self.marks[0]):
-            self.seen.append(look(rows))
+            self.seen.append(take_reading(rows))
             self.marks = [mark for mark in self.marks if mark > rows]
 
     @property
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[UsageWindow]:
         """From one look to the next."""
-        return [Window(*two) for two in zip(self.seen, self.seen[1:], strict=False)]
+        return [UsageWindow(*pair) for pair in zip(self.seen, self.seen[1:], strict=False)]
 
 
-def look(rows: int) -> Look:
+def take_reading(rows: int) -> UsageReading:
     """At this process and its descendants; one that ends meanwhile is left out."""
-    here = psutil.Process()
+    this_process = psutil.Process()
     cpu = memory = 0.0
-    for process in [here, *here.children(recursive=True)]:
+    for process in [this_process, *this_process.children(recursive=True)]:
         try:
             times = process.cpu_times()
-            memory += resident(process.pid)
+            memory += resident_gb(process.pid)
             cpu += times.user + times.system
         except (psutil.Error, OSError):
             continue
-    return Look(rows, time.monotonic(), cpu, memory, resident(here.pid))
+    return UsageReading(rows, time.monotonic(), cpu, memory, resident_gb(this_process.pid))
 
 
-def resident(pid: int) -> float:
+def resident_gb(pid: int) -> float:
     """GB; of memory that processes share, each one's part."""
-    told = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss:\s+(\d+) kB", told, flags=re.MULTILINE)
-    return int(found[1]) * 1024 / 1e9 if found else 0.0
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    match = re.search(r"^Pss:\s+(\d+) kB", text, flags=re.MULTILINE)
+    return int(match[1]) * 1024 / 1e9 if match else 0.0

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import os
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-os.environ.update(dict.fromkeys(THREADS, "1"))
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 import argparse  # noqa: E402
 import re  # noqa: E402
@@ -32,28 +32,28 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from raymetrics.attacks import (  # noqa: E402
-    Goal,
-    InMemory,
-    Optimised,
-    by_the_paper,
+    InMemoryEvaluator,
+    OptimizedWeights,
+    TargetGaussian,
     descend,
-    minimise,
+    minimize_distance,
+    paper_loss,
     reweight,
 )
-from raymetrics.attacks.weights_objective import BLOCK, slopes, transport  # noqa: E402
+from raymetrics.attacks.weights_objective import BLOCK, compute_transport, objective_gradient  # noqa: E402
 from raymetrics.attacks.weights_optimizer import Step  # noqa: E402
 from raymetrics.statistics import Moments, WeightedMoments  # noqa: E402
 
 PAPER = {"candidates": 250_000, "dimension": 2048, "rate": 10.0}
 STEPS = (1_000, 10_000, 100_000)
-LEAST_GAIN, MOST_EVALUATIONS, MOST_EXCESS, MOST_MEMORY = 1000, 60, 1e-3, 3.0
+MIN_SPEEDUP, MAX_EVALUATIONS, MAX_EXCESS, MAX_MEMORY = 1000, 60, 1e-3, 3.0
 
 
-def seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
     """CPU seconds of this process, and what came out."""
     start = time.process_time()
-    found = run()
-    return time.process_time() - start, found
+    value = run()
+    return time.process_time() - start, value
 
 
 def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
@@ -63,39 +63,39 @@ def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.nda
     far off: so that the distance falls from about 5.9 to 1.1, as FFHQ's from 5.6 to 1.8 in the
     paper. Made block by block, without more memory than what comes out.
     """
-    fixed, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    shared_rng, rng = np.random.default_rng(0), np.random.default_rng(seed)
     spectrum = np.arange(1, dimension + 1) ** -0.65
-    centres = fixed.normal(size=(100, dimension)) * spectrum * 1.5
-    turn = np.linalg.qr(fixed.normal(size=(dimension, dimension)))[0]
-    share = np.exp(fixed.normal(size=100) * 0.8 * generated)
-    shift = fixed.normal(size=dimension) * 0.1 * spectrum * generated
+    centers = shared_rng.normal(size=(100, dimension)) * spectrum * 1.5
+    rotation = np.linalg.qr(shared_rng.normal(size=(dimension, dimension)))[0]
+    share = np.exp(shared_rng.normal(size=100) * 0.8 * generated)
+    shift = shared_rng.normal(size=dimension) * 0.1 * spectrum * generated
     out = np.empty((count, dimension), np.float32)
     for start in range(0, count, BLOCK):
         block = out[start : start + BLOCK]
-        of = rng.choice(100, size=len(block), p=share / share.sum())
+        clusters = rng.choice(100, size=len(block), p=share / share.sum())
         size = np.exp(0.3 * rng.normal(size=(len(block), 1)))
         size *= np.where(rng.random((len(block), 1)) < 0.06 * generated, 2.0, 1.0)
         noise = rng.normal(size=block.shape) * spectrum
-        block[:] = np.maximum((size * (centres[of] + shift + noise)) @ turn + 0.05, 0)
+        block[:] = np.maximum((size * (centers[clusters] + shift + noise)) @ rotation + 0.05, 0)
     return out
 
 
-def scaled(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scale_to_trace(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """In units in which the real covariance has a trace of 100, about that of Inception's."""
     unit = np.float32(np.sqrt(100 / real.var(axis=0, dtype=np.float64).sum()))
     return real * unit, generated * unit
 
 
-def principal(
+def project_to_principal(
     real: np.ndarray, generated: np.ndarray, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both in the real side's coordinates of the largest variances."""
     vectors = np.linalg.eigh(np.cov(real.T, dtype=np.float64))[1][:, ::-1]
-    turn = vectors[:, :dimension].astype(np.float32)
-    return real @ turn, generated @ turn
+    rotation = vectors[:, :dimension].astype(np.float32)
+    return real @ rotation, generated @ rotation
 
 
-def of_shards(uri: str) -> np.ndarray:
+def read_pre_logits(uri: str) -> np.ndarray:
     """The pre-logits of a shard set, of its last extractor."""
     from raymetrics.shards.shard_set import open_shards
 
@@ -103,127 +103,135 @@ def of_shards(uri: str) -> np.ndarray:
     return shards.read([c.name for c in shards.spec.columns if c.output == "pre_logits"][-1])
 
 
-class Clock:
+class TimedEvaluator:
     """An evaluator, and the CPU seconds until each of its calls was done."""
 
-    def __init__(self, of: InMemory) -> None:
-        self.of, self.lengths = of, of.lengths
+    def __init__(self, evaluate: InMemoryEvaluator) -> None:
+        self.of, self.lengths = evaluate, evaluate.lengths
         self.start = time.process_time()
         self.done: list[float] = []
 
     def __call__(self, weights: np.ndarray) -> Any:
-        found = self.of(weights)
+        value = self.of(weights)
         self.done.append(time.process_time() - self.start)
-        return found
+        return value
 
 
-def walked(evaluate: InMemory, steps: int, multiple: int) -> tuple[float, Sequence[Step]]:
+def run_descent(
+    evaluate: InMemoryEvaluator, steps: int, multiple: int
+) -> tuple[float, Sequence[Step]]:
     """The paper's descent with this multiple of its rate; seconds a step, and its trace."""
     count = len(evaluate.lengths)
     rate = PAPER["rate"] * count / PAPER["candidates"] * multiple
-    taken, found = seconds(
+    elapsed, optimized = time_call(
         lambda: descend(
-            by_the_paper(evaluate), count, max_evaluations=steps // multiple + 1, learning_rate=rate
+            paper_loss(evaluate), count, max_evaluations=steps // multiple + 1, learning_rate=rate
         )
     )
-    return taken / len(found.trace), found.trace
+    return elapsed / len(optimized.trace), optimized.trace
 
 
-def reached(found: Optimised, distance: float) -> int:
+def first_evaluation(optimized: OptimizedWeights, distance: float) -> int:
     """After how many evaluations the distance was first as low."""
-    return next((s.evaluations for s in found.trace if s.distance <= distance), sys.maxsize)
+    return next((s.evaluations for s in optimized.trace if s.distance <= distance), sys.maxsize)
 
 
-def compare(name: str, real: np.ndarray, generated: np.ndarray, multiple: int) -> list[str]:
+def compare_optimizers(
+    name: str, real: np.ndarray, generated: np.ndarray, multiple: int
+) -> list[str]:
     """Prints the table of one problem; the promises that it breaks."""
-    goal = Goal.of(Moments.of(real))
-    evaluate = InMemory(goal, goal.centred(generated))
-    clock = Clock(evaluate)
-    found = minimise(clock, max_evaluations=100)
-    best = minimise(evaluate, max_evaluations=400, tolerance=0)
-    a_step, slow = walked(evaluate, STEPS[0], 1)
-    _, fast = walked(evaluate, STEPS[-1], multiple)
-    low = [slow[-1].distance, *(fast[n // multiple].distance for n in STEPS[1:])]
+    goal = TargetGaussian.of(Moments.of(real))
+    evaluate = InMemoryEvaluator(goal, goal.centred(generated))
+    clock = TimedEvaluator(evaluate)
+    default_run = minimize_distance(clock, max_evaluations=100)
+    best = minimize_distance(evaluate, max_evaluations=400, tolerance=0)
+    step_seconds, slow = run_descent(evaluate, STEPS[0], 1)
+    _, fast = run_descent(evaluate, STEPS[-1], multiple)
+    distances = [slow[-1].distance, *(fast[n // multiple].distance for n in STEPS[1:])]
 
     print(f"{name}: {len(generated)} candidates, {len(real)} real, {real.shape[1]} dimensions")
-    print(f"  distance of equal weights {found.trace[0].distance:.4f}, least {best.distance:.4f}")
+    print(
+        f"  distance of equal weights {default_run.trace[0].distance:.4f}, least {best.distance:.4f}"
+    )
     print("  descent's  distance   seconds   L-BFGS evaluations  seconds   times fewer")
-    broken = []
-    for steps, distance in zip(STEPS, low, strict=True):
-        evaluations = reached(best, distance)
-        spent = clock.done[evaluations - 1] if evaluations <= len(clock.done) else np.nan
+    broken_promises = []
+    for steps, distance in zip(STEPS, distances, strict=True):
+        evaluations = first_evaluation(best, distance)
+        elapsed = clock.done[evaluations - 1] if evaluations <= len(clock.done) else np.nan
         print(
-            f"    {steps:7d}  {distance:8.4f}  {steps * a_step:8.1f}   {evaluations:18d} "
-            f"{spent:8.2f}   {steps / evaluations:11.0f}"
+            f"    {steps:7d}  {distance:8.4f}  {steps * step_seconds:8.1f}   {evaluations:18d} "
+            f"{elapsed:8.2f}   {steps / evaluations:11.0f}"
         )
-        if steps == STEPS[-1] and steps / evaluations < LEAST_GAIN:
-            broken.append(f"{name}: {LEAST_GAIN} times fewer evaluations")
+        if steps == STEPS[-1] and steps / evaluations < MIN_SPEEDUP:
+            broken_promises.append(f"{name}: {MIN_SPEEDUP} times fewer evaluations")
     rises = int((np.diff([step.distance for step in fast]) > 0).sum())
     print(
-        f"  descent after {STEPS[0]} steps by its rate {low[0]:.4f}, by {multiple} times the rate "
+        f"  descent after {STEPS[0]} steps by its rate {distances[0]:.4f}, by {multiple} times the rate "
         f"{fast[STEPS[0] // multiple].distance:.4f}; of those {len(fast) - 1} steps {rises} rose"
     )
-    excess = found.distance / best.distance - 1
-    near = reached(best, best.distance * (1 + MOST_EXCESS))
-    sizes = [s.effective_sample_size / len(generated) for s in (found.trace[-1], fast[-1])]
+    excess = default_run.distance / best.distance - 1
+    near_evaluations = first_evaluation(best, best.distance * (1 + MAX_EXCESS))
+    sizes = [s.effective_sample_size / len(generated) for s in (default_run.trace[-1], fast[-1])]
     print(
-        f"  by itself L-BFGS ends after {found.evaluations} evaluations, {excess:.3%} above the "
-        f"least; within {MOST_EXCESS:.1%} after {near}"
+        f"  by itself L-BFGS ends after {default_run.evaluations} evaluations, {excess:.3%} above the "
+        f"least; within {MAX_EXCESS:.1%} after {near_evaluations}"
     )
     print(f"  effective sample size {sizes[0]:.1%} of the candidates, descent's {sizes[1]:.1%}")
-    if found.evaluations > MOST_EVALUATIONS or excess > MOST_EXCESS:
-        broken.append(f"{name}: within {MOST_EXCESS:.1%} after {MOST_EVALUATIONS} evaluations")
-    return broken
+    if default_run.evaluations > MAX_EVALUATIONS or excess > MAX_EXCESS:
+        broken_promises.append(
+            f"{name}: within {MAX_EXCESS:.1%} after {MAX_EVALUATIONS} evaluations"
+        )
+    return broken_promises
 
 
 def extrapolate() -> None:
     """Prints what an evaluation takes at the paper's size, from one block and one matrix."""
     count, dimension = PAPER["candidates"], int(PAPER["dimension"])
     real = mixture(2 * dimension, dimension, 1, generated=False)
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     block = goal.centred(mixture(BLOCK, dimension, 2, generated=True))
     weights = np.full(BLOCK, 1.0)
     WeightedMoments.of(block[:64], weights[:64])
-    products, moments = seconds(lambda: WeightedMoments.of(block, weights))
-    root, found = seconds(lambda: transport(goal, moments))
-    forms, _ = seconds(lambda: slopes(block, found))
-    one = (products + forms) * count / BLOCK + root
+    products_seconds, moments = time_call(lambda: WeightedMoments.of(block, weights))
+    root_seconds, transported = time_call(lambda: compute_transport(goal, moments))
+    slopes_seconds, _ = time_call(lambda: objective_gradient(block, transported))
+    evaluation_seconds = (products_seconds + slopes_seconds) * count / BLOCK + root_seconds
     print(f"at {count:.0f} x {dimension}, from a block of {BLOCK} and one root; one thread")
     print(
-        f"  an evaluation {one:.0f} s: products {products * count / BLOCK:.0f} s, "
-        f"root {root:.1f} s, slopes {forms * count / BLOCK:.0f} s"
+        f"  an evaluation {evaluation_seconds:.0f} s: products {products_seconds * count / BLOCK:.0f} s, "
+        f"root {root_seconds:.1f} s, slopes {slopes_seconds * count / BLOCK:.0f} s"
     )
     print(
-        f"  20 evaluations {20 * one / 60:.0f} min, {MOST_EVALUATIONS} {one:.0f} min, "
-        f"descent's 100000 steps {1e5 * one / 86400:.0f} days"
+        f"  20 evaluations {20 * evaluation_seconds / 60:.0f} min, {MAX_EVALUATIONS} {evaluation_seconds:.0f} min, "
+        f"descent's 100000 steps {1e5 * evaluation_seconds / 86400:.0f} days"
     )
 
 
-def peak() -> int:
+def peak_bytes() -> int:
     """The most memory that this process ever had, in bytes."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
-def remember(rows: int) -> None:
+def print_peak(rows: int) -> None:
     """Prints the peak memory of a reweighting, in units of its float32 features."""
     dimension, rng = int(PAPER["dimension"]), np.random.default_rng(0)
     real = rng.standard_normal((2 * dimension, dimension), dtype=np.float32)
-    before = peak()
+    bytes_before = peak_bytes()
     generated = rng.standard_normal((rows, dimension), dtype=np.float32)
     reweight(real=real, generated=generated, max_evaluations=2)
-    print((peak() - before) / generated.nbytes)
+    print((peak_bytes() - bytes_before) / generated.nbytes)
 
 
-def memory(rows: int) -> list[str]:
+def check_memory(rows: int) -> list[str]:
     """The same in a fresh process; the promise, if broken."""
     command = [sys.executable, __file__, "--remember", str(rows)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    share = float(done.stdout)
+    process = subprocess.run(command, check=True, capture_output=True, text=True)
+    share = float(process.stdout)
     # Of each candidate, 20 vectors of L-BFGS in float64, which two evaluations do not fill.
     share += 20 * 8 / (4 * PAPER["dimension"])
     print(f"{rows} x {int(PAPER['dimension'])}: peak {share:.2f} of the features, they included")
-    return [f"memory below {MOST_MEMORY} of the features"] * (share >= MOST_MEMORY)
+    return [f"memory below {MAX_MEMORY} of the features"] * (share >= MAX_MEMORY)
 
 
 def main() -> None:
@@ -236,26 +244,26 @@ def main() -> None:
     )
     parser.add_argument("--shards", nargs=2, metavar=("REAL", "GENERATED"))
     parser.add_argument("--remember", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.remember:
-        return remember(asked.remember)
+    args = parser.parse_args()
+    if args.remember:
+        return print_peak(args.remember)
     sets = {
         "mixture": (
-            mixture(asked.candidates // 5, asked.dimension, 1, generated=False),
-            mixture(asked.candidates, asked.dimension, 2, generated=True),
+            mixture(args.candidates // 5, args.dimension, 1, generated=False),
+            mixture(args.candidates, args.dimension, 2, generated=True),
         )
     }
-    if asked.shards:
-        real, generated = map(of_shards, asked.shards)
-        sets["shards"] = principal(real, generated, asked.dimension)
+    if args.shards:
+        real, generated = map(read_pre_logits, args.shards)
+        sets["shards"] = project_to_principal(real, generated, args.dimension)
     print("one thread, CPU seconds; descent's seconds are those of its first 1000 steps, scaled")
-    broken = []
+    broken_promises = []
     for name, (real, generated) in sets.items():
-        broken += compare(name, *scaled(real, generated), asked.multiple)
+        broken_promises += compare_optimizers(name, *scale_to_trace(real, generated), args.multiple)
     extrapolate()
-    broken += memory(asked.rows)
-    if broken:
-        sys.exit("promised: " + "; ".join(broken))
+    broken_promises += check_memory(args.rows)
+    if broken_promises:
+        sys.exit("promised: " + "; ".join(broken_promises))
     return None
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
 
-The inputs are named below, each with where it comes from; docs/design/scaling.md tells what the tables
-mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
+The inputs are named below, each with where it comes from; docs/design/scaling.md tells what the
+tables mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 
-FLOAT = 4  # bytes
+FLOAT_BYTES = 4  # bytes
 # Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two cores that are not new.
-TASKS_A_SECOND = 50.0  # of Ray Data, one to a unit; 40 where workers share the two cores with it
-COMMITTED_A_SECOND = 70e6  # bytes that one committer digests, encodes, and writes to a disk
-ROWS_OF_MOMENTS = 6300.0  # a second of 2048 floats, one core; a row costs d^2
-MERGED_A_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
-PASS_OF_A_CORE = 95e9  # operations a second of a matrix product in float32
+TASKS_PER_SECOND = 50.0  # of Ray Data, one to a unit; 40 where workers share the two cores with it
+COMMITTED_BYTES_PER_SECOND = 70e6  # bytes that one committer digests, encodes, and writes to a disk
+MOMENT_ROWS_PER_SECOND = 6300.0  # a second of 2048 floats, one core; a row costs d^2
+MERGED_BYTES_PER_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
+CORE_OPERATIONS_PER_SECOND = 95e9  # operations a second of a matrix product in float32
 # Measured on one machine, see docs/benchmarks.md: 50,000 x 50,000 take so many passes of 2 N^2 d.
 PASSES = 1.4
 # Assumed.
-PASS_OF_A_GPU = 15e12
-PUTS_A_SECOND, NAMES_A_PAGE, SECONDS_A_PAGE = 3500.0, 1000, 0.1  # S3's own figures; a guess
-SECONDS_A_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
-GPUS_A_NODE, NODE_BANDWIDTH = 8, 1.2e9  # bytes a second from one process to another, by way of Ray
+GPU_OPERATIONS_PER_SECOND = 15e12
+PUTS_PER_SECOND, NAMES_PER_PAGE, SECONDS_PER_PAGE = 3500.0, 1000, 0.1  # S3's own figures; a guess
+SECONDS_PER_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
+GPUS_PER_NODE, NODE_BANDWIDTH = (
+    8,
+    1.2e9,
+)  # bytes a second from one process to another, by way of Ray
 # As the program does it.
-ACTORS_TO_A_COMMITTER, SHARDS_TO_A_GROUP = 8, 4
+ACTORS_PER_COMMITTER, SHARDS_PER_GROUP = 8, 4
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,18 @@ class Job:
     @property
     def bytes(self) -> float:
         """A second, of features."""
-        return self.rows * self.dimension * FLOAT
+        return self.rows * self.dimension * FLOAT_BYTES
 
     def loads(self) -> dict[str, float]:
         """What is asked of everything, as a part of what it can do."""
-        committers = -(-self.gpus // ACTORS_TO_A_COMMITTER)
+        committers = -(-self.gpus // ACTORS_PER_COMMITTER)
         units, shards = self.rows / self.batch, self.rows / self.shard_rows
-        images = min(self.gpus, GPUS_A_NODE) * self.rate * 3 * self.side**2
+        images = min(self.gpus, GPUS_PER_NODE) * self.rate * 3 * self.side**2
         return {
-            "driver": (units + shards) / TASKS_A_SECOND,
-            "one committer": self.bytes / COMMITTED_A_SECOND,
-            "committers": self.bytes / committers / COMMITTED_A_SECOND,
-            "PUTs": shards / PUTS_A_SECOND,
+            "driver": (units + shards) / TASKS_PER_SECOND,
+            "one committer": self.bytes / COMMITTED_BYTES_PER_SECOND,
+            "committers": self.bytes / committers / COMMITTED_BYTES_PER_SECOND,
+            "PUTs": shards / PUTS_PER_SECOND,
             "images moved": images / NODE_BANDWIDTH,
         }
 
@@ -72,41 +75,44 @@ class Job:
         return job
 
 
-def extraction(job: Job) -> None:
+def print_loads(job: Job) -> None:
     """Prints the loads of a cluster, by its size."""
     print(f"{job.rate:.0f} images/s a GPU, {job.dimension} floats each: loads (1 is saturated)")
     names = list(job.loads())
     print(" GPUs  batch  shard rows   rows/s    MB/s" + "".join(f"{name:>15}" for name in names))
     for gpus in (8, 64, 512):
-        asked = replace(job, gpus=gpus)
-        for cut in dict.fromkeys((asked, asked.relieved())):
-            print(f"{gpus:5d}{cut.batch:7d}{cut.shard_rows:12d}", end="")
-            print(f"{cut.rows:9.0f}{cut.bytes / 1e6:8.0f}", end="")
-            print("".join(f"{load:15.3f}" for load in cut.loads().values()))
+        sized_job = replace(job, gpus=gpus)
+        for variant in dict.fromkeys((sized_job, sized_job.relieved())):
+            print(f"{gpus:5d}{variant.batch:7d}{variant.shard_rows:12d}", end="")
+            print(f"{variant.rows:9.0f}{variant.bytes / 1e6:8.0f}", end="")
+            print("".join(f"{load:15.3f}" for load in variant.loads().values()))
 
 
-def afterwards(job: Job) -> None:
+def print_evaluation_costs(job: Job) -> None:
     """Prints what one set of many samples takes after it was made."""
     print("one set, by its samples          seconds: one LIST  footers  moments a core  merging")
     for rows in (50_000, 1_500_000, 100_000_000):
         for shard_rows in (job.shard_rows, 32 * job.shard_rows):
             shards = -(-rows // shard_rows)
-            pages, groups = -(-shards // NAMES_A_PAGE), -(-shards // SHARDS_TO_A_GROUP)
-            merging = groups * job.dimension**2 * 8 / MERGED_A_SECOND
+            pages, groups = -(-shards // NAMES_PER_PAGE), -(-shards // SHARDS_PER_GROUP)
+            merging = groups * job.dimension**2 * 8 / MERGED_BYTES_PER_SECOND
             cost = (job.dimension / 2048) ** 2
             print(f"{rows:12d} in {shards:6d} shards", end="")
-            print(f"{pages * SECONDS_A_PAGE:26.1f}", end="")
-            print(f"{shards * SECONDS_A_FOOTER / FOOTERS_AT_ONCE:9.0f}", end="")
-            print(f"{rows * cost / ROWS_OF_MOMENTS:16.0f}{merging:9.0f}")
+            print(f"{pages * SECONDS_PER_PAGE:26.1f}", end="")
+            print(f"{shards * SECONDS_PER_FOOTER / FOOTERS_AT_ONCE:9.0f}", end="")
+            print(f"{rows * cost / MOMENT_ROWS_PER_SECOND:16.0f}{merging:9.0f}")
 
 
-def neighbours(job: Job) -> None:
+def print_precision_recall(job: Job) -> None:
     """Prints what precision and recall take."""
     print(f"precision and recall, N x N x {job.dimension}: hours of  one core   64 cores  one GPU")
     for rows in (50_000, 250_000, 1_500_000):
         work = PASSES * 2 * rows**2 * job.dimension
-        one, gpu = work / PASS_OF_A_CORE / 3600, work / PASS_OF_A_GPU / 3600
-        print(f"{rows:12d}{one:44.2f}{one / 64:11.3f}{gpu:9.4f}")
+        core_hours, gpu_hours = (
+            work / CORE_OPERATIONS_PER_SECOND / 3600,
+            work / GPU_OPERATIONS_PER_SECOND / 3600,
+        )
+        print(f"{rows:12d}{core_hours:44.2f}{core_hours / 64:11.3f}{gpu_hours:9.4f}")
 
 
 def main() -> None:
@@ -115,10 +121,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--shard-rows", type=int, default=2048)
     parser.add_argument("--dimension", type=int, default=2048)
-    asked = parser.parse_args()
-    job = Job(8, asked.rate, asked.batch, asked.shard_rows, asked.dimension)
-    for table in (extraction, afterwards, neighbours):
-        table(job)
+    args = parser.parse_args()
+    job = Job(8, args.rate, args.batch, args.shard_rows, args.dimension)
+    for print_table in (print_loads, print_evaluation_costs, print_precision_recall):
+        print_table(job)
         print()
 
 

@@ -14,8 +14,8 @@ DIMENSION = 2048
 
 def images(sample_ids: np.ndarray) -> np.ndarray:
     """int64 [n] -> uint8 [n, 3, 1, 1], the lowest byte of the id."""
-    grey = (sample_ids % 256).astype(np.uint8)
-    return np.broadcast_to(grey[:, None, None, None], (len(grey), 3, 1, 1))
+    gray = (sample_ids % 256).astype(np.uint8)
+    return np.broadcast_to(gray[:, None, None, None], (len(gray), 3, 1, 1))
 
 
 class Features:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import raymetrics as rm
-from raymetrics.results import write
+from raymetrics.results import append_results
 
 
 class MyModel:
@@ -53,7 +53,7 @@ def main(folder: str, samples: str = "0-999") -> None:
     for result in results:
         print(f"{result.label:20} {result.value:.5g}   {result.better} is better")
 
-    write(results, f"{folder}/results.jsonl")
+    append_results(results, f"{folder}/results.jsonl")
     page = rm.report(f"{folder}/results.jsonl", to=folder, run_code=True)  # it is our own code
     print(f"page: {page}")
 

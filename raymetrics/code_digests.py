@@ -14,8 +14,10 @@ from pathlib import Path
 
 from raymetrics.provenance import fingerprint
 
-READ_WHOLE = 2_000_000_000  # bytes of a folder; of a larger one both ends of every file are read
-END = 65_536  # bytes of such an end
+_READ_WHOLE_BYTES = (
+    2_000_000_000  # bytes of a folder; of a larger one both ends of every file are read
+)
+_END_BYTES = 65_536  # bytes of such an end
 
 
 def is_library(path: str | Path) -> bool:
@@ -37,8 +39,10 @@ def module_digests(module: str) -> dict[str, object]:
     if file is None:
         return {"source_sha256": hashlib.sha256(b"").hexdigest()}
     imported = sorted(_imported_files(module, Path(file)).items())
-    modules = {"modules": {name: file_digest(path) for name, path in imported}} if imported else {}
-    return {"source_sha256": file_digest(Path(file)), **modules}
+    modules = (
+        {"modules": {name: _digest_of_file(path) for name, path in imported}} if imported else {}
+    )
+    return {"source_sha256": _digest_of_file(Path(file)), **modules}
 
 
 def option_digests(options: Mapping[str, str]) -> dict[str, object]:
@@ -47,19 +51,19 @@ def option_digests(options: Mapping[str, str]) -> dict[str, object]:
     Gives {"files": {option: SHA-256}, "folders": {option: SHA-256}}, without what there is none of.
     """
     paths = {option: Path(value) for option, value in options.items() if value}
-    files = {option: file_digest(path) for option, path in paths.items() if path.is_file()}
+    files = {option: _digest_of_file(path) for option, path in paths.items() if path.is_file()}
     folders = {option: folder_digest(path) for option, path in paths.items() if path.is_dir()}
     return {**({"files": files} if files else {}), **({"folders": folders} if folders else {})}
 
 
-def file_digest(path: Path) -> str:
+def _digest_of_file(path: Path) -> str:
     """Give the SHA-256 of a file's bytes; of one that has not changed it is kept."""
-    about = path.stat()
-    return _file_digest(str(path), about.st_size, about.st_mtime_ns)
+    status = path.stat()
+    return _cached_file_digest(str(path), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _file_digest(path: str, size: int, changed: int) -> str:
+def _cached_file_digest(path: str, size: int, modified_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -71,17 +75,17 @@ def folder_digest(folder: Path) -> str:
     below the folder are left out, as they may be what is made of it.
     """
     files = sorted(_files_below(folder))
-    whole = sum(path.stat().st_size for path in files) <= READ_WHOLE
-    digest = file_digest if whole else _digest_of_ends
+    read_whole = sum(path.stat().st_size for path in files) <= _READ_WHOLE_BYTES
+    digest = _digest_of_file if read_whole else _digest_of_ends
     return fingerprint({str(path.relative_to(folder)): digest(path) for path in files})
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
-        if _is_shard_set(Path(where, "dataset.json")):
+    for parent, folders, names in os.walk(folder):
+        if _is_shard_set(Path(parent, "dataset.json")):
             folders.clear()
             continue
-        yield from (path for name in names if (path := Path(where, name)).is_file())
+        yield from (path for name in names if (path := Path(parent, name)).is_file())
 
 
 def _is_shard_set(file: Path) -> bool:
@@ -91,9 +95,9 @@ def _is_shard_set(file: Path) -> bool:
 def _digest_of_ends(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
-        first = file.read(END)
-        file.seek(max(0, size - END))
-        return hashlib.sha256(b"%d;" % size + first + file.read(END)).hexdigest()
+        first = file.read(_END_BYTES)
+        file.seek(max(0, size - _END_BYTES))
+        return hashlib.sha256(b"%d;" % size + first + file.read(_END_BYTES)).hexdigest()
 
 
 def _imported_files(module: str, file: Path) -> dict[str, Path]:
@@ -127,7 +131,7 @@ def _imported_names(module: str, file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = _base_name(package, node.level, node.module or "")
             names |= {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
-    return {around for name in names for around in _with_packages(name)}
+    return {package_name for name in names for package_name in _with_packages(name)}
 
 
 def _with_packages(name: str) -> list[str]:
@@ -148,5 +152,5 @@ def _module_file(root: Path, name: str) -> Path | None:
     if parts[0] == "raymetrics" or not all(part.isidentifier() for part in parts):
         return None
     path = root.joinpath(*parts)
-    both = path.with_name(f"{path.name}.py"), path / "__init__.py"
-    return next((file for file in both if file.is_file()), None)
+    candidates = path.with_name(f"{path.name}.py"), path / "__init__.py"
+    return next((file for file in candidates if file.is_file()), None)

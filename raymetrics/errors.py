@@ -23,7 +23,7 @@ line, with control characters of foreign names escaped. The command line prints 
 or with 75 for a TemporaryFailure. Anything else that is raised is a bug.
 """
 
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 
 
 class RaymetricsError(Exception):
@@ -32,7 +32,7 @@ class RaymetricsError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         # Kept apart from `args`, to which Ray Data appends advice of its own on the way.
-        self.message = printable(" ".join(message.split()))
+        self.message = escape_unprintable(" ".join(message.split()))
 
     def __str__(self) -> str:
         return self.message
@@ -46,7 +46,7 @@ class ExtractorError(RaymetricsError):
     """No such extractor, wrong weights, or features that are not finite numbers."""
 
 
-class RangeError(RaymetricsError):
+class SampleRangeError(RaymetricsError):
     """Sample ids that make no sense, or that the source does not have."""
 
 
@@ -86,9 +86,9 @@ class NotEnoughData(RaymetricsError):
     """Fewer samples than a number needs."""
 
 
-class PlanTooLarge(RaymetricsError):
+class InsufficientResources(RaymetricsError):
     """Would not fit into memory."""
 
 
-class ResultError(RaymetricsError):
+class ResultsFileError(RaymetricsError):
     """A results file that cannot be used."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from raymetrics.errors import StorageError, StorageUnavailable
 
-ASIDE = ".aside-"  # how the name of a file begins that is being written
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEMPORARY_PREFIX = ".aside-"  # how the name of a file begins that is being written
+FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -28,17 +28,17 @@ def storage_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        require_room(error, what)
+        require_disk_not_full(error, what)
         where = f" ({error.filename})" if error.filename else ""
         raise StorageError(
             f"cannot {what}: {error.strerror or error}{where}; expected a place that can be written"
         ) from error
 
 
-def require_room(error: Exception, what: str) -> None:
+def require_disk_not_full(error: Exception, what: str) -> None:
     """Raise StorageUnavailable if the error came from a full disk; what: as above."""
     number = getattr(error, "errno", None)
-    if number in NO_ROOM:
+    if number in FULL_DISK_ERRNOS:
         raise StorageUnavailable(
             f"cannot {what}: no room ({os.strerror(number)}); what was there is whole: free "
             "space, or choose another place, and run the same command again"
@@ -46,20 +46,20 @@ def require_room(error: Exception, what: str) -> None:
 
 
 @contextmanager
-def file_aside(folder: Path, data: bytes) -> Iterator[Path]:
+def temporary_file(folder: Path, data: bytes) -> Iterator[Path]:
     """Write a file of a name of its own, synced, into a folder, which is made if it is missing.
     Whoever wants it moves or links it within the block, after which the name is gone."""
-    aside = folder / f"{ASIDE}{uuid.uuid4().hex}"
+    temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with aside.open("xb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        yield aside
+        yield temporary
     finally:
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -69,8 +69,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     StorageError if it cannot be written, StorageUnavailable if there is no room.
     """
     target = Path(os.path.realpath(_require_path(path)))
-    with storage_errors(f"write {path}"), file_aside(target.parent, data) as aside:
-        os.replace(aside, target)
+    with storage_errors(f"write {path}"), temporary_file(target.parent, data) as temporary:
+        os.replace(temporary, target)
 
 
 def append_lines(path: str | Path, lines: Iterable[str]) -> None:
@@ -93,28 +93,28 @@ def append_lines(path: str | Path, lines: Iterable[str]) -> None:
             os.close(file)
 
 
-def require_writable_folder(place: str | Path) -> None:
+def require_writable_folder(folder: str | Path) -> None:
     """Try whether files can be written into a folder, which need not be there yet. StorageError if
     they cannot, or if it is a file. Nothing is left there."""
-    _try_folder(Path(_require_path(place)), f"write into {place}")
+    _try_folder(Path(_require_path(folder)), f"write into {folder}")
 
 
-def require_writable_file(place: str | Path, *, appended: bool = False) -> None:
+def require_writable_file(file_name: str | Path, *, append: bool = False) -> None:
     """Try whether a file can be written, which need not be there yet. StorageError if it cannot,
     or if it is a folder. Nothing is left there, and what is there stays as it is.
 
     appended: to the file that is there, which may be a pipe then; else another takes its place.
     """
-    path, what = Path(_require_path(place)), f"write {place}"
+    path, what = Path(_require_path(file_name)), f"write {file_name}"
     with storage_errors(what):
-        if path.is_dir() or str(place).endswith("/"):
+        if path.is_dir() or str(file_name).endswith("/"):
             raise StorageError(f"cannot {what}: it is a folder; expected a file's name")
-        if path.exists() and not (appended or path.is_file()):
+        if path.exists() and not (append or path.is_file()):
             raise StorageError(f"cannot {what}: it is no file, and would be replaced by one")
-        if appended and path.exists():
+        if append and path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_APPEND))
         else:
-            _try_folder(Path(os.path.realpath(place)).parent, what)
+            _try_folder(Path(os.path.realpath(file_name)).parent, what)
 
 
 def _try_folder(folder: Path, what: str) -> None:
@@ -132,14 +132,14 @@ def _try_folder(folder: Path, what: str) -> None:
             raise
 
 
-def _require_path(place: str | Path) -> str | Path:
+def _require_path(path: str | Path) -> str | Path:
     """Return the path. StorageError if it is empty, or the address of an object store."""
-    if "://" in str(place) or not str(place).strip():
+    if "://" in str(path) or not str(path).strip():
         raise StorageError(
-            f"cannot write to {str(place)!r}: expected the path of a local file or folder; what is "
+            f"cannot write to {str(path)!r}: expected the path of a local file or folder; what is "
             "written there can be copied to an object store"
         )
-    return place
+    return path
 
 
 def _append_whole(file: int, data: bytes) -> None:
@@ -172,7 +172,7 @@ def _write_all(file: int, data: bytes) -> None:
         data = data[os.write(file, data) :]
 
 
-def require_data(path: str | Path) -> None:
+def require_file_or_folder(path: str | Path) -> None:
     """Refuse a device, a pipe or a socket, which a file may name and which may never end:
     StorageError. What is not there is left to whoever reads it."""
     try:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 
-def in_blocks(
+def run_in_fixed_batches(
     function: Callable[[np.ndarray], dict[str, np.ndarray]],
     sample_ids: np.ndarray,
     inputs: np.ndarray,
@@ -26,13 +26,13 @@ def in_blocks(
     `function` maps [size, ...] to named arrays of `size` rows; so does the result, of n rows.
     """
     results: dict[str, np.ndarray] = {}
-    for block in np.unique(sample_ids // size):
-        rows = np.flatnonzero(sample_ids // size == block)
-        places = sample_ids[rows] % size
+    for batch in np.unique(sample_ids // size):
+        rows = np.flatnonzero(sample_ids // size == batch)
+        positions = sample_ids[rows] % size
         padded = np.zeros((size, *inputs.shape[1:]), inputs.dtype)
-        padded[places] = inputs[rows]
+        padded[positions] = inputs[rows]
         for name, output in function(padded).items():
             if name not in results:
                 results[name] = np.empty((len(sample_ids), *output.shape[1:]), output.dtype)
-            results[name][rows] = output[places]
+            results[name][rows] = output[positions]
     return results

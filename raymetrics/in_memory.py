@@ -13,14 +13,14 @@ from raymetrics.metrics import (
     Convention,
     KernelDistance,
     ManifoldScores,
+    ManifoldSurvey,
     PrecisionRecall,
-    Survey,
     manifold_scores,
 )
-from raymetrics.metrics import convention as named
-from raymetrics.neighbors import survey_fast
+from raymetrics.metrics import get_convention as named
+from raymetrics.neighbors import survey_arrays
 from raymetrics.statistics import Moments
-from raymetrics.statistics.validation import check
+from raymetrics.statistics.validation import require_comparable_features
 
 
 def frechet_distance(
@@ -35,10 +35,10 @@ def frechet_distance(
     ShardError for features that do not fit together or are not finite.
     """
     real, generated = _features(real), _features(generated)
-    check(real=real, generated=generated)
-    asked = named(convention, ddof=ddof)
+    require_comparable_features(real=real, generated=generated)
+    settings = named(convention, ddof=ddof)
     return metrics.frechet_distance(
-        real=Moments.of(real), generated=Moments.of(generated), ddof=asked.ddof
+        real=Moments.of(real), generated=Moments.of(generated), ddof=settings.ddof
     )
 
 
@@ -58,16 +58,16 @@ def kernel_distance(
     `raymetrics.metrics.kernel_distance`.
     """
     real, generated = _features(real), _features(generated)
-    check(real=real, generated=generated)
-    asked = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
+    require_comparable_features(real=real, generated=generated)
+    settings = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
     return metrics.kernel_distance(
         real=real,
         generated=generated,
-        subsets=asked.kid_subsets,
-        subset_size=asked.kid_subset_size,
-        seed=asked.seed,
-        order=asked.kid_order,
-        generator=asked.kid_generator,
+        subsets=settings.kid_subsets,
+        subset_size=settings.kid_subset_size,
+        seed=settings.seed,
+        order=settings.kid_order,
+        generator=settings.kid_generator,
     )
 
 
@@ -80,11 +80,11 @@ def precision_recall(
     real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
     recall); exact. See `raymetrics.metrics.precision_recall`.
     """
-    asked = named(convention, k=k)
-    if len(asked.ks) > 1:
-        raise NotEnoughData(f"precision_recall takes one k, not {asked.ks}; see prdc")
-    found = surveyed(real, generated, asked, count=False)
-    return PrecisionRecall(*metrics.precisions_recalls(found)[0])
+    settings = named(convention, k=k)
+    if len(settings.ks) > 1:
+        raise NotEnoughData(f"precision_recall takes one k, not {settings.ks}; see prdc")
+    survey = survey_features(real, generated, settings, count=False)
+    return PrecisionRecall(*metrics.precisions_recalls(survey)[0])
 
 
 def prdc(
@@ -96,8 +96,8 @@ def prdc(
     real, generated: real [n, d], [m, d]. Naeem et al. (2020); exact. With convention="prdc" the
     balls are open, as in the program of that name.
     """
-    found = surveyed(real, generated, named(convention, k=k))
-    return dict(zip(found.ks, manifold_scores(found), strict=True))
+    survey = survey_features(real, generated, named(convention, k=k))
+    return dict(zip(survey.ks, manifold_scores(survey), strict=True))
 
 
 def realism(
@@ -107,19 +107,19 @@ def realism(
     """How realistic each generated sample is, float64 [m]: the largest radius / distance among
     the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
     sample inside of one; infinite for a copy of a real sample."""
-    asked = named(convention, k=k)
-    return surveyed(real, generated, asked, count=False, scores=True).of_generated.realism
+    settings = named(convention, k=k)
+    return survey_features(real, generated, settings, count=False, scores=True).of_generated.realism
 
 
-def surveyed(
-    real: np.ndarray, generated: np.ndarray, asked: Convention, *, count: bool = True,
+def survey_features(
+    real: np.ndarray, generated: np.ndarray, convention: Convention, *, count: bool = True,
     scores: bool = False,
-) -> Survey:  # fmt: skip
+) -> ManifoldSurvey:  # fmt: skip
     """The survey that a convention asks for, by the engine that should be the fastest."""
     real, generated = _features(real), _features(generated)
-    check(real=real, generated=generated)
-    return survey_fast(
-        real=real, generated=generated, convention=asked, count=count, realism=scores
+    require_comparable_features(real=real, generated=generated)
+    return survey_arrays(
+        real=real, generated=generated, convention=convention, count=count, realism=scores
     )
 
 
@@ -128,17 +128,17 @@ def _features(values: Any) -> np.ndarray:
 
     ShardError for anything that holds no real numbers.
     """
-    found = values.detach().cpu() if hasattr(values, "detach") else values
-    if "bfloat16" in str(getattr(found, "dtype", "")):  # which numpy lacks
-        found = found.float()
+    array = values.detach().cpu() if hasattr(values, "detach") else values
+    if "bfloat16" in str(getattr(array, "dtype", "")):  # which numpy lacks
+        array = array.float()
     try:
-        found = np.asarray(found)
+        array = np.asarray(array)
     except (TypeError, ValueError):
-        found = np.array(None)
-    if found.dtype.kind not in "fiu":
+        array = np.array(None)
+    if array.dtype.kind not in "fiu":
         raise ShardError(
             f"features are {type(values).__name__} {str(values)[:40]!r}, expected an array or a "
             "tensor of numbers [samples, dimension]; those of shards are read by "
             "raymetrics.open_shards(PLACE).read(COLUMN)"
         )
-    return found
+    return array

@@ -12,10 +12,10 @@ import numpy as np
 from raymetrics.safe_archives.npy_headers import read_npy_header
 from raymetrics.safe_archives.zip_members import require_honest_packing
 
-LARGEST = 1 << 32  # bytes of an array: a covariance of 23,000 dimensions in float64
+MAX_ARRAY_BYTES = 1 << 32  # bytes of an array: a covariance of 23,000 dimensions in float64
 
 
-class Arrays(Mapping[str, np.ndarray]):
+class NpzArrays(Mapping[str, np.ndarray]):
     """By name, as `numpy.load` gives them. numpy makes room for what a header announces; here
     ValueError is raised where that is not what there is, is more than LARGEST, or holds objects."""
 
@@ -31,13 +31,15 @@ class Arrays(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         member = self.members[name]
-        if member.file_size > LARGEST:
-            raise ValueError(f"{name} would take {member.file_size} bytes, at most {LARGEST}")
+        if member.file_size > MAX_ARRAY_BYTES:
+            raise ValueError(
+                f"{name} would take {member.file_size} bytes, at most {MAX_ARRAY_BYTES}"
+            )
         require_honest_packing(member)
-        return array_in(self.zip.read(member), name)
+        return _parse_npy(self.zip.read(member), name)
 
 
-def array_in(data: bytes, name: str) -> np.ndarray:
+def _parse_npy(data: bytes, name: str) -> np.ndarray:
     """The array in the bytes of a .npy file. ValueError unless they are as many as it says."""
     file = io.BytesIO(data)
     header = read_npy_header(file)

@@ -9,7 +9,9 @@ from raymetrics.errors import RaymetricsError
 from raymetrics.uris import require_no_secret
 
 
-def split(text: str, error: type[RaymetricsError] = RaymetricsError) -> tuple[str, dict[str, str]]:
+def parse_options(
+    text: str, error: type[RaymetricsError] = RaymetricsError
+) -> tuple[str, dict[str, str]]:
     """ "photos?size=256" -> ("photos", {"size": "256"}).
 
     What follows the last question mark is options if it is empty or has an equals sign before
@@ -32,7 +34,7 @@ def split(text: str, error: type[RaymetricsError] = RaymetricsError) -> tuple[st
     return name, options
 
 
-def join(name: str, options: Mapping[str, str]) -> str:
+def format_options(name: str, options: Mapping[str, str]) -> str:
     """The text that `split` takes apart into these."""
     query = "&".join(
         f"{quote(key, safe='')}={quote(value, safe='/,:')}" for key, value in options.items()

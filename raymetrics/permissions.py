@@ -18,12 +18,12 @@ from raymetrics.errors import ProgramRefused
 from raymetrics.uris import require_no_secret
 
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")  # module:callable
-PIPELINE = "diffusers:"
-NETWORKS = (".pt", ".pt2", ".ts", ".jit")  # files that hold a network with its program
+PIPELINE_PREFIX = "diffusers:"
+NETWORK_SUFFIXES = (".pt", ".pt2", ".ts", ".jit")  # files that hold a network with its program
 # Sources of raymetrics itself, which open the source in their option `of` and read files beside it.
-WRAPPERS = (
-    "raymetrics.generators.latents.interpolated_paths:Paths",
-    "raymetrics.heatmaps.noisy_source:Noisy",
+WRAPPER_SOURCES = (
+    "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths",
+    "raymetrics.heatmaps.noisy_source:NoisySource",
 )
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
 _LOCAL = ("file", "local")
@@ -70,8 +70,8 @@ def source_danger(source: str, written: Iterable[str] = ()) -> str | None:
     written: sources in which no danger is seen, also inside of raymetrics' own wrappers.
     """
     while source not in written:
-        name, options = option_strings.split(source)
-        if name not in WRAPPERS:
+        name, options = option_strings.parse_options(source)
+        if name not in WRAPPER_SOURCES:
             return _danger_of_opening(name, options)
         source = options.pop("of", "")
         danger = address_danger(*options.values())
@@ -83,9 +83,9 @@ def source_danger(source: str, written: Iterable[str] = ()) -> str | None:
 def _danger_of_opening(name: str, options: Mapping[str, str]) -> str | None:
     if CALLABLE.fullmatch(name):
         return "runs Python code"
-    if name.startswith(PIPELINE):
+    if name.startswith(PIPELINE_PREFIX):
         return "runs the code of a pipeline"
-    if name.endswith(NETWORKS):
+    if name.endswith(NETWORK_SUFFIXES):
         return "runs the program of a network"
     return address_danger(name, *options.values())
 
@@ -95,7 +95,7 @@ def extractor_danger(extractor: str) -> str | None:
 
     A name that is neither a module's nor a file's is a network of raymetrics, or an error.
     """
-    name, options = option_strings.split(extractor)
+    name, options = option_strings.parse_options(extractor)
     if CALLABLE.fullmatch(name):
         return "runs Python code"
     if "/" in name or "." in name or os.path.isfile(name):

@@ -12,48 +12,48 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-PACKAGES = (
+_PACKAGES = (
     "raymetrics", "numpy", "scipy", "torch", "torchvision", "open_clip_torch", "timm", "pillow",
     "faiss-cpu", "faiss-gpu", "ray", "pyarrow",
 )  # fmt: skip
 
 
-def canonical(value: object) -> str:
+def canonical_json(value: object) -> str:
     """One text for equal JSON values: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def fingerprint(spec: Mapping[str, object]) -> str:
     """SHA-256 of a specification, in hexadecimal digits."""
-    return hashlib.sha256(canonical(spec).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
-def versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     """The versions of Python and of the installed packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    by_package = {"python": platform.python_version()}
+    for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            by_package[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 @cache
-def revision() -> str | None:
+def _git_revision() -> str | None:
     """The git revision of this source tree, "-dirty" if changed; None if it is no checkout."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    package_folder = Path(__file__).parent
+    command = ["git", "-C", str(package_folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    tracked = (here.parent / ".git").exists()
-    return found.stdout.strip() or None if tracked and found.returncode == 0 else None
+    tracked = (package_folder.parent / ".git").exists()
+    return process.stdout.strip() or None if tracked and process.returncode == 0 else None
 
 
 @cache
-def processor() -> str:
+def processor_name() -> str:
     """Name the processor as Linux tells it, "AMD EPYC 9654 (family 25, model 17)", as virtual
     machines keep the model's name to themselves; elsewhere what Python knows of it."""
     try:
@@ -67,10 +67,10 @@ def processor() -> str:
     return "{model name} (family {cpu family}, model {model})".format_map(defaultdict(str, facts))
 
 
-def environment() -> dict[str, object]:
+def software_environment() -> dict[str, object]:
     """Versions, revision and machine, as every result carries them."""
     return {
-        "versions": versions(),
-        "revision": revision(),
+        "versions": _package_versions(),
+        "revision": _git_revision(),
         "machine": f"{platform.system()} {platform.machine()}",
     }

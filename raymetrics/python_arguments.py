@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from raymetrics.errors import RaymetricsError
 
-ARRAYS = (
+ARRAYS_HINT = (
     "of features in memory there are raymetrics.frechet_distance, kernel_distance, "
     "precision_recall, prdc and realism"
 )
-IMAGES = (
+IMAGES_HINT = (
     "save images as numpy.savez('images.npz', arr_0=images), uint8 [n, height, width, 3], and name "
     "that file"
 )
@@ -37,22 +37,29 @@ def require_text(
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
     if hasattr(value, "shape"):
-        found, remedy = f"{type(value).__name__} {list(value.shape)}", instead
+        description, remedy = f"{type(value).__name__} {list(value.shape)}", instead
     elif callable(value):
-        found, remedy = f"the object {_name(value)}", _as_written(value)
+        description, remedy = f"the object {_qualified_name(value)}", _import_hint(value)
     else:
-        found, remedy = f"{type(value).__name__} {value!r:.40}", f"write it as text: {expected}"
-    raise error(f"{what} is {found}, expected {expected}; {remedy}")
+        description, remedy = (
+            f"{type(value).__name__} {value!r:.40}",
+            f"write it as text: {expected}",
+        )
+    raise error(f"{what} is {description}, expected {expected}; {remedy}")
 
 
-def _name(value: object) -> str:
+def _qualified_name(value: object) -> str:
     return str(getattr(value, "__qualname__", type(value).__qualname__))
 
 
-def _as_written(value: object) -> str:
+def _import_hint(value: object) -> str:
     """How to name a callable so that workers find it."""
     module = str(getattr(value, "__module__", "__main__"))
-    is_found = module != "__main__" and "<" not in _name(value) and hasattr(value, "__qualname__")
-    if is_found:
-        return f"workers import it by its name: write '{module}:{_name(value)}'"
+    is_importable = (
+        module != "__main__"
+        and "<" not in _qualified_name(value)
+        and hasattr(value, "__qualname__")
+    )
+    if is_importable:
+        return f"workers import it by its name: write '{module}:{_qualified_name(value)}'"
     return "workers import it by its name: put it into a file, and write 'my_file:its_name'"

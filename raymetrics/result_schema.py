@@ -13,18 +13,18 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from raymetrics.errors import ResultError
+from raymetrics.errors import ResultsFileError
 
-LONGEST = 200  # letters of what is wrong
+_MAX_MESSAGE_LENGTH = 200  # letters of what is wrong
 
-TEXT = {"type": "string"}
-NUMBER = {"type": "number", "minimum": -1e300, "maximum": 1e300}
-AMOUNT = {"type": "number", "minimum": 0, "maximum": 1e300}
-COUNT = {"type": "integer", "minimum": 0, "maximum": 10**12}
-COUNTS = {"type": "array", "items": COUNT}
-IDS = COUNTS
-MAPPING = {"type": "object"}
-TEXTS = {"type": "object", "additionalProperties": TEXT}
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number", "minimum": -1e300, "maximum": 1e300}
+_AMOUNT = {"type": "number", "minimum": 0, "maximum": 1e300}
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 10**12}
+_COUNTS = {"type": "array", "items": _COUNT}
+_IDS = _COUNTS
+_MAPPING = {"type": "object"}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
 
 
 def _record(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -46,44 +46,44 @@ def _at_least(members: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": list(members)}
 
 
-SIDE = _record(
+_SIDE_SCHEMA = _record(
     {
-        "uri": TEXT,
-        "source": TEXT,
-        "samples": {"type": "array", "items": TEXT},
-        "count": _or_null(COUNT),
-        "fingerprint": TEXT,
-        "digest": TEXT,
-        "made_by": MAPPING,
+        "uri": _TEXT,
+        "source": _TEXT,
+        "samples": {"type": "array", "items": _TEXT},
+        "count": _or_null(_COUNT),
+        "fingerprint": _TEXT,
+        "digest": _TEXT,
+        "made_by": _MAPPING,
     },
     {
-        "selection": {"anyOf": [{"const": {}}, _at_least({"file": TEXT, "digest": TEXT})]},
-        "image_size": _or_null({**COUNTS, "minItems": 2, "maxItems": 2}),
+        "selection": {"anyOf": [{"const": {}}, _at_least({"file": _TEXT, "digest": _TEXT})]},
+        "image_size": _or_null({**_COUNTS, "minItems": 2, "maxItems": 2}),
     },
 )
 
-RESULT = _record(
+_RESULT_SCHEMA = _record(
     {
-        "metric": TEXT,
-        "label": TEXT,
-        "value": NUMBER,
-        "spread": _or_null(AMOUNT),
+        "metric": _TEXT,
+        "label": _TEXT,
+        "value": _NUMBER,
+        "spread": _or_null(_AMOUNT),
         "better": {"enum": ["lower", "higher"]},
-        "space": _at_least({"name": TEXT, "output": TEXT}),
-        "convention": {"type": "object", "properties": {"label": COUNT, "drawn": TEXT}},
-        "real": SIDE,
-        "generated": SIDE,
-        "provenance": MAPPING,
-        "seconds": AMOUNT,
+        "space": _at_least({"name": _TEXT, "output": _TEXT}),
+        "convention": {"type": "object", "properties": {"label": _COUNT, "drawn": _TEXT}},
+        "real": _SIDE_SCHEMA,
+        "generated": _SIDE_SCHEMA,
+        "provenance": _MAPPING,
+        "seconds": _AMOUNT,
     },
     {
-        "details": MAPPING,
-        "row": TEXTS,
+        "details": _MAPPING,
+        "row": _TEXTS,
     },
 )
 
 # Of some results more is shown than the number.
-RESULT["allOf"] = [
+_RESULT_SCHEMA["allOf"] = [
     {
         "if": {"properties": {"metric": {"const": "top1_distance"}}},
         "then": {
@@ -91,9 +91,9 @@ RESULT["allOf"] = [
             "properties": {
                 "details": _at_least(
                     {
-                        "real": {**COUNTS, "contains": {"minimum": 1}},
-                        "generated": {**COUNTS, "contains": {"minimum": 1}},
-                        "class_names": {"type": "array", "items": TEXT},
+                        "real": {**_COUNTS, "contains": {"minimum": 1}},
+                        "generated": {**_COUNTS, "contains": {"minimum": 1}},
+                        "class_names": {"type": "array", "items": _TEXT},
                     }
                 )
             },
@@ -103,17 +103,20 @@ RESULT["allOf"] = [
         "if": {"properties": {"convention": {"required": ["drawn"]}}},
         "then": {
             "properties": {
-                "convention": _at_least({"n": COUNT, "seeds": COUNT, "candidates": COUNT}),
-                "details": {"properties": {"shown": IDS, "smallest": IDS, "largest": IDS}},
+                "convention": _at_least({"n": _COUNT, "seeds": _COUNT, "candidates": _COUNT}),
+                "details": {"properties": {"shown": _IDS, "smallest": _IDS, "largest": _IDS}},
             }
         },
     },
 ]
 
-FAILURE = _record({"name": TEXT, "source": TEXT, "row": TEXTS, "error": TEXT, "message": TEXT})
+_FAILURE_SCHEMA = _record(
+    {"name": _TEXT, "source": _TEXT, "row": _TEXTS, "error": _TEXT, "message": _TEXT}
+)
 
 _VALIDATORS = {
-    name: Draft202012Validator(s) for name, s in (("result", RESULT), ("failure", FAILURE))
+    name: Draft202012Validator(s)
+    for name, s in (("result", _RESULT_SCHEMA), ("failure", _FAILURE_SCHEMA))
 }
 
 
@@ -123,13 +126,13 @@ def parse_line(line: str, kind: str) -> dict[str, Any]:
     try:
         value = json.loads(line, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
-        raise ResultError("it is nested too deeply") from None
+        raise ResultsFileError("it is nested too deeply") from None
     except ValueError as error:
-        raise ResultError(str(error)) from None
-    wrong = best_match(_VALIDATORS[kind].iter_errors(value))
-    if wrong is not None:
-        where = wrong.json_path.removeprefix("$.")
-        raise ResultError(f"{where}: {wrong.message[:LONGEST]}")
+        raise ResultsFileError(str(error)) from None
+    mismatch = best_match(_VALIDATORS[kind].iter_errors(value))
+    if mismatch is not None:
+        location = mismatch.json_path.removeprefix("$.")
+        raise ResultsFileError(f"{location}: {mismatch.message[:_MAX_MESSAGE_LENGTH]}")
     return dict(value)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from raymetrics import sample_ranges
-from raymetrics.errors import RangeError, ResultError
+from raymetrics.errors import ResultsFileError, SampleRangeError
 from raymetrics.files import append_lines, require_writable_file
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 from raymetrics.result_schema import parse_line
-from raymetrics.uris import secret_in, without_secret
+from raymetrics.uris import find_secret, redact_secret
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Side:
 
     def __post_init__(self) -> None:
         """Keep no secret of an address that was written before its kind was known."""
-        object.__setattr__(self, "source", without_secret(self.source))
+        object.__setattr__(self, "source", redact_secret(self.source))
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,22 @@ class Result:
     def from_json(cls, line: str) -> Result:
         """Read the result of a line. ResultError, with what is wrong, if it is none."""
         value = parse_line(line, "result")
-        return cls(**{**value, **{side: _side(value[side]) for side in ("real", "generated")}})
+        return cls(
+            **{**value, **{side: _parse_side(value[side]) for side in ("real", "generated")}}
+        )
 
 
-def _side(value: Mapping[str, Any]) -> Side:
+def _parse_side(value: Mapping[str, Any]) -> Side:
     """One side of a line. ResultError for samples that are no ranges."""
     samples = tuple(value["samples"])
     try:
         for text in samples:
-            sample_ranges.parse(text)
-    except RangeError as error:
-        raise ResultError(str(error)) from None
+            sample_ranges.parse_range(text)
+    except SampleRangeError as error:
+        raise ResultsFileError(str(error)) from None
     size = value.get("image_size")
-    lists = {"samples": samples, "image_size": tuple(size) if size else None}
-    return Side(**{**value, **lists})
+    tuples = {"samples": samples, "image_size": tuple(size) if size else None}
+    return Side(**{**value, **tuples})
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,10 @@ class Failure:
     def __post_init__(self) -> None:
         """Keep no secret, of a list of failures that another version wrote either."""
         for name in ("name", "source", "message"):
-            object.__setattr__(self, name, without_secret(getattr(self, name)))
+            object.__setattr__(self, name, redact_secret(getattr(self, name)))
         cells = {column: f"?{column}={cell}" for column, cell in self.row.items()}  # as an option
-        kept = {column: self.row[column] for column in cells if not secret_in(cells[column])}
-        object.__setattr__(self, "row", kept)
+        clean_row = {column: self.row[column] for column in cells if not find_secret(cells[column])}
+        object.__setattr__(self, "row", clean_row)
 
     def to_json(self) -> str:
         """One line."""
@@ -108,24 +110,24 @@ class Failure:
         return cls(**parse_line(line, "failure"))
 
 
-_BEGINNING = '{"metric": "'  # of a line
+_LINE_START = '{"metric": "'  # of a line
 
-RESULTS = "results.jsonl"  # a sweep's
-FAILED = "failed.jsonl"  # beside a sweep's results
+RESULTS_FILE = "results.jsonl"  # a sweep's
+FAILURES_FILE = "failed.jsonl"  # beside a sweep's results
 
 
-def require_writable(path: str | Path) -> None:
+def require_appendable(path: str | Path) -> None:
     """Try whether results can be added to a local file. StorageError if they cannot."""
-    require_writable_file(path, appended=True)
+    require_writable_file(path, append=True)
 
 
-def write(results: Iterable[Result], path: str | Path) -> None:
+def append_results(results: Iterable[Result], path: str | Path) -> None:
     """Add the results to a file of JSON lines, which is made if it is not there: all or none.
     StorageError if it cannot be written, StorageUnavailable if there is no room."""
     append_lines(path, [result.to_json() for result in results])
 
 
-def read(path: str | Path) -> list[Result]:
+def read_results(path: str | Path) -> list[Result]:
     """Read the results in a file of JSON lines. ResultError if it holds none, or other lines.
 
     A line that a writer was killed in is left out, and the log says so.
@@ -134,7 +136,7 @@ def read(path: str | Path) -> list[Result]:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:  # of a name that is none, and of what is no text
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ResultError(
+        raise ResultsFileError(
             f"cannot read results from {path}: {reason}; make them with: raymetrics evaluate "
             f"--real URI --generated URI --to {path}"
         ) from None
@@ -142,17 +144,18 @@ def read(path: str | Path) -> list[Result]:
     for number, line in enumerate(lines, start=1):
         try:
             results += [Result.from_json(line)] if line else []
-        except ResultError as error:
+        except ResultsFileError as error:
             if _is_torn(line):
                 log.warning(
-                    "%s", printable(f"left out line {number} of {path}: its end is missing")
+                    "%s",
+                    escape_unprintable(f"left out line {number} of {path}: its end is missing"),
                 )
                 continue
-            raise ResultError(
+            raise ResultsFileError(
                 f"line {number} of {path} is not a result of raymetrics ({error}); remove that line"
             ) from None
     if not results:
-        raise ResultError(f"{path} is empty; expected one result a line")
+        raise ResultsFileError(f"{path} is empty; expected one result a line")
     return results
 
 
@@ -161,23 +164,23 @@ def _is_torn(line: str) -> bool:
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+        return line.startswith(_LINE_START) or _LINE_START.startswith(line)
     return False
 
 
-def failures_beside(path: str | Path) -> list[Failure]:
+def read_failures(path: str | Path) -> list[Failure]:
     """What failed of the sweep that wrote this file of results; nothing of any other file.
     ResultError for other lines."""
-    if Path(path).name != RESULTS:
+    if Path(path).name != RESULTS_FILE:
         return []
-    file = Path(path).with_name(FAILED)
+    file = Path(path).with_name(FAILURES_FILE)
     try:
         lines = file.read_text().splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise ResultError(f"cannot read what failed from {file}: {error}; remove it") from None
+        raise ResultsFileError(f"cannot read what failed from {file}: {error}; remove it") from None
     try:
         return [Failure.from_json(line) for line in lines]
-    except ResultError as error:
-        raise ResultError(f"{file} does not say what failed ({error}); remove it") from None
+    except ResultsFileError as error:
+        raise ResultsFileError(f"{file} does not say what failed ({error}); remove it") from None

@@ -6,27 +6,29 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 
-from raymetrics.errors import RangeError
+from raymetrics.errors import SampleRangeError
 
 LAST_ID = 10**12 - 1  # the names of shards have twelve digits for an id
 
 
-def parse(text: str) -> range:
+def parse_range(text: str) -> range:
     """Read "0-49999" as range(0, 50000); both ends belong to it. RangeError for anything else."""
     match = re.fullmatch(r"\s*0*([0-9]+)\s*-\s*0*([0-9]+)\s*", text)
     if not match:
-        raise RangeError(f"samples {text!r} is not a range; write first-last, e.g. 0-49999")
+        raise SampleRangeError(f"samples {text!r} is not a range; write first-last, e.g. 0-49999")
     if max(map(len, match.groups())) > len(str(LAST_ID)):
-        raise RangeError(f"samples {text!r} goes beyond {LAST_ID}, the last sample id there can be")
+        raise SampleRangeError(
+            f"samples {text!r} goes beyond {LAST_ID}, the last sample id there can be"
+        )
     first, last = int(match[1]), int(match[2])
     if last < first:
-        raise RangeError(
+        raise SampleRangeError(
             f"samples {text!r} is empty: {last} comes before {first}; write it as {last}-{first}"
         )
     return range(first, last + 1)
 
 
-def describe(ids: range) -> str:
+def format_range(ids: range) -> str:
     """range(0, 50000) -> "0-49999"."""
     return f"{ids.start}-{ids.stop - 1}"
 
@@ -44,39 +46,39 @@ def union(ranges: Iterable[range]) -> list[range]:
 
 def subtract(wanted: Iterable[range], present: Iterable[range]) -> list[range]:
     """The ids of `wanted` that are not in `present`, as ascending disjoint ranges."""
-    left = []
-    taken = union(present)
+    remaining = []
+    excluded_ranges = union(present)
     for ids in union(wanted):
         start = ids.start
-        for there in taken:
-            if there.stop <= start or there.start >= ids.stop:
+        for excluded in excluded_ranges:
+            if excluded.stop <= start or excluded.start >= ids.stop:
                 continue
-            if start < there.start:
-                left.append(range(start, there.start))
-            start = there.stop
+            if start < excluded.start:
+                remaining.append(range(start, excluded.start))
+            start = excluded.stop
         if start < ids.stop:
-            left.append(range(start, ids.stop))
-    return left
+            remaining.append(range(start, ids.stop))
+    return remaining
 
 
-def cut(ids: range, size: int) -> list[range]:
+def split_at_multiples(ids: range, size: int) -> list[range]:
     """`ids` cut at the multiples of `size`, so that the cuts do not depend on where it starts."""
     borders = [ids.start, *range((ids.start // size + 1) * size, ids.stop, size), ids.stop]
     return [range(a, b) for a, b in itertools.pairwise(borders)]
 
 
-def count(ranges: Iterable[range]) -> int:
+def count_ids(ranges: Iterable[range]) -> int:
     """How many ids."""
     return sum(len(ids) for ids in ranges)
 
 
-def at(parts: Sequence[range], place: int) -> int:
+def id_at(ranges: Sequence[range], position: int) -> int:
     """Find the id at a place, were the ranges written one after another. IndexError beyond them."""
-    for ids in parts:
-        if place < len(ids):
-            return ids[place]
-        place -= len(ids)
-    raise IndexError(f"{place} places beyond the last of {count(parts)} ids")
+    for ids in ranges:
+        if position < len(ids):
+            return ids[position]
+        position -= len(ids)
+    raise IndexError(f"{position} places beyond the last of {count_ids(ranges)} ids")
 
 
 def overlaps(ids: range, wanted: Iterable[range]) -> bool:

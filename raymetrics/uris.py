@@ -41,7 +41,7 @@ _NO_BUCKET = re.compile(r"(.*::)?(s3a?|gs|gcs|abfss?|az|oci|oss):(?!//[^/])", re
 _NAME = re.compile(r"[\w.:+-]*")
 
 
-def secret_in(address: str) -> str | None:
+def find_secret(address: str) -> str | None:
     """Find a secret in an address: "user:password@", or a word of an option's name, such as
     "token"; None if there is none. What is found never holds a part of the secret.
 
@@ -50,13 +50,15 @@ def secret_in(address: str) -> str | None:
     anywhere behind host:port may end a password, so that in a path it is to be written as %40.
     """
     for scheme in _SCHEME.finditer(address):
-        behind, kind = address[scheme.end() :], scheme[1].lower()
-        if _PASSWORD.match(behind) and kind not in _WITHOUT_PASSWORDS:
+        after_scheme, scheme_name = address[scheme.end() :], scheme[1].lower()
+        if _PASSWORD.match(after_scheme) and scheme_name not in _WITHOUT_PASSWORDS:
             return "user:password@"
-        if _USER.match(behind) and kind in _WEB:
+        if _USER.match(after_scheme) and scheme_name in _WEB:
             return "user@"
     for name, value in _OPTION.findall(address):
-        word = _secret_word(_decoded(name)) or ("%" in value and secret_in("?" + unquote(value)))
+        word = _secret_word(_percent_decode(name)) or (
+            "%" in value and find_secret("?" + unquote(value))
+        )
         if word:
             return word
     return None
@@ -64,27 +66,27 @@ def secret_in(address: str) -> str | None:
 
 def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
     """Return the address. The error, which does not repeat it, if it has a secret in it."""
-    secret = secret_in(address)
+    secret = find_secret(address)
     if secret:
         start = _NAME.match(address.partition("://")[0])
         name = f" {start[0]}..." if start and start[0] else ""
-        way_out = "; an @ in a path is written %40" if "@" in secret else ""
+        hint = "; an @ in a path is written %40" if "@" in secret else ""
         raise error(
             f"the address{name} has a secret in it ({secret}), and "
             "addresses are written into results; give credentials in the environment "
             "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for s3://) or as the machine's role"
-            f"{way_out}"
+            f"{hint}"
         )
     return address
 
 
-def without_secret(text: str) -> str:
+def redact_secret(text: str) -> str:
     """Return a text, or a note in its place if it has a secret in it."""
-    secret = secret_in(text)
+    secret = find_secret(text)
     return f"(not shown, as it has a secret in it: {secret})" if secret else text
 
 
-def require_place(uri: str, error: type[RaymetricsError]) -> str:
+def require_complete_uri(uri: str, error: type[RaymetricsError]) -> str:
     """Return the address of a place. The error if it names none, as s3://$BUCKET does where the
     variable is empty."""
     no_bucket = _NO_BUCKET.match(uri)
@@ -96,7 +98,7 @@ def require_place(uri: str, error: type[RaymetricsError]) -> str:
     return uri
 
 
-def _decoded(name: str) -> str:
+def _percent_decode(name: str) -> str:
     """A name without its percent-encoding, also of several times over."""
     while (plain := unquote(name)) != name:
         name = plain

@@ -17,12 +17,12 @@ from raymetrics.code_digests import is_library, module_digests, option_digests
 from raymetrics.errors import RaymetricsError
 
 # What a user's code may raise. SystemExit too, as it would end the program without a word.
-FAILURES = (Exception, SystemExit)
-FOLDERS = "folders"  # in a specification: of options that name folders
+USER_CODE_EXCEPTIONS = (Exception, SystemExit)
+_FOLDERS = "folders"  # in a specification: of options that name folders
 
 
 @dataclass(frozen=True)
-class Target:
+class UserCallable:
     """A text "module:callable", and what it is asked for as: a source, an extractor.
 
     error: what is raised where it is not what it should be.
@@ -44,60 +44,64 @@ class Target:
             sys.path.insert(0, os.getcwd())
         try:
             module = importlib.import_module(self.module)
-        except FAILURES as error:
+        except USER_CODE_EXCEPTIONS as error:
             raise self.error(
                 f"cannot import {self.module!r} for {self.kind} {self.text!r}: "
                 f"{_import_failure(error)}"
             ) from None
-        found: object = module
+        value: object = module
         for part in attribute.split("."):
-            if not hasattr(found, part):
+            if not hasattr(value, part):
                 raise self.error(
                     f"{self.module} has no {attribute!r}, as {self.kind} {self.text!r} needs"
                 )
-            found = getattr(found, part)
-        if not callable(found):
+            value = getattr(value, part)
+        if not callable(value):
             raise self.error(
-                f"{self.text} is {type(found).__name__}, expected a function or a class"
+                f"{self.text} is {type(value).__name__}, expected a function or a class"
             )
-        return found
+        return value
 
     def make(self, options: Mapping[str, str]) -> Callable[..., Any]:
         """The function, or an object of the class, which is made with the options."""
-        found = self.load()
-        if not inspect.isclass(found):
+        definition = self.load()
+        if not inspect.isclass(definition):
             if options:
                 raise self.error(
                     f"{self.text} is a function and takes no options, but has {dict(options)}; "
                     "make it a class that takes them"
                 )
-            return found
+            return definition
         try:
-            made = found(**options)
-        except FAILURES as error:
+            instance = definition(**options)
+        except USER_CODE_EXCEPTIONS as error:
             raise self.error(
-                f"cannot make {self.text} with options {dict(options)}: {what_failed(error)}"
+                f"cannot make {self.text} with options {dict(options)}: {describe_exception(error)}"
             ) from error
-        if not callable(made):
+        if not callable(instance):
             raise self.error(f"an object of {self.text} cannot be called; give it __call__")
-        return made
+        return instance
 
-    def attribute(self, made: Callable[..., Any], name: str, default: Any = None) -> Any:
+    def attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
         """Look an attribute of the callable up; the default if it has none."""
         try:
-            return getattr(made, name, default)
-        except FAILURES as error:
-            raise self.error(f"{name} of {self.text} failed: {what_failed(error)}") from error
+            return getattr(instance, name, default)
+        except USER_CODE_EXCEPTIONS as error:
+            raise self.error(
+                f"{name} of {self.text} failed: {describe_exception(error)}"
+            ) from error
 
-    def identity(self, made: Callable[..., Any], options: Mapping[str, str]) -> dict[str, object]:
+    def identity(
+        self, instance: Callable[..., Any], options: Mapping[str, str]
+    ) -> dict[str, object]:
         """Its own `spec`, if it has one; else digests of its code and of what its options name.
 
         The spec is the user's word for all that matters: an option may name a folder of logs that
         changes and moves no pixel.
         """
-        own = self.attribute(made, "spec")
-        if own is not None:
-            return {"spec": self._as_json(own)}
+        spec = self.attribute(instance, "spec")
+        if spec is not None:
+            return {"spec": self._as_json(spec)}
         # Of the module that the target names: a decorator may come from anywhere.
         try:
             return {**module_digests(self.module), **option_digests(options)}
@@ -120,27 +124,27 @@ def without_folders(spec: Mapping[str, object]) -> dict[str, object]:
 
     Workers compare this: a folder may change while they run, as it is where a training run writes.
     """
-    return {key: value for key, value in spec.items() if key != FOLDERS}
+    return {key: value for key, value in spec.items() if key != _FOLDERS}
 
 
-def what_failed(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """An error of a user's code in one line, with the place in that code where it was raised."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    name = f"sys.exit({error.code})" if isinstance(error, SystemExit) else _named(error)
+    name = f"sys.exit({error.code})" if isinstance(error, SystemExit) else _exception_text(error)
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
-    last = (theirs or frames)[-1]
+    user_frames = [frame for frame in frames if _is_user_code(frame.filename)]
+    last = (user_frames or frames)[-1]
     return f"{name} ({last.filename}, line {last.lineno})"
 
 
-def _named(error: BaseException) -> str:
+def _exception_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _is_theirs(file: str) -> bool:
-    ours = Path(file).is_relative_to(Path(__file__).parent)
-    return not (ours or file.startswith("<") or is_library(file))
+def _is_user_code(file: str) -> bool:
+    is_raymetrics = Path(file).is_relative_to(Path(__file__).parent)
+    return not (is_raymetrics or file.startswith("<") or is_library(file))
 
 
 def _import_failure(error: BaseException) -> str:
@@ -148,7 +152,7 @@ def _import_failure(error: BaseException) -> str:
         return f"{error}; looked in {os.getcwd()} and on the Python path"
     if isinstance(error, SystemExit):
         return (
-            f"it ends the program, {what_failed(error)}; put what is to run as a program below "
+            f"it ends the program, {describe_exception(error)}; put what is to run as a program below "
             "if __name__ == '__main__':"
         )
-    return what_failed(error)
+    return describe_exception(error)

@@ -19,16 +19,21 @@ from threadpoolctl import threadpool_limits
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction import extract
 from raymetrics.distributed.extraction.commit_stage import CommitShard
-from raymetrics.distributed.extraction.pipeline import Made, Plan, made_of, places
+from raymetrics.distributed.extraction.pipeline import (
+    ShardOutcome,
+    StreamPlan,
+    parse_outcome,
+    shard_destinations,
+)
 from raymetrics.distributed.extraction.stages import GenerateAndExtract
-from raymetrics.distributed.extraction.usage import Spent
-from raymetrics.distributed.extraction.work_units import units_of
+from raymetrics.distributed.extraction.usage import StreamUsage
+from raymetrics.distributed.extraction.work_units import split_into_units
 from raymetrics.distributed.session import session
 from raymetrics.shards import schema
-from raymetrics.shards.layout import DatasetSpec, enter
+from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit, seal
+from raymetrics.shards.writer import commit_shard, seal_set
 from raymetrics.studies.match import candidate_stream
 
 # Workers must find the generators in tests/helpers/sources.py, as they would a user's.
@@ -68,36 +73,38 @@ def ray_session() -> Iterator[None]:
             yield
 
 
-def plain_stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iterator[Made]:
+def stream_in_process(
+    plan: StreamPlan, resources: Resources, spent: StreamUsage | None = None
+) -> Iterator[ShardOutcome]:
     """What `stream` gives, by its own stages, one unit after another in this process."""
-    spent = spent or Spent()
+    spent = spent or StreamUsage()
     sources = [(target.spec.source, target.listing) for target in plan.targets]
     make = GenerateAndExtract(sources, plan.extractors)
-    finish = CommitShard(places(plan), plan.logits, plan.most_left_out)
+    finish = CommitShard(shard_destinations(plan), plan.logits, plan.most_left_out)
     most = plan.units_to_a_shard(resources.batch)
-    for number, units in enumerate(units_of(plan.shards, resources.batch, most)):
+    for number, units in enumerate(split_into_units(plan.shards, resources.batch, most)):
         if plan.gate is not None and not ray.get(plan.gate.admits.remote(number)):
             return
         rows = [make({name: np.array([n]) for name, n in unit.items()}) for unit in units]
-        shard = made_of(finish(pa.concat_tables(rows)))
+        shard = parse_outcome(finish(pa.concat_tables(rows)))
         spent.add(shard.account)
         yield shard
 
 
 @contextmanager
-def without_actors() -> Iterator[None]:
+def disable_actors() -> Iterator[None]:
     """Samples are made in this process, which takes a tenth of the time that actors take to start:
     for tests that are not about how they are made."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (extract, candidate_stream):
-            patch.setattr(module, "stream", plain_stream)
+            patch.setattr(module, "stream", stream_in_process)
         yield
 
 
 @pytest.fixture(scope="module")
 def no_actors(ray_session: None) -> Iterator[None]:
     """A file's tests without actors."""
-    with without_actors():
+    with disable_actors():
         yield
 
 
@@ -114,10 +121,10 @@ def write_set(
 ) -> ShardSet:
     """A sealed shard set of these features: {output: float32 [n, d]}, ids from 0."""
     count = len(next(iter(features.values())))
-    columns = schema.columns_of(extractor, {name: x.shape[1] for name, x in features.items()})
+    columns = schema.make_columns(extractor, {name: x.shape[1] for name, x in features.items()})
     logits = features.get("logits")
     classes = 0 if logits is None else logits.shape[1]
-    made_of = DatasetSpec(
+    dataset_spec = DatasetSpec(
         source="numbers",
         generator={"name": "numbers"},
         extractors=[spec or {"name": extractor, "resize": "none"}],
@@ -131,7 +138,7 @@ def write_set(
         label_names=label_names,
     )
     store = Store(uri)
-    enter(store, made_of)
+    create_or_extend_spec(store, dataset_spec)
     for start in range(0, count, shard_rows):
         rows = slice(start, min(start + shard_rows, count))
         table = schema.to_table(
@@ -140,5 +147,5 @@ def write_set(
             None if labels is None else labels[rows],
             {c.name: features[c.output][rows] for c in columns},
         )
-        assert commit(store, table, made_of.fingerprint)
-    return seal(open_shards(uri))
+        assert commit_shard(store, table, dataset_spec.fingerprint)
+    return seal_set(open_shards(uri))

@@ -10,12 +10,12 @@ import click
 import pytest
 
 from raymetrics.code_digests import folder_digest, is_library, module_digests, option_digests
-from tests.helpers.user_modules import Folder
+from tests.helpers.user_modules import ModuleFolder
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    return Folder(tmp_path, monkeypatch)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleFolder:
+    return ModuleFolder(tmp_path, monkeypatch)
 
 
 def names(module: str) -> list[str]:

@@ -16,14 +16,14 @@ from raymetrics import files
 from raymetrics.errors import StorageError, StorageUnavailable
 from raymetrics.files import (
     append_lines,
-    require_data,
+    require_file_or_folder,
     require_writable_file,
     require_writable_folder,
     write_atomically,
 )
-from raymetrics.generators.network_files import content_of
+from raymetrics.generators.network_files import read_bytes
 from raymetrics.shards.store import Store
-from tests.helpers.disks import contents, largest_file
+from tests.helpers.disks import limit_file_size, read_contents
 
 FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
 
@@ -32,7 +32,7 @@ FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
 def test_a_file_is_replaced_whole(tmp_path: Path, name: str) -> None:
     for data in (b"old" * 100, b"new"):
         write_atomically(tmp_path / name, data)
-        assert contents(tmp_path) == {name: data}
+        assert read_contents(tmp_path) == {name: data}
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
     write_atomically(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink()
-    assert contents(tmp_path / "there") == {"file": b"x"}
+    assert read_contents(tmp_path / "there") == {"file": b"x"}
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
@@ -61,23 +61,23 @@ def test_a_disk_that_fails_leaves_what_was_there(
     if function == "fsync":
         with pytest.raises(kind, match="cannot write .*lines: "):
             append_lines(tmp_path / "lines", ["new"])
-    assert contents(tmp_path) == {"page": b"old", "lines": b"old\n"}
+    assert read_contents(tmp_path) == {"page": b"old", "lines": b"old\n"}
 
 
 @pytest.mark.parametrize("room", [0, 1, 3, 4, 5, 8, 11])
 def test_no_room_leaves_what_was_there(tmp_path: Path, room: int) -> None:
     write_atomically(tmp_path / "page", b"old")
     append_lines(tmp_path / "lines", ["old"])
-    with largest_file(room):
+    with limit_file_size(room):
         for write in (
             lambda: write_atomically(tmp_path / "page", b"new" * 4),
             lambda: append_lines(tmp_path / "lines", ["new", "lines"]),
         ):
             with pytest.raises(StorageUnavailable, match="no room .*what was there is whole"):
                 write()
-    assert contents(tmp_path) == {"page": b"old", "lines": b"old\n"}
+    assert read_contents(tmp_path) == {"page": b"old", "lines": b"old\n"}
     append_lines(tmp_path / "lines", ["new"])
-    assert contents(tmp_path)["lines"] == b"old\nnew\n"
+    assert read_contents(tmp_path)["lines"] == b"old\nnew\n"
 
 
 @given(cut=st.integers(0, 20), lines=st.lists(st.sampled_from(["a", "bcd", ""]), min_size=1))
@@ -137,13 +137,13 @@ def test_places_that_can_be_written(
     (tmp_path / "here").mkdir()
     require_writable_folder(place)
     require_writable_file(f"{place}/file")
-    require_writable_file(f"{place}/file", appended=True)
+    require_writable_file(f"{place}/file", append=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["here"]
     (tmp_path / "file").write_bytes(b"old")
     for appended in (False, True):
-        require_writable_file("file", appended=appended)
+        require_writable_file("file", append=appended)
     assert (tmp_path / "file").read_bytes() == b"old"
-    require_writable_file("/dev/stdout", appended=True)
+    require_writable_file("/dev/stdout", append=True)
 
 
 # As root may write everywhere, places that nobody may write to are in /proc.
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_written(
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError) as raised:
-        require_writable_file(place, appended=appended)
+        require_writable_file(place, append=appended)
     assert FILES[place] in str(raised.value)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
@@ -198,7 +198,7 @@ def test_a_device_is_not_replaced() -> None:
 
 
 def test_a_full_disk_is_found_before(tmp_path: Path) -> None:
-    with largest_file(0), pytest.raises(StorageUnavailable, match="no room"):
+    with limit_file_size(0), pytest.raises(StorageUnavailable, match="no room"):
         require_writable_folder(tmp_path)
 
 
@@ -207,10 +207,10 @@ def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     for path in (tmp_path / "pipe.npz", Path("/dev/zero")):
         with pytest.raises(StorageError, match="is a device, a pipe or a socket"):
-            content_of(str(path))
+            read_bytes(str(path))
         store = Store(str(path.parent))
         for read in (store.read, store.open):
             with pytest.raises(StorageError, match="is a device, a pipe or a socket"):
                 read(path.name)
-    require_data(tmp_path)
-    require_data(tmp_path / "nothing")
+    require_file_or_folder(tmp_path)
+    require_file_or_folder(tmp_path / "nothing")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymetrics.extractors import Extractor, make_extractor
-from raymetrics.fixed_batches import in_blocks
+from raymetrics.fixed_batches import run_in_fixed_batches
 
 
 def row_and_place(padded: np.ndarray) -> dict[str, np.ndarray]:
@@ -18,7 +18,7 @@ def row_and_place(padded: np.ndarray) -> dict[str, np.ndarray]:
 @given(st.lists(st.integers(0, 100), unique=True, min_size=1), st.integers(1, 17))
 def test_rows_keep_their_order_and_their_places(ids: list[int], size: int) -> None:
     sample_ids = np.array(ids)
-    found = in_blocks(row_and_place, sample_ids, sample_ids * 10, size)
+    found = run_in_fixed_batches(row_and_place, sample_ids, sample_ids * 10, size)
     np.testing.assert_array_equal(found["row"], sample_ids * 20)
     np.testing.assert_array_equal(found["place"], sample_ids % size)
 
@@ -28,9 +28,9 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (64, 3, 28, 28), np.uint8)
 
 def assert_same_bits(extractor: Extractor, ids: list[int]) -> None:
     """Some images alone, against the same among all 64."""
-    together = in_blocks(extractor, np.arange(64), IMAGES, extractor.block)
+    together = run_in_fixed_batches(extractor, np.arange(64), IMAGES, extractor.block)
     chosen = np.array(ids)
-    apart = in_blocks(extractor, chosen, IMAGES[chosen], extractor.block)
+    apart = run_in_fixed_batches(extractor, chosen, IMAGES[chosen], extractor.block)
     for column, values in apart.items():
         np.testing.assert_array_equal(values, together[column][chosen])
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from raymetrics.errors import SourceError
-from raymetrics.option_strings import join, split
+from raymetrics.option_strings import format_options, parse_options
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from raymetrics.option_strings import join, split
     ],
 )
 def test_options_follow_the_last_question_mark(text: str, name: str, options: dict) -> None:
-    assert split(text) == (name, options)
+    assert parse_options(text) == (name, options)
 
 
 @given(
@@ -33,11 +33,11 @@ def test_options_follow_the_last_question_mark(text: str, name: str, options: di
 )
 def test_what_is_joined_comes_apart(name: str, options: dict[str, str]) -> None:
     try:
-        plain = split(name) == (name, {})
+        plain = parse_options(name) == (name, {})
     except Exception:
         plain = False
     assume(options or plain or "?" in name)
-    assert split(join(name, options)) == (name, options)
+    assert parse_options(format_options(name, options)) == (name, options)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_what_is_joined_comes_apart(name: str, options: dict[str, str]) -> None:
 )
 def test_options_that_are_none(text: str, what: str) -> None:
     with pytest.raises(SourceError, match=what):
-        split(text, SourceError)
+        parse_options(text, SourceError)

@@ -23,10 +23,10 @@ from raymetrics.cli import main
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.errors import ProgramRefused
 from raymetrics.generators import permission_for
-from raymetrics.option_strings import join
+from raymetrics.option_strings import format_options
 from raymetrics.permissions import (
     CALLABLE,
-    WRAPPERS,
+    WRAPPER_SOURCES,
     Permission,
     address_danger,
     extractor_danger,
@@ -38,21 +38,37 @@ from raymetrics.studies.match.run import match
 from tests.conftest import write_set
 
 DATA = [
-    "digits", "digits?snapshot=400", "mnist", "faces", "/data/photos?size=256", "/data/a.zip",
-    "/data/a-{000..009}.tar", "/data/network.pkl?psi=0.7", "file:///data/a.zip",
-    "digits?truncate=clamp:0.7", "/data/batch.npz", f"{WRAPPERS[0]}?of=digits&ends=/a/ends.parquet",
-]  # fmt: skip
+    "digits",
+    "digits?snapshot=400",
+    "mnist",
+    "faces",
+    "/data/photos?size=256",
+    "/data/a.zip",
+    "/data/a-{000..009}.tar",
+    "/data/network.pkl?psi=0.7",
+    "file:///data/a.zip",
+    "digits?truncate=clamp:0.7",
+    "/data/batch.npz",
+    f"{WRAPPER_SOURCES[0]}?of=digits&ends=/a/ends.parquet",
+]
 PROGRAMS = [
-    "subprocess:Popen?args=id&shell=1", "my_generator:generate", "diffusers:google/ddpm",
-    "diffusers:/models/ddpm", "/data/network.ts?z=64", "network.pt", "network.jit", "network.pt2",
-    "subprocess:Popen?truncate=D:0.5", f"{WRAPPERS[1]}?of=subprocess%3APopen%3Fargs%3Did&maps=/a",
-    f"{WRAPPERS[0]}?of={quote(f'{WRAPPERS[1]}?of=os%3Asystem', safe='')}&ends=/a",
+    "subprocess:Popen?args=id&shell=1",
+    "my_generator:generate",
+    "diffusers:google/ddpm",
+    "diffusers:/models/ddpm",
+    "/data/network.ts?z=64",
+    "network.pt",
+    "network.jit",
+    "network.pt2",
+    "subprocess:Popen?truncate=D:0.5",
+    f"{WRAPPER_SOURCES[1]}?of=subprocess%3APopen%3Fargs%3Did&maps=/a",
+    f"{WRAPPER_SOURCES[0]}?of={quote(f'{WRAPPER_SOURCES[1]}?of=os%3Asystem', safe='')}&ends=/a",
     "raymetrics.demo.train:main",
-]  # fmt: skip
+]
 ELSEWHERE = [
     "s3://bucket/photos.zip", "http://127.0.0.1:8765/a/", "https://host/network.pkl",
     "zip::http://host/a.zip", "file:///a.zip::http://host/a", "/data/photos?labels=http://host/x",
-    f"{WRAPPERS[0]}?of=digits&ends=http://host/ends.parquet", "HTTP://host/a.zip",
+    f"{WRAPPER_SOURCES[0]}?of=digits&ends=http://host/ends.parquet", "HTTP://host/a.zip",
 ]  # fmt: skip
 
 
@@ -71,15 +87,15 @@ def test_programs_and_other_machines_take_permission(source: str) -> None:
 
 def test_what_the_user_wrote_is_allowed_inside_of_our_own_wrappers_too() -> None:
     permission = permission_for(False, "my_generator:generate")
-    permission.require_source(f"{WRAPPERS[0]}?of=my_generator:generate&ends=/a", "shards")
+    permission.require_source(f"{WRAPPER_SOURCES[0]}?of=my_generator:generate&ends=/a", "shards")
     with pytest.raises(ProgramRefused):
-        permission.require_source(f"{WRAPPERS[0]}?of=my_generator:other&ends=/a", "shards")
+        permission.require_source(f"{WRAPPER_SOURCES[0]}?of=my_generator:other&ends=/a", "shards")
 
 
 def test_wrappers_deep_inside_of_one_another() -> None:
     source = "evil:f"
     for _ in range(12):
-        source = join(WRAPPERS[0], {"of": source, "ends": "/a"})
+        source = format_options(WRAPPER_SOURCES[0], {"of": source, "ends": "/a"})
     assert source_danger(source) == "runs Python code"
 
 
@@ -197,7 +213,7 @@ def test_a_plan_that_names_a_program(sets: Path, tmp_path: Path, ran: Callable[[
 def numbers(sets: Path, tmp_path: Path) -> Path:
     """A file of results of both sets."""
     found = evaluate(real=str(sets / "real"), generated=str(sets / "generated"), metrics=["fid"])
-    results.write(found, tmp_path / "results.jsonl")
+    results.append_results(found, tmp_path / "results.jsonl")
     return tmp_path / "results.jsonl"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import raymetrics as rm
-from raymetrics.distributed.extraction.dataset_request import named_apart
+from raymetrics.distributed.extraction.dataset_request import load_extractors
 from raymetrics.errors import RaymetricsError, ShardError
 from tests.conftest import write_set
 from tests.helpers.sources import noise
@@ -49,7 +49,7 @@ def test_one_name_stands_for_a_list_of_one(tmp_path) -> None:
         rm.evaluate(real=shards, generated=shards, metrics="fid", extractors="other")
     with pytest.raises(RaymetricsError, match="no extractor 'none'"):
         rm.extract("digits", "none", tmp_path / "set", "0-9")
-    assert named_apart(["digits"])[0] == ("digits",)
+    assert load_extractors(["digits"])[0] == ("digits",)
 
 
 def test_paths_are_taken(tmp_path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raymetrics import results
-from raymetrics.errors import RaymetricsError, ResultError
+from raymetrics.errors import RaymetricsError, ResultsFileError
 from raymetrics.reports import report
 from raymetrics.results import Failure, Result, Side
 
@@ -76,7 +76,7 @@ def reported_or_refused(line: str, folder: Path) -> bool:
     file.write_text(f"{sound}\n{line}\n{sound}\n")
     try:
         report(file, to=folder / "page")
-    except ResultError as error:
+    except ResultsFileError as error:
         message = str(error)
     else:
         return True
@@ -96,7 +96,7 @@ def some(share: float) -> list[str]:
 def test_sound_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     file.write_text("".join(result.to_json() + "\n" for result in RESULTS))
-    assert results.read(file) == RESULTS
+    assert results.read_results(file) == RESULTS
     for result in RESULTS:
         assert reported_or_refused(result.to_json(), tmp_path)
 
@@ -150,8 +150,8 @@ def mutated(**changes: Any) -> str:
 def test_what_is_wrong_is_named(line: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     file.write_text(f"{RESULTS[0].to_json()}\n{line}\n")
-    with pytest.raises(ResultError) as raised:
-        results.read(file)
+    with pytest.raises(ResultsFileError) as raised:
+        results.read_results(file)
     assert message in str(raised.value)
     assert f"line 2 of {file} is not a result of raymetrics (" in str(raised.value)
     assert str(raised.value).endswith("); remove that line")
@@ -162,10 +162,10 @@ def test_what_failed_is_checked_too(line: str, tmp_path: Path) -> None:
     failure = Failure("a", "mnist", {"psi": "1"}, "SourceError", "no such source")
     file = tmp_path / "failed.jsonl"
     file.write_text(failure.to_json() + "\n")
-    assert results.failures_beside(tmp_path / "results.jsonl") == [failure]
+    assert results.read_failures(tmp_path / "results.jsonl") == [failure]
     file.write_text(f"{failure.to_json()}\n{line}\n")
-    with pytest.raises(ResultError, match="does not say what failed"):
-        results.failures_beside(tmp_path / "results.jsonl")
+    with pytest.raises(ResultsFileError, match="does not say what failed"):
+        results.read_failures(tmp_path / "results.jsonl")
 
 
 def test_billions_of_samples_are_reported_in_no_memory(tmp_path: Path) -> None:
@@ -177,4 +177,4 @@ def test_billions_of_samples_are_reported_in_no_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "\0", "n" * 5000, "."])
 def test_files_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     with pytest.raises(RaymetricsError, match="cannot read results from"):
-        results.read(tmp_path / name)
+        results.read_results(tmp_path / name)

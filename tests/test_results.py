@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raymetrics import results
-from raymetrics.errors import ResultError
+from raymetrics.errors import ResultsFileError
 from raymetrics.results import Failure, Result, Side
 from tests.reports.test_comparison_page import a_result
 
@@ -27,7 +27,7 @@ def value(result: Result) -> float:
 def a_file(folder: Path, *values: float) -> Path:
     """Results of these values."""
     path = folder / "results.jsonl"
-    results.write([a_result(SIDE, SIDE, value=value) for value in values], path)
+    results.append_results([a_result(SIDE, SIDE, value=value) for value in values], path)
     return path
 
 
@@ -39,20 +39,20 @@ def test_what_is_whole_is_read_wherever_the_last_line_is_torn(
     with path.open("a") as file:
         file.write(LINE[:left])
     whole = [1.0, 2.0] + [12.345678] * (left == len(LINE))  # without its end of line alone
-    assert list(map(value, results.read(path))) == whole
+    assert list(map(value, results.read_results(path))) == whole
     a_file(path.parent, 4.0, 5.0)
-    assert list(map(value, results.read(path))) == [*whole, 4.0, 5.0]
+    assert list(map(value, results.read_results(path))) == [*whole, 4.0, 5.0]
     a_file(path.parent, 6.0)
-    assert list(map(value, results.read(path))) == [*whole, 4.0, 5.0, 6.0]
+    assert list(map(value, results.read_results(path))) == [*whole, 4.0, 5.0, 6.0]
 
 
 def test_a_torn_line_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = a_file(tmp_path, 1.0)
-    results.read(path)
+    results.read_results(path)
     assert caplog.messages == []
     path.write_text(path.read_text() + LINE[:100])
     with caplog.at_level(logging.WARNING):
-        results.read(path)
+        results.read_results(path)
     assert caplog.messages == [f"left out line 2 of {tmp_path}/{TORN}"]
 
 
@@ -60,15 +60,15 @@ def test_a_torn_line_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 def test_other_lines_are_refused(tmp_path: Path, line: str) -> None:
     path = a_file(tmp_path, 1.0)
     path.write_text(path.read_text() + line)
-    with pytest.raises(ResultError, match="line 2 of .* is not a result of raymetrics"):
-        results.read(path)
+    with pytest.raises(ResultsFileError, match="line 2 of .* is not a result of raymetrics"):
+        results.read_results(path)
 
 
 def test_nothing_but_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(LINE[:50])
-    with pytest.raises(ResultError, match="is empty; expected one result a line"):
-        results.read(path)
+    with pytest.raises(ResultsFileError, match="is empty; expected one result a line"):
+        results.read_results(path)
 
 
 def test_separators_of_unicode_are_no_ends_of_lines(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_separators_of_unicode_are_no_ends_of_lines(tmp_path: Path) -> None:
     side = Side("nowhere", "a\u2028b\x85c", ("0-79",), 80, "f", "d", {})
     said = json.loads(a_result(side, side).to_json())
     path.write_text(json.dumps(said, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert results.read(path)[0].real.source == "a\u2028b\x85c"
+    assert results.read_results(path)[0].real.source == "a\u2028b\x85c"
 
 
 def test_secrets_that_another_version_wrote_are_not_shown(tmp_path: Path) -> None:

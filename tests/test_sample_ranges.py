@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raymetrics import sample_ranges
-from raymetrics.errors import RangeError
+from raymetrics.errors import SampleRangeError
 from raymetrics.shards.shard_files import shard_name, shard_range
 
 some_ranges = st.lists(
@@ -28,7 +28,7 @@ def test_union_and_subtract_are_those_of_sets(a: list[range], b: list[range]) ->
     assert ids(joined) == ids(a) | ids(b)
     assert ids(left) == ids(a) - ids(b)
     for parts in (joined, left):
-        assert sample_ranges.count(parts) == len(ids(parts))
+        assert sample_ranges.count_ids(parts) == len(ids(parts))
         assert parts == sorted(parts, key=lambda r: r.start)
     assert all(x.stop < y.start for x, y in itertools.pairwise(joined))
 
@@ -36,7 +36,7 @@ def test_union_and_subtract_are_those_of_sets(a: list[range], b: list[range]) ->
 @given(st.integers(0, 500), st.integers(1, 500), st.integers(1, 60))
 def test_cut_at_the_multiples(start: int, length: int, size: int) -> None:
     whole = range(start, start + length)
-    parts = sample_ranges.cut(whole, size)
+    parts = sample_ranges.split_at_multiples(whole, size)
     assert [i for part in parts for i in part] == list(whole)
     assert all(part.start // size == (part.stop - 1) // size for part in parts)
 
@@ -44,8 +44,8 @@ def test_cut_at_the_multiples(start: int, length: int, size: int) -> None:
 @given(st.integers(0, 10**9), st.integers(0, 10**6))
 def test_words(first: int, more: int) -> None:
     text = f"{first}-{first + more}"
-    assert sample_ranges.describe(sample_ranges.parse(text)) == text
-    assert len(sample_ranges.parse(text)) == more + 1
+    assert sample_ranges.format_range(sample_ranges.parse_range(text)) == text
+    assert len(sample_ranges.parse_range(text)) == more + 1
 
 
 @pytest.mark.parametrize(
@@ -55,20 +55,20 @@ def test_words(first: int, more: int) -> None:
      ("0-1000000000000", "beyond 999999999999, the last"), (f"0-{'9' * 5000}", "beyond")],
 )  # fmt: skip
 def test_nonsense(text: str, what: str) -> None:
-    with pytest.raises(RangeError, match=what):
-        sample_ranges.parse(text)
+    with pytest.raises(SampleRangeError, match=what):
+        sample_ranges.parse_range(text)
 
 
 @given(some_ranges.filter(any))
 def test_ids_by_their_places(parts: list[range]) -> None:
     written = [i for part in parts for i in part]
-    assert [sample_ranges.at(parts, place) for place in range(len(written))] == written
+    assert [sample_ranges.id_at(parts, place) for place in range(len(written))] == written
     with pytest.raises(IndexError, match="beyond"):
-        sample_ranges.at(parts, len(written))
+        sample_ranges.id_at(parts, len(written))
 
 
 def test_the_last_id_has_a_name() -> None:
     """A shard of it is found again by its name."""
-    ids = sample_ranges.parse(f"{sample_ranges.LAST_ID}-{sample_ranges.LAST_ID}")
+    ids = sample_ranges.parse_range(f"{sample_ranges.LAST_ID}-{sample_ranges.LAST_ID}")
     assert shard_range(shard_name(ids)) == ids
     assert shard_range(shard_name(range(ids.start, ids.stop + 1))) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raymetrics import option_strings
 from raymetrics.errors import RaymetricsError, SourceError, StorageError
-from raymetrics.uris import require_no_secret, require_place, secret_in, without_secret
+from raymetrics.uris import find_secret, redact_secret, require_complete_uri, require_no_secret
 
 SECRET_OPTIONS = [
     "token", "access_token", "accessToken", "authToken", "HFToken", "hf_token", "PRIVATE-TOKEN",
@@ -53,18 +53,18 @@ PLACES = {
 
 @pytest.mark.parametrize("option", SECRET_OPTIONS)
 def test_options_that_are_secrets(option: str) -> None:
-    assert secret_in(f"https://host/x.zip?{option}=5")
-    assert secret_in(f"my:Gen?psi=1&{option}=hunter2")
+    assert find_secret(f"https://host/x.zip?{option}=5")
+    assert find_secret(f"my:Gen?psi=1&{option}=hunter2")
 
 
 @pytest.mark.parametrize("option", PLAIN_OPTIONS)
 def test_options_that_are_none(option: str) -> None:
-    assert secret_in(f"my:Gen?{option}=5&{option}2=a") is None
+    assert find_secret(f"my:Gen?{option}=5&{option}2=a") is None
 
 
 @pytest.mark.parametrize("address", PLAIN_ADDRESSES)
 def test_addresses_without_a_secret(address: str) -> None:
-    assert require_no_secret(address, StorageError) == without_secret(address) == address
+    assert require_no_secret(address, StorageError) == redact_secret(address) == address
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -84,14 +84,14 @@ def test_a_secret_is_found_wherever_it_stands_and_never_repeated(
             refuse()
         assert "has a secret in it" in str(raised.value)
         assert "hunter2" not in str(raised.value)
-    assert "hunter2" not in without_secret(address)
-    assert secret_in(without_secret(address)) is None
+    assert "hunter2" not in redact_secret(address)
+    assert find_secret(redact_secret(address)) is None
 
 
 def split(address: str) -> None:
     """An error of options, which must not repeat them."""
-    option_strings.split(f"{address}&psi", SourceError)
-    option_strings.split(f"{address}?psi=1&psi=1", SourceError)
+    option_strings.parse_options(f"{address}&psi", SourceError)
+    option_strings.parse_options(f"{address}?psi=1&psi=1", SourceError)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def split(address: str) -> None:
 )  # fmt: skip
 def test_places_without_a_name(place: str) -> None:
     with pytest.raises(StorageError, match="names no (place|bucket); expected a path"):
-        require_place(place, StorageError)
+        require_complete_uri(place, StorageError)
 
 
 @pytest.mark.parametrize("place", ["x", "/", ".", "s3://b", "s3://b/x", "file:///x", "memory://a"])
 def test_places_with_a_name(place: str) -> None:
-    assert require_place(place, RaymetricsError) == place
+    assert require_complete_uri(place, RaymetricsError) == place

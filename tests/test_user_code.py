@@ -13,7 +13,7 @@ from raymetrics.distributed.extraction import extract
 from raymetrics.errors import ExtractorError, RaymetricsError, SourceError
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
-from tests.helpers.user_modules import Folder
+from tests.helpers.user_modules import ModuleFolder
 
 CPU = torch.device("cpu")
 IMAGES = "np.zeros((len(ids), 3, 4, 4), np.uint8)"
@@ -25,8 +25,8 @@ class Model:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    return Folder(tmp_path, monkeypatch)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleFolder:
+    return ModuleFolder(tmp_path, monkeypatch)
 
 
 AT_IMPORT = {
@@ -112,8 +112,8 @@ def test_a_module_that_ends_the_program_makes_nothing_and_says_so(folder) -> Non
 
 
 def test_a_plan_that_ends_the_program_is_named_too(folder) -> None:
-    from raymetrics.studies.sweep_table import planned
+    from raymetrics.studies.sweep_table import read_plan
 
     folder.write(broken_plan="import sys\ndef rows():\n    sys.exit(0)\n")
     with pytest.raises(RaymetricsError, match=r"gives no rows: sys.exit\(0\) .*line 3"):
-        planned("broken_plan:rows")
+        read_plan("broken_plan:rows")

@@ -14,12 +14,12 @@ import numpy as np
 
 from raymetrics.attacks.weights_objective import (
     Evaluator,
-    Goal,
+    TargetGaussian,
+    compute_transport,
+    duality_gap,
     effective_sample_size,
-    gap,
-    transport,
 )
-from raymetrics.attacks.weights_optimizer import Optimised, Step
+from raymetrics.attacks.weights_optimizer import OptimizedWeights, Step
 from raymetrics.statistics import WeightedMoments
 
 
@@ -51,9 +51,9 @@ def descend(
     max_evaluations: int,
     learning_rate: float = 10.0,
     state: DescentState | None = None,
-    told: Callable[[DescentState], None] | None = None,
-    told_every: int = 100,
-) -> Optimised:
+    on_step: Callable[[DescentState], None] | None = None,
+    report_every: int = 100,
+) -> OptimizedWeights:
     """Algorithm 1 with T = max_evaluations - 1 steps; the last evaluation is of where they lead.
 
     loss: `by_the_paper` or `by_the_program`, of log-weights float64 [count]. The trace holds the
@@ -64,40 +64,42 @@ def descend(
     log_weights = np.zeros(count) if state is None else state.log_weights
     trace = [] if state is None else [Step(int(row[0]), *row[1:].tolist()) for row in state.trace]
     while len(trace) < max_evaluations - 1:
-        found = loss(log_weights)
-        trace.append(step(len(trace) + 1, found, log_weights))
-        log_weights = log_weights - learning_rate * found.gradient
-        if told is not None and len(trace) % told_every == 0:
-            told(DescentState(log_weights, np.array(trace)))
-    trace.append(step(len(trace) + 1, loss(log_weights), log_weights))
-    return Optimised(normalised(log_weights), tuple(trace), finished=False)
+        current_loss = loss(log_weights)
+        trace.append(_make_step(len(trace) + 1, current_loss, log_weights))
+        log_weights = log_weights - learning_rate * current_loss.gradient
+        if on_step is not None and len(trace) % report_every == 0:
+            on_step(DescentState(log_weights, np.array(trace)))
+    trace.append(_make_step(len(trace) + 1, loss(log_weights), log_weights))
+    return OptimizedWeights(_normalized_weights(log_weights), tuple(trace), finished=False)
 
 
-def step(evaluations: int, found: Loss, log_weights: np.ndarray) -> Step:
+def _make_step(evaluations: int, loss: Loss, log_weights: np.ndarray) -> Step:
     """What the trace keeps of a point."""
-    spread = effective_sample_size(normalised(log_weights))
-    return Step(evaluations, found.distance, spread, found.gap)
+    spread = effective_sample_size(_normalized_weights(log_weights))
+    return Step(evaluations, loss.distance, spread, loss.gap)
 
 
-def normalised(log_weights: np.ndarray) -> np.ndarray:
+def _normalized_weights(log_weights: np.ndarray) -> np.ndarray:
     """p_i = e^w_i / sum_j e^w_j, float64 [n]."""
     weights = np.exp(log_weights - log_weights.max())
     return np.asarray(weights / weights.sum())
 
 
-def by_the_paper(evaluate: Evaluator) -> Callable[[np.ndarray], Loss]:
+def paper_loss(evaluate: Evaluator) -> Callable[[np.ndarray], Loss]:
     """Eq. 3 and Algorithm 1: the covariance is divided by sum e^w. dF/dw_i = p_i (h_i - p.h)."""
 
     def loss(log_weights: np.ndarray) -> Loss:
-        weights = normalised(log_weights)
-        distance, slopes = evaluate(weights)
-        gradient = weights * (slopes - weights @ slopes)
-        return Loss(distance, gradient, gap(weights, slopes))
+        weights = _normalized_weights(log_weights)
+        distance, weight_gradient = evaluate(weights)
+        gradient = weights * (weight_gradient - weights @ weight_gradient)
+        return Loss(distance, gradient, duality_gap(weights, weight_gradient))
 
     return loss
 
 
-def by_the_program(goal: Goal, features: np.ndarray) -> Callable[[np.ndarray], Loss]:
+def official_code_loss(
+    target: TargetGaussian, features: np.ndarray
+) -> Callable[[np.ndarray], Loss]:
     """As the official program has it: the covariance is divided by sum e^w - 1.
 
     features: float64 [n, d], centred at the goal's mean. With c = sum e^w / (sum e^w - 1), y_i
@@ -110,11 +112,15 @@ def by_the_program(goal: Goal, features: np.ndarray) -> Callable[[np.ndarray], L
 
     def loss(log_weights: np.ndarray) -> Loss:
         moments = WeightedMoments.of(features, np.exp(log_weights))
-        found = transport(goal, moments, ddof=1)
+        optimal_transport = compute_transport(target, moments, ddof=1)
         excess = moments.weight / (moments.weight - 1)
-        weights, y = np.exp(log_weights) / moments.weight, features - found.mean
-        bend = (y**2).sum(axis=1) - ((y @ found.root) ** 2).sum(axis=1)
-        slopes = 2 * y @ found.mean + excess * bend
-        return Loss(found.distance, weights * (slopes - excess * (weights @ slopes)), np.nan)
+        weights, y = np.exp(log_weights) / moments.weight, features - optimal_transport.mean
+        bend = (y**2).sum(axis=1) - ((y @ optimal_transport.root) ** 2).sum(axis=1)
+        weight_gradient = 2 * y @ optimal_transport.mean + excess * bend
+        return Loss(
+            optimal_transport.distance,
+            weights * (weight_gradient - excess * (weights @ weight_gradient)),
+            np.nan,
+        )
 
     return loss

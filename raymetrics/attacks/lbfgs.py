@@ -13,41 +13,53 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Pairs that are remembered.
-MEMORY = 10
+_MAX_PAIRS = 10
 # Armijo's and Wolfe's constants, and trials until a direction is given up.
-DECREASE, CURVATURE, TRIALS = 1e-4, 0.9, 12
+_ARMIJO_DECREASE, _WOLFE_CURVATURE, _MAX_TRIALS = 1e-4, 0.9, 12
 # A rise by this, relative to the value, is a rounding error.
-NOISE = 1e-7
+_ROUNDING_NOISE = 1e-7
 
 
-def quasi_newton(gradient: np.ndarray, moves: np.ndarray, turns: np.ndarray) -> np.ndarray:
+def inverse_hessian_product(
+    gradient: np.ndarray, point_changes: np.ndarray, gradient_changes: np.ndarray
+) -> np.ndarray:
     """The inverse Hessian, as the pairs tell it, times the gradient: Nocedal's two loops."""
-    found = gradient.copy()
-    pairs = [(move, turn, 1 / (move @ turn)) for move, turn in zip(moves, turns, strict=True)]
-    parts = []
-    for move, turn, inverse in reversed(pairs):
-        parts.append(inverse * (move @ found))
-        found -= parts[-1] * turn
-    found *= (moves[-1] @ turns[-1]) / (turns[-1] @ turns[-1])
-    for (move, turn, inverse), part in zip(pairs, reversed(parts), strict=True):
-        found += (part - inverse * (turn @ found)) * move
-    return found
+    product = gradient.copy()
+    pairs = [
+        (point_change, gradient_change, 1 / (point_change @ gradient_change))
+        for point_change, gradient_change in zip(point_changes, gradient_changes, strict=True)
+    ]
+    coefficients = []
+    for point_change, gradient_change, inverse in reversed(pairs):
+        coefficients.append(inverse * (point_change @ product))
+        product -= coefficients[-1] * gradient_change
+    product *= (point_changes[-1] @ gradient_changes[-1]) / (
+        gradient_changes[-1] @ gradient_changes[-1]
+    )
+    for (point_change, gradient_change, inverse), coefficient in zip(
+        pairs, reversed(coefficients), strict=True
+    ):
+        product += (coefficient - inverse * (gradient_change @ product)) * point_change
+    return product
 
 
-def remember(
-    moves: np.ndarray, turns: np.ndarray, move: np.ndarray, turn: np.ndarray
+def update_memory(
+    point_changes: np.ndarray,
+    gradient_changes: np.ndarray,
+    point_change: np.ndarray,
+    gradient_change: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """With one more pair, and without the oldest; a pair that shows no curvature is left out."""
-    enough = 1e-10 * np.linalg.norm(move) * np.linalg.norm(turn)
-    if move @ turn <= max(enough, 1e-200):  # one divides by it
-        return moves, turns
+    least_curvature = 1e-10 * np.linalg.norm(point_change) * np.linalg.norm(gradient_change)
+    if point_change @ gradient_change <= max(least_curvature, 1e-200):  # one divides by it
+        return point_changes, gradient_changes
     return (
-        np.concatenate([moves[-MEMORY + 1 :], [move]]),
-        np.concatenate([turns[-MEMORY + 1 :], [turn]]),
+        np.concatenate([point_changes[-_MAX_PAIRS + 1 :], [point_change]]),
+        np.concatenate([gradient_changes[-_MAX_PAIRS + 1 :], [gradient_change]]),
     )
 
 
-class Trial(NamedTuple):
+class LinePoint(NamedTuple):
     """A point on a line: how far, the value there, and its slope along the line."""
 
     length: float
@@ -56,42 +68,44 @@ class Trial(NamedTuple):
     look: Any  # whatever else the caller knows of it
 
 
-def line_search(at: Callable[[float], Trial], start: Trial, length: float) -> Trial | None:
+def line_search(
+    try_length: Callable[[float], LinePoint], start: LinePoint, length: float
+) -> LinePoint | None:
     """A point that satisfies the weak Wolfe conditions, or None.
 
     Doubles until the value no longer falls steeply, then narrows the bracket. After too many
     trials, any point that is lower has to do.
     """
-    lower: Trial = start
-    upper: Trial | None = None
-    for _ in range(TRIALS if start.slope < 0 else 0):
-        trial = at(length)
-        if acceptable(start, trial):
+    lower: LinePoint = start
+    upper: LinePoint | None = None
+    for _ in range(_MAX_TRIALS if start.slope < 0 else 0):
+        trial = try_length(length)
+        if _satisfies_wolfe(start, trial):
             return trial
-        if falls(start, trial):
+        if _satisfies_armijo(start, trial):
             lower = trial
         else:
             upper = trial
-        length = 2 * length if upper is None else between(lower, upper)
+        length = 2 * length if upper is None else _interpolate(lower, upper)
     return lower if lower is not start else None
 
 
-def falls(start: Trial, trial: Trial) -> bool:
+def _satisfies_armijo(start: LinePoint, trial: LinePoint) -> bool:
     """Armijo's condition. False for NaN."""
-    return trial.value <= start.value + DECREASE * trial.length * start.slope
+    return trial.value <= start.value + _ARMIJO_DECREASE * trial.length * start.slope
 
 
-def acceptable(start: Trial, trial: Trial) -> bool:
+def _satisfies_wolfe(start: LinePoint, trial: LinePoint) -> bool:
     """The weak Wolfe conditions; or the value stays, but for noise, and is flatter there."""
-    if falls(start, trial):
-        return trial.slope >= CURVATURE * start.slope
-    same = trial.value <= start.value + NOISE * abs(start.value)
-    return same and abs(trial.slope) <= CURVATURE * abs(start.slope)
+    if _satisfies_armijo(start, trial):
+        return trial.slope >= _WOLFE_CURVATURE * start.slope
+    is_level = trial.value <= start.value + _ROUNDING_NOISE * abs(start.value)
+    return is_level and abs(trial.slope) <= _WOLFE_CURVATURE * abs(start.slope)
 
 
-def between(lower: Trial, upper: Trial) -> float:
+def _interpolate(lower: LinePoint, upper: LinePoint) -> float:
     """The minimum of the parabola through both with the slope of the lower, kept off the ends."""
     width = upper.length - lower.length
     excess = upper.value - lower.value - lower.slope * width
-    share = -lower.slope * width / (2 * excess) if excess > 0 else 0.5
-    return float(lower.length + width * min(max(share, 0.1), 0.6))
+    fraction = -lower.slope * width / (2 * excess) if excess > 0 else 0.5
+    return float(lower.length + width * min(max(fraction, 0.1), 0.6))

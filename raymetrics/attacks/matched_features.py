@@ -14,12 +14,12 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 
-CHOICES = "pre_logits, logits, probabilities, top_n:N or middle_n:N, as in top_n:5"
-COUNTED = ("top_n", "middle_n")
+MATCH_CHOICES = "pre_logits, logits, probabilities, top_n:N or middle_n:N, as in top_n:5"
+_INDICATOR_KINDS = ("top_n", "middle_n")
 
 
 @dataclass(frozen=True)
-class Match:
+class MatchTarget:
     """What is matched, and how it is made from a column of features."""
 
     what: str  # pre_logits, logits, probabilities, top_n or middle_n
@@ -32,7 +32,7 @@ class Match:
         if counted:
             return cls(counted[1], int(counted[2]))
         if text not in ("pre_logits", "logits", "probabilities"):
-            raise RaymetricsError(f"cannot match {text!r}; choose from {CHOICES}")
+            raise RaymetricsError(f"cannot match {text!r}; choose from {MATCH_CHOICES}")
         return cls(text)
 
     def __str__(self) -> str:
@@ -51,9 +51,9 @@ class Match:
     @property
     def marks(self) -> bool:
         """It marks classes by 0 and 1, and leaves out those that one side never has."""
-        return self.what in COUNTED
+        return self.what in _INDICATOR_KINDS
 
-    def of(self, values: np.ndarray, kept: np.ndarray | None = None) -> np.ndarray:
+    def of(self, values: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Make what is matched of a block of the output, [n, d]: features as they are, in their own
         type, as float32 would round those of a large mean; the others float32.
 
@@ -61,12 +61,12 @@ class Match:
         more classes than half of them: beyond, 0 and 1 only change places.
         """
         if self.what == "probabilities":
-            made = probabilities(values).astype(np.float32)
+            features = _softmax(values).astype(np.float32)
         elif self.marks:
-            made = marked(values, self.places(values.shape[1]))
+            features = _mark_classes(values, self.places(values.shape[1]))
         else:
-            made = values
-        return made if kept is None else made[:, kept]
+            features = values
+        return features if columns is None else features[:, columns]
 
     def places(self, classes: int) -> slice:
         """Which of the classes, in order of falling logits, are marked."""
@@ -78,25 +78,25 @@ class Match:
         return slice(first, first + self.n)
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: np.ndarray) -> np.ndarray:
     """The softmax of logits, float64 [n, classes]."""
     scores = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
-def marked(logits: np.ndarray, places: slice) -> np.ndarray:
+def _mark_classes(logits: np.ndarray, ranks: slice) -> np.ndarray:
     """1.0 at the classes with these places, largest logit first, float32 [n, classes].
 
     Of equal logits the first class comes first.
     """
     order = np.argsort(-logits, axis=1, kind="stable")
     marks = np.zeros(logits.shape, np.float32)
-    np.put_along_axis(marks, order[:, places], 1.0, axis=1)
+    np.put_along_axis(marks, order[:, ranks], 1.0, axis=1)
     return marks
 
 
 @dataclass(frozen=True, eq=False)
-class Occurring:
+class NonzeroColumns:
     """In which columns anything but 0 occurs."""
 
     columns: np.ndarray  # bool [d]
@@ -107,37 +107,39 @@ class Occurring:
         return cls(np.zeros(dimension, bool))
 
     @classmethod
-    def of(cls, made: np.ndarray) -> Self:
+    def of(cls, features: np.ndarray) -> Self:
         """made: real [n, d], of `Match.of`."""
-        return cls((made != 0).any(axis=0))
+        return cls((features != 0).any(axis=0))
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """Of both. ValueError if their dimensions differ."""
-        if self.columns.shape != other.columns.shape:
-            raise ValueError(f"{self.columns.size} and {other.columns.size} columns")
-        return type(self)(self.columns | other.columns)
+        if self.columns.shape != addend.columns.shape:
+            raise ValueError(f"{self.columns.size} and {addend.columns.size} columns")
+        return type(self)(self.columns | addend.columns)
 
 
-def kept(match: Match, *, real: Occurring, generated: Occurring) -> np.ndarray:
+def shared_columns(
+    match: MatchTarget, *, real: NonzeroColumns, generated: NonzeroColumns
+) -> np.ndarray:
     """Which columns are matched, bool [dimension]: those that occur on both sides.
 
     Of marked classes only, as in the official program. Other columns stay whatever they hold,
     so that the distance is the Frechet distance of the whole output. NotEnoughData where no
     class occurs on both sides.
     """
-    both = real.columns & generated.columns
+    shared = real.columns & generated.columns
     if not match.marks:
-        return np.ones_like(both)
-    if not both.any():
+        return np.ones_like(shared)
+    if not shared.any():
         raise NotEnoughData(
-            f"no class that {match} marks occurs on both sides: of {both.size}, real samples have "
+            f"no class that {match} marks occurs on both sides: of {shared.size}, real samples have "
             f"{real.columns.sum()} and generated ones {generated.columns.sum()} others"
         )
-    return both
+    return shared
 
 
-def matched(
-    match: Match, *, real: np.ndarray, generated: np.ndarray
+def match_arrays(
+    match: MatchTarget, *, real: np.ndarray, generated: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is matched of both sides, [n, d], [m, d], see `Match.of`; for arrays in memory.
 
@@ -146,5 +148,5 @@ def matched(
     a, b = match.of(real), match.of(generated)
     if not match.marks:
         return a, b
-    both = kept(match, real=Occurring.of(a), generated=Occurring.of(b))
-    return a[:, both], b[:, both]
+    shared = shared_columns(match, real=NonzeroColumns.of(a), generated=NonzeroColumns.of(b))
+    return a[:, shared], b[:, shared]

@@ -6,17 +6,21 @@ from functools import reduce
 
 import numpy as np
 
-from raymetrics.attacks.gradient_descent import by_the_paper, descend
-from raymetrics.attacks.matched_features import Match, matched
-from raymetrics.attacks.weights_objective import Goal, InMemory, blocks
-from raymetrics.attacks.weights_optimizer import Optimised, minimise, with_exact_distance
+from raymetrics.attacks.gradient_descent import descend, paper_loss
+from raymetrics.attacks.matched_features import MatchTarget, match_arrays
+from raymetrics.attacks.weights_objective import InMemoryEvaluator, TargetGaussian, block_slices
+from raymetrics.attacks.weights_optimizer import (
+    OptimizedWeights,
+    minimize_distance,
+    with_exact_distance,
+)
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.statistics import Moments
-from raymetrics.statistics.validation import check
+from raymetrics.statistics.validation import require_comparable_features
 
 OPTIMIZERS = ("lbfgs", "gd")
-COMFORTABLE = 1e6  # a distance between features; float32 ends at the square of 1e19
-FARTHEST = 1e140
+_COMFORTABLE_DISTANCE = 1e6  # a distance between features; float32 ends at the square of 1e19
+_MAX_DISTANCE = 1e140
 
 
 def reweight(
@@ -29,7 +33,7 @@ def reweight(
     optimizer: str = "lbfgs",
     learning_rate: float | None = None,
     ddof: int = 1,
-) -> Optimised:
+) -> OptimizedWeights:
     """Weights of generated samples that minimise the Frechet distance to real ones.
 
     Kynkaanniemi et al. 2023, Eq. 3: an attack on FID, which falls by half and more while the
@@ -45,27 +49,31 @@ def reweight(
     together, are not finite or cannot be matched so, NotEnoughData for fewer than ddof + 1 real
     samples, no candidates or no evaluations.
     """
-    check(real=real, generated=generated)
-    check_request(len(real), len(generated), max_evaluations, optimizer, ddof)
-    how = Match.parse(match)
-    real, generated = matched(how, real=real, generated=generated)
-    unit = unit_of(real, generated)
-    goal = Goal.of(moments(real, unit), ddof)
-    evaluate = InMemory(goal, goal.centred(generated, unit))
+    require_comparable_features(real=real, generated=generated)
+    _require_valid_request(len(real), len(generated), max_evaluations, optimizer, ddof)
+    match_target = MatchTarget.parse(match)
+    real, generated = match_arrays(match_target, real=real, generated=generated)
+    unit = _choose_unit(real, generated)
+    target = TargetGaussian.of(_blockwise_moments(real, unit), ddof)
+    evaluate = InMemoryEvaluator(target, target.centred(generated, unit))
     if optimizer == "lbfgs":
-        found = minimise(evaluate, max_evaluations=max_evaluations, tolerance=tolerance)
+        optimized = minimize_distance(
+            evaluate, max_evaluations=max_evaluations, tolerance=tolerance
+        )
     else:
-        rate = how.learning_rate if learning_rate is None else learning_rate
-        found = descend(
-            by_the_paper(evaluate),
+        rate = match_target.learning_rate if learning_rate is None else learning_rate
+        optimized = descend(
+            paper_loss(evaluate),
             len(generated),
             max_evaluations=max_evaluations,
             learning_rate=rate * unit**2,
         )
-    return with_exact_distance(found, evaluate).in_units(unit)
+    return with_exact_distance(optimized, evaluate).in_units(unit)
 
 
-def check_request(real: int, generated: int, evaluations: int, optimizer: str, ddof: int) -> None:
+def _require_valid_request(
+    real: int, generated: int, evaluations: int, optimizer: str, ddof: int
+) -> None:
     """RaymetricsError for what cannot be begun."""
     if optimizer not in OPTIMIZERS:
         raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
@@ -77,25 +85,29 @@ def check_request(real: int, generated: int, evaluations: int, optimizer: str, d
         raise NotEnoughData(f"max_evaluations is {evaluations}; ask for at least 1")
 
 
-def moments(features: np.ndarray, unit: float) -> Moments:
+def _blockwise_moments(features: np.ndarray, unit: float) -> Moments:
     """Block by block, so that they take no memory to speak of; of features in such units."""
-    parts = (Moments.of(features[rows] / unit) for rows in blocks(len(features)))
+    parts = (Moments.of(features[rows] / unit) for rows in block_slices(len(features)))
     return reduce(Moments.merge, parts)
 
 
-def unit_of(real: np.ndarray, generated: np.ndarray) -> float:
+def _choose_unit(real: np.ndarray, generated: np.ndarray) -> float:
     """Choose the unit in which neither squares nor products leave float32: 1 as a rule, else a
     power of two. ShardError for features whose squares leave float64."""
     origin = real[0].astype(np.float64)
     with np.errstate(over="ignore"):  # which is seen below
-        far = max(
+        largest = max(
             float(np.abs(features[rows] - origin).max(initial=0))
             for features in (real, generated)
-            for rows in blocks(len(features))
+            for rows in block_slices(len(features))
         )
-    if far > FARTHEST:
+    if largest > _MAX_DISTANCE:
         raise ShardError(
-            f"features lie {far:.3g} apart, whose square is more than float64 holds; expected less "
-            f"than {FARTHEST:g}, so divide both sides by the same number"
+            f"features lie {largest:.3g} apart, whose square is more than float64 holds; expected less "
+            f"than {_MAX_DISTANCE:g}, so divide both sides by the same number"
         )
-    return 1.0 if far == 0 or 1 / COMFORTABLE < far < COMFORTABLE else 2.0 ** round(np.log2(far))
+    return (
+        1.0
+        if largest == 0 or 1 / _COMFORTABLE_DISTANCE < largest < _COMFORTABLE_DISTANCE
+        else 2.0 ** round(np.log2(largest))
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from raymetrics.errors import NotEnoughData
 
 
-def stratified(classes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+def stratified_positions(classes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     """Positions of `counts[c]` samples of every class c, at random without repetition.
 
     classes: int64 [n], of the samples that were drawn; counts: int64 [classes]. int64, ascending.
@@ -16,14 +16,14 @@ def stratified(classes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray
     """
     order = np.random.default_rng(seed).permutation(len(classes))
     by_class = order[np.argsort(classes[order], kind="stable")]
-    there = np.bincount(classes, minlength=len(counts))
-    if (there < counts).any():
-        lacking = int(np.flatnonzero(there < counts)[0])
+    available = np.bincount(classes, minlength=len(counts))
+    if (available < counts).any():
+        short_class = int(np.flatnonzero(available < counts)[0])
         raise NotEnoughData(
-            f"{there[lacking]} samples of class {lacking} were drawn, {counts[lacking]} are asked "
+            f"{available[short_class]} samples of class {short_class} were drawn, {counts[short_class]} are asked "
             "for; draw more"
         )
-    starts = np.cumsum(there) - there
-    ranks = np.arange(len(classes)) - np.repeat(starts, there)
-    kept = ranks < np.repeat(counts, there)
-    return np.sort(by_class[kept])
+    starts = np.cumsum(available) - available
+    ranks = np.arange(len(classes)) - np.repeat(starts, available)
+    is_chosen = ranks < np.repeat(counts, available)
+    return np.sort(by_class[is_chosen])

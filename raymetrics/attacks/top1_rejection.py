@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData, RangeError
+from raymetrics.errors import NotEnoughData, SampleRangeError
 
-SINGLE = (int, np.integer)
-NEVER = np.inf  # the estimate for a class that has not been drawn
+_INTEGER_TYPES = (int, np.integer)
+_NEVER = np.inf  # the estimate for a class that has not been drawn
 
 
 def target_counts(counts: np.ndarray, n: int) -> np.ndarray:
@@ -25,13 +25,13 @@ def target_counts(counts: np.ndarray, n: int) -> np.ndarray:
     below 1, NotEnoughData without real samples.
     """
     if n < 1:
-        raise RangeError(f"{n} samples are asked for, expected at least 1")
+        raise SampleRangeError(f"{n} samples are asked for, expected at least 1")
     total = int(counts.sum())
     if total == 0:
         raise NotEnoughData("there are no real samples, so there is no histogram to match")
     whole, remainders = np.divmod(counts.astype(np.int64) * n, total)
-    more = np.argsort(-remainders, kind="stable")[: n - int(whole.sum())]
-    whole[more] += 1
+    rounded_up = np.argsort(-remainders, kind="stable")[: n - int(whole.sum())]
+    whole[rounded_up] += 1
     return whole
 
 
@@ -83,7 +83,7 @@ class Matcher:
             return accepted
         seen = classes if self.max_draws is None else classes[: self.max_draws - self.draws]
         room = self.targets[seen] - self.drawn[seen]
-        accepted[: len(seen)] = rank_in_class(seen) < room
+        accepted[: len(seen)] = _rank_in_class(seen) < room
         drawn = self.drawn + np.bincount(seen, minlength=len(self.targets))
         if (drawn >= self.targets).all():
             seen = seen[: np.flatnonzero(accepted)[-1] + 1]
@@ -97,16 +97,18 @@ class Matcher:
     def _checked(self, classes: np.ndarray) -> np.ndarray:
         classes = np.asarray(classes)
         if classes.ndim != 1 or (len(classes) and classes.dtype.kind not in "iu"):
-            raise RangeError(
+            raise SampleRangeError(
                 f"classes are {classes.dtype} {list(classes.shape)}, expected integers [n]"
             )
         strange = classes[(classes < 0) | (classes >= len(self.targets))]
         if len(strange):
-            raise RangeError(f"class {strange[0]} is none of the {len(self.targets)} with a target")
+            raise SampleRangeError(
+                f"class {strange[0]} is none of the {len(self.targets)} with a target"
+            )
         return classes.astype(np.int64)
 
 
-def rank_in_class(classes: np.ndarray) -> np.ndarray:
+def _rank_in_class(classes: np.ndarray) -> np.ndarray:
     """How many of the same class come before each, int64 [m]."""
     order = np.argsort(classes, kind="stable")
     ascending = classes[order]
@@ -132,7 +134,7 @@ def match_top1(
     matcher, accepted = Matcher(target_counts, max_draws), array("q")
     parts = iter([classes] if isinstance(classes, np.ndarray) else classes)
     while not matcher.finished:
-        block = decide_singly(matcher, parts, accepted)
+        block = _accept_single_ids(matcher, parts, accepted)
         if block is None:
             break
         start = matcher.draws
@@ -142,7 +144,7 @@ def match_top1(
     return np.array(accepted, np.int64)
 
 
-def decide_singly(
+def _accept_single_ids(
     matcher: Matcher, parts: Iterator[int | np.ndarray], accepted: array[int]
 ) -> int | np.ndarray | None:
     """Decides single ids, as long as they come and are needed, and adds the accepted positions.
@@ -152,10 +154,10 @@ def decide_singly(
     unfilled, position, part = len(matcher.unfilled), matcher.draws, None
     while unfilled and position != matcher.max_draws:
         part = next(parts, None)
-        if not isinstance(part, SINGLE):
+        if not isinstance(part, _INTEGER_TYPES):
             break
         if not 0 <= part < len(targets):
-            raise RangeError(f"class {part} is none of the {len(targets)} with a target")
+            raise SampleRangeError(f"class {part} is none of the {len(targets)} with a target")
         drawn[part] += 1
         if drawn[part] <= targets[part]:
             accepted.append(position)
@@ -172,11 +174,11 @@ def require_full(matcher: Matcher, names: Sequence[str] = ()) -> None:
     if not matcher.full:
         raise NotEnoughData(
             f"{len(matcher.unfilled)} of {np.count_nonzero(matcher.targets)} classes lack samples "
-            f"after {matcher.draws} draws: {lacking(matcher, names)}; draw more, or match fewer"
+            f"after {matcher.draws} draws: {describe_unfilled(matcher, names)}; draw more, or match fewer"
         )
 
 
-def lacking(matcher: Matcher, names: Sequence[str] = (), at_most: int = 8) -> str:
+def describe_unfilled(matcher: Matcher, names: Sequence[str] = (), limit: int = 8) -> str:
     """The bins that are not full in words, the emptiest first.
 
     names: of the classes. Of a class that was never drawn, how rare it must be.
@@ -184,12 +186,12 @@ def lacking(matcher: Matcher, names: Sequence[str] = (), at_most: int = 8) -> st
     missing = matcher.targets - matcher.filled
     order = sorted(matcher.unfilled.tolist(), key=lambda c: (matcher.drawn[c], -missing[c]))
     words = []
-    for c in order[:at_most]:
+    for c in order[:limit]:
         name = f"{c} {names[c]!r}" if c < len(names) else str(c)
         words.append(f"class {name} has {matcher.filled[c]} of {matcher.targets[c]}")
         if not matcher.drawn[c] and matcher.draws:
             words[-1] += f" (rate below {rate_bound(matcher.draws):.2g}, 95 % confidence)"
-    return ", ".join(words) + (f", and {len(order) - at_most} more" if order[at_most:] else "")
+    return ", ".join(words) + (f", and {len(order) - limit} more" if order[limit:] else "")
 
 
 def rate_bound(draws: int, seen: int = 0, confidence: float = 0.95) -> float:
@@ -211,6 +213,6 @@ def expected_draws(matcher: Matcher) -> np.ndarray:
     """
     missing = (matcher.targets - matcher.filled).astype(np.float64)
     rates = matcher.drawn / max(matcher.draws, 1)
-    expected = np.full(len(missing), NEVER)
+    expected = np.full(len(missing), _NEVER)
     np.divide(missing, rates, out=expected, where=rates > 0)
     return np.where(missing > 0, expected, 0.0)

@@ -6,10 +6,12 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 
-SCHEMES = ("systematic", "multinomial")
+SAMPLING_SCHEMES = ("systematic", "multinomial")
 
 
-def draw(weights: np.ndarray, n: int, seed: int, scheme: str = "systematic") -> np.ndarray:
+def draw_by_weight(
+    weights: np.ndarray, n: int, seed: int, scheme: str = "systematic"
+) -> np.ndarray:
     """n positions, int64 [n], ascending; a candidate may be drawn more than once.
 
     weights: real [candidates], not negative; they need no sum of 1. "multinomial": n independent
@@ -19,25 +21,27 @@ def draw(weights: np.ndarray, n: int, seed: int, scheme: str = "systematic") -> 
     not numbers of at least 0, NotEnoughData where nothing is asked for or nothing has a weight.
     """
     weights = np.asarray(weights, np.float64)
-    if scheme not in SCHEMES:
-        raise RaymetricsError(f"no scheme {scheme!r} of drawing; there are {', '.join(SCHEMES)}")
+    if scheme not in SAMPLING_SCHEMES:
+        raise RaymetricsError(
+            f"no scheme {scheme!r} of drawing; there are {', '.join(SAMPLING_SCHEMES)}"
+        )
     if n < 1:
         raise NotEnoughData(f"a draw of {n} samples; ask for at least 1")
-    check_weights(weights)
+    _require_weights(weights)
     rng = np.random.default_rng(seed)
     if scheme == "multinomial":
         return np.repeat(np.arange(len(weights)), rng.multinomial(n, weights / weights.sum()))
-    return systematic(weights, n, rng.random())
+    return _systematic_draw(weights, n, rng.random())
 
 
-def systematic(weights: np.ndarray, n: int, offset: float) -> np.ndarray:
+def _systematic_draw(weights: np.ndarray, n: int, offset: float) -> np.ndarray:
     """The candidates under the teeth offset, offset + 1, ... of n; 0 <= offset < 1."""
-    reach = np.cumsum(weights)
+    cumulative = np.cumsum(weights)
     teeth = np.minimum(np.arange(n) + offset, np.nextafter(n, 0))
-    return np.searchsorted(reach / reach[-1] * n, teeth, side="right")
+    return np.searchsorted(cumulative / cumulative[-1] * n, teeth, side="right")
 
 
-def check_weights(weights: np.ndarray) -> None:
+def _require_weights(weights: np.ndarray) -> None:
     """ShardError for negative or infinite weights or NaN, NotEnoughData if none is above 0."""
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):

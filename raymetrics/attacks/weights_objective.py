@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from raymetrics.metrics.frechet import Gaussian, factor, optimal_map
+from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map
 from raymetrics.statistics import Moments, WeightedMoments
-from raymetrics.statistics.weighted_moments import in_float64, like, to_float64
+from raymetrics.statistics.weighted_moments import as_float64, cast_like, to_numpy_float64
 
 # Rows whose products are added up in float32; see WeightedMoments.of.
 BLOCK = 4096
@@ -55,7 +55,7 @@ class ExactEvaluator(Evaluator, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Goal:
+class TargetGaussian:
     """What the candidates are to be like: a Gaussian with a factor of its covariance."""
 
     mean: np.ndarray  # float64 [d]
@@ -63,21 +63,23 @@ class Goal:
     factor: np.ndarray  # float64 [d, r]: covariance = factor factor^T
 
     @classmethod
-    def of(cls, real: Moments | Gaussian, ddof: int = 1) -> Goal:
+    def of(cls, real: Moments | Gaussian, ddof: int = 1) -> TargetGaussian:
         """The covariance is divided by count - ddof. NotEnoughData for ddof samples or fewer."""
         fitted = Gaussian.fitted(real, ddof)
-        return cls(fitted.mean, float(np.trace(fitted.covariance)), factor(fitted.covariance))
+        return cls(
+            fitted.mean, float(np.trace(fitted.covariance)), covariance_factor(fitted.covariance)
+        )
 
     def centred(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
         """features / unit - mean, float32 [n, d]; the difference is taken in float64, block by
         block."""
         out = np.empty(features.shape, np.float32)
-        for rows in blocks(len(features)):
+        for rows in block_slices(len(features)):
             out[rows] = features[rows] / unit - self.mean
         return out
 
 
-class Transport(NamedTuple):
+class OptimalTransport(NamedTuple):
     """From weighted candidates to the goal, in coordinates whose origin is the real mean."""
 
     distance: float
@@ -85,66 +87,73 @@ class Transport(NamedTuple):
     root: np.ndarray  # float64 [d, r]: the optimal map is T = root root^T
 
 
-def transport(goal: Goal, moments: WeightedMoments, ddof: float = 0) -> Transport:
+def compute_transport(
+    target: TargetGaussian, moments: WeightedMoments, ddof: float = 0
+) -> OptimalTransport:
     """The distance and the map, in float64. moments: of centred features.
 
     ddof: the candidates' covariance is divided by the sum of weights less ddof. Directions in
     which the candidates do not vary get a steep map, but a finite one.
     """
     mean, covariance = moments.mean, moments.covariance(ddof)
-    root, overlap = optimal_map(goal.factor, goal.trace, covariance)
-    distance = float(mean @ mean + goal.trace + np.trace(covariance) - 2 * overlap)
-    return Transport(distance, mean, root)
+    root, overlap = optimal_map(target.factor, target.trace, covariance)
+    distance = float(mean @ mean + target.trace + np.trace(covariance) - 2 * overlap)
+    return OptimalTransport(distance, mean, root)
 
 
-def exact_distance(goal: Goal, moments: WeightedMoments) -> float:
+def exact_distance(target: TargetGaussian, moments: WeightedMoments) -> float:
     """Compute the distance; what rounding errors leave below 0 is 0. moments: in float64."""
-    return max(transport(goal, moments).distance, 0.0)
+    return max(compute_transport(target, moments).distance, 0.0)
 
 
-def moments_of(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
+def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
     """Sum up the weighted moments of features, centred [n, d], of numpy or torch, block by block;
     exact: with products in float64, of twice the time. weights: float64 [n]."""
     parts = (
-        WeightedMoments.of(in_float64(features[rows]) if exact else features[rows], weights[rows])
-        for rows in blocks(len(weights))
+        WeightedMoments.of(as_float64(features[rows]) if exact else features[rows], weights[rows])
+        for rows in block_slices(len(weights))
     )
     return reduce(WeightedMoments.merge, parts)
 
 
-def lengths(features: Any) -> np.ndarray:
+def row_norms(features: Any) -> np.ndarray:
     """float64 [n]: the norms of rows; features: centred [n, d], of numpy or torch."""
-    parts = (features[rows] for rows in blocks(len(features)))
-    return np.concatenate([np.sqrt(to_float64((part * part).sum(1))) for part in parts])
+    parts = (features[rows] for rows in block_slices(len(features)))
+    return np.concatenate([np.sqrt(to_numpy_float64((part * part).sum(1))) for part in parts])
 
 
-def slopes(features: Any, found: Transport) -> np.ndarray:
+def objective_gradient(features: Any, optimal_transport: OptimalTransport) -> np.ndarray:
     """dF/dp_i up to a constant, float64 [n]; features: centred [n, d], of numpy or torch.
 
     Block by block; the map goes to the device of the features once.
     """
-    mean, root = like(found.mean, features), like(found.root, features)
-    parts = [slopes_of(features[rows], mean, root) for rows in blocks(len(features))]
+    mean, root = (
+        cast_like(optimal_transport.mean, features),
+        cast_like(optimal_transport.root, features),
+    )
+    parts = [_gradient_of_rows(features[rows], mean, root) for rows in block_slices(len(features))]
     return np.concatenate(parts)
 
 
-def slopes_of(features: Any, mean: Any, root: Any) -> np.ndarray:
+def _gradient_of_rows(features: Any, mean: Any, root: Any) -> np.ndarray:
     """The same of a block, with the transport in its library and type."""
     moved = (features - mean) @ root
-    return to_float64((features * features).sum(1)) - to_float64((moved * moved).sum(1))
+    return to_numpy_float64((features * features).sum(1)) - to_numpy_float64((moved * moved).sum(1))
 
 
-class InMemory:
+class InMemoryEvaluator:
     """An evaluator of candidates that fit into memory, once."""
 
-    def __init__(self, goal: Goal, features: Any) -> None:
+    def __init__(self, target: TargetGaussian, features: Any) -> None:
         """features: centred float32 [n, d] (`Goal.centred`), a numpy array or a torch tensor."""
-        self.goal, self.features = goal, features
-        self.lengths = lengths(features)
+        self.goal, self.features = target, features
+        self.lengths = row_norms(features)
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
-        found = transport(self.goal, self.moments(weights))
-        return Evaluation(found.distance, slopes(self.features, found))
+        optimal_transport = compute_transport(self.goal, self.moments(weights))
+        return Evaluation(
+            optimal_transport.distance, objective_gradient(self.features, optimal_transport)
+        )
 
     def exact(self, weights: np.ndarray) -> float:
         """Compute the distance in float64."""
@@ -152,10 +161,10 @@ class InMemory:
 
     def moments(self, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
-        return moments_of(self.features, weights * len(weights), exact=exact)
+        return weighted_moments(self.features, weights * len(weights), exact=exact)
 
 
-def blocks(count: int) -> list[slice]:
+def block_slices(count: int) -> list[slice]:
     """Slices of BLOCK rows."""
     return [slice(i, min(i + BLOCK, count)) for i in range(0, count, BLOCK)]
 
@@ -165,9 +174,9 @@ def effective_sample_size(weights: np.ndarray) -> float:
     return float(weights.sum() ** 2 / (weights @ weights))
 
 
-def gap(weights: np.ndarray, slopes: np.ndarray) -> float:
+def duality_gap(weights: np.ndarray, weight_gradient: np.ndarray) -> float:
     """No weights have a distance below F(p) - gap, since F is convex: p.h - min h.
 
     weights: with a sum of 1. (The gap of Frank and Wolfe 1956. True, but far from tight.)
     """
-    return float(weights @ slopes - slopes.min())
+    return float(weights @ weight_gradient - weight_gradient.min())

@@ -15,20 +15,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.attacks.lbfgs import Trial, line_search, quasi_newton, remember
+from raymetrics.attacks.lbfgs import LinePoint, inverse_hessian_product, line_search, update_memory
 from raymetrics.attacks.weights_objective import (
     Evaluator,
     ExactEvaluator,
+    duality_gap,
     effective_sample_size,
-    gap,
 )
 
 # Of the first step: the standard deviation of the changes of log p.
-FIRST_CHANGE = 0.1
+_FIRST_CHANGE = 0.1
 # Relative to the mean |x|^2 of the candidates, float32 cannot tell a distance below this from 0.
-ZERO = 1e-7
+_ZERO_DISTANCE = 1e-7
 # Progress is judged over so many evaluations.
-WINDOW = 10
+_PROGRESS_WINDOW = 10
 
 
 class Step(NamedTuple):
@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class LbfgsState:
     """All that the next iteration depends on; `to_arrays` and `from_arrays` keep every bit."""
 
     evaluations: int
@@ -55,7 +55,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Optimised:
+class OptimizedWeights:
     """Where a minimisation ended."""
 
     weights: np.ndarray  # float64 [n], with a sum of 1
@@ -77,9 +77,9 @@ class Optimised:
         """No weights are better by more than this; true, but often far from tight."""
         return self.trace[-1].gap
 
-    def in_units(self, unit: float) -> Optimised:
+    def in_units(self, unit: float) -> OptimizedWeights:
         """Convert distances of features that were divided by a unit."""
-        return replace(self, trace=tuple(_in_units(step, unit) for step in self.trace))
+        return replace(self, trace=tuple(_restore_unit_of_step(step, unit) for step in self.trace))
 
     @property
     def evaluations(self) -> int:
@@ -87,25 +87,25 @@ class Optimised:
         return self.trace[-1].evaluations
 
 
-def _in_units(step: Step, unit: float) -> Step:
+def _restore_unit_of_step(step: Step, unit: float) -> Step:
     return step._replace(distance=step.distance * unit**2, gap=step.gap * unit**2)
 
 
-def with_exact_distance(found: Optimised, evaluate: ExactEvaluator) -> Optimised:
+def with_exact_distance(optimized: OptimizedWeights, evaluate: ExactEvaluator) -> OptimizedWeights:
     """Replace the distance at the weights, which float32's products make too large or too small by
     a ten-thousandth where there are fewer candidates than dimensions, by that of float64."""
-    last = found.trace[-1]._replace(distance=evaluate.exact(found.weights))
-    return replace(found, trace=(*found.trace[:-1], last))
+    last = optimized.trace[-1]._replace(distance=evaluate.exact(optimized.weights))
+    return replace(optimized, trace=(*optimized.trace[:-1], last))
 
 
-def minimise(
+def minimize_distance(
     evaluate: Evaluator,
     *,
     max_evaluations: int,
     tolerance: float = 1e-3,
-    state: State | None = None,
-    told: Callable[[State], None] | None = None,
-) -> Optimised:
+    state: LbfgsState | None = None,
+    on_step: Callable[[LbfgsState], None] | None = None,
+) -> OptimizedWeights:
     """Weights of the smallest distance, from equal ones, or on from a state.
 
     Ends when the last 10 evaluations have lowered the distance by less than `tolerance` of it
@@ -114,28 +114,28 @@ def minimise(
     told: is given every state as it is reached. Going on from any of them gives the same bits as
     never having stopped, also with another budget.
     """
-    problem = Problem.of(evaluate, max_evaluations, 0 if state is None else state.evaluations)
-    tell = told or (lambda state: None)
-    finished = False
+    problem = _Problem.of(evaluate, max_evaluations, 0 if state is None else state.evaluations)
+    report = on_step or (lambda state: None)
+    converged = False
     try:
         if state is None:
-            state = beginning(problem)
-            tell(state)
-        while not (finished := ended(state, tolerance, problem.zero)):
-            state = advance(problem, state)
-            tell(state)
-    except OutOfBudget:
+            state = _initial_state(problem)
+            report(state)
+        while not (converged := _is_converged(state, tolerance, problem.zero)):
+            state = _advance(problem, state)
+            report(state)
+    except _OutOfBudget:
         if state is None:
             raise ValueError(f"max_evaluations is {max_evaluations}, not at least 1") from None
     trace = tuple(Step(int(row[0]), *row[1:].tolist()) for row in state.trace)
-    return Optimised(problem.weights(state.point), trace, finished)
+    return OptimizedWeights(problem.weights(state.point), trace, converged)
 
 
-class OutOfBudget(Exception):
+class _OutOfBudget(Exception):
     """No evaluation is left; caught by `minimise`."""
 
 
-class Look(NamedTuple):
+class _PointValue(NamedTuple):
     """The objective at a point, as a function of the point."""
 
     point: np.ndarray
@@ -145,7 +145,7 @@ class Look(NamedTuple):
 
 
 @dataclass
-class Problem:
+class _Problem:
     """The objective by points instead of weights; counts its evaluations."""
 
     evaluate: Evaluator
@@ -155,87 +155,100 @@ class Problem:
     zero: float  # a distance that is as good as 0
 
     @classmethod
-    def of(cls, evaluate: Evaluator, max_evaluations: int, evaluations: int) -> Problem:
+    def of(cls, evaluate: Evaluator, max_evaluations: int, evaluations: int) -> _Problem:
         """With a_i = |x_i|, in units of their root mean square, and none of them near 0."""
         squares = evaluate.lengths**2
         power = float(squares.mean())
         scale = np.sqrt((squares + 1e-4 * power) / power) if power > 0 else np.ones(len(squares))
-        return cls(evaluate, max_evaluations, evaluations, scale, ZERO * power)
+        return cls(evaluate, max_evaluations, evaluations, scale, _ZERO_DISTANCE * power)
 
     def weights(self, point: np.ndarray) -> np.ndarray:
         """p of s."""
         squares = (point / self.scale) ** 2
         return np.asarray(squares / squares.sum())
 
-    def look(self, point: np.ndarray) -> Look:
+    def look(self, point: np.ndarray) -> _PointValue:
         """One evaluation. OutOfBudget if there is none left."""
         if self.evaluations >= self.max_evaluations:
-            raise OutOfBudget
+            raise _OutOfBudget
         self.evaluations += 1
         return self.known(point, *self.evaluate(self.weights(point)))
 
-    def known(self, point: np.ndarray, distance: float, slopes: np.ndarray) -> Look:
+    def known(self, point: np.ndarray, distance: float, weight_gradient: np.ndarray) -> _PointValue:
         """What was already evaluated, with its gradient dF/ds_i = 2 s_i (h_i - p.h) / a_i^2 sum."""
         squares = (point / self.scale) ** 2
         total = squares.sum()
-        gradient = 2 * point * (slopes - (squares @ slopes) / total) / (self.scale**2 * total)
-        return Look(point, distance, slopes, gradient)
+        gradient = (
+            2
+            * point
+            * (weight_gradient - (squares @ weight_gradient) / total)
+            / (self.scale**2 * total)
+        )
+        return _PointValue(point, distance, weight_gradient, gradient)
 
-    def step(self, look: Look) -> Step:
+    def step(self, point_value: _PointValue) -> Step:
         """What the trace keeps of a point."""
-        weights = self.weights(look.point)
+        weights = self.weights(point_value.point)
         spread = effective_sample_size(weights)
-        return Step(self.evaluations, look.distance, spread, gap(weights, look.slopes))
+        return Step(
+            self.evaluations, point_value.distance, spread, duality_gap(weights, point_value.slopes)
+        )
 
 
-def beginning(problem: Problem) -> State:
+def _initial_state(problem: _Problem) -> LbfgsState:
     """Equal weights."""
     first = problem.look(problem.scale)
-    none = np.empty((0, len(first.point)))
+    no_pairs = np.empty((0, len(first.point)))
     trace = np.array([problem.step(first)], np.float64)
-    return State(problem.evaluations, *first[:3], none, none, trace, stuck=False)
+    return LbfgsState(problem.evaluations, *first[:3], no_pairs, no_pairs, trace, stuck=False)
 
 
-def ended(state: State, tolerance: float, zero: float) -> bool:
+def _is_converged(state: LbfgsState, tolerance: float, zero: float) -> bool:
     """Nothing more is to be expected."""
     evaluations, distances = state.trace[:, 0], state.trace[:, 1]
-    earlier = distances[evaluations <= state.evaluations - WINDOW]
+    earlier = distances[evaluations <= state.evaluations - _PROGRESS_WINDOW]
     slow = len(earlier) > 0 and earlier[-1] - state.distance < tolerance * abs(state.distance)
     return bool(slow) or state.stuck or state.distance <= zero
 
 
-def advance(problem: Problem, state: State) -> State:
+def _advance(problem: _Problem, state: LbfgsState) -> LbfgsState:
     """The next point. Where none is found, the same without memory; and then, stuck."""
-    here = problem.known(state.point, state.distance, state.slopes)
-    direction, length = descent(here, state.moves, state.turns)
+    current = problem.known(state.point, state.distance, state.slopes)
+    direction, length = _descent_direction(current, state.moves, state.turns)
 
-    def at(length: float) -> Trial:
-        look = problem.look(here.point + length * direction)
-        return Trial(length, look.distance, float(look.gradient @ direction), look)
+    def try_length(length: float) -> LinePoint:
+        point_value = problem.look(current.point + length * direction)
+        return LinePoint(
+            length, point_value.distance, float(point_value.gradient @ direction), point_value
+        )
 
-    start = Trial(0.0, here.distance, float(here.gradient @ direction), here)
-    found = line_search(at, start, length)
-    if found is None:
-        none = np.empty((0, len(here.point)))
+    start = LinePoint(0.0, current.distance, float(current.gradient @ direction), current)
+    accepted = line_search(try_length, start, length)
+    if accepted is None:
+        no_pairs = np.empty((0, len(current.point)))
         stuck = len(state.moves) == 0
-        return State(problem.evaluations, *here[:3], none, none, state.trace, stuck)
-    there: Look = found.look
-    moves, turns = remember(
-        state.moves, state.turns, there.point - here.point, there.gradient - here.gradient
+        return LbfgsState(problem.evaluations, *current[:3], no_pairs, no_pairs, state.trace, stuck)
+    reached: _PointValue = accepted.look
+    point_changes, gradient_changes = update_memory(
+        state.moves, state.turns, reached.point - current.point, reached.gradient - current.gradient
     )
-    trace = np.concatenate([state.trace, [problem.step(there)]])
-    return State(problem.evaluations, *there[:3], moves, turns, trace, stuck=False)
+    trace = np.concatenate([state.trace, [problem.step(reached)]])
+    return LbfgsState(
+        problem.evaluations, *reached[:3], point_changes, gradient_changes, trace, stuck=False
+    )
 
 
-def descent(here: Look, moves: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, float]:
+def _descent_direction(
+    current: _PointValue, point_changes: np.ndarray, gradient_changes: np.ndarray
+) -> tuple[np.ndarray, float]:
     """A direction in which the distance falls, and how far to try first."""
-    if len(moves):
-        direction = -quasi_newton(here.gradient, moves, turns)
-        if direction @ here.gradient < 0:
+    if len(point_changes):
+        direction = -inverse_hessian_product(current.gradient, point_changes, gradient_changes)
+        if direction @ current.gradient < 0:
             return direction, 1.0
-    direction = -here.gradient
+    direction = -current.gradient
     # d log p = 2 ds / s, up to the sum of weights. A weight of 0 does not move.
-    used = here.point != 0
-    change = 2 * direction[used] / here.point[used]
+    is_used = current.point != 0
+    change = 2 * direction[is_used] / current.point[is_used]
     spread = np.sqrt((change**2).mean())
-    return direction, FIRST_CHANGE / spread if spread > 0 else 1.0
+    return direction, _FIRST_CHANGE / spread if spread > 0 else 1.0

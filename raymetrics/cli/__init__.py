@@ -42,9 +42,9 @@ def main() -> None:
     """
 
 
-VERBS = (
+_VERBS = (
     extract, evaluate, match, reweight, heatmap, sweep, truncate, snapshots, realism, paths,
     inspect, export, weights, report,
 )  # fmt: skip
-for verb in VERBS:
+for verb in _VERBS:
     main.add_command(verb)

@@ -16,42 +16,45 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 30  # between two lines of a log
 
-shown: list[Bar] = []  # bars on the terminal
+active_bars: list[Bar] = []  # bars on the terminal
 
 
 def progress_printer() -> Callable[[Progress], None]:
     """What tells the progress of one stream on stderr."""
-    return on_terminal() if sys.stderr.isatty() else in_lines()
+    return _bar_printer() if sys.stderr.isatty() else _line_printer()
 
 
-def cleared() -> None:
+def stop_progress_bars() -> None:
     """Leaves the terminal as it was, with what the bars showed last."""
-    while shown:
-        shown.pop().stop()
+    while active_bars:
+        active_bars.pop().stop()
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     """A line of news, below the bars."""
-    cleared()
+    stop_progress_bars()
     print_lines(line, err=True)
 
 
-def in_lines() -> Callable[[Progress], None]:
+def _line_printer() -> Callable[[Progress], None]:
     """A line after the first shard, after the last, and between them at times."""
-    last = 0.0
+    last_time = 0.0
 
-    def tell(progress: Progress) -> None:
-        nonlocal last
+    def print_progress(progress: Progress) -> None:
+        nonlocal last_time
         finished = progress.rows == progress.rows_to_make
-        if time.monotonic() - last < QUIET_SECONDS and not finished:
+        if time.monotonic() - last_time < QUIET_SECONDS and not finished:
             return
-        last = time.monotonic()
-        print_lines(f"{progress.rows}/{progress.rows_to_make} samples, {rest(progress)}", err=True)
+        last_time = time.monotonic()
+        print_lines(
+            f"{progress.rows}/{progress.rows_to_make} samples, {_format_remaining(progress)}",
+            err=True,
+        )
 
-    return tell
+    return print_progress
 
 
-def on_terminal() -> Callable[[Progress], None]:
+def _bar_printer() -> Callable[[Progress], None]:
     """One line that changes."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -63,25 +66,29 @@ def on_terminal() -> Callable[[Progress], None]:
     )  # fmt: skip
     task = bar.add_task("samples; workers start", total=None)
     bar.start()
-    shown.append(bar)
+    active_bars.append(bar)
 
-    def tell(progress: Progress) -> None:
+    def update_bar(progress: Progress) -> None:
         total, done = progress.rows_to_make, progress.rows
-        bar.update(task, total=total, completed=done, description=f"samples, {rest(progress)}")
+        bar.update(
+            task, total=total, completed=done, description=f"samples, {_format_remaining(progress)}"
+        )
         if done == total:
-            cleared()
+            stop_progress_bars()
 
-    return tell
+    return update_bar
 
 
-def rest(progress: Progress) -> str:
+def _format_remaining(progress: Progress) -> str:
     """ "100 were there, 12.3 rows/s, 1:15 to go"."""
-    present = f"{progress.rows_present} were there, " if progress.rows_present else ""
-    return f"{present}{progress.rate:.1f} rows/s, {duration(progress.seconds_to_go)} to go"
+    present_text = f"{progress.rows_present} were there, " if progress.rows_present else ""
+    return (
+        f"{present_text}{progress.rate:.1f} rows/s, {format_duration(progress.seconds_to_go)} to go"
+    )
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """75 -> "1:15"; hours where there are any."""
-    minutes, left = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+    return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"

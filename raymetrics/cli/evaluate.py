@@ -6,10 +6,10 @@ import click
 
 from raymetrics.cli.options_and_errors import (
     any_size_option,
-    names,
-    reported,
+    exit_with_code,
     run_code_option,
-    some_names,
+    split_commas,
+    split_commas_nonempty,
 )
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
@@ -20,15 +20,15 @@ from raymetrics.files import require_writable_file
 @click.option("--real", required=True, metavar="URI", help="Shards, or statistics, of the real.")
 @click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
 @click.option(
-    "--metrics", callback=names, metavar="NAMES",
+    "--metrics", callback=split_commas, metavar="NAMES",
     help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
 )  # fmt: skip
 @click.option(
-    "--extractor", "extractors", callback=some_names, metavar="NAME[,NAME]",
+    "--extractor", "extractors", callback=split_commas_nonempty, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
 @click.option(
-    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
     help="In which columns; those of logits too.",
 )  # fmt: skip
 @click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
@@ -41,7 +41,7 @@ from raymetrics.files import require_writable_file
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @any_size_option
-@reported
+@exit_with_code
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
     columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
@@ -75,27 +75,27 @@ def evaluate(
           --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
     """
     from raymetrics import results
-    from raymetrics.metrics import convention as named
-    from raymetrics.reports import table
+    from raymetrics.metrics import get_convention as named
+    from raymetrics.reports import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
     if to is not None:
-        results.require_writable(to)
-    changes = {"k": neighbours(ks), "kid_subset_size": kid_subset_size, "seed": seed}
-    asked = None
+        results.require_appendable(to)
+    changes = {"k": parse_ks(ks), "kid_subset_size": kid_subset_size, "seed": seed}
+    changed_convention = None
     if convention is not None or any(value is not None for value in changes.values()):
-        asked = named("raymetrics" if convention is None else convention, **changes)
-    found = run(
+        changed_convention = named("raymetrics" if convention is None else convention, **changes)
+    new_results = run(
         real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
-        convention=asked, protocol=protocol, samples=samples, by=by, scores=scores,
-        tell=lambda numbers: print_table(table(numbers)),
+        convention=changed_convention, protocol=protocol, samples=samples, by=by, scores=scores,
+        tell=lambda numbers: print_table(results_table(numbers)),
         any_size=any_size,
     )  # fmt: skip
     if to is not None:
-        results.write(found, to)
+        results.append_results(new_results, to)
 
 
-def neighbours(text: str | None) -> tuple[int, ...] | None:
+def parse_ks(text: str | None) -> tuple[int, ...] | None:
     """ "3,5" -> (3, 5). RaymetricsError for anything that is no numbers."""
     try:
         return None if text is None else tuple(int(k) for k in text.split(","))
@@ -107,7 +107,7 @@ def neighbours(text: str | None) -> tuple[int, ...] | None:
 @click.argument("results")
 @click.option("--to", required=True, metavar="DIR", help="Where index.html goes.")
 @run_code_option
-@reported
+@exit_with_code
 def report(results: str, to: str, run_code: bool) -> None:
     """Make one self-contained HTML page from a file of results.
 

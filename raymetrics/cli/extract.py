@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.console import cleared, progress_printer
-from raymetrics.cli.options_and_errors import extractors_of, reported
-from raymetrics.cli.resource_options import placed
+from raymetrics.cli.console import progress_printer, stop_progress_bars
+from raymetrics.cli.options_and_errors import exit_with_code, parse_extractors
+from raymetrics.cli.resource_options import with_resource_options
 from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source")
 @click.option(
-    "--extractor", "extractors", required=True, multiple=True, callback=extractors_of,
+    "--extractor", "extractors", required=True, multiple=True, callback=parse_extractors,
     metavar="NAME[,NAME]", help="Feature networks; may be given several times.",
 )  # fmt: skip
 @click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     help="Leave out up to so many samples of which the source raises.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Tell the plan, and make nothing.")
-@reported
-@placed
+@exit_with_code
+@with_resource_options
 def extract(
     source: str, extractors: list[str], to: str, samples: str | None,
     shard_rows: int, skip_broken: int, max_errors: int, dry_run: bool, resources: Resources,
@@ -70,19 +70,19 @@ def extract(
       raymetrics extract digits --extractor digits --to shards/generated --samples 0-999
     """
     if dry_run:
-        from raymetrics.distributed.extraction.dry_run import plan_of
+        from raymetrics.distributed.extraction.dry_run import plan_extraction
 
         print_table(
-            plan_of(
+            plan_extraction(
                 source, extractors, to, samples,
                 shard_rows=shard_rows, resources=resources, skip_broken=skip_broken,
             )
         )  # fmt: skip
         return
     from raymetrics.distributed.extraction.extract import extract as run
-    from raymetrics.reports.spent import spent_text
+    from raymetrics.reports.spent import format_usage
 
-    done = run(
+    extraction = run(
         source,
         extractors,
         to,
@@ -93,16 +93,18 @@ def extract(
         max_errors=max_errors,
         progress=progress_printer(),
     )
-    cleared()
-    if done.note:
-        click.echo(done.note)
-    if done.broken:
-        print_lines(f"left out {len(done.broken)} broken images: {', '.join(done.broken)}")
+    stop_progress_bars()
+    if extraction.note:
+        click.echo(extraction.note)
+    if extraction.broken:
+        print_lines(
+            f"left out {len(extraction.broken)} broken images: {', '.join(extraction.broken)}"
+        )
     print_lines(
-        f"{to}: {done.made} shards made ({done.rows} samples in {done.seconds:.0f} s), "
-        f"{done.present} were there; {len(done.shards)} samples in all"
+        f"{to}: {extraction.made} shards made ({extraction.rows} samples in {extraction.seconds:.0f} s), "
+        f"{extraction.present} were there; {len(extraction.shards)} samples in all"
     )
-    for sample, why in done.shards.left_out.items():
-        print_lines(f"left out sample {sample}: {why}")
-    if done.made:
-        print_table(spent_text(done.spent))
+    for sample, reason in extraction.shards.left_out.items():
+        print_lines(f"left out sample {sample}: {reason}")
+    if extraction.made:
+        print_table(format_usage(extraction.spent))

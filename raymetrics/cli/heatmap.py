@@ -12,26 +12,26 @@ import click
 from raymetrics.cli.console import progress_printer
 from raymetrics.cli.options_and_errors import (
     any_size_option,
-    reported,
+    exit_with_code,
     require_writable_results,
     run_code_option,
-    some_names,
+    split_commas_nonempty,
 )
 from raymetrics.cli.terminal import print_lines
-from raymetrics.errors import RangeError, RaymetricsError
+from raymetrics.errors import RaymetricsError, SampleRangeError
 from raymetrics.files import require_writable_folder
 
 if TYPE_CHECKING:
     import numpy as np
 
     from raymetrics.distributed.cluster_resources import Resources
-    from raymetrics.reports.heatmap_page import Mean, Picture
+    from raymetrics.reports.heatmap_page import HeatmapPicture, MeanPicture
     from raymetrics.results import Result
-    from raymetrics.studies.heatmap.compute import Means
-    from raymetrics.studies.heatmap.request import HeatRequest
+    from raymetrics.studies.heatmap.compute import MeanHeatmaps
+    from raymetrics.studies.heatmap.request import HeatmapRequest
 
-ADDED = 16  # images of another source, if not told how many
-MOST_ADDED = 10_000
+_DEFAULT_ADDED = 16  # images of another source, if not told how many
+_MAX_ADDED = 10_000
 
 
 @click.command()
@@ -50,7 +50,7 @@ MOST_ADDED = 10_000
 @click.option("--columns-of-grid", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--mean", is_flag=True, help="Means over all generated samples, and by class.")
 @click.option(
-    "--classes", callback=some_names, metavar="NAME[,NAME]",
+    "--classes", callback=split_commas_nonempty, metavar="NAME[,NAME]",
     help="Classes with means of their own. [default: the 3 commonest real ones]",
 )  # fmt: skip
 @click.option(
@@ -61,7 +61,7 @@ MOST_ADDED = 10_000
 @click.option("--gpus", type=int, help="GPUs to count on, of a cluster that grows to them.")
 @run_code_option
 @any_size_option
-@reported
+@exit_with_code
 def heatmap(
     real: str, generated: str, to: str, samples: str | None, images: str | None,
     column: str | None, exact: bool, columns_of_grid: int, mean: bool,
@@ -92,131 +92,137 @@ def heatmap(
     """
     from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.session import session
-    from raymetrics.reports.heatmap_page import HeatPage, heat_report
+    from raymetrics.reports.heatmap_page import HeatmapPage, write_heatmap_page
     from raymetrics.studies.heatmap.compute import mean_heatmaps
-    from raymetrics.studies.heatmap.noise_check import one_range
-    from raymetrics.studies.heatmap.request import requested
+    from raymetrics.studies.heatmap.noise_check import require_one_range
+    from raymetrics.studies.heatmap.request import make_heatmap_request
 
     if exact and images is None:
         raise RaymetricsError("--exact is of --images; samples of the set are always exact")
     require_writable_folder(to)
     require_writable_results(to, None)
-    noise = numbers(scales)
-    whole = mean or classes is not None or bool(noise)
+    noise_scales = _parse_noise_scales(scales)
+    needs_all_samples = mean or classes is not None or bool(noise_scales)
     resources = Resources(actors=actors, gpus=gpus)
-    asked = requested(
+    request = make_heatmap_request(
         real=real, generated=generated, column=column, run_code=run_code, any_size=any_size
     )
-    chosen = asked.classes_named(classes or ())
-    if noise:
-        one_range(asked.generated)  # before the means take their time
-    source, ids = shown_samples(asked, samples, images)
-    with session() if whole else nullcontext():
-        if whole and classes is None:
-            chosen = asked.commonest()
-        shown = show(asked, to, source, ids, exact)
-        means: list[Mean] = []
-        if whole:
-            tell = progress_printer()
-            of_all = mean_heatmaps(asked, to, chosen, resources=resources, progress=tell)
-            means = average(asked, to, of_all)
-        checked = check(asked, to, noise, resources) if noise else []
-    page = HeatPage(facts(asked, images), shown, means, checked, columns_of_grid)
-    print_lines(f"page    {heat_report(page, to)}")
+    chosen_classes = request.classes_named(classes or ())
+    if noise_scales:
+        require_one_range(request.generated)  # before the means take their time
+    source, ids = _samples_to_show(request, samples, images)
+    with session() if needs_all_samples else nullcontext():
+        if needs_all_samples and classes is None:
+            chosen_classes = request.commonest()
+        pictures = _make_pictures(request, to, source, ids, exact)
+        means: list[MeanPicture] = []
+        if needs_all_samples:
+            progress = progress_printer()
+            set_means = mean_heatmaps(
+                request, to, chosen_classes, resources=resources, progress=progress
+            )
+            means = _make_means(request, to, set_means)
+        noise_results = _check_noise(request, to, noise_scales, resources) if noise_scales else []
+    page = HeatmapPage(
+        _describe_comparison(request, images), pictures, means, noise_results, columns_of_grid
+    )
+    print_lines(f"page    {write_heatmap_page(page, to)}")
 
 
-def shown_samples(
-    asked: HeatRequest, samples: str | None, images: str | None
+def _samples_to_show(
+    request: HeatmapRequest, samples: str | None, images: str | None
 ) -> tuple[tuple[str, str] | None, np.ndarray]:
     """Find what is shown: another source with its listing, or None, and sample ids, int64 [n].
     RangeError for samples that are not there, or for more than a picture has."""
     import numpy as np
 
     from raymetrics import sample_ranges
-    from raymetrics.distributed.extraction.dataset_request import most_samples, wanted_samples
-    from raymetrics.studies.heatmap.request import other_source
+    from raymetrics.distributed.extraction.dataset_request import max_samples, requested_samples
+    from raymetrics.studies.heatmap.request import open_added_source
 
     if images is None:
-        return None, asked.require_samples(
-            None if samples is None else sample_ranges.parse(samples)
+        return None, request.require_samples(
+            None if samples is None else sample_ranges.parse_range(samples)
         )
-    source, generator = other_source(images)
-    ids = wanted_samples(generator, samples or range(min(ADDED, most_samples(generator))))
-    if len(ids) > MOST_ADDED:
-        raise RangeError(
-            f"{len(ids)} samples of {images} are asked for; a page shows {MOST_ADDED} at most"
+    source, generator = open_added_source(images)
+    ids = requested_samples(
+        generator, samples or range(min(_DEFAULT_ADDED, max_samples(generator)))
+    )
+    if len(ids) > _MAX_ADDED:
+        raise SampleRangeError(
+            f"{len(ids)} samples of {images} are asked for; a page shows {_MAX_ADDED} at most"
         )
     return source, np.array(ids)
 
 
-def show(
-    asked: HeatRequest, to: str, source: tuple[str, str] | None, ids: np.ndarray, exact: bool
-) -> list[Picture]:
+def _make_pictures(
+    request: HeatmapRequest, to: str, source: tuple[str, str] | None, ids: np.ndarray, exact: bool
+) -> list[HeatmapPicture]:
     """Heatmaps of single samples, kept as heatmaps.npz, as pictures."""
-    from raymetrics.reports.heatmap_page import pictures
-    from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_added, write_arrays
+    from raymetrics.reports.heatmap_page import heatmap_pictures
+    from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_if_added, write_heatmap_arrays
 
     if source is None:
-        found, seen = heatmaps(asked, ids)
+        shown_images, shown_heatmaps = heatmaps(request, ids)
     else:
-        found, seen = heatmaps_added(asked, source, ids, exact)
-    write_arrays(to, "heatmaps.npz", seen)
-    return pictures(found, seen, asked.class_names)
+        shown_images, shown_heatmaps = heatmaps_if_added(request, source, ids, exact)
+    write_heatmap_arrays(to, "heatmaps.npz", shown_heatmaps)
+    return heatmap_pictures(shown_images, shown_heatmaps, request.class_names)
 
 
-def average(asked: HeatRequest, to: str, found: Means) -> list[Mean]:
+def _make_means(request: HeatmapRequest, to: str, set_means: MeanHeatmaps) -> list[MeanPicture]:
     """Means over all samples, kept as maps.npz and means.npz, as pictures."""
-    from raymetrics.reports.heatmap_page import means
-    from raymetrics.studies.heatmap.compute import write_arrays
+    from raymetrics.reports.heatmap_page import mean_pictures
+    from raymetrics.studies.heatmap.compute import write_heatmap_arrays
 
-    print_lines(f"means   of {found.averages.counts[0]} samples; {found.made} ranges made")
-    write_arrays(to, "maps.npz", found.seen)
-    write_arrays(to, "means.npz", found.averages, classes=found.classes)
-    titles = ["all classes", *(asked.class_names[number] for number in found.classes)]
-    return means(found.averages, titles)
+    print_lines(f"means   of {set_means.averages.counts[0]} samples; {set_means.made} ranges made")
+    write_heatmap_arrays(to, "maps.npz", set_means.seen)
+    write_heatmap_arrays(to, "means.npz", set_means.averages, classes=set_means.classes)
+    titles = ["all classes", *(request.class_names[number] for number in set_means.classes)]
+    return mean_pictures(set_means.averages, titles)
 
 
-def check(
-    asked: HeatRequest, to: str, scales: Sequence[float], resources: Resources
+def _check_noise(
+    request: HeatmapRequest, to: str, scales: Sequence[float], resources: Resources
 ) -> list[Result]:
     """Distances with noise, added to results.jsonl."""
     from raymetrics import results
-    from raymetrics.reports.noise import in_words, noise_points
+    from raymetrics.reports.noise import noise_points, noise_sentences
     from raymetrics.studies.heatmap.noise_check import noise_distances
 
     folder = Path(to).resolve()
-    found = noise_distances(
-        asked, folder / "maps.npz", folder, scales,
+    noise_results = noise_distances(
+        request, folder / "maps.npz", folder, scales,
         resources=resources, progress=progress_printer(),
     )  # fmt: skip
-    print_lines(*in_words(noise_points(found)))
-    results.write(found, f"{to}/results.jsonl")
-    return found
+    print_lines(*noise_sentences(noise_points(noise_results)))
+    results.append_results(noise_results, f"{to}/results.jsonl")
+    return noise_results
 
 
-def facts(asked: HeatRequest, images: str | None) -> dict[str, object]:
+def _describe_comparison(request: HeatmapRequest, images: str | None) -> dict[str, object]:
     """What was compared, in words."""
-    sides = {"real": asked.real, "generated": asked.generated}
-    said: dict[str, object] = {
+    sides = {"real": request.real, "generated": request.generated}
+    descriptions: dict[str, object] = {
         name: f"{view.shards.spec.source}, {len(view):,} samples; {view.shards.uri}"
         for name, view in sides.items()
     }
     if images is not None:
-        said["images"] = f"{images}, each as if it were added to the generated set"
+        descriptions["images"] = f"{images}, each as if it were added to the generated set"
     return {
-        **said,
-        "distance": f"Frechet distance of {asked.column.name}, covariances by count - 1",
-        "weights (sha256)": asked.extractor[1]["weights_sha256"],
+        **descriptions,
+        "distance": f"Frechet distance of {request.column.name}, covariances by count - 1",
+        "weights (sha256)": request.extractor[1]["weights_sha256"],
         "overlay": "half image, half colours (viridis) of the map, upsampled by Lanczos's filter",
     }
 
 
-def numbers(text: str | None) -> list[float]:
+def _parse_noise_scales(text: str | None) -> list[float]:
     """ "0.02,0.05" -> [0.02, 0.05]. RaymetricsError for anything that is no positive numbers."""
     try:
-        found = [] if text is None else [float(number) for number in text.split(",")]
+        scales = [] if text is None else [float(number) for number in text.split(",")]
     except ValueError:
-        found = [0.0]
-    if any(not 0 < number < 10 for number in found):
+        scales = [0.0]
+    if any(not 0 < number < 10 for number in scales):
         raise RaymetricsError(f"--noise is {text!r}; write numbers above 0, e.g. 0.02,0.05,0.1")
-    return sorted(set(found))
+    return sorted(set(scales))

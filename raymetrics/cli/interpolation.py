@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.console import progress_printer, say
+from raymetrics.cli.console import print_status, progress_printer
 from raymetrics.cli.options_and_errors import (
     any_size_option,
-    reported,
+    exit_with_code,
     require_writable_results,
     run_code_option,
 )
-from raymetrics.cli.realism import keep_singles, print_singles
-from raymetrics.cli.resource_options import placed
+from raymetrics.cli.realism import keep_realism_results, print_realism_results
+from raymetrics.cli.resource_options import with_resource_options
 
 if TYPE_CHECKING:
     from raymetrics.distributed.resources import Resources
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option
 @any_size_option
-@reported
-@placed
+@exit_with_code
+@with_resource_options
 def paths(
     real: str, generated: str, to: str, paths: int, steps: int, column: str | None, k: int,
     candidates: int | None, ends: float, below: float, more_than: float, results: str | None,
@@ -83,14 +83,26 @@ def paths(
       raymetrics paths --real shards/real --generated digits --to paths-of-digits --paths 50
     """
     from raymetrics.generators import permission_for
-    from raymetrics.studies.interpolation import Rule, judge_paths
+    from raymetrics.studies.interpolation import StrayRule, judge_paths
 
     require_writable_results(to, results)
-    rule = Rule(steps=steps, ends=ends, below=below, more_than=more_than)
-    found = judge_paths(
-        real=real, generated=generated, to=to, paths=paths, rule=rule, column=column, k=k,
-        candidates=candidates, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
-        resources=resources, progress=progress_printer(), told=say, tell=print_singles,
-    )  # fmt: skip
+    rule = StrayRule(steps=steps, ends=ends, below=below, more_than=more_than)
+    path_results = judge_paths(
+        real=real,
+        generated=generated,
+        to=to,
+        paths=paths,
+        rule=rule,
+        column=column,
+        k=k,
+        candidates=candidates,
+        shard_rows=shard_rows,
+        run_code=run_code,
+        any_size=any_size,
+        resources=resources,
+        progress=progress_printer(),
+        on_message=print_status,
+        tell=print_realism_results,
+    )
     written = permission_for(run_code, generated).written
-    keep_singles(found, to, results, run_code=run_code, written=written)
+    keep_realism_results(path_results, to, results, run_code=run_code, written=written)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raymetrics.cli.console import QUIET_SECONDS, duration
+from raymetrics.cli.console import QUIET_SECONDS, format_duration
 from raymetrics.cli.options_and_errors import (
-    MOST_SEEDS,
+    MAX_SEEDS,
     any_size_option,
-    extractors_of,
-    reported,
+    exit_with_code,
+    parse_extractors,
+    print_resampling_results,
     require_writable_results,
     run_code_option,
-    tell_draws,
 )
-from raymetrics.cli.resource_options import placed
+from raymetrics.cli.resource_options import with_resource_options
 from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--to", required=True, metavar="DIR", help="Where accepted.parquet goes, or s3://...")
 @click.option("--shards", metavar="URI", help="Where a source's shards go. [default: DIR/shards]")
 @click.option(
-    "--extractor", "extractors", multiple=True, callback=extractors_of, metavar="NAME[,NAME]",
+    "--extractor", "extractors", multiple=True, callback=parse_extractors, metavar="NAME[,NAME]",
     help="Feature networks. [default: those of the shards]",
 )  # fmt: skip
 @click.option(
@@ -63,15 +63,15 @@ if TYPE_CHECKING:
     help="Where the draw begins. [default: the set's first, or 0]",
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=5, show_default=True,
+    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=5, show_default=True,
     help="Sets whose mean is reported.",
 )  # fmt: skip
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option
 @any_size_option
-@reported
-@placed
+@exit_with_code
+@with_resource_options
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
     classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
@@ -99,67 +99,70 @@ def match(
       raymetrics match --real shards/real --generated my_generator:generate --to matched \\
           --n 2000 --max-draws 100000
     """
-    from raymetrics.attacks.top1_rejection import lacking
-    from raymetrics.distributed.session import one_session
+    from raymetrics.attacks.top1_rejection import describe_unfilled
+    from raymetrics.distributed.session import shared_session
     from raymetrics.generators import permission_for
-    from raymetrics.shards.writable import require_writable
+    from raymetrics.shards.writable import require_writable_store
     from raymetrics.studies.attack_numbers import evaluate_matched
     from raymetrics.studies.match.run import match as run
 
-    require_writable(to)
+    require_writable_store(to)
     require_writable_results(to, results)
-    with one_session():
-        done = run(
+    with shared_session():
+        match_result = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
             classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
             first=first, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
-            resources=resources, progress=printer(),
+            resources=resources, progress=_match_progress_printer(),
         )  # fmt: skip
-        if not done.complete:
+        if not match_result.complete:
             print_lines(
-                f"only a part: {len(done.matcher.unfilled)} bins are not full: "
-                f"{lacking(done.matcher, done.class_names)}"
+                f"only a part: {len(match_result.matcher.unfilled)} bins are not full: "
+                f"{describe_unfilled(match_result.matcher, match_result.class_names)}"
             )
         print_lines(
-            f"{done.path}: {len(done.sample_ids)} of {count} accepted in {done.draws} draws; "
-            f"{done.made} shards made in {done.seconds:.0f} s, {done.shards.uri} holds "
-            f"{len(done.shards)} samples",
+            f"{match_result.path}: {len(match_result.sample_ids)} of {count} accepted in {match_result.draws} draws; "
+            f"{match_result.made} shards made in {match_result.seconds:.0f} s, {match_result.shards.uri} holds "
+            f"{len(match_result.shards)} samples",
             "",
         )
-        if len(done.sample_ids) > 1:
+        if len(match_result.sample_ids) > 1:
             numbers = evaluate_matched(
-                real=real, generated=done.shards.uri, accepted=done.path, seeds=seeds
+                real=real,
+                generated=match_result.shards.uri,
+                accepted=match_result.path,
+                seeds=seeds,
             )
             written = permission_for(run_code, generated).written
-            tell_draws(numbers, to, results, run_code=run_code, written=written)
+            print_resampling_results(numbers, to, results, run_code=run_code, written=written)
 
 
-def printer() -> Callable[[MatchProgress], None]:
+def _match_progress_printer() -> Callable[[MatchProgress], None]:
     """Prints a line after the first shard, and then at times; seldom into a log."""
-    last, pause = 0.0, 2 if sys.stderr.isatty() else QUIET_SECONDS
+    last_time, pause = 0.0, 2 if sys.stderr.isatty() else QUIET_SECONDS
 
-    def tell(progress: MatchProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= pause or not progress.rarest:
-            last = time.monotonic()
-            print_lines(line(progress), err=True)
+    def print_progress(progress: MatchProgress) -> None:
+        nonlocal last_time
+        if time.monotonic() - last_time >= pause or not progress.rarest:
+            last_time = time.monotonic()
+            print_lines(format_match_progress(progress), err=True)
 
-    return tell
+    return print_progress
 
 
-def line(progress: MatchProgress) -> str:
+def format_match_progress(progress: MatchProgress) -> str:
     """How far a match is, in one line."""
-    told = (
+    text = (
         f"{progress.full}/{progress.bins} bins full, {progress.accepted}/{progress.n} accepted in "
         f"{progress.draws} draws"
     )
     if progress.rate:
-        told += f", {progress.rate:.1f} rows/s"
+        text += f", {progress.rate:.1f} rows/s"
         if math.isfinite(progress.draws_to_go):
-            told += f", {duration(progress.draws_to_go / progress.rate)} to go"
+            text += f", {format_duration(progress.draws_to_go / progress.rate)} to go"
     rarest = "; ".join(
         f"{b.name or b.number} {b.filled}/{b.target} needs "
         + (f"~{b.draws:.0f} draws" if math.isfinite(b.draws) else "more than were drawn")
         for b in progress.rarest
     )
-    return f"{told}; rarest: {rarest}" if rarest else told
+    return f"{text}; rarest: {rarest}" if rarest else text

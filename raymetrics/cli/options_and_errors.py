@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raymetrics.cli.console import cleared
-from raymetrics.cli.signals import ends_at_once
+from raymetrics.cli.console import stop_progress_bars
+from raymetrics.cli.signals import exit_on_signal
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError, TemporaryFailure
 from raymetrics.files import require_writable_file
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from raymetrics.results import Result
 
 
-WRONG_REQUEST = 2  # the same command fails again
-MOST_SEEDS = 10_000
-TRY_AGAIN = 75  # the same command goes on; the system's EX_TEMPFAIL
+EXIT_BAD_REQUEST = 2  # the same command fails again
+MAX_SEEDS = 10_000
+EXIT_TEMPORARY = 75  # the same command goes on; the system's EX_TEMPFAIL
 
 
-def reported(verb: Callable[..., None]) -> Callable[..., None]:
+def exit_with_code(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb, with expected errors as one line on stderr and an exit code that tells them apart:
     2 and 75, see above; 143 and 130 if it is stopped. No secret comes as far as the verb."""
 
     @functools.wraps(verb)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
+    def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
-            with ends_at_once():
+            with exit_on_signal():
                 _require_plain_texts(kwargs.values())
                 verb(*args, **kwargs)
         except RaymetricsError as error:
-            cleared()
+            stop_progress_bars()
             print_lines(f"error: {error}", err=True)
-            sys.exit(TRY_AGAIN if isinstance(error, TemporaryFailure) else WRONG_REQUEST)
+            sys.exit(EXIT_TEMPORARY if isinstance(error, TemporaryFailure) else EXIT_BAD_REQUEST)
         finally:
-            cleared()
+            stop_progress_bars()
 
-    return wrapped
+    return wrapper
 
 
 run_code_option = click.option(
@@ -55,22 +55,24 @@ any_size_option = click.option(
 )
 
 
-def names(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+def split_commas(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> list[str] | None:
     """Take "fid,kid" apart into ["fid", "kid"]."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def some_names(
+def split_commas_nonempty(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> list[str] | None:
     """Do the same where none is a mistake, and not every one."""
-    words = names(context, parameter, text)
+    words = split_commas(context, parameter, text)
     if words is not None and not words:
         raise click.BadParameter(f"{text!r} names nothing; write names with commas between them")
     return words
 
 
-def extractors_of(
+def parse_extractors(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> list[str]:
     """Take "vgg16,digits" apart; a text with options is one extractor, whatever commas it has."""
@@ -80,8 +82,8 @@ def extractors_of(
     return words
 
 
-def tell_draws(
-    found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+def print_resampling_results(
+    new_results: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
     written: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Prints the numbers of draws side by side, and adds them to a file of results with its page.
@@ -89,14 +91,14 @@ def tell_draws(
     folder: where these go by default; at an object store they are only printed. run_code, written:
     see `report`.
     """
-    from raymetrics.reports import draws_table, report
+    from raymetrics.reports import report, resampling_table
 
-    print_table(draws_table(found))
+    print_table(resampling_table(new_results))
 
-    def write_page(results: Path) -> Path:
-        return report(results, to=results.parent, run_code=run_code, written=written)
+    def write_page(results_file: Path) -> Path:
+        return report(results_file, to=results_file.parent, run_code=run_code, written=written)
 
-    keep_results(found, folder, file, write_page)
+    keep_results(new_results, folder, file, write_page)
 
 
 def require_writable_results(folder: str, file: str | None) -> None:
@@ -105,12 +107,12 @@ def require_writable_results(folder: str, file: str | None) -> None:
 
     target = _results_file(folder, file)
     if target is not None:
-        results.require_writable(target if file is None else file)
+        results.require_appendable(target if file is None else file)
         require_writable_file(target.with_name("index.html"))
 
 
 def keep_results(
-    found: Sequence[Result], folder: str, file: str | None, write_page: Callable[[Path], Path]
+    new_results: Sequence[Result], folder: str, file: str | None, write_page: Callable[[Path], Path]
 ) -> None:
     """Add numbers that were printed to a file of results, write its page, and print where they are.
 
@@ -122,7 +124,7 @@ def keep_results(
     if target is None:
         print_lines("the results are not kept: give a local file, --results FILE")
         return
-    results.write(found, target)
+    results.append_results(new_results, target)
     print_lines("", f"results {target}", f"page    {write_page(target)}")
 
 
@@ -134,14 +136,18 @@ def _results_file(folder: str, file: str | None) -> Path | None:
 
 
 def _require_plain_texts(values: Iterable[object]) -> None:
-    """RaymetricsError if one of the texts that a verb was called with has a secret in it, or a zero
-    byte, which no name of a file has."""
+    """Raise RaymetricsError if a text of a command line has a secret in it, or could not be written
+    into a file of results: it has a zero byte, or bytes that are not UTF-8."""
     for value in values:
         if isinstance(value, str):
             require_no_secret(value, RaymetricsError)
-            if "\0" in value:
-                raise RaymetricsError(
-                    f"{value!r} has a zero byte in it; expected a name or a number"
-                )
+            _require_utf8(value)
         elif isinstance(value, list | tuple):
             _require_plain_texts(value)
+
+
+def _require_utf8(text: str) -> None:
+    if "\0" in text:
+        raise RaymetricsError(f"{text!r} has a zero byte in it; expected a name or a number")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise RaymetricsError(f"{text!r} is not UTF-8; give the file or folder another name")

@@ -10,11 +10,11 @@ import click
 
 from raymetrics.cli.options_and_errors import (
     any_size_option,
+    exit_with_code,
     keep_results,
-    reported,
     require_writable_results,
     run_code_option,
-    some_names,
+    split_commas_nonempty,
 )
 from raymetrics.cli.terminal import print_lines, print_table
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
 @click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
 @click.option(
-    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
 )  # fmt: skip
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
-@reported
+@exit_with_code
 def realism(
     real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
     by: str | None, classes: str | None, results: str | None, run_code: bool,
@@ -72,31 +72,33 @@ def realism(
     from raymetrics.studies.realism import rank_samples
 
     require_writable_results(to, results)
-    found = rank_samples(
+    realism_results = rank_samples(
         real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
-        classes=classes, tell=print_singles, any_size=any_size,
+        classes=classes, tell=print_realism_results, any_size=any_size,
     )  # fmt: skip
-    keep_singles(found, to, results, run_code=run_code)
+    keep_realism_results(realism_results, to, results, run_code=run_code)
 
 
-def print_singles(found: Sequence[Result]) -> None:
+def print_realism_results(results: Sequence[Result]) -> None:
     """Print the numbers with what they say of single samples."""
-    from raymetrics.reports import table
-    from raymetrics.reports.realism_page import readings
+    from raymetrics.reports import results_table
+    from raymetrics.reports.realism_page import summary_sentences
 
-    print_table(table(found))
-    print_lines("", *readings(found))
+    print_table(results_table(results))
+    print_lines("", *summary_sentences(results))
 
 
-def keep_singles(
-    found: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+def keep_realism_results(
+    new_results: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
     written: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Add numbers of single samples to a file of results, and write their page; neither at an
     object store without a file. run_code, written: see `report`."""
-    from raymetrics.reports.realism_page import singles
+    from raymetrics.reports.realism_page import write_realism_page
 
-    def write_page(results: Path) -> Path:
-        return singles(found, to=results.parent, run_code=run_code, written=written)
+    def write_page(results_file: Path) -> Path:
+        return write_realism_page(
+            new_results, to=results_file.parent, run_code=run_code, written=written
+        )
 
-    keep_results(found, folder, file, write_page)
+    keep_results(new_results, folder, file, write_page)

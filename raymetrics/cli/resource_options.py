@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from raymetrics.errors import RangeError
+from raymetrics.errors import SampleRangeError
 
-MOST_GB = 1e6  # of a GPU's memory, that anybody could mean
+_MAX_GPU_GB = 1e6  # of a GPU's memory, that anybody could mean
 
-OPTIONS = (
+_RESOURCE_OPTIONS = (
     click.option(
         "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
     ),
@@ -36,18 +36,18 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def placed(verb: Callable[..., None]) -> Callable[..., None]:
+def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb with these options, which it gets as one: resources, a `Resources`."""
 
     @functools.wraps(verb)
-    def wrapped(
+    def wrapper(
         *args: Any, actors: int | None, batch: int, split: bool | None, generators: int | None,
-        gpus: int | None, gpu_memory: float | None, **others: Any,
+        gpus: int | None, gpu_memory: float | None, **other_options: Any,
     ) -> None:  # fmt: skip
         from raymetrics.distributed.resources import Resources
 
-        if gpu_memory is not None and not 0 < gpu_memory < MOST_GB:
-            raise RangeError(f"--gpu-memory is {gpu_memory:g}; write gigabytes, e.g. 80")
+        if gpu_memory is not None and not 0 < gpu_memory < _MAX_GPU_GB:
+            raise SampleRangeError(f"--gpu-memory is {gpu_memory:g}; write gigabytes, e.g. 80")
         resources = Resources(
             actors=actors,
             batch=batch,
@@ -56,8 +56,8 @@ def placed(verb: Callable[..., None]) -> Callable[..., None]:
             gpus=gpus,
             gpu_memory=None if gpu_memory is None else int(gpu_memory * 1e9),
         )
-        verb(*args, resources=resources, **others)
+        verb(*args, resources=resources, **other_options)
 
-    for option in reversed(OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+    for option in reversed(_RESOURCE_OPTIONS):
+        wrapper = option(wrapper)
+    return wrapper

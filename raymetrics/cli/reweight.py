@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import click
 
 from raymetrics.cli.options_and_errors import (
-    MOST_SEEDS,
+    MAX_SEEDS,
     any_size_option,
-    names,
-    reported,
+    exit_with_code,
+    print_resampling_results,
     require_writable_results,
     run_code_option,
-    tell_draws,
+    split_commas,
 )
 from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
     from raymetrics.attacks import Step
-    from raymetrics.studies.reweight.weights_file import Weighted
+    from raymetrics.studies.reweight.weights_file import SampleWeights
 
 
 @click.command()
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of the candidates.")
 @click.option("--to", required=True, metavar="DIR", help="Where weights.parquet goes, or s3://...")
 @click.option(
-    "--match", "matches", default="pre_logits", show_default=True, callback=names,
+    "--match", "matches", default="pre_logits", show_default=True, callback=split_commas,
     metavar="FEATURES", help="One, or several between commas, each with weights of its own.",
 )  # fmt: skip
 @click.option(
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--n", "count", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
-    "--seeds", type=click.IntRange(1, MOST_SEEDS), default=10, show_default=True,
+    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=10, show_default=True,
     help="Draws whose mean is reported.",
 )  # fmt: skip
 @click.option(
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
-@reported
+@exit_with_code
 def reweight(
     real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
@@ -98,73 +98,75 @@ def reweight(
       raymetrics evaluate --real shards/real \\
           --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
     """
-    from raymetrics.attacks.matched_features import CHOICES
-    from raymetrics.distributed.session import one_session
+    from raymetrics.attacks.matched_features import MATCH_CHOICES
+    from raymetrics.distributed.session import shared_session
     from raymetrics.shards.open_view import open_view
-    from raymetrics.shards.writable import require_writable
+    from raymetrics.shards.writable import require_writable_store
     from raymetrics.studies.attack_numbers import evaluate_reweighted
-    from raymetrics.studies.reweight.run import requested, reweight_shards
-    from raymetrics.studies.reweight.weights_file import size_of_draws, write_drawn
+    from raymetrics.studies.reweight.run import make_reweight_request, reweight_shards
+    from raymetrics.studies.reweight.weights_file import require_draw_size, write_drawn
 
     if not matches:
-        raise RaymetricsError(f"--match names no features; choose from {CHOICES}")
+        raise RaymetricsError(f"--match names no features; choose from {MATCH_CHOICES}")
     for match in matches:  # before the first of them takes its time
-        requested(
+        make_reweight_request(
             real, generated, match, extractor, optimizer, tolerance, max_evaluations,
             any_size=any_size,
         )  # fmt: skip
-    require_writable(to)
+    require_writable_store(to)
     require_writable_results(to, results)
-    size = size_of_draws(real=real, generated=generated, n=count)
+    draw_size = require_draw_size(real=real, generated=generated, n=count)
     paths = []
-    with one_session():
+    with shared_session():
         for match in matches:
-            found = reweight_shards(
+            sample_weights = reweight_shards(
                 real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",
                 match=match, extractor=extractor, max_evaluations=max_evaluations,
                 optimizer=optimizer, tolerance=tolerance, any_size=any_size,
-                told=step_printer(),
+                on_step=step_printer(),
             )  # fmt: skip
-            drawn = write_drawn(found, open_view(generated), size, scheme)
+            drawn_path = write_drawn(sample_weights, open_view(generated), draw_size, scheme)
             print_lines(
-                *summary(found),
-                f"drawn                  {drawn}: {size} samples, {scheme}, seed 0",
+                *_summary_lines(sample_weights),
+                f"drawn                  {drawn_path}: {draw_size} samples, {scheme}, seed 0",
                 "",
             )
-            paths.append(found.path)
+            paths.append(sample_weights.path)
         numbers = evaluate_reweighted(
-            real=real, generated=generated, weights=paths, n=size, seeds=seeds, scheme=scheme
+            real=real, generated=generated, weights=paths, n=draw_size, seeds=seeds, scheme=scheme
         )
-    tell_draws(numbers, to, results, run_code=run_code)
+    print_resampling_results(numbers, to, results, run_code=run_code)
 
 
 def step_printer() -> Callable[[Step], None]:
     """Prints a line at most every two seconds."""
-    last = 0.0
+    last_time = 0.0
 
-    def tell(step: Step) -> None:
-        nonlocal last
-        if time.monotonic() - last < 2:
+    def print_step(step: Step) -> None:
+        nonlocal last_time
+        if time.monotonic() - last_time < 2:
             return
-        last = time.monotonic()
+        last_time = time.monotonic()
         print_lines(
             f"{step.evaluations:.0f} evaluations, distance {step.distance:.5g}, "
             f"effective sample size {step.effective_sample_size:.0f}",
             err=True,
         )
 
-    return tell
+    return print_step
 
 
-def summary(found: Weighted) -> list[str]:
+def _summary_lines(sample_weights: SampleWeights) -> list[str]:
     """What was reached, as lines."""
-    first, last = found.trace[0], found.trace[-1]
-    ended = "converged" if found.converged else "not converged: ask for more --max-evaluations"
+    first, last = sample_weights.trace[0], sample_weights.trace[-1]
+    ended = (
+        "converged" if sample_weights.converged else "not converged: ask for more --max-evaluations"
+    )
     return [
         f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
-        f"{found.about['match']} of {found.about['extractor']}",
+        f"{sample_weights.about['match']} of {sample_weights.about['extractor']}",
         f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
-        f"effective sample size  {last.effective_sample_size:.0f} of {len(found.weights)}",
+        f"effective sample size  {last.effective_sample_size:.0f} of {len(sample_weights.weights)}",
         f"evaluations            {last.evaluations}, {ended}",
-        f"weights                {found.path}",
+        f"weights                {sample_weights.path}",
     ]

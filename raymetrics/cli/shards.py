@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.cli.options_and_errors import reported, some_names
+from raymetrics.cli.options_and_errors import exit_with_code, split_commas_nonempty
 from raymetrics.cli.terminal import print_lines, print_table
 
 
@@ -13,7 +13,7 @@ from raymetrics.cli.terminal import print_lines, print_table
 @click.option(
     "--verify", is_flag=True, help="Read every shard and every file of neighbors, and check them."
 )
-@reported
+@exit_with_code
 def inspect(uri: str, verify: bool) -> None:
     """Say what is in a shard set: counts, columns, fingerprint; what is missing, and the
     command that makes it.
@@ -22,11 +22,11 @@ def inspect(uri: str, verify: bool) -> None:
     Example:
       raymetrics inspect shards/generated
     """
-    from raymetrics.reports.inspection import describe
+    from raymetrics.reports.inspection import describe_shard_set
     from raymetrics.shards.shard_set import open_shards
 
     shards = open_shards(uri)
-    print_table(describe(shards))
+    print_table(describe_shard_set(shards))
     if verify:
         from raymetrics.distributed.neighbors import require_true_files
 
@@ -43,7 +43,7 @@ def inspect(uri: str, verify: bool) -> None:
     type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
 )  # fmt: skip
 @click.option(
-    "--column", "columns", callback=some_names, metavar="NAME[,NAME]",
+    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
     help="Only these. [default: all; of npz the one that is not logits]",
 )  # fmt: skip
 @click.option("--samples", type=int, help="Only the first so many.")
@@ -51,7 +51,7 @@ def inspect(uri: str, verify: bool) -> None:
     "--ddof", type=click.IntRange(min=0), default=1, show_default=True,
     help="Of npz: covariance by count - ddof.",
 )  # fmt: skip
-@reported
+@exit_with_code
 def export(
     shards: str, to: str, form: str, columns: list[str] | None, samples: int | None, ddof: int
 ) -> None:

@@ -6,7 +6,12 @@ from typing import Any
 
 import click
 
-from raymetrics.cli.sweep_shared import end, show, swept, with_options
+from raymetrics.cli.sweep_shared import (
+    exit_if_failed,
+    print_and_write,
+    run_sweep,
+    with_sweep_options,
+)
 
 
 @click.command()
@@ -16,7 +21,7 @@ from raymetrics.cli.sweep_shared import end, show, swept, with_options
 @click.option(
     "--real-samples", metavar="FIRST-LAST", help="Sample ids of --real-source. [default: all]"
 )
-@with_options
+@with_sweep_options
 def sweep(plan: str, **rest: Any) -> None:
     """Measure all generated sets of PLAN against one real set, as one job.
 
@@ -49,6 +54,6 @@ def sweep(plan: str, **rest: Any) -> None:
       raymetrics sweep my_plan:rows --real-source mnist --real-samples 0-999 \\
           --extractor digits --to sweep
     """
-    found = swept(plan, **rest)
-    show(found, rest["to"], rest["run_code"])
-    end(found)
+    outcome = run_sweep(plan, **rest)
+    print_and_write(outcome, rest["to"], rest["run_code"])
+    exit_if_failed(outcome)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 
 
 def print_lines(*lines: str, err: bool = False) -> None:
     """Print each text as one line, on stderr if `err`; what cannot be printed is escaped, so that
     no name can begin a line of its own or give orders to the terminal."""
     for line in lines:
-        click.echo(printable(line), err=err)
+        click.echo(escape_unprintable(line), err=err)
 
 
 def print_table(table: object) -> None:

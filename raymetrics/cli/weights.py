@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from raymetrics.cli.options_and_errors import reported
+from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.cli.terminal import print_lines
 
 
@@ -21,7 +21,7 @@ def weights() -> None:
 
 
 @weights.command("list")
-@reported
+@exit_with_code
 def list_all() -> None:
     """Every known file: whose it is, whether it is here, where it comes from, its licence.
 
@@ -29,14 +29,14 @@ def list_all() -> None:
     Example:
       raymetrics weights list
     """
-    from raymetrics.weights.inventory import entries
-    from raymetrics.weights.locate import home
+    from raymetrics.weights.inventory import list_entries
+    from raymetrics.weights.locate import weights_folder
 
-    print_lines(f"in {home()}")
-    before = ""
-    for entry in entries():
-        if entry.extractor != before:
-            print_lines(before := entry.extractor)
+    print_lines(f"in {weights_folder()}")
+    last_extractor = ""
+    for entry in list_entries():
+        if entry.extractor != last_extractor:
+            print_lines(last_extractor := entry.extractor)
         digest = entry.weights.sha256
         print_lines(f"  {'here' if entry.path else '-   '}  {entry.weights.name}")
         print_lines(f"        from     {entry.origin}")
@@ -46,7 +46,7 @@ def list_all() -> None:
 
 @weights.command()
 @click.argument("name")
-@reported
+@exit_with_code
 def fetch(name: str) -> None:
     """Download the file of an extractor, or a file by its name; goes on where it stopped.
 
@@ -56,16 +56,16 @@ def fetch(name: str) -> None:
     """
     from raymetrics.weights.inventory import fetch_named
 
-    def tell(there: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.0f}" if total else ""
-        click.echo(f"\r{there / 1e6:.0f}{of} MB", err=True, nl=False)
+    def print_progress(bytes_done: int, total: int | None) -> None:
+        total_text = f" of {total / 1e6:.0f}" if total else ""
+        click.echo(f"\r{bytes_done / 1e6:.0f}{total_text} MB", err=True, nl=False)
 
-    found = fetch_named(name, progress=tell)
-    print_lines(f"{found.path}  sha256 {found.sha256}")
+    weights_file = fetch_named(name, progress=print_progress)
+    print_lines(f"{weights_file.path}  sha256 {weights_file.sha256}")
 
 
 @weights.command()
-@reported
+@exit_with_code
 def verify() -> None:
     """Read every file that is here, and compare its digest; exit code 1 if one is wrong.
 
@@ -73,24 +73,24 @@ def verify() -> None:
     Example:
       raymetrics weights verify
     """
-    from raymetrics.weights.inventory import verify as run
+    from raymetrics.weights.inventory import verify_local_files as run
 
     verdicts = list(run())
     for verdict in verdicts:
         if verdict.found is None:
-            word = f"WRONG     {verdict.problem}"
+            verdict_text = f"WRONG     {verdict.problem}"
         elif verdict.found.published:
-            word = "verified"
+            verdict_text = "verified"
         else:
-            word = f"unknown   no digest was published; sha256 {verdict.found.sha256}"
-        print_lines(f"{verdict.entry.weights.name}  {word}")
+            verdict_text = f"unknown   no digest was published; sha256 {verdict.found.sha256}"
+        print_lines(f"{verdict.entry.weights.name}  {verdict_text}")
     if any(verdict.problem for verdict in verdicts):
         sys.exit(1)
 
 
 @weights.command("import")
 @click.argument("file")
-@reported
+@exit_with_code
 def import_one(file: str) -> None:
     """Copy a file that came here by other means to where extractors look, checked.
 
@@ -98,8 +98,10 @@ def import_one(file: str) -> None:
     Example:
       raymetrics weights import inception-2015-12-05.pt
     """
-    from raymetrics.weights.inventory import import_known
+    from raymetrics.weights.inventory import import_known_file
 
-    found = import_known(file)
-    known = "its digest is the published one" if found.published else "no digest was published"
-    print_lines(f"{found.path}  sha256 {found.sha256}; {known}")
+    weights_file = import_known_file(file)
+    digest_note = (
+        "its digest is the published one" if weights_file.published else "no digest was published"
+    )
+    print_lines(f"{weights_file.path}  sha256 {weights_file.sha256}; {digest_note}")

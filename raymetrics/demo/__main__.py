@@ -16,55 +16,57 @@ from pathlib import Path
 
 from raymetrics import results
 from raymetrics.cli.console import progress_printer
-from raymetrics.cli.options_and_errors import reported
+from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.session import session
 from raymetrics.errors import RaymetricsError
-from raymetrics.provenance import environment
-from raymetrics.reports import report, table
+from raymetrics.provenance import software_environment
+from raymetrics.reports import report, results_table
 from raymetrics.results import Result
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.evaluate import evaluate
 
-SIDES = {"real": "mnist", "generated": "digits"}
-EXTRACTORS = ("digits", "efficientnet-lite0")
-SAMPLES = "0-1999"
-SHARD_ROWS = 512
+_SIDES = {"real": "mnist", "generated": "digits"}
+_EXTRACTORS = ("digits", "efficientnet-lite0")
+_SAMPLES = "0-1999"
+_SHARD_ROWS = 512
 
 
 def main(
-    arguments: Sequence[str], samples: str = SAMPLES, extractors: Sequence[str] = EXTRACTORS
+    arguments: Sequence[str], samples: str = _SAMPLES, extractors: Sequence[str] = _EXTRACTORS
 ) -> None:
     """Runs the demo; arguments: the folder, or none."""
     folder = Path(arguments[0] if arguments else "demo-output")
     start = time.monotonic()
-    uris = {side: str(folder / side) for side in SIDES}
-    with nullcontext() if all(map(sealed, uris.values())) else session():
-        for side, source in SIDES.items():
-            say(f"{side}: {source} {samples} through {' and '.join(extractors)}")
-            done = extract(
+    uris = {side: str(folder / side) for side in _SIDES}
+    with nullcontext() if all(map(_is_complete, uris.values())) else session():
+        for side, source in _SIDES.items():
+            print_now(f"{side}: {source} {samples} through {' and '.join(extractors)}")
+            extraction = extract(
                 source,
                 extractors,
                 uris[side],
                 samples,
-                shard_rows=SHARD_ROWS,
+                shard_rows=_SHARD_ROWS,
                 progress=progress_printer(),
             )
-            say(f"{side}: {done.made} shards made, {done.present} were there")
-        kept = folder / "results.jsonl"
-        found = earlier(kept, uris)
-        if not found:
-            say("evaluating")
-            found = evaluate(real=uris["real"], generated=uris["generated"])
-            kept.unlink(missing_ok=True)
-            results.write(found, kept)
-    page = report(kept, to=folder)
-    say(f"\n{table(found)}\n")
-    say(f"page    {page}\nshards  {uris['real']}  {uris['generated']}\nresults {kept}")
-    say(f"        {time.monotonic() - start:.0f} s")
+            print_now(f"{side}: {extraction.made} shards made, {extraction.present} were there")
+        results_file = folder / "results.jsonl"
+        all_results = _earlier_results(results_file, uris)
+        if not all_results:
+            print_now("evaluating")
+            all_results = evaluate(real=uris["real"], generated=uris["generated"])
+            results_file.unlink(missing_ok=True)
+            results.append_results(all_results, results_file)
+    page = report(results_file, to=folder)
+    print_now(f"\n{results_table(all_results)}\n")
+    print_now(
+        f"page    {page}\nshards  {uris['real']}  {uris['generated']}\nresults {results_file}"
+    )
+    print_now(f"        {time.monotonic() - start:.0f} s")
 
 
-def sealed(uri: str) -> bool:
+def _is_complete(uri: str) -> bool:
     """Whether a complete set is there."""
     try:
         return open_shards(uri).seal is not None
@@ -72,25 +74,25 @@ def sealed(uri: str) -> bool:
         return False
 
 
-def earlier(kept: Path, uris: dict[str, str]) -> list[Result]:
+def _earlier_results(results_file: Path, uris: dict[str, str]) -> list[Result]:
     """The results of an earlier run, if this program made them of these very features."""
-    if not kept.exists():
+    if not results_file.exists():
         return []
-    found = results.read(kept)
+    old_results = results.read_results(results_file)
     digests = {side: open_shards(uri).digest for side, uri in uris.items()}
-    same = all(
+    is_same = all(
         result.real.digest == digests["real"]
         and result.generated.digest == digests["generated"]
-        and result.provenance == environment()
-        for result in found
+        and result.provenance == software_environment()
+        for result in old_results
     )
-    return found if same else []
+    return old_results if is_same else []
 
 
-def say(text: str) -> None:
+def print_now(text: str) -> None:
     """Prints at once, also into a pipe."""
     print(text, flush=True)
 
 
 if __name__ == "__main__":
-    reported(main)(sys.argv[1:])
+    exit_with_code(main)(sys.argv[1:])

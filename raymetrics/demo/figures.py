@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from raymetrics.cli import main as cli
-from raymetrics.cli.options_and_errors import reported
+from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.demo.__main__ import main as demo
-from raymetrics.demo.__main__ import say
+from raymetrics.demo.__main__ import print_now
 from raymetrics.distributed.session import session
 from raymetrics.reports import report
 
@@ -45,17 +45,19 @@ COMMANDS = (
     "reweight --generated matched/shards --extractor efficientnet-lite0 --n 1000 --seeds 3 "
     "--match pre_logits,top_n:1,top_n:5,top_n:20,middle_n:1,middle_n:5,middle_n:20 --to weights",
 )
-FOLDERS = ("--to", "--shards")
+_FOLDER_OPTIONS = ("--to", "--shards")
 
 
-def within(command: str, folder: str) -> list[str]:
+def command_words(command: str, folder: str) -> list[str]:
     """The words of a command, with all that it reads and writes in a folder."""
     verb, *words = shlex.split(command)
-    places = [
-        f"{folder}/{word}" if before in FOLDERS or word in ("generated", "matched/shards") else word
-        for before, word in zip(["", *words], words, strict=False)
+    arguments = [
+        f"{folder}/{word}"
+        if previous in _FOLDER_OPTIONS or word in ("generated", "matched/shards")
+        else word
+        for previous, word in zip(["", *words], words, strict=False)
     ]
-    return [verb, "--real", f"{folder}/real", *places]
+    return [verb, "--real", f"{folder}/real", *arguments]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -64,11 +66,11 @@ def main(arguments: Sequence[str]) -> None:
     with session():
         demo([folder])
         for command in COMMANDS:
-            words = within(command, folder)
-            say(f"\nraymetrics {click.style(shlex.join(words), bold=True)}")
+            words = command_words(command, folder)
+            print_now(f"\nraymetrics {click.style(shlex.join(words), bold=True)}")
             cli(words, standalone_mode=False)
-    say(f"\nall of it: {report(Path(folder) / 'results.jsonl', to=folder)}")
+    print_now(f"\nall of it: {report(Path(folder) / 'results.jsonl', to=folder)}")
 
 
 if __name__ == "__main__":
-    reported(main)(sys.argv[1:])
+    exit_with_code(main)(sys.argv[1:])

@@ -28,16 +28,16 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from raymetrics.extractors.digits import ClassifierNetwork
-from raymetrics.generators.digits import PREFIX, W_DIM, DigitsNetwork
+from raymetrics.generators.digits import SNAPSHOT_PREFIX, W_DIM, DigitsNetwork
 from raymetrics.generators.mnist import load_digits
 
-SNAPSHOTS = (50, 100, 200, 400, 800, 1600, 3200, 5000)
-BATCH = 64
-PRIOR_WEIGHT = 0.5  # of the autoencoder's Kullback-Leibler term
-AVERAGING = 0.995  # of the weights, per step
+_SNAPSHOT_STEPS = (50, 100, 200, 400, 800, 1600, 3200, 5000)
+_BATCH_SIZE = 64
+_PRIOR_WEIGHT = 0.5  # of the autoencoder's Kullback-Leibler term
+_EMA_DECAY = 0.995  # of the weights, per step
 
 
-class Encoder(nn.Module):
+class _Encoder(nn.Module):
     """Images float32 [n, 1, 28, 28] in [0, 1] -> mean and log-variance of w, each [n, 20]."""
 
     def __init__(self) -> None:
@@ -58,78 +58,80 @@ class Encoder(nn.Module):
         return mean, log_variance
 
 
-def shifted(images: Tensor, rng: torch.Generator) -> Tensor:
+def _shift_randomly(images: Tensor, rng: torch.Generator) -> Tensor:
     """The images moved by -1, 0 or 1 pixels along both axes; the border of a digit is empty."""
     dy, dx = torch.randint(-1, 2, (2,), generator=rng).tolist()
     return torch.roll(images, (dy, dx), dims=(2, 3))
 
 
-def batches(
+def _shuffled_batches(
     images: Tensor, labels: Tensor, rng: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless shuffled batches, each shifted by at most one pixel."""
     while True:
-        for rows in torch.randperm(len(images), generator=rng).split(BATCH):
-            if len(rows) == BATCH:
-                yield shifted(images[rows], rng), labels[rows]
+        for rows in torch.randperm(len(images), generator=rng).split(_BATCH_SIZE):
+            if len(rows) == _BATCH_SIZE:
+                yield _shift_randomly(images[rows], rng), labels[rows]
 
 
-def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+def _kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Kullback-Leibler divergence of N(mean, variance) from N(0, 1), [n]."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
 
 
-def negative_log_likelihood(network: DigitsNetwork, w: Tensor, label: Tensor) -> Tensor:
+def _negative_log_likelihood(network: DigitsNetwork, w: Tensor, label: Tensor) -> Tensor:
     """Of w under the mapping network's distribution, [n]."""
     z, log_determinant = network.mapping.inverse(w, label)
     return (z.square().sum(dim=1) + W_DIM * math.log(2 * math.pi)) / 2 - log_determinant
 
 
-def train_generator(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
+def _train_generator(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
     """images float32 [n, 1, 28, 28] in [0, 1]; writes one file for each of SNAPSHOTS."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    network, encoder = DigitsNetwork(), Encoder()
-    averaged = copy.deepcopy(network).requires_grad_(False)
+    network, encoder = DigitsNetwork(), _Encoder()
+    average = copy.deepcopy(network).requires_grad_(False)
     parameters = [*network.parameters(), *encoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, SNAPSHOTS[-1], 1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _SNAPSHOT_STEPS[-1], 1e-4)
     start = time.monotonic()
-    for step, (x, label) in enumerate(batches(images, labels, rng), start=1):
+    for step, (x, label) in enumerate(_shuffled_batches(images, labels, rng), start=1):
         mean, log_variance = encoder(x)
         w = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=rng)
-        pixels = binary_cross_entropy_with_logits(network.synthesis(w), x, reduction="sum") / BATCH
-        prior = divergence(mean, log_variance).mean()
+        pixels = (
+            binary_cross_entropy_with_logits(network.synthesis(w), x, reduction="sum") / _BATCH_SIZE
+        )
+        prior = _kl_divergence(mean, log_variance).mean()
         # The mapping follows the latents; it does not pull them.
-        mapping = negative_log_likelihood(network, w.detach(), label).mean()
+        mapping = _negative_log_likelihood(network, w.detach(), label).mean()
         optimizer.zero_grad(set_to_none=True)
-        (pixels + PRIOR_WEIGHT * prior + mapping).backward()
+        (pixels + _PRIOR_WEIGHT * prior + mapping).backward()
         nn.utils.clip_grad_norm_(parameters, 100.0)
         optimizer.step()
         schedule.step()
-        follow(averaged, network, min(AVERAGING, step / (step + 10)))
+        _update_average(average, network, min(_EMA_DECAY, step / (step + 10)))
 
-        if step in SNAPSHOTS:
-            name = f"{PREFIX}{step:06d}.safetensors"
-            save_file({k: v.half() for k, v in averaged.state_dict().items()}, folder / name)
+        if step in _SNAPSHOT_STEPS:
+            name = f"{SNAPSHOT_PREFIX}{step:06d}.safetensors"
+            save_file({k: v.half() for k, v in average.state_dict().items()}, folder / name)
             seconds = time.monotonic() - start
             print(
                 f"{name}  pixels {pixels:.1f}  prior {prior:.1f}  mapping {mapping:.1f}  "
                 f"{seconds:.0f} s",
                 flush=True,
             )
-        if step == SNAPSHOTS[-1]:
+        if step == _SNAPSHOT_STEPS[-1]:
             return
 
 
 @torch.no_grad()
-def follow(averaged: nn.Module, network: nn.Module, keep: float) -> None:
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """averaged = keep * averaged + (1 - keep) * network, weight by weight."""
-    for slow, fast in zip(averaged.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - keep)
+    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
 
 
-def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
+def _train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
     """images float32 [n, 1, 28, 28] in [0, 1]. Every fifth ten is held out and measures it."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
@@ -137,7 +139,9 @@ def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
     network = ClassifierNetwork()
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1200)
-    for step, (x, y) in enumerate(batches(images[~held_out], labels[~held_out], rng), start=1):
+    for step, (x, y) in enumerate(
+        _shuffled_batches(images[~held_out], labels[~held_out], rng), start=1
+    ):
         loss = cross_entropy(network(x)["logits"], y, label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -146,8 +150,8 @@ def train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
         if step == 1200:
             break
     with torch.no_grad():
-        right = network(images[held_out])["logits"].argmax(dim=1) == labels[held_out]
-    accuracy = f"{right.float().mean():.4f}"
+        correct = network(images[held_out])["logits"].argmax(dim=1) == labels[held_out]
+    accuracy = f"{correct.float().mean():.4f}"
     state = {k: v.half() for k, v in network.state_dict().items()}
     save_file(state, folder / "digits-classifier.safetensors", {"held_out_accuracy": accuracy})
     print(f"digits-classifier.safetensors  accuracy on held-out digits {accuracy}", flush=True)
@@ -162,8 +166,8 @@ def main() -> None:
     pixels, classes = load_digits()
     images = torch.from_numpy(pixels.astype(np.float32) / 255)[:, None]
     labels = torch.from_numpy(classes)
-    train_classifier(images, labels, folder)
-    train_generator(images, labels, folder)
+    _train_classifier(images, labels, folder)
+    _train_generator(images, labels, folder)
     sums = [
         f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}"
         for file in sorted(folder.glob("*.safetensors"))

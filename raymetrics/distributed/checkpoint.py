@@ -12,18 +12,18 @@ import numpy as np
 
 from raymetrics import npz_files as interop
 from raymetrics.errors import ShardError, SpecMismatch
-from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.shards.layout import differences
 from raymetrics.shards.store import Store
 
-STATE = "state.npz"
-REQUEST = "request"
-EVERY = 30.0  # seconds between two times that it is written
+_STATE_FILE = "state.npz"
+_REQUEST_KEY = "request"
+SAVE_SECONDS = 30.0  # seconds between two times that it is written
 
 Arrays = dict[str, np.ndarray]
 
 
-class Kept:
+class Checkpoint:
     """The newest state of a run, in one file that is replaced whole."""
 
     def __init__(self, store: Store, request: Mapping[str, object]) -> None:
@@ -33,7 +33,7 @@ class Kept:
         self.begun = False  # and nothing reached that is worth keeping
         self.written = time.monotonic()
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> Checkpoint:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,47 +46,49 @@ class Kept:
     def load(self) -> None:
         """Looks for what an earlier run of this request has kept. StorageError if nothing can be
         written there, SpecMismatch if another request was begun there."""
-        data = self.store.read(STATE)
+        data = self.store.read(_STATE_FILE)
         if data is None:
             self.write({})
             self.begun = True
             return
-        request, found = loaded(data, self.store.path(STATE))
-        require_same(request, self.request, self.store.path(STATE))
-        self.found, self.begun = found, not found
+        request, state = _parse_state(data, self.store.path(_STATE_FILE))
+        require_same_request(request, self.request, self.store.path(_STATE_FILE))
+        self.found, self.begun = state, not state
 
     def keep(self, state: Arrays) -> None:
         """Writes it, unless the last one is less than half a minute old."""
         self.newest, self.begun = state, False
-        if time.monotonic() - self.written >= EVERY:
+        if time.monotonic() - self.written >= SAVE_SECONDS:
             self.write(state)
 
     def write(self, state: Arrays) -> None:
         """Replaces the file."""
         buffer = io.BytesIO()
         request = np.frombuffer(json.dumps(self.request).encode(), np.uint8)
-        np.savez(buffer, **{REQUEST: request}, **state)  # type: ignore[arg-type]
-        self.store.replace(STATE, buffer.getvalue())
+        np.savez(buffer, **{_REQUEST_KEY: request}, **state)  # type: ignore[arg-type]
+        self.store.replace(_STATE_FILE, buffer.getvalue())
         self.newest, self.written = None, time.monotonic()
 
     def remove(self) -> None:
         """Nothing is left to go on with."""
         self.newest = None
-        self.store.remove(STATE)
+        self.store.remove(_STATE_FILE)
 
 
-def loaded(data: bytes, where: str) -> tuple[dict[str, Any], Arrays]:
+def _parse_state(data: bytes, path: str) -> tuple[dict[str, Any], Arrays]:
     """The request and the arrays of a state. ShardError if it is damaged."""
-    with refuse_damage(ShardError, f"cannot read {where}", "remove it to begin again"):
-        found = dict(interop.Arrays(io.BytesIO(data)))
-        return json.loads(bytes(found.pop(REQUEST))), found
+    with require_undamaged(ShardError, f"cannot read {path}", "remove it to begin again"):
+        arrays = dict(interop.NpzArrays(io.BytesIO(data)))
+        return json.loads(bytes(arrays.pop(_REQUEST_KEY))), arrays
 
 
-def require_same(there: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> None:
+def require_same_request(
+    existing: Mapping[str, Any], requested: Mapping[str, Any], path: str
+) -> None:
     """SpecMismatch, with every field that differs, unless both ask for the same."""
-    fields = differences(there, asked)
+    fields = differences(existing, requested)
     if fields:
         raise SpecMismatch(
-            f"{where} is of another request ({'; '.join(fields)}); write to another place, ask "
+            f"{path} is of another request ({'; '.join(fields)}); write to another place, ask "
             "for what is there, or remove it"
         )

@@ -8,10 +8,10 @@ import numpy as np
 import PIL
 import torch
 
-from raymetrics.provenance import processor
+from raymetrics.provenance import processor_name
 
 
-def device() -> torch.device:
+def worker_device() -> torch.device:
     """The accelerator that Ray gave to this worker, or the CPU."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
@@ -28,10 +28,10 @@ def machine_kind() -> str:
     gpu = f"{device_name()}, " if torch.cuda.is_available() else ""
     instructions = torch.backends.cpu.get_cpu_capability()
     versions = f"torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}"
-    return f"{gpu}{processor()} with {instructions}, {versions}"
+    return f"{gpu}{processor_name()} with {instructions}, {versions}"
 
 
-def reproducible() -> None:
+def use_deterministic_kernels() -> None:
     """One thread, true float32, no choice of kernels by timing: the same bits every time."""
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False

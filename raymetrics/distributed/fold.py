@@ -13,14 +13,14 @@ import ray
 
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection, View
-from raymetrics.statistics import Measure, fold, merge_all
+from raymetrics.statistics import ColumnStatistic, fold, merge_all
 
-GROUP = 4  # shards to a task
-AT_ONCE = 2_000_000_000  # bytes of statistics that tasks hold before they are merged
+SHARDS_PER_TASK = 4  # shards to a task
+_MAX_PENDING_BYTES = 2_000_000_000  # bytes of statistics that tasks hold before they are merged
 
 
 def fold_shards(
-    view: View, measures: Mapping[str, Measure], bytes_of_all: int = 0
+    view: View, measures: Mapping[str, ColumnStatistic], statistics_bytes: int = 0
 ) -> dict[str, Any]:
     """Every measure of a view, merged; needs a session. Empty if there is nothing to fold.
 
@@ -29,35 +29,37 @@ def fold_shards(
     if not measures:
         return {}
     # Few tasks at a time hold their results, however many there are.
-    at_once = max(1, 2 * int(ray.cluster_resources().get("CPU", 1)))
-    if bytes_of_all:
-        at_once = max(1, min(at_once, AT_ONCE // bytes_of_all))
+    max_pending = max(1, 2 * int(ray.cluster_resources().get("CPU", 1)))
+    if statistics_bytes:
+        max_pending = max(1, min(max_pending, _MAX_PENDING_BYTES // statistics_bytes))
     task = ray.remote(fold_group)
-    waiting: list[ray.ObjectRef] = []
+    pending: list[ray.ObjectRef] = []
     merged: dict[str, Any] = {}
     # Once for all tasks: a measure may know the number of every sample.
     shared: Any = ray.put(measures)
     samples: Any = ray.put(view.samples)
     uri = view.shards.store.absolute_uri
-    for group in groups(view.present):
-        waiting.append(task.remote(uri, samples, group, shared))
-        if len(waiting) == at_once:
-            merged = merge_all(merged, ray.get(waiting.pop(0)))
-    for result in waiting:
+    for group in group_shards(view.present):
+        pending.append(task.remote(uri, samples, group, shared))
+        if len(pending) == max_pending:
+            merged = merge_all(merged, ray.get(pending.pop(0)))
+    for result in pending:
         merged = merge_all(merged, ray.get(result))
     return merged
 
 
-def groups(present: Sequence[range]) -> list[tuple[range, ...]]:
+def group_shards(present: Sequence[range]) -> list[tuple[range, ...]]:
     """The shards in order, GROUP at a time."""
-    return [tuple(present[i : i + GROUP]) for i in range(0, len(present), GROUP)]
+    return [
+        tuple(present[i : i + SHARDS_PER_TASK]) for i in range(0, len(present), SHARDS_PER_TASK)
+    ]
 
 
 def fold_group(
     uri: str,
     samples: tuple[range, ...] | Selection,
     group: Sequence[range],
-    measures: Mapping[str, Measure],
+    measures: Mapping[str, ColumnStatistic],
 ) -> dict[str, Any]:
     """A task: the measures of some shards, one after another."""
     view = View(open_shards(uri, group), samples)

@@ -20,91 +20,101 @@ from hashlib import sha256
 import numpy as np
 
 from raymetrics.errors import StorageError
-from raymetrics.npz_files import Arrays as ArraysInFile
+from raymetrics.npz_files import NpzArrays as ArraysInFile
 from raymetrics.shards.store import Store
 
-FOLDER = "neighbours"
-VERSION = 2  # of what is kept there; another one is not read
-DIGEST = "digest"
-DAMAGES = (
+NEIGHBORS_FOLDER = "neighbours"
+NEIGHBORS_VERSION = 2  # of what is kept there; another one is not read
+_DIGEST_KEY = "digest"
+_DAMAGE_ERRORS = (
     ValueError, OSError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, MemoryError,
     zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 Arrays = dict[str, np.ndarray]
-Check = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
+ArraysCheck = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
 
 log = logging.getLogger(__name__)
 
 
-def read_arrays(store: Store, name: str, check: Check) -> Arrays | None:
+def read_neighbor_file(store: Store, name: str, check: ArraysCheck) -> Arrays | None:
     """Read the arrays of a file; None if it is not there. A file that is not whole, or that the
     check finds wrong, is told of and not read either."""
     data = store.read(name)
     if data is None:
         return None
-    trouble, arrays = parse_arrays(data, name)
-    trouble = trouble or check(arrays)
-    if trouble:
-        log.warning("%s is not used and is made again: %s", store.path(name), trouble)
-    return None if trouble else arrays
+    problem, arrays = parse_neighbor_file(data, name)
+    problem = problem or check(arrays)
+    if problem:
+        log.warning("%s is not used and is made again: %s", store.path(name), problem)
+    return None if problem else arrays
 
 
-def load_arrays(store: Store, name: str) -> Arrays | None:
+def load_npz_or_none(store: Store, name: str) -> Arrays | None:
     """Load the arrays of any .npz file; None if it is not there, or damaged."""
     data = store.read(name)
     try:
         return None if data is None else dict(ArraysInFile(io.BytesIO(data)))
-    except DAMAGES:
+    except _DAMAGE_ERRORS:
         return None
 
 
-def parse_arrays(data: bytes, name: str) -> tuple[str | None, Arrays]:
+def parse_neighbor_file(data: bytes, name: str) -> tuple[str | None, Arrays]:
     """Parse what `write_arrays` wrote under a name; and what is wrong with it, in words."""
     try:
         arrays = dict(ArraysInFile(io.BytesIO(data)))
-        promise = str(arrays.pop(DIGEST))
-    except DAMAGES as error:
+        stated_digest = str(arrays.pop(_DIGEST_KEY))
+    except _DAMAGE_ERRORS as error:
         return f"it is damaged ({type(error).__name__}: {error})", {}
-    whole = promise == digest_of(name, arrays)
-    return (None if whole else "its arrays are not the ones that were written"), arrays
+    unchanged = stated_digest == _arrays_digest(name, arrays)
+    return (None if unchanged else "its arrays are not the ones that were written"), arrays
 
 
-def write_arrays(store: Store, name: str, arrays: Arrays) -> None:
+def write_neighbor_file(store: Store, name: str, arrays: Arrays) -> None:
     """Keep arrays for a rerun, where that is possible: a set may be one that is only read."""
     buffer = io.BytesIO()
-    digest = np.array(digest_of(name, arrays))
-    np.savez_compressed(buffer, **{**arrays, DIGEST: digest})  # type: ignore[arg-type]
+    digest = np.array(_arrays_digest(name, arrays))
+    np.savez_compressed(buffer, **{**arrays, _DIGEST_KEY: digest})  # type: ignore[arg-type]
     try:
         store.replace(name, buffer.getvalue())
     except StorageError:
         return
 
 
-def digest_of(name: str, arrays: Arrays) -> str:
+def _arrays_digest(name: str, arrays: Arrays) -> str:
     """SHA-256 of a file's name and of its arrays."""
-    total = sha256(name.encode())
+    hasher = sha256(name.encode())
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
-        total.update(f"{key} {array.dtype.str} {array.shape};".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
+        hasher.update(f"{key} {array.dtype.str} {array.shape};".encode())
+        hasher.update(array.tobytes())
+    return hasher.hexdigest()
 
 
-def trouble_of_distances(arrays: Arrays, shape: tuple[int, int], *, all_there: bool) -> str | None:
+def problem_with_distances(
+    arrays: Arrays, shape: tuple[int, int], *, all_finite: bool
+) -> str | None:
     """Say why arrays cannot be the distances to nearest neighbors, float64 of this shape.
 
     all_there: whether each sample has so many neighbors; otherwise some may be infinitely far.
     """
-    found = arrays.get("distances")
-    if found is None or found.dtype != np.float64 or found.shape != shape:
+    distances = arrays.get("distances")
+    if distances is None or distances.dtype != np.float64 or distances.shape != shape:
         return f"it holds no distances float64 {list(shape)}"
-    if np.isnan(found).any() or (found < 0).any() or (found[:, 1:] < found[:, :-1]).any():
+    if (
+        np.isnan(distances).any()
+        or (distances < 0).any()
+        or (distances[:, 1:] < distances[:, :-1]).any()
+    ):
         return "its distances are not numbers of at least 0 that ascend"
-    return "some of its distances are infinite" if all_there and np.isinf(found).any() else None
+    return (
+        "some of its distances are infinite" if all_finite and np.isinf(distances).any() else None
+    )
 
 
-def trouble_of_balls(arrays: Arrays, side: str, points: int, balls: int, radii: int) -> str | None:
+def problem_with_balls(
+    arrays: Arrays, side: str, points: int, balls: int, radii: int
+) -> str | None:
     """Say why arrays cannot tell which of so many balls hold which points; see `Balls`."""
     shapes = {
         "hits": (np.int64, (points, radii)),
@@ -112,8 +122,8 @@ def trouble_of_balls(arrays: Arrays, side: str, points: int, balls: int, radii: 
         "realism": (np.float64, (points,)),
     }
     for name, (dtype, shape) in shapes.items():
-        found = arrays.get(f"{side}_{name}")
-        if found is None or found.dtype != dtype or found.shape != shape:
+        array = arrays.get(f"{side}_{name}")
+        if array is None or array.dtype != dtype or array.shape != shape:
             return f"it holds no {side}_{name} {np.dtype(dtype)} {list(shape)}"
     hits, realism = arrays[f"{side}_hits"], arrays[f"{side}_realism"]
     if (hits < 0).any() or (hits > balls).any():

@@ -16,10 +16,10 @@ import numpy as np
 from raymetrics.metrics import Convention
 from raymetrics.neighbors import TileSearch
 from raymetrics.shards.view import Selection, View
-from raymetrics.statistics import Nearest
+from raymetrics.statistics import NearestDistances
 
-LARGEST, BY_CHANCE = 8, 8  # rows
-SAME = 1e-9  # relative
+_LARGEST_ROWS, _RANDOM_ROWS = 8, 8  # rows
+_RELATIVE_TOLERANCE = 1e-9  # relative
 
 
 def distances_agree(
@@ -34,23 +34,25 @@ def distances_agree(
     distances: float64 [n, k], ascending, to the nearest others. blocks: the features of the whole
     view, rounded as the convention has them, float32 [m, d] each; one is in memory at a time.
     """
-    rows = rows_to_check(distances)
-    some = View(view.shards, Selection(view.sample_ids[rows]))
-    queries, k = convention.rounded(some.read(column)), distances.shape[1]
-    found, search = Nearest.empty(len(rows), k + 1), TileSearch()
+    rows = _choose_rows(distances)
+    sampled_view = View(view.shards, Selection(view.sample_ids[rows]))
+    queries, k = convention.rounded(sampled_view.read(column)), distances.shape[1]
+    recomputed, search = NearestDistances.empty(len(rows), k + 1), TileSearch()
     for block in blocks:
-        among, asked = search.place(block, queries)
-        found = found.merge(Nearest(search.nearest(asked, among, k + 1)))
-    others = found.distances[:, 1:]  # the nearest one is the sample itself
-    return bool(np.allclose(others, distances[rows], rtol=SAME, atol=0))
+        prepared_block, prepared_queries = search.place(block, queries)
+        recomputed = recomputed.merge(
+            NearestDistances(search.nearest(prepared_queries, prepared_block, k + 1))
+        )
+    others = recomputed.distances[:, 1:]  # the nearest one is the sample itself
+    return bool(np.allclose(others, distances[rows], rtol=_RELATIVE_TOLERANCE, atol=0))
 
 
-def rows_to_check(distances: np.ndarray) -> np.ndarray:
+def _choose_rows(distances: np.ndarray) -> np.ndarray:
     """Choose rows, int64, ascending: those of the largest distances and some by chance.
 
     By chance and not by a seed, which would tell which ones are not looked at. On it depends only
     whether true distances are found once more.
     """
-    largest = np.argsort(distances[:, -1])[-LARGEST:]
-    by_chance = np.random.default_rng().integers(len(distances), size=BY_CHANCE)
-    return np.unique(np.concatenate([largest, by_chance]))
+    largest = np.argsort(distances[:, -1])[-_LARGEST_ROWS:]
+    random_rows = np.random.default_rng().integers(len(distances), size=_RANDOM_ROWS)
+    return np.unique(np.concatenate([largest, random_rows]))

@@ -22,39 +22,39 @@ import numpy as np
 import psutil
 import ray
 
-from raymetrics.distributed.cluster_resources import equal_part
+from raymetrics.distributed.cluster_resources import equal_share
 from raymetrics.distributed.neighbor_files import (
-    FOLDER,
-    VERSION,
+    NEIGHBORS_FOLDER,
+    NEIGHBORS_VERSION,
     Arrays,
-    parse_arrays,
-    read_arrays,
-    trouble_of_balls,
-    trouble_of_distances,
-    write_arrays,
+    parse_neighbor_file,
+    problem_with_balls,
+    problem_with_distances,
+    read_neighbor_file,
+    write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS
-from raymetrics.errors import PlanTooLarge, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, Survey, require, up_to_median
+from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
+from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
-from raymetrics.neighbors import choose, engine
+from raymetrics.neighbors import fastest_engine, make_engine
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
-from raymetrics.statistics import Balls, Nearest, from_arrays, to_arrays
+from raymetrics.statistics import BallMembership, NearestDistances, from_arrays, to_arrays
 
-AT_ONCE = 400_000_000  # bytes of features that the driver searches by itself
-BLOCK = 32_768  # rows that go by at a time
-COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
-SHARE_OF_MEMORY = 0.4
+_DRIVER_BYTES = 400_000_000  # bytes of features that the driver searches by itself
+_QUERY_ROWS = 32_768  # rows that go by at a time
+_BASE_COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
+_MEMORY_SHARE = 0.4
 # A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
 GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """Some rows of a column of a view."""
 
     uri: str
@@ -78,66 +78,78 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PartitionPair:
     """What is to be found of two parts; `base` is a place in a list of parts."""
 
     base: int
-    queries: Part
+    queries: Partition
     k: int = 0  # the nearest k; or, of 0, who lies in whose balls:
     radii_of_base: np.ndarray | None = None
     radii_of_queries: np.ndarray | None = None
     count: bool = True
-    lesser: np.ndarray | None = None
+    realism_radii: np.ndarray | None = None
 
-    def key(self, base: Part) -> str:
+    def key(self, base: Partition) -> str:
         """A name for what is found, by all that it depends on."""
-        radii = (self.radii_of_base, self.radii_of_queries, self.lesser)
+        radii = (self.radii_of_base, self.radii_of_queries, self.realism_radii)
         digests = [None if a is None else sha256(a.tobytes()).hexdigest() for a in radii]
-        same = base.digest == self.queries.digest
-        of = {"version": VERSION, "k": self.k, "radii": digests, "count": self.count, "same": same}
-        return fingerprint({"base": base.digest, "queries": self.queries.digest, **of})
+        same_values = base.digest == self.queries.digest
+        settings = {
+            "version": NEIGHBORS_VERSION,
+            "k": self.k,
+            "radii": digests,
+            "count": self.count,
+            "same": same_values,
+        }
+        return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
-    def trouble(self, arrays: Arrays, base: Part) -> str | None:
+    def trouble(self, arrays: Arrays, base: Partition) -> str | None:
         """Say why arrays cannot be what is to be found; None if they can."""
         if self.k:
             shape = (self.queries.rows, self.k)
-            return trouble_of_distances(arrays, shape, all_there=False)
+            return problem_with_distances(arrays, shape, all_finite=False)
         assert self.radii_of_base is not None
         radii, sizes = self.radii_of_base.shape[1], (self.queries.rows, base.rows)
-        return trouble_of_balls(arrays, "base", *sizes, radii) or trouble_of_balls(
+        return problem_with_balls(arrays, "base", *sizes, radii) or problem_with_balls(
             arrays, "queries", *sizes[::-1], radii
         )
 
 
-class Base:
+class LoadedPartition:
     """A part, held in memory and searched."""
 
-    def __init__(self, part: Part, engine_name: str) -> None:
-        self.part, self.search = part, engine(engine_name)
-        (self.placed,) = self.search.place(part.read())
+    def __init__(self, partition: Partition, engine_name: str) -> None:
+        self.part, self.search = partition, make_engine(engine_name)
+        (self.placed,) = self.search.place(partition.read())
 
-    def find(self, cell: Cell) -> Arrays:
+    def find(self, pair: PartitionPair) -> Arrays:
         """What is found of a cell, as arrays."""
-        part, queries = self.part, cell.queries
-        itself = (part.uri, part.samples, part.slice) == (
+        partition, queries = self.part, pair.queries
+        is_same_part = (partition.uri, partition.samples, partition.slice) == (
             queries.uri,
             queries.samples,
             queries.slice,
         )
-        placed = self.placed if itself else self.search.place_like(self.placed, queries.read())
-        if cell.k:
-            same_set = (part.uri, part.samples) == (queries.uri, queries.samples)
-            numbers = np.arange(queries.rows) + queries.first - part.first
-            inside = same_set & (numbers >= 0) & (numbers < part.rows)
-            own = np.where(inside, numbers, -1)
-            return to_arrays(Nearest(self.search.nearest(placed, self.placed, cell.k, own)))
-        by_base, by_queries = self.search.both_ways(
-            self.placed, placed, cell.radii_of_base, cell.radii_of_queries,
-            count=cell.count, lesser=cell.lesser,
+        prepared_queries = (
+            self.placed if is_same_part else self.search.place_like(self.placed, queries.read())
+        )
+        if pair.k:
+            same_set = (partition.uri, partition.samples) == (queries.uri, queries.samples)
+            base_rows = np.arange(queries.rows) + queries.first - partition.first
+            in_base = same_set & (base_rows >= 0) & (base_rows < partition.rows)
+            self_rows = np.where(in_base, base_rows, -1)
+            return to_arrays(
+                NearestDistances(
+                    self.search.nearest(prepared_queries, self.placed, pair.k, self_rows)
+                )
+            )
+        queries_in_base, base_in_queries = self.search.both_ways(
+            self.placed, prepared_queries, pair.radii_of_base, pair.radii_of_queries,
+            count=pair.count, realism_radii=pair.realism_radii,
         )  # fmt: skip
         return {
-            **{f"base_{name}": a for name, a in to_arrays(by_base).items()},
-            **{f"queries_{name}": a for name, a in to_arrays(by_queries).items()},
+            **{f"base_{name}": a for name, a in to_arrays(queries_in_base).items()},
+            **{f"queries_{name}": a for name, a in to_arrays(base_in_queries).items()},
         }
 
 
@@ -146,14 +158,14 @@ class Searcher:
 
     def __init__(self, engine_name: str) -> None:
         self.engine_name = engine_name
-        self.base: Base | None = None
+        self.base: LoadedPartition | None = None
 
-    def find(self, part: Part, cell: Cell) -> Arrays:
+    def find(self, partition: Partition, pair: PartitionPair) -> Arrays:
         """What is found of a cell, with this part as its base."""
-        if self.base is None or self.base.part != part:
+        if self.base is None or self.base.part != partition:
             self.base = None  # before the next one is read
-            self.base = Base(part, self.engine_name)
-        return self.base.find(cell)
+            self.base = LoadedPartition(partition, self.engine_name)
+        return self.base.find(pair)
 
 
 def survey_views(
@@ -164,9 +176,9 @@ def survey_views(
     convention: Convention,
     count: bool = True,
     realism: bool = False,
-    most_rows: int | None = None,
+    max_rows: int | None = None,
     balls: Collection[str] = ("real", "generated"),
-) -> Survey:
+) -> ManifoldSurvey:
     """`raymetrics.metrics.survey` of a column of two views, for every k of a convention.
 
     Needs a session unless it fits into the driver's memory. most_rows: to a part; by default as
@@ -174,145 +186,179 @@ def survey_views(
     are -1, and nothing lies in them. NotEnoughData, or PlanTooLarge before anything is read.
     """
     ks = convention.ks
-    both = {"real": real, "generated": generated}
+    views = {"real": real, "generated": generated}
     for side in balls:
-        require(len(both[side]), ks[-1], side)
-    alone = most_rows is None and fits_at_once(both, column)
-    if alone:
-        most = max(len(real), len(generated))
+        require_neighbors(len(views[side]), ks[-1], side)
+    in_driver = max_rows is None and fits_at_once(views, column)
+    if in_driver:
+        base_rows = max(len(real), len(generated))
     else:
-        most = most_rows or rows_that_fit(real.shards.columns[column].dimension)
-    name = chosen(real, generated, column, convention)
-    with closing(Driver(name) if alone else Actors(name)) as search:
-        of_real, of_generated = (
+        base_rows = max_rows or rows_that_fit(real.shards.columns[column].dimension)
+    engine_name = choose_engine_name(real, generated, column, convention)
+    with closing(LocalSearch(engine_name) if in_driver else ActorSearch(engine_name)) as search:
+        real_radii, generated_radii = (
             convention.reach(
-                nearest(view, column, convention, most, search)[:, [k - 1 for k in ks]]
+                _nearest_distances(view, column, convention, base_rows, search)[
+                    :, [k - 1 for k in ks]
+                ]
             )
             if side in balls
             else np.full((len(view), len(ks)), -1.0)
-            for side, view in both.items()
+            for side, view in views.items()
         )
-        one = parts(real, column, convention, most)
-        other = parts(generated, column, convention, min(most, BLOCK))
-        return crossed(
-            real, generated, one, other, of_real, of_generated, convention, search,
-            count=count, realism=realism, name=name,
-        )  # fmt: skip
+        real_partitions = partition_view(real, column, convention, base_rows)
+        generated_partitions = partition_view(
+            generated, column, convention, min(base_rows, _QUERY_ROWS)
+        )
+        return _survey_pairs(
+            real,
+            generated,
+            real_partitions,
+            generated_partitions,
+            real_radii,
+            generated_radii,
+            convention,
+            search,
+            count=count,
+            realism=realism,
+            engine_name=engine_name,
+        )
 
 
-def crossed(
-    real: View, generated: View, one: Sequence[Part], other: Sequence[Part], of_real: np.ndarray,
-    of_generated: np.ndarray, convention: Convention, search: Driver | Actors, *, count: bool,
-    realism: bool, name: str,
-) -> Survey:  # fmt: skip
+def _survey_pairs(
+    real: View,
+    generated: View,
+    real_partitions: Sequence[Partition],
+    generated_partitions: Sequence[Partition],
+    real_radii: np.ndarray,
+    generated_radii: np.ndarray,
+    convention: Convention,
+    search: LocalSearch | ActorSearch,
+    *,
+    count: bool,
+    realism: bool,
+    engine_name: str,
+) -> ManifoldSurvey:
     """The survey of two sets whose radii are known."""
     ks = convention.ks
-    lesser = up_to_median(of_real[:, 0]) if realism else None
+    realism_radii = radii_up_to_median(real_radii[:, 0]) if realism else None
     sizes = len(generated), len(real)
-    by_real = Balls.empty(*sizes, len(ks))
-    by_generated = Balls.empty(*sizes[::-1], len(ks))
-    cells = [
-        Cell(
-            base, queries, 0, of_real[part.slice], of_generated[queries.slice], count,
-            None if lesser is None else lesser[part.slice],
+    generated_in_real = BallMembership.empty(*sizes, len(ks))
+    real_in_generated = BallMembership.empty(*sizes[::-1], len(ks))
+    pairs = [
+        PartitionPair(
+            base, queries, 0, real_radii[partition.slice], generated_radii[queries.slice], count,
+            None if realism_radii is None else realism_radii[partition.slice],
         )
-        for base, part in enumerate(one)
-        for queries in other
+        for base, partition in enumerate(real_partitions)
+        for queries in generated_partitions
     ]  # fmt: skip
-    kept = Store(f"{generated.shards.uri}/{FOLDER}")
-    for cell, found in found_of(cells, one, kept, search):
-        base, queries = one[cell.base].slice, cell.queries.slice
-        balls = [balls_of(found, side) for side in ("base", "queries")]
-        by_real = by_real.merge(balls[0].within(queries, base, sizes))
-        by_generated = by_generated.merge(balls[1].within(base, queries, sizes[::-1]))
-    return Survey(ks, name, of_real, of_generated, by_real, by_generated)
+    store = Store(f"{generated.shards.uri}/{NEIGHBORS_FOLDER}")
+    for pair, arrays in _find_pairs(pairs, real_partitions, store, search):
+        base, queries = real_partitions[pair.base].slice, pair.queries.slice
+        balls = [_balls_of_side(arrays, side) for side in ("base", "queries")]
+        generated_in_real = generated_in_real.merge(balls[0].within(queries, base, sizes))
+        real_in_generated = real_in_generated.merge(balls[1].within(base, queries, sizes[::-1]))
+    return ManifoldSurvey(
+        ks, engine_name, real_radii, generated_radii, generated_in_real, real_in_generated
+    )
 
 
-def balls_of(found: Arrays, side: str) -> Balls:
+def _balls_of_side(pair_arrays: Arrays, side: str) -> BallMembership:
     """Those of one side of a cell."""
     arrays = {
-        name.removeprefix(side + "_"): a for name, a in found.items() if name.startswith(side)
+        name.removeprefix(side + "_"): a for name, a in pair_arrays.items() if name.startswith(side)
     }
-    balls: Balls = from_arrays(Balls, arrays)
+    balls: BallMembership = from_arrays(BallMembership, arrays)
     return balls
 
 
-def nearest(
-    view: View, column: str, convention: Convention, most: int, search: Driver | Actors
+def _nearest_distances(
+    view: View,
+    column: str,
+    convention: Convention,
+    max_rows: int,
+    search: LocalSearch | ActorSearch,
 ) -> np.ndarray:
     """The distances of every sample to the nearest others of its set, float64 [n, largest k].
 
     Kept beside the shards under the digest of the set's values, and believed if some of them are
     found again, see `agreement`.
     """
-    store, k = Store(f"{view.shards.uri}/{FOLDER}"), convention.ks[-1]
-    blocks = parts(view, column, convention, min(most, BLOCK))
+    store, k = Store(f"{view.shards.uri}/{NEIGHBORS_FOLDER}"), convention.ks[-1]
+    blocks = partition_view(view, column, convention, min(max_rows, _QUERY_ROWS))
 
-    def trouble(arrays: Arrays) -> str | None:
-        return trouble_of_radii(arrays, view, column, convention, blocks)
+    def find_problem(arrays: Arrays) -> str | None:
+        return _problem_with_radii(arrays, view, column, convention, blocks)
 
-    file = radii_file(view, column, convention)
-    known = read_arrays(store, file, trouble)
-    if known is not None:
-        return known["distances"]
-    bases = parts(view, column, convention, most)
-    cells = [Cell(base, queries, k) for base in range(len(bases)) for queries in blocks]
-    found = [Nearest.empty(part.rows, k) for part in blocks]
-    places = {part: i for i, part in enumerate(blocks)}
-    for cell, arrays in found_of(cells, bases, store if len(cells) > 1 else None, search):
-        place = places[cell.queries]
-        found[place] = found[place].merge(from_arrays(Nearest, arrays))
-    distances = np.concatenate([nearest.distances for nearest in found])
-    write_arrays(store, file, {"distances": distances})
+    file = _radii_file_name(view, column, convention)
+    stored = read_neighbor_file(store, file, find_problem)
+    if stored is not None:
+        return stored["distances"]
+    bases = partition_view(view, column, convention, max_rows)
+    pairs = [PartitionPair(base, queries, k) for base in range(len(bases)) for queries in blocks]
+    nearest_by_block = [NearestDistances.empty(partition.rows, k) for partition in blocks]
+    block_indices = {partition: i for i, partition in enumerate(blocks)}
+    for pair, arrays in _find_pairs(pairs, bases, store if len(pairs) > 1 else None, search):
+        index = block_indices[pair.queries]
+        nearest_by_block[index] = nearest_by_block[index].merge(
+            from_arrays(NearestDistances, arrays)
+        )
+    distances = np.concatenate([nearest.distances for nearest in nearest_by_block])
+    write_neighbor_file(store, file, {"distances": distances})
     return distances
 
 
-def radii_file(view: View, column: str, convention: Convention) -> str:
+def _radii_file_name(view: View, column: str, convention: Convention) -> str:
     """Name the file of a view's radii, by all that they depend on."""
     values = {"values": view.digest(), "distances": convention.distances}
-    key = fingerprint({"version": VERSION, **values})[:24]
+    key = fingerprint({"version": NEIGHBORS_VERSION, **values})[:24]
     return f"radii-{column}-k{convention.ks[-1]}-{key}.npz"
 
 
-def trouble_of_radii(
-    arrays: Arrays, view: View, column: str, convention: Convention, blocks: Sequence[Part]
+def _problem_with_radii(
+    arrays: Arrays, view: View, column: str, convention: Convention, blocks: Sequence[Partition]
 ) -> str | None:
     """Say why arrays are not the distances that `nearest` gives; None if they seem to be."""
-    trouble = trouble_of_distances(arrays, (len(view), convention.ks[-1]), all_there=True)
-    if trouble:
-        return trouble
-    features = (part.read() for part in blocks)
+    problem = problem_with_distances(arrays, (len(view), convention.ks[-1]), all_finite=True)
+    if problem:
+        return problem
+    features = (partition.read() for partition in blocks)
     if distances_agree(arrays["distances"], view, column, convention, features):
         return None
     return "its distances are not those of the samples"
 
 
-def parts(view: View, column: str, convention: Convention, most: int) -> list[Part]:
+def partition_view(
+    view: View, column: str, convention: Convention, max_rows: int
+) -> list[Partition]:
     """The view cut into groups of whole shards of at most so many rows; one shard at least."""
     groups: list[list[range]] = []
     rows = 0
     for shard in view.present:
-        if not groups or rows + view.count(shard) > most:
+        if not groups or rows + view.count(shard) > max_rows:
             groups.append([])
             rows = 0
         groups[-1].append(shard)
         rows += view.count(shard)
-    made: list[Part] = []
+    partitions: list[Partition] = []
     for group in groups:
         rows = sum(map(view.count, group))
-        first = made[-1].slice.stop if made else 0
+        first_row = partitions[-1].slice.stop if partitions else 0
         values = {"values": view.digest(group), "column": column}
         digest = fingerprint({**values, "distances": convention.distances})
         uri = view.shards.store.absolute_uri
-        made.append(Part(uri, view.samples, tuple(group), column, convention, first, rows, digest))
-    return made
+        partitions.append(
+            Partition(uri, view.samples, tuple(group), column, convention, first_row, rows, digest)
+        )
+    return partitions
 
 
 def fits_at_once(views: Mapping[str, View], column: str) -> bool:
     """Whether the features of both sides are so few that the driver searches by itself."""
     rows = sum(map(len, views.values()))
     size = 4 * views["real"].shards.columns[column].dimension * rows
-    return size <= min(AT_ONCE, psutil.virtual_memory().total * SHARE_OF_MEMORY / COPIES)
+    return size <= min(_DRIVER_BYTES, psutil.virtual_memory().total * _MEMORY_SHARE / _BASE_COPIES)
 
 
 def rows_that_fit(dimension: int) -> int:
@@ -323,71 +369,76 @@ def rows_that_fit(dimension: int) -> int:
     memory of the machine and not what is free, so that a rerun cuts the same parts. PlanTooLarge
     if not even a thousand rows fit.
     """
-    actors, _, gpus = workers() if ray.is_initialized() else (1, 0.0, 0.0)
-    memory = psutil.virtual_memory().total * SHARE_OF_MEMORY / actors
-    rows = memory / (COPIES * 4 * dimension)
+    actors, _, gpus = actor_resources() if ray.is_initialized() else (1, 0.0, 0.0)
+    memory = psutil.virtual_memory().total * _MEMORY_SHARE / actors
+    rows = memory / (_BASE_COPIES * 4 * dimension)
     if gpus:
         rows = min(rows, (GPU_BYTES - GPU_OVERHEAD) * gpus / (4 * dimension))
     if rows < 1024:
-        raise PlanTooLarge(
+        raise InsufficientResources(
             f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
             f"enough for {rows:.0f} rows; it takes 1024: use fewer CPUs, or a larger machine"
         )
     return int(2 ** np.floor(np.log2(rows)))
 
 
-def workers() -> tuple[int, float, float]:
+def actor_resources() -> tuple[int, float, float]:
     """How many actors, and the CPUs and GPUs of each: one per GPU, or per CPU without any."""
-    there = ray.cluster_resources()
-    gpus, cpus = there.get("GPU", 0.0), there.get("CPU", 1.0)
+    available = ray.cluster_resources()
+    gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
     actors = max(1, int(gpus or cpus))
-    return actors, equal_part(cpus, actors), equal_part(gpus, actors)
+    return actors, equal_share(cpus, actors), equal_share(gpus, actors)
 
 
-def chosen(real: View, generated: View, column: str, convention: Convention) -> str:
+def choose_engine_name(real: View, generated: View, column: str, convention: Convention) -> str:
     """The name of the engine for the whole, from the first shard of either side."""
     first = [view.read(column, view.present[:1]) for view in (real, generated)]
     rows = len(real) + len(generated)
     k = convention.ks[0]
-    name: str = choose(real=first[0], generated=first[1], k=k, rows=rows).name
+    name: str = fastest_engine(real=first[0], generated=first[1], k=k, rows=rows).name
     return name
 
 
-def found_of(
-    cells: Sequence[Cell], cut: Sequence[Part], kept: Store | None, search: Driver | Actors
-) -> Iterator[tuple[Cell, Arrays]]:
+def _find_pairs(
+    pairs: Sequence[PartitionPair],
+    partitions: Sequence[Partition],
+    store: Store | None,
+    search: LocalSearch | ActorSearch,
+) -> Iterator[tuple[PartitionPair, Arrays]]:
     """What is found of every cell: what was kept first, and then the rest, as it is found."""
     missing = []
-    for cell in cells:
-        file = f"cell-{cell.key(cut[cell.base])}.npz"
-        check = partial(cell.trouble, base=cut[cell.base])
-        known = read_arrays(kept, file, check) if kept else None
-        if known is None:
-            missing.append(cell)
+    for pair in pairs:
+        file = f"cell-{pair.key(partitions[pair.base])}.npz"
+        check = partial(pair.trouble, base=partitions[pair.base])
+        stored = read_neighbor_file(store, file, check) if store else None
+        if stored is None:
+            missing.append(pair)
         else:
-            yield cell, known
-    for cell, found in search.find_all(missing, cut):
-        if kept:
-            write_arrays(kept, f"cell-{cell.key(cut[cell.base])}.npz", found)
-        yield cell, found
+            yield pair, stored
+    for pair, arrays in search.find_all(missing, partitions):
+        if store:
+            write_neighbor_file(store, f"cell-{pair.key(partitions[pair.base])}.npz", arrays)
+        yield pair, arrays
 
 
-class Driver:
+class LocalSearch:
     """Searches in this process, one cell after another."""
 
     def __init__(self, engine_name: str) -> None:
         self.searcher = Searcher(engine_name)
 
-    def find_all(self, cells: Sequence[Cell], cut: Sequence[Part]) -> Iterator[tuple[Cell, Arrays]]:
+    def find_all(
+        self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
+    ) -> Iterator[tuple[PartitionPair, Arrays]]:
         """What is found of every cell."""
-        for cell in cells:
-            yield cell, self.searcher.find(cut[cell.base], cell)
+        for pair in pairs:
+            yield pair, self.searcher.find(partitions[pair.base], pair)
 
     def close(self) -> None:
         """Nothing is left behind."""
 
 
-class Actors:
+class ActorSearch:
     """Searches on actors, started when there is something to find. Each takes the cells of one
     base until there are none, and then those of the base that has the most left."""
 
@@ -397,21 +448,23 @@ class Actors:
         self.starting: dict[Any, Any] = {}
         self.idle: list[tuple[Any, int]] = []  # an actor, and the base that it holds
 
-    def find_all(self, cells: Sequence[Cell], cut: Sequence[Part]) -> Iterator[tuple[Cell, Arrays]]:
+    def find_all(
+        self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
+    ) -> Iterator[tuple[PartitionPair, Arrays]]:
         """What is found of every cell, as it is found."""
-        waiting: dict[int, deque[Cell]] = defaultdict(deque)
-        for cell in cells:
-            waiting[cell.base].append(cell)
-        if cells and not self.actors:
+        waiting: dict[int, deque[PartitionPair]] = defaultdict(deque)
+        for pair in pairs:
+            waiting[pair.base].append(pair)
+        if pairs and not self.actors:
             self.start()
-        busy: dict[Any, tuple[Any, Cell]] = {}
-        left = len(cells)
-        while left:
+        busy: dict[Any, tuple[Any, PartitionPair]] = {}
+        remaining = len(pairs)
+        while remaining:
             while self.idle and any(waiting.values()):
-                actor, held = self.idle.pop()
-                base = held if waiting.get(held) else self.longest(waiting, busy)
-                cell = waiting[base].popleft()
-                busy[actor.find.remote(cut[base], cell)] = actor, cell
+                actor, loaded = self.idle.pop()
+                base = loaded if waiting.get(loaded) else self.longest(waiting, busy)
+                pair = waiting[base].popleft()
+                busy[actor.find.remote(partitions[base], pair)] = actor, pair
             done, _ = ray.wait([*busy, *self.starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
             if not done:
                 raise RaymetricsError(
@@ -421,21 +474,23 @@ class Actors:
             if done[0] in self.starting:
                 self.idle.append((self.starting.pop(done[0]), -1))
                 continue
-            actor, cell = busy.pop(done[0])
-            found = ray.get(done[0])
-            self.idle.append((actor, cell.base))
-            left -= 1
-            yield cell, found
+            actor, pair = busy.pop(done[0])
+            arrays = ray.get(done[0])
+            self.idle.append((actor, pair.base))
+            remaining -= 1
+            yield pair, arrays
         self.idle = [(actor, -1) for actor, _ in self.idle]  # numbers of other parts come next
 
-    def longest(self, waiting: dict[int, deque[Cell]], busy: dict[Any, tuple[Any, Cell]]) -> int:
+    def longest(
+        self, waiting: dict[int, deque[PartitionPair]], busy: dict[Any, tuple[Any, PartitionPair]]
+    ) -> int:
         """The base with the most cells left to each actor that has it."""
-        holders = Counter(cell.base for _, cell in busy.values())
+        holders = Counter(pair.base for _, pair in busy.values())
         return max(waiting, key=lambda base: (len(waiting[base]) / (1 + holders[base]), -base))
 
     def start(self) -> None:
         """One actor per worker."""
-        count, cpus, gpus = workers()
+        count, cpus, gpus = actor_resources()
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
         self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
         # On a cluster that others use too, some may never start.
@@ -453,7 +508,7 @@ def require_true_files(shards: ShardSet) -> None:
     false = false_files(shards)
     if false:
         raise ShardError(
-            f"{len(false)} files in {shards.uri}/{FOLDER} do not hold the neighbors that they "
+            f"{len(false)} files in {shards.uri}/{NEIGHBORS_FOLDER} do not hold the neighbors that they "
             f"should: {', '.join(false)}; remove them: they are made again when they are needed"
         )
 
@@ -461,23 +516,23 @@ def require_true_files(shards: ShardSet) -> None:
 def false_files(shards: ShardSet) -> list[str]:
     """Name the files of neighbors beside a set that are not what they should be: by their digests;
     the radii of the whole set also by finding some of them again."""
-    store = Store(f"{shards.uri}/{FOLDER}")
+    store = Store(f"{shards.uri}/{NEIGHBORS_FOLDER}")
     names = [name for name in sorted(store.names()) if name.endswith(".npz")]
     return [name for name in names if _is_false(store, name, View.of(shards))]
 
 
 def _is_false(store: Store, name: str, view: View) -> bool:
     data = store.read(name)
-    trouble, arrays = parse_arrays(data, name) if data is not None else (None, {})
-    asked = None if trouble else _radii_asked(name, view)
-    if asked:
-        column, convention = asked
-        blocks = parts(view, column, convention, BLOCK)
-        trouble = trouble_of_radii(arrays, view, column, convention, blocks)
-    return trouble is not None
+    problem, arrays = parse_neighbor_file(data, name) if data is not None else (None, {})
+    radii_request = None if problem else _parse_radii_name(name, view)
+    if radii_request:
+        column, convention = radii_request
+        blocks = partition_view(view, column, convention, _QUERY_ROWS)
+        problem = _problem_with_radii(arrays, view, column, convention, blocks)
+    return problem is not None
 
 
-def _radii_asked(name: str, view: View) -> tuple[str, Convention] | None:
+def _parse_radii_name(name: str, view: View) -> tuple[str, Convention] | None:
     """Of which column and by which convention a file holds the radii of a view; None if it holds
     something else."""
     match = re.fullmatch(r"radii-(\w+)-k([1-9]\d{0,3})-[0-9a-f]{24}\.npz", name)
@@ -485,6 +540,6 @@ def _radii_asked(name: str, view: View) -> tuple[str, Convention] | None:
         return None
     for distances in CHOICES["distances"]:
         convention = Convention(k=int(match[2]), distances=distances)  # type: ignore[arg-type]
-        if radii_file(view, match[1], convention) == name:
+        if _radii_file_name(view, match[1], convention) == name:
             return match[1], convention
     return None

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import ray
 
-from raymetrics.distributed.resources import Node
+from raymetrics.distributed.resources import ClusterNode
 
 # Ray knows of a GPU only what it is called. Of each name the smallest that is sold, in GB; 3 % are
 # taken off, as a device has less than its name says.
@@ -20,55 +20,59 @@ GPU_GIGABYTES = {
     "L4": 24, "L40S": 48, "A100": 40, "A100-40G": 40, "A100-80G": 80, "H100": 80, "H20": 96,
     "H200": 141, "B200": 180, "B300": 270, "GB200": 186, "RTX-PRO-6000": 96,
 }  # fmt: skip
-USABLE = 0.97
-ACCELERATOR = "accelerator_type:"
+_USABLE_SHARE = 0.97
+_ACCELERATOR_PREFIX = "accelerator_type:"
 
 
-def nodes_of_ray(gpu_memory: int | None = None) -> list[Node]:
+def cluster_nodes(gpu_memory: int | None = None) -> list[ClusterNode]:
     """The living nodes of the cluster that this process is connected to."""
-    return [node_of(node["Resources"], gpu_memory) for node in ray.nodes() if node["Alive"]]
+    return [
+        node_from_resources(node["Resources"], gpu_memory) for node in ray.nodes() if node["Alive"]
+    ]
 
 
-def node_of(resources: Mapping[str, float], gpu_memory: int | None = None) -> Node:
+def node_from_resources(
+    resources: Mapping[str, float], gpu_memory: int | None = None
+) -> ClusterNode:
     """A node by what Ray says of it; gpu_memory: of each GPU, where the user knows it."""
     memory = resources.get("memory")
-    return Node(
+    return ClusterNode(
         cpus=resources.get("CPU", 0.0),
         gpus=int(resources.get("GPU", 0)),
         memory=None if memory is None else int(memory),
-        gpu_memory=gpu_memory or memory_by_name(resources),
+        gpu_memory=gpu_memory or _gpu_memory_by_name(resources),
     )
 
 
-def memory_by_name(resources: Mapping[str, float]) -> int | None:
+def _gpu_memory_by_name(resources: Mapping[str, float]) -> int | None:
     """The bytes of a node's GPUs by their name; None for a name that is not known."""
     for name in resources:
-        if name.startswith(ACCELERATOR):
-            gigabytes = GPU_GIGABYTES.get(name.removeprefix(ACCELERATOR))
-            return None if gigabytes is None else math.floor(gigabytes * 1e9 * USABLE)
+        if name.startswith(_ACCELERATOR_PREFIX):
+            gigabytes = GPU_GIGABYTES.get(name.removeprefix(_ACCELERATOR_PREFIX))
+            return None if gigabytes is None else math.floor(gigabytes * 1e9 * _USABLE_SHARE)
     return None
 
 
-def this_machine(gpu_memory: int | None = None) -> Node:
+def this_machine(gpu_memory: int | None = None) -> ClusterNode:
     """What a Ray that is started here would have."""
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return Node(
+    return ClusterNode(
         cpus=float(os.cpu_count() or 1),
         gpus=gpus,
         memory=psutil.virtual_memory().available,
-        gpu_memory=gpu_memory or (memory_here(torch) if gpus else None),
+        gpu_memory=gpu_memory or (_smallest_gpu_memory(torch) if gpus else None),
     )
 
 
-def memory_here(torch: Any) -> int:
+def _smallest_gpu_memory(torch: Any) -> int:
     """The bytes of the smallest GPU of this machine."""
-    every = range(torch.cuda.device_count())
-    return min(int(torch.cuda.get_device_properties(i).total_memory) for i in every)
+    indices = range(torch.cuda.device_count())
+    return min(int(torch.cuda.get_device_properties(i).total_memory) for i in indices)
 
 
-def with_memory_here(nodes: Sequence[Node]) -> list[Node]:
+def with_local_gpu_memory(nodes: Sequence[ClusterNode]) -> list[ClusterNode]:
     """Of a cluster that is this machine alone, the GPUs' memory as they tell it themselves."""
     if len(nodes) != 1 or not nodes[0].gpus or nodes[0].gpu_memory:
         return list(nodes)

@@ -16,37 +16,46 @@ from typing import Any, Protocol
 import numpy as np
 
 from raymetrics.attacks import weights_objective
-from raymetrics.attacks.weights_objective import Evaluation, Goal, Transport, transport
+from raymetrics.attacks.weights_objective import (
+    Evaluation,
+    OptimalTransport,
+    TargetGaussian,
+    compute_transport,
+)
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import WeightedMoments
 
-PARTS = 32  # about so many, that few matrices travel; more only if they would be too large
-PART_BYTES = 256_000_000
-LEAST_ROWS = 4096
+_PARTITIONS = 32  # about so many, that few matrices travel; more only if they would be too large
+_PARTITION_BYTES = 256_000_000
+MIN_PARTITION_ROWS = 4096
 
-Matching = Callable[[np.ndarray], np.ndarray]  # a column's values to the features that count
+FeatureTransform = Callable[
+    [np.ndarray], np.ndarray
+]  # a column's values to the features that count
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class PartitionedFeatures:
     """The features of a view in parts, for anyone to read."""
 
     uri: str
     samples: Selection | tuple[range, ...]
     column: str
-    matching: Matching
-    goal: Goal
+    matching: FeatureTransform
+    goal: TargetGaussian
     parts: Sequence[Sequence[range]]  # the shards of each
     rows: Sequence[int]  # of each
 
     @classmethod
-    def of(cls, view: View, column: str, matching: Matching, goal: Goal) -> Candidates:
+    def of(
+        cls, view: View, column: str, transform: FeatureTransform, goal: TargetGaussian
+    ) -> PartitionedFeatures:
         """All samples of a view, cut into parts."""
-        parts = cut(view, view.shards.columns[column].dimension)
-        rows = [sum(map(view.count, part)) for part in parts]
+        partitions = partition_shards(view, view.shards.columns[column].dimension)
+        rows = [sum(map(view.count, partition)) for partition in partitions]
         uri = view.shards.store.absolute_uri
-        return cls(uri, view.samples, column, matching, goal, parts, rows)
+        return cls(uri, view.samples, column, transform, goal, partitions, rows)
 
     @property
     def slices(self) -> list[slice]:
@@ -54,19 +63,21 @@ class Candidates:
         stops = np.cumsum(self.rows).tolist()
         return [slice(stop - rows, stop) for stop, rows in zip(stops, self.rows, strict=True)]
 
-    def read(self, place: int) -> np.ndarray:
+    def read(self, index: int) -> np.ndarray:
         """The features of a part, centred float32 [n, d]."""
-        view = View(open_shards(self.uri, self.parts[place]), self.samples)
-        return self.goal.centred(self.matching(view.read(self.column, self.parts[place])))
+        view = View(open_shards(self.uri, self.parts[index]), self.samples)
+        return self.goal.centred(self.matching(view.read(self.column, self.parts[index])))
 
 
-def cut(view: View, dimension: int) -> tuple[tuple[range, ...], ...]:
+def partition_shards(view: View, dimension: int) -> tuple[tuple[range, ...], ...]:
     """The shards of a view in order, grouped by nothing but their sizes."""
-    most = min(max(LEAST_ROWS, -(-len(view) // PARTS)), PART_BYTES // (4 * dimension))
+    max_rows = min(
+        max(MIN_PARTITION_ROWS, -(-len(view) // _PARTITIONS)), _PARTITION_BYTES // (4 * dimension)
+    )
     groups: list[list[range]] = []
     rows = 0
     for shard in view.present:
-        if not groups or rows + view.count(shard) > most:
+        if not groups or rows + view.count(shard) > max_rows:
             groups.append([])
             rows = 0
         groups[-1].append(shard)
@@ -74,70 +85,81 @@ def cut(view: View, dimension: int) -> tuple[tuple[range, ...], ...]:
     return tuple(map(tuple, groups))
 
 
-class Holder:
+class PartitionWorker:
     """What is computed of parts; by a thread of the driver, or in an actor."""
 
-    def __init__(self, candidates: Candidates, keep: bool, device: str | None = None) -> None:
+    def __init__(
+        self, candidates: PartitionedFeatures, keep: bool, device: str | None = None
+    ) -> None:
         self.candidates, self.keep, self.device = candidates, keep, device
         self.kept: dict[int, Any] = {}
 
-    def features(self, place: int) -> Any:
+    def features(self, index: int) -> Any:
         """A part, centred float32 [n, d]: an array, or a tensor where there is a device."""
-        found = self.kept.get(place)
-        if found is None:
-            found = self.candidates.read(place)
+        matrix = self.kept.get(index)
+        if matrix is None:
+            matrix = self.candidates.read(index)
             if self.device:
                 import torch
 
-                found = torch.from_numpy(found).to(self.device)
+                matrix = torch.from_numpy(matrix).to(self.device)
             if self.keep:
-                self.kept[place] = found
-        return found
+                self.kept[index] = matrix
+        return matrix
 
-    def lengths(self, place: int, _: None) -> np.ndarray:
+    def lengths(self, index: int, _: None) -> np.ndarray:
         """float64 [n]: how far the candidates of a part lie from the real mean."""
-        return weights_objective.lengths(self.features(place))
+        return weights_objective.row_norms(self.features(index))
 
-    def moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
+    def moments(self, index: int, weights: np.ndarray) -> WeightedMoments:
         """Of a part with its weights, float64 [n]."""
-        return weights_objective.moments_of(self.features(place), weights)
+        return weights_objective.weighted_moments(self.features(index), weights)
 
-    def exact_moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
+    def exact_moments(self, index: int, weights: np.ndarray) -> WeightedMoments:
         """Sum up the same with products in float64."""
-        return weights_objective.moments_of(self.features(place), weights, exact=True)
+        return weights_objective.weighted_moments(self.features(index), weights, exact=True)
 
-    def slopes(self, place: int, found: Transport) -> np.ndarray:
+    def slopes(self, index: int, optimal_transport: OptimalTransport) -> np.ndarray:
         """Of the objective by the weights of a part, float64 [n]."""
-        return weights_objective.slopes(self.features(place), found)
+        return weights_objective.objective_gradient(self.features(index), optimal_transport)
 
 
-class Pool(Protocol):
+class PartitionPool(Protocol):
     """Whoever holds the parts."""
 
     def each(
-        self, what: str, *, own: Sequence[Any] | None = None, all: Any = None
+        self,
+        method: str,
+        *,
+        partition_arguments: Sequence[Any] | None = None,
+        shared_argument: Any = None,
     ) -> Iterator[Any]:
         """What the method `what` of a holder gives of every part, in order; with the part's own
         argument, or with one for all."""
 
 
-class OverParts:
+class PartitionedEvaluator:
     """An evaluator of candidates in parts; see `raymetrics.attacks.weights_objective.Evaluator`."""
 
-    def __init__(self, goal: Goal, slices: Sequence[slice], pool: Pool) -> None:
+    def __init__(self, goal: TargetGaussian, slices: Sequence[slice], pool: PartitionPool) -> None:
         self.goal, self.slices, self.pool = goal, slices, pool
         self.lengths = np.concatenate([*pool.each("lengths")])
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
-        found = transport(self.goal, self.moments(weights))
-        return Evaluation(found.distance, np.concatenate([*self.pool.each("slopes", all=found)]))
+        optimal_transport = compute_transport(self.goal, self.moments(weights))
+        return Evaluation(
+            optimal_transport.distance,
+            np.concatenate([*self.pool.each("slopes", shared_argument=optimal_transport)]),
+        )
 
     def exact(self, weights: np.ndarray) -> float:
         """Compute the distance in float64."""
         return weights_objective.exact_distance(self.goal, self.moments(weights, "exact_moments"))
 
-    def moments(self, weights: np.ndarray, what: str = "moments") -> WeightedMoments:
+    def moments(self, weights: np.ndarray, method: str = "moments") -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
         scaled = weights * len(weights)
-        own = [scaled[rows] for rows in self.slices]
-        return reduce(WeightedMoments.merge, self.pool.each(what, own=own))
+        weight_slices = [scaled[rows] for rows in self.slices]
+        return reduce(
+            WeightedMoments.merge, self.pool.each(method, partition_arguments=weight_slices)
+        )

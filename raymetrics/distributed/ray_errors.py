@@ -13,11 +13,11 @@ from ray.exceptions import RayTaskError
 from raymetrics.errors import ClusterFailure, RaymetricsError
 
 # Nothing of these is the request's fault. Each with what happened, and what may help.
-FEWER = "with fewer --actors or a smaller --batch"
-LOST: tuple[tuple[type[Exception], str, str], ...] = (
-    (exceptions.OutOfMemoryError, "a machine ran out of memory", FEWER),
+_FEWER_ADVICE = "with fewer --actors or a smaller --batch"
+_LOST_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
+    (exceptions.OutOfMemoryError, "a machine ran out of memory", _FEWER_ADVICE),
     (exceptions.OutOfDiskError, "a machine's disk is full", "after making room on it"),
-    (exceptions.ObjectStoreFullError, "Ray's object store is full", FEWER),
+    (exceptions.ObjectStoreFullError, "Ray's object store is full", _FEWER_ADVICE),
     (exceptions.NodeDiedError, "a machine was lost", ""),
     (exceptions.LocalRayletDiedError, "Ray ended on this machine", ""),
     (exceptions.RayActorError, "a worker was lost", ""),
@@ -27,19 +27,19 @@ LOST: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
-def meant(error: BaseException) -> BaseException:
+def translate_ray_error(error: BaseException) -> BaseException:
     """The error of ours below Ray's wrappers; a ClusterFailure if anything was lost; or itself."""
-    chain = list(causes(error))
+    chain = list(_walk_causes(error))
     for cause in chain:
         if isinstance(cause, RaymetricsError) and not isinstance(cause, RayTaskError):
             return cause
     for cause in chain:
-        if failure := lost(cause):
+        if failure := _as_cluster_failure(cause):
             return failure
     return error
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def _walk_causes(error: BaseException) -> Iterator[BaseException]:
     """The error, what it wraps, and so on; each once, as what is told may have the error as its
     own cause."""
     cause: BaseException | None = error
@@ -50,47 +50,47 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.cause if isinstance(cause, RayTaskError) else cause.__cause__
 
 
-def forget_frames(error: BaseException) -> None:
+def clear_tracebacks(error: BaseException) -> None:
     """Lets go of the frames by which the error came, and all that led to it. Ray's own hold a
     worker, and its GPU, for as long as somebody keeps the error, as a notebook does."""
     todo: list[object] = [error]
     seen: set[int] = set()
     while todo:
-        one = todo.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            one.__traceback__ = None
-            todo += [one.__cause__, one.__context__, getattr(one, "cause", None)]
+        item = todo.pop()
+        if isinstance(item, BaseException) and id(item) not in seen:
+            seen.add(id(item))
+            traceback.clear_frames(item.__traceback__)
+            item.__traceback__ = None
+            todo += [item.__cause__, item.__context__, getattr(item, "cause", None)]
     gc.collect()  # they refer to each other too
 
 
-def lost(error: BaseException) -> ClusterFailure | None:
+def _as_cluster_failure(error: BaseException) -> ClusterFailure | None:
     """What was lost, where, and what to do; None if the error says nothing of the kind."""
     from ray.data.exceptions import ExecutionTimeoutError  # takes seconds to load
 
     if isinstance(error, ExecutionTimeoutError):
         return ClusterFailure(
-            f"nothing went on ({first_sentence(error)}); see whether the cluster still has the "
+            f"nothing went on ({_first_sentence(error)}); see whether the cluster still has the "
             "machines that the work needs, and run the same command again"
         )
     if isinstance(error, exceptions.RayActorError) and error.actor_init_failed:
         return None  # its constructor raised, as it would again
-    for kind, what, how in LOST:
+    for kind, event, advice in _LOST_ERRORS:
         if isinstance(error, kind):
             return ClusterFailure(
-                f"{what}{place(str(error))} ({kind.__name__}); what is made stays, "
-                f"run the same command again{how and f', {how}'}"
+                f"{event}{_format_address(str(error))} ({kind.__name__}); what is made stays, "
+                f"run the same command again{advice and f', {advice}'}"
             )
     return None
 
 
-def place(text: str) -> str:
+def _format_address(text: str) -> str:
     """ " at 10.0.0.7", if Ray says where."""
-    found = re.search(r"\bIP: ([\d.]+\d)", text, flags=re.IGNORECASE)
-    return f" at {found[1]}" if found else ""
+    match = re.search(r"\bIP: ([\d.]+\d)", text, flags=re.IGNORECASE)
+    return f" at {match[1]}" if match else ""
 
 
-def first_sentence(error: BaseException) -> str:
+def _first_sentence(error: BaseException) -> str:
     """Ray's texts go on for paragraphs."""
     return " ".join(str(error).split()).partition(". ")[0].rstrip(".")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raymetrics.errors import RangeError
+from raymetrics.errors import SampleRangeError
 
 # More than any cluster has; plans hold something for each.
-MOST = {"actors": 10**6, "batch": 10**6, "generators": 10**6, "gpus": 10**6, "gpu_memory": 10**15}
+_MAX_VALUES = {
+    "actors": 10**6,
+    "batch": 10**6,
+    "generators": 10**6,
+    "gpus": 10**6,
+    "gpu_memory": 10**15,
+}
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,12 @@ class Resources:
     gpu_memory: int | None = None
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
+        for name, maximum in _MAX_VALUES.items():
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= most:
-                raise RangeError(f"{name} is {value}, expected 1 to {most}")
+            if value is not None and not 1 <= value <= maximum:
+                raise SampleRangeError(f"{name} is {value}, expected 1 to {maximum}")
         if self.fused and self.generators is not None:
-            raise RangeError("generators are a pool of their own, so they cannot be fused")
+            raise SampleRangeError("generators are a pool of their own, so they cannot be fused")
 
     @property
     def two_pools(self) -> bool | None:
@@ -46,7 +52,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A machine of the cluster. memory: bytes; gpu_memory: of each GPU; None: not known."""
 
     cpus: float
@@ -56,7 +62,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelSizes:
     """Bytes of the weights; None: not known. What networks need to compute is not among them."""
 
     generator: int | None = None
@@ -73,11 +79,11 @@ class Sizes:
         return max(self.generator or 0, self.extractors or 0)
 
 
-UNKNOWN = Sizes()
+UNKNOWN_SIZES = ModelSizes()
 
 
 @dataclass(frozen=True)
-class Pool:
+class ActorPool:
     """Actors that ask Ray for the same. memory: bytes; 0: they do not ask for any."""
 
     actors: int
@@ -91,10 +97,10 @@ class Pool:
         gpus = f"{self.gpus:.4g} GPU, " if self.gpus else ""
         return f"{gpus}{self.cpus:.4g} CPU each"
 
-    def most_on(self, node: Node) -> int:
+    def most_on(self, node: ClusterNode) -> int:
         """How many of them a node can have."""
-        asked = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
-        room = [int((has + 1e-9) / part) for part, has in asked if part and has is not None]
+        requirements = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
+        room = [int((has + 1e-9) / part) for part, has in requirements if part and has is not None]
         return min([self.actors, *room])
 
 
@@ -102,9 +108,9 @@ class Pool:
 class Placement:
     """Pools of actors, and why they are these. extract: None if `generate` does both."""
 
-    generate: Pool
-    extract: Pool | None
-    commit: Pool
+    generate: ActorPool
+    extract: ActorPool | None
+    commit: ActorPool
     why: str
 
     @property
@@ -113,25 +119,25 @@ class Placement:
         return self.extract is None
 
     @property
-    def producing(self) -> Pool:
+    def producing(self) -> ActorPool:
         """The actors that give features."""
         return self.extract or self.generate
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
+    def pools(self) -> tuple[ActorPool, ...]:
         """Those that compute."""
         return (self.generate,) if self.extract is None else (self.generate, self.extract)
 
     def __str__(self) -> str:
         """ "2 to generate and extract (1 CPU each), 1 to commit"."""
         stages = ("generate and extract",) if self.fused else ("generate", "extract")
-        said = [
+        pool_texts = [
             f"{p.actors} to {stage} ({p.each})" for p, stage in zip(self.pools, stages, strict=True)
         ]
-        return ", ".join([*said, f"{self.commit.actors} to commit"])
+        return ", ".join([*pool_texts, f"{self.commit.actors} to commit"])
 
 
-def told(size: int) -> str:
+def format_bytes(size: int) -> str:
     """1_234_567 -> "1.2 MB"."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
         if size >= unit:

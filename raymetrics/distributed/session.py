@@ -17,15 +17,15 @@ import psutil
 import ray
 from ray._private import services
 
-from raymetrics.distributed.ray_errors import forget_frames, meant
+from raymetrics.distributed.ray_errors import clear_tracebacks, translate_ray_error
 from raymetrics.errors import ClusterFailure, RaymetricsError
 
 # Must be longer than a model takes to load and than a lost node takes to come back.
 NO_PROGRESS_SECONDS = 1200
-START_SECONDS = 600  # for Ray's own processes
-NEWS_SECONDS = 20
+_START_SECONDS = 600  # for Ray's own processes
+_NEWS_SECONDS = 20
 
-_kept: ContextVar[bool] = ContextVar(
+_keep_running: ContextVar[bool] = ContextVar(
     "kept", default=False
 )  # what a session starts goes on after it
 
@@ -40,33 +40,33 @@ def session(cpus: int | None = None) -> Iterator[None]:
     raised in a worker are raised here as what they were. ClusterFailure if Ray does not start,
     or loses what the work needs.
     """
-    ours = not ray.is_initialized()
-    if ours:
+    owns_ray = not ray.is_initialized()
+    if owns_ray:
         _start(cpus)
     try:
         yield
     except Exception as error:
-        told = meant(error)
-        if told is error:
+        translated = translate_ray_error(error)
+        if translated is error:
             raise
-        forget_frames(error)
-        raise told from error
+        clear_tracebacks(error)
+        raise translated from error
     finally:
-        if ours and not _kept.get():
+        if owns_ray and not _keep_running.get():
             ray.shutdown()
 
 
 @contextmanager
-def one_session() -> Iterator[None]:
+def shared_session() -> Iterator[None]:
     """Share one Ray among all sessions of the block: the first of them starts it, the end of the
     block stops it. What fails before the first of them fails without Ray."""
-    ours = not (ray.is_initialized() or _kept.get())
-    before = _kept.set(True)
+    owns_ray = not (ray.is_initialized() or _keep_running.get())
+    token = _keep_running.set(True)
     try:
         yield
     finally:
-        _kept.reset(before)
-        if ours and ray.is_initialized():
+        _keep_running.reset(token)
+        if owns_ray and ray.is_initialized():
             ray.shutdown()
 
 
@@ -75,15 +75,15 @@ def _start(cpus: int | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     address = os.environ.get("RAY_ADDRESS", "local")
-    with _sigterm_kept():
+    with _preserve_sigterm():
         if address == "local":
             _start_local(cpus)
         else:
-            _join(address)
+            _join_cluster(address)
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
+def _preserve_sigterm() -> Iterator[None]:
     """Ray takes SIGTERM for itself, and prints a stack of native code when it comes."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -93,7 +93,7 @@ def _sigterm_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def _join(address: str) -> None:
+def _join_cluster(address: str) -> None:
     if address.startswith("http"):
         raise RaymetricsError(
             f"RAY_ADDRESS is {address}, where jobs are submitted, and not a cluster's own address; "
@@ -106,7 +106,7 @@ def _join(address: str) -> None:
         )
     try:
         _require_answer(address)
-        with _silent():
+        with _silence_stderr():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError:
         raise ClusterFailure(
@@ -129,9 +129,9 @@ def _require_answer(address: str) -> None:
 def _start_local(cpus: int | None) -> None:
     """Starts Ray here, and once more if its own processes ended while they started. A busy machine
     may need minutes. ClusterFailure if it needs more than `START_SECONDS`."""
-    deadline = time.monotonic() + START_SECONDS
-    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(START_SECONDS))
-    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(START_SECONDS))
+    deadline = time.monotonic() + _START_SECONDS
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(_START_SECONDS))
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(_START_SECONDS))
     while True:
         try:
             _start_once(cpus, deadline)
@@ -142,14 +142,14 @@ def _start_local(cpus: int | None) -> None:
             ray.shutdown()
             if time.monotonic() >= deadline:
                 raise ClusterFailure(
-                    f"Ray's own processes have not started within {START_SECONDS} s; see what else "
+                    f"Ray's own processes have not started within {_START_SECONDS} s; see what else "
                     "keeps this machine busy, and run the same command again"
                 ) from None
 
 
 def _start_once(cpus: int | None, deadline: float) -> None:
     # Without a dashboard, and with no news of workers on the terminal.
-    with _silent() as say, patient_registration(deadline, say):
+    with _silence_stderr() as print_line, extend_registration_wait(deadline, print_line):
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -161,8 +161,8 @@ def _start_once(cpus: int | None, deadline: float) -> None:
 
 
 @contextmanager
-def patient_registration(
-    deadline: float, say: Callable[[str], None], pause: float = NEWS_SECONDS
+def extend_registration_wait(
+    deadline: float, print_line: Callable[[str], None], pause: float = _NEWS_SECONDS
 ) -> Iterator[None]:
     """Lets a node of Ray that starts in this block register until the deadline, a time of
     `time.monotonic`, as long as its raylet runs; says so after every pause, in seconds.
@@ -170,27 +170,29 @@ def patient_registration(
     Ray gives up after 30 s, which is no setting of it (ray-project/ray#47087). It asks for the node
     by one function, which waits here; its RuntimeError says that the node has not registered yet.
     """
-    ask = services.get_node
+    get_node = services.get_node
 
     def wait_for_node(gcs_address: str, node_id: str) -> dict[str, object]:
         next_news = time.monotonic() + pause
         while True:
             try:
-                return ask(gcs_address, node_id)
+                return get_node(gcs_address, node_id)
             except RuntimeError:
                 if time.monotonic() >= deadline or not _raylet_runs():
                     raise
             if time.monotonic() >= next_news:
                 next_news += pause
                 left = max(0.0, deadline - time.monotonic())
-                say(f"this machine is busy: waiting for Ray to start, {left:.0f} s more at most")
+                print_line(
+                    f"this machine is busy: waiting for Ray to start, {left:.0f} s more at most"
+                )
             time.sleep(0.1)
 
     services.get_node = wait_for_node
     try:
         yield
     finally:
-        services.get_node = ask
+        services.get_node = get_node
 
 
 def _raylet_runs() -> bool:
@@ -203,18 +205,18 @@ def _raylet_runs() -> bool:
 
 
 @contextmanager
-def _silent() -> Iterator[Callable[[str], None]]:
+def _silence_stderr() -> Iterator[Callable[[str], None]]:
     """Keeps what Ray's native code says of its log level off the terminal. Gives a function that
     prints a line there all the same."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved_stderr, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, 2)
     try:
-        yield lambda line: _write_line(kept, line)
+        yield lambda line: _write_line(saved_stderr, line)
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved_stderr, 2)
+        os.close(saved_stderr)
+        os.close(null_device)
 
 
 def _write_line(descriptor: int, line: str) -> None:

@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.base import Architecture, Extractor, make
-from raymetrics.extractors.options import UNTRAINED, Options
+from raymetrics.extractors.base import Extractor, PublishedNetwork, build_extractor
+from raymetrics.extractors.options import UNTRAINED_PREFIX, Options
 from raymetrics.permissions import CALLABLE
 
-__all__ = ["NAMED", "Extractor", "architecture", "make_extractor"]
+__all__ = ["PUBLISHED_NETWORKS", "Extractor", "make_extractor", "published_network"]
 
-OPTIONS = ("weights", "resize", "columns", "precision", "name")
+_OPTIONS = ("weights", "resize", "columns", "precision", "name")
 
 # The module below this package that holds each `Architecture`, and its name there.
-NAMED = {
+PUBLISHED_NETWORKS = {
     "efficientnet-lite0": "efficientnet_lite:ARCHITECTURE",
     "inception": "inception:ARCHITECTURE",
     "inception-torchvision": "inception_torchvision:ARCHITECTURE",
@@ -38,13 +38,13 @@ NAMED = {
 }
 
 
-def architecture(name: str) -> Architecture:
+def published_network(name: str) -> PublishedNetwork:
     """The published network of this name. ExtractorError if there is none."""
-    if name not in NAMED:
-        raise ExtractorError(f"no extractor {name!r}; there are {', '.join(NAMED)}")
-    module, _, attribute = NAMED[name].partition(":")
-    found: Architecture = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
-    return found
+    if name not in PUBLISHED_NETWORKS:
+        raise ExtractorError(f"no extractor {name!r}; there are {', '.join(PUBLISHED_NETWORKS)}")
+    module, _, attribute = PUBLISHED_NETWORKS[name].partition(":")
+    network: PublishedNetwork = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    return network
 
 
 def make_extractor(text: str, device: torch.device, limit: float | None = None) -> Extractor:
@@ -67,21 +67,21 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
     ExtractorError, with what was expected, for anything else.
     """
     options = Options.parse(text)
-    written = f"{UNTRAINED if options.untrained else ''}{options.network}"
-    if options.network in NAMED:
-        options.allow(("seed", *OPTIONS[1:]) if options.untrained else OPTIONS)
-        return make(architecture(options.network), options, device)
-    if os.path.isfile(written):
+    name = f"{UNTRAINED_PREFIX if options.untrained else ''}{options.network}"
+    if options.network in PUBLISHED_NETWORKS:
+        options.allow(("seed", *_OPTIONS[1:]) if options.untrained else _OPTIONS)
+        return build_extractor(published_network(options.network), options, device)
+    if os.path.isfile(name):
         from raymetrics.extractors.trial import try_columns
-        from raymetrics.extractors.user_network_file import open_script
+        from raymetrics.extractors.user_network_file import open_network_file
 
         columns = None if limit is None else try_columns(text, device, limit)
-        return open_script(Path(written), options, device, columns)
-    if CALLABLE.fullmatch(written):
-        from raymetrics.extractors.user_function import Function
+        return open_network_file(Path(name), options, device, columns)
+    if CALLABLE.fullmatch(name):
+        from raymetrics.extractors.user_function import UserFunctionExtractor
 
-        return Function(written, options.given)
+        return UserFunctionExtractor(name, options.given)
     raise ExtractorError(
-        f"no extractor {options.network!r}; there are {', '.join(NAMED)}, the file of a network "
+        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the file of a network "
         "(path/to/network.pt), and module:callable"
     )

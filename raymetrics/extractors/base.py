@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.random_weights import untrained
-from raymetrics.extractors.resize import CONVENTIONS, SQUARE, resize
+from raymetrics.extractors.random_weights import draw_random_weights
+from raymetrics.extractors.resize import CONVENTIONS, SQUARE_CONVENTIONS, resize
 from raymetrics.extractors.user_outputs import require_images
-from raymetrics.weights.download import obtain
-from raymetrics.weights.locate import Found, Weights
-from raymetrics.weights.state_dict import State, digest, load_into, read_state
+from raymetrics.weights.download import locate_or_download
+from raymetrics.weights.locate import LocatedFile, WeightsFile
+from raymetrics.weights.state_dict import StateDict, load_into_network, read_state, state_digest
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Extractor(Protocol):
@@ -59,18 +59,18 @@ class Extractor(Protocol):
         """
 
 
-def usual_block(device: torch.device) -> int:
+def default_batch_size(device: torch.device) -> int:
     """A batch that is large enough to fill the device."""
     return 64 if device.type == "cuda" else 16
 
 
-def nothing_to_translate(state: State) -> State:
+def _keep_names(state: StateDict) -> StateDict:
     """The names in the file are those of the network."""
     return state
 
 
 @dataclass(frozen=True)
-class Architecture:
+class PublishedNetwork:
     """A published network, as its authors feed it.
 
     build: makes it without weights. Its forward maps images float32 [n, 3, size, size], scaled, to
@@ -92,9 +92,9 @@ class Architecture:
     scale: Callable[[Tensor], Tensor]
     outputs: Mapping[str, int]
     columns: tuple[str, ...]
-    weights: tuple[Weights, ...]
-    read: Callable[..., State] = read_state
-    translate: Callable[[State], State] = nothing_to_translate
+    weights: tuple[WeightsFile, ...]
+    read: Callable[..., StateDict] = read_state
+    translate: Callable[[StateDict], StateDict] = _keep_names
     finish: Callable[[Any], object] = lambda network: None
     any_shape: bool = False
     class_names: Callable[[], tuple[str, ...]] = tuple
@@ -118,7 +118,7 @@ class NetworkExtractor:
 
     @property
     def block(self) -> int:
-        return usual_block(self.device)
+        return default_batch_size(self.device)
 
     @property
     def spec(self) -> dict[str, object]:
@@ -144,8 +144,8 @@ class NetworkExtractor:
         """images uint8 [n, 3, h, w] -> the last map float32 [n, c, h', w'], of which the first
         column is the spatial mean. ExtractorError if the network has none."""
         self._require_map()
-        found: Tensor = self._run(cast(Any, self.network).activations, images)
-        return found.float().cpu().numpy()
+        activation_map: Tensor = self._run(cast(Any, self.network).activations, images)
+        return activation_map.float().cpu().numpy()
 
     @property
     def mapped(self) -> bool:
@@ -165,20 +165,20 @@ class NetworkExtractor:
         self._require_map()
         network = cast(Any, self.network)
 
-        def both(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        def map_and_outputs(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             activations = network.activations(x)
             return activations, network.outputs(activations)
 
         with torch.inference_mode():
-            found = function(*self._run(both, images))
-            return {name: values.cpu().numpy() for name, values in found.items()}
+            results = function(*self._run(map_and_outputs, images))
+            return {name: values.cpu().numpy() for name, values in results.items()}
 
     def _require_map(self) -> None:
         if not self.mapped:
             raise ExtractorError(f"{self.name} has no map whose mean its features are")
 
     def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
-        dtype = PRECISIONS[self.precision]
+        dtype = _PRECISIONS[self.precision]
         reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
         with torch.inference_mode():
             x = self.prepare(torch.from_numpy(require_images(images, self.name)).to(self.device))
@@ -186,25 +186,29 @@ class NetworkExtractor:
                 return function(x.contiguous(memory_format=torch.channels_last))
 
 
-def make(architecture: Architecture, options: Options, device: torch.device) -> NetworkExtractor:
+def build_extractor(
+    published_network: PublishedNetwork, options: Options, device: torch.device
+) -> NetworkExtractor:
     """The extractor of a published network, with its weights on the device.
 
     ExtractorError for options that it does not have, and for weights that are not here or not its
     own.
     """
-    a = architecture
+    a = published_network
     name = options.name or (f"untrained-{a.name}" if options.untrained else a.name)
-    convention = options.one_of("resize", CONVENTIONS if a.any_shape else SQUARE, a.resize)
-    precision = options.one_of("precision", PRECISIONS, "float32")
+    convention = options.one_of(
+        "resize", CONVENTIONS if a.any_shape else SQUARE_CONVENTIONS, a.resize
+    )
+    precision = options.one_of("precision", _PRECISIONS, "float32")
     columns = options.some_of("columns", a.outputs, a.columns)
     network = a.build().eval().requires_grad_(False)
     if options.untrained:
-        state, file = untrained(network, options.seed), {}
+        state, file = draw_random_weights(network, options.seed), {}
     else:
-        found = obtain(a.weights, options.weights)
-        state, file = a.translate(a.read(found.path)), described(found)
-    load_into(network, state, str(file.get("name", "a seed")))
-    sha256 = digest(state)
+        weights_file = locate_or_download(a.weights, options.weights)
+        state, file = a.translate(a.read(weights_file.path)), _weights_file_record(weights_file)
+    load_into_network(network, state, str(file.get("name", "a seed")))
+    sha256 = state_digest(state)
     a.finish(network)
     network.to(device).to(memory_format=torch.channels_last)
 
@@ -226,6 +230,10 @@ def make(architecture: Architecture, options: Options, device: torch.device) -> 
     )
 
 
-def described(found: Found) -> dict[str, object]:
+def _weights_file_record(weights_file: LocatedFile) -> dict[str, object]:
     """A file of weights, as dataset.json keeps it."""
-    return {"name": found.path.name, "sha256": found.sha256, "published": found.published}
+    return {
+        "name": weights_file.path.name,
+        "sha256": weights_file.sha256,
+        "published": weights_file.published,
+    }

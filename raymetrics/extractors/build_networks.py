@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from raymetrics.errors import ExtractorError
 
 
-def network_of(module: str, install: str, make: Callable[[Any], nn.Module]) -> nn.Module:
+def build_empty_network(module: str, install: str, make: Callable[[Any], nn.Module]) -> nn.Module:
     """The network that `make` makes of an imported module, with memory but no values for weights.
 
     Drawing random ones would take longer than reading a file. ExtractorError says what to install.

@@ -7,12 +7,12 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 
-def imagenet() -> tuple[str, ...]:
+def imagenet_classes() -> tuple[str, ...]:
     """The 1,000 classes of ImageNet in everyone's order but that of TensorFlow's Inception."""
     return tuple((FOLDER / "imagenet_classes.txt").read_text().splitlines())
 
 
-def inception() -> tuple[str, ...]:
+def inception_classes() -> tuple[str, ...]:
     """The 1,008 classes of TensorFlow's Inception-V3 of 2015-12-05, in its graph's own order.
 
     A line of the file is a class's WordNet id and name. The first stands for what is no class,

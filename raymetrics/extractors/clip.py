@@ -11,22 +11,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.build_networks import network_of
-from raymetrics.extractors.pixel_scaling import standardised
+from raymetrics.extractors.base import PublishedNetwork
+from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.pixel_scaling import make_standardizer
 from raymetrics.weights.known_files import CLIP
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
-HEAD = 64  # the width of an attention head
-VISUAL = "visual."
+_HEAD_WIDTH = 64  # the width of an attention head
+_VISUAL_PREFIX = "visual."
 
-scale = standardised(
+_scale_pixels = make_standardizer(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Shape:
+class TransformerShape:
     """A vision transformer: pixels and pixels of a patch, blocks and their width, features."""
 
     size: int
@@ -37,18 +37,18 @@ class Shape:
 
 
 SHAPES = {
-    "clip-vit-b-32": Shape(size=224, patch=32, width=768, layers=12, features=512),
-    "clip-vit-l-14": Shape(size=224, patch=14, width=1024, layers=24, features=768),
-    "clip-vit-l-14-336": Shape(size=336, patch=14, width=1024, layers=24, features=768),
+    "clip-vit-b-32": TransformerShape(size=224, patch=32, width=768, layers=12, features=512),
+    "clip-vit-l-14": TransformerShape(size=224, patch=14, width=1024, layers=24, features=768),
+    "clip-vit-l-14-336": TransformerShape(size=336, patch=14, width=1024, layers=24, features=768),
 }
 
 
 class Clip(nn.Module):
     """Images float32 [n, 3, size, size] -> features [n, d]."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
-        self.visual: Any = network_of(
+        self.visual: Any = build_empty_network(
             "open_clip.transformer",
             "open_clip_torch",
             lambda library: library.VisionTransformer(
@@ -56,7 +56,7 @@ class Clip(nn.Module):
                 patch_size=shape.patch,
                 width=shape.width,
                 layers=shape.layers,
-                heads=shape.width // HEAD,
+                heads=shape.width // _HEAD_WIDTH,
                 mlp_ratio=4.0,
                 output_dim=shape.features,
                 act_layer=library.QuickGELU,
@@ -67,30 +67,30 @@ class Clip(nn.Module):
         return {"features": self.visual(images)}
 
 
-def translated(state: State) -> State:
+def _rename_state(state: StateDict) -> StateDict:
     """The image encoder's part of a state, with or without its prefix."""
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
-    if not any(name.startswith(VISUAL) for name in plain):
-        return {VISUAL + name: value for name, value in plain.items()}
-    return {name: value for name, value in plain.items() if name.startswith(VISUAL)}
+    unprefixed = {name.removeprefix("module."): value for name, value in state.items()}
+    if not any(name.startswith(_VISUAL_PREFIX) for name in unprefixed):
+        return {_VISUAL_PREFIX + name: value for name, value in unprefixed.items()}
+    return {name: value for name, value in unprefixed.items() if name.startswith(_VISUAL_PREFIX)}
 
 
-def architecture(name: str, resize: str = "clip") -> Architecture:
+def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
     """A row of SHAPES, with the resize of the program that it is known by."""
     shape = SHAPES[name]
-    return Architecture(
+    return PublishedNetwork(
         name=name,
         build=lambda: Clip(shape),
         size=shape.size,
         resize=resize,
-        scale=scale,
+        scale=_scale_pixels,
         outputs={"features": shape.features},
         columns=("features",),
         weights=CLIP[name],
-        translate=translated,
+        translate=_rename_state,
     )
 
 
-VIT_B_32 = architecture("clip-vit-b-32")
-VIT_L_14 = architecture("clip-vit-l-14")
-VIT_L_14_336 = architecture("clip-vit-l-14-336", resize="torch-bicubic")  # CMMD's
+VIT_B_32 = _clip_network("clip-vit-b-32")
+VIT_L_14 = _clip_network("clip-vit-l-14")
+VIT_L_14_336 = _clip_network("clip-vit-l-14-336", resize="torch-bicubic")  # CMMD's

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from raymetrics.extractors.base import Architecture
-from raymetrics.weights.shipped import shipped
+from raymetrics.extractors.base import PublishedNetwork
+from raymetrics.weights.shipped import shipped_weights
 
-SIZE = 28
-FEATURES = 64
-CLASSES = 10
+_SIZE = 28
+_FEATURES = 64
+_CLASSES = 10
 
 
 class ClassifierNetwork(nn.Module):
@@ -29,29 +29,29 @@ class ClassifierNetwork(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(32 * 7 * 7, FEATURES),
+            nn.Linear(32 * 7 * 7, _FEATURES),
             nn.ReLU(),
         )
-        self.head = nn.Linear(FEATURES, CLASSES)
+        self.head = nn.Linear(_FEATURES, _CLASSES)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         pre_logits = self.body(images)
         return {"pre_logits": pre_logits, "logits": self.head(pre_logits)}
 
 
-def scale(images: Tensor) -> Tensor:
+def _scale_pixels(images: Tensor) -> Tensor:
     """[n, 3, 28, 28] in 0..255 to grey [n, 1, 28, 28] in 0..1."""
     return images.mean(dim=1, keepdim=True) / 255
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="digits",
     build=ClassifierNetwork,
-    size=SIZE,
+    size=_SIZE,
     resize="clean",
-    scale=scale,
-    outputs={"pre_logits": FEATURES, "logits": CLASSES},
+    scale=_scale_pixels,
+    outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
-    weights=(shipped("digits-classifier.safetensors"),),
-    class_names=lambda: tuple(str(digit) for digit in range(CLASSES)),
+    weights=(shipped_weights("digits-classifier.safetensors"),),
+    class_names=lambda: tuple(str(digit) for digit in range(_CLASSES)),
 )

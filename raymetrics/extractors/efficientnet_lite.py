@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from raymetrics.extractors import class_names
-from raymetrics.extractors.base import Architecture
+from raymetrics.extractors.base import PublishedNetwork
 from raymetrics.weights.known_files import EFFICIENTNET_LITE0
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
-SIZE = 224
-FEATURES = 1280
-CLASSES = 1000
+_SIZE = 224
+_FEATURES = 1280
+_CLASSES = 1000
 
 # repeats, kernel, stride, expansion, output channels
-STAGES = (
+_STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -40,7 +40,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return needed // 2, needed - needed // 2
 
 
-class Convolution(nn.Module):
+class _Convolution(nn.Module):
     """Convolution with "SAME" padding, batch norm, and ReLU6 unless linear."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Convolution(nn.Module):
             self.norm = nn.Identity()
 
 
-class InvertedBottleneck(nn.Module):
+class _InvertedBottleneck(nn.Module):
     """Expand, depthwise, project; with a shortcut where the shape stays."""
 
     def __init__(
@@ -81,9 +81,9 @@ class InvertedBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         hidden = channels_in * expansion
-        self.expand = Convolution(channels_in, hidden, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = Convolution(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = Convolution(hidden, channels_out, 1, linear=True)
+        self.expand = _Convolution(channels_in, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = _Convolution(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = _Convolution(hidden, channels_out, 1, linear=True)
         self.shortcut = stride == 1 and channels_in == channels_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,16 +96,16 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Convolution(3, 32, 3, stride=2)
+        self.stem = _Convolution(3, 32, 3, stride=2)
         blocks, channels = [], 32
-        for repeats, kernel, stride, expansion, channels_out in STAGES:
+        for repeats, kernel, stride, expansion, channels_out in _STAGES:
             for repeat in range(repeats):
                 first = stride if repeat == 0 else 1
-                blocks.append(InvertedBottleneck(channels, channels_out, kernel, first, expansion))
+                blocks.append(_InvertedBottleneck(channels, channels_out, kernel, first, expansion))
                 channels = channels_out
         self.blocks = nn.Sequential(*blocks)
-        self.head = Convolution(channels, FEATURES, 1)
-        self.classifier = nn.Linear(FEATURES, CLASSES)
+        self.head = _Convolution(channels, _FEATURES, 1)
+        self.classifier = nn.Linear(_FEATURES, _CLASSES)
 
     def activations(self, images: Tensor) -> Tensor:
         """The map [n, 1280, 7, 7] whose spatial mean is pre_logits."""
@@ -123,11 +123,11 @@ class EfficientNetLite0(nn.Module):
     def fuse(self) -> None:
         """Folds every batch norm into its convolution; the outputs stay, to about 1e-5."""
         for module in self.modules():
-            if isinstance(module, Convolution):
+            if isinstance(module, _Convolution):
                 module.fuse()
 
 
-def translated(state: State) -> State:
+def rename_state(state: StateDict) -> StateDict:
     """The published file's key names -> ours."""
     in_block = {
         "_expand_conv": "expand.convolution",
@@ -145,30 +145,30 @@ def translated(state: State) -> State:
         "_fc": "classifier",
     }
 
-    def rename(key: str) -> str:
+    def rename_key(key: str) -> str:
         parts = key.split(".")
         if parts[0] == "_blocks":
             return ".".join(["blocks", parts[1], in_block[parts[2]], *parts[3:]])
         return ".".join([outside[parts[0]], *parts[1:]])
 
-    return {rename(key): value for key, value in state.items()}
+    return {rename_key(key): value for key, value in state.items()}
 
 
-def scale(images: Tensor) -> Tensor:
+def scale_pixels(images: Tensor) -> Tensor:
     """0..255 to about -1..1, by TensorFlow's rule for this network."""
     return (images - 127) / 128
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="efficientnet-lite0",
     build=EfficientNetLite0,
-    size=SIZE,
+    size=_SIZE,
     resize="clean",
-    scale=scale,
-    outputs={"pre_logits": FEATURES, "logits": CLASSES},
+    scale=scale_pixels,
+    outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
     weights=(EFFICIENTNET_LITE0,),
-    translate=translated,
+    translate=rename_state,
     finish=EfficientNetLite0.fuse,
-    class_names=class_names.imagenet,
+    class_names=class_names.imagenet_classes,
 )

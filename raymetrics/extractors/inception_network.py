@@ -17,21 +17,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 FEATURES = 2048
 CLASSES = 1008
-SPATIAL_CHANNELS = 7
-SPATIAL = 17 * 17 * SPATIAL_CHANNELS  # about as many as there are pre-logits
+_SPATIAL_CHANNELS = 7
+SPATIAL_FEATURES = 17 * 17 * _SPATIAL_CHANNELS  # about as many as there are pre-logits
 
 
-def average(x: Tensor) -> Tensor:
+def _average_pool(x: Tensor) -> Tensor:
     """The mean of a pixel and its neighbours; the padding does not count."""
     return avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-def maximum(x: Tensor) -> Tensor:
+def _max_pool(x: Tensor) -> Tensor:
     """The maximum of a pixel and its neighbours."""
     return max_pool2d(x, 3, stride=1, padding=1)
 
 
-def halved(x: Tensor) -> Tensor:
+def _max_pool_stride_2(x: Tensor) -> Tensor:
     """The maximum of 3 x 3 pixels, at every other place."""
     return max_pool2d(x, 3, stride=2)
 
@@ -41,12 +41,12 @@ Kernels = tuple[Kernel, ...]  # of one input, their outputs joined; mostly it is
 Step = tuple[int, Kernels]  # channels of each
 Steps = tuple[Step, ...]
 
-ONE, THREE, FIVE, WIDE, TALL = ((1, 1),), ((3, 3),), ((5, 5),), ((1, 7),), ((7, 1),)
-FORK = ((1, 3), (3, 1))
+_ONE, _THREE, _FIVE, _WIDE, _TALL = ((1, 1),), ((3, 3),), ((5, 5),), ((1, 7),), ((7, 1),)
+_FORK = ((1, 3), (3, 1))
 
 
 @dataclass(frozen=True)
-class Shape:
+class BlockShape:
     """A block: channels in, branches, and the pool with the channels of the unit behind it.
 
     Where the pool halves, there is no such unit, and the last step of every branch halves too.
@@ -54,47 +54,47 @@ class Shape:
 
     channels: int
     branches: Mapping[str, Steps]
-    pool: Callable[[Tensor], Tensor] = halved
+    pool: Callable[[Tensor], Tensor] = _max_pool_stride_2
     pool_channels: int = 0
 
 
-def block_a(channels: int, pooled: int) -> Shape:
+def _block_a(channels: int, pool_channels: int) -> BlockShape:
     """35 x 35 pixels."""
     branches = {
-        "branch1x1": ((64, ONE),),
-        "branch5x5": ((48, ONE), (64, FIVE)),
-        "branch3x3dbl": ((64, ONE), (96, THREE), (96, THREE)),
+        "branch1x1": ((64, _ONE),),
+        "branch5x5": ((48, _ONE), (64, _FIVE)),
+        "branch3x3dbl": ((64, _ONE), (96, _THREE), (96, _THREE)),
     }
-    return Shape(channels, branches, average, pooled)
+    return BlockShape(channels, branches, _average_pool, pool_channels)
 
 
-def block_c(c: int) -> Shape:
+def _block_c(c: int) -> BlockShape:
     """17 x 17 pixels; inside of its branches there are `c` channels."""
     branches = {
-        "branch1x1": ((192, ONE),),
-        "branch7x7": ((c, ONE), (c, WIDE), (192, TALL)),
-        "branch7x7dbl": ((c, ONE), (c, TALL), (c, WIDE), (c, TALL), (192, WIDE)),
+        "branch1x1": ((192, _ONE),),
+        "branch7x7": ((c, _ONE), (c, _WIDE), (192, _TALL)),
+        "branch7x7dbl": ((c, _ONE), (c, _TALL), (c, _WIDE), (c, _TALL), (192, _WIDE)),
     }
-    return Shape(768, branches, average, 192)
+    return BlockShape(768, branches, _average_pool, 192)
 
 
-def block_e(channels: int, pool: Callable[[Tensor], Tensor]) -> Shape:
+def _block_e(channels: int, pool: Callable[[Tensor], Tensor]) -> BlockShape:
     """8 x 8 pixels."""
     branches = {
-        "branch1x1": ((320, ONE),),
-        "branch3x3": ((384, ONE), (384, FORK)),
-        "branch3x3dbl": ((448, ONE), (384, THREE), (384, FORK)),
+        "branch1x1": ((320, _ONE),),
+        "branch3x3": ((384, _ONE), (384, _FORK)),
+        "branch3x3dbl": ((448, _ONE), (384, _THREE), (384, _FORK)),
     }
-    return Shape(channels, branches, pool, 192)
+    return BlockShape(channels, branches, pool, 192)
 
 
-BLOCK_B = {
-    "branch3x3": ((384, THREE),),
-    "branch3x3dbl": ((64, ONE), (96, THREE), (96, THREE)),
+_BLOCK_B = {
+    "branch3x3": ((384, _THREE),),
+    "branch3x3dbl": ((64, _ONE), (96, _THREE), (96, _THREE)),
 }
-BLOCK_D = {
-    "branch3x3": ((192, ONE), (320, THREE)),
-    "branch7x7x3": ((192, ONE), (192, WIDE), (192, TALL), (192, THREE)),
+_BLOCK_D = {
+    "branch3x3": ((192, _ONE), (320, _THREE)),
+    "branch7x7x3": ((192, _ONE), (192, _WIDE), (192, _TALL), (192, _THREE)),
 }
 
 # channels in, channels out, kernel, stride, padding
@@ -105,31 +105,31 @@ STEM = {
     "Conv2d_3b_1x1": (64, 80, 1, 1, 0),
     "Conv2d_4a_3x3": (80, 192, 3, 1, 0),
 }
-HALVED = ("Conv2d_2b_3x3", "Conv2d_4a_3x3")
+_POOLED_AFTER = ("Conv2d_2b_3x3", "Conv2d_4a_3x3")
 BLOCKS = {
-    "Mixed_5b": block_a(192, 32),
-    "Mixed_5c": block_a(256, 64),
-    "Mixed_5d": block_a(288, 64),
-    "Mixed_6a": Shape(288, BLOCK_B),
-    "Mixed_6b": block_c(128),
-    "Mixed_6c": block_c(160),
-    "Mixed_6d": block_c(160),
-    "Mixed_6e": block_c(192),
-    "Mixed_7a": Shape(768, BLOCK_D),
-    "Mixed_7b": block_e(1280, average),
-    "Mixed_7c": block_e(2048, maximum),
+    "Mixed_5b": _block_a(192, 32),
+    "Mixed_5c": _block_a(256, 64),
+    "Mixed_5d": _block_a(288, 64),
+    "Mixed_6a": BlockShape(288, _BLOCK_B),
+    "Mixed_6b": _block_c(128),
+    "Mixed_6c": _block_c(160),
+    "Mixed_6d": _block_c(160),
+    "Mixed_6e": _block_c(192),
+    "Mixed_7a": BlockShape(768, _BLOCK_D),
+    "Mixed_7b": _block_e(1280, _average_pool),
+    "Mixed_7c": _block_e(2048, _max_pool),
 }
 
 
-def unit_names(branch: str, its: Steps) -> list[list[str]]:
+def unit_names(branch: str, steps: Steps) -> list[list[str]]:
     """The units of every step of a branch: [["branch3x3_1"], ["branch3x3_2a", "branch3x3_2b"]]."""
-    if len(its) == 1:
+    if len(steps) == 1:
         return [[branch]]
-    letters = ["ab" if len(kernels) > 1 else [""] for _, kernels in its]
+    letters = ["ab" if len(kernels) > 1 else [""] for _, kernels in steps]
     return [[f"{branch}_{i}{letter}" for letter in fork] for i, fork in enumerate(letters, 1)]
 
 
-class Unit(nn.Module):
+class _Unit(nn.Module):
     """Convolution without a bias, batch norm, ReLU."""
 
     def __init__(
@@ -151,26 +151,26 @@ class Unit(nn.Module):
             self.bn = nn.Identity()
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Branches of one input, the last of them a pool, whose outputs are joined."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: BlockShape) -> None:
         super().__init__()
         self.pool = shape.pool
-        self.branches = [unit_names(name, its) for name, its in shape.branches.items()]
-        for names, its in zip(self.branches, shape.branches.values(), strict=True):
-            self._add(names, its, shape.channels)
-        self.branch_pool: Unit | None = None
+        self.branches = [unit_names(name, steps) for name, steps in shape.branches.items()]
+        for names, steps in zip(self.branches, shape.branches.values(), strict=True):
+            self._add(names, steps, shape.channels)
+        self.branch_pool: _Unit | None = None
         if shape.pool_channels:
-            self.branch_pool = Unit(shape.channels, shape.pool_channels, 1)
+            self.branch_pool = _Unit(shape.channels, shape.pool_channels, 1)
 
-    def _add(self, names: list[list[str]], its: Steps, channels: int) -> None:
-        for place, (channels_out, kernels) in enumerate(its, 1):
-            halving = self.pool is halved and place == len(its)
-            for unit, kernel in zip(names[place - 1], kernels, strict=True):
+    def _add(self, names: list[list[str]], steps: Steps, channels: int) -> None:
+        for step_number, (channels_out, kernels) in enumerate(steps, 1):
+            halving = self.pool is _max_pool_stride_2 and step_number == len(steps)
+            for unit, kernel in zip(names[step_number - 1], kernels, strict=True):
                 padding = (0, 0) if halving else (kernel[0] // 2, kernel[1] // 2)
                 stride = 2 if halving else 1
-                self.add_module(unit, Unit(channels, channels_out, kernel, stride, padding))
+                self.add_module(unit, _Unit(channels, channels_out, kernel, stride, padding))
             channels = channels_out * len(kernels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,9 +195,9 @@ class Inception(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         for name, shape in STEM.items():
-            self.add_module(name, Unit(*shape))
+            self.add_module(name, _Unit(*shape))
         for name, block in BLOCKS.items():
-            self.add_module(name, Block(block))
+            self.add_module(name, _Block(block))
         self.fc = nn.Linear(FEATURES, CLASSES)
 
     def maps(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -205,8 +205,8 @@ class Inception(nn.Module):
         x = images
         for name in (*STEM, *BLOCKS):
             x = self.get_submodule(name)(x)
-            if name in HALVED:
-                x = halved(x)
+            if name in _POOLED_AFTER:
+                x = _max_pool_stride_2(x)
             yield name, x
 
     def activations(self, images: Tensor) -> Tensor:
@@ -217,7 +217,7 @@ class Inception(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         for name, x in self.maps(images):
             if name == "Mixed_6d":
-                spatial = spatial_features(x)
+                spatial = _spatial_features(x)
         return {**self.outputs(x), "spatial": spatial}
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
@@ -233,14 +233,14 @@ class Inception(nn.Module):
     def fuse(self) -> None:
         """Folds every batch norm into its convolution; the outputs stay, to about 1e-6."""
         for module in self.modules():
-            if isinstance(module, Unit):
+            if isinstance(module, _Unit):
                 module.fuse()
 
 
-def spatial_features(mixed: Tensor) -> Tensor:
+def _spatial_features(mixed: Tensor) -> Tensor:
     """The first seven channels of the graph's mixed_6/conv: what sFID is measured on (Nash et al.
     2021), in the order of Dhariwal & Nichol (2021)'s program: rows, columns, channels.
 
     mixed: the output [n, 768, 17, 17] of Mixed_6d, which begins with that unit's.
     """
-    return mixed[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+    return mixed[:, :_SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)

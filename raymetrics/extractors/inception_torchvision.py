@@ -11,14 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from raymetrics.extractors import class_names
-from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.build_networks import fold_batch_norms, network_of
-from raymetrics.extractors.pixel_scaling import signed
+from raymetrics.extractors.base import PublishedNetwork
+from raymetrics.extractors.build_networks import build_empty_network, fold_batch_norms
+from raymetrics.extractors.pixel_scaling import scale_to_signed
 from raymetrics.weights.known_files import INCEPTION_TORCHVISION
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
-FEATURES = 2048
-CLASSES = 1000
+_FEATURES = 2048
+_CLASSES = 1000
 
 
 class InceptionTorchvision(nn.Module):
@@ -29,7 +29,7 @@ class InceptionTorchvision(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body: Any = network_of(
+        body: Any = build_empty_network(
             "torchvision.models",
             "torchvision",
             lambda models: models.inception_v3(
@@ -42,7 +42,7 @@ class InceptionTorchvision(nn.Module):
 
     def activations(self, images: Tensor) -> Tensor:
         """The map [n, 2048, 8, 8] whose spatial mean is pre_logits."""
-        return self.body(images).unflatten(1, (FEATURES, 8, 8))
+        return self.body(images).unflatten(1, (_FEATURES, 8, 8))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.outputs(self.activations(images))
@@ -53,22 +53,27 @@ class InceptionTorchvision(nn.Module):
         return {"pre_logits": pre_logits, "logits": self.fc(pre_logits)}
 
 
-def translated(state: State) -> State:
+def _rename_state(state: StateDict) -> StateDict:
     """torchvision's names -> ours, without the head that only training uses."""
-    own = {name: value for name, value in state.items() if not name.startswith("AuxLogits.")}
-    return {name if name.startswith("fc.") else f"body.{name}": own[name] for name in own}
+    inference_state = {
+        name: value for name, value in state.items() if not name.startswith("AuxLogits.")
+    }
+    return {
+        name if name.startswith("fc.") else f"body.{name}": inference_state[name]
+        for name in inference_state
+    }
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="inception-torchvision",
     build=InceptionTorchvision,
     size=299,
     resize="antialias",
-    scale=signed,
-    outputs={"pre_logits": FEATURES, "logits": CLASSES},
+    scale=scale_to_signed,
+    outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
     weights=INCEPTION_TORCHVISION,
-    translate=translated,
+    translate=_rename_state,
     finish=fold_batch_norms,
-    class_names=class_names.imagenet,
+    class_names=class_names.imagenet_classes,
 )

@@ -12,21 +12,21 @@ from raymetrics import option_strings
 from raymetrics.errors import ExtractorError
 from raymetrics.uris import require_no_secret
 
-UNTRAINED = "untrained-"
+UNTRAINED_PREFIX = "untrained-"
 
 
-def absolute(text: str) -> str:
+def absolute_extractor(text: str) -> str:
     """The same extractor as it is to be named elsewhere: files by their absolute paths.
 
     ExtractorError for one with a secret in it, as it is written into what is made by it.
     """
     require_no_secret(text, ExtractorError)
-    network, given = option_strings.split(text, ExtractorError)
+    network, options = option_strings.parse_options(text, ExtractorError)
     if os.path.isfile(network):
         network = str(Path(network).resolve())
-    if os.path.exists(given.get("weights", "")):
-        given["weights"] = str(Path(given["weights"]).resolve())
-    return option_strings.join(network, given)
+    if os.path.exists(options.get("weights", "")):
+        options["weights"] = str(Path(options["weights"]).resolve())
+    return option_strings.format_options(network, options)
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ class Options:
     @classmethod
     def parse(cls, text: str) -> Options:
         """The text as options; `untrained-NETWORK` is the network with random weights."""
-        network, given = option_strings.split(text, ExtractorError)
-        return cls(network.removeprefix(UNTRAINED), given, network.startswith(UNTRAINED))
+        network, option_values = option_strings.parse_options(text, ExtractorError)
+        return cls(
+            network.removeprefix(UNTRAINED_PREFIX),
+            option_values,
+            network.startswith(UNTRAINED_PREFIX),
+        )
 
     def allow(self, names: Iterable[str]) -> Options:
         """These options. ExtractorError if others are given."""
@@ -73,30 +77,32 @@ class Options:
         """Of random weights."""
         return self.number("seed", 0)
 
-    def number(self, option: str, usual: int, least: int = 0) -> int:
+    def number(self, option: str, default: int, minimum: int = 0) -> int:
         """A whole number, at least so large. ExtractorError for anything else."""
-        text = self.given.get(option, str(usual))
-        if not text.isdecimal() or int(text) < least:
+        text = self.given.get(option, str(default))
+        if not text.isdecimal() or int(text) < minimum:
             raise ExtractorError(
-                f"{option} of {self.network} is {text!r}, expected a whole number from {least} on"
+                f"{option} of {self.network} is {text!r}, expected a whole number from {minimum} on"
             )
         return int(text)
 
-    def one_of(self, option: str, there: Iterable[str], usual: str) -> str:
+    def one_of(self, option: str, allowed: Iterable[str], default: str) -> str:
         """One of the names. ExtractorError for anything else."""
-        value = self.given.get(option, usual)
-        if value not in there:
+        value = self.given.get(option, default)
+        if value not in allowed:
             raise ExtractorError(
-                f"{self.network} has no {option} {value!r}; there are {', '.join(there)}"
+                f"{self.network} has no {option} {value!r}; there are {', '.join(allowed)}"
             )
         return value
 
-    def some_of(self, option: str, there: Iterable[str], usual: tuple[str, ...]) -> tuple[str, ...]:
+    def some_of(
+        self, option: str, allowed: Iterable[str], default: tuple[str, ...]
+    ) -> tuple[str, ...]:
         """Several of the names, with commas between them, in the order of `there`."""
-        values = self.given.get(option, ",".join(usual)).split(",")
+        values = self.given.get(option, ",".join(default)).split(",")
         for value in values:
-            if value not in there:
+            if value not in allowed:
                 raise ExtractorError(
-                    f"{self.network} has no {option} {value!r}; there are {', '.join(there)}"
+                    f"{self.network} has no {option} {value!r}; there are {', '.join(allowed)}"
                 )
-        return tuple(name for name in there if name in values)
+        return tuple(name for name in allowed if name in values)

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
 
-def untrained(network: nn.Module, seed: int) -> State:
+def draw_random_weights(network: nn.Module, seed: int) -> StateDict:
     """Weights for every tensor of a network, drawn anew from the seed.
 
     Matrices and kernels from He et al. (2015)'s normal distribution, of variance 2 / fan-in, which
@@ -18,10 +18,10 @@ def untrained(network: nn.Module, seed: int) -> State:
     nor the order of the modules matters.
     """
     state = {}
-    for place, (name, tensor) in enumerate(sorted(network.state_dict().items())):
+    for position, (name, tensor) in enumerate(sorted(network.state_dict().items())):
         if tensor.dim() >= 2:
             fan_in = tensor[0].numel()
-            stream = np.random.Generator(np.random.PCG64([seed, place]))
+            stream = np.random.Generator(np.random.PCG64([seed, position]))
             normal = stream.standard_normal(tensor.shape, np.float32)
             state[name] = torch.from_numpy(normal * np.float32((2 / fan_in) ** 0.5))
         elif name.endswith(("weight", "running_var", "gamma")):

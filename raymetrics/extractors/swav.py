@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.build_networks import fold_batch_norms, network_of
-from raymetrics.extractors.pixel_scaling import imagenet
+from raymetrics.extractors.base import PublishedNetwork
+from raymetrics.extractors.build_networks import build_empty_network, fold_batch_norms
+from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import SWAV
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
-FEATURES = 2048
-HEADS = ("projection_head.", "prototypes.", "fc.")  # what training put behind the features
+_FEATURES = 2048
+_HEAD_PREFIXES = ("projection_head.", "prototypes.", "fc.")  # what training put behind the features
 
 
 class SwavResnet50(nn.Module):
@@ -25,7 +25,7 @@ class SwavResnet50(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body: Any = network_of(
+        body: Any = build_empty_network(
             "torchvision.models", "torchvision", lambda models: models.resnet50(weights=None)
         )
         del body.fc, body.avgpool
@@ -44,22 +44,26 @@ class SwavResnet50(nn.Module):
         return {"features": activations.mean(dim=(2, 3))}
 
 
-def translated(state: State) -> State:
+def _rename_state(state: StateDict) -> StateDict:
     """The names of a network in DistributedDataParallel -> ours, without its heads."""
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
-    return {f"body.{name}": plain[name] for name in plain if not name.startswith(HEADS)}
+    unprefixed = {name.removeprefix("module."): value for name, value in state.items()}
+    return {
+        f"body.{name}": unprefixed[name]
+        for name in unprefixed
+        if not name.startswith(_HEAD_PREFIXES)
+    }
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="swav-resnet50",
     build=SwavResnet50,
     size=224,
     resize="shorter-side",
-    scale=imagenet,
-    outputs={"features": FEATURES},
+    scale=standardize_imagenet,
+    outputs={"features": _FEATURES},
     columns=("features",),
     weights=SWAV,
-    translate=translated,
+    translate=_rename_state,
     finish=fold_batch_norms,
     any_shape=True,
 )

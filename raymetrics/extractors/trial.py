@@ -20,7 +20,7 @@ import torch
 from raymetrics import errors
 from raymetrics.errors import ExtractorError, RaymetricsError
 
-SECONDS = 600.0  # as a large network takes a minute for a block of images on one core
+TRIAL_SECONDS = 600.0  # as a large network takes a minute for a block of images on one core
 
 
 def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]:
@@ -31,7 +31,7 @@ def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]
     """
     path = os.pathsep.join(filter(None, sys.path))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", __name__, text, str(device)],
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
@@ -43,24 +43,24 @@ def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]
             f"{text} gave no features within {limit:g} s for a block of grey images; give it a "
             "smaller block (?block=1) if it is slow, and do not use it if it never ends"
         ) from None
-    if done.returncode:
+    if process.returncode:
         raise ExtractorError(
-            f"{text} ended the process in which it was tried by {_name_of_end(done.returncode)}; "
+            f"{text} ended the process in which it was tried by {_exit_reason(process.returncode)}; "
             "try it alone in Python: the file, this torch, or the memory of this machine is at "
             "fault"
         )
-    answer = json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(process.stdout.splitlines()[-1])
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["message"])
     columns: dict[str, int] = answer["columns"]
     return columns
 
 
-def _name_of_end(code: int) -> str:
+def _exit_reason(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _answer(text: str, device: str) -> dict[str, object]:
+def _columns_or_error(text: str, device: str) -> dict[str, object]:
     from raymetrics.extractors import make_extractor
 
     try:
@@ -70,4 +70,4 @@ def _answer(text: str, device: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_answer(*sys.argv[1:])))
+    print(json.dumps(_columns_or_error(*sys.argv[1:])))

@@ -21,19 +21,19 @@ import numpy as np
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.user_outputs import (
-    OWN,
-    features_of,
-    grey,
-    plain,
+    OWN_RESIZE,
+    column_safe,
+    features_by_name,
+    gray_images,
     require_images,
-    same_columns,
+    require_same_columns,
 )
-from raymetrics.user_code import FAILURES, Target, what_failed
+from raymetrics.user_code import USER_CODE_EXCEPTIONS, UserCallable, describe_exception
 
-BLOCK = 16
+_DEFAULT_BLOCK = 16
 
 
-class Function:
+class UserFunctionExtractor:
     """An extractor around a callable; checks the features that it gives.
 
     options: of the class; but `name`, which names the extractor.
@@ -42,8 +42,8 @@ class Function:
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
         self.target = target
         self.options = {key: value for key, value in options.items() if key != "name"}
-        self.name = plain(options.get("name", target.partition(":")[2]))
-        self._target = Target(target, "extractor", ExtractorError)
+        self.name = column_safe(options.get("name", target.partition(":")[2]))
+        self._target = UserCallable(target, "extractor", ExtractorError)
         self._call = self._target.make(self.options)
         self.columns = self._columns()
 
@@ -51,20 +51,24 @@ class Function:
         return self._target.attribute(self._call, name, default)
 
     def _columns(self) -> dict[str, int]:
-        own = self._attribute("columns")
-        if own is None:
-            return {name: x.shape[1] for name, x in self._ask(grey(self.block)).items()}
-        if not isinstance(own, Mapping) or not all(isinstance(d, int) for d in own.values()):
-            raise ExtractorError(f"columns of {self.target} are {own!r}, expected {{name: int}}")
-        return dict(own)
+        columns = self._attribute("columns")
+        if columns is None:
+            return {name: x.shape[1] for name, x in self._ask(gray_images(self.block)).items()}
+        if not isinstance(columns, Mapping) or not all(
+            isinstance(d, int) for d in columns.values()
+        ):
+            raise ExtractorError(
+                f"columns of {self.target} are {columns!r}, expected {{name: int}}"
+            )
+        return dict(columns)
 
     @property
     def block(self) -> int:
         """The callable's `block`, if it has one. ExtractorError if it is no number of images."""
-        own = self._attribute("block", BLOCK)
-        if not isinstance(own, int) or own < 1:
-            raise ExtractorError(f"block of {self.target} is {own!r}, expected an int from 1 on")
-        return own
+        block = self._attribute("block", _DEFAULT_BLOCK)
+        if not isinstance(block, int) or block < 1:
+            raise ExtractorError(f"block of {self.target} is {block!r}, expected an int from 1 on")
+        return block
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -84,24 +88,24 @@ class Function:
             "callable": self.target,
             "options": self.options,
             "columns": self.columns,
-            "resize": OWN,
+            "resize": OWN_RESIZE,
             **self._target.identity(self._call, self.options),
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
         and if it gives anything else."""
-        found = self._ask(require_images(images, self.target))
-        same_columns(found, self.columns, self.target)
-        return found
+        features = self._ask(require_images(images, self.target))
+        require_same_columns(features, self.columns, self.target)
+        return features
 
     def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
         function: Callable[[np.ndarray], Any] = self._call
         try:
-            found = function(images)
-        except FAILURES as error:
+            outputs = function(images)
+        except USER_CODE_EXCEPTIONS as error:
             raise ExtractorError(
                 f"{self.target} failed on {len(images)} images of {images.shape[2]} x "
-                f"{images.shape[3]}: {what_failed(error)}"
+                f"{images.shape[3]}: {describe_exception(error)}"
             ) from error
-        return features_of(found, len(images), self.target)
+        return features_by_name(outputs, len(images), self.target)

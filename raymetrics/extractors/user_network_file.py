@@ -22,31 +22,31 @@ import numpy as np
 import torch
 
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.base import usual_block
+from raymetrics.extractors.base import default_batch_size
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.pixel_scaling import SCALES
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.extractors.user_outputs import (
-    OWN,
-    SIDE,
-    features_of,
-    grey,
-    plain,
+    OWN_RESIZE,
+    TRIAL_SIDE,
+    column_safe,
+    features_by_name,
+    gray_images,
     require_images,
-    same_columns,
+    require_same_columns,
 )
-from raymetrics.weights.locate import digest_of
-from raymetrics.weights.torchscript_network import is_archive, load_archive
+from raymetrics.weights.locate import file_sha256
+from raymetrics.weights.torchscript_network import is_torchscript, load_torchscript
 
-OPTIONS = ("size", "resize", "scale", "block", "name")
-SIZE = 224
+_OPTIONS = ("size", "resize", "scale", "block", "name")
+_DEFAULT_SIZE = 224
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """How images become what the network takes; size 0: not at all."""
 
-    size: int = SIZE
+    size: int = _DEFAULT_SIZE
     resize: str = "clean"
     scale: str = "unit"
 
@@ -59,18 +59,18 @@ class Preparation:
     def spec(self) -> dict[str, object]:
         """What of it changes the numbers."""
         if not self.size:
-            return {"size": 0, "resize": OWN}
+            return {"size": 0, "resize": OWN_RESIZE}
         return {"size": self.size, "resize": self.resize, "scale": self.scale}
 
 
 @dataclass(frozen=True, eq=False)
-class Script:
+class NetworkFileExtractor:
     """A network that came with its code; checks the features that it gives."""
 
     name: str
     path: Path
     sha256: str  # of the file
-    prepare: Preparation
+    prepare: Preprocessing
     device: torch.device
     block: int
     network: Callable[[torch.Tensor], Any] = field(repr=False)
@@ -93,67 +93,67 @@ class Script:
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
         and if it gives anything else."""
-        found = self.run(require_images(images, str(self.path)))
-        same_columns(found, self.columns, str(self.path))
-        return found
+        features = self.run(require_images(images, str(self.path)))
+        require_same_columns(features, self.columns, str(self.path))
+        return features
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """What the network gives, whatever its columns are."""
         try:
             with torch.inference_mode():  # of .pt2 too
-                found = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
+                outputs = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
         except Exception as error:  # torch.jit has one of its own kind
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise ExtractorError(
                 f"{self.path} failed on {len(images)} images of {images.shape[2]} x "
                 f"{images.shape[3]}: {type(error).__name__}: {reason}; its input is set by "
-                f"{', '.join(OPTIONS[:4])}"
+                f"{', '.join(_OPTIONS[:4])}"
             ) from error
-        return features_of(found, len(images), str(self.path))
+        return features_by_name(outputs, len(images), str(self.path))
 
 
-def open_script(
+def open_network_file(
     path: Path, options: Options, device: torch.device, columns: dict[str, int] | None = None
-) -> Script:
+) -> NetworkFileExtractor:
     """The extractor of a file. ExtractorError for a file that is no network, or other options.
 
     columns: {name: d}, where they are known; otherwise a first call finds them.
     """
-    options.allow(OPTIONS)
-    prepare = Preparation(
-        size=options.number("size", SIZE),
+    options.allow(_OPTIONS)
+    prepare = Preprocessing(
+        size=options.number("size", _DEFAULT_SIZE),
         resize=options.one_of("resize", CONVENTIONS, "clean"),
         scale=options.one_of("scale", SCALES, "unit"),
     )
-    script = Script(
-        name=plain(options.name or path.stem),
+    extractor = NetworkFileExtractor(
+        name=column_safe(options.name or path.stem),
         path=path,
-        sha256=digest_of(path),
+        sha256=file_sha256(path),
         prepare=prepare,
         device=device,
-        block=options.number("block", usual_block(device), least=1),
-        network=load(path, device),
+        block=options.number("block", default_batch_size(device), minimum=1),
+        network=_load_network(path, device),
     )
     if columns is None:
-        found = script.run(grey(script.block, prepare.size or SIDE))
-        columns = {name: x.shape[1] for name, x in found.items()}
-    script.columns.update(columns)
-    return script
+        features = extractor.run(gray_images(extractor.block, prepare.size or TRIAL_SIDE))
+        columns = {name: x.shape[1] for name, x in features.items()}
+    extractor.columns.update(columns)
+    return extractor
 
 
-def load(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
+def _load_network(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
     """The network in a file. ExtractorError if there is none."""
     if path.suffix == ".pt2":
-        return exported(path, device)
-    if not is_archive(path):
+        return _open_pt2(path, device)
+    if not is_torchscript(path):
         raise ExtractorError(
             f"{path} is not a network that runs by itself; expected TorchScript (torch.jit.save) "
             "or torch.export's .pt2; weights of a known network are given as 'NETWORK?weights=PATH'"
         )
-    return load_archive(path, str(path), device)
+    return load_torchscript(path, str(path), device)
 
 
-def exported(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
+def _open_pt2(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
     """The network in an archive of torch.export."""
     try:
         program = torch.export.load(path)

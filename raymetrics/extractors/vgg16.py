@@ -11,18 +11,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from raymetrics.extractors import class_names
-from raymetrics.extractors.base import Architecture
-from raymetrics.extractors.build_networks import network_of
-from raymetrics.extractors.pixel_scaling import imagenet
+from raymetrics.extractors.base import PublishedNetwork
+from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import VGG16
-from raymetrics.weights.state_dict import State
+from raymetrics.weights.state_dict import StateDict
 
-FEATURES = 4096
-CLASSES = 1000
+_FEATURES = 4096
+_CLASSES = 1000
 
 # The places of what has weights in torchvision's lists, in the order of NVIDIA's conv1, conv2, ...
-CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-LINEAR = (0, 3, 6)
+_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_LINEAR = (0, 3, 6)
 
 
 class Vgg16(nn.Module):
@@ -30,7 +30,7 @@ class Vgg16(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body: Any = network_of(
+        body: Any = build_empty_network(
             "torchvision.models",
             "torchvision",
             lambda models: models.vgg16(weights=None, init_weights=False),
@@ -45,32 +45,34 @@ class Vgg16(nn.Module):
         return {"fc2": before, "fc2_relu": after, "logits": fc3(after)}
 
 
-def translated(state: State) -> State:
+def rename_state(state: StateDict) -> StateDict:
     """torchvision's names are the network's; of NVIDIA's file, layers.conv1 and so on.
 
     The 25,088 inputs of NVIDIA's fc1 are taken to be in torchvision's order.
     """
     if "layers.conv1.weight" not in state:
         return state
-    ours = {f"layers.conv{i}": f"features.{place}" for i, place in enumerate(CONVOLUTIONS, 1)}
-    ours |= {f"layers.fc{i}": f"classifier.{place}" for i, place in enumerate(LINEAR, 1)}
+    layer_names = {
+        f"layers.conv{i}": f"features.{index}" for i, index in enumerate(_CONVOLUTIONS, 1)
+    }
+    layer_names |= {f"layers.fc{i}": f"classifier.{index}" for i, index in enumerate(_LINEAR, 1)}
     return {
         f"{name}.{kind}": state[f"{layer}.{kind}"]
-        for layer, name in ours.items()
+        for layer, name in layer_names.items()
         for kind in ("weight", "bias")
         if f"{layer}.{kind}" in state
     }
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="vgg16",
     build=Vgg16,
     size=224,
     resize="tf1-bilinear",
-    scale=imagenet,
-    outputs={"fc2": FEATURES, "fc2_relu": FEATURES, "logits": CLASSES},
+    scale=standardize_imagenet,
+    outputs={"fc2": _FEATURES, "fc2_relu": _FEATURES, "logits": _CLASSES},
     columns=("fc2_relu",),
     weights=VGG16,
-    translate=translated,
-    class_names=class_names.imagenet,
+    translate=rename_state,
+    class_names=class_names.imagenet_classes,
 )

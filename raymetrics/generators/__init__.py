@@ -16,19 +16,19 @@ import torch
 from raymetrics import option_strings
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator
-from raymetrics.permissions import CALLABLE, NETWORKS, PIPELINE, Permission
+from raymetrics.permissions import CALLABLE, NETWORK_SUFFIXES, PIPELINE_PREFIX, Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.uris import require_no_secret
 
 __all__ = [
-    "NAMED",
+    "BUILT_IN_SOURCES",
     "Generator",
     "LatentGenerator",
-    "absolute",
-    "listing",
+    "absolute_source",
     "open_source",
     "permission_for",
-    "without_broken",
+    "quick_fingerprint",
+    "skip_broken_images",
 ]
 
 
@@ -69,34 +69,38 @@ def _torchscript(name: str, device: torch.device, **options: Any) -> Generator:
 
 
 def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
-    from raymetrics.generators.diffusers_pipeline import Diffusion
+    from raymetrics.generators.diffusers_pipeline import DiffusersPipeline
 
-    return Diffusion(name.removeprefix(PIPELINE), device, **options)
+    return DiffusersPipeline(name.removeprefix(PIPELINE_PREFIX), device, **options)
 
 
-NAMED: dict[str, Callable[..., Generator]] = {"digits": _digits, "faces": _faces, "mnist": _mnist}
+BUILT_IN_SOURCES: dict[str, Callable[..., Generator]] = {
+    "digits": _digits,
+    "faces": _faces,
+    "mnist": _mnist,
+}
 
 # The rest in this order: does a name look like it, and what opens it.
-FORMS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
-    (lambda name: name.startswith(PIPELINE), _diffusion),
+_OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
+    (lambda name: name.startswith(PIPELINE_PREFIX), _diffusion),
     (os.path.isdir, _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
-    (lambda name: name.endswith(NETWORKS), _torchscript),
+    (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),
     (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
     (lambda name: "://" in name, _dataset),
 )
 
 
-def absolute(source: str) -> str:
+def absolute_source(source: str) -> str:
     """The source as it is to be named elsewhere: local files and folders by absolute paths.
 
     SourceError for one with a secret in it, as it is written into what is made of it.
     """
     require_no_secret(source, SourceError)
-    name, _ = option_strings.split(source, SourceError)
-    if name in NAMED:
+    name, _ = option_strings.parse_options(source, SourceError)
+    if name in BUILT_IN_SOURCES:
         return source
-    prefix = PIPELINE if name.startswith(PIPELINE) else ""
+    prefix = PIPELINE_PREFIX if name.startswith(PIPELINE_PREFIX) else ""
     path = Path(name.removeprefix(prefix))
     # Unlike Path's, these take a name that is too long for a file for one that is not there.
     is_pattern = "{" in path.name and os.path.isdir(path.parent)
@@ -107,16 +111,16 @@ def absolute(source: str) -> str:
 
 def permission_for(run_code: bool, *sources: str) -> Permission:
     """Give the permission of a command in which the user wrote these sources."""
-    return Permission(run_code, frozenset([*sources, *map(absolute, sources)]))
+    return Permission(run_code, frozenset([*sources, *map(absolute_source, sources)]))
 
 
-def listing(generator: Generator) -> str:
+def quick_fingerprint(generator: Generator) -> str:
     """A digest by which a worker knows that it opened what the driver did; cheap to make.
 
     The fingerprint of the spec, or the generator's own `listing` where the spec reads much.
     """
-    own: str | None = getattr(generator, "listing", None)
-    return fingerprint(generator.spec) if own is None else own
+    cheap_digest: str | None = getattr(generator, "listing", None)
+    return fingerprint(generator.spec) if cheap_digest is None else cheap_digest
 
 
 def open_source(source: str, device: torch.device) -> Generator:
@@ -136,23 +140,27 @@ def open_source(source: str, device: torch.device) -> Generator:
     in digits?truncate=clamp:0.7, and with it `mean=all`: see `raymetrics.generators.latents`.
     SourceError, with what was expected, for anything else.
     """
-    name, options = option_strings.split(require_no_secret(source, SourceError), SourceError)
+    name, options = option_strings.parse_options(
+        require_no_secret(source, SourceError), SourceError
+    )
     truncate = options.pop("truncate", None)
     if truncate is None:
-        return _opened(source, name, options, device)
-    from raymetrics.generators.latents import Truncated, Truncation
+        return _open_generator(source, name, options, device)
+    from raymetrics.generators.latents import TruncatedGenerator, Truncation
 
     truncation = Truncation.read(truncate, options.pop("mean", None))
-    return Truncated(_opened(source, name, options, device), truncation)
+    return TruncatedGenerator(_open_generator(source, name, options, device), truncation)
 
 
-def _opened(source: str, name: str, options: dict[str, str], device: torch.device) -> Generator:
+def _open_generator(
+    source: str, name: str, options: dict[str, str], device: torch.device
+) -> Generator:
     try:
-        if name in NAMED:
-            return NAMED[name](device, **options)
-        for looks_like_it, opened in FORMS:
+        if name in BUILT_IN_SOURCES:
+            return BUILT_IN_SOURCES[name](device, **options)
+        for looks_like_it, opener in _OPENERS:
             if looks_like_it(name):
-                return opened(name, device, **options)
+                return opener(name, device, **options)
     except (TypeError, ValueError) as error:
         misspelt = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if misspelt:
@@ -161,18 +169,18 @@ def _opened(source: str, name: str, options: dict[str, str], device: torch.devic
             f"cannot open source {source!r} with options {options}: {error}"
         ) from None
     if CALLABLE.fullmatch(name):
-        from raymetrics.generators.user_function import open_function
+        from raymetrics.generators.user_function import open_user_function
 
-        return open_function(name, options)
+        return open_user_function(name, options)
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
-        f"{', '.join(NAMED)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "
+        f"{', '.join(BUILT_IN_SOURCES)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "
         "(or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
         "diffusers:model, or module:callable"
     )
 
 
-def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
+def skip_broken_images(source: str, max_broken: int) -> tuple[str, list[str]]:
     """A data set without its broken images, as a source, and their names.
 
     Decodes every image once. The source that is returned lists them in its option `skip`, so
@@ -181,16 +189,16 @@ def without_broken(source: str, at_most: int) -> tuple[str, list[str]]:
     """
     from raymetrics.generators.image_datasets.image_dataset import (
         ImageDataset,
-        checked_broken,
+        require_few_broken,
         skip_text,
     )
 
     dataset = open_source(source, torch.device("cpu"))
     if not isinstance(dataset, ImageDataset):
         raise SourceError(f"{source} is no data set of image files, so none of them is broken")
-    broken = checked_broken(dataset, at_most)
+    broken = require_few_broken(dataset, max_broken)
     if not broken:
         return source, []
-    name, options = option_strings.split(source, SourceError)
+    name, options = option_strings.parse_options(source, SourceError)
     options["skip"] = skip_text([*dataset.skipped, *broken])
-    return option_strings.join(name, options), broken
+    return option_strings.format_options(name, options), broken

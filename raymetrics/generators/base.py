@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from raymetrics.errors import RangeError, SourceError
+from raymetrics.errors import SampleRangeError, SourceError
 
-SEEDS = 2**32  # that RandomState takes: 0 to 2^32 - 1
+SEED_COUNT = 2**32  # that RandomState takes: 0 to 2^32 - 1
 
 
 class Generator(Protocol):
@@ -63,7 +63,7 @@ class LatentGenerator(Generator, Protocol):
         """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
 
 
-def latent(generator: Generator) -> LatentGenerator:
+def require_latent_generator(generator: Generator) -> LatentGenerator:
     """The generator, if its samples are images of latents; else SourceError."""
     if not isinstance(generator, LatentGenerator):
         raise SourceError(
@@ -71,9 +71,9 @@ def latent(generator: Generator) -> LatentGenerator:
             "interpolated; expected digits, faces, a network in a .pkl or TorchScript file, or a "
             "class of yours with draw(sample_ids), map(z, labels) and synthesize(w)"
         )
-    hindrance: str | None = getattr(generator, "hindrance", None)
-    if hindrance is not None:
-        raise SourceError(f"{generator.name} cannot be truncated or interpolated: {hindrance}")
+    reason: str | None = getattr(generator, "hindrance", None)
+    if reason is not None:
+        raise SourceError(f"{generator.name} cannot be truncated or interpolated: {reason}")
     return generator
 
 
@@ -83,9 +83,9 @@ def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
     Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. RangeError for
     ids that are no seeds.
     """
-    if sample_ids.max(initial=0) >= SEEDS:
-        raise RangeError(
-            f"sample id {sample_ids.max()} is no seed; this generator has 0-{SEEDS - 1}"
+    if sample_ids.max(initial=0) >= SEED_COUNT:
+        raise SampleRangeError(
+            f"sample id {sample_ids.max()} is no seed; this generator has 0-{SEED_COUNT - 1}"
         )
     rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
     return np.stack(rows).astype(np.float32)

@@ -18,19 +18,19 @@ import numpy as np
 import torch
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators.base import SEEDS
-from raymetrics.generators.held import held
-from raymetrics.generators.uint8_rules import checked, in_bytes, unit_round
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators.base import SEED_COUNT
+from raymetrics.generators.held import load_once
+from raymetrics.generators.uint8_rules import require_finite, to_uint8, unit_round
 from raymetrics.provenance import fingerprint
-from raymetrics.weights.locate import digest_of
+from raymetrics.weights.locate import file_sha256
 
 # The files of a pipeline that change its pixels; others are texts about it.
-PARTS = frozenset({".safetensors", ".json", ".txt", ".model"})
-INSTALL = "pip install 'raymetrics[diffusers]'"
+_PIXEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
+_INSTALL_COMMAND = "pip install 'raymetrics[diffusers]'"
 
 
-class Diffusion:
+class DiffusersPipeline:
     """A pipeline by its folder or its name, as in `diffusers:sd?prompt=a cat&steps=30`.
 
     Sample k draws all its noise from a torch.Generator of seed k, on the CPU, so that it is
@@ -69,13 +69,13 @@ class Diffusion:
         self.classes = None if classes is None else int(classes)
         files = {file: (Path(path) / file).stat() for file in self._files()}
         seen = tuple((file, s.st_size, s.st_mtime_ns) for file, s in files.items())
-        self.pipeline = held((path, revision, seen, device), lambda: self._load(device))
+        self.pipeline = load_once((path, revision, seen, device), lambda: self._load(device))
         self._check()
 
     @property
     def seeds(self) -> int | None:
         """Of the classes, where some are drawn; a torch.Generator takes any."""
-        return SEEDS if self.classes else None
+        return SEED_COUNT if self.classes else None
 
     def _load(self, device: torch.device) -> Any:
         if not Path(self.path).is_dir() and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
@@ -88,7 +88,7 @@ class Diffusion:
             diffusers = importlib.import_module("diffusers")
         except ImportError:
             raise SourceError(
-                f"sources of diffusers come with that library, which is not installed; {INSTALL}"
+                f"sources of diffusers come with that library, which is not installed; {_INSTALL_COMMAND}"
             ) from None
         try:
             pipeline = diffusers.DiffusionPipeline.from_pretrained(
@@ -117,7 +117,7 @@ class Diffusion:
     def _lacking(self) -> str:
         if find_spec("transformers") is not None:
             return ""
-        return f"; pipelines that take text need the library transformers too: {INSTALL}"
+        return f"; pipelines that take text need the library transformers too: {_INSTALL_COMMAND}"
 
     def _check(self) -> None:
         """That the pipeline takes what is given, and is given what it cannot do without."""
@@ -136,10 +136,10 @@ class Diffusion:
     @cached_property
     def spec(self) -> dict[str, object]:
         """Covers the bytes of a folder's files; a name is covered by its commit."""
-        parts = {file: digest_of(Path(self.path) / file) for file in self._parts()}
+        digests = {file: file_sha256(Path(self.path) / file) for file in self._parts()}
         return {
             "name": "diffusers",
-            "pipeline": fingerprint(parts) if parts else f"{self.path}@{self.revision}",
+            "pipeline": fingerprint(digests) if digests else f"{self.path}@{self.revision}",
             "kind": type(self.pipeline).__name__,
             "options": self.options,
             "label": self.label,
@@ -156,13 +156,13 @@ class Diffusion:
         )
 
     def _parts(self) -> list[str]:
-        return [file for file in self._files() if Path(file).suffix in PARTS]
+        return [file for file in self._files() if Path(file).suffix in _PIXEL_SUFFIXES]
 
     def _files(self) -> list[str]:
         root = Path(self.path)
         # The second, as rglob does not enter a component's folder that is a link.
-        found = {file for file in (*root.rglob("*"), *root.glob("*/*")) if file.is_file()}
-        return sorted(file.relative_to(root).as_posix() for file in found)
+        paths = {file for file in (*root.rglob("*"), *root.glob("*/*")) if file.is_file()}
+        return sorted(file.relative_to(root).as_posix() for file in paths)
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """The class of each sample, int64 [n]; None where there are none."""
@@ -170,27 +170,27 @@ class Diffusion:
             return np.full(len(sample_ids), self.label, np.int64)
         if self.classes is None:
             return None
-        drawn = [np.random.RandomState(k).randint(self.classes) for k in sample_ids]
-        return np.array(drawn, np.int64)
+        classes = [np.random.RandomState(k).randint(self.classes) for k in sample_ids]
+        return np.array(classes, np.int64)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError if there are none."""
-        made = in_blocks(self._generate, sample_ids, sample_ids, self.block)
-        return checked(made, sample_ids, self.name)
+        outputs = run_in_fixed_batches(self._generate, sample_ids, sample_ids, self.block)
+        return require_finite(outputs, sample_ids, self.name)
 
     def _generate(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         takes = inspect.signature(self.pipeline.__call__).parameters
-        asked: dict[str, Any] = dict(self.options)
-        if "prompt" in asked:
-            asked["prompt"] = [self.options["prompt"]] * len(ids)
+        arguments: dict[str, Any] = dict(self.options)
+        if "prompt" in arguments:
+            arguments["prompt"] = [self.options["prompt"]] * len(ids)
         elif (labels := self.labels(ids)) is not None:
-            asked["class_labels"] = labels.tolist()
+            arguments["class_labels"] = labels.tolist()
         elif "batch_size" in takes:
-            asked["batch_size"] = len(ids)
+            arguments["batch_size"] = len(ids)
         generators = [torch.Generator().manual_seed(int(k)) for k in ids]
         with torch.inference_mode():
-            made = self.pipeline(**asked, generator=generators, output_type="np")
-        return in_bytes(self._channels_first(np.asarray(made.images), len(ids)), unit_round)
+            result = self.pipeline(**arguments, generator=generators, output_type="np")
+        return to_uint8(self._channels_first(np.asarray(result.images), len(ids)), unit_round)
 
     def _channels_first(self, images: np.ndarray, count: int) -> torch.Tensor:
         """[n, h, w, 1 or 3] -> [n, 3, h, w]."""

@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators.base import SEEDS, seeded_normals
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators.base import SEED_COUNT, seeded_normals
 from raymetrics.generators.uint8_rules import nvidia
-from raymetrics.weights.locate import Weights
-from raymetrics.weights.shipped import CHECKPOINTS, shipped
+from raymetrics.weights.locate import WeightsFile
+from raymetrics.weights.shipped import SHIPPED_FOLDER, shipped_weights
 from raymetrics.weights.state_dict import load_state_dict
 
-PREFIX = "digits-generator-"
-Z_DIM = W_DIM = 20
-CLASSES = 10
-COUPLINGS = 8
+SNAPSHOT_PREFIX = "digits-generator-"
+_Z_DIM = W_DIM = 20
+_CLASSES = 10
+_COUPLINGS = 8
 
 
-class Coupling(nn.Module):
+class _Coupling(nn.Module):
     """One half of a vector moved and scaled by what the other half and the class say: an
     affine coupling layer (Dinh et al. 2017), invertible in closed form."""
 
@@ -36,38 +36,38 @@ class Coupling(nn.Module):
         super().__init__()
         self.flipped = flipped
         self.layers = nn.Sequential(
-            nn.Linear(W_DIM // 2 + CLASSES, 128),
+            nn.Linear(W_DIM // 2 + _CLASSES, 128),
             nn.ReLU(),
             nn.Linear(128, 128),
             nn.ReLU(),
             nn.Linear(128, W_DIM),
         )
 
-    def parameters_for(self, kept: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def parameters_for(self, fixed: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and log-scale of the other half, each [n, 10]."""
-        one_hot = nn.functional.one_hot(label, CLASSES).to(kept.dtype)
-        shift, log_scale = self.layers(torch.cat([kept, one_hot], dim=1)).chunk(2, dim=1)
+        one_hot = nn.functional.one_hot(label, _CLASSES).to(fixed.dtype)
+        shift, log_scale = self.layers(torch.cat([fixed, one_hot], dim=1)).chunk(2, dim=1)
         return shift, torch.tanh(log_scale)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        kept, moved = self.halves(x)
-        shift, log_scale = self.parameters_for(kept, label)
-        return self.whole(kept, moved * log_scale.exp() + shift)
+        fixed, moved = self.halves(x)
+        shift, log_scale = self.parameters_for(fixed, label)
+        return self.whole(fixed, moved * log_scale.exp() + shift)
 
     def inverse(self, y: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """x, and the logarithm of |dx / dy|, [n]."""
-        kept, moved = self.halves(y)
-        shift, log_scale = self.parameters_for(kept, label)
-        return self.whole(kept, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
+        fixed, moved = self.halves(y)
+        shift, log_scale = self.parameters_for(fixed, label)
+        return self.whole(fixed, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
 
     def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The half that stays, and the half that moves."""
         first, second = x.chunk(2, dim=1)
         return (second, first) if self.flipped else (first, second)
 
-    def whole(self, kept: Tensor, moved: Tensor) -> Tensor:
+    def whole(self, fixed: Tensor, moved: Tensor) -> Tensor:
         """Puts the halves together again."""
-        return torch.cat([moved, kept] if self.flipped else [kept, moved], dim=1)
+        return torch.cat([moved, fixed] if self.flipped else [fixed, moved], dim=1)
 
 
 class MappingNetwork(nn.Module):
@@ -75,7 +75,7 @@ class MappingNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.couplings = nn.ModuleList(Coupling(i % 2 == 1) for i in range(COUPLINGS))
+        self.couplings = nn.ModuleList(_Coupling(i % 2 == 1) for i in range(_COUPLINGS))
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         for coupling in self.couplings:
@@ -91,7 +91,7 @@ class MappingNetwork(nn.Module):
         return w, total
 
 
-class StyledUpsampling(nn.Module):
+class _StyledUpsampling(nn.Module):
     """Doubles the resolution of a feature map whose channels are scaled by a style of w."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -112,8 +112,8 @@ class SynthesisNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.start = nn.Linear(W_DIM, 64 * 7 * 7)
-        self.block14 = StyledUpsampling(64, 48)
-        self.block28 = StyledUpsampling(48, 24)
+        self.block14 = _StyledUpsampling(64, 48)
+        self.block28 = _StyledUpsampling(48, 24)
         self.to_grey = nn.Conv2d(24, 1, kernel_size=3, padding=1)
 
     def forward(self, w: Tensor) -> Tensor:
@@ -131,18 +131,20 @@ class DigitsNetwork(nn.Module):
         self.synthesis = SynthesisNetwork()
 
 
-def snapshots() -> list[int]:
+def shipped_snapshots() -> list[int]:
     """The training steps of which a snapshot is shipped, ascending."""
-    return sorted(int(path.stem.rsplit("-", 1)[1]) for path in CHECKPOINTS.glob(f"{PREFIX}*"))
+    return sorted(
+        int(path.stem.rsplit("-", 1)[1]) for path in SHIPPED_FOLDER.glob(f"{SNAPSHOT_PREFIX}*")
+    )
 
 
-def weights_of(snapshot: int) -> Weights:
+def _snapshot_weights(snapshot: int) -> WeightsFile:
     """The weights of one snapshot; SourceError if there is none of this number."""
-    path = CHECKPOINTS / f"{PREFIX}{snapshot:06d}.safetensors"
+    path = SHIPPED_FOLDER / f"{SNAPSHOT_PREFIX}{snapshot:06d}.safetensors"
     if not path.is_file():
-        known = ", ".join(map(str, snapshots()))
+        known = ", ".join(map(str, shipped_snapshots()))
         raise SourceError(f"digits has no snapshot {snapshot}; there are {known}")
-    return shipped(path.name)
+    return shipped_weights(path.name)
 
 
 class Digits:
@@ -153,12 +155,14 @@ class Digits:
 
     name = "digits"
     length = None
-    seeds = SEEDS
+    seeds = SEED_COUNT
     block = 64
 
     def __init__(self, device: torch.device, snapshot: int | None = None) -> None:
         self.device = device
-        self.weights = weights_of(snapshots()[-1] if snapshot is None else int(snapshot))
+        self.weights = _snapshot_weights(
+            shipped_snapshots()[-1] if snapshot is None else int(snapshot)
+        )
         self.network = DigitsNetwork()
         self.network.load_state_dict(load_state_dict(self.weights))
         self.network.eval().requires_grad_(False).to(device)
@@ -173,13 +177,13 @@ class Digits:
         labels = []
         for seed in sample_ids:
             rng = np.random.RandomState(seed)
-            rng.randn(Z_DIM)
-            labels.append(rng.randint(CLASSES))
+            rng.randn(_Z_DIM)
+            labels.append(rng.randint(_CLASSES))
         return np.array(labels, np.int64)
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> z float32 [n, 20]."""
-        return seeded_normals(sample_ids, Z_DIM)
+        return seeded_normals(sample_ids, _Z_DIM)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """z float32 [n, 20], labels int64 [n] in 0..9 -> w float32 [n, 20]."""
@@ -200,16 +204,16 @@ class Digits:
     def _run(
         self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
-        def on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
+        def run_on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
             with torch.inference_mode():
                 return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
 
-        return in_blocks(on_arrays, ids, rows, self.block)[""]
+        return run_in_fixed_batches(run_on_arrays, ids, rows, self.block)[""]
 
     def _map(self, z_and_label: Tensor) -> Tensor:
         w: Tensor = self.network.mapping(z_and_label[:, :-1], z_and_label[:, -1].long())
         return w
 
     def _synthesize(self, w: Tensor) -> Tensor:
-        grey = torch.sigmoid(self.network.synthesis(w)) * 2 - 1
-        return nvidia(grey).expand(-1, 3, -1, -1)
+        gray = torch.sigmoid(self.network.synthesis(w)) * 2 - 1
+        return nvidia(gray).expand(-1, 3, -1, -1)

@@ -14,17 +14,17 @@ import torch
 from torch import nn
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators.base import SEEDS, seeded_normals
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators.base import SEED_COUNT, seeded_normals
 from raymetrics.generators.uint8_rules import nvidia
-from raymetrics.weights.locate import Weights
+from raymetrics.weights.locate import WeightsFile
 from raymetrics.weights.state_dict import load_state_dict
 
-Z_DIM = 100
-CHANNELS = (512, 256, 128, 64)
+_Z_DIM = 100
+_CHANNELS = (512, 256, 128, 64)
 
 
-def weights_file() -> Path:
+def _weights_file() -> Path:
     """Where the package has put the weights; SourceError if it is not installed."""
     package = importlib.util.find_spec("gan_face_generate")
     if package is None or package.origin is None:
@@ -35,19 +35,19 @@ def weights_file() -> Path:
     return Path(package.origin).parent / "weights.tar"
 
 
-WEIGHTS = Weights(
+_WEIGHTS = WeightsFile(
     name="gan-face-generate 1.0.1 weights.tar",
     sha256="44d481c15be2aa329738c0f44f3eb157a7b257358769c855039f73e607a59837",
-    locate=weights_file,
+    locate=_weights_file,
     package="gan-face-generate==1.0.1",
 )
 
 
-def dcgan() -> nn.Sequential:
+def _build_dcgan() -> nn.Sequential:
     """z float32 [n, 100, 1, 1] -> images float32 [n, 3, 64, 64] in -1..1."""
     layers: list[nn.Module] = []
-    channels_in = Z_DIM
-    for i, channels_out in enumerate(CHANNELS):
+    channels_in = _Z_DIM
+    for i, channels_out in enumerate(_CHANNELS):
         stride, padding = (1, 0) if i == 0 else (2, 1)
         layers += [
             nn.ConvTranspose2d(channels_in, channels_out, 4, stride, padding, bias=False),
@@ -65,26 +65,26 @@ class Faces:
 
     name = "faces"
     length = None
-    seeds = SEEDS
+    seeds = SEED_COUNT
     block = 16
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.network = dcgan()
-        state = load_state_dict(WEIGHTS, inside="netG_state_dict", prefix="main.")
+        self.network = _build_dcgan()
+        state = load_state_dict(_WEIGHTS, entry="netG_state_dict", prefix="main.")
         self.network.load_state_dict(state)
         self.network.eval().requires_grad_(False).to(device)
 
     @property
     def spec(self) -> dict[str, object]:
-        return {"name": self.name, "weights_sha256": WEIGHTS.sha256}
+        return {"name": self.name, "weights_sha256": _WEIGHTS.sha256}
 
     def labels(self, sample_ids: np.ndarray) -> None:
         """Faces have no classes."""
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> z float32 [n, 100]."""
-        return seeded_normals(sample_ids, Z_DIM)
+        return seeded_normals(sample_ids, _Z_DIM)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """z, as it is."""
@@ -99,7 +99,7 @@ class Faces:
         return self._synthesize_samples(sample_ids, self.draw(sample_ids))
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return in_blocks(self._generate, sample_ids, w, self.block)["images"]
+        return run_in_fixed_batches(self._generate, sample_ids, w, self.block)["images"]
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 
 Network = TypeVar("Network")
 
-last: dict[Hashable, Any] = {}  # of one network at most
+_last_network: dict[Hashable, Any] = {}  # of one network at most
 
 
-def held(key: Hashable, load: Callable[[], Network]) -> Network:
+def load_once(key: Hashable, load: Callable[[], Network]) -> Network:
     """What `load` gives; what it gave before, if the key is that of the last time.
 
     key: all that the network depends on, its device too. Nobody may change the network.
     """
-    if key not in last:
-        last.clear()  # before the next one is loaded, as both may not fit
-        last[key] = load()
-    network: Network = last[key]
+    if key not in _last_network:
+        _last_network.clear()  # before the next one is loaded, as both may not fit
+        _last_network[key] = load()
+    network: Network = _last_network[key]
     return network

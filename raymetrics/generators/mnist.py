@@ -54,5 +54,5 @@ class Mnist:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, 28, 28], grey in three equal channels."""
-        grey = self.images[sample_ids][:, None]
-        return np.ascontiguousarray(np.broadcast_to(grey, (len(grey), 3, 28, 28)))
+        gray = self.images[sample_ids][:, None]
+        return np.ascontiguousarray(np.broadcast_to(gray, (len(gray), 3, 28, 28)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fsspec
 
 from raymetrics.errors import SourceError
-from raymetrics.files import require_data
+from raymetrics.files import require_file_or_folder
 
 
-def content_of(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
     """Of a local path, or of any URI that fsspec opens. SourceError if it cannot be read,
     StorageError for a device or a pipe."""
-    require_data(path)
+    require_file_or_folder(path)
     try:
         with fsspec.open(path, "rb") as file:
             return file.read()

@@ -12,14 +12,14 @@ from pathlib import Path
 from raymetrics import option_strings
 from raymetrics.errors import SourceError
 
-NETWORKS = (".pkl", ".pt", ".ts", ".jit")
-BRACES = re.compile(r"\{([^{}]*)\}")
-SETTLED = 60  # seconds without a change, after which a file is taken to be whole
+_NETWORK_SUFFIXES = (".pkl", ".pt", ".ts", ".jit")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_SETTLED_SECONDS = 60  # seconds without a change, after which a file is taken to be whole
 
-Signature = tuple[int, int] | None  # bytes and time of change; None of what is no file
+_Signature = tuple[int, int] | None  # bytes and time of change; None of what is no file
 
 
-def expanded(text: str) -> list[str]:
+def expand_sources(text: str) -> list[str]:
     """The sources that a text stands for, those of files by the numbers in their names.
 
     run?option=value     all networks in a folder, each with these options
@@ -27,44 +27,46 @@ def expanded(text: str) -> list[str]:
     digits?snapshot={50,100}   one for every word in braces
     anything else        itself
     """
-    found = [source for one in without_braces(text) for source in of_files(one)]
-    return list(dict.fromkeys(found))
+    sources = [source for pattern in _expand_braces(text) for source in _expand_files(pattern)]
+    return list(dict.fromkeys(sources))
 
 
-def without_braces(text: str) -> Iterator[str]:
+def _expand_braces(text: str) -> Iterator[str]:
     """ "a{1,2}" -> "a1", "a2"; an interval of tars, a-{000..009}.tar, stays as it is."""
-    match = next((m for m in BRACES.finditer(text) if "," in m[1]), None)
+    match = next((m for m in _BRACES.finditer(text) if "," in m[1]), None)
     if match is None:
         yield text
         return
     for word in match[1].split(","):
-        yield from without_braces(f"{text[: match.start()]}{word.strip()}{text[match.end() :]}")
+        yield from _expand_braces(f"{text[: match.start()]}{word.strip()}{text[match.end() :]}")
 
 
-def of_files(text: str) -> list[str]:
+def _expand_files(text: str) -> list[str]:
     """The networks of a folder or of a pattern, or the text itself."""
-    name, options = option_strings.split(text, SourceError)
+    name, options = option_strings.parse_options(text, SourceError)
     if os.path.isdir(name):
-        files = [str(path) for path in Path(name).iterdir() if path.suffix in NETWORKS]
+        files = [str(path) for path in Path(name).iterdir() if path.suffix in _NETWORK_SUFFIXES]
     elif glob.has_magic(name) and not os.path.exists(name):
         files = glob.glob(name)
     else:
         return [text]
-    return [option_strings.join(file, options) for file in sorted(files, key=by_number)]
+    return [
+        option_strings.format_options(file, options) for file in sorted(files, key=_natural_key)
+    ]
 
 
-def by_number(name: str) -> list[object]:
+def _natural_key(name: str) -> list[object]:
     """Numbers as numbers, so that 2 comes before 10; what stands between them as text."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
-class Watch:
+class SnapshotWatch:
     """Tells what is new since the last look."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
-        self._seen: dict[str, Signature] = {}  # at the last look
-        self._told: dict[str, Signature] = {}
+        self._seen: dict[str, _Signature] = {}  # at the last look
+        self._told: dict[str, _Signature] = {}
 
     def look(self, *, settled: bool) -> list[str]:
         """Sources that are new, or have changed since they were told.
@@ -72,33 +74,33 @@ class Watch:
         settled: without files that have changed since the last look and within a minute, which may
         not be written to their end. SourceError if nothing is there, unless more may come.
         """
-        there = {s: signature(s) for text in self.texts for s in expanded(text)}
-        if not there and not settled:
+        signatures = {s: _file_signature(s) for text in self.texts for s in expand_sources(text)}
+        if not signatures and not settled:
             raise SourceError(
                 f"no snapshots at {', '.join(self.texts)}; expected a folder with "
-                f"{', '.join(NETWORKS)} files, a pattern such as 'run/*.pkl', or a source such as "
+                f"{', '.join(_NETWORK_SUFFIXES)} files, a pattern such as 'run/*.pkl', or a source such as "
                 "'digits?snapshot={50,100}'"
             )
         new = [
             source
-            for source, now in there.items()
+            for source, now in signatures.items()
             if (source not in self._told or self._told[source] != now)
             and (not settled or self._is_whole(source, now))
         ]
-        self._seen = there
-        self._told |= {source: there[source] for source in new}
+        self._seen = signatures
+        self._told |= {source: signatures[source] for source in new}
         return new
 
-    def _is_whole(self, source: str, now: Signature) -> bool:
-        old = now is None or time.time() - now[1] / 1e9 > SETTLED
+    def _is_whole(self, source: str, now: _Signature) -> bool:
+        old = now is None or time.time() - now[1] / 1e9 > _SETTLED_SECONDS
         return old or self._seen.get(source, ()) == now
 
 
-def signature(source: str) -> Signature:
+def _file_signature(source: str) -> _Signature:
     """By which a file is known to have changed."""
-    path = Path(option_strings.split(source, SourceError)[0])
+    path = Path(option_strings.parse_options(source, SourceError)[0])
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):  # nothing there, or no name of a file
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.held import held
-from raymetrics.generators.network_files import content_of
-from raymetrics.generators.uint8_rules import checked, in_bytes, nvidia
-from raymetrics.weights.torchscript_network import INSTEAD, load_archive
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators.base import SEED_COUNT, seeded_normals
+from raymetrics.generators.held import load_once
+from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
+from raymetrics.weights.torchscript_network import USER_CLASS_ADVICE, load_torchscript
 
 
 class TorchScript:
@@ -27,19 +27,19 @@ class TorchScript:
     """
 
     length = None
-    seeds = SEEDS
+    seeds = SEED_COUNT
     block = 16
 
     def __init__(self, path: str, device: torch.device, z: str | int = 512) -> None:
         self.z_dim = int(z)
         if self.z_dim < 1:
             raise ValueError(f"z is {z}, expected the numbers that the network takes, at least 1")
-        data = content_of(path)
+        data = read_bytes(path)
         self.path, self.device = path, device
         self.name = PurePosixPath(path).stem
         self.sha256 = hashlib.sha256(data).hexdigest()
         key = ("torchscript", self.sha256, device)
-        self.network = held(key, lambda: load_archive(data, path, device))
+        self.network = load_once(key, lambda: load_torchscript(data, path, device))
 
     @property
     def spec(self) -> dict[str, object]:
@@ -65,8 +65,8 @@ class TorchScript:
         return self._synthesize_samples(sample_ids, self.draw(sample_ids))
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
-        made = in_blocks(self._generate, sample_ids, w, self.block)
-        return checked(made, sample_ids, self.path)
+        outputs = run_in_fixed_batches(self._generate, sample_ids, w, self.block)
+        return require_finite(outputs, sample_ids, self.path)
 
     def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
         try:
@@ -77,7 +77,7 @@ class TorchScript:
                 f"{self.path} failed on z float32 {list(z.shape)}: {reason}; another size of z "
                 "is given as ?z=128"
             ) from None
-        return in_bytes(self._images(images), nvidia)
+        return to_uint8(self._images(images), nvidia)
 
     def _images(self, images: object) -> Tensor:
         if not isinstance(images, Tensor):
@@ -87,8 +87,8 @@ class TorchScript:
             raise self._wrong(f"{images.dtype} {list(images.shape)}")
         return images
 
-    def _wrong(self, found: str) -> SourceError:
+    def _wrong(self, received: str) -> SourceError:
         return SourceError(
-            f"{self.path} gave {found} for {self.block} samples, expected uint8 or floats in -1..1 "
-            f"[{self.block}, 3, height, width]; for others, {INSTEAD}"
+            f"{self.path} gave {received} for {self.block} samples, expected uint8 or floats in -1..1 "
+            f"[{self.block}, 3, height, width]; for others, {USER_CLASS_ADVICE}"
         )

@@ -13,20 +13,22 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator
-from raymetrics.generators.user_function import Function, LatentFunction
+from raymetrics.generators.user_function import UserFunctionGenerator, UserLatentGenerator
 
 # How far apart two makings of an image may be, in grey levels: floats that are computed in another
 # batch differ in their last digits, and now and then fall on the other side of a level.
-ROUNDING = 2
+_ROUNDING = 2
 
-SEEDED = (
+_SEEDING_HINT = (
     "give each image noise of its own that its sample id seeds, as np.random.default_rng(k) or "
     "torch.Generator().manual_seed(int(k)) for id k"
 )
-SEEDED_TOO = f"{SEEDED}, and seed or load whatever else the class draws when it is made"
+_RENEWAL_SEEDING_HINT = (
+    f"{_SEEDING_HINT}, and seed or load whatever else the class draws when it is made"
+)
 
 
-class Trial(NamedTuple):
+class _TrialSamples(NamedTuple):
     """What was made of some samples.
 
     sample_ids: int64 [n], ascending or not. images: uint8 [n, 3, h, w]. labels: int64 [n] or None.
@@ -39,10 +41,10 @@ class Trial(NamedTuple):
     latents: np.ndarray | None
 
 
-def user_function(generator: Generator) -> Function | None:
+def find_user_generator(generator: Generator) -> UserFunctionGenerator | None:
     """Find the user's own callable that a generator is, or truncates; None if there is none."""
-    found = getattr(generator, "inner", generator)
-    return found if isinstance(found, Function) and found.trial else None
+    inner = getattr(generator, "inner", generator)
+    return inner if isinstance(inner, UserFunctionGenerator) and inner.trial else None
 
 
 def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
@@ -53,13 +55,15 @@ def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
     or latents differ by more than rounding, or are not what a generator is to give. Does nothing
     for the generators that raymetrics has, and where the callable says `trial = False`: None.
     """
-    function = user_function(generator)
+    function = find_user_generator(generator)
     if function is None:
         return None
-    first = _make(function, _some_ids(samples, function.length))
-    _require_same(function, first, first.sample_ids[::-2], "among other ids", SEEDED)
+    first = _make_samples(function, _some_ids(samples, function.length))
+    _require_same(function, first, first.sample_ids[::-2], "among other ids", _SEEDING_HINT)
     function.renew()
-    _require_same(function, first, first.sample_ids[1::-1], "by an object made anew", SEEDED_TOO)
+    _require_same(
+        function, first, first.sample_ids[1::-1], "by an object made anew", _RENEWAL_SEEDING_HINT
+    )
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # workers need it
     height, width = first.images.shape[2:]
@@ -73,19 +77,23 @@ def _some_ids(samples: range, length: int | None) -> np.ndarray:
     return np.array(sorted(ids))
 
 
-def _make(function: Function, sample_ids: np.ndarray) -> Trial:
-    latents = function.draw(sample_ids) if isinstance(function, LatentFunction) else None
-    return Trial(sample_ids, function(sample_ids), function.labels(sample_ids), latents)
+def _make_samples(function: UserFunctionGenerator, sample_ids: np.ndarray) -> _TrialSamples:
+    latents = function.draw(sample_ids) if isinstance(function, UserLatentGenerator) else None
+    return _TrialSamples(sample_ids, function(sample_ids), function.labels(sample_ids), latents)
 
 
 def _require_same(
-    function: Function, first: Trial, sample_ids: np.ndarray, how: str, remedy: str
+    function: UserFunctionGenerator,
+    first: _TrialSamples,
+    sample_ids: np.ndarray,
+    how: str,
+    remedy: str,
 ) -> None:
     """SourceError unless the samples are made again as they were."""
-    again = _make(function, sample_ids)
+    again = _make_samples(function, sample_ids)
     rows = np.searchsorted(first.sample_ids, sample_ids)
     apart = np.abs(again.images.astype(np.int16) - first.images[rows]).max(axis=(1, 2, 3))
-    if apart.max() > ROUNDING:
+    if apart.max() > _ROUNDING:
         k = sample_ids[apart.argmax()]
         raise SourceError(
             f"image {k} of {function.name} depends on more than its id: asked for again {how}, it "
@@ -94,14 +102,14 @@ def _require_same(
     for name, before, now in (
         ("label", first.labels, again.labels), ("latent", first.latents, again.latents),
     ):  # fmt: skip
-        if not _alike(None if before is None else before[rows], now):
+        if not _nearly_equal(None if before is None else before[rows], now):
             raise SourceError(
                 f"the {name}s of {function.name} depend on more than the sample ids: asked for "
                 f"again {how}, those of {', '.join(map(str, sample_ids))} are others; {remedy}"
             )
 
 
-def _alike(before: np.ndarray | None, now: np.ndarray | None) -> bool:
+def _nearly_equal(before: np.ndarray | None, now: np.ndarray | None) -> bool:
     if before is None or now is None:
         return before is now
     return before.shape == now.shape and np.allclose(before, now, rtol=1e-4, atol=1e-4)

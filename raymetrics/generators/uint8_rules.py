@@ -18,29 +18,29 @@ from raymetrics.errors import SourceError
 
 def nvidia(images: Tensor) -> Tensor:
     """From -1..1: 127.5 (x + 1) to the nearest, as NVIDIA's generators do: 127.5 x + 128, cut."""
-    return _cut(_wide(images) * 127.5 + 128)
+    return _clip_to_uint8(_widen(images) * 127.5 + 128)
 
 
 def signed_truncate(images: Tensor) -> Tensor:
     """From -1..1: 127.5 (x + 1), truncated, as in guided-diffusion."""
-    return _cut((_wide(images) + 1) * 127.5)
+    return _clip_to_uint8((_widen(images) + 1) * 127.5)
 
 
 def unit_round(images: Tensor) -> Tensor:
     """From 0..1: 255 x, rounded to the nearest, as diffusers does."""
-    return _cut((_wide(images) * 255).round())
+    return _clip_to_uint8((_widen(images) * 255).round())
 
 
 def unit_truncate(images: Tensor) -> Tensor:
     """From 0..1: 255 x, truncated, as torchvision's ToPILImage does."""
-    return _cut(_wide(images) * 255)
+    return _clip_to_uint8(_widen(images) * 255)
 
 
-def _wide(images: Tensor) -> Tensor:
+def _widen(images: Tensor) -> Tensor:
     return images.float() if images.element_size() < 4 else images
 
 
-def _cut(images: Tensor) -> Tensor:
+def _clip_to_uint8(images: Tensor) -> Tensor:
     return images.clamp(0, 255).to(torch.uint8)
 
 
@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def in_bytes(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
+def to_uint8(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
     """`images` by the rule, or as they are if they are uint8; for `checked`.
 
     finite: bool [n], whether an image was of finite numbers. It is told and not refused here,
@@ -62,16 +62,18 @@ def in_bytes(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
     """
     if images.dtype == torch.uint8:
         return {"images": images.cpu().numpy(), "finite": np.ones(len(images), np.bool_)}
-    finite = _wide(images).isfinite().flatten(1).all(dim=1)
+    finite = _widen(images).isfinite().flatten(1).all(dim=1)
     return {"images": rule(images).cpu().numpy(), "finite": finite.cpu().numpy()}
 
 
-def checked(made: Mapping[str, np.ndarray], sample_ids: np.ndarray, name: str) -> np.ndarray:
+def require_finite(
+    outputs: Mapping[str, np.ndarray], sample_ids: np.ndarray, name: str
+) -> np.ndarray:
     """The images of `in_bytes`. SourceError with the first sample whose numbers are not finite."""
-    if not made["finite"].all():
-        first = sample_ids[made["finite"].argmin()]
+    if not outputs["finite"].all():
+        first = sample_ids[outputs["finite"].argmin()]
         raise SourceError(
             f"{name} gave NaN or infinity for sample {first}, expected finite numbers; look at its "
             "weights, or give it another precision if it computes in float16"
         )
-    return made["images"]
+    return outputs["images"]

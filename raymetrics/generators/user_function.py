@@ -28,32 +28,37 @@ import numpy as np
 import torch
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.uint8_rules import RULES, checked, in_bytes
+from raymetrics.generators.uint8_rules import RULES, require_finite, to_uint8
 from raymetrics.provenance import fingerprint
-from raymetrics.user_code import FAILURES, Target, what_failed, without_folders
+from raymetrics.user_code import (
+    USER_CODE_EXCEPTIONS,
+    UserCallable,
+    describe_exception,
+    without_folders,
+)
 
-FLOATS = (np.float16, np.float32, np.float64)
-LATENT = ("draw", "map", "synthesize")
-OF_NETWORKS = (
+_FLOATS = (np.float16, np.float32, np.float64)
+_LATENT_METHODS = ("draw", "map", "synthesize")
+_MODULE_HINT = (
     "; it is an nn.Module, which takes latents and no sample ids: save it as TorchScript, "
     "torch.jit.script(network).save('network.ts'), and extract 'network.ts?z=512', or give a class "
     "that makes each latent from its sample id"
 )
 
 
-def open_function(text: str, options: Mapping[str, str]) -> Function:
+def open_user_function(text: str, options: Mapping[str, str]) -> UserFunctionGenerator:
     """The generator around what "module:callable" names; a latent one if it has the methods."""
-    target = Target(text, "source", SourceError)
+    target = UserCallable(text, "source", SourceError)
     call = target.make(options)
-    is_latent = all(callable(target.attribute(call, method)) for method in LATENT)
-    return (LatentFunction if is_latent else Function)(target, call, options)
+    is_latent = all(callable(target.attribute(call, method)) for method in _LATENT_METHODS)
+    return (UserLatentGenerator if is_latent else UserFunctionGenerator)(target, call, options)
 
 
-class Function:
+class UserFunctionGenerator:
     """A generator around a callable; checks the images that it gives."""
 
     def __init__(
-        self, target: Target, call: Callable[..., Any], options: Mapping[str, str]
+        self, target: UserCallable, call: Callable[..., Any], options: Mapping[str, str]
     ) -> None:
         self.name = target.text
         self.options = dict(options)
@@ -111,20 +116,22 @@ class Function:
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """The callable's `labels(sample_ids)`, if it has that. SourceError for anything but whole
         numbers from 0 on, one for each sample."""
-        own = self._attribute("labels")
-        if own is None:
+        labels_method = self._attribute("labels")
+        if labels_method is None:
             return None
-        given = self._ask(lambda: own(sample_ids), f"the labels of {described(sample_ids)}")
+        given = self._ask(
+            lambda: labels_method(sample_ids), f"the labels of {_describe_ids(sample_ids)}"
+        )
         if given is None:
             return None
-        labels = self._ask(lambda: np.asarray(given), f"the labels of {described(sample_ids)}")
+        labels = self._ask(lambda: np.asarray(given), f"the labels of {_describe_ids(sample_ids)}")
         if labels.shape != sample_ids.shape:
             raise self._wrong_labels(labels, sample_ids, "", f"[{len(sample_ids)}]")
         if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-            found = "" if labels.dtype.kind in "iu" else f"{labels.dtype} "
-            least = f", the least is {labels.min()}" if labels.dtype.kind in "iu" else ""
-            what = f"int64 [{len(sample_ids)}] from 0 on{least}"
-            raise self._wrong_labels(labels, sample_ids, found, what)
+            dtype = "" if labels.dtype.kind in "iu" else f"{labels.dtype} "
+            minimum = f", the least is {labels.min()}" if labels.dtype.kind in "iu" else ""
+            what = f"int64 [{len(sample_ids)}] from 0 on{minimum}"
+            raise self._wrong_labels(labels, sample_ids, dtype, what)
         return labels.astype(np.int64)
 
     def _wrong_labels(
@@ -137,44 +144,44 @@ class Function:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        made = self._ask(lambda: np.asarray(self._call(sample_ids)), described(sample_ids))
-        return self._images(made, sample_ids)
+        images = self._ask(lambda: np.asarray(self._call(sample_ids)), _describe_ids(sample_ids))
+        return self._images(images, sample_ids)
 
     def _images(self, images: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3) and images.size
-        floats = self.rule is not None and images.dtype in FLOATS
+        floats = self.rule is not None and images.dtype in _FLOATS
         if not right or not (floats or images.dtype == np.uint8):
             raise SourceError(
                 f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
                 f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; "
-                f"{remedy(images, len(sample_ids))}"
+                f"{_shape_hint(images, len(sample_ids))}"
             )
         self._require_one_size(images, sample_ids)
         if self.rule is None or not floats:
             return images
-        made = in_bytes(torch.from_numpy(images.copy()), RULES[self.rule])
-        return checked(made, sample_ids, self.name)
+        outputs = to_uint8(torch.from_numpy(images.copy()), RULES[self.rule])
+        return require_finite(outputs, sample_ids, self.name)
 
     def _require_one_size(self, images: np.ndarray, sample_ids: np.ndarray) -> None:
         height, width = images.shape[2:]
         self._size = self._size or (height, width)
         if self._size != (height, width):
             raise SourceError(
-                f"{self.name} gave images of {height} x {width} for {described(sample_ids)}, and "
+                f"{self.name} gave images of {height} x {width} for {_describe_ids(sample_ids)}, and "
                 f"of {self._size[0]} x {self._size[1]} before; give all of them one size"
             )
 
-    def _ask(self, what: Callable[[], Any], on: str) -> Any:
+    def _ask(self, function: Callable[[], Any], input_text: str) -> Any:
         try:
-            return what()
-        except FAILURES as error:
-            instead = OF_NETWORKS if isinstance(self._call, torch.nn.Module) else ""
+            return function()
+        except USER_CODE_EXCEPTIONS as error:
+            instead = _MODULE_HINT if isinstance(self._call, torch.nn.Module) else ""
             raise SourceError(
-                f"{self.name} failed on {on}: {what_failed(error)}{instead}"
+                f"{self.name} failed on {input_text}: {describe_exception(error)}{instead}"
             ) from error
 
 
-class LatentFunction(Function):
+class UserLatentGenerator(UserFunctionGenerator):
     """The same around a callable with draw, map and synthesize; checks what they give."""
 
     @property
@@ -188,12 +195,12 @@ class LatentFunction(Function):
     @property
     def hindrance(self) -> str | None:
         """The callable's own, if it has one."""
-        hindrance: str | None = self._attribute("hindrance")
-        return hindrance
+        reason: str | None = self._attribute("hindrance")
+        return reason
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> z float32 [n, z]."""
-        return self._latents("draw", described(sample_ids), sample_ids)
+        return self._latents("draw", _describe_ids(sample_ids), sample_ids)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """z float32 [n, z], labels int64 [n] or None -> w float32 [n, w]."""
@@ -202,28 +209,28 @@ class LatentFunction(Function):
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """w float32 [n, w] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
         call: Any = self._call
-        made = self._ask(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
-        return self._images(made, np.arange(len(w)))
+        images = self._ask(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
+        return self._images(images, np.arange(len(w)))
 
-    def _latents(self, method: str, on: str, *inputs: np.ndarray | None) -> np.ndarray:
-        own, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
-        given = self._ask(lambda: np.asarray(own(*inputs)), on)
-        if given.dtype not in FLOATS or given.ndim != 2 or len(given) != n:
+    def _latents(self, method: str, input_text: str, *inputs: np.ndarray | None) -> np.ndarray:
+        function, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
+        given = self._ask(lambda: np.asarray(function(*inputs)), input_text)
+        if given.dtype not in _FLOATS or given.ndim != 2 or len(given) != n:
             raise SourceError(
-                f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {on}, "
+                f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {input_text}, "
                 f"expected float32 [{n}, numbers of a latent]"
             )
         return given.astype(np.float32, copy=False)
 
 
-def described(sample_ids: np.ndarray) -> str:
+def _describe_ids(sample_ids: np.ndarray) -> str:
     """The ids that a callable was asked for, in an error."""
     if len(sample_ids) == 1:
         return f"sample {sample_ids[0]}"
     return f"{len(sample_ids)} sample ids from {sample_ids[0]}"
 
 
-def remedy(images: np.ndarray, count: int) -> str:
+def _shape_hint(images: np.ndarray, count: int) -> str:
     """What to do about images of a wrong shape or type."""
     if images.ndim == 4 and images.shape[3] == 3 != images.shape[1]:
         return "the channels come last: transpose them, (0, 3, 1, 2)"

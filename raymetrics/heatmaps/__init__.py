@@ -5,9 +5,16 @@ Kynkaanniemi et al. 2023, section 2 and appendix C; the formulas are in
 """
 
 from raymetrics.heatmaps.averages import Averages
-from raymetrics.heatmaps.heatmaps import TOP, Heatmaps, Lens
-from raymetrics.heatmaps.overlay import coloured, overlay, stretched, upsampled
+from raymetrics.heatmaps.heatmaps import TOP_CLASSES, HeatmapExtractor, Heatmaps
+from raymetrics.heatmaps.overlay import color_heatmap, overlay, stretch_to_unit, upsample_heatmap
 
 __all__ = [
-    "TOP", "Averages", "Heatmaps", "Lens", "coloured", "overlay", "stretched", "upsampled",
+    "TOP_CLASSES",
+    "Averages",
+    "HeatmapExtractor",
+    "Heatmaps",
+    "color_heatmap",
+    "overlay",
+    "stretch_to_unit",
+    "upsample_heatmap",
 ]  # fmt: skip

@@ -25,26 +25,26 @@ class Averages:
     maps: np.ndarray  # float64 [groups, h, w]
 
     @classmethod
-    def of(cls, images: np.ndarray, seen: Heatmaps, classes: Sequence[int]) -> Self:
+    def of(cls, images: np.ndarray, heatmaps: Heatmaps, classes: Sequence[int]) -> Self:
         """images: uint8 [n, 3, height, width] of the samples that were seen."""
-        top = seen.classes[:, :1].ravel() if len(classes) else np.empty(0)
+        top = heatmaps.classes[:, :1].ravel() if len(classes) else np.empty(0)
         groups = [np.ones(len(images), bool), *(top == number for number in classes)]
         return cls(
             np.array([group.sum() for group in groups]),
             np.stack([images[group].sum(axis=0, dtype=np.int64) for group in groups]),
-            np.stack([seen.maps[group].sum(axis=0, dtype=np.float64) for group in groups]),
+            np.stack([heatmaps.maps[group].sum(axis=0, dtype=np.float64) for group in groups]),
         )
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, added: Self) -> Self:
         """Of both. SourceError for images of another size, of which there is no mean."""
-        if self.images.shape != other.images.shape:
-            sizes = [" x ".join(map(str, a.images.shape[2:])) for a in (self, other)]
+        if self.images.shape != added.images.shape:
+            sizes = [" x ".join(map(str, a.images.shape[2:])) for a in (self, added)]
             raise SourceError(
                 f"some images are {sizes[0]}, others {sizes[1]}; means take images of one size: "
                 "extract them with '?size=N'"
             )
         return type(self)(
-            self.counts + other.counts, self.images + other.images, self.maps + other.maps
+            self.counts + added.counts, self.images + added.images, self.maps + added.maps
         )
 
     def mean_image(self, group: int) -> np.ndarray:

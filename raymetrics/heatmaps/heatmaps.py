@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raymetrics.extractors.base import NetworkExtractor
-from raymetrics.fixed_batches import in_blocks
+from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.metrics.frechet_sensitivity import (
     Sensitivity,
     channel_weights,
@@ -20,7 +20,7 @@ from raymetrics.metrics.frechet_sensitivity import (
 )
 from raymetrics.output_names import LOGITS
 
-TOP = 3  # classes that are told of an image
+TOP_CLASSES = 3  # classes that are told of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Heatmaps:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-class Lens:
+class HeatmapExtractor:
     """An extractor that sees where images matter for the distance of two sets."""
 
     def __init__(self, extractor: NetworkExtractor, sensitivity: Sensitivity) -> None:
@@ -54,33 +54,33 @@ class Lens:
     def __call__(self, sample_ids: np.ndarray, images: np.ndarray) -> Heatmaps:
         """sample_ids int64 [n], images uint8 [n, 3, h, w]."""
         size = self.extractor.block
-        places = packed(sample_ids, size)
-        found = in_blocks(
+        places = compact_ids(sample_ids, size)
+        outputs = run_in_fixed_batches(
             lambda block: self.extractor.with_map(block, self._seen), places, images, size
         )
-        return Heatmaps(sample_ids, **found)
+        return Heatmaps(sample_ids, **outputs)
 
     def _seen(self, activations: Tensor, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
         features = next(iter(outputs.values())).double()
         gradients = gradient(features, *self.constants)
         weights = channel_weights(gradients, activations.shape[2:].numel())
-        found = {
+        results = {
             "maps": importance(weights.float(), activations.float()),
             "norms": gradients.norm(dim=1),
         }
-        return found | self._top(outputs, len(features))
+        return results | self._top(outputs, len(features))
 
     def _top(self, outputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:
         """The most probable classes, if the extractor has any."""
         if LOGITS not in outputs or LOGITS not in self.extractor.columns:
-            nothing = torch.zeros(count, 0)
-            return {"classes": nothing.long(), "probabilities": nothing}
+            empty = torch.zeros(count, 0)
+            return {"classes": empty.long(), "probabilities": empty}
         probabilities = outputs[LOGITS].float().softmax(dim=1)
-        top = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
+        top = probabilities.topk(min(TOP_CLASSES, probabilities.shape[1]), dim=1)
         return {"classes": top.indices, "probabilities": top.values}
 
 
-def packed(sample_ids: np.ndarray, size: int) -> np.ndarray:
+def compact_ids(sample_ids: np.ndarray, size: int) -> np.ndarray:
     """Other ids, with the same place modulo size, of as few blocks as there can be; int64 [n].
 
     A sample's bits depend on its place in a block, and not on its neighbours there (see
@@ -89,6 +89,6 @@ def packed(sample_ids: np.ndarray, size: int) -> np.ndarray:
     places = sample_ids % size
     order = np.argsort(places, kind="stable")
     ordered = places[order]
-    number = np.empty_like(places)
-    number[order] = np.arange(len(places)) - np.searchsorted(ordered, ordered)
-    return number * size + places
+    block_numbers = np.empty_like(places)
+    block_numbers[order] = np.arange(len(places)) - np.searchsorted(ordered, ordered)
+    return block_numbers * size + places

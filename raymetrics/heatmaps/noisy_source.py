@@ -18,16 +18,16 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.network_files import content_of
-from raymetrics.heatmaps.overlay import upsampled
-from raymetrics.npz_files import Arrays
-from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.generators.network_files import read_bytes
+from raymetrics.heatmaps.overlay import upsample_heatmap
+from raymetrics.npz_files import NpzArrays
+from raymetrics.safe_archives.damage import require_undamaged
 
-WHERE = ("important", "unimportant", "everywhere")
-STREAM = 0x6E6F697365  # keeps the noise apart from other draws with the same seed
+NOISE_REGIONS = ("important", "unimportant", "everywhere")
+_NOISE_STREAM = 0x6E6F697365  # keeps the noise apart from other draws with the same seed
 
 
-class Noisy:
+class NoisySource:
     """The samples of a source with noise.
 
     of: the source. maps: an .npz with `sample_ids` int64 [n] and `maps` float [n, h, w], as
@@ -38,12 +38,12 @@ class Noisy:
     """
 
     def __init__(self, of: str, maps: str, where: str, scale: str) -> None:
-        if where not in WHERE:
-            raise SourceError(f"where is {where!r}, expected {', '.join(WHERE)}")
-        self.where, self.scale = where, positive(scale)
+        if where not in NOISE_REGIONS:
+            raise SourceError(f"where is {where!r}, expected {', '.join(NOISE_REGIONS)}")
+        self.where, self.scale = where, require_noise_scale(scale)
         self.inner = open_source(of, torch.device("cuda:0" if torch.cuda.is_available() else "cpu"))
-        data = content_of(maps)
-        self.numbers, self.maps = maps_of(data, maps)
+        data = read_bytes(maps)
+        self.numbers, self.maps = _read_maps(data, maps)
         self.sha256 = hashlib.sha256(data).hexdigest()
 
     @property
@@ -53,8 +53,8 @@ class Noisy:
     @property
     def spec(self) -> dict[str, object]:
         """All that changes its pixels."""
-        of, maps = dict(self.inner.spec), self.sha256
-        return {"of": of, "maps_sha256": maps, "where": self.where, "scale": self.scale}
+        inner_spec, maps = dict(self.inner.spec), self.sha256
+        return {"of": inner_spec, "maps_sha256": maps, "where": self.where, "scale": self.scale}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """Those of the source."""
@@ -66,29 +66,31 @@ class Noisy:
         images = self.inner(sample_ids)
         return np.stack(
             [
-                noisy(image, chosen_pixels(heat, self.where, image.shape[1:]), self.scale, number)
+                _add_noise(image, noise_mask(heat, self.where, image.shape[1:]), self.scale, number)
                 for image, heat, number in zip(images, maps, sample_ids.tolist(), strict=True)
             ]
         )
 
     def _maps_of(self, sample_ids: np.ndarray) -> np.ndarray:
         rows = np.searchsorted(self.numbers, sample_ids).clip(max=len(self.numbers) - 1)
-        lost = sample_ids[self.numbers[rows] != sample_ids]
-        if len(lost):
+        missing = sample_ids[self.numbers[rows] != sample_ids]
+        if len(missing):
             raise SourceError(
-                f"there is no map of sample {lost[0]}, nor of {len(lost) - 1} more; there are maps "
+                f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there are maps "
                 f"of {len(self.numbers)} samples from {self.numbers[0]} to {self.numbers[-1]}"
             )
         return self.maps[rows]
 
 
-def noisy(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: int) -> np.ndarray:
+def _add_noise(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: int) -> np.ndarray:
     """image uint8 [3, h, w] with noise where pixels bool [h, w] are true; rounded, cut to bytes."""
-    field = np.random.default_rng([STREAM, sample_id]).standard_normal(image.shape, np.float32)
+    field = np.random.default_rng([_NOISE_STREAM, sample_id]).standard_normal(
+        image.shape, np.float32
+    )
     return np.rint(image + field * pixels * (255 * scale)).clip(0, 255).astype(np.uint8)
 
 
-def chosen_pixels(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.ndarray:
+def noise_mask(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.ndarray:
     """Where the noise goes, bool [height, width]: all pixels, or one of two equal halves.
 
     The median of the upsampled map parts them; of equal pixels the earlier ones are less important,
@@ -97,13 +99,13 @@ def chosen_pixels(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.nda
     if where == "everywhere":
         return np.ones(size, bool)
     height, width = size
-    order = np.argsort(upsampled(heat, height, width), axis=None, kind="stable")
+    order = np.argsort(upsample_heatmap(heat, height, width), axis=None, kind="stable")
     important = np.zeros(height * width, bool)
     important[order[(height * width + 1) // 2 :]] = True
     return (important if where == "important" else ~important).reshape(size)
 
 
-def positive(scale: str) -> float:
+def require_noise_scale(scale: str) -> float:
     """A finite number, not negative. SourceError for anything else."""
     try:
         value = float(scale)
@@ -114,11 +116,11 @@ def positive(scale: str) -> float:
     return value
 
 
-def maps_of(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_maps(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Sample ids, ascending, and their maps. SourceError if a file holds none."""
     remedy = "expected the maps.npz that raymetrics heatmap --mean writes"
-    with refuse_damage(SourceError, f"{where} holds no heatmaps", remedy):
-        arrays = Arrays(io.BytesIO(data))
+    with require_undamaged(SourceError, f"{where} holds no heatmaps", remedy):
+        arrays = NpzArrays(io.BytesIO(data))
         sample_ids, maps = arrays["sample_ids"], arrays["maps"]
     if maps.ndim != 3 or sample_ids.shape != maps.shape[:1] or not len(maps):
         raise SourceError(

@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-OPACITY = 0.5
-COLOURS = "viridis"  # as bright as the value is large, to every eye
+_OPACITY = 0.5
+_COLORMAP = "viridis"  # as bright as the value is large, to every eye
 
 
-def upsampled(heat: np.ndarray, height: int, width: int) -> np.ndarray:
+def upsample_heatmap(heat: np.ndarray, height: int, width: int) -> np.ndarray:
     """A map float32 [h, w] by Lanczos's filter to float32 [height, width]."""
     size = (width, height)
     return np.asarray(
@@ -24,7 +24,7 @@ def upsampled(heat: np.ndarray, height: int, width: int) -> np.ndarray:
     )
 
 
-def stretched(values: np.ndarray) -> np.ndarray:
+def stretch_to_unit(values: np.ndarray) -> np.ndarray:
     """The smallest becomes 0, the largest 1; 0 everywhere if all are equal."""
     low, high = float(values.min()), float(values.max())
     # Of a map that is flat but for rounding, the rounding must not be shown.
@@ -33,16 +33,18 @@ def stretched(values: np.ndarray) -> np.ndarray:
     return (values.astype(np.float64) - low) / (high - low)
 
 
-def coloured(heat: np.ndarray, height: int, width: int) -> np.ndarray:
+def color_heatmap(heat: np.ndarray, height: int, width: int) -> np.ndarray:
     """A map float32 [h, w] as colours, uint8 [height, width, 3]."""
     import matplotlib
 
-    colours = matplotlib.colormaps[COLOURS](stretched(upsampled(heat, height, width)), bytes=True)
-    return np.asarray(colours)[..., :3]
+    colors = matplotlib.colormaps[_COLORMAP](
+        stretch_to_unit(upsample_heatmap(heat, height, width)), bytes=True
+    )
+    return np.asarray(colors)[..., :3]
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """image uint8 [3, height, width] under a map float32 [h, w]: uint8 [height, width, 3]."""
-    colours = coloured(heat, *image.shape[1:])
-    mixed = (1 - OPACITY) * image.transpose(1, 2, 0) + OPACITY * colours
+    colors = color_heatmap(heat, *image.shape[1:])
+    mixed = (1 - _OPACITY) * image.transpose(1, 2, 0) + _OPACITY * colors
     return np.rint(mixed).astype(np.uint8)

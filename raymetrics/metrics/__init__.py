@@ -9,8 +9,8 @@ from raymetrics.metrics.conventions import (
     PROTOCOLS,
     Convention,
     Protocol,
-    convention,
-    protocol,
+    get_convention,
+    get_protocol,
 )
 from raymetrics.metrics.frechet import Gaussian, frechet_distance
 from raymetrics.metrics.frechet_extrapolation import (
@@ -20,9 +20,20 @@ from raymetrics.metrics.frechet_extrapolation import (
     frechet_infinity,
     subset_sizes,
 )
-from raymetrics.metrics.inception_score import InceptionScore, inception_score, splits_of
-from raymetrics.metrics.kernel import KernelDistance, draws, kernel_distance, kernel_distance_of
-from raymetrics.metrics.manifold_survey import Survey, radii, require, survey, up_to_median
+from raymetrics.metrics.inception_score import InceptionScore, assign_splits, inception_score
+from raymetrics.metrics.kernel import (
+    KernelDistance,
+    draw_subsets,
+    kernel_distance,
+    kernel_distance_over_subsets,
+)
+from raymetrics.metrics.manifold_survey import (
+    ManifoldSurvey,
+    knn_radii,
+    radii_up_to_median,
+    require_neighbors,
+    survey_manifolds,
+)
 from raymetrics.metrics.prd import (
     PRDCurve,
     PRDScores,
@@ -39,10 +50,10 @@ from raymetrics.metrics.precision_recall import (
     manifold_scores,
     precision_recall,
     precisions_recalls,
-    ranked,
+    rank_ids,
 )
 from raymetrics.metrics.top1_distance import total_variation
-from raymetrics.metrics.unit_length import normalised
+from raymetrics.metrics.unit_length import normalize_rows
 from raymetrics.metrics.vendi import vendi_score
 
 __all__ = [
@@ -55,38 +66,38 @@ __all__ = [
     "InceptionScore",
     "KernelDistance",
     "ManifoldScores",
+    "ManifoldSurvey",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
     "Protocol",
-    "Survey",
+    "assign_splits",
     "cmmd",
-    "convention",
     "curve_of_histograms",
     "densities_coverages",
-    "draws",
+    "draw_subsets",
     "f_beta",
     "f_score",
     "frechet_by_count",
     "frechet_distance",
     "frechet_infinity",
+    "get_convention",
+    "get_protocol",
     "inception_score",
     "kernel_distance",
-    "kernel_distance_of",
+    "kernel_distance_over_subsets",
+    "knn_radii",
     "manifold_scores",
-    "normalised",
+    "normalize_rows",
     "prd_curve",
     "prd_scores",
     "precision_recall",
     "precisions_recalls",
-    "protocol",
-    "radii",
-    "ranked",
-    "require",
-    "splits_of",
+    "radii_up_to_median",
+    "rank_ids",
+    "require_neighbors",
     "subset_sizes",
-    "survey",
+    "survey_manifolds",
     "total_variation",
-    "up_to_median",
     "vendi_score",
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics.unit_length import normalised
+from raymetrics.metrics.unit_length import normalize_rows
 
 # Both are part of the definition.
-SIGMA = 10
-SCALE = 1000
+_SIGMA = 10
+_SCALE = 1000
 
 
-def cmmd(*, real: np.ndarray, generated: np.ndarray, block: int = 1024) -> float:
+def cmmd(*, real: np.ndarray, generated: np.ndarray, chunk_rows: int = 1024) -> float:
     """1000 MMD^2 with a Gaussian kernel, between embeddings scaled to length 1.
 
     The biased estimate (Gretton et al. 2012, Eq. 5), which counts each sample's kernel with
@@ -26,19 +26,19 @@ def cmmd(*, real: np.ndarray, generated: np.ndarray, block: int = 1024) -> float
             f"CMMD of {len(real)} real and {len(generated)} generated samples; "
             "it takes at least one on each side"
         )
-    x, y = normalised(real), normalised(generated)
-    within = mean_kernel(x, x, block) + mean_kernel(y, y, block)
-    return SCALE * (within - 2 * mean_kernel(x, y, block))
+    x, y = normalize_rows(real), normalize_rows(generated)
+    within = _mean_kernel(x, x, chunk_rows) + _mean_kernel(y, y, chunk_rows)
+    return _SCALE * (within - 2 * _mean_kernel(x, y, chunk_rows))
 
 
-def mean_kernel(x: np.ndarray, y: np.ndarray, block: int) -> float:
+def _mean_kernel(x: np.ndarray, y: np.ndarray, chunk_rows: int) -> float:
     """The mean of the kernels of all pairs; float64 [n, d], [m, d]."""
-    starts = range(0, len(x), block)
-    total = sum(gaussian_kernel(x[i : i + block], y).sum() for i in starts)
+    starts = range(0, len(x), chunk_rows)
+    total = sum(_gaussian_kernel(x[i : i + chunk_rows], y).sum() for i in starts)
     return float(total / (len(x) * len(y)))
 
 
-def gaussian_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _gaussian_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """exp(-|x - y|^2 / (2 sigma^2)) for rows of length 1, where |x - y|^2 = 2 - 2 x . y."""
-    kernel: np.ndarray = np.exp((x @ y.T - 1) / SIGMA**2)
+    kernel: np.ndarray = np.exp((x @ y.T - 1) / _SIGMA**2)
     return kernel

@@ -19,7 +19,7 @@ CHOICES = {
 }
 
 # RandomState takes numbers below 2^32, and those of several runs follow each other.
-LAST_SEED = 2**32 - 10_001
+_LAST_SEED = 2**32 - 10_001
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,19 @@ class Convention:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, there in CHOICES.items():
-            if getattr(self, name) not in there:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
                 raise RaymetricsError(
-                    f"{name} is {getattr(self, name)!r}; there are {', '.join(there)}"
+                    f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}"
                 )
-        least = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1}
-        for name, value in least.items():
+        minimums = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1}
+        for name, value in minimums.items():
             if getattr(self, name) < value:
                 raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {value}")
         for name in ("seed", "is_shuffle"):
-            if not 0 <= (getattr(self, name) or 0) <= LAST_SEED:
+            if not 0 <= (getattr(self, name) or 0) <= _LAST_SEED:
                 raise RaymetricsError(
-                    f"{name} is {getattr(self, name)}, expected a number from 0 to {LAST_SEED}"
+                    f"{name} is {getattr(self, name)}, expected a number from 0 to {_LAST_SEED}"
                 )
         ks = np.unique(self.k)
         if len(ks) and not np.issubdtype(ks.dtype, np.integer):
@@ -81,7 +81,7 @@ class Convention:
         """The radii of closed balls that hold, in float64, what this convention's balls hold."""
         if self.distances == "float16":
             # Beyond any distance of float16's numbers it need not be infinite.
-            return np.minimum(reach_of_float16(radii, self.ball), 2.0**29)
+            return np.minimum(effective_float16_radii(radii, self.ball), 2.0**29)
         if self.ball == "closed":
             return radii
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
@@ -92,16 +92,16 @@ class Convention:
             return features
         with np.errstate(over="ignore"):
             rounded = features.astype(np.float16)
-        far = np.isinf(rounded).any(axis=1)
-        if far.any():
+        overflows = np.isinf(rounded).any(axis=1)
+        if overflows.any():
             raise ShardError(
-                f"{far.sum()} of {len(features)} rows of features hold values beyond 65504, the "
+                f"{overflows.sum()} of {len(features)} rows of features hold values beyond 65504, the "
                 f"largest float16, in which the convention {self.name} has them; take another one"
             )
         return rounded.astype(np.float32)
 
 
-def reach_of_float16(radii: np.ndarray, ball: str) -> np.ndarray:
+def effective_float16_radii(radii: np.ndarray, ball: str) -> np.ndarray:
     """Up to where distances are rounded to no more than the rounded radius: half-way to the next
     float16, which itself is rounded to the even one of the two."""
     with np.errstate(over="ignore"):  # infinite radii reach everything
@@ -135,7 +135,7 @@ CONVENTIONS: Mapping[str, Convention] = {
 }
 
 
-def convention(name: str, **changes: Any) -> Convention:
+def get_convention(name: str, **changes: Any) -> Convention:
     """The convention of a program, some choices changed; RaymetricsError for an unknown name."""
     if name not in CONVENTIONS:
         raise RaymetricsError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
@@ -160,13 +160,13 @@ class Protocol:
 
     def counts(self, *, real: int, generated: int) -> tuple[int, int]:
         """How many samples of either side are taken; NotEnoughData if there are fewer."""
-        for side, there, takes in (
+        for side, available, required in (
             ("real", real, self.real or 1),
             ("generated", generated, self.generated),
         ):
-            if there < takes:
+            if available < required:
                 raise NotEnoughData(
-                    f"{self.name} takes {takes} {side} samples, there are {there}; extract more, "
+                    f"{self.name} takes {required} {side} samples, there are {available}; extract more, "
                     "or evaluate without a protocol"
                 )
         return min(self.real or real, self.real_at_most or real, real), self.generated
@@ -192,7 +192,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
-def protocol(name: str) -> Protocol:
+def get_protocol(name: str) -> Protocol:
     """RaymetricsError if none is so called."""
     if name not in PROTOCOLS:
         raise RaymetricsError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")

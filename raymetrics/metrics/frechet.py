@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from raymetrics.statistics import Moments
 
 # Added to eigenvalues relative to the largest, before one divides by them.
-GUARD = 1e-14
+_GUARD = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,16 @@ class Gaussian:
     covariance: np.ndarray  # float64 [d, d]
 
     @classmethod
-    def fitted(cls, of: Moments | Gaussian, ddof: int) -> Gaussian:
+    def fitted(cls, moments: Moments | Gaussian, ddof: int) -> Gaussian:
         """With the covariance divided by count - ddof; one that is finished stays what it is.
 
         NotEnoughData for fewer than ddof + 1 samples.
         """
-        return of if isinstance(of, Gaussian) else cls(of.mean, of.covariance(ddof))
+        return (
+            moments
+            if isinstance(moments, Gaussian)
+            else cls(moments.mean, moments.covariance(ddof))
+        )
 
 
 def frechet_distance(
@@ -46,24 +50,24 @@ def frechet_distance(
     """
     a, b = Gaussian.fitted(real, ddof), Gaussian.fitted(generated, ddof)
     shift = a.mean - b.mean
-    overlap = trace_of_root(a.covariance, b.covariance)
+    overlap = _trace_of_root(a.covariance, b.covariance)
     distance = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
     return 0.0 if distance < 0 else distance
 
 
-def trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
+def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
     """tr (a b)^1/2 for two covariances, float64 [d, d].
 
     As the sum of the roots of the eigenvalues of L^T b L, where a = L L^T: they are those of
     a b, but of a symmetric matrix, so real by construction, and many times faster to find.
     """
-    root = factor(a)
+    root = covariance_factor(a)
     eigenvalues = eigvalsh(root.T @ b @ root)
     # Those that should be 0 come out as rounding errors of either sign.
     return float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
-def factor(a: np.ndarray) -> np.ndarray:
+def covariance_factor(a: np.ndarray) -> np.ndarray:
     """Some L [d, rank] with a = L L^T for a covariance, float64 [d, d]."""
     try:
         root: np.ndarray = cholesky(a, lower=True)
@@ -72,9 +76,9 @@ def factor(a: np.ndarray) -> np.ndarray:
         # errors: their roots are not small.
         eigenvalues, vectors = eigh(a)
         rounding = len(a) * np.finfo(np.float64).eps * eigenvalues[-1]
-        some = eigenvalues > rounding
-        some[-1] = True  # if only to have a column
-        root = vectors[:, some] * np.sqrt(eigenvalues[some].clip(min=0))
+        significant = eigenvalues > rounding
+        significant[-1] = True  # if only to have a column
+        root = vectors[:, significant] * np.sqrt(eigenvalues[significant].clip(min=0))
     return root
 
 
@@ -93,5 +97,5 @@ def optimal_map(factor: np.ndarray, trace: float, b: np.ndarray) -> OptimalMap:
     """
     values, vectors = eigh(factor.T @ b @ factor, driver="evd")
     values = values.clip(min=0)
-    guarded = values + GUARD * max(values[-1], GUARD * trace**2) + np.finfo(np.float64).tiny
+    guarded = values + _GUARD * max(values[-1], _GUARD * trace**2) + np.finfo(np.float64).tiny
     return OptimalMap((factor @ vectors) * guarded**-0.25, float(np.sqrt(values).sum()))

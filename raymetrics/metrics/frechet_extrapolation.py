@@ -80,14 +80,14 @@ def frechet_by_count(
     return FrechetByCount(counts[0], distances.mean(axis=0), distances.std(axis=0))
 
 
-def subset_sizes(count: int, points: int = 15, least: int = 5000) -> list[int]:
+def subset_sizes(count: int, points: int = 15, smallest: int = 5000) -> list[int]:
     """Sizes of subsets at equal steps from `least` to `count`, as Chong & Forsyth take them.
 
     NotEnoughData if there are not so many different sizes.
     """
-    if count < least + points - 1:
+    if count < smallest + points - 1:
         raise NotEnoughData(
-            f"{points} sizes of subsets from {least} to the {count} samples there are; "
-            f"it takes at least {least + points - 1}: extract more, or start at fewer"
+            f"{points} sizes of subsets from {smallest} to the {count} samples there are; "
+            f"it takes at least {smallest + points - 1}: extract more, or start at fewer"
         )
-    return [int(size) for size in np.linspace(least, count, points)]
+    return [int(size) for size in np.linspace(smallest, count, points)]

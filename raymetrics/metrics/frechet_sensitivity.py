@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics.frechet import Gaussian, factor, optimal_map
+from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map
 from raymetrics.statistics import Moments
 
 
@@ -39,7 +39,7 @@ class Sensitivity:
         NotEnoughData for fewer than two images.
         """
         n = generated.count
-        transport = map_between(real, generated)
+        transport = _optimal_map_to_real(real, generated)
         shift = (generated.mean - real.mean) * (2 / n)
         return cls(generated.mean, shift, (np.eye(len(shift)) - transport) * (2 / (n - 1)))
 
@@ -55,7 +55,7 @@ class Sensitivity:
                 f"images are added to a set of {base.count}, of {len(base.mean)} dimensions, whose "
                 "covariance is singular; ask for exact ones (--exact), or extract more samples"
             )
-        return cls._added(real, base, map_between(real, base))
+        return cls._added(real, base, _optimal_map_to_real(real, base))
 
     @classmethod
     def of_one(cls, real: Gaussian, base: Moments, features: np.ndarray) -> Sensitivity:
@@ -64,7 +64,7 @@ class Sensitivity:
         features: float [d]. It takes an eigendecomposition for every image.
         """
         updated = base.merge(Moments.of(features[None]))
-        return cls._added(real, base, map_between(real, updated))
+        return cls._added(real, base, _optimal_map_to_real(real, updated))
 
     @classmethod
     def _added(cls, real: Gaussian, base: Moments, transport: np.ndarray) -> Sensitivity:
@@ -74,10 +74,12 @@ class Sensitivity:
         return cls(base.mean, shift, (np.eye(len(shift)) * (1 + 1 / n) - transport) * (2 / n))
 
 
-def map_between(real: Gaussian, generated: Moments) -> np.ndarray:
+def _optimal_map_to_real(real: Gaussian, generated: Moments) -> np.ndarray:
     """T from the generated covariance to the real one, float64 [d, d]."""
     covariance = generated.covariance(ddof=1)
-    root = optimal_map(factor(real.covariance), float(np.trace(real.covariance)), covariance).root
+    root = optimal_map(
+        covariance_factor(real.covariance), float(np.trace(real.covariance)), covariance
+    ).root
     return np.asarray(root @ root.T)
 
 
@@ -86,12 +88,12 @@ def gradient(features: Any, mean: Any, shift: Any, matrix: Any) -> Any:
     return shift + (features - mean) @ matrix
 
 
-def channel_weights(gradients: Any, places: int) -> Any:
+def channel_weights(gradients: Any, positions: int) -> Any:
     """alpha_k, Eq. 2: the mean over all places of (dF/dA_k)^2, [n, c].
 
     gradients: by the features, [n, c]; places: h w of the map.
     """
-    return (gradients / places) ** 2
+    return (gradients / positions) ** 2
 
 
 def importance(weights: Any, activations: Any) -> Any:

@@ -30,13 +30,13 @@ def inception_score(scores: ClassScores) -> InceptionScore:
             "hold no samples; extract more, or ask for fewer splits"
         )
     # KL(p(y|x) || p(y)), averaged over x, is the entropy of the mean less the mean entropy.
-    of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
-    of_samples = -scores.negative_entropy / scores.counts
-    by_split = np.exp(of_mean - of_samples)
+    entropy_of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
+    mean_entropy = -scores.negative_entropy / scores.counts
+    by_split = np.exp(entropy_of_mean - mean_entropy)
     return InceptionScore(float(by_split.mean()), float(by_split.std()))
 
 
-def splits_of(count: int, splits: int = 10, seed: int | None = 2020) -> np.ndarray:
+def assign_splits(count: int, splits: int = 10, seed: int | None = 2020) -> np.ndarray:
     """Which split each of `count` rows belongs to, int64 [count].
 
     Split i is the i-th part of the rows in a random order, or in their own order if the seed is
@@ -50,6 +50,6 @@ def splits_of(count: int, splits: int = 10, seed: int | None = 2020) -> np.ndarr
         )
     borders = np.arange(splits + 1) * count // splits
     order = np.arange(count) if seed is None else np.random.RandomState(seed).permutation(count)
-    found = np.empty(count, np.int64)
-    found[order] = np.repeat(np.arange(splits), np.diff(borders))
-    return found
+    split_ids = np.empty(count, np.int64)
+    split_ids[order] = np.repeat(np.arange(splits), np.diff(borders))
+    return split_ids

@@ -9,8 +9,8 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData
 
-Order = Literal["real-first", "generated-first"]
-Generator = Literal["pcg64", "mt19937"]
+SideOrder = Literal["real-first", "generated-first"]
+RandomGenerator = Literal["pcg64", "mt19937"]
 
 
 class KernelDistance(NamedTuple):
@@ -27,8 +27,8 @@ def kernel_distance(
     subsets: int = 100,
     subset_size: int = 1000,
     seed: int = 0,
-    order: Order = "real-first",
-    generator: Generator = "pcg64",
+    order: SideOrder = "real-first",
+    generator: RandomGenerator = "pcg64",
 ) -> KernelDistance:
     """The unbiased squared MMD with a cubic kernel, over random subsets of both sides.
 
@@ -36,7 +36,7 @@ def kernel_distance(
     without replacement; `order` and `generator` as in `draws`. May be below 0, being unbiased.
     NotEnoughData if a side has fewer.
     """
-    rows = draws(
+    rows = draw_subsets(
         real=len(real),
         generated=len(generated),
         subsets=subsets,
@@ -45,10 +45,12 @@ def kernel_distance(
         order=order,
         generator=generator,
     )
-    return kernel_distance_of((real[r], generated[g]) for r, g in rows)
+    return kernel_distance_over_subsets((real[r], generated[g]) for r, g in rows)
 
 
-def kernel_distance_of(subsets: Iterable[tuple[np.ndarray, np.ndarray]]) -> KernelDistance:
+def kernel_distance_over_subsets(
+    subsets: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> KernelDistance:
     """The kernel distance over subsets already drawn: pairs of real [size, d].
 
     Which side comes first makes no difference. The deviation is divided by the number of
@@ -60,15 +62,15 @@ def kernel_distance_of(subsets: Iterable[tuple[np.ndarray, np.ndarray]]) -> Kern
     return KernelDistance(float(np.mean(distances)), float(np.std(distances)))
 
 
-def draws(
+def draw_subsets(
     *,
     real: int,
     generated: int,
     subsets: int,
     subset_size: int,
     seed: int,
-    order: Order = "real-first",
-    generator: Generator = "pcg64",
+    order: SideOrder = "real-first",
+    generator: RandomGenerator = "pcg64",
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The row numbers (real, generated) of each subset, int64 [subset_size] each.
 
@@ -85,7 +87,7 @@ def draws(
                 f"the kernel distance draws subsets of {subset_size}, but there are only "
                 f"{count} {side} samples; extract more, or ask for smaller subsets"
             )
-    choice = chooser(generator, seed)
+    choice = _row_chooser(generator, seed)
 
     def draw(count: int) -> np.ndarray:
         return choice(count, subset_size, replace=False)
@@ -93,10 +95,10 @@ def draws(
     if order == "real-first":
         return [(draw(real), draw(generated)) for _ in range(subsets)]
     pairs = [(draw(generated), draw(real)) for _ in range(subsets)]
-    return [(of_real, of_generated) for of_generated, of_real in pairs]
+    return [(real_rows, generated_rows) for generated_rows, real_rows in pairs]
 
 
-def chooser(generator: Generator, seed: int) -> Callable[..., np.ndarray]:
+def _row_chooser(generator: RandomGenerator, seed: int) -> Callable[..., np.ndarray]:
     """The method `choice` of a random generator; the two give different rows for one seed."""
     if generator == "pcg64":
         return np.random.default_rng(seed).choice
@@ -106,18 +108,18 @@ def chooser(generator: Generator, seed: int) -> Callable[..., np.ndarray]:
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """The unbiased estimate of MMD^2 (Gretton et al. 2012, Eq. 3); x, y: float64 [m, d]."""
     m = len(x)
-    within = off_diagonal_sum(cubic_kernel(x, x)) + off_diagonal_sum(cubic_kernel(y, y))
-    between = cubic_kernel(x, y).sum()
+    within = _off_diagonal_sum(_cubic_kernel(x, x)) + _off_diagonal_sum(_cubic_kernel(y, y))
+    between = _cubic_kernel(x, y).sum()
     return float(within / (m * (m - 1)) - 2 * between / m**2)
 
 
-def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(x . y / d + 1)^3 (Binkowski et al. 2018, section 4)."""
     base = x @ y.T / x.shape[1] + 1
     kernel: np.ndarray = base * base * base  # ten times as fast as ** 3
     return kernel
 
 
-def off_diagonal_sum(kernel: np.ndarray) -> float:
+def _off_diagonal_sum(kernel: np.ndarray) -> float:
     """The sum of all entries but the diagonal's."""
     return float(kernel.sum() - np.trace(kernel))

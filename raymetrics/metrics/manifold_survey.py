@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 
 
-class Search(Protocol):
+class NeighborSearch(Protocol):
     """An engine that finds neighbours; see `raymetrics.neighbors`. Placed sets are its own."""
 
     name: str
@@ -25,53 +25,57 @@ class Search(Protocol):
     def place(self, *sets: np.ndarray) -> tuple[Any, ...]:
         """Sets of features, real [n, d], as the other methods take them."""
 
-    def nearest(self, queries: Any, base: Any, k: int, own: np.ndarray | None = None) -> np.ndarray:
+    def nearest(
+        self, queries: Any, base: Any, k: int, self_rows: np.ndarray | None = None
+    ) -> np.ndarray:
         """The k smallest distances of each query to base rows other than its own, float64."""
 
     def balls(
-        self, queries: Any, centres: Any, radii: np.ndarray, *, count: bool = True,
-        lesser: np.ndarray | None = None,
-    ) -> Balls:  # fmt: skip
-        """Which closed balls hold which queries; and the realism, for the lesser radii."""
+        self, queries: Any, centers: Any, radii: np.ndarray, *, count: bool = True,
+        realism_radii: np.ndarray | None = None,
+    ) -> BallMembership:  # fmt: skip
+        """Which closed balls hold which queries; and the realism, for the realism_radii radii."""
 
     def both_ways(
-        self, one: Any, other: Any, radii_of_one: np.ndarray, radii_of_other: np.ndarray, *,
-        count: bool = True, lesser: np.ndarray | None = None,
-    ) -> tuple[Balls, Balls]:  # fmt: skip
-        """The other among the balls of one, counted if asked, with realism for the lesser radii
+        self, left: Any, right: Any, left_radii: np.ndarray, right_radii: np.ndarray, *,
+        count: bool = True, realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:  # fmt: skip
+        """The other among the balls of one, counted if asked, with realism for the realism_radii radii
         of one; and one among the balls of the other."""
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class ManifoldSurvey:
     """What was found of n real and m generated samples, for K values of k."""
 
     ks: tuple[int, ...]
     engine: str
     radii_of_real: np.ndarray  # float64 [n, K]
     radii_of_generated: np.ndarray  # float64 [m, K]
-    of_generated: Balls  # the generated among the balls of the real
-    of_real: Balls  # the real among the balls of the generated; hits may be 1 for any number
+    of_generated: BallMembership  # the generated among the balls of the real
+    of_real: (
+        BallMembership  # the real among the balls of the generated; hits may be 1 for any number
+    )
 
 
-Reach = Callable[[np.ndarray], np.ndarray]  # from radii to those that closed balls are to have
+RadiusRule = Callable[[np.ndarray], np.ndarray]  # from radii to those that closed balls are to have
 
 
-def as_they_are(radii: np.ndarray) -> np.ndarray:
+def unchanged_radii(radii: np.ndarray) -> np.ndarray:
     """Closed balls: distance <= radius."""
     return radii
 
 
-def survey(
+def survey_manifolds(
     *,
     real: np.ndarray,
     generated: np.ndarray,
     ks: Sequence[int],
-    search: Search,
-    reach: Reach = as_they_are,
+    search: NeighborSearch,
+    radius_rule: RadiusRule = unchanged_radii,
     count: bool = True,
     realism: bool = False,
-) -> Survey:
+) -> ManifoldSurvey:
     """Radii of both sides, and who lies in whose balls, for every k in ascending order.
 
     real, generated: real [n, d], [m, d]. count: also how many balls, for density and coverage.
@@ -79,15 +83,25 @@ def survey(
     """
     ks = sorted(set(ks))
     for side, features in (("real", real), ("generated", generated)):
-        require(len(features), ks[-1], side)
-    one, other = search.place(real, generated)
-    of_real, of_generated = reach(radii(one, ks, search)), reach(radii(other, ks, search))
-    lesser = up_to_median(of_real[:, 0]) if realism else None
-    found = search.both_ways(one, other, of_real, of_generated, count=count, lesser=lesser)
-    return Survey(tuple(ks), search.name, of_real, of_generated, *found)
+        require_neighbors(len(features), ks[-1], side)
+    real_set, generated_set = search.place(real, generated)
+    real_radii, generated_radii = (
+        radius_rule(knn_radii(real_set, ks, search)),
+        radius_rule(knn_radii(generated_set, ks, search)),
+    )
+    realism_radii = radii_up_to_median(real_radii[:, 0]) if realism else None
+    memberships = search.both_ways(
+        real_set,
+        generated_set,
+        real_radii,
+        generated_radii,
+        count=count,
+        realism_radii=realism_radii,
+    )
+    return ManifoldSurvey(tuple(ks), search.name, real_radii, generated_radii, *memberships)
 
 
-def require(count: int, k: int, side: str) -> None:
+def require_neighbors(count: int, k: int, side: str) -> None:
     """NotEnoughData unless there are more than k samples."""
     if count <= k:
         raise NotEnoughData(
@@ -96,16 +110,16 @@ def require(count: int, k: int, side: str) -> None:
         )
 
 
-def radii(placed: Any, ks: Sequence[int], search: Search) -> np.ndarray:
+def knn_radii(prepared: Any, ks: Sequence[int], search: NeighborSearch) -> np.ndarray:
     """The distance of each sample to its k-th nearest other one, for every k, float64 [n, K].
 
     It is left out by its number and not by its distance, which duplicates share.
     """
-    own = np.arange(len(placed))
-    return search.nearest(placed, placed, max(ks), own)[:, [k - 1 for k in ks]]
+    self_rows = np.arange(len(prepared))
+    return search.nearest(prepared, prepared, max(ks), self_rows)[:, [k - 1 for k in ks]]
 
 
-def up_to_median(radii: np.ndarray) -> np.ndarray:
+def radii_up_to_median(radii: np.ndarray) -> np.ndarray:
     """Radii with those above the median made -1, which is no ball: those whose estimate is poor
     (section 5 of the paper: "with radius smaller than the median")."""
     return np.where(radii <= np.median(radii), radii, -1.0)

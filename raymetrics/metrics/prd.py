@@ -9,7 +9,7 @@ import numpy as np
 from raymetrics.errors import NotEnoughData
 
 # The curve ends this close to the axes, where the slope is 0 or infinite.
-EDGE = 1e-10
+_EDGE = 1e-10
 
 
 class PRDCurve(NamedTuple):
@@ -40,17 +40,17 @@ def prd_curve(
     real, generated: real [n, d]. NotEnoughData if the sides are not of one size, or have fewer
     samples than there are clusters.
     """
-    check_counts(len(real), len(generated), clusters)
+    require_equal_counts(len(real), len(generated), clusters)
     # The authors' program has the generated ones first; the clusters depend on the order.
     union = np.concatenate([generated, real]).astype(np.float64)
     curves = []
     for run in range(runs):
-        labels = clustered(union, clusters, seed + run)
-        of_generated, of_real = labels[: len(generated)], labels[len(generated) :]
+        labels = _cluster_labels(union, clusters, seed + run)
+        generated_labels, real_labels = labels[: len(generated)], labels[len(generated) :]
         curves.append(
             curve_of_histograms(
-                np.bincount(of_real, minlength=clusters) / len(real),
-                np.bincount(of_generated, minlength=clusters) / len(generated),
+                np.bincount(real_labels, minlength=clusters) / len(real),
+                np.bincount(generated_labels, minlength=clusters) / len(generated),
                 angles,
             )
         )
@@ -58,7 +58,7 @@ def prd_curve(
     return PRDCurve(precision, recall)
 
 
-def check_counts(real: int, generated: int, clusters: int) -> None:
+def require_equal_counts(real: int, generated: int, clusters: int) -> None:
     """NotEnoughData unless both sides have as many samples, and no fewer than clusters."""
     if real != generated:
         raise NotEnoughData(
@@ -73,7 +73,7 @@ def check_counts(real: int, generated: int, clusters: int) -> None:
         )
 
 
-def clustered(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+def _cluster_labels(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The cluster of each row, int [n]; float64 [n, d]. Mini-batches as in the authors' program."""
     # Slow to load, and only this needs it.
     from sklearn.cluster import MiniBatchKMeans
@@ -90,7 +90,7 @@ def curve_of_histograms(real: np.ndarray, generated: np.ndarray, angles: int = 1
     real, generated: P and Q, float64 [clusters], each adding up to 1. l: the tangents of equally
     spaced angles.
     """
-    slopes = np.tan(np.linspace(EDGE, np.pi / 2 - EDGE, angles))[:, None]
+    slopes = np.tan(np.linspace(_EDGE, np.pi / 2 - _EDGE, angles))[:, None]
     precision = np.minimum(real * slopes, generated).sum(axis=1)
     recall = np.minimum(real, generated / slopes).sum(axis=1)
     # Shares add up to 1 but for rounding.
@@ -100,7 +100,7 @@ def curve_of_histograms(real: np.ndarray, generated: np.ndarray, angles: int = 1
 def f_beta(curve: PRDCurve, beta: float) -> float:
     """The largest (1 + b^2) p r / (b^2 p + r) on the curve; 0 where both are 0."""
     precision, recall = curve
-    scores = (1 + beta**2) * precision * recall / (beta**2 * precision + recall + EDGE)
+    scores = (1 + beta**2) * precision * recall / (beta**2 * precision + recall + _EDGE)
     return float(scores.max())
 
 

@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.metrics.manifold_survey import Reach, Search, Survey, as_they_are, survey
+from raymetrics.metrics.manifold_survey import (
+    ManifoldSurvey,
+    NeighborSearch,
+    RadiusRule,
+    survey_manifolds,
+    unchanged_radii,
+)
 
 
 class PrecisionRecall(NamedTuple):
@@ -29,7 +35,12 @@ class ManifoldScores(NamedTuple):
 
 
 def precision_recall(
-    *, real: np.ndarray, generated: np.ndarray, k: int, search: Search, reach: Reach = as_they_are
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int,
+    search: NeighborSearch,
+    radius_rule: RadiusRule = unchanged_radii,
 ) -> PrecisionRecall:
     """Equation 2: the share of each side that lies in the manifold of the other.
 
@@ -37,22 +48,24 @@ def precision_recall(
     features, each reaching its k-th nearest neighbour of the same side, the centre itself not
     counted (Eq. 1, and the authors' program). NotEnoughData for k or fewer on a side.
     """
-    found = survey(real=real, generated=generated, ks=[k], search=search, reach=reach, count=False)
-    return PrecisionRecall(*precisions_recalls(found)[0])
+    manifolds = survey_manifolds(
+        real=real, generated=generated, ks=[k], search=search, radius_rule=radius_rule, count=False
+    )
+    return PrecisionRecall(*precisions_recalls(manifolds)[0])
 
 
-def precisions_recalls(found: Survey) -> list[tuple[float, float]]:
+def precisions_recalls(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
     """Equation 2 for every k."""
-    precision = (found.of_generated.hits > 0).mean(axis=0)
-    recall = (found.of_real.hits > 0).mean(axis=0)
+    precision = (manifolds.of_generated.hits > 0).mean(axis=0)
+    recall = (manifolds.of_real.hits > 0).mean(axis=0)
     return list(zip(precision.tolist(), recall.tolist(), strict=True))
 
 
-def densities_coverages(found: Survey) -> list[tuple[float, float]]:
+def densities_coverages(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
     """Naeem et al. (2020), section 3, for every k of a survey that counted: how many real balls
     hold a generated sample, over k; and the share of real balls that hold any."""
-    density = found.of_generated.hits.mean(axis=0) / np.array(found.ks)
-    coverage = found.of_generated.occupied.mean(axis=0)
+    density = manifolds.of_generated.hits.mean(axis=0) / np.array(manifolds.ks)
+    coverage = manifolds.of_generated.occupied.mean(axis=0)
     return list(zip(density.tolist(), coverage.tolist(), strict=True))
 
 
@@ -61,17 +74,17 @@ def f_score(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def manifold_scores(found: Survey) -> list[ManifoldScores]:
+def manifold_scores(manifolds: ManifoldSurvey) -> list[ManifoldScores]:
     """All of them, for every k in ascending order."""
     return [
         ManifoldScores(precision, recall, f_score(precision, recall), density, coverage)
         for (precision, recall), (density, coverage) in zip(
-            precisions_recalls(found), densities_coverages(found), strict=True
+            precisions_recalls(manifolds), densities_coverages(manifolds), strict=True
         )
     ]
 
 
-def ranked(sample_ids: np.ndarray | Sequence[int], realism: np.ndarray) -> np.ndarray:
+def rank_ids(sample_ids: np.ndarray | Sequence[int], realism: np.ndarray) -> np.ndarray:
     """Sample ids int64 [n] from the most to the least realistic; of equal ones the lower first."""
     order = np.lexsort([np.asarray(sample_ids), -realism])
     return np.asarray(sample_ids)[order]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.metrics import Convention, draws, normalised, splits_of, subset_sizes
-from raymetrics.statistics import ClassScores, Histogram, Moments, NestedMoments, Rows
+from raymetrics.metrics import Convention, assign_splits, draw_subsets, normalize_rows, subset_sizes
+from raymetrics.statistics import ClassScores, FeatureRows, Histogram, Moments, NestedMoments
 
-Of = Callable[[np.ndarray, np.ndarray], object]
+StatisticFunction = Callable[[np.ndarray, np.ndarray], object]
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class SampleIds:
     """The samples of both sides that a number is computed from."""
 
     real: np.ndarray  # int64 [n], ascending ids; of a drawn side some may stand there repeatedly
@@ -30,35 +30,35 @@ class Samples:
         return ids
 
 
-def moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+def feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
     """Of all samples."""
     return Moments.of(values)
 
 
-def normalised_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+def normalized_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
     """Of rows scaled to length 1."""
-    return Moments.of(normalised(values))
+    return Moments.of(normalize_rows(values))
 
 
-def histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
+def top1_histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
     """Of logits."""
     return Histogram.of(values)
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class SelectedRows:
     """The features of some samples."""
 
     ids: np.ndarray  # int64, ascending
 
-    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Rows:
-        there, rows = np.unique(sample_ids, return_index=True)
-        some = np.isin(there, self.ids, assume_unique=True)
-        return Rows.of(there[some], values[rows[some]])
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> FeatureRows:
+        present, rows = np.unique(sample_ids, return_index=True)
+        selected = np.isin(present, self.ids, assume_unique=True)
+        return FeatureRows.of(present[selected], values[rows[selected]])
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class SplitClassScores:
     """The class scores of every split."""
 
     ids: np.ndarray  # int64 [n], ascending
@@ -71,7 +71,7 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Nested:
+class NestedSubsets:
     """Moments of nested random subsets."""
 
     ids: np.ndarray  # int64 [n], ascending
@@ -83,50 +83,56 @@ class Nested:
         return NestedMoments.of(self.ranks[rows], values, self.sizes)
 
 
-def class_scores(samples: Samples, side: str, asked: Convention) -> Scores:
+def split_class_scores(samples: SampleIds, side: str, convention: Convention) -> SplitClassScores:
     """For the Inception Score."""
     ids = samples.of(side)
-    return Scores(ids, splits_of(len(ids), asked.is_splits, asked.is_shuffle), asked.is_splits)
-
-
-def nested(ids: np.ndarray, sizes: Sequence[int], seed: int) -> Nested:
-    """Subsets of these sizes in one random order."""
-    return Nested(ids, np.random.default_rng(seed).permutation(len(ids)), tuple(sizes))
-
-
-def sizes_of(count: int) -> list[int]:
-    """Of the subsets for FID-infinity: 15 from 5,000 on, or from a tenth of fewer than 50,000."""
-    return subset_sizes(count, least=min(5000, count // 10))
-
-
-def kid_draws(samples: Samples, asked: Convention) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows of both sides that every subset of KID draws."""
-    return draws(
-        real=len(samples.real),
-        generated=len(samples.generated),
-        subsets=asked.kid_subsets,
-        subset_size=asked.kid_subset_size,
-        seed=asked.seed,
-        order=asked.kid_order,
-        generator=asked.kid_generator,
+    return SplitClassScores(
+        ids,
+        assign_splits(len(ids), convention.is_splits, convention.is_shuffle),
+        convention.is_splits,
     )
 
 
-def drawn(samples: Samples, side: str, asked: Convention) -> Chosen:
+def nested_subsets(ids: np.ndarray, sizes: Sequence[int], seed: int) -> NestedSubsets:
+    """Subsets of these sizes in one random order."""
+    return NestedSubsets(ids, np.random.default_rng(seed).permutation(len(ids)), tuple(sizes))
+
+
+def infinity_subset_sizes(count: int) -> list[int]:
+    """Of the subsets for FID-infinity: 15 from 5,000 on, or from a tenth of fewer than 50,000."""
+    return subset_sizes(count, smallest=min(5000, count // 10))
+
+
+def kid_subsets(samples: SampleIds, convention: Convention) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows of both sides that every subset of KID draws."""
+    return draw_subsets(
+        real=len(samples.real),
+        generated=len(samples.generated),
+        subsets=convention.kid_subsets,
+        subset_size=convention.kid_subset_size,
+        seed=convention.seed,
+        order=convention.kid_order,
+        generator=convention.kid_generator,
+    )
+
+
+def kid_rows(samples: SampleIds, side: str, convention: Convention) -> SelectedRows:
     """The samples of a side that KID draws at all."""
-    which = 0 if side == "real" else 1
-    rows = np.unique(np.concatenate([draw[which] for draw in kid_draws(samples, asked)]))
-    return Chosen(np.unique(samples.of(side)[rows]))
+    side_index = 0 if side == "real" else 1
+    rows = np.unique(
+        np.concatenate([subset[side_index] for subset in kid_subsets(samples, convention)])
+    )
+    return SelectedRows(np.unique(samples.of(side)[rows]))
 
 
-def bytes_of(need: Of, dimension: int, rows: int) -> int:
+def estimated_bytes(need: StatisticFunction, dimension: int, rows: int) -> int:
     """What a statistic of so many rows takes in memory, about."""
-    if isinstance(need, Nested):
+    if isinstance(need, NestedSubsets):
         return 8 * dimension**2 * len(need.sizes)
-    if isinstance(need, Chosen):
+    if isinstance(need, SelectedRows):
         return 4 * dimension * len(need.ids)
-    if need == Rows.of:
+    if need == FeatureRows.of:
         return 4 * dimension * rows
-    if isinstance(need, Scores) or need is histogram:
+    if isinstance(need, SplitClassScores) or need is top1_histogram:
         return 8 * dimension
     return 8 * dimension**2

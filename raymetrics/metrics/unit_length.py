@@ -7,7 +7,7 @@ import numpy as np
 from raymetrics.errors import ShardError
 
 
-def normalised(features: np.ndarray) -> np.ndarray:
+def normalize_rows(features: np.ndarray) -> np.ndarray:
     """Each row divided by its length, float64 [n, d].
 
     features: real [n, d]. ShardError for a row that has no direction: of zeros, or not finite.

@@ -10,16 +10,16 @@ from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.statistics import Moments
 
 
-def vendi_score(normalised: Moments) -> float:
+def vendi_score(normalized_moments: Moments) -> float:
     """exp of the entropy of the eigenvalues of K / n (Definition 3.1), for the kernel cosine.
 
     normalised: of features scaled to length 1, see `raymetrics.metrics.unit_length`. From 1, if
     all point the same way, to the smaller of count and dimension. NotEnoughData for no samples,
     ShardError if the features were not scaled.
     """
-    if not normalised.count:
+    if not normalized_moments.count:
         raise NotEnoughData("the Vendi score of no samples; it takes at least 1")
-    gram = uncentred(normalised)
+    gram = _uncentered_second_moment(normalized_moments)
     if abs(np.trace(gram) - 1) > 1e-6:
         raise ShardError(
             f"the Vendi score of features with a mean squared length of {np.trace(gram):.6g}, "
@@ -29,7 +29,7 @@ def vendi_score(normalised: Moments) -> float:
     return float(np.exp(entr(eigvalsh(gram).clip(min=0)).sum()))
 
 
-def uncentred(moments: Moments) -> np.ndarray:
+def _uncentered_second_moment(moments: Moments) -> np.ndarray:
     """X^T X / n, float64 [d, d]; its eigenvalues are those of X X^T / n, but for zeros."""
     gram: np.ndarray = moments.scatter / moments.count + np.outer(moments.mean, moments.mean)
     return gram

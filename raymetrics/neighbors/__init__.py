@@ -1,7 +1,7 @@
 """Exact k-nearest-neighbour radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1)."""
 
 from raymetrics.neighbors.brute_force import ExactSearch
-from raymetrics.neighbors.choose_engine import ENGINES, choose, engine, survey_fast
+from raymetrics.neighbors.choose_engine import ENGINES, fastest_engine, make_engine, survey_arrays
 from raymetrics.neighbors.faiss_engines import FlatSearch, LowerBoundSearch
 from raymetrics.neighbors.tiles import TileSearch
 
@@ -11,7 +11,7 @@ __all__ = [
     "FlatSearch",
     "LowerBoundSearch",
     "TileSearch",
-    "choose",
-    "engine",
-    "survey_fast",
+    "fastest_engine",
+    "make_engine",
+    "survey_arrays",
 ]

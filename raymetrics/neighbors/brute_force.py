@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 
-PAIRS = 32  # at a time, so that they stay in the processor's cache
+_PAIRS_AT_ONCE = 32  # at a time, so that they stay in the processor's cache
 
 
-def distances(query: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def euclidean_distances(query: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """|c - q| for one query [d] and centres [m, d], float64 [m].
 
     From differences, so that it is exact to rounding, 0 for equal points, and the same to the
     bit in both directions.
     """
-    return np.sqrt(np.square(centres.astype(np.float64) - query).sum(axis=-1))
+    return np.sqrt(np.square(centers.astype(np.float64) - query).sum(axis=-1))
 
 
 def pair_distances(
-    queries: np.ndarray, centres: np.ndarray, rows: np.ndarray, ids: np.ndarray
+    queries: np.ndarray, centers: np.ndarray, rows: np.ndarray, ids: np.ndarray
 ) -> np.ndarray:
     """|queries[rows[i]] - centres[ids[i]]|, float64 [i]; the bits of `distances`."""
-    found = np.empty(len(rows))
-    for start in range(0, len(rows), PAIRS):
-        some = slice(start, start + PAIRS)
-        difference = centres[ids[some]].astype(np.float64)
-        difference -= queries[rows[some]]
-        found[some] = np.square(difference, out=difference).sum(axis=-1)
-    return np.sqrt(found)
+    squared = np.empty(len(rows))
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        difference = centers[ids[block]].astype(np.float64)
+        difference -= queries[rows[block]]
+        squared[block] = np.square(difference, out=difference).sum(axis=-1)
+    return np.sqrt(squared)
 
 
-def ratios(radii: np.ndarray, distances: np.ndarray) -> np.ndarray:
+def radius_ratios(radii: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """Radius / distance; infinite at the centre of a ball, 0 for what is no ball (radius < 0)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(distances > 0, radii / distances, np.inf)
-    return np.where(radii >= 0, found, 0.0)
+        quotients = np.where(distances > 0, radii / distances, np.inf)
+    return np.where(radii >= 0, quotients, 0.0)
 
 
 class ExactSearch:
@@ -47,48 +47,50 @@ class ExactSearch:
         """The sets as they are."""
         return sets
 
-    def place_like(self, placed: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def place_like(self, prepared: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The set as it is."""
         return features
 
     def nearest(
-        self, queries: np.ndarray, base: np.ndarray, k: int, own: np.ndarray | None = None
+        self, queries: np.ndarray, base: np.ndarray, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
         """The k smallest distances of each query to base rows other than its own."""
-        found = np.full((len(queries), k), np.inf)
+        smallest = np.full((len(queries), k), np.inf)
         for i, query in enumerate(queries):
-            others = distances(query, base)
-            if own is not None and own[i] >= 0:
-                others[own[i]] = np.inf
-            some = np.sort(others)[:k]
-            found[i, : len(some)] = some
-        return found
+            others = euclidean_distances(query, base)
+            if self_rows is not None and self_rows[i] >= 0:
+                others[self_rows[i]] = np.inf
+            nearest_few = np.sort(others)[:k]
+            smallest[i, : len(nearest_few)] = nearest_few
+        return smallest
 
     def balls(
         self,
         queries: np.ndarray,
-        centres: np.ndarray,
+        centers: np.ndarray,
         radii: np.ndarray,
         *,
         count: bool = True,
-        lesser: np.ndarray | None = None,
-    ) -> Balls:
+        realism_radii: np.ndarray | None = None,
+    ) -> BallMembership:
         """Which balls hold which queries; always counts."""
-        found = Balls.empty(len(queries), *radii.shape)
+        membership = BallMembership.empty(len(queries), *radii.shape)
         for i, query in enumerate(queries):
-            apart = distances(query, centres)
-            held = apart[:, None] <= radii
-            found.hits[i] = held.sum(axis=0)
-            found.occupied[:] |= held
-            if lesser is not None:
-                found.realism[i] = ratios(lesser, apart).max(initial=0.0)
-        return found
+            center_distances = euclidean_distances(query, centers)
+            is_inside = center_distances[:, None] <= radii
+            membership.hits[i] = is_inside.sum(axis=0)
+            membership.occupied[:] |= is_inside
+            if realism_radii is not None:
+                membership.realism[i] = radius_ratios(realism_radii, center_distances).max(
+                    initial=0.0
+                )
+        return membership
 
     def both_ways(
-        self, one: np.ndarray, other: np.ndarray, radii_of_one: np.ndarray,
-        radii_of_other: np.ndarray, *, count: bool = True, lesser: np.ndarray | None = None,
-    ) -> tuple[Balls, Balls]:  # fmt: skip
-        """The other among the balls of one, with realism for the lesser radii; and one among
+        self, left: np.ndarray, right: np.ndarray, left_radii: np.ndarray,
+        right_radii: np.ndarray, *, count: bool = True, realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:  # fmt: skip
+        """The other among the balls of one, with realism for the realism_radii radii; and one among
         the balls of the other."""
-        by_one = self.balls(other, one, radii_of_one, lesser=lesser)
-        return by_one, self.balls(one, other, radii_of_other)
+        right_in_left = self.balls(right, left, left_radii, realism_radii=realism_radii)
+        return right_in_left, self.balls(left, right, right_radii)

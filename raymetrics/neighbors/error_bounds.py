@@ -12,30 +12,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.neighbors.brute_force import pair_distances, ratios
+from raymetrics.neighbors.brute_force import pair_distances, radius_ratios
 
-UNIT32, UNIT64 = 2.0**-24, 2.0**-53  # of rounding
-VANISHING = 2.0**-126  # what is smaller has fewer digits, or none, in float32
+ROUNDOFF32, ROUNDOFF64 = 2.0**-24, 2.0**-53  # of rounding
+SMALLEST_NORMAL32 = 2.0**-126  # what is smaller has fewer digits, or none, in float32
 
 
-def squared_error(terms: int, squared_norms: np.ndarray, unit: float = UNIT32) -> np.ndarray:
+def squared_error_bound(
+    terms: int, squared_norms: np.ndarray, unit: float = ROUNDOFF32
+) -> np.ndarray:
     """By how much |x|^2 + |y|^2 - 2 x.y can be wrong, where the sum of the squared norms is given.
 
     (terms + 3) units times (|x| + |y|)^2 for the sums of products (Higham 2002, section 3.1, for
     any order of summation), 4 units more for inputs that were rounded; and (|x| + |y|)^2 is at
     most 2 (|x|^2 + |y|^2). The rest is room; and each term may vanish.
     """
-    bound: np.ndarray = 2 * (terms + 16) * (unit * squared_norms + VANISHING)
+    bound: np.ndarray = 2 * (terms + 16) * (unit * squared_norms + SMALLEST_NORMAL32)
     return bound
 
 
-def root(squared: np.ndarray) -> np.ndarray:
+def clipped_sqrt(squared: np.ndarray) -> np.ndarray:
     """Of what may be negative by rounding."""
     return np.sqrt(squared.clip(min=0))
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class BoundedCandidates:
     """For a block of b queries, c candidates each, with bounds on their distances."""
 
     queries: np.ndarray  # real [b, d]
@@ -44,50 +46,54 @@ class Candidates:
     low: np.ndarray  # float64 [b, c]
     high: np.ndarray  # float64 [b, c]
 
-    def settle(self, open_pairs: np.ndarray) -> Candidates:
+    def settle(self, open_pairs: np.ndarray) -> BoundedCandidates:
         """The same with exact distances for the pairs where the flag, bool [b, c], is set."""
-        rows, places = np.nonzero(open_pairs)
-        exact = pair_distances(self.queries, self.base, rows, self.ids[rows, places])
+        rows, columns = np.nonzero(open_pairs)
+        exact = pair_distances(self.queries, self.base, rows, self.ids[rows, columns])
         low, high = self.low.copy(), self.high.copy()
-        low[rows, places] = high[rows, places] = exact
-        return Candidates(self.queries, self.base, self.ids, low, high)
+        low[rows, columns] = high[rows, columns] = exact
+        return BoundedCandidates(self.queries, self.base, self.ids, low, high)
 
 
-def kth(high: np.ndarray, k: int) -> np.ndarray:
+def kth_distance_bound(high: np.ndarray, k: int) -> np.ndarray:
     """No less than the k-th smallest distance, float64 [b, 1]; infinite of fewer candidates."""
     if high.shape[1] < k:
         return np.full((len(high), 1), np.inf)
     return np.partition(high, k - 1, axis=1)[:, k - 1 : k]
 
 
-def nearest(found: Candidates, k: int) -> np.ndarray:
+def nearest_distances(candidates: BoundedCandidates, k: int) -> np.ndarray:
     """The k smallest distances, float64 [b, k] ascending; infinite where there are fewer."""
-    limit = kth(found.high, k)
-    some = (found.low <= limit) & (found.ids >= 0)
-    exact = np.where(some, found.settle(some).high, np.inf)
+    limit = kth_distance_bound(candidates.high, k)
+    open_pairs = (candidates.low <= limit) & (candidates.ids >= 0)
+    exact = np.where(open_pairs, candidates.settle(open_pairs).high, np.inf)
     smallest = np.full((len(exact), k), np.inf)
     smallest[:, : exact.shape[1]] = np.sort(exact, axis=1)[:, :k]
     return smallest
 
 
-def held(found: Candidates, radii: np.ndarray) -> np.ndarray:
+def inside_balls(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray:
     """Whether each candidate's closed ball holds the query, bool [b, c, K].
 
     radii: float64 [m, K], of all the base; below 0 a ball is empty.
     """
-    of_candidates = radii[found.ids]
-    below = found.low[..., None] <= of_candidates
-    surely = found.high[..., None] <= of_candidates
-    settled = found.settle((below & ~surely).any(axis=2))
-    inside: np.ndarray = (settled.high[..., None] <= of_candidates) & (found.ids >= 0)[..., None]
-    return inside
+    candidate_radii = radii[candidates.ids]
+    possibly_inside = candidates.low[..., None] <= candidate_radii
+    surely_inside = candidates.high[..., None] <= candidate_radii
+    settled = candidates.settle((possibly_inside & ~surely_inside).any(axis=2))
+    is_inside: np.ndarray = (settled.high[..., None] <= candidate_radii) & (candidates.ids >= 0)[
+        ..., None
+    ]
+    return is_inside
 
 
-def realism(found: Candidates, radii: np.ndarray) -> np.ndarray:
+def largest_ratios(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray:
     """The largest radius / distance among the candidates, float64 [b]; radii: float64 [m]."""
-    of_candidates = np.where(found.ids >= 0, radii[found.ids], -1.0)
-    at_least = ratios(of_candidates, found.high).max(axis=1, initial=0.0)
-    some = (ratios(of_candidates, found.low) >= at_least[:, None]) & (of_candidates >= 0)
-    exact = ratios(of_candidates, found.settle(some).high)
-    best: np.ndarray = np.where(some, exact, 0.0).max(axis=1, initial=0.0)
+    candidate_radii = np.where(candidates.ids >= 0, radii[candidates.ids], -1.0)
+    lower_bound = radius_ratios(candidate_radii, candidates.high).max(axis=1, initial=0.0)
+    open_pairs = (radius_ratios(candidate_radii, candidates.low) >= lower_bound[:, None]) & (
+        candidate_radii >= 0
+    )
+    exact = radius_ratios(candidate_radii, candidates.settle(open_pairs).high)
+    best: np.ndarray = np.where(open_pairs, exact, 0.0).max(axis=1, initial=0.0)
     return best

@@ -17,62 +17,68 @@ from functools import cached_property
 import numpy as np
 
 from raymetrics.neighbors import error_bounds
-from raymetrics.neighbors.error_bounds import UNIT32, UNIT64, VANISHING, Candidates, squared_error
+from raymetrics.neighbors.error_bounds import (
+    ROUNDOFF32,
+    ROUNDOFF64,
+    SMALLEST_NORMAL32,
+    BoundedCandidates,
+    squared_error_bound,
+)
 from raymetrics.neighbors.faiss_indexes import (
     LARGEST_FETCH,
     FlatIndex,
-    blocks,
+    float32_distances,
     load_faiss,
-    rough_distances,
+    row_slices,
 )
 from raymetrics.neighbors.projections import (
-    SAMPLE,
-    Full,
-    LowerBound,
-    Placed,
+    SAMPLE_ROWS,
+    FullSketch,
+    LowerBoundSketch,
+    PreparedSet,
     Sketch,
+    evenly_spaced_rows,
     joint_mean,
     leading_directions,
-    sample,
-    scaled_radii,
+    scale_radii,
     squared_norms,
     unit_scale,
 )
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 
-SPARE = 8  # neighbours fetched beyond the k-th
+_SPARE_NEIGHBORS = 8  # neighbours fetched beyond the k-th
 BLOCK = 1024  # queries at a time
-EVERYTHING = 2**22  # pairs at a time where everything is looked at
-SMALLEST_RATIO = 2.0**-40
-LEAST_CERTAIN = 0.8  # of a block, or more is fetched for the next one
-STAGES = (slice(0, 4), slice(4, 16), slice(16, None))  # of candidates, the likely ones first
+EXHAUSTIVE_PAIRS = 2**22  # pairs at a time where everything is looked at
+_SMALLEST_RATIO = 2.0**-40
+_MIN_CERTAIN_SHARE = 0.8  # of a block, or more is fetched for the next one
+_STAGES = (slice(0, 4), slice(4, 16), slice(16, None))  # of candidates, the likely ones first
 
 
 class FlatSearch:
     """All coordinates in the index."""
 
     name = "faiss-flat"
-    first_fetch = 1 + SPARE
+    first_fetch = 1 + _SPARE_NEIGHBORS
 
     def __init__(self) -> None:
         load_faiss()  # says what is missing before anything is read
 
-    def place(self, *sets: np.ndarray) -> tuple[Placed, ...]:
+    def place(self, *sets: np.ndarray) -> tuple[PreparedSet, ...]:
         """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
         scale = unit_scale(*sets)
         sketch = self.sketch(*sets, scale=scale)
-        return tuple(Placed(sketch, features, scale) for features in sets)
+        return tuple(PreparedSet(sketch, features, scale) for features in sets)
 
-    def place_like(self, placed: Placed, features: np.ndarray) -> Placed:
+    def place_like(self, prepared: PreparedSet, features: np.ndarray) -> PreparedSet:
         """Another set, on the centre and scale of one that was placed before."""
-        return Placed(placed.sketch, features, placed.scale)
+        return PreparedSet(prepared.sketch, features, prepared.scale)
 
     def sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
         """What the index holds of the rows."""
-        return Full(joint_mean(*sets) * scale)
+        return FullSketch(joint_mean(*sets) * scale)
 
     def nearest(
-        self, queries: Placed, base: Placed, k: int, own: np.ndarray | None = None
+        self, queries: PreparedSet, base: PreparedSet, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
         """The k smallest distances of each query to base rows other than its own.
 
@@ -81,118 +87,136 @@ class FlatSearch:
         """
         if not len(base) or not len(queries):
             return np.full((len(queries), k), np.inf)
-        look = Look(queries, base)
+        query_search = QuerySearch(queries, base)
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            found, surely_beyond = look.near(rows, fetch, own)
-            values = error_bounds.nearest(look.refined_for(found, k), k)
+            candidates, surely_beyond = query_search.near(rows, fetch, self_rows)
+            values = error_bounds.nearest_distances(query_search.refined_for(candidates, k), k)
             return values, surely_beyond(values[:, -1])
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return error_bounds.nearest(look.everything(rows, own), k)
+            return error_bounds.nearest_distances(query_search.everything(rows, self_rows), k)
 
-        found = np.empty((len(queries), k))
+        distances = np.empty((len(queries), k))
         fetch = k + self.first_fetch
-        return certified(found, attempt, exhaust, fetch, len(base)) / base.scale
+        return _search_until_certified(distances, attempt, exhaust, fetch, len(base)) / base.scale
 
     def balls(
         self,
-        queries: Placed,
-        centres: Placed,
+        queries: PreparedSet,
+        centers: PreparedSet,
         radii: np.ndarray,
         *,
         count: bool = True,
-        lesser: np.ndarray | None = None,
-    ) -> Balls:
+        realism_radii: np.ndarray | None = None,
+    ) -> BallMembership:
         """Which closed balls hold which queries.
 
         radii: float64 [m, K], ascending in each row; below 0 a ball is empty. Without `count`
-        hits is 1 or 0 and nothing is occupied, which is faster. lesser: the radii for realism,
+        hits is 1 or 0 and nothing is occupied, which is faster. realism_radii: the radii for realism,
         float64 [m].
         """
-        found = Balls.empty(len(queries), *radii.shape)
-        if not len(centres) or not len(queries):
-            return found
-        radii = scaled_radii(radii, centres.scale)
-        look = Look(queries, centres, radii)
-        search = self._count if count else self._cover
-        search(look, found)
-        if lesser is None:
-            return found
-        lesser = scaled_radii(lesser, centres.scale)
-        scores = self._realism(Look(queries, centres, lesser[:, None]), lesser)
-        return Balls(found.hits, found.occupied, scores)
+        membership = BallMembership.empty(len(queries), *radii.shape)
+        if not len(centers) or not len(queries):
+            return membership
+        radii = scale_radii(radii, centers.scale)
+        query_search = QuerySearch(queries, centers, radii)
+        fill_membership = self._count if count else self._cover
+        fill_membership(query_search, membership)
+        if realism_radii is None:
+            return membership
+        realism_radii = scale_radii(realism_radii, centers.scale)
+        scores = self._realism(QuerySearch(queries, centers, realism_radii[:, None]), realism_radii)
+        return BallMembership(membership.hits, membership.occupied, scores)
 
     def both_ways(
-        self, one: Placed, other: Placed, radii_of_one: np.ndarray, radii_of_other: np.ndarray,
-        *, count: bool = True, lesser: np.ndarray | None = None,
-    ) -> tuple[Balls, Balls]:  # fmt: skip
-        """The other among the balls of one, counted if asked, with realism for the lesser radii;
+        self,
+        left: PreparedSet,
+        right: PreparedSet,
+        left_radii: np.ndarray,
+        right_radii: np.ndarray,
+        *,
+        count: bool = True,
+        realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:
+        """The other among the balls of one, counted if asked, with realism for the realism_radii radii;
         and one among the balls of the other, not counted."""
         return (
-            self.balls(other, one, radii_of_one, count=count, lesser=lesser),
-            self.balls(one, other, radii_of_other, count=False),
+            self.balls(right, left, left_radii, count=count, realism_radii=realism_radii),
+            self.balls(left, right, right_radii, count=False),
         )
 
-    def _cover(self, look: Look, found: Balls) -> None:
+    def _cover(self, query_search: QuerySearch, membership: BallMembership) -> None:
         """Whether any ball holds a query."""
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = look.balls(rows, fetch)
-            flags = look.any_held(candidates)
+            candidates, complete = query_search.balls(rows, fetch)
+            flags = query_search.any_held(candidates)
             return flags, complete | flags.all(axis=1)
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return np.asarray(error_bounds.held(look.everything(rows), look.radii).any(axis=1))
+            return np.asarray(
+                error_bounds.inside_balls(query_search.everything(rows), query_search.radii).any(
+                    axis=1
+                )
+            )
 
         # The deepest ball alone decides, where distances are known but for rounding.
-        fetch = 1 if look.sketch.exact else self.first_fetch
-        certified(found.hits, attempt, exhaust, fetch, len(look.base))
+        fetch = 1 if query_search.sketch.exact else self.first_fetch
+        _search_until_certified(membership.hits, attempt, exhaust, fetch, len(query_search.base))
 
-    def _count(self, look: Look, found: Balls) -> None:
+    def _count(self, query_search: QuerySearch, membership: BallMembership) -> None:
         """How many balls hold a query, and which of them hold any."""
 
-        def count(candidates: Candidates) -> np.ndarray:
-            inside = error_bounds.held(candidates, look.radii)
-            for radius in range(inside.shape[2]):
-                found.occupied[candidates.ids[inside[..., radius]], radius] = True
-            return inside.sum(axis=1)
+        def count_inside(candidates: BoundedCandidates) -> np.ndarray:
+            is_inside = error_bounds.inside_balls(candidates, query_search.radii)
+            for radius in range(is_inside.shape[2]):
+                membership.occupied[candidates.ids[is_inside[..., radius]], radius] = True
+            return is_inside.sum(axis=1)
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = look.balls(rows, fetch)
-            return count(look.refined(candidates)), complete
+            candidates, complete = query_search.balls(rows, fetch)
+            return count_inside(query_search.refined(candidates)), complete
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return count(look.everything(rows))
+            return count_inside(query_search.everything(rows))
 
-        certified(found.hits, attempt, exhaust, self.first_fetch, len(look.base))
+        _search_until_certified(
+            membership.hits, attempt, exhaust, self.first_fetch, len(query_search.base)
+        )
 
-    def _realism(self, look: Look, radii: np.ndarray) -> np.ndarray:
+    def _realism(self, query_search: QuerySearch, radii: np.ndarray) -> np.ndarray:
         """Dinkelbach's method: with any ratio that a ball reaches, one search finds all the balls
         that could reach a greater one."""
-        reached = np.ones(len(look.queries))
+        reached = np.ones(len(query_search.queries))
 
-        def first(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, _ = look.balls(rows, fetch, beyond=True)
-            return error_bounds.realism(look.refined(candidates), radii), np.ones(len(rows), bool)
+        def first_attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
+            candidates, _ = query_search.balls(rows, fetch, beyond=True)
+            return error_bounds.largest_ratios(query_search.refined(candidates), radii), np.ones(
+                len(rows), bool
+            )
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = look.balls(rows, fetch, reached[rows])
-            best = error_bounds.realism(look.refined(candidates), radii)
+            candidates, complete = query_search.balls(rows, fetch, reached[rows])
+            best = error_bounds.largest_ratios(query_search.refined(candidates), radii)
             reached[rows] = np.maximum(reached[rows], best)
             return reached[rows], complete | np.isinf(reached[rows])
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return error_bounds.realism(look.everything(rows), radii)
+            return error_bounds.largest_ratios(query_search.everything(rows), radii)
 
-        size = len(look.base)
-        reached = certified(np.empty(len(reached)), first, exhaust, self.first_fetch, size)
+        size = len(query_search.base)
+        reached = _search_until_certified(
+            np.empty(len(reached)), first_attempt, exhaust, self.first_fetch, size
+        )
         # No ratio to start from, as where all radii are 0, or so small a one that float32 does not
         # hold the square of its inverse.
-        hopeless = reached < SMALLEST_RATIO
+        hopeless = reached < _SMALLEST_RATIO
         reached = np.where(hopeless, 1.0, reached)
-        found = certified(np.empty(len(reached)), attempt, exhaust, self.first_fetch, size)
-        return exhausted(found, np.flatnonzero(hopeless), exhaust, size)
+        largest = _search_until_certified(
+            np.empty(len(reached)), attempt, exhaust, self.first_fetch, size
+        )
+        return _search_exhaustively(largest, np.flatnonzero(hopeless), exhaust, size)
 
 
 class LowerBoundSearch(FlatSearch):
@@ -207,18 +231,20 @@ class LowerBoundSearch(FlatSearch):
 
     def sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
         """What the index holds of the rows."""
-        centre = joint_mean(*sets) * scale
-        rows = np.concatenate([sample(features, SAMPLE // len(sets)) for features in sets])
+        center = joint_mean(*sets) * scale
+        rows = np.concatenate(
+            [evenly_spaced_rows(features, SAMPLE_ROWS // len(sets)) for features in sets]
+        )
         dimensions = min(self.dimensions, rows.shape[1])
-        return LowerBound(centre, leading_directions(rows * scale, centre, dimensions))
+        return LowerBoundSketch(center, leading_directions(rows * scale, center, dimensions))
 
 
-Attempt = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+_Attempt = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
-def certified(
-    found: np.ndarray,
-    attempt: Attempt,
+def _search_until_certified(
+    results: np.ndarray,
+    attempt: _Attempt,
     exhaust: Callable[[np.ndarray], np.ndarray],
     fetch: int,
     size: int,
@@ -229,38 +255,40 @@ def certified(
     attempt(rows, fetch) gives the answers for some queries and which of them are certain. Where
     many of a block are not, the next blocks fetch more at once.
     """
-    pending = np.arange(len(found))
+    pending = np.arange(len(results))
     while len(pending) and fetch <= LARGEST_FETCH:
         uncertain, start = [], 0
         while start < len(pending):
             rows = pending[start : start + max(16, min(BLOCK, 2**17 // fetch))]
             start += len(rows)
-            found[rows], certain = attempt(rows, min(fetch, size))
+            results[rows], certain = attempt(rows, min(fetch, size))
             uncertain.append(rows[~certain])
-            if certain.mean() < LEAST_CERTAIN and 2 * fetch <= LARGEST_FETCH:
+            if certain.mean() < _MIN_CERTAIN_SHARE and 2 * fetch <= LARGEST_FETCH:
                 fetch *= 2
         pending = np.concatenate(uncertain)
         if fetch >= size:
             break
         fetch *= 4
-    return exhausted(found, pending, exhaust, size)
+    return _search_exhaustively(results, pending, exhaust, size)
 
 
-def exhausted(
-    found: np.ndarray, rows: np.ndarray, exhaust: Callable[[np.ndarray], np.ndarray], size: int
+def _search_exhaustively(
+    results: np.ndarray, rows: np.ndarray, exhaust: Callable[[np.ndarray], np.ndarray], size: int
 ) -> np.ndarray:
     """Fills `found` for these queries by looking at all of `size` candidates, a few at a time."""
-    for some in blocks(len(rows), max(1, EVERYTHING // size)):
-        found[rows[some]] = exhaust(rows[some])
-    return found
+    for block in row_slices(len(rows), max(1, EXHAUSTIVE_PAIRS // size)):
+        results[rows[block]] = exhaust(rows[block])
+    return results
 
 
-class Look:
+class QuerySearch:
     """One set of queries among one set of base rows, of which the sketches are indexed."""
 
-    def __init__(self, queries: Placed, base: Placed, radii: np.ndarray | None = None) -> None:
+    def __init__(
+        self, queries: PreparedSet, base: PreparedSet, radii: np.ndarray | None = None
+    ) -> None:
         self.sketch, self.queries, self.base = base.sketch, queries, base
-        self.rough = Rough(queries.features, base.features)
+        self.rough = Float32Bounds(queries.features, base.features)
         width = base.vectors(slice(0, 1)).shape[1]
         self.terms = width + 2
         if radii is None:
@@ -268,7 +296,7 @@ class Look:
             return
         self.radii = radii
         self.squared = np.square(radii[:, -1].clip(min=0))
-        self.largest = max(self.squared.max(), VANISHING)
+        self.largest = max(self.squared.max(), SMALLEST_NORMAL32)
         # A point's power is radius^2 - distance^2; that of empty balls is beyond all others.
         empty = 8 * (base.norms.max() + self.squared.max() + 1)
         rows = np.empty((len(base), width + 2), np.float32)
@@ -278,20 +306,20 @@ class Look:
         self.index = FlatIndex("ip", rows)
 
     def near(
-        self, rows: np.ndarray, fetch: int, own: np.ndarray | None
-    ) -> tuple[Candidates, Callable[[np.ndarray], np.ndarray]]:
+        self, rows: np.ndarray, fetch: int, self_rows: np.ndarray | None
+    ) -> tuple[BoundedCandidates, Callable[[np.ndarray], np.ndarray]]:
         """The nearest sketches; and a function that says for which queries all that was not
         fetched is surely beyond a distance, float64 [b] -> bool [b]."""
         squared32, ids = self.index.search(self.queries.vectors(rows), fetch)
         squared, of_queries = squared32.astype(np.float64), self.queries.norms[rows]
-        if own is not None:
-            ids[ids == own[rows, None]] = -1
-        error = squared_error(self.terms, of_queries[:, None] + self.base.norms[ids])
+        if self_rows is not None:
+            ids[ids == self_rows[rows, None]] = -1
+        error = squared_error_bound(self.terms, of_queries[:, None] + self.base.norms[ids])
 
         def surely_beyond(distance: np.ndarray) -> np.ndarray:
             # A row y within this distance of x has |y|^2 <= 2 |x|^2 + 2 distance^2.
             limit = np.square(distance)
-            wrong = squared_error(self.terms, 3 * of_queries + 2 * limit)
+            wrong = squared_error_bound(self.terms, 3 * of_queries + 2 * limit)
             return (squared[:, -1] > limit + wrong) | (fetch >= len(self.base))
 
         return self._candidates(rows, ids, squared, error), surely_beyond
@@ -299,106 +327,117 @@ class Look:
     def balls(
         self, rows: np.ndarray, fetch: int, reached: np.ndarray | None = None,
         *, beyond: bool = False,
-    ) -> tuple[Candidates, np.ndarray]:  # fmt: skip
+    ) -> tuple[BoundedCandidates, np.ndarray]:  # fmt: skip
         """The balls in which the queries are deepest, and whether these are all that could hold
         them, bool [b]; with `reached`, float64 [b], of balls larger by 1 / reached.
 
         beyond: also balls that do not hold them; the bounds are then estimates.
         """
         z, of_queries = self.queries.vectors(rows), self.queries.norms[rows]
-        grown = np.ones(len(z)) if reached is None else np.square(1 / reached)
+        growth = np.ones(len(z)) if reached is None else np.square(1 / reached)
         # As float32 has it, rounded up: no ball is made smaller.
-        grown = np.nextafter(grown.astype(np.float32), np.float32(np.inf))
-        columns = [z, np.ones(len(z), np.float32), grown]
+        growth = np.nextafter(growth.astype(np.float32), np.float32(np.inf))
+        columns = [z, np.ones(len(z), np.float32), growth]
         scores, ids = self.index.search(np.column_stack(columns), fetch)
         power = 2 * scores.astype(np.float64) - of_queries[:, None]
-        grown64 = grown.astype(np.float64)
+        growth64 = growth.astype(np.float64)
         # |y|^2 <= 2 |x|^2 + 2 radius^2 for a ball around y that holds x.
-        error = squared_error(self.terms, 3 * (of_queries + self.largest * grown64))[:, None]
+        error = squared_error_bound(self.terms, 3 * (of_queries + self.largest * growth64))[:, None]
         if not beyond:
             ids = np.where(power >= -error, ids, -1)
-        squared = self.squared[ids] * grown64[:, None] - power
+        squared = self.squared[ids] * growth64[:, None] - power
         complete = (power[:, -1] < -error[:, 0]) | (fetch >= len(self.base))
         return self._candidates(rows, ids, squared, error), complete
 
     def _candidates(
         self, rows: np.ndarray, ids: np.ndarray, squared: np.ndarray, error: np.ndarray
-    ) -> Candidates:
-        none = ids < 0
-        low = np.where(none, np.inf, error_bounds.root(squared - error))
+    ) -> BoundedCandidates:
+        is_missing = ids < 0
+        low = np.where(is_missing, np.inf, error_bounds.clipped_sqrt(squared - error))
         high = np.where(
-            none, np.inf, error_bounds.root(squared + error) if self.sketch.exact else np.inf
+            is_missing,
+            np.inf,
+            error_bounds.clipped_sqrt(squared + error) if self.sketch.exact else np.inf,
         )
-        return Candidates(self.queries.features[rows], self.base.features, ids, low, high)
+        return BoundedCandidates(self.queries.features[rows], self.base.features, ids, low, high)
 
-    def refined(self, found: Candidates, which: np.ndarray | None = None) -> Candidates:
+    def refined(
+        self, candidates: BoundedCandidates, mask: np.ndarray | None = None
+    ) -> BoundedCandidates:
         """With bounds from differences, where they are needed; bool [b, c], or everywhere."""
         if self.sketch.exact:
-            return found
-        ids = found.ids if which is None else np.where(which, found.ids, -1)
-        low, high = self.rough.bounds(found.queries, ids)
-        some = ids >= 0
+            return candidates
+        ids = candidates.ids if mask is None else np.where(mask, candidates.ids, -1)
+        low, high = self.rough.bounds(candidates.queries, ids)
+        is_present = ids >= 0
         return replace(
-            found,
-            low=np.where(some, np.maximum(low, found.low), found.low),
-            high=np.where(some, np.minimum(high, found.high), found.high),
+            candidates,
+            low=np.where(is_present, np.maximum(low, candidates.low), candidates.low),
+            high=np.where(is_present, np.minimum(high, candidates.high), candidates.high),
         )
 
-    def refined_for(self, found: Candidates, k: int) -> Candidates:
+    def refined_for(self, candidates: BoundedCandidates, k: int) -> BoundedCandidates:
         """With bounds from differences for all that could be among the k nearest."""
         if self.sketch.exact:
-            return found
-        first = np.zeros(found.ids.shape, bool)
-        first[:, : k + 1 + SPARE // 2] = True
-        found = self.refined(found, first)
-        return self.refined(found, ~first & (found.low <= error_bounds.kth(found.high, k)))
+            return candidates
+        first = np.zeros(candidates.ids.shape, bool)
+        first[:, : k + 1 + _SPARE_NEIGHBORS // 2] = True
+        candidates = self.refined(candidates, first)
+        return self.refined(
+            candidates,
+            ~first & (candidates.low <= error_bounds.kth_distance_bound(candidates.high, k)),
+        )
 
-    def any_held(self, found: Candidates) -> np.ndarray:
+    def any_held(self, candidates: BoundedCandidates) -> np.ndarray:
         """Whether any candidate's ball holds the query, bool [b, K]; the likely ones first."""
-        flags = np.zeros((len(found.ids), self.radii.shape[1]), bool)
-        left = np.arange(len(flags))
-        for stage in STAGES:
-            part = Candidates(
-                found.queries[left],
-                found.base,
-                np.ascontiguousarray(found.ids[left, stage]),
-                found.low[left, stage],
-                found.high[left, stage],
+        flags = np.zeros((len(candidates.ids), self.radii.shape[1]), bool)
+        undecided = np.arange(len(flags))
+        for stage in _STAGES:
+            stage_candidates = BoundedCandidates(
+                candidates.queries[undecided],
+                candidates.base,
+                np.ascontiguousarray(candidates.ids[undecided, stage]),
+                candidates.low[undecided, stage],
+                candidates.high[undecided, stage],
             )
-            flags[left] |= error_bounds.held(self.refined(part), self.radii).any(axis=1)
-            left = left[~flags[left].all(axis=1)]
+            flags[undecided] |= error_bounds.inside_balls(
+                self.refined(stage_candidates), self.radii
+            ).any(axis=1)
+            undecided = undecided[~flags[undecided].all(axis=1)]
         return flags
 
-    def everything(self, rows: np.ndarray, own: np.ndarray | None = None) -> Candidates:
+    def everything(
+        self, rows: np.ndarray, self_rows: np.ndarray | None = None
+    ) -> BoundedCandidates:
         """All base rows as candidates, with bounds from products in float64."""
         queries, base = self.queries.features[rows], self.base.features
         x = queries.astype(np.float64) - self.sketch.centre
         squared = np.empty((len(x), len(self.base)))
         norms = squared_norms(x)[:, None]
         error = np.empty_like(squared)
-        for some in blocks(len(self.base), BLOCK):
-            y = base[some].astype(np.float64) - self.sketch.centre
+        for block in row_slices(len(self.base), BLOCK):
+            y = base[block].astype(np.float64) - self.sketch.centre
             scale = norms + squared_norms(y)
-            squared[:, some] = scale - 2 * (x @ y.T)
-            error[:, some] = squared_error(x.shape[1], scale, UNIT64)
+            squared[:, block] = scale - 2 * (x @ y.T)
+            error[:, block] = squared_error_bound(x.shape[1], scale, ROUNDOFF64)
         ids = np.broadcast_to(np.arange(len(self.base)), squared.shape).copy()
-        if own is not None:
-            ids[ids == own[rows, None]] = -1
-        low = np.where(ids < 0, np.inf, error_bounds.root(squared - error))
-        high = np.where(ids < 0, np.inf, error_bounds.root(squared + error))
-        return Candidates(queries, base, ids, low, high)
+        if self_rows is not None:
+            ids[ids == self_rows[rows, None]] = -1
+        low = np.where(ids < 0, np.inf, error_bounds.clipped_sqrt(squared - error))
+        high = np.where(ids < 0, np.inf, error_bounds.clipped_sqrt(squared + error))
+        return BoundedCandidates(queries, base, ids, low, high)
 
 
-class Rough:
+class Float32Bounds:
     """Distances in float32 from differences, and how wrong they can be."""
 
     def __init__(self, queries: np.ndarray, base: np.ndarray) -> None:
         self.base = base
-        self.relative = (base.shape[1] + 8) * UNIT32
+        self.relative = (base.shape[1] + 8) * ROUNDOFF32
         self.absolute = 1e-17  # squares that vanish in float32
         if queries.dtype != np.float32 or base.dtype != np.float32:  # which rounds them
             largest = max(float(np.abs(queries).max()), float(np.abs(base).max()))
-            self.absolute += 2 * UNIT32 * largest * base.shape[1] ** 0.5
+            self.absolute += 2 * ROUNDOFF32 * largest * base.shape[1] ** 0.5
 
     @cached_property
     def base32(self) -> np.ndarray:
@@ -408,6 +447,6 @@ class Rough:
     def bounds(self, queries: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """No more and no less than the distances, float64 [b, c]; infinite where the id is -1."""
         queries32 = np.ascontiguousarray(queries, np.float32)
-        rough = rough_distances(queries32, self.base32, np.ascontiguousarray(ids))
-        low = rough * (1 - self.relative) - self.absolute
-        return low.clip(min=0), rough * (1 + self.relative) + self.absolute
+        distances = float32_distances(queries32, self.base32, np.ascontiguousarray(ids))
+        low = distances * (1 - self.relative) - self.absolute
+        return low.clip(min=0), distances * (1 + self.relative) + self.absolute

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_info
 from raymetrics.errors import RaymetricsError
 
 LARGEST_FETCH = 1024  # FAISS's kernels for GPUs select 2048 at most
-LEAST_BLOCK = 16
-LEAST_NUMBERS = 2000
+MIN_BLOCK = 16
+_MIN_BLAS_NUMBERS = 2000
 
 
 @cache
@@ -27,8 +27,8 @@ def load_faiss() -> Any:
     product for less than 128,000 numbers of queries, such as 900 sketches, which is eight times
     slower; it is told to from 2,000 on.
     """
-    told = os.environ.get("OPENBLAS_CORETYPE")
-    core = told or numpy_core()
+    user_core = os.environ.get("OPENBLAS_CORETYPE")
+    core = user_core or numpy_blas_core()
     try:
         if core:
             os.environ["OPENBLAS_CORETYPE"] = core
@@ -39,21 +39,23 @@ def load_faiss() -> Any:
             "there is an NVIDIA GPU; never both"
         ) from None
     finally:
-        if core and not told:
+        if core and not user_core:
             del os.environ["OPENBLAS_CORETYPE"]
-    faiss.cvar.distance_compute_blas_threshold = LEAST_NUMBERS
+    faiss.cvar.distance_compute_blas_threshold = _MIN_BLAS_NUMBERS
     return faiss
 
 
-def numpy_core() -> str | None:
+def numpy_blas_core() -> str | None:
     """The processor's family as numpy's OpenBLAS names it, in names that an old one knows; None
     where numpy has another BLAS."""
-    found = [i["architecture"] for i in threadpool_info() if i["internal_api"] == "openblas"]
+    architectures = [
+        i["architecture"] for i in threadpool_info() if i["internal_api"] == "openblas"
+    ]
     newer = {"Cooperlake": "SkylakeX", "SapphireRapids": "SkylakeX"}
-    return newer.get(found[0], found[0]) if found else None
+    return newer.get(architectures[0], architectures[0]) if architectures else None
 
 
-def gpus(faiss: Any) -> int:
+def count_gpus(faiss: Any) -> int:
     """How many GPUs FAISS sees; 0 for the CPU's package, which only lacks the resources' class.
 
     Asked beforehand and never tried: without a GPU some of FAISS's functions for GPUs end the
@@ -72,7 +74,7 @@ class FlatIndex:
         faiss = load_faiss()
         self.block = block
         names = {"l2": "IndexFlatL2", "ip": "IndexFlatIP"}
-        if gpus(faiss):
+        if count_gpus(faiss):
             self.resources = faiss.StandardGpuResources()
             self.index = getattr(faiss, "Gpu" + names[kind])(self.resources, rows.shape[1])
         else:
@@ -91,11 +93,11 @@ class FlatIndex:
         ids = np.empty((len(queries), fetch), np.int64)
         start = 0
         while start < len(queries):
-            some = slice(start, start + self.block)
+            block_rows = slice(start, start + self.block)
             try:
-                scores[some], ids[some] = self.index.search(queries[some], fetch)
+                scores[block_rows], ids[block_rows] = self.index.search(queries[block_rows], fetch)
             except RuntimeError as error:
-                if self.block <= LEAST_BLOCK or not out_of_memory(error):
+                if self.block <= MIN_BLOCK or not _is_out_of_memory(error):
                     raise
                 self.block //= 2
                 continue
@@ -103,27 +105,27 @@ class FlatIndex:
         return scores, ids
 
 
-def out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether FAISS says that it could not allocate."""
     text = str(error).lower()
     return "alloc" in text or "out of memory" in text
 
 
-def blocks(rows: int, size: int) -> Iterator[slice]:
+def row_slices(rows: int, size: int) -> Iterator[slice]:
     """Slices that cover `rows` rows, `size` at a time."""
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
 
-def rough_distances(queries: np.ndarray, base: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def float32_distances(queries: np.ndarray, base: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Distances in float32 from differences, float64 [b, c]; infinite where the id is -1.
 
     queries, base: float32 [b, d], [m, d]; ids: int64 [b, c].
     """
     faiss = load_faiss()
-    found = np.full(ids.shape, np.inf, np.float32)
+    squared = np.full(ids.shape, np.inf, np.float32)
     faiss.fvec_L2sqr_by_idx(
-        faiss.swig_ptr(found),
+        faiss.swig_ptr(squared),
         faiss.swig_ptr(queries),
         faiss.swig_ptr(base),
         faiss.swig_ptr(ids),
@@ -131,4 +133,4 @@ def rough_distances(queries: np.ndarray, base: np.ndarray, ids: np.ndarray) -> n
         len(queries),
         ids.shape[1],
     )
-    return np.sqrt(found.astype(np.float64))
+    return np.sqrt(squared.astype(np.float64))

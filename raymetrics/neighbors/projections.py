@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.neighbors.faiss_indexes import blocks
+from raymetrics.neighbors.faiss_indexes import row_slices
 
-SAMPLE = 1024  # rows that a projection is fitted to
+SAMPLE_ROWS = 1024  # rows that a projection is fitted to
 BLOCK = 1024  # rows in float64 at a time
 
 
@@ -23,7 +23,7 @@ def joint_mean(*sets: np.ndarray) -> np.ndarray:
     return mean
 
 
-def sample(rows: np.ndarray, size: int) -> np.ndarray:
+def evenly_spaced_rows(rows: np.ndarray, size: int) -> np.ndarray:
     """At most `size` of the rows, evenly spread."""
     return rows[:: max(1, len(rows) // size)][:size]
 
@@ -34,7 +34,7 @@ def squared_norms(rows: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Full:
+class FullSketch:
     """All coordinates: distances are those of the features, but for rounding."""
 
     centre: np.ndarray  # float64 [d]
@@ -42,14 +42,14 @@ class Full:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """float32 [n, d]."""
-        found = np.empty(rows.shape, np.float32)
-        for some in blocks(len(rows), BLOCK):
-            found[some] = rows[some].astype(np.float64) - self.centre
-        return found
+        vectors = np.empty(rows.shape, np.float32)
+        for block in row_slices(len(rows), BLOCK):
+            vectors[block] = rows[block].astype(np.float64) - self.centre
+        return vectors
 
 
 @dataclass(frozen=True, eq=False)
-class LowerBound:
+class LowerBoundSketch:
     """The coordinates in a subspace, and the length of what is left outside of it.
 
     |Px - Py|^2 + (|x - Px| - |y - Py|)^2 is at most |x - y|^2, by the triangle inequality in the
@@ -63,31 +63,31 @@ class LowerBound:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """float32 [n, p + 1]."""
-        found = np.empty((len(rows), self.directions.shape[1] + 1), np.float32)
-        for some in blocks(len(rows), BLOCK):
-            x = rows[some].astype(np.float64) - self.centre
-            inside = x @ self.directions
-            left = squared_norms(x) - squared_norms(inside)
-            found[some, :-1], found[some, -1] = inside, np.sqrt(left.clip(min=0))
-        return found
+        vectors = np.empty((len(rows), self.directions.shape[1] + 1), np.float32)
+        for block in row_slices(len(rows), BLOCK):
+            x = rows[block].astype(np.float64) - self.centre
+            projected = x @ self.directions
+            rest_squared = squared_norms(x) - squared_norms(projected)
+            vectors[block, :-1], vectors[block, -1] = projected, np.sqrt(rest_squared.clip(min=0))
+        return vectors
 
 
-Sketch = Full | LowerBound
+Sketch = FullSketch | LowerBoundSketch
 
 
-class Placed:
+class PreparedSet:
     """Features, and their sketches: kept if they are short, made when they are asked for if not.
 
     scale: a power of two by which the sketches and `features` are larger than what was given.
     """
 
-    def __init__(self, sketch: Sketch, given: np.ndarray, scale: float) -> None:
+    def __init__(self, sketch: Sketch, features: np.ndarray, scale: float) -> None:
         self.sketch, self.scale = sketch, scale
-        self.features = given if scale == 1 else given * scale
+        self.features = features if scale == 1 else features * scale
         self.kept = None if sketch.exact else sketch(self.features)
-        self.norms = np.empty(len(given))  # of the sketches, squared
-        for some in blocks(len(given), BLOCK):
-            self.norms[some] = squared_norms(self.vectors(some))
+        self.norms = np.empty(len(features))  # of the sketches, squared
+        for block in row_slices(len(features), BLOCK):
+            self.norms[block] = squared_norms(self.vectors(block))
 
     def __len__(self) -> int:
         return len(self.features)
@@ -107,21 +107,21 @@ def unit_scale(*arrays: np.ndarray) -> float:
     return np.float64(2.0 ** -np.floor(np.log2(largest)))
 
 
-def scaled_radii(radii: np.ndarray, scale: float) -> np.ndarray:
+def scale_radii(radii: np.ndarray, scale: float) -> np.ndarray:
     """Radii on that scale; what is below 0, by however little, stays there."""
     return np.where(radii < 0, -1.0, radii * scale)
 
 
-def leading_directions(rows: np.ndarray, centre: np.ndarray, dimensions: int) -> np.ndarray:
+def leading_directions(rows: np.ndarray, center: np.ndarray, dimensions: int) -> np.ndarray:
     """Orthonormal float64 [d, dimensions], about those of the largest variance.
 
     rows: real [n, d], the sample that they are fitted to. A randomized range finder with one
     power iteration (Halko et al. 2011, Algorithm 4.3); seeded. How good they are changes the
     speed, and no answer.
     """
-    some = rows.astype(np.float64) - centre
-    noise = np.random.default_rng(0).normal(size=(some.shape[1], dimensions + 8))
-    spread = np.linalg.qr(some.T @ (some @ noise))[0]
-    _, _, rotation = np.linalg.svd(some @ spread, full_matrices=False)
+    centered = rows.astype(np.float64) - center
+    noise = np.random.default_rng(0).normal(size=(centered.shape[1], dimensions + 8))
+    spread = np.linalg.qr(centered.T @ (centered @ noise))[0]
+    _, _, rotation = np.linalg.svd(centered @ spread, full_matrices=False)
     directions: np.ndarray = spread @ rotation[:dimensions].T
     return directions

@@ -15,50 +15,50 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.neighbors import error_bounds
-from raymetrics.neighbors.brute_force import pair_distances, ratios
-from raymetrics.neighbors.error_bounds import Candidates, squared_error
-from raymetrics.neighbors.faiss_indexes import blocks
+from raymetrics.neighbors.brute_force import pair_distances, radius_ratios
+from raymetrics.neighbors.error_bounds import BoundedCandidates, squared_error_bound
+from raymetrics.neighbors.faiss_indexes import row_slices
 from raymetrics.neighbors.projections import (
-    Full,
+    FullSketch,
     joint_mean,
-    scaled_radii,
+    scale_radii,
     squared_norms,
     unit_scale,
 )
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 
 SIDE = 1024
-SPARE = 8
+_SPARE_NEIGHBORS = 8
 
 
-class Rows:
+class TileOperand:
     """A set of features as the rows of tiles."""
 
-    def __init__(self, features: np.ndarray, centre: np.ndarray, scale: float) -> None:
+    def __init__(self, features: np.ndarray, center: np.ndarray, scale: float) -> None:
         self.features = features if scale == 1 else features * scale
-        self.centre, self.scale = centre, scale
+        self.centre, self.scale = center, scale
         self.left = np.empty((len(features), features.shape[1] + 2), np.float32)
         self.norms = np.empty(len(features))
-        centred = Full(centre)
-        for some in blocks(len(features), SIDE):
-            x = centred(self.features[some])
-            self.norms[some] = squared_norms(x)
-            self.left[some, :-2] = x
+        center_rows = FullSketch(center)
+        for block in row_slices(len(features), SIDE):
+            x = center_rows(self.features[block])
+            self.norms[block] = squared_norms(x)
+            self.left[block, :-2] = x
         self.left[:, -2], self.left[:, -1] = -self.norms / 2, 1
         self.terms = self.left.shape[1]
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def right(self, some: slice) -> np.ndarray:
+    def right(self, row_slice: slice) -> np.ndarray:
         """float32 [terms, b]: the columns of tiles."""
-        rows = self.left[some].copy()
+        rows = self.left[row_slice].copy()
         rows[:, [-2, -1]] = rows[:, [-1, -2]]
         return rows.T
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class _Tile:
     """-distance^2 / 2 of some rows and columns, and by how much each is wrong at most."""
 
     rows: slice
@@ -76,23 +76,27 @@ class Tile:
     def bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """No more and no less than the distances that belong to values."""
         low, high = -2 * (values + self.error), -2 * (values - self.error)
-        return error_bounds.root(low), error_bounds.root(high)
+        return error_bounds.clipped_sqrt(low), error_bounds.clipped_sqrt(high)
 
 
-def tiles(one: Rows, other: Rows, half: bool = False) -> Iterator[Tile]:
+def _iterate_tiles(
+    row_set: TileOperand, column_set: TileOperand, half: bool = False
+) -> Iterator[_Tile]:
     """All tiles; or those on and above the diagonal. Each is overwritten by the next one."""
     buffer = np.empty(SIDE * SIDE, np.float32)
-    for columns in blocks(len(other), SIDE):
-        right = other.right(columns)
-        for rows in blocks(min(columns.stop, len(one)) if half else len(one), SIDE):
+    for columns in row_slices(len(column_set), SIDE):
+        right = column_set.right(columns)
+        for rows in row_slices(min(columns.stop, len(row_set)) if half else len(row_set), SIDE):
             shape = (rows.stop - rows.start, columns.stop - columns.start)
             values = buffer[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(one.left[rows], right, out=values)
-            largest = one.norms[rows].max() + other.norms[columns].max()
-            yield Tile(rows, columns, values, float(squared_error(one.terms, largest)) / 2)
+            np.matmul(row_set.left[rows], right, out=values)
+            largest = row_set.norms[rows].max() + column_set.norms[columns].max()
+            yield _Tile(
+                rows, columns, values, float(squared_error_bound(row_set.terms, largest)) / 2
+            )
 
 
-class Best:
+class _TopK:
     """The nearest candidates of each row so far: the largest values of its tiles."""
 
     def __init__(self, rows: int, keep: int) -> None:
@@ -106,15 +110,15 @@ class Best:
         if not len(i):
             return
         counts = np.bincount(i, minlength=len(best))
-        places = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
-        more = np.full((len(best), counts.max()), -np.inf, np.float32)
-        more_ids = np.full(more.shape, -1)
-        more[i, places], more_ids[i, places] = values[i, j], j + first
-        more, more_ids = np.hstack([best, more]), np.hstack([ids, more_ids])
+        columns = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
+        pool_values = np.full((len(best), counts.max()), -np.inf, np.float32)
+        pool_ids = np.full(pool_values.shape, -1)
+        pool_values[i, columns], pool_ids[i, columns] = values[i, j], j + first
+        pool_values, pool_ids = np.hstack([best, pool_values]), np.hstack([ids, pool_ids])
         keep = best.shape[1]
-        chosen = np.argpartition(more, -keep, axis=1)[:, -keep:]
-        self.values[rows] = np.take_along_axis(more, chosen, axis=1)
-        self.ids[rows] = np.take_along_axis(more_ids, chosen, axis=1)
+        chosen = np.argpartition(pool_values, -keep, axis=1)[:, -keep:]
+        self.values[rows] = np.take_along_axis(pool_values, chosen, axis=1)
+        self.ids[rows] = np.take_along_axis(pool_ids, chosen, axis=1)
 
 
 class TileSearch:
@@ -122,148 +126,183 @@ class TileSearch:
 
     name = "tiles"
 
-    def place(self, *sets: np.ndarray) -> tuple[Rows, ...]:
+    def place(self, *sets: np.ndarray) -> tuple[TileOperand, ...]:
         """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
         scale = unit_scale(*sets)
-        centre = joint_mean(*sets) * scale
-        return tuple(Rows(features, centre, scale) for features in sets)
+        center = joint_mean(*sets) * scale
+        return tuple(TileOperand(features, center, scale) for features in sets)
 
-    def place_like(self, placed: Rows, features: np.ndarray) -> Rows:
+    def place_like(self, prepared: TileOperand, features: np.ndarray) -> TileOperand:
         """Another set, on the centre and scale of one that was placed before."""
-        return Rows(features, placed.centre, placed.scale)
+        return TileOperand(features, prepared.centre, prepared.scale)
 
     def nearest(
-        self, queries: Rows, base: Rows, k: int, own: np.ndarray | None = None
+        self, queries: TileOperand, base: TileOperand, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
         """The k smallest distances of each query to base rows other than its own.
 
         own: int64 [n], the base row that each query is, -1 where it is none. float64 [n, k],
         ascending; infinite where there are fewer rows.
         """
-        best = Best(len(queries), k + SPARE)
-        half = queries is base and own is not None and bool((own == np.arange(len(base))).all())
+        best = _TopK(len(queries), k + _SPARE_NEIGHBORS)
+        half = (
+            queries is base
+            and self_rows is not None
+            and bool((self_rows == np.arange(len(base))).all())
+        )
         largest = 0.0
-        for tile in tiles(queries, base, half):
+        for tile in _iterate_tiles(queries, base, half):
             largest = max(largest, tile.error)
-            if own is not None:
-                leave_out(tile, own)
+            if self_rows is not None:
+                _exclude_self(tile, self_rows)
             best.add(tile.rows, tile.values, tile.columns.start)
             if half and tile.rows != tile.columns:
                 transposed = np.ascontiguousarray(tile.values.T)
                 best.add(tile.columns, transposed, tile.rows.start)
-        return self._settled(queries, base, best, k, own, largest) / base.scale
+        return self._settled(queries, base, best, k, self_rows, largest) / base.scale
 
     def _settled(
-        self, queries: Rows, base: Rows, best: Best, k: int, own: np.ndarray | None, error: float
+        self,
+        queries: TileOperand,
+        base: TileOperand,
+        best: _TopK,
+        k: int,
+        self_rows: np.ndarray | None,
+        error: float,
     ) -> np.ndarray:
         """Exact distances of the best candidates; of all rows where others may be as near."""
-        found = np.full((len(queries), k), np.inf)
-        for some in blocks(len(queries), SIDE):
-            squared = -2 * best.values[some].astype(np.float64)
-            none = best.ids[some] < 0
-            low = np.where(none, np.inf, error_bounds.root(squared - 2 * error))
-            high = np.where(none, np.inf, error_bounds.root(squared + 2 * error))
-            of = Candidates(queries.features[some], base.features, best.ids[some], low, high)
-            found[some] = error_bounds.nearest(of, k)
-            beyond = squared.max(axis=1) - 2 * error > found[some, -1] ** 2
-            for row in (np.flatnonzero(~(beyond | none.any(axis=1))) + some.start).tolist():
+        distances = np.full((len(queries), k), np.inf)
+        for block in row_slices(len(queries), SIDE):
+            squared = -2 * best.values[block].astype(np.float64)
+            is_missing = best.ids[block] < 0
+            low = np.where(is_missing, np.inf, error_bounds.clipped_sqrt(squared - 2 * error))
+            high = np.where(is_missing, np.inf, error_bounds.clipped_sqrt(squared + 2 * error))
+            candidates = BoundedCandidates(
+                queries.features[block], base.features, best.ids[block], low, high
+            )
+            distances[block] = error_bounds.nearest_distances(candidates, k)
+            is_certain = squared.max(axis=1) - 2 * error > distances[block, -1] ** 2
+            for row in (
+                np.flatnonzero(~(is_certain | is_missing.any(axis=1))) + block.start
+            ).tolist():
                 ids = np.arange(len(base))
-                if own is not None:
-                    ids = ids[ids != own[row]]
+                if self_rows is not None:
+                    ids = ids[ids != self_rows[row]]
                 all_of_row = np.full(len(ids), row)
                 exact = pair_distances(queries.features, base.features, all_of_row, ids)
-                found[row] = np.sort(exact)[:k]
-        return found
+                distances[row] = np.sort(exact)[:k]
+        return distances
 
     def balls(
         self,
-        queries: Rows,
-        centres: Rows,
+        queries: TileOperand,
+        centers: TileOperand,
         radii: np.ndarray,
         *,
         count: bool = True,
-        lesser: np.ndarray | None = None,
-    ) -> Balls:
+        realism_radii: np.ndarray | None = None,
+    ) -> BallMembership:
         """Which closed balls hold which queries; always counts.
 
-        radii: float64 [m, K], ascending in each row; below 0 a ball is empty. lesser: the radii
+        radii: float64 [m, K], ascending in each row; below 0 a ball is empty. realism_radii: the radii
         for realism, float64 [m].
         """
         nothing = np.full((len(queries), radii.shape[1]), -1.0)
-        return self.both_ways(centres, queries, radii, nothing, lesser=lesser)[0]
+        return self.both_ways(centers, queries, radii, nothing, realism_radii=realism_radii)[0]
 
     def both_ways(
-        self, one: Rows, other: Rows, radii_of_one: np.ndarray, radii_of_other: np.ndarray, *,
-        count: bool = True, lesser: np.ndarray | None = None,
-    ) -> tuple[Balls, Balls]:  # fmt: skip
-        """The other among the balls of one, with realism for the lesser radii if asked; and one
+        self,
+        left: TileOperand,
+        right: TileOperand,
+        left_radii: np.ndarray,
+        right_radii: np.ndarray,
+        *,
+        count: bool = True,
+        realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:
+        """The other among the balls of one, with realism for the realism_radii radii if asked; and one
         among the balls of the other; both counted."""
-        of_one, of_other = (scaled_radii(r, one.scale) for r in (radii_of_one, radii_of_other))
-        by_one = Balls.empty(len(other), *of_one.shape)
-        by_other = Balls.empty(len(one), *of_other.shape)
-        greatest = (
-            Greatest(one, other, scaled_radii(lesser, one.scale)) if lesser is not None else None
+        left_scaled, right_scaled = (scale_radii(r, left.scale) for r in (left_radii, right_radii))
+        right_in_left = BallMembership.empty(len(right), *left_scaled.shape)
+        left_in_right = BallMembership.empty(len(left), *right_scaled.shape)
+        max_ratio = (
+            _MaxRatio(left, right, scale_radii(realism_radii, left.scale))
+            if realism_radii is not None
+            else None
         )
-        for tile in tiles(one, other):
-            reach = reach_of(of_one[tile.rows, -1])[:, None] + tile.error
+        for tile in _iterate_tiles(left, right):
+            reach = _half_squared_radii(left_scaled[tile.rows, -1])[:, None] + tile.error
             i, j, values = tile.pairs(tile.values >= -reach)
             low, high = tile.bounds(values)
-            add_pairs(by_one, j, i, inside(other, one, j, i, low, high, of_one))
-            reach = reach_of(of_other[tile.columns, -1])[None, :] + tile.error
+            _count_pairs(
+                right_in_left, j, i, _pairs_inside(right, left, j, i, low, high, left_scaled)
+            )
+            reach = _half_squared_radii(right_scaled[tile.columns, -1])[None, :] + tile.error
             i, j, values = tile.pairs(tile.values >= -reach)
             low, high = tile.bounds(values)
-            add_pairs(by_other, i, j, inside(one, other, i, j, low, high, of_other))
-            if greatest:
-                greatest.add(tile)
-        if greatest:
-            by_one = Balls(by_one.hits, by_one.occupied, greatest.settled())
-        return by_one, by_other
+            _count_pairs(
+                left_in_right, i, j, _pairs_inside(left, right, i, j, low, high, right_scaled)
+            )
+            if max_ratio:
+                max_ratio.add(tile)
+        if max_ratio:
+            right_in_left = BallMembership(
+                right_in_left.hits, right_in_left.occupied, max_ratio.settled()
+            )
+        return right_in_left, left_in_right
 
 
-def leave_out(tile: Tile, own: np.ndarray) -> None:
+def _exclude_self(tile: _Tile, self_rows: np.ndarray) -> None:
     """Puts each row infinitely far from itself."""
-    mine = own[tile.rows] - tile.columns.start
-    there = np.flatnonzero((mine >= 0) & (mine < tile.values.shape[1]))
-    tile.values[there, mine[there]] = -np.inf
+    self_columns = self_rows[tile.rows] - tile.columns.start
+    tile_rows = np.flatnonzero((self_columns >= 0) & (self_columns < tile.values.shape[1]))
+    tile.values[tile_rows, self_columns[tile_rows]] = -np.inf
 
 
-def reach_of(radii: np.ndarray) -> np.ndarray:
+def _half_squared_radii(radii: np.ndarray) -> np.ndarray:
     """radius^2 / 2, as float32, rounded up; less than nothing of an empty ball."""
     half = np.where(radii < 0, -np.inf, np.square(radii) / 2).astype(np.float32)
     return np.nextafter(half, np.where(radii < 0, -np.inf, np.inf).astype(np.float32))
 
 
-def inside(
-    queries: Rows, centres: Rows, i: np.ndarray, j: np.ndarray, low: np.ndarray, high: np.ndarray,
+def _pairs_inside(
+    queries: TileOperand,
+    centers: TileOperand,
+    i: np.ndarray,
+    j: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
     radii: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Whether query i lies in the ball of centre j, bool [pairs, K]."""
-    of_pairs = radii[j]
-    unsure = ((low[:, None] <= of_pairs) & (high[:, None] > of_pairs)).any(axis=1)
-    apart = high.copy()
-    apart[unsure] = pair_distances(queries.features, centres.features, i[unsure], j[unsure])
-    return apart[:, None] <= of_pairs
+    pair_radii = radii[j]
+    unsure = ((low[:, None] <= pair_radii) & (high[:, None] > pair_radii)).any(axis=1)
+    distances = high.copy()
+    distances[unsure] = pair_distances(queries.features, centers.features, i[unsure], j[unsure])
+    return distances[:, None] <= pair_radii
 
 
-def add_pairs(balls: Balls, i: np.ndarray, j: np.ndarray, held: np.ndarray) -> None:
+def _count_pairs(
+    balls: BallMembership, i: np.ndarray, j: np.ndarray, is_inside: np.ndarray
+) -> None:
     """Counts pairs of a point i and a ball j; held: bool [pairs, K]."""
-    for radius in range(held.shape[1]):
-        there = held[:, radius]
-        balls.hits[:, radius] += np.bincount(i[there], minlength=len(balls.hits))
-        balls.occupied[j[there], radius] = True
+    for radius in range(is_inside.shape[1]):
+        pair_mask = is_inside[:, radius]
+        balls.hits[:, radius] += np.bincount(i[pair_mask], minlength=len(balls.hits))
+        balls.occupied[j[pair_mask], radius] = True
 
 
-class Greatest:
+class _MaxRatio:
     """The largest radius / distance of each query (the columns), as tiles go by."""
 
-    def __init__(self, centres: Rows, queries: Rows, radii: np.ndarray) -> None:
-        self.centres, self.queries, self.radii = centres, queries, radii
-        self.reach = reach_of(radii)  # at least; and at most:
+    def __init__(self, centers: TileOperand, queries: TileOperand, radii: np.ndarray) -> None:
+        self.centres, self.queries, self.radii = centers, queries, radii
+        self.reach = _half_squared_radii(radii)  # at least; and at most:
         self.least = np.nextafter(np.nextafter(self.reach.clip(min=0), 0), 0)
         self.at_least = np.zeros(len(queries))  # a ratio that some ball reaches
         self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # i, j, ratio at most
 
-    def add(self, tile: Tile) -> None:
+    def add(self, tile: _Tile) -> None:
         """Remembers the pairs of a tile whose ratio may be the largest."""
         reached, reach = self.at_least[tile.columns], self.reach[tile.rows, None]
         if not reached.all():
@@ -276,18 +315,18 @@ class Greatest:
         i, j, values = tile.pairs((tile.values + np.float32(tile.error)) * squared >= -reach)
         low, high = tile.bounds(values)
         self.at_least[tile.columns] = reached
-        np.maximum.at(self.at_least, j, ratios(self.radii[i], high))
-        at_most = ratios(self.radii[i], low)
-        some = at_most >= self.at_least[j]
-        self.pairs.append((i[some], j[some], at_most[some]))
+        np.maximum.at(self.at_least, j, radius_ratios(self.radii[i], high))
+        upper_bounds = radius_ratios(self.radii[i], low)
+        open_pairs = upper_bounds >= self.at_least[j]
+        self.pairs.append((i[open_pairs], j[open_pairs], upper_bounds[open_pairs]))
 
     def settled(self) -> np.ndarray:
         """float64 [queries]; 0 of no ball."""
-        found = np.zeros(len(self.queries))
+        largest = np.zeros(len(self.queries))
         if self.pairs:
-            i, j, at_most = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
-            some = (at_most >= self.at_least[j]) & (self.radii[i] >= 0)
-            i, j = i[some], j[some]
-            apart = pair_distances(self.queries.features, self.centres.features, j, i)
-            np.maximum.at(found, j, ratios(self.radii[i], apart))
-        return found
+            i, j, upper_bounds = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
+            open_pairs = (upper_bounds >= self.at_least[j]) & (self.radii[i] >= 0)
+            i, j = i[open_pairs], j[open_pairs]
+            distances = pair_distances(self.queries.features, self.centres.features, j, i)
+            np.maximum.at(largest, j, radius_ratios(self.radii[i], distances))
+        return largest

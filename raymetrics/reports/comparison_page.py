@@ -15,24 +15,30 @@ import numpy as np
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.permissions import Permission
-from raymetrics.reports.figures import scatter
-from raymetrics.reports.html import rendered, write_page
-from raymetrics.reports.resampling_section import DrawsSection, draws_sections, is_drawn
+from raymetrics.reports.figures import scatter_chart
+from raymetrics.reports.html import render_template, write_page
+from raymetrics.reports.resampling_section import (
+    ResamplingSection,
+    is_resampled,
+    resampling_sections,
+)
 from raymetrics.reports.sample_images import SampleImages
-from raymetrics.reports.sides import of, whole
+from raymetrics.reports.sides import side_key, whole_side
 from raymetrics.reports.sweep_section import tradeoff_sections
-from raymetrics.reports.terminal import number, protocol
+from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result, Side
 
-SHOWN = 60  # samples of a side
-FEW = 10  # where comparisons are many, as every image has to be made again
-CLASSES = 25
-UNFOLDED = 4  # comparisons below a tradeoff of them all
-PICTURED = 50  # of folded comparisons; each takes a generator to be loaded, and room on the page
+SAMPLES_SHOWN = 60  # samples of a side
+SAMPLES_SHOWN_FOLDED = 10  # where comparisons are many, as every image has to be made again
+_MAX_CLASSES = 25
+_MAX_UNFOLDED = 4  # comparisons below a tradeoff of them all
+MAX_FOLDED_WITH_IMAGES = (
+    50  # of folded comparisons; each takes a generator to be loaded, and room on the page
+)
 
 
 @dataclass(frozen=True)
-class Part:
+class _SidePanel:
     """One side of a comparison, with a picture of its samples or the reason why there is none."""
 
     role: str
@@ -43,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Bar:
+class _ClassBar:
     """One class of a histogram; shares in 0..1."""
 
     name: str
@@ -52,25 +58,25 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class ClassHistogram:
+class _ClassHistogram:
     """The commonest real classes of a Top-1 histogram."""
 
     space: str
-    bars: list[Bar]
+    bars: list[_ClassBar]
     hidden: int  # classes that occur and are not shown
     longest: float
 
 
 @dataclass(frozen=True)
-class Comparison:
+class _Comparison:
     """All results of the same two sets."""
 
-    real: Part
-    generated: Part
+    real: _SidePanel
+    generated: _SidePanel
     results: list[Result]
     spaces: dict[str, list[Result]]  # of whole sides
-    draws: list[DrawsSection]
-    histograms: list[ClassHistogram]
+    draws: list[ResamplingSection]
+    histograms: list[_ClassHistogram]
 
 
 def report(
@@ -85,73 +91,76 @@ def report(
     its own. ResultError for a file that holds no results, StorageError if the page cannot be
     written.
     """
-    found = results.read(path)
-    tradeoffs, pairs = tradeoff_sections(found), by_sides(found)
-    folded = bool(tradeoffs) and len(pairs) > UNFOLDED
+    all_results = results.read_results(path)
+    tradeoffs, groups = tradeoff_sections(all_results), _group_by_sides(all_results)
+    folded = bool(tradeoffs) and len(groups) > _MAX_UNFOLDED
     images = SampleImages(Permission(run_code, frozenset(written)))
     comparisons = [
-        comparison(of_sides, shown_of(i, folded=folded), images) for i, of_sides in enumerate(pairs)
+        _comparison(group, _samples_shown(i, folded=folded), images)
+        for i, group in enumerate(groups)
     ]
-    text = rendered(
+    text = render_template(
         "comparison_page.html",
         tradeoffs=tradeoffs,
         comparisons=comparisons,
-        failures=results.failures_beside(path),
+        failures=results.read_failures(path),
         folded=folded,
-        below=pages_below(to),
-        correlations=correlations(comparisons),
-        number=number,
-        protocol=protocol,
-        provenance=provenance,
-        samples=samples_in_words,
+        below=_subfolder_pages(to),
+        correlations=_correlations(comparisons),
+        number=format_value,
+        protocol=format_convention,
+        provenance=_provenance_json,
+        samples=_format_sample_count,
     )
     return write_page(text, to)
 
 
-def pages_below(folder: str | Path) -> dict[str, str]:
+def _subfolder_pages(folder: str | Path) -> dict[str, str]:
     """The folders directly below one that have pages, by name; their relative addresses."""
     names = sorted(path.parent.name for path in Path(folder).glob("*/index.html"))
     return {name: quote(os.fsencode(name)) for name in names}
 
 
-def by_sides(found: Sequence[Result]) -> list[list[Result]]:
+def _group_by_sides(all_results: Sequence[Result]) -> list[list[Result]]:
     """The results by the two sets that they compare; of repeated ones the newest."""
     newest: dict[tuple[object, ...], dict[str, Result]] = {}
-    for result in found:
+    for result in all_results:
         real, generated = result.real, result.generated
-        sides = (of(real), of(generated))
+        sides = (side_key(real), side_key(generated))
         convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
-        what = json.dumps([result.label, result.space, convention], sort_keys=True)
-        newest.setdefault(sides, {})[what] = result
-    return [list(of_sides.values()) for of_sides in newest.values()]
+        result_key = json.dumps([result.label, result.space, convention], sort_keys=True)
+        newest.setdefault(sides, {})[result_key] = result
+    return [list(pair_results.values()) for pair_results in newest.values()]
 
 
-def shown_of(i: int, *, folded: bool) -> int:
+def _samples_shown(index: int, *, folded: bool) -> int:
     """Samples of either side of the i-th comparison."""
     if not folded:
-        return SHOWN
-    return FEW if i < PICTURED else 0
+        return SAMPLES_SHOWN
+    return SAMPLES_SHOWN_FOLDED if index < MAX_FOLDED_WITH_IMAGES else 0
 
 
-def comparison(of_sides: list[Result], shown: int, images: SampleImages) -> Comparison:
+def _comparison(pair_results: list[Result], shown_count: int, images: SampleImages) -> _Comparison:
     """The results of one pair of sets, sorted for the page; with so many samples of either."""
     spaces: dict[str, list[Result]] = {}
-    for result in of_sides:
-        if is_drawn(result):
+    for result in pair_results:
+        if is_resampled(result):
             continue
         spaces.setdefault(str(result.space["name"]), []).append(result)
-    return Comparison(
-        real=part("real", whole(of_sides[0].real), shown, images),
-        generated=part("generated", whole(of_sides[0].generated), shown, images),
-        results=of_sides,
+    return _Comparison(
+        real=_side_panel("real", whole_side(pair_results[0].real), shown_count, images),
+        generated=_side_panel(
+            "generated", whole_side(pair_results[0].generated), shown_count, images
+        ),
+        results=pair_results,
         spaces=spaces,
-        draws=draws_sections(of_sides, images),
-        histograms=[class_histogram(r) for r in of_sides if r.metric == "top1_distance"],
+        draws=resampling_sections(pair_results, images),
+        histograms=[_class_histogram(r) for r in pair_results if r.metric == "top1_distance"],
     )
 
 
 @dataclass(frozen=True)
-class Correlation:
+class _Correlation:
     """Distances from features against those from logits, over several sets."""
 
     space: str
@@ -160,65 +169,69 @@ class Correlation:
     figure: str
 
 
-def correlations(comparisons: Sequence[Comparison]) -> list[Correlation]:
+def _correlations(comparisons: Sequence[_Comparison]) -> list[_Correlation]:
     """One for every space in which three sets or more have both distances, as in Fig. 9 of
     Kynkaanniemi et al. (2023)."""
     points: dict[str, list[tuple[float, float]]] = {}
-    for compared in comparisons:
-        for space, of_space in compared.spaces.items():
+    for comparison in comparisons:
+        for space, space_results in comparison.spaces.items():
             values = {
                 str(result.space["output"]): result.value
-                for result in of_space
+                for result in space_results
                 if result.metric == "frechet_distance"
             }
             logits = values.pop("logits", None)
             if logits is not None and values:
                 points.setdefault(space, []).append((next(iter(values.values())), logits))
-    found = []
+    feature_correlations = []
     for space, pairs in points.items():
         if len(pairs) > 2:
             x, y = np.array(pairs).T
-            figure = scatter(x, y, f"distance, features of {space}", "distance, logits")
-            found.append(Correlation(space, len(pairs), float(np.corrcoef(x, y)[0, 1]), figure))
-    return found
+            figure = scatter_chart(x, y, f"distance, features of {space}", "distance, logits")
+            feature_correlations.append(
+                _Correlation(space, len(pairs), float(np.corrcoef(x, y)[0, 1]), figure)
+            )
+    return feature_correlations
 
 
-def samples_in_words(side: Side) -> str:
+def _format_sample_count(side: Side) -> str:
     """ "2,000 samples"."""
     return "unknown samples" if side.count is None else f"{side.count:,} samples"
 
 
-def part(role: str, side: Side, shown: int, images: SampleImages) -> Part:
+def _side_panel(role: str, side: Side, shown_count: int, images: SampleImages) -> _SidePanel:
     """A side with its picture, of evenly spaced samples; without one if none are to be shown."""
-    if not shown:
-        return Part(role, side, None, 0, f"only the first {PICTURED} sets have pictures here")
+    if not shown_count:
+        return _SidePanel(
+            role, side, None, 0, f"only the first {MAX_FOLDED_WITH_IMAGES} sets have pictures here"
+        )
     try:
-        ids = images.sample_ids(side, shown)
-        return Part(role, side, images.picture(side, ids), len(ids), None)
+        ids = images.sample_ids(side, shown_count)
+        return _SidePanel(role, side, images.picture(side, ids), len(ids), None)
     except RaymetricsError as error:
-        return Part(role, side, None, 0, str(error))
+        return _SidePanel(role, side, None, 0, str(error))
 
 
-def class_histogram(result: Result) -> ClassHistogram:
+def _class_histogram(result: Result) -> _ClassHistogram:
     """The CLASSES commonest real classes, as in Fig. 4a of Kynkaanniemi et al. (2023)."""
     counts = [np.array(result.details[side]) for side in ("real", "generated")]
-    real, generated = (of_side / of_side.sum() for of_side in counts)
+    real, generated = (side_counts / side_counts.sum() for side_counts in counts)
     occurring = np.flatnonzero(real + generated)
     order = occurring[np.lexsort((occurring, -generated[occurring], -real[occurring]))]
     names = result.details["class_names"]
     bars = [
-        Bar(names[c] if c < len(names) else str(c), float(real[c]), float(generated[c]))
-        for c in order[:CLASSES]
+        _ClassBar(names[c] if c < len(names) else str(c), float(real[c]), float(generated[c]))
+        for c in order[:_MAX_CLASSES]
     ]
-    longest = max(max(bar.real, bar.generated) for bar in bars)
-    said = {"label ": result.convention.get("label"), "": result.convention.get("drawn")}
+    largest_share = max(max(bar.real, bar.generated) for bar in bars)
+    qualifiers = {"label ": result.convention.get("label"), "": result.convention.get("drawn")}
     space = ", ".join(
-        [str(result.space["name"]), *(f"{k}{v}" for k, v in said.items() if v is not None)]
+        [str(result.space["name"]), *(f"{k}{v}" for k, v in qualifiers.items() if v is not None)]
     )
-    return ClassHistogram(space, bars, max(0, len(order) - CLASSES), longest)
+    return _ClassHistogram(space, bars, max(0, len(order) - _MAX_CLASSES), largest_share)
 
 
-def provenance(result: Result) -> str:
+def _provenance_json(result: Result) -> str:
     """All that a result carries but its arrays, as indented JSON."""
     value: dict[str, Any] = {k: v for k, v in asdict(result).items() if k != "details"}
     return json.dumps(value, indent=1)

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#7a828b"  # legible on light and on dark paper
-COLOURS = (
+TEXT_COLOR = "#7a828b"  # legible on light and on dark paper
+COLORS = (
     "#2b6cb0", "#d9822b", "#2f855a", "#b83280", "#8a63d2", "#0f9690", "#e0474c", "#96801a",
     "#a5694f", "#5b8c2a",
 )  # fmt: skip
-MARKERS = "osD^v<>Phd"
-SIZE = (6.4, 3.6)  # inches
-SMALL = (4.4, 2.9)  # of charts that stand side by side, without their legend
-LEGEND_LINE, LEGEND_WIDTH = 0.19, 66  # inches, and letters
-ROOM = 9  # numbers on an axis
-NAMED = "named"  # a label that the legend replaces
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_MARKERS = "osD^v<>Phd"
+_FIGURE_SIZE = (6.4, 3.6)  # inches
+_CHART_SIZE = (4.4, 2.9)  # of charts that stand side by side, without their legend
+_LEGEND_LINE_HEIGHT, _LEGEND_LETTERS = 0.19, 66  # inches, and letters
+_MAX_TICKS = 9  # numbers on an axis
+LEGEND_LABEL = "named"  # a label that the legend replaces
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @dataclass(frozen=True)
@@ -59,104 +59,106 @@ class Line:
     texts: Sequence[str] = ()
 
 
-def chart(
+def line_chart(
     lines: Sequence[Line], x_label: str, y_label: str, *,
     from_zero: bool = False, flipped: bool = False, log: bool = False,
 ) -> str:  # fmt: skip
     """Lines with their legend above; y from 0, or a flipped or logarithmic x."""
-    named = [line.name for line in lines if line.name]
-    columns = max(1, LEGEND_WIDTH // (max(map(len, named), default=0) + 5))
-    rows = -(-len(named) // columns)
-    size = SMALL[0], SMALL[1] + LEGEND_LINE * rows
-    figure, axes = canvas(x_label, y_label, size)
+    legend_names = [line.name for line in lines if line.name]
+    columns = max(1, _LEGEND_LETTERS // (max(map(len, legend_names), default=0) + 5))
+    rows = -(-len(legend_names) // columns)
+    size = _CHART_SIZE[0], _CHART_SIZE[1] + _LEGEND_LINE_HEIGHT * rows
+    figure, axes = new_axes(x_label, y_label, size)
     for line in lines:
-        draw(axes, line)
+        _draw_line(axes, line)
     if log:
         axes.set_xscale("log")
-        plain_ticks(axes, [x for line in lines for x in line.x])
+        _set_plain_ticks(axes, [x for line in lines for x in line.x])
     if from_zero:
         axes.set_ylim(bottom=0)
     if flipped:
         axes.invert_xaxis()
-    if named:
-        legend(
-            figure, named, loc="outside upper left", ncols=columns, handlelength=1.4,
+    if legend_names:
+        add_legend(
+            figure, legend_names, loc="outside upper left", ncols=columns, handlelength=1.4,
             columnspacing=1.2,
         )  # fmt: skip
     return svg(figure)
 
 
-def draw(axes: Axes, line: Line) -> None:
+def _draw_line(axes: Axes, line: Line) -> None:
     """One line, with its texts beside the points."""
-    colour = INK if line.style is None else COLOURS[line.style % len(COLOURS)]
-    marker = MARKERS[(line.style or 0) % len(MARKERS)] if line.marker is None else line.marker
+    color = TEXT_COLOR if line.style is None else COLORS[line.style % len(COLORS)]
+    marker = _MARKERS[(line.style or 0) % len(_MARKERS)] if line.marker is None else line.marker
     axes.plot(
-        line.x, line.y, color=colour, linestyle=line.stroke, linewidth=1.4, marker=marker,
-        markersize=line.size, markerfacecolor="none" if line.hollow else colour,
-        label=NAMED if line.name else None,
+        line.x, line.y, color=color, linestyle=line.stroke, linewidth=1.4, marker=marker,
+        markersize=line.size, markerfacecolor="none" if line.hollow else color,
+        label=LEGEND_LABEL if line.name else None,
     )  # fmt: skip
     for x, y, text in zip(line.x, line.y, line.texts, strict=False):
-        axes.annotate(text, (x, y), (4, 4), textcoords="offset points", color=colour, fontsize=8)
+        axes.annotate(text, (x, y), (4, 4), textcoords="offset points", color=color, fontsize=8)
 
 
-def plain_ticks(axes: Axes, x: Sequence[float]) -> None:
+def _set_plain_ticks(axes: Axes, x: Sequence[float]) -> None:
     """The values on a logarithmic axis as numbers, the largest first, where there is room."""
     ticks = sorted(set(x), reverse=True)
-    apart = (ticks[0] / ticks[-1]) ** (1 / ROOM)
-    kept = ticks[:1]
+    min_ratio = (ticks[0] / ticks[-1]) ** (1 / _MAX_TICKS)
+    shown_ticks = ticks[:1]
     for tick in ticks[1:]:
-        if tick * apart <= kept[-1]:
-            kept.append(tick)
-    axes.set_xticks(kept, [f"{tick:g}" for tick in kept])
+        if tick * min_ratio <= shown_ticks[-1]:
+            shown_ticks.append(tick)
+    axes.set_xticks(shown_ticks, [f"{tick:g}" for tick in shown_ticks])
     axes.minorticks_off()
 
 
-def curves(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
+def curve_chart(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
     """Lines over a logarithmic axis, with a band of one deviation; y starts at 0 (Fig. 6)."""
-    figure, axes = canvas(x_label, y_label)
+    figure, axes = new_axes(x_label, y_label)
     for line in lines:
-        colour = COLOURS[line.colour % len(COLOURS)]
+        color = COLORS[line.colour % len(COLORS)]
         style = "--" if line.dashed else "-"
-        axes.plot(line.x, line.y, style, color=colour, marker="o", markersize=3, label=NAMED)
+        axes.plot(line.x, line.y, style, color=color, marker="o", markersize=3, label=LEGEND_LABEL)
         low, high = (np.add(line.y, sign * np.array(line.spread)) for sign in (-1, 1))
-        axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.axhline(1, color=INK, linewidth=0.8, linestyle=":")
+        axes.fill_between(line.x, low, high, color=color, alpha=0.15, linewidth=0)
+    axes.axhline(1, color=TEXT_COLOR, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
-    plain_ticks(axes, [x for line in lines for x in line.x])
+    _set_plain_ticks(axes, [x for line in lines for x in line.x])
     axes.set_ylim(bottom=0)
-    legend(axes, [line.name for line in lines])
+    add_legend(axes, [line.name for line in lines])
     return svg(figure)
 
 
-def scatter(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> str:
+def scatter_chart(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> str:
     """Points, on axes that start at 0 (Fig. 9)."""
-    figure, axes = canvas(x_label, y_label)
-    axes.plot(x, y, "o", color=COLOURS[0], markersize=5)
+    figure, axes = new_axes(x_label, y_label)
+    axes.plot(x, y, "o", color=COLORS[0], markersize=5)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     return svg(figure)
 
 
-def canvas(x_label: str, y_label: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+def new_axes(
+    x_label: str, y_label: str, size: tuple[float, float] = _FIGURE_SIZE
+) -> tuple[Figure, Axes]:
     """Empty axes without a frame."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.tick_params(colors=INK)
+    axes.set_xlabel(x_label, color=TEXT_COLOR)
+    axes.set_ylabel(y_label, color=TEXT_COLOR)
+    axes.tick_params(colors=TEXT_COLOR)
     axes.grid(alpha=0.2)
     for name, edge in axes.spines.items():
         edge.set_visible(name in ("left", "bottom"))
-        edge.set_color(INK)
+        edge.set_color(TEXT_COLOR)
     return figure, axes
 
 
-def legend(place: Figure | Axes, names: Sequence[str], **layout: Any) -> None:
+def add_legend(target: Figure | Axes, names: Sequence[str], **layout: Any) -> None:
     """Add a legend of what was drawn with the label NAMED, in this order; as matplotlib takes
     names that begin with an underscore for none."""
-    texts = place.legend(frameon=False, labelcolor=INK, fontsize=8, **layout).get_texts()
+    texts = target.legend(frameon=False, labelcolor=TEXT_COLOR, fontsize=8, **layout).get_texts()
     for text, name in zip(texts, names, strict=True):
         text.set_text(name)
 
@@ -172,11 +174,11 @@ def svg(figure: Figure) -> str:
     with settings, warnings.catch_warnings():
         # Text stays text, and is drawn in a font of the reader's.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
+        figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    own = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", text)
+    id_prefix = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{id_prefix}-", text)
 
 
 def _set_literal(figure: Figure) -> None:
@@ -186,4 +188,4 @@ def _set_literal(figure: Figure) -> None:
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-        text.set_text(printable(text.get_text()))
+        text.set_text(escape_unprintable(text.get_text()))

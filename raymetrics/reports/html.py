@@ -8,10 +8,10 @@ import jinja2
 import markupsafe
 
 from raymetrics.files import write_atomically
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 
 
-def rendered(template: str, **values: object) -> str:
+def render_template(template: str, **values: object) -> str:
     """A template of this package, filled in; values are escaped, also what cannot be printed in
     them, and one that lacks is an error."""
     environment = jinja2.Environment(
@@ -37,4 +37,4 @@ def _finalize(value: object) -> object:
     """What stands for a value on a page: of text every line as it can be printed; markup as is."""
     if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
         return value
-    return "\n".join(map(printable, value.split("\n")))
+    return "\n".join(map(escape_unprintable, value.split("\n")))

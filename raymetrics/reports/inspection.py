@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from raymetrics import sample_ranges
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 from raymetrics.shards.comparability import size_text
 from raymetrics.shards.shard_set import ShardSet
 
 
-def describe(shards: ShardSet) -> str:
+def describe_shard_set(shards: ShardSet) -> str:
     """What is in a set, what is missing, and the command that makes it; one fact a line."""
     spec = shards.spec
     columns = ", ".join(f"{c.name} float32 [{c.dimension}]" for c in spec.columns)
     facts = {
         "shards": f"{len(shards.present)} at {shards.uri}",
         "source": spec.source,
-        "samples": f"{len(shards)} of {sample_ranges.count(spec.samples)} ({words(spec.samples)})",
+        "samples": f"{len(shards)} of {sample_ranges.count_ids(spec.samples)} ({_format_ranges(spec.samples)})",
         "image size": size_text(spec.image_size),
         "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
         "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
@@ -28,16 +28,20 @@ def describe(shards: ShardSet) -> str:
     if spec.accepted is not None:
         facts["keeps"] = "the samples that a match accepted"
     if shards.left_out:
-        some = [f"{sample} ({why})" for sample, why in [*shards.left_out.items()][:5]]
-        rest = len(shards.left_out) - len(some)
-        facts["left out"] = ", ".join(some) + (f" and {rest} more" if rest else "")
+        first_left_out = [
+            f"{sample} ({reason})" for sample, reason in [*shards.left_out.items()][:5]
+        ]
+        remaining = len(shards.left_out) - len(first_left_out)
+        facts["left out"] = ", ".join(first_left_out) + (
+            f" and {remaining} more" if remaining else ""
+        )
     if shards.missing:
-        facts["missing"] = words(shards.missing)
+        facts["missing"] = _format_ranges(shards.missing)
     if shards.missing or not shards.seal:
         facts["make it"] = shards.command()
-    return "\n".join(printable(f"{name:12}  {fact}") for name, fact in facts.items())
+    return "\n".join(escape_unprintable(f"{name:12}  {fact}") for name, fact in facts.items())
 
 
-def words(ids: list[range] | tuple[range, ...]) -> str:
+def _format_ranges(ids: list[range] | tuple[range, ...]) -> str:
     """ "0-99, 200-299"."""
-    return ", ".join(map(sample_ranges.describe, ids))
+    return ", ".join(map(sample_ranges.format_range, ids))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raymetrics import option_strings
-from raymetrics.heatmaps.noisy_source import WHERE
-from raymetrics.reports.figures import COLOURS, NAMED, canvas, legend, svg
+from raymetrics.heatmaps.noisy_source import NOISE_REGIONS
+from raymetrics.reports.figures import COLORS, LEGEND_LABEL, add_legend, new_axes, svg
 from raymetrics.results import Result
 
 
@@ -21,40 +21,42 @@ class NoisePoint:
     value: float
 
 
-def noise_points(found: Sequence[Result]) -> list[NoisePoint]:
+def noise_points(results: Sequence[Result]) -> list[NoisePoint]:
     """The points of results, by what the sources of their generated sets say."""
     points = []
-    for result in found:
-        _, options = option_strings.split(result.generated.source)
-        noisy = options.get("where") in WHERE and "scale" in options
-        scale = float(options["scale"]) if noisy else 0.0
-        for where in [options["where"]] if noisy else WHERE:
-            points.append(NoisePoint(where, scale, result.value))
+    for result in results:
+        _, options = option_strings.parse_options(result.generated.source)
+        is_noisy = options.get("where") in NOISE_REGIONS and "scale" in options
+        scale = float(options["scale"]) if is_noisy else 0.0
+        for region in [options["where"]] if is_noisy else NOISE_REGIONS:
+            points.append(NoisePoint(region, scale, result.value))
     return points
 
 
 def noise_figure(points: Sequence[NoisePoint], label: str) -> str:
     """The distance over the scale of the noise, a line for each region."""
-    figure, axes = canvas("noise: standard deviation, of pixels in 0..1", label)
-    for where, colour in zip(WHERE, COLOURS, strict=False):
-        line = sorted((point.scale, point.value) for point in points if point.where == where)
-        axes.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=4, label=NAMED)
+    figure, axes = new_axes("noise: standard deviation, of pixels in 0..1", label)
+    for region, color in zip(NOISE_REGIONS, COLORS, strict=False):
+        line = sorted((point.scale, point.value) for point in points if point.where == region)
+        axes.plot(
+            *zip(*line, strict=True), color=color, marker="o", markersize=4, label=LEGEND_LABEL
+        )
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    legend(axes, WHERE)
+    add_legend(axes, NOISE_REGIONS)
     return svg(figure)
 
 
-def in_words(points: Sequence[NoisePoint]) -> list[str]:
+def noise_sentences(points: Sequence[NoisePoint]) -> list[str]:
     """What the points say, a sentence for each scale."""
     sentences = []
     values = {(point.where, point.scale): point.value for point in points}
     for scale in sorted({point.scale for point in points if point.scale}):
-        important, unimportant, everywhere = (values[where, scale] for where in WHERE)
-        right = everywhere >= important > unimportant
+        important, unimportant, everywhere = (values[region, scale] for region in NOISE_REGIONS)
+        as_expected = everywhere >= important > unimportant
         sentences.append(
             f"noise of {scale:g}: important half {important:.5g}, unimportant half "
             f"{unimportant:.5g}, everywhere {everywhere:.5g}; "
-            f"{'as expected' if right else 'NOT in the expected order'}"
+            f"{'as expected' if as_expected else 'NOT in the expected order'}"
         )
     return sentences

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.printable import printable
-from raymetrics.reports.figures import Curve, curves
+from raymetrics.printable import escape_unprintable
+from raymetrics.reports.figures import Curve, curve_chart
 from raymetrics.reports.sample_images import SampleImages
-from raymetrics.reports.terminal import aligned, number
+from raymetrics.reports.terminal import align_columns, format_value
 from raymetrics.results import Result
 
-DRAWN = "drawn"  # in the convention of a result: how its samples were drawn
-RANDOM = "random"
-SWEPT = re.compile(r"(top_n|middle_n):(\d+)")
+_SCHEME_KEY = "drawn"  # in the convention of a result: how its samples were drawn
+_RANDOM_SCHEME = "random"
+_CLASS_COUNT_PATTERN = re.compile(r"(top_n|middle_n):(\d+)")
 
 
 @dataclass(frozen=True)
-class Cell:
+class ResamplingCell:
     """A number of one way of drawing."""
 
     text: str
@@ -29,16 +29,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResamplingRow:
     """A metric in a space, over the ways of drawing."""
 
     label: str
     opinion: str
-    cells: list[Cell | None]
+    cells: list[ResamplingCell | None]
 
 
 @dataclass(frozen=True)
-class Picture:
+class SampleGrid:
     """A grid of samples, or the reason why there is none."""
 
     title: str
@@ -47,11 +47,11 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class DrawsTable:
+class ResamplingTable:
     """The numbers of draws, side by side."""
 
     ways: list[str]
-    rows: list[Row]
+    rows: list[ResamplingRow]
     readings: list[str]
 
     def __str__(self) -> str:
@@ -60,150 +60,182 @@ class DrawsTable:
         for row in self.rows:
             texts = [f"{cell.text} {cell.change}".strip() if cell else "" for cell in row.cells]
             cells.append([row.label, row.opinion, *texts])
-        return "\n".join([aligned(cells), "", *map(printable, self.readings)])
+        return "\n".join([align_columns(cells), "", *map(escape_unprintable, self.readings)])
 
 
 @dataclass(frozen=True)
-class DrawsSection:
+class ResamplingSection:
     """All that a page shows of comparable draws."""
 
     title: str
-    table: DrawsTable
+    table: ResamplingTable
     sweep: str | None  # a figure
-    pictures: list[Picture]
+    pictures: list[SampleGrid]
 
 
-def is_drawn(result: Result) -> bool:
+def is_resampled(result: Result) -> bool:
     """Whether a result is of draws."""
-    return DRAWN in result.convention
+    return _SCHEME_KEY in result.convention
 
 
-Ways = dict[str, dict[str, Result]]  # by the way of drawing, and by the label without it
+_ResultsByScheme = dict[
+    str, dict[str, Result]
+]  # by the way of drawing, and by the label without it
 
 
-def draws_sections(found: Sequence[Result], images: SampleImages) -> list[DrawsSection]:
+def resampling_sections(results: Sequence[Result], images: SampleImages) -> list[ResamplingSection]:
     """What a page shows of those results that are of draws: one part for all that were drawn from
     the same candidates, as many, and as often, so that they can be compared."""
     groups: dict[tuple[object, ...], list[Result]] = {}
-    for result in filter(is_drawn, found):
-        said = result.convention
-        groups.setdefault(tuple(map(said.get, ("candidates", "n", "seeds"))), []).append(result)
-    return [section(group, images) for group in groups.values()]
+    for result in filter(is_resampled, results):
+        convention = result.convention
+        groups.setdefault(tuple(map(convention.get, ("candidates", "n", "seeds"))), []).append(
+            result
+        )
+    return [_resampling_section(group, images) for group in groups.values()]
 
 
-def section(drawn: Sequence[Result], images: SampleImages) -> DrawsSection:
+def _resampling_section(results: Sequence[Result], images: SampleImages) -> ResamplingSection:
     """What a page shows of comparable draws."""
-    ways = by_way(drawn)
-    said = drawn[0].convention
-    title = f"{said['seeds']} draws of {said['n']:,} from {said['candidates']:,} generated samples"
-    shown = pictures(ways, images)
-    return DrawsSection(title, draws_table(drawn), sweep(ways, matchers(ways)), shown)
-
-
-def draws_table(drawn: Sequence[Result]) -> DrawsTable:
-    """The numbers of comparable draws."""
-    ways = by_way(drawn)
-    matched_by = matchers(ways)
-    labels = list(dict.fromkeys(label for of_way in ways.values() for label in of_way))
-    rows = [row(label, ways, matched_by) for label in labels]
-    return DrawsTable(
-        list(ways),
-        sorted(rows, key=lambda row: row.opinion),
-        [reading(way, ways, matched_by) for way in ways if way != RANDOM and RANDOM in ways],
+    by_scheme = _group_by_scheme(results)
+    convention = results[0].convention
+    title = f"{convention['seeds']} draws of {convention['n']:,} from {convention['candidates']:,} generated samples"
+    sample_grids = _sample_grids(by_scheme, images)
+    return ResamplingSection(
+        title,
+        resampling_table(results),
+        _class_count_figure(by_scheme, _matched_extractors(by_scheme)),
+        sample_grids,
     )
 
 
-def by_way(drawn: Sequence[Result]) -> Ways:
+def resampling_table(results: Sequence[Result]) -> ResamplingTable:
+    """The numbers of comparable draws."""
+    by_scheme = _group_by_scheme(results)
+    matched_by = _matched_extractors(by_scheme)
+    labels = list(
+        dict.fromkeys(label for scheme_results in by_scheme.values() for label in scheme_results)
+    )
+    rows = [_resampling_row(label, by_scheme, matched_by) for label in labels]
+    return ResamplingTable(
+        list(by_scheme),
+        sorted(rows, key=lambda row: row.opinion),
+        [
+            _summary_sentence(scheme, by_scheme, matched_by)
+            for scheme in by_scheme
+            if scheme != _RANDOM_SCHEME and _RANDOM_SCHEME in by_scheme
+        ],
+    )
+
+
+def _group_by_scheme(results: Sequence[Result]) -> _ResultsByScheme:
     """The results of draws, sorted."""
-    ways: Ways = {}
-    for result in drawn:
-        way = str(result.convention[DRAWN])
-        ways.setdefault(way, {})[result.label.removesuffix(f", {way}")] = result
-    return ways
+    by_scheme: _ResultsByScheme = {}
+    for result in results:
+        scheme = str(result.convention[_SCHEME_KEY])
+        by_scheme.setdefault(scheme, {})[result.label.removesuffix(f", {scheme}")] = result
+    return by_scheme
 
 
-def matchers(ways: Ways) -> set[str]:
+def _matched_extractors(by_scheme: _ResultsByScheme) -> set[str]:
     """The extractors in whose space something was matched."""
-    said = [r.convention.get("matched_by") for of_way in ways.values() for r in of_way.values()]
-    return {str(name) for name in said if name is not None}
-
-
-def row(label: str, ways: Ways, matched_by: set[str]) -> Row:
-    """One line of the table."""
-    results = [of_way.get(label) for of_way in ways.values()]
-    first = next(result for result in results if result)
-    own = first.space["name"] in matched_by
-    base = ways.get(RANDOM, {}).get(label)
-    cells = [
-        None if r is None else Cell(number(r.value, r.spread), percent(r, base)) for r in results
+    names = [
+        r.convention.get("matched_by")
+        for scheme_results in by_scheme.values()
+        for r in scheme_results.values()
     ]
-    return Row(label, "matched in this space" if own else "second opinion", cells)
+    return {str(name) for name in names if name is not None}
 
 
-def percent(result: Result, base: Result | None) -> str:
+def _resampling_row(label: str, by_scheme: _ResultsByScheme, matched_by: set[str]) -> ResamplingRow:
+    """One line of the table."""
+    results = [scheme_results.get(label) for scheme_results in by_scheme.values()]
+    first = next(result for result in results if result)
+    is_matched = first.space["name"] in matched_by
+    base = by_scheme.get(_RANDOM_SCHEME, {}).get(label)
+    cells = [
+        None
+        if r is None
+        else ResamplingCell(format_value(r.value, r.spread), _percent_change(r, base))
+        for r in results
+    ]
+    return ResamplingRow(label, "matched in this space" if is_matched else "second opinion", cells)
+
+
+def _percent_change(result: Result, base: Result | None) -> str:
     """ "-35 %" against the random draws; nothing for these themselves."""
     if base is None or base is result or base.value <= 0:
         return ""
     return f"{100 * (result.value / base.value - 1):+.0f} %".replace("-", "\u2212")
 
 
-def reading(way: str, ways: Ways, matched_by: set[str]) -> str:
+def _summary_sentence(scheme: str, by_scheme: _ResultsByScheme, matched_by: set[str]) -> str:
     """What the Frechet distances say of a way, in a sentence (section 3 of the paper)."""
     parts: dict[bool, list[str]] = {True: [], False: []}
-    for label, result in ways[way].items():
-        base = ways[RANDOM].get(label)
+    for label, result in by_scheme[scheme].items():
+        base = by_scheme[_RANDOM_SCHEME].get(label)
         if result.metric == "frechet_distance" and base is not None:
-            parts[result.space["name"] in matched_by].append(f"{label} {moved(result, base)}")
-    own, others = (", ".join(parts[kind]) for kind in (True, False))
-    second = f"; the second opinion: {others}" if others else "; there is no second opinion"
-    return f"{way[0].upper()}{way[1:]}: {own}{second}."
+            parts[result.space["name"] in matched_by].append(
+                f"{label} {_change_in_words(result, base)}"
+            )
+    matched_text, second_opinions = (", ".join(parts[kind]) for kind in (True, False))
+    second_text = (
+        f"; the second opinion: {second_opinions}"
+        if second_opinions
+        else "; there is no second opinion"
+    )
+    return f"{scheme[0].upper()}{scheme[1:]}: {matched_text}{second_text}."
 
 
-def moved(result: Result, base: Result) -> str:
+def _change_in_words(result: Result, base: Result) -> str:
     """ "falls by 35 %", or that it moves no more than the seeds differ."""
-    apart = result.value - base.value
-    if abs(apart) <= (result.spread or 0) + (base.spread or 0):
+    difference = result.value - base.value
+    if abs(difference) <= (result.spread or 0) + (base.spread or 0):
         return "moves no more than the seeds differ"
-    return f"{'falls' if apart < 0 else 'rises'} by {100 * abs(apart / base.value):.0f} %"
+    return f"{'falls' if difference < 0 else 'rises'} by {100 * abs(difference / base.value):.0f} %"
 
 
-def sweep(ways: Ways, matched_by: set[str]) -> str | None:
+def _class_count_figure(by_scheme: _ResultsByScheme, matched_by: set[str]) -> str | None:
     """Distances over N, relative to random draws (Fig. 6); None without several N."""
     lines: dict[tuple[str, str, bool], list[tuple[int, float, float]]] = {}
-    for way in ways.values():
-        for label, result in way.items():
-            match = SWEPT.fullmatch(str(result.convention.get("match", "")))
-            base = ways.get(RANDOM, {}).get(label)
+    for scheme_results in by_scheme.values():
+        for label, result in scheme_results.items():
+            match = _CLASS_COUNT_PATTERN.fullmatch(str(result.convention.get("match", "")))
+            base = by_scheme.get(_RANDOM_SCHEME, {}).get(label)
             if match and base and result.metric == "frechet_distance":
                 point = int(match[2]), result.value / base.value, (result.spread or 0) / base.value
-                own = result.space["name"] in matched_by
-                lines.setdefault((match[1], label, own), []).append(point)
+                is_matched = result.space["name"] in matched_by
+                lines.setdefault((match[1], label, is_matched), []).append(point)
     if max(map(len, lines.values()), default=0) < 2:
         return None
     kinds = sorted({kind for kind, _, _ in lines}, reverse=True)
-    drawn = []
-    for (kind, label, own), points in lines.items():
+    figure_lines = []
+    for (kind, label, is_matched), points in lines.items():
         n, values, spreads = np.array(sorted(points)).T
-        drawn.append(Curve(f"{label}, {kind}", n, values, spreads, kinds.index(kind), not own))
-    return curves(drawn, "N classes matched", "distance / that of random draws")
+        figure_lines.append(
+            Curve(f"{label}, {kind}", n, values, spreads, kinds.index(kind), not is_matched)
+        )
+    return curve_chart(figure_lines, "N classes matched", "distance / that of random draws")
 
 
-def pictures(ways: Ways, images: SampleImages) -> list[Picture]:
+def _sample_grids(by_scheme: _ResultsByScheme, images: SampleImages) -> list[SampleGrid]:
     """Samples of every way (Fig. 13), and those of the smallest and largest weights (Fig. 5)."""
-    found = []
-    for way, of_way in ways.items():
-        result = next(iter(of_way.values()))
-        found.append(draw_grid(way, result, result.details.get("shown", []), images))
-        for what in ("smallest", "largest"):
-            if what in result.details:
-                title = f"{way}: the {what} weights"
-                found.append(draw_grid(title, result, result.details[what], images))
-    return found
+    grids = []
+    for scheme, scheme_results in by_scheme.items():
+        result = next(iter(scheme_results.values()))
+        grids.append(_sample_grid(scheme, result, result.details.get("shown", []), images))
+        for extreme in ("smallest", "largest"):
+            if extreme in result.details:
+                title = f"{scheme}: the {extreme} weights"
+                grids.append(_sample_grid(title, result, result.details[extreme], images))
+    return grids
 
 
-def draw_grid(title: str, result: Result, ids: Sequence[int], images: SampleImages) -> Picture:
+def _sample_grid(
+    title: str, result: Result, ids: Sequence[int], images: SampleImages
+) -> SampleGrid:
     """Draw samples of the generated side as a grid; without one it says why."""
     try:
-        return Picture(title, images.picture(result.generated, ids), "")
+        return SampleGrid(title, images.picture(result.generated, ids), "")
     except RaymetricsError as error:
-        return Picture(title, None, str(error))
+        return SampleGrid(title, None, str(error))

@@ -13,14 +13,14 @@ from raymetrics.errors import ProgramRefused, RaymetricsError
 from raymetrics.generators import open_source
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint
-from raymetrics.reports.grids import data_uri, grid, thumbnail
+from raymetrics.reports.grids import data_uri, thumbnail, tile_grid
 from raymetrics.results import Side
-from raymetrics.shards.selection_files import read_choice
+from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection
 
-COLUMNS = 10
-RESULTS = "the file of results"
+_GRID_COLUMNS = 10
+_RESULTS_FILE = "the file of results"
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,15 @@ class SampleImages:
         are fewer. RaymetricsError if they cannot be read, ProgramRefused if they lie on another
         machine."""
         if side.selection:
-            return evenly(self._selected_ids(side, str(side.selection["file"])), count)
+            return evenly_spaced(self._selected_ids(side, str(side.selection["file"])), count)
         if not side.samples:
             raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
-        parts = [sample_ranges.parse(text) for text in side.samples]
+        ranges = [sample_ranges.parse_range(text) for text in side.samples]
         return np.array(
-            [sample_ranges.at(parts, place) for place in _places(sample_ranges.count(parts), count)]
+            [
+                sample_ranges.id_at(ranges, index)
+                for index in _evenly_spaced_indices(sample_ranges.count_ids(ranges), count)
+            ]
         )
 
     def images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -65,19 +68,19 @@ class SampleImages:
     def picture(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
         """Draw samples as a grid inside a page. Errors of `images`."""
         tiles = [thumbnail(image) for image in self.images(side, ids)]
-        return data_uri(grid(tiles, COLUMNS))
+        return data_uri(tile_grid(tiles, _GRID_COLUMNS))
 
     def _selected_ids(self, side: Side, file: str) -> np.ndarray:
         self._require(self.permission.require_address, file)
-        ids = read_choice(file, partial=True).sample_ids
-        chosen = Selection(np.sort(ids)[: side.count])
-        if chosen.digest != side.selection["digest"]:
+        ids = read_selection(file, partial=True).sample_ids
+        selection = Selection(np.sort(ids)[: side.count])
+        if selection.digest != side.selection["digest"]:
             raise RaymetricsError(f"{file} holds other samples by now")
-        return chosen.ids
+        return selection.ids
 
     def _require(self, require: Callable[[str, str], None], text: str) -> None:
         try:
-            require(text, RESULTS)
+            require(text, _RESULTS_FILE)
         except ProgramRefused as error:
             if str(error) not in self._logged:
                 self._logged.add(str(error))
@@ -85,10 +88,10 @@ class SampleImages:
             raise
 
 
-def evenly(ids: np.ndarray, count: int) -> np.ndarray:
+def evenly_spaced(ids: np.ndarray, count: int) -> np.ndarray:
     """So many of the ids, evenly spaced; all if there are fewer."""
-    return ids[_places(len(ids), count)]
+    return ids[_evenly_spaced_indices(len(ids), count)]
 
 
-def _places(length: int, count: int) -> np.ndarray:
+def _evenly_spaced_indices(length: int, count: int) -> np.ndarray:
     return np.linspace(0, length - 1, min(count, length)).astype(int)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.reports.sweep_points import Measure, Point, Sweep
+from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Part:
+class ChartGroup:
     """Charts that belong together."""
 
     title: str
@@ -29,29 +29,31 @@ class Part:
     folded: bool = False
 
 
-def measured(
-    points: Sequence[Point], *measures: Measure, label: int | None = None
+def select_measured(
+    points: Sequence[Point], *measures: MeasureKey, label: int | None = None
 ) -> tuple[list[Point], np.ndarray]:
     """The points that have all of these numbers, and the numbers, float64 [measures, n]."""
     rows = [(p, [p.value(m, label) for m in measures]) for p in points]
-    kept = [(point, row) for point, row in rows if None not in row]
-    values = np.array([row for _, row in kept], np.float64).reshape(len(kept), len(measures))
-    return [point for point, _ in kept], values.T
+    complete = [(point, row) for point, row in rows if None not in row]
+    values = np.array([row for _, row in complete], np.float64).reshape(
+        len(complete), len(measures)
+    )
+    return [point for point, _ in complete], values.T
 
 
-def space(sweep: Sweep, measure: Measure) -> str:
+def space_name(sweep: Sweep, measure: MeasureKey) -> str:
     """ "digits", or "digits, k=5": the name of a measure without the metric's."""
-    known = {"precision": "precision ", "prd_f_8": "PRD F_8 "}
-    return sweep.names[measure].removeprefix(known[measure.metric])
+    prefixes = {"precision": "precision ", "prd_f_8": "PRD F_8 "}
+    return sweep.names[measure].removeprefix(prefixes[measure.metric])
 
 
-def nearest_distance(sweep: Sweep, measure: Measure) -> Measure | None:
+def matching_distance(sweep: Sweep, measure: MeasureKey) -> MeasureKey | None:
     """The Frechet distance that goes with a measure: of the same network, else the first one."""
     distances = sweep.measures("frechet_distance")
-    same = [distance for distance in distances if distance.extractor == measure.extractor]
-    return next(iter([*same, *distances]), None)
+    same_network = [distance for distance in distances if distance.extractor == measure.extractor]
+    return next(iter([*same_network, *distances]), None)
 
 
-def shortened(name: str, letters: int = 20) -> str:
+def shorten_name(name: str, max_letters: int = 20) -> str:
     """A name that fits into a legend."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    return name if len(name) <= max_letters else f"{name[: max_letters - 1]}…"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raymetrics.reports.points import TradeoffsTable, points_table
-from raymetrics.reports.snapshots_section import snapshot_parts
-from raymetrics.reports.sweep_charts import Part
-from raymetrics.reports.sweep_points import Sweep, sweep, sweeps
-from raymetrics.reports.sweep_tables import plan_table, setting_parts
-from raymetrics.reports.truncation_section import truncation_parts
+from raymetrics.reports.snapshots_section import snapshot_chart_groups
+from raymetrics.reports.sweep_charts import ChartGroup
+from raymetrics.reports.sweep_points import Sweep, group_sweeps, make_sweep
+from raymetrics.reports.sweep_tables import plan_table, setting_chart_groups
+from raymetrics.reports.truncation_section import truncation_chart_groups
 from raymetrics.results import Result
 
 
@@ -19,38 +19,38 @@ class TradeoffSection:
     """All that a page shows of a sweep."""
 
     title: str
-    parts: list[Part]
+    parts: list[ChartGroup]
     table: TradeoffsTable
     planned: bool  # rows of a plan, so that the table comes first
 
 
-def tradeoff_sections(found: Sequence[Result]) -> list[TradeoffSection]:
+def tradeoff_sections(results: Sequence[Result]) -> list[TradeoffSection]:
     """One for every real set against which truncated sets, snapshots, or the rows of a plan were
     measured."""
-    made = [section(of_real) for of_real in sweeps(found)]
-    return [one for one in made if one.parts or one.planned]
+    sections = [_tradeoff_section(sweep_group) for sweep_group in group_sweeps(results)]
+    return [candidate for candidate in sections if candidate.parts or candidate.planned]
 
 
-def section(swept: Sweep) -> TradeoffSection:
+def _tradeoff_section(sweep_group: Sweep) -> TradeoffSection:
     """What a page shows of a sweep."""
-    count = "" if swept.count is None else f" of {swept.count:,} samples"
-    title = f"{len(swept.points)} generated sets{count} against {swept.real.source}"
-    parts = setting_parts(swept) if planned(swept) else []
-    if not parts and swept.count is not None:
-        parts = [*truncation_parts(swept), *snapshot_parts(swept)]
-    return TradeoffSection(title, parts, table_of(swept), planned(swept))
+    count = "" if sweep_group.count is None else f" of {sweep_group.count:,} samples"
+    title = f"{len(sweep_group.points)} generated sets{count} against {sweep_group.real.source}"
+    chart_groups = setting_chart_groups(sweep_group) if _is_plan(sweep_group) else []
+    if not chart_groups and sweep_group.count is not None:
+        chart_groups = [*truncation_chart_groups(sweep_group), *snapshot_chart_groups(sweep_group)]
+    return TradeoffSection(title, chart_groups, _numbers_table(sweep_group), _is_plan(sweep_group))
 
 
-def planned(swept: Sweep) -> bool:
+def _is_plan(sweep_group: Sweep) -> bool:
     """Whether these are rows of a plan."""
-    return any(point.row for point in swept.points)
+    return any(point.row for point in sweep_group.points)
 
 
-def table_of(swept: Sweep) -> TradeoffsTable:
+def _numbers_table(sweep_group: Sweep) -> TradeoffsTable:
     """The numbers side by side, as the plan has them if there is one."""
-    return plan_table(swept) if planned(swept) else points_table(swept)
+    return plan_table(sweep_group) if _is_plan(sweep_group) else points_table(sweep_group)
 
 
-def tradeoffs_table(found: Sequence[Result]) -> TradeoffsTable:
+def tradeoffs_table(results: Sequence[Result]) -> TradeoffsTable:
     """The numbers of generated sets against one real set, side by side."""
-    return table_of(sweep(found))
+    return _numbers_table(make_sweep(results))

@@ -4,95 +4,109 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from raymetrics.reports.figures import Line, chart
+from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sweep_charts import (
     Chart,
-    Part,
-    measured,
-    nearest_distance,
-    shortened,
-    space,
+    ChartGroup,
+    matching_distance,
+    select_measured,
+    shorten_name,
+    space_name,
 )
-from raymetrics.reports.sweep_points import PSI, Measure, Point, Sweep
+from raymetrics.reports.sweep_points import PSI, MeasureKey, Point, Sweep
 
-Paths = dict[str, list[Point]]  # of every strategy its sets, from the most truncated to the least
-UNFOLDED = 2  # strategies whose figures are shown unasked
-CLASSES = 10
-MANIFOLD = ("precision", "recall", "density", "coverage")
-PRD = {"prd_f_8": "F_8 (recall)", "prd_f_1_8": "F_1/8 (precision)"}
+StrategyPoints = dict[
+    str, list[Point]
+]  # of every strategy its sets, from the most truncated to the least
+_MAX_UNFOLDED = 2  # strategies whose figures are shown unasked
+_MAX_CLASSES = 10
+_MANIFOLD_METRICS = ("precision", "recall", "density", "coverage")
+_PRD_METRICS = {"prd_f_8": "F_8 (recall)", "prd_f_1_8": "F_1/8 (precision)"}
 
 
-def truncation_parts(sweep: Sweep) -> list[Part]:
+def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
     """All that can be drawn of every generator that was truncated."""
-    parts: list[Part] = []
+    chart_groups: list[ChartGroup] = []
     for base in dict.fromkeys(point.place.base for point in sweep.points):
-        paths = strategies(sweep.points, base)
-        if not paths:
+        strategy_points = group_by_strategy(sweep.points, base)
+        if not strategy_points:
             continue
-        parts.append(Part(f"Truncation of {base}", TRADEOFFS, list(tradeoffs(sweep, paths))))
-        parts.append(Part(f"Classes of {base}", BY_CLASS, list(by_class(sweep, paths))))
-        parts += [
-            Part(f"{name}, {base}", OVER_AMOUNT, list(over_amount(sweep, points, name)),
-                 folded=len(paths) > UNFOLDED)
-            for name, points in paths.items()
+        chart_groups.append(
+            ChartGroup(
+                f"Truncation of {base}",
+                _TRADEOFFS_NOTE,
+                list(_tradeoff_charts(sweep, strategy_points)),
+            )
+        )
+        chart_groups.append(
+            ChartGroup(
+                f"Classes of {base}", _CLASSES_NOTE, list(_class_charts(sweep, strategy_points))
+            )
+        )
+        chart_groups += [
+            ChartGroup(f"{name}, {base}", _AMOUNT_NOTE, list(_amount_charts(sweep, points, name)),
+                 folded=len(strategy_points) > _MAX_UNFOLDED)
+            for name, points in strategy_points.items()
         ]  # fmt: skip
-    return [part for part in parts if part.charts]
+    return [chart_group for chart_group in chart_groups if chart_group.charts]
 
 
-TRADEOFFS = (
+_TRADEOFFS_NOTE = (
     "One line a strategy, one point a set, its ends marked with the amount: 1 is the generator as "
     "it is, 0 the same image again and again. Up and to the right is better; distances grow to the "
     "left."
 )
-BY_CLASS = (
+_CLASSES_NOTE = (
     "One line a class, from the most truncated set to the one that is truncated least, whose "
     "marker is larger and whose distance stands beside the name."
 )
-OVER_AMOUNT = "What the strategy changes, over its amount: 1 is the generator as it is."
+_AMOUNT_NOTE = "What the strategy changes, over its amount: 1 is the generator as it is."
 
 
-def strategies(points: Sequence[Point], base: str) -> Paths:
+def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
     """The truncated sets of a source. The source itself is the end of every strategy."""
-    of_base = [point for point in points if point.place.base == base]
-    plain = [point for point in of_base if point.place.strategy is None]
-    paths = {}
-    for name in sorted({p.place.strategy for p in of_base if p.place.strategy}):
-        own = [point for point in of_base if point.place.strategy == name]
-        if all(point.place.amount != 1 for point in own):
-            own += plain
-        if len({point.place.amount for point in own}) > 1:
-            paths[name] = sorted(own, key=lambda point: point.place.amount)
-    return paths
+    base_points = [point for point in points if point.place.base == base]
+    untruncated = [point for point in base_points if point.place.strategy is None]
+    strategy_points = {}
+    for name in sorted({p.place.strategy for p in base_points if p.place.strategy}):
+        same_strategy = [point for point in base_points if point.place.strategy == name]
+        if all(point.place.amount != 1 for point in same_strategy):
+            same_strategy += untruncated
+        if len({point.place.amount for point in same_strategy}) > 1:
+            strategy_points[name] = sorted(same_strategy, key=lambda point: point.place.amount)
+    return strategy_points
 
 
-def tradeoffs(sweep: Sweep, paths: Paths) -> Iterator[Chart]:
+def _tradeoff_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Chart]:
     """Precision against recall, then against every distance, on an axis that grows to the left
     (Fig. 7b, 7c)."""
     for precision in sweep.measures("precision"):
-        of = space(sweep, precision)
-        lines = all_strategies(paths, precision.of("recall"), precision)
+        space_text = space_name(sweep, precision)
+        lines = strategy_lines(strategy_points, precision.of("recall"), precision)
         if lines:
-            title = f"Precision against recall, {of}"
-            yield Chart(title, chart(lines, "recall", "precision"))
+            title = f"Precision against recall, {space_text}"
+            yield Chart(title, line_chart(lines, "recall", "precision"))
         for distance in sweep.measures("frechet_distance"):
             name = sweep.names[distance]
-            lines = all_strategies(paths, distance, precision)
+            lines = strategy_lines(strategy_points, distance, precision)
             if lines:
-                title = f"Precision, {of}, against {name}"
-                yield Chart(title, chart(lines, name, "precision", flipped=True))
+                title = f"Precision, {space_text}, against {name}"
+                yield Chart(title, line_chart(lines, name, "precision", flipped=True))
 
 
-def all_strategies(paths: Paths, x: Measure, y: Measure) -> list[Line]:
+def strategy_lines(strategy_points: StrategyPoints, x: MeasureKey, y: MeasureKey) -> list[Line]:
     """A line for every strategy that has both numbers more than once."""
     lines: list[Line] = []
-    for style, (name, points) in enumerate(paths.items()):
-        kept, (xs, ys) = measured(points, x, y)
-        if len(kept) > 1:
-            lines.append(Line(name, xs, ys, style, texts=ends(kept, bool(lines))))
+    for style, (name, points) in enumerate(strategy_points.items()):
+        measured_points, (xs, ys) = select_measured(points, x, y)
+        if len(measured_points) > 1:
+            lines.append(
+                Line(name, xs, ys, style, texts=_end_amounts(measured_points, bool(lines)))
+            )
     return lines
 
 
-def ends(points: Sequence[Point], lower_only: bool) -> list[str]:
+def _end_amounts(points: Sequence[Point], lower_only: bool) -> list[str]:
     """The amount at either end; the upper one is common to all strategies, and said once."""
     texts = [""] * len(points)
     last = points[-1].place.amount
@@ -101,86 +115,98 @@ def ends(points: Sequence[Point], lower_only: bool) -> list[str]:
     return texts
 
 
-def over_amount(sweep: Sweep, points: list[Point], strategy: str) -> Iterator[Chart]:
+def _amount_charts(sweep: Sweep, points: list[Point], strategy: str) -> Iterator[Chart]:
     """Every metric over the amount: ours, that of Sajjadi et al., distances (Fig. 4b, 4c)."""
     axis = "psi" if strategy.startswith(PSI) else "amount"
     for precision in sweep.measures("precision"):
-        lines = metrics_over({name: precision.of(name) for name in MANIFOLD}, points)
+        lines = _metric_lines({name: precision.of(name) for name in _MANIFOLD_METRICS}, points)
         if lines:
-            title = f"Precision and recall, {space(sweep, precision)}"
-            yield Chart(title, chart(lines, axis, "", from_zero=True))
+            title = f"Precision and recall, {space_name(sweep, precision)}"
+            yield Chart(title, line_chart(lines, axis, "", from_zero=True))
     for f_8 in sweep.measures("prd_f_8"):
-        lines = metrics_over({text: f_8.of(name) for name, text in PRD.items()}, points)
+        lines = _metric_lines({text: f_8.of(name) for name, text in _PRD_METRICS.items()}, points)
         if lines:
-            title = f"Precision and recall of Sajjadi et al., {space(sweep, f_8)}"
-            yield Chart(title, chart(lines, axis, "", from_zero=True))
+            title = f"Precision and recall of Sajjadi et al., {space_name(sweep, f_8)}"
+            yield Chart(title, line_chart(lines, axis, "", from_zero=True))
     for distance in sweep.measures("frechet_distance"):
         name = sweep.names[distance]
-        for line in metrics_over({"": distance}, points):
-            yield Chart(name, chart([line], axis, name, from_zero=True))
+        for line in _metric_lines({"": distance}, points):
+            yield Chart(name, line_chart([line], axis, name, from_zero=True))
 
 
-def metrics_over(named: dict[str, Measure], points: Sequence[Point]) -> list[Line]:
+def _metric_lines(measures: dict[str, MeasureKey], points: Sequence[Point]) -> list[Line]:
     """A line for every metric that was measured at two amounts or more."""
     lines = []
-    for style, (name, measure) in enumerate(named.items()):
-        kept, (values,) = measured(points, measure)
-        if len({point.place.amount for point in kept}) > 1:
-            lines.append(Line(name, [point.place.amount for point in kept], values, style))
+    for style, (name, measure) in enumerate(measures.items()):
+        measured_points, (values,) = select_measured(points, measure)
+        if len({point.place.amount for point in measured_points}) > 1:
+            lines.append(
+                Line(name, [point.place.amount for point in measured_points], values, style)
+            )
     return lines
 
 
-def by_class(sweep: Sweep, paths: Paths) -> Iterator[Chart]:
+def _class_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Chart]:
     """Precision against recall of single classes over a sweep (Fig. 5)."""
     for precision in sweep.measures("precision"):
-        for strategy, points in paths.items():
-            labels = shown_classes(sweep, points, precision)
+        for strategy, points in strategy_points.items():
+            labels = select_classes(sweep, points, precision)
             if not labels:
                 continue
-            lines = all_classes(points, precision)
+            lines = _whole_set_lines(points, precision)
             for style, label in enumerate(labels):
-                lines += class_lines(sweep, points, precision, label, style)
-            title = f"{strategy}, {space(sweep, precision)}"
-            yield Chart(title, chart(lines, "recall", "precision"), left_out(sweep, labels))
+                lines += _class_lines(sweep, points, precision, label, style)
+            title = f"{strategy}, {space_name(sweep, precision)}"
+            yield Chart(
+                title, line_chart(lines, "recall", "precision"), _hidden_classes_note(sweep, labels)
+            )
 
 
-def all_classes(points: list[Point], precision: Measure) -> list[Line]:
+def _whole_set_lines(points: list[Point], precision: MeasureKey) -> list[Line]:
     """The line of the whole set, to see the classes against."""
-    kept, (x, y) = measured(points, precision.of("recall"), precision)
-    return [Line("all classes", x, y, None, marker="", stroke="--")] if len(kept) > 1 else []
+    measured_points, (x, y) = select_measured(points, precision.of("recall"), precision)
+    return (
+        [Line("all classes", x, y, None, marker="", stroke="--")]
+        if len(measured_points) > 1
+        else []
+    )
 
 
-def shown_classes(sweep: Sweep, points: list[Point], precision: Measure) -> list[int]:
+def select_classes(sweep: Sweep, points: list[Point], precision: MeasureKey) -> list[int]:
     """The labels with a line to draw. Of more than CLASSES those with the highest and the lowest
     precision, when truncated least: the easy and the difficult ones."""
-    found = {}
+    last_precisions = {}
     for label in sweep.classes:
-        kept, (_, values) = measured(points, precision.of("recall"), precision, label=label)
-        if len(kept) > 1:
-            found[label] = values[-1]
-    if len(found) <= CLASSES:
-        return list(found)
-    order = sorted(found, key=lambda label: -found[label])
-    return [*order[: CLASSES // 2], *order[-CLASSES // 2 :]]
+        measured_points, (_, values) = select_measured(
+            points, precision.of("recall"), precision, label=label
+        )
+        if len(measured_points) > 1:
+            last_precisions[label] = values[-1]
+    if len(last_precisions) <= _MAX_CLASSES:
+        return list(last_precisions)
+    order = sorted(last_precisions, key=lambda label: -last_precisions[label])
+    return [*order[: _MAX_CLASSES // 2], *order[-_MAX_CLASSES // 2 :]]
 
 
-def class_lines(
-    sweep: Sweep, points: list[Point], precision: Measure, label: int, style: int
+def _class_lines(
+    sweep: Sweep, points: list[Point], precision: MeasureKey, label: int, style: int
 ) -> list[Line]:
     """A class's line, and a larger marker where it is truncated least."""
-    kept, (x, y) = measured(points, precision.of("recall"), precision, label=label)
-    name = shortened(sweep.classes[label])
-    distance = nearest_distance(sweep, precision)
+    measured_points, (x, y) = select_measured(
+        points, precision.of("recall"), precision, label=label
+    )
+    name = shorten_name(sweep.classes[label])
+    distance = matching_distance(sweep, precision)
     if distance:
-        value = kept[-1].value(distance, label)
+        value = measured_points[-1].value(distance, label)
         name += "" if value is None else f" {sweep.names[distance].split()[0]} {value:.4g}"
     return [Line("", x, y, style, size=3), Line(name, x[-1:], y[-1:], style, size=7)]
 
 
-def left_out(sweep: Sweep, labels: list[int]) -> str:
+def _hidden_classes_note(sweep: Sweep, labels: list[int]) -> str:
     """How many classes are not drawn."""
-    hidden = len(sweep.classes) - len(labels)
-    half = CLASSES // 2
-    if hidden and len(labels) == CLASSES:
-        return f"The {half} classes of highest and the {half} of lowest precision; {hidden} more."
+    hidden_count = len(sweep.classes) - len(labels)
+    half = _MAX_CLASSES // 2
+    if hidden_count and len(labels) == _MAX_CLASSES:
+        return f"The {half} classes of highest and the {half} of lowest precision; {hidden_count} more."
     return ""

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from raymetrics.errors import RaymetricsError
 
-MAX_REASON = 200  # characters of a parser's own words: some repeat what they were given
-WITHOUT_WORDS = (LookupError, TypeError, AttributeError)
+_MAX_REASON = 200  # characters of a parser's own words: some repeat what they were given
+_TERSE_ERRORS = (LookupError, TypeError, AttributeError)
 
 
 @contextmanager
-def refuse_damage(
-    kind: Callable[[str], RaymetricsError], what: str, remedy: str = ""
+def require_undamaged(
+    error_type: Callable[[str], RaymetricsError], what: str, remedy: str = ""
 ) -> Iterator[None]:
     """Raise an error of ours, which begins with `what`, for anything that a parser raises.
 
@@ -25,12 +25,12 @@ def refuse_damage(
     except RaymetricsError:
         raise
     except Exception as error:
-        raise kind(f"{what}: {_reason(error)}{remedy and '; '}{remedy}") from None
+        raise error_type(f"{what}: {_reason(error)}{remedy and '; '}{remedy}") from None
 
 
 def _reason(error: Exception) -> str:
     """What went wrong, with the kind of the error where its words alone say little."""
-    kind, text = type(error).__name__, str(error)[:MAX_REASON]
+    kind, text = type(error).__name__, str(error)[:_MAX_REASON]
     if not text:
         return kind
-    return f"{kind}: {text}" if isinstance(error, WITHOUT_WORDS) else text
+    return f"{kind}: {text}" if isinstance(error, _TERSE_ERRORS) else text

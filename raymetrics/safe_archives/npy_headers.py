@@ -7,8 +7,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-MAX_BYTES = 2**14  # of a header; numpy takes 10,000 at most
-READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+MAX_HEADER_BYTES = 2**14  # of a header; numpy takes 10,000 at most
+_HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class NpyHeader(NamedTuple):
@@ -20,9 +20,9 @@ class NpyHeader(NamedTuple):
     start: int
 
 
-def read_npy_header(opened: IO[bytes]) -> NpyHeader:
+def read_npy_header(file: IO[bytes]) -> NpyHeader:
     """Read the header at the start of a .npy file; numpy's errors, of any kind, if it has none."""
-    version = npy.read_magic(opened)
-    if version not in READERS:
-        raise ValueError(f"it is of version {version} of .npy, expected {min(READERS)}")
-    return NpyHeader(*READERS[version](opened), opened.tell())
+    version = npy.read_magic(file)
+    if version not in _HEADER_READERS:
+        raise ValueError(f"it is of version {version} of .npy, expected {min(_HEADER_READERS)}")
+    return NpyHeader(*_HEADER_READERS[version](file), file.tell())

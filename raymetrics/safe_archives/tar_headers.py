@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import IO, Self
 
 # The kinds of headers that only say more of the next: long names, and anything by name.
-ATTRIBUTES = (
+_ATTRIBUTE_HEADERS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
-MAX_ATTRIBUTE_BYTES = 2**15
+_MAX_ATTRIBUTE_BYTES = 2**15
 
 
 class _Header(tarfile.TarInfo):
@@ -23,18 +23,18 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         _require_size(header)
-        if header.type in ATTRIBUTES and header.size > MAX_ATTRIBUTE_BYTES:
-            raise ValueError(f"attributes of {header.size} bytes, at most {MAX_ATTRIBUTE_BYTES}")
+        if header.type in _ATTRIBUTE_HEADERS and header.size > _MAX_ATTRIBUTE_BYTES:
+            raise ValueError(f"attributes of {header.size} bytes, at most {_MAX_ATTRIBUTE_BYTES}")
         return header
 
 
-def open_tar(opened: IO[bytes], compression: str = "") -> tarfile.TarFile:
+def open_tar(file: IO[bytes], compression: str = "") -> tarfile.TarFile:
     """Open a tar; ValueError or tarfile's errors if it is none, or not compressed in this way."""
     mode = f"r:{compression}"
-    return tarfile.open(fileobj=opened, mode=mode, tarinfo=_Header)  # type: ignore[call-overload]
+    return tarfile.open(fileobj=file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload]
 
 
-def members_of(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Give the members of a tar, each of which ends behind the one before; ValueError or tarfile's
     errors where it is damaged."""
     end = 0

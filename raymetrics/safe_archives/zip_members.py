@@ -5,13 +5,13 @@ from __future__ import annotations
 import zipfile
 
 # Nothing that is worth packing is both larger than this and packed to so small a share.
-MAX_SURELY_PACKED, MAX_PACKING = 2**26, 100
+_MAX_SURELY_PACKED, _MAX_PACKING = 2**26, 100
 
 
 def require_honest_packing(member: zipfile.ZipInfo) -> None:
     """Raise ValueError if unpacking a small part of a zip file would fill the memory."""
-    if member.file_size > max(MAX_SURELY_PACKED, MAX_PACKING * member.compress_size):
+    if member.file_size > max(_MAX_SURELY_PACKED, _MAX_PACKING * member.compress_size):
         raise ValueError(
             f"{member.compress_size} bytes would become {member.file_size}, more than "
-            f"{MAX_PACKING} times as many"
+            f"{_MAX_PACKING} times as many"
         )

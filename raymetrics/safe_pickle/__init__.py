@@ -16,34 +16,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raymetrics.errors import RaymetricsError, StorageError, UnsafePickle
-from raymetrics.printable import printable
-from raymetrics.safe_pickle.array_values import NUMBERS
-from raymetrics.safe_pickle.records import NETWORK, Persistent, Refused, shown
+from raymetrics.printable import escape_unprintable
+from raymetrics.safe_pickle.array_values import TORCH_NUMBERS
+from raymetrics.safe_pickle.records import (
+    TENSORFLOW_NETWORK,
+    ForbiddenName,
+    PickledObject,
+    describe_value,
+)
 from raymetrics.safe_pickle.size_limits import Allowance
-from raymetrics.safe_pickle.torch_zip import DAMAGES, Archive
-from raymetrics.safe_pickle.unpickler import Reader, read_legacy_file
+from raymetrics.safe_pickle.torch_zip import DAMAGE_ERRORS, TorchArchive
+from raymetrics.safe_pickle.unpickler import RestrictedUnpickler, read_legacy_file
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "DAMAGES",
-    "NETWORK",
-    "NUMBERS",
-    "Archive",
-    "Persistent",
-    "longer",
-    "names",
-    "read",
+    "DAMAGE_ERRORS",
+    "TENSORFLOW_NETWORK",
+    "TORCH_NUMBERS",
+    "PickledObject",
+    "TorchArchive",
+    "describe_keys",
+    "extend_prefix",
+    "module_tensors",
     "read_archive",
-    "read_legacy",
-    "tensors",
+    "read_pickle",
+    "read_torch_legacy",
 ]
 
-LONGEST_PREFIX = 1000  # characters
+_MAX_PREFIX_CHARACTERS = 1000  # characters
 
 
-def read(data: bytes, where: str) -> Any:
+def read_pickle(data: bytes, where: str) -> Any:
     """Give the value that was pickled; `where` names its place in errors.
 
     Containers, numbers, text, numpy's arrays of numbers; torch's tensors as such arrays, bfloat16
@@ -58,29 +63,33 @@ def read(data: bytes, where: str) -> Any:
         raise StorageError(
             f"{where} is a zip archive, as torch.save and numpy.savez write; expected a pickle"
         )
-    return _read(data, where, lambda source: Reader(source, Allowance(len(data))).load())
+    return _load_or_explain(
+        data, where, lambda source: RestrictedUnpickler(source, Allowance(len(data))).load()
+    )
 
 
-def read_archive(archive: Archive, where: str, folder: str = "data") -> Any:
+def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any:
     """Give what torch.save or torch.jit.save put into data.pkl, as `read` does; objects of
     TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`.
 
     folder: "data", whose storages lie in data/; or "constants", of TorchScript.
     """
     allowance, storage = Allowance(archive.size), partial(archive.storage, folder=folder)
-    return _read(
+    return _load_or_explain(
         archive.read(f"{folder}.pkl"),
         where,
-        lambda source: Reader(source, allowance, storage).load(),
+        lambda source: RestrictedUnpickler(source, allowance, storage).load(),
     )
 
 
-def read_legacy(data: bytes, where: str) -> Any:
+def read_torch_legacy(data: bytes, where: str) -> Any:
     """Give what torch.save wrote before its zip files, as `read` does, with errors of `read`."""
-    return _read(data, where, lambda source: read_legacy_file(source, Allowance(len(data))))
+    return _load_or_explain(
+        data, where, lambda source: read_legacy_file(source, Allowance(len(data)))
+    )
 
 
-def _read(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
+def _load_or_explain(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
     source = io.BytesIO(data)
     try:
         return load(source)
@@ -88,7 +97,7 @@ def _read(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
         raise
     except Exception as error:
         cut = source.tell() == len(data) and not data.endswith(pickle.STOP)
-        if isinstance(error, Refused) and not cut:
+        if isinstance(error, ForbiddenName) and not cut:
             raise UnsafePickle(
                 f"the pickle {where} names {error}, and raymetrics executes no pickles; nothing of "
                 "it was executed. Expected numbers, arrays, tensors and NVIDIA's networks: open it "
@@ -97,35 +106,38 @@ def _read(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
             ) from None
         raise StorageError(
             f"{where} is {'cut off' if cut else 'damaged, or of another kind'}: "
-            f"{type(error).__name__}: {printable(str(error), 300)} ({len(data)} bytes); get the "
+            f"{type(error).__name__}: {escape_unprintable(str(error), 300)} ({len(data)} bytes); get the "
             "file again"
         ) from error
 
 
-def tensors(module: Persistent, prefix: str = "") -> dict[str, torch.Tensor]:
+def module_tensors(module: PickledObject, prefix: str = "") -> dict[str, torch.Tensor]:
     """Copy a module's parameters and buffers, and those of its modules, by dotted names."""
     import torch
 
-    found = {}
+    collected = {}
     for kind in ("_parameters", "_buffers"):
         for name, array in module.state.get(kind, {}).items():
             if array is not None:
-                found[prefix + name] = torch.from_numpy(np.array(array))
+                collected[prefix + name] = torch.from_numpy(np.array(array))
     for name, inner in module.state.get("_modules", {}).items():
         if inner is not None:
-            found |= tensors(inner, longer(prefix, name))
-    return found
+            collected |= module_tensors(inner, extend_prefix(prefix, name))
+    return collected
 
 
-def names(contents: Mapping[Any, Any], most: int = 20) -> str:
+def describe_keys(contents: Mapping[Any, Any], limit: int = 20) -> str:
     """List the first keys of what was read, for an error."""
-    listed = [printable(key, 100) if isinstance(key, str) else shown(key) for key in contents]
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+    listed = [
+        escape_unprintable(key, 100) if isinstance(key, str) else describe_value(key)
+        for key in contents
+    ]
+    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 
-def longer(prefix: str, name: str) -> str:
+def extend_prefix(prefix: str, name: str) -> str:
     """Make the prefix of what is inside of a module. ValueError for a longer one than files have:
     of a long one in front of many names the text would be longer than any memory."""
-    if len(prefix) + len(name) > LONGEST_PREFIX:
-        raise ValueError(f"modules whose names are together longer than {LONGEST_PREFIX}")
+    if len(prefix) + len(name) > _MAX_PREFIX_CHARACTERS:
+        raise ValueError(f"modules whose names are together longer than {_MAX_PREFIX_CHARACTERS}")
     return f"{prefix}{name}."

@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 
 from raymetrics.safe_pickle import array_values
-from raymetrics.safe_pickle.array_values import STORAGES, content_of, integer, integers
-from raymetrics.safe_pickle.records import Persistent, Refused, shown
+from raymetrics.safe_pickle.array_values import (
+    STORAGE_DTYPES,
+    require_bytes,
+    require_size,
+    require_sizes,
+)
+from raymetrics.safe_pickle.records import ForbiddenName, PickledObject, describe_value
 
 TORCH_DTYPE = re.compile(r"torch\.(bool|b?float\d+|u?int\d+|complex\d+)", re.ASCII)
 
@@ -25,47 +30,47 @@ def require_keys(keys: Iterable[Any]) -> None:
         if isinstance(key, int | np.integer) and int(key).bit_length() > 64:
             raise ValueError("a key that is a number of more than 64 bits")
         if not isinstance(key, str | bytes | int | float | np.integer | None):
-            raise ValueError(f"a key that is a {shown(key)}, expected a text or a number")
+            raise ValueError(f"a key that is a {describe_value(key)}, expected a text or a number")
 
 
-def set_state(made: Any, state: Any) -> None:
+def set_state(target: Any, state: Any) -> None:
     """What BUILD does, for the few kinds of values that have a state."""
-    if isinstance(made, Persistent) and isinstance(state, dict):
-        made.state.update(state)
-    elif isinstance(made, np.dtype):
-        array_values.set_byte_order(made, state)
-    elif type(made) is np.ndarray:
-        array_values.set_array(made, state)
-    elif not isinstance(made, dict):  # Of a dictionary these are attributes that nobody needs.
-        raise Refused(f"a state for {type(made).__name__}")
+    if isinstance(target, PickledObject) and isinstance(state, dict):
+        target.state.update(state)
+    elif isinstance(target, np.dtype):
+        array_values.set_byte_order(target, state)
+    elif type(target) is np.ndarray:
+        array_values.fill_array(target, state)
+    elif not isinstance(target, dict):  # Of a dictionary these are attributes that nobody needs.
+        raise ForbiddenName(f"a state for {type(target).__name__}")
 
 
 def _reconstruct(kind: Any, base: Any, state: Any) -> Any:
     """copyreg's way to make objects in protocols 0 and 1."""
-    made = kind()
+    value = kind()
     if state:
-        made.update(_dictionary(state))
-    return made
+        value.update(_require_dictionary(state))
+    return value
 
 
-def _persistent(meta: Any) -> Persistent:
-    name, state = _dictionary(meta)["class_name"], _dictionary(meta["state"])
+def _pickled_object(meta: Any) -> PickledObject:
+    name, state = _require_dictionary(meta)["class_name"], _require_dictionary(meta["state"])
     if not isinstance(name, str):
-        raise ValueError(f"a class whose name is a {shown(name)}")
-    return Persistent(name, state)
+        raise ValueError(f"a class whose name is a {describe_value(name)}")
+    return PickledObject(name, state)
 
 
-def _dictionary(value: Any) -> dict:
+def _require_dictionary(value: Any) -> dict:
     if not isinstance(value, dict):
-        raise ValueError(f"expected a dictionary, found {shown(value)}")
+        raise ValueError(f"expected a dictionary, found {describe_value(value)}")
     return value
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocols 0 to 2 write bytes."""
     if encoding not in ("latin1", "latin-1"):
-        raise Refused(f"the encoding {shown(encoding)}")
-    return content_of(text)
+        raise ForbiddenName(f"the encoding {describe_value(encoding)}")
+    return require_bytes(text)
 
 
 def _bytearray(content: Any = b"", encoding: Any = "latin1") -> bytearray:
@@ -74,13 +79,15 @@ def _bytearray(content: Any = b"", encoding: Any = "latin1") -> bytearray:
 
 def _complex(real: Any, imaginary: Any) -> complex:
     if not isinstance(real, float) or not isinstance(imaginary, float):
-        raise ValueError(f"a complex number of {shown(real)} and {shown(imaginary)}")
+        raise ValueError(
+            f"a complex number of {describe_value(real)} and {describe_value(imaginary)}"
+        )
     return complex(real, imaginary)
 
 
 def _list(items: Any = ()) -> list:
     if not isinstance(items, list | tuple):
-        raise ValueError(f"a list of {shown(items)}")
+        raise ValueError(f"a list of {describe_value(items)}")
     return list(items)
 
 
@@ -101,12 +108,12 @@ def _maker_of_dictionaries(kind: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def _typed(value: Any, kind: Any = "") -> Any:
+def _drop_type(value: Any, kind: Any = "") -> Any:
     """TorchScript's lists and dictionaries, which are written with the types of their contents."""
     return value
 
 
-def _first(value: Any, *_: Any) -> Any:
+def _first_argument(value: Any, *_: Any) -> Any:
     """A parameter is its tensor."""
     return value
 
@@ -115,16 +122,16 @@ def _device(kind: Any, index: Any = None) -> Any:
     import torch
 
     if not isinstance(kind, str):
-        raise ValueError(f"a device {shown(kind)}")
-    return torch.device(kind) if index is None else torch.device(kind, integer(index))
+        raise ValueError(f"a device {describe_value(kind)}")
+    return torch.device(kind) if index is None else torch.device(kind, require_size(index))
 
 
-TYPED = (
+_TYPED = (
     "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag",
 )  # fmt: skip
 STORAGE_FILE = "torch.storage._load_from_bytes"  # which the reader itself opens
 # Names that stand for themselves, most as arguments of what is made.
-NAMES = frozenset({"builtins.object", "numpy.ndarray", STORAGE_FILE, *STORAGES})
+INERT_NAMES = frozenset({"builtins.object", "numpy.ndarray", STORAGE_FILE, *STORAGE_DTYPES})
 # `bytes` and `bytearray` of a number would be room for that many.
 MAKERS: dict[str, Callable[..., Any]] = {
     "builtins.dict": _maker_of_dictionaries(dict),
@@ -140,14 +147,14 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "_codecs.encode": _encode,
     "numpy.dtype": array_values.make_dtype,
     "numpy.core.multiarray._reconstruct": array_values.empty_array,
-    "numpy.core.multiarray.scalar": array_values.scalar,
-    "numpy.core.numeric._frombuffer": array_values.from_buffer,
-    "torch.Size": integers,
+    "numpy.core.multiarray.scalar": array_values.make_scalar,
+    "numpy.core.numeric._frombuffer": array_values.array_from_buffer,
+    "torch.Size": require_sizes,
     "torch.device": _device,
-    **{f"torch.jit._pickle.{name}": _typed for name in TYPED},
-    "torch._utils._rebuild_tensor": array_values.view_of_storage,
-    "torch._utils._rebuild_tensor_v2": array_values.view_of_storage,
-    "torch._utils._rebuild_parameter": _first,
-    "torch._utils._rebuild_parameter_with_state": _first,
-    "torch_utils.persistence._reconstruct_persistent_obj": _persistent,
+    **{f"torch.jit._pickle.{name}": _drop_type for name in _TYPED},
+    "torch._utils._rebuild_tensor": array_values.tensor_view,
+    "torch._utils._rebuild_tensor_v2": array_values.tensor_view,
+    "torch._utils._rebuild_parameter": _first_argument,
+    "torch._utils._rebuild_parameter_with_state": _first_argument,
+    "torch_utils.persistence._reconstruct_persistent_obj": _pickled_object,
 }

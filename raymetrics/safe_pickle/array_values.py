@@ -13,51 +13,53 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.safe_pickle.records import Refused, shown
+from raymetrics.safe_pickle.records import ForbiddenName, describe_value
 
-SIMPLE_DTYPE = re.compile(r"[<>=|]?[?biufcSU][0-9]{0,9}")
+_SIMPLE_DTYPE = re.compile(r"[<>=|]?[?biufcSU][0-9]{0,9}")
 # The types of torch's storages, and numpy's for their numbers.
-STORAGES = {
+STORAGE_DTYPES = {
     "torch.HalfStorage": "f2", "torch.BFloat16Storage": "u2", "torch.FloatStorage": "f4",
     "torch.DoubleStorage": "f8", "torch.ComplexFloatStorage": "c8",
     "torch.ComplexDoubleStorage": "c16", "torch.BoolStorage": "?", "torch.ByteStorage": "u1",
     "torch.CharStorage": "i1", "torch.ShortStorage": "i2", "torch.IntStorage": "i4",
     "torch.LongStorage": "i8",
 }  # fmt: skip
-NUMBERS = frozenset(np.dtype(f"<{kind}").str for kind in STORAGES.values())  # torch has all these
-MOST_AXES = 64  # numpy's
-LARGEST = 1 << 62  # beyond any memory
-LARGEST_CHARACTER = 0x10FFFF
+TORCH_NUMBERS = frozenset(
+    np.dtype(f"<{kind}").str for kind in STORAGE_DTYPES.values()
+)  # torch has all these
+_MAX_AXES = 64  # numpy's
+_MAX_SIZE = 1 << 62  # beyond any memory
+_MAX_CHARACTER = 0x10FFFF
 
 
-def integer(value: Any) -> int:
+def require_size(value: Any) -> int:
     """A count, size, step or place as Python's int. ValueError below 0 and beyond any memory."""
     number = operator.index(value)
-    if not 0 <= number < LARGEST:
+    if not 0 <= number < _MAX_SIZE:
         raise ValueError("a number below 0, or beyond any memory, where a size is expected")
     return number
 
 
-def integers(values: Any) -> tuple[int, ...]:
+def require_sizes(values: Any) -> tuple[int, ...]:
     """Sizes or steps along the axes of an array."""
-    if not isinstance(values, tuple | list) or len(values) > MOST_AXES:
-        raise ValueError(f"expected at most {MOST_AXES} sizes, found {shown(values)}")
-    return tuple(map(integer, values))
+    if not isinstance(values, tuple | list) or len(values) > _MAX_AXES:
+        raise ValueError(f"expected at most {_MAX_AXES} sizes, found {describe_value(values)}")
+    return tuple(map(require_size, values))
 
 
-def content_of(raw: Any) -> bytes:
+def require_bytes(raw: Any) -> bytes:
     """Bytes, as every protocol writes them. TypeError for anything else."""
     if isinstance(raw, str):
         return raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray):
-        raise TypeError(f"expected bytes, found {shown(raw)}")
+        raise TypeError(f"expected bytes, found {describe_value(raw)}")
     return bytes(raw)
 
 
 def make_dtype(text: Any, align: Any = False, copy: Any = True) -> np.dtype:
     """A type of numbers or texts of its own, as `set_byte_order` changes it."""
-    if not isinstance(text, str) or not SIMPLE_DTYPE.fullmatch(text):
-        raise Refused(f"numpy.dtype({shown(text)})")
+    if not isinstance(text, str) or not _SIMPLE_DTYPE.fullmatch(text):
+        raise ForbiddenName(f"numpy.dtype({describe_value(text)})")
     return np.dtype(text, False, True)
 
 
@@ -65,7 +67,7 @@ def set_byte_order(dtype: np.dtype, state: Any) -> None:
     """Of a pickled state take the order; all else stays as numpy made it."""
     _, order, *fields, size, _, _ = state
     if order not in ("<", ">", "=", "|") or any(part is not None for part in fields):
-        raise Refused("a numpy.dtype with fields")
+        raise ForbiddenName("a numpy.dtype with fields")
     if operator.index(size) not in (-1, dtype.itemsize):
         raise ValueError(f"{dtype} of another size")
     order = dtype.newbyteorder(order).byteorder
@@ -78,75 +80,82 @@ def set_byte_order(dtype: np.dtype, state: Any) -> None:
 def empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
     """What `set_array` fills, once."""
     if getattr(kind, "name", None) != "numpy.ndarray":
-        raise Refused(shown(getattr(kind, "name", kind)))
+        raise ForbiddenName(describe_value(getattr(kind, "name", kind)))
     return np.empty(0, np.int8)
 
 
-def set_array(array: np.ndarray, state: Any) -> None:
+def fill_array(array: np.ndarray, state: Any) -> None:
     """Fill an empty array with what numpy wrote in protocols 0 to 4."""
     _, shape, dtype, fortran, raw = state
     if not array.flags.writeable:  # there may be views of what it holds
         raise ValueError("an array that is filled twice")
-    content, sizes = content_of(raw), integers(shape)
-    _require_fit(numbers(content, dtype), sizes)
+    content, sizes = require_bytes(raw), require_sizes(shape)
+    _require_fit(_numbers_from_bytes(content, dtype), sizes)
     filled: Any = (1, sizes, dtype, bool(operator.index(fortran)), content)
     array.__setstate__(filled)
     array.flags.writeable = False
 
 
-def from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+def array_from_buffer(
+    buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
+) -> np.ndarray:
     """An array of numpy's in protocol 5."""
-    flat, sizes = numbers(content_of(buffer), dtype), integers(shape)
+    flat, sizes = _numbers_from_bytes(require_bytes(buffer), dtype), require_sizes(shape)
     _require_fit(flat, sizes)
     if order not in ("C", "F", "K"):
-        raise ValueError(f"an order of memory {shown(order)}")
+        raise ValueError(f"an order of memory {describe_value(order)}")
     if order == "K" and axes is not None:
-        return flat.reshape(sizes).transpose(integers(axes))
+        return flat.reshape(sizes).transpose(require_sizes(axes))
     return flat.reshape(sizes, order=order)
 
 
-def scalar(dtype: Any, raw: Any) -> Any:
+def make_scalar(dtype: Any, raw: Any) -> Any:
     """One number or text of numpy's."""
-    (value,) = numbers(content_of(raw), dtype)
+    (value,) = _numbers_from_bytes(require_bytes(raw), dtype)
     return value
 
 
-def numbers(content: bytes, dtype: Any) -> np.ndarray:
+def _numbers_from_bytes(content: bytes, dtype: Any) -> np.ndarray:
     """The numbers [n] in these bytes, read-only.
 
     ValueError for bytes that numpy would trust to be truth values or characters and are none.
     """
     if not isinstance(dtype, np.dtype) or not dtype.itemsize:
-        raise ValueError(f"expected a type of numbers, found {shown(dtype)}")
+        raise ValueError(f"expected a type of numbers, found {describe_value(dtype)}")
     flat = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
     if dtype.kind == "b" and flat.view("u1").max(initial=0) > 1:
         raise ValueError("truth values other than 0 and 1")
     codes = flat.view(np.dtype("u4").newbyteorder(dtype.byteorder)) if dtype.kind == "U" else flat
-    if dtype.kind == "U" and codes.max(initial=0) > LARGEST_CHARACTER:
+    if dtype.kind == "U" and codes.max(initial=0) > _MAX_CHARACTER:
         raise ValueError("a text with numbers that are no characters")
     flat.flags.writeable = False
     return flat
 
 
-def numbers_of_storage(kind: str, content: bytes, count: Any) -> np.ndarray:
+def storage_numbers(kind: str, content: bytes, count: Any) -> np.ndarray:
     """The numbers [count] of one of torch's STORAGES; bfloat16 as float32."""
-    dtype = np.dtype(f"<{STORAGES[kind]}")
-    if len(content) != integer(count) * dtype.itemsize:
+    dtype = np.dtype(f"<{STORAGE_DTYPES[kind]}")
+    if len(content) != require_size(count) * dtype.itemsize:
         raise ValueError(
-            f"{len(content)} bytes in a storage, expected {integer(count)} numbers {dtype}"
+            f"{len(content)} bytes in a storage, expected {require_size(count)} numbers {dtype}"
         )
-    flat = numbers(content, dtype)
+    flat = _numbers_from_bytes(content, dtype)
     if kind == "torch.BFloat16Storage":  # the upper half of a float32
         flat = (flat.astype("<u4") << 16).view("<f4")
         flat.flags.writeable = False
     return flat
 
 
-def view_of_storage(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+def tensor_view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
     """A tensor: the numbers of a storage at these steps. ValueError unless they lie inside."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
-        raise ValueError(f"a tensor of {shown(storage)}, expected a storage")
-    count, start, sizes, steps = len(storage), integer(offset), integers(size), integers(stride)
+        raise ValueError(f"a tensor of {describe_value(storage)}, expected a storage")
+    count, start, sizes, steps = (
+        len(storage),
+        require_size(offset),
+        require_sizes(size),
+        require_sizes(stride),
+    )
     last = start + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
     if start > count or (0 not in sizes and last >= count):
         raise ValueError(f"a tensor {list(sizes)} outside of its {count} numbers")

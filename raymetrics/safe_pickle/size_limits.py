@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.safe_pickle.records import Persistent
+from raymetrics.safe_pickle.records import PickledObject
 
-TIMES = 16  # as often a file's bytes may be copied, and its values stand in the result
-ALWAYS = 1 << 20  # what the smallest file may have too
-MOST_INSTRUCTIONS = 1 << 21  # some 500 MB of empty sets; networks have less than 1e5
-DEEPEST = 100  # containers inside of one another
+_MAX_RATIO = 16  # as often a file's bytes may be copied, and its values stand in the result
+_BASE_ALLOWANCE = 1 << 20  # what the smallest file may have too
+_MAX_INSTRUCTIONS = 1 << 21  # some 500 MB of empty sets; networks have less than 1e5
+_MAX_DEPTH = 100  # containers inside of one another
 
 
 class Allowance:
     """What is left of the work that a file of this many bytes may ask for."""
 
-    def __init__(self, supplied: int) -> None:
-        self.supplied = supplied
-        self.left = self.most = TIMES * supplied + ALWAYS
-        self.instructions = MOST_INSTRUCTIONS
+    def __init__(self, file_bytes: int) -> None:
+        self.supplied = file_bytes
+        self.left = self.most = _MAX_RATIO * file_bytes + _BASE_ALLOWANCE
+        self.instructions = _MAX_INSTRUCTIONS
 
     def spend(self, amount: int) -> None:
         """Take an amount of bytes or entries off. ValueError if that is more than there is."""
@@ -39,10 +39,10 @@ class Allowance:
         """Take one instruction off. ValueError if there is none left."""
         self.instructions -= 1
         if self.instructions < 0:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
+            raise ValueError(f"it has more than {_MAX_INSTRUCTIONS} instructions")
 
 
-class Instructions(dict):
+class CountedInstructions(dict):
     """A table of instructions, by their codes, of which each that is taken is spent.
 
     ValueError for one too many, and for a code that there is not.
@@ -60,7 +60,7 @@ class Instructions(dict):
         raise ValueError(f"it has the byte {code:#04x} in the place of an instruction")
 
 
-def cost(value: object) -> int:
+def copy_cost(value: object) -> int:
     """Count what copying a value goes through: its length, and those of the parts of a tuple."""
     return _length(value) + (sum(map(_length, value)) if isinstance(value, tuple) else 0)
 
@@ -75,20 +75,20 @@ def require_bounded(value: object, allowance: Allowance) -> None:
         )
 
 
-def _extent(value: object, known: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
+def _extent(value: object, extents: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
     """The size and the height of a tree of values; of one inside of itself, the depth ends it."""
-    if id(value) not in known and depth <= DEEPEST:
-        parts = [_extent(part, known, depth + 1) for part in _parts(value)]
+    if id(value) not in extents and depth <= _MAX_DEPTH:
+        parts = [_extent(part, extents, depth + 1) for part in _parts(value)]
         size = 1 + _own_size(value) + sum(size for size, _ in parts)
-        known[id(value)] = size, max((1 + height for _, height in parts), default=0)
-    size, height = known.get(id(value), (0, DEEPEST))
-    if depth + height > DEEPEST:
-        raise ValueError(f"its values lie more than {DEEPEST} deep inside of one another")
+        extents[id(value)] = size, max((1 + height for _, height in parts), default=0)
+    size, height = extents.get(id(value), (0, _MAX_DEPTH))
+    if depth + height > _MAX_DEPTH:
+        raise ValueError(f"its values lie more than {_MAX_DEPTH} deep inside of one another")
     return size, height
 
 
 def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, Persistent):
+    if isinstance(value, PickledObject):
         return value.state.values()
     if isinstance(value, dict):
         return [*value, *value.values()]

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from raymetrics.safe_pickle.array_values import STORAGES, integer, numbers_of_storage
-from raymetrics.safe_pickle.records import Refused, shown
+from raymetrics.safe_pickle.array_values import STORAGE_DTYPES, require_size, storage_numbers
+from raymetrics.safe_pickle.records import ForbiddenName, describe_value
 from raymetrics.safe_pickle.size_limits import Allowance
 
 
@@ -27,21 +27,25 @@ class LegacyStorages:
     def storage(self, pid: Any) -> np.ndarray:
         """("storage", type, key, device, count, None) -> room for its numbers, read-only."""
         if not (isinstance(pid, tuple) and len(pid) == 6 and pid[0] == "storage"):
-            raise Refused(f"an object outside of itself, {shown(pid)}")
+            raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
         _, kind, key, _, count, view = pid
-        if kind.name not in STORAGES or not isinstance(key, str) or view is not None:
-            raise ValueError(f"a storage {shown(kind.name)}, {shown(key)}, {shown(view)}")
+        if kind.name not in STORAGE_DTYPES or not isinstance(key, str) or view is not None:
+            raise ValueError(
+                f"a storage {describe_value(kind.name)}, {describe_value(key)}, {describe_value(view)}"
+            )
         if key not in self.found:
-            self.found[key] = kind.name, self._room(kind.name, integer(count))
-        known, numbers = self.found[key]
-        if known != kind.name or len(numbers) != integer(count):
-            raise ValueError(f"a storage {known} of {len(numbers)} numbers that is another too")
+            self.found[key] = kind.name, self._room(kind.name, require_size(count))
+        first_kind, numbers = self.found[key]
+        if first_kind != kind.name or len(numbers) != require_size(count):
+            raise ValueError(
+                f"a storage {first_kind} of {len(numbers)} numbers that is another too"
+            )
         room = numbers.view()
         room.flags.writeable = False
         return room
 
     def _room(self, kind: str, count: int) -> np.ndarray:
-        dtype = numbers_of_storage(kind, b"", 0).dtype
+        dtype = storage_numbers(kind, b"", 0).dtype
         self.allowance.spend(count * dtype.itemsize)
         return np.zeros(count, dtype)
 
@@ -52,6 +56,9 @@ class LegacyStorages:
             raise ValueError("numbers of other storages than those of the tensors")
         for key in texts:
             kind, numbers = self.found[key]
-            count, width = int.from_bytes(file.read(8), "little"), np.dtype(STORAGES[kind]).itemsize
-            content = file.read(integer(count) * width)
-            numbers[:] = numbers_of_storage(kind, content, len(numbers))
+            count, width = (
+                int.from_bytes(file.read(8), "little"),
+                np.dtype(STORAGE_DTYPES[kind]).itemsize,
+            )
+            content = file.read(require_size(count) * width)
+            numbers[:] = storage_numbers(kind, content, len(numbers))

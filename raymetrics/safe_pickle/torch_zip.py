@@ -14,18 +14,18 @@ from typing import IO, Any
 
 import numpy as np
 
-from raymetrics.safe_pickle.array_values import STORAGES, numbers_of_storage
-from raymetrics.safe_pickle.records import Refused, shown
+from raymetrics.safe_pickle.array_values import STORAGE_DTYPES, storage_numbers
+from raymetrics.safe_pickle.records import ForbiddenName, describe_value
 
-LARGEST = 1 << 26  # bytes of what was compressed: torch compresses programs alone
+MAX_COMPRESSED_BYTES = 1 << 26  # bytes of what was compressed: torch compresses programs alone
 # What Python's and numpy's readers raise for one damaged file or another.
-DAMAGES = (
+DAMAGE_ERRORS = (
     ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
     OSError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
-class Archive:
+class TorchArchive:
     """The members of such a file, by their names below its folder.
 
     `DAMAGES` for what is no zip, is damaged, or has names twice: then it would be another
@@ -47,14 +47,21 @@ class Archive:
         """ValueError for members that take more memory than their file makes likely."""
         stored = [i for i in infos if i.compress_type == zipfile.ZIP_STORED]
         self.size = sum(i.file_size for i in infos)
-        packed = self.size - sum(i.file_size for i in stored)
-        if packed > LARGEST:
-            raise ValueError(f"{packed} compressed bytes, expected {LARGEST} at most")
-        held, there = sum(i.compress_size for i in infos), self.zip.fp.seek(0, io.SEEK_END)
-        if held > there or any(i.compress_size != i.file_size for i in stored):
-            raise ValueError(f"{held} bytes of members, {self.size} unpacked, in {there} bytes")
+        compressed_bytes = self.size - sum(i.file_size for i in stored)
+        if compressed_bytes > MAX_COMPRESSED_BYTES:
+            raise ValueError(
+                f"{compressed_bytes} compressed bytes, expected {MAX_COMPRESSED_BYTES} at most"
+            )
+        member_bytes, file_bytes = (
+            sum(i.compress_size for i in infos),
+            self.zip.fp.seek(0, io.SEEK_END),
+        )
+        if member_bytes > file_bytes or any(i.compress_size != i.file_size for i in stored):
+            raise ValueError(
+                f"{member_bytes} bytes of members, {self.size} unpacked, in {file_bytes} bytes"
+            )
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> TorchArchive:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,21 +82,21 @@ class Archive:
 
         One storage has one type, as torch.save allows no other."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
-            raise Refused(f"an object outside of itself, {shown(pid)}")
+            raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
         _, kind, key, _, count = pid
-        if kind.name not in STORAGES:
-            raise Refused(kind.name)
+        if kind.name not in STORAGE_DTYPES:
+            raise ForbiddenName(kind.name)
         if not isinstance(key, str):
-            raise ValueError(f"a storage whose name is a {shown(key)}")
+            raise ValueError(f"a storage whose name is a {describe_value(key)}")
         file = f"{folder}/{key}"
         if file not in self.storages:
             self.storages[file] = kind.name, self._numbers(file, kind.name, count)
-        known, numbers = self.storages[file]
-        if known != kind.name:
-            raise ValueError(f"a storage that is {known} and {kind.name}")
+        first_kind, numbers = self.storages[file]
+        if first_kind != kind.name:
+            raise ValueError(f"a storage that is {first_kind} and {kind.name}")
         return numbers
 
     def _numbers(self, name: str, kind: str, count: Any) -> np.ndarray:
         if "byteorder" in self.members and self.read("byteorder") != b"little":
             raise ValueError("written on a big-endian machine")
-        return numbers_of_storage(kind, self.read(name), count)
+        return storage_numbers(kind, self.read(name), count)

@@ -8,30 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
-from raymetrics.printable import printable
+from raymetrics.printable import escape_unprintable
 from raymetrics.safe_pickle.allowed_types import (
+    INERT_NAMES,
     MAKERS,
-    NAMES,
     STORAGE_FILE,
     TORCH_DTYPE,
     require_keys,
     set_state,
 )
-from raymetrics.safe_pickle.array_values import STORAGES, content_of
-from raymetrics.safe_pickle.records import Persistent, Refused, is_record, shown
-from raymetrics.safe_pickle.size_limits import Allowance, Instructions, cost, require_bounded
+from raymetrics.safe_pickle.array_values import STORAGE_DTYPES, require_bytes
+from raymetrics.safe_pickle.records import ForbiddenName, PickledObject, describe_value, is_record
+from raymetrics.safe_pickle.size_limits import (
+    Allowance,
+    CountedInstructions,
+    copy_cost,
+    require_bounded,
+)
 from raymetrics.safe_pickle.torch_legacy import LegacyStorages
 
 # What other versions of Python, numpy, torch and NVIDIA's programs call the same things.
-RENAMED = {
+_RENAMED = {
     "__builtin__.": "builtins.",
     "copy_reg.": "copyreg.",
     "numpy._core.": "numpy.core.",
     "torch.cuda.": "torch.",
     "dnnlib.util.": "dnnlib.",
 }
-MAGIC = 0x1950A86A20F9469CFC6C  # the first number in torch.save's files before its zip files
-LONGEST_NAME = 500
+_TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first number in torch.save's files before its zip files
+_LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,13 @@ class Global:
 
     def __call__(self, *args: Any) -> Any:
         if is_record(self.name):
-            return Persistent(self.name)
+            return PickledObject(self.name)
         if self.name not in MAKERS:
-            raise Refused(self.name)
+            raise ForbiddenName(self.name)
         return MAKERS[self.name](*args)
 
 
-class Reader(pickle._Unpickler):
+class RestrictedUnpickler(pickle._Unpickler):
     """Python's own unpickler, whose every instruction that could call something is replaced.
 
     So is each that changes a value of the file: it changes lists, sets and dictionaries alone.
@@ -64,7 +69,7 @@ class Reader(pickle._Unpickler):
         self.allowance = allowance
         self.storage = storage
         # Each instruction by its name, so that a method here takes the place of Python's.
-        self.dispatch = Instructions(  # type: ignore[misc]
+        self.dispatch = CountedInstructions(  # type: ignore[misc]
             {code: getattr(type(self), load.__name__) for code, load in self.dispatch.items()},
             allowance,
         )
@@ -75,57 +80,59 @@ class Reader(pickle._Unpickler):
         return value
 
     def find_class(self, module: str, name: str) -> Any:
-        full = full_name(module, name)
+        full = _full_name(module, name)
         if TORCH_DTYPE.fullmatch(full):
             import torch
 
             return getattr(torch, name)
-        if full not in MAKERS and full not in NAMES and not is_record(full):
-            raise Refused(readable(module, name))
+        if full not in MAKERS and full not in INERT_NAMES and not is_record(full):
+            raise ForbiddenName(_printable_name(module, name))
         return Global(full)
 
     def get_extension(self, code: int) -> None:
-        raise Refused(f"the extension {code}")
+        raise ForbiddenName(f"the extension {code}")
 
     def persistent_load(self, pid: Any) -> Any:
         if self.storage is not None:
             return self.storage(pid)
-        raise Refused(f"an object outside of itself, {shown(pid)}")
+        raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
 
-    def _instantiate(self, made: Any, args: Any) -> None:
+    def _instantiate(self, callee: Any, args: Any) -> None:
         """For the instructions INST and OBJ."""
-        self._call(made, tuple(args))
+        self._call(callee, tuple(args))
 
-    def _call(self, made: Any, args: Any) -> None:
-        if not isinstance(made, Global):
-            raise Refused(f"a call of {type(made).__name__}")
+    def _call(self, callee: Any, args: Any) -> None:
+        if not isinstance(callee, Global):
+            raise ForbiddenName(f"a call of {type(callee).__name__}")
         if not isinstance(args, tuple):
-            raise ValueError(f"arguments that are a {shown(args)}")
-        self.allowance.spend(cost(args))
-        make = self._load_storage if made.name == STORAGE_FILE else made
+            raise ValueError(f"arguments that are a {describe_value(args)}")
+        self.allowance.spend(copy_cost(args))
+        make = self._load_storage if callee.name == STORAGE_FILE else callee
         self.append(make(*args))  # type: ignore[attr-defined]
 
     def _load_storage(self, content: Any) -> Any:
         """The numbers of a tensor, which are a file of torch.save's inside of the pickle."""
-        return read_legacy_file(io.BytesIO(content_of(content)), self.allowance, _StorageReader)
+        return read_legacy_file(
+            io.BytesIO(require_bytes(content)), self.allowance, _StorageUnpickler
+        )
 
     def load_reduce(self) -> None:
-        args, made = self._pop(), self._pop()
-        self._call(made, args)
+        args, callee = self._pop(), self._pop()
+        self._call(callee, args)
 
     load_newobj = load_reduce
 
     def load_newobj_ex(self) -> None:
-        raise Refused("a constructor with keywords")
+        raise ForbiddenName("a constructor with keywords")
 
     def load_next_buffer(self) -> None:
-        raise Refused("a buffer outside of itself")
+        raise ForbiddenName("a buffer outside of itself")
 
     load_readonly_buffer = load_next_buffer
 
     def load_build(self) -> None:
         state = self._pop()
-        self.allowance.spend(cost(state))
+        self.allowance.spend(copy_cost(state))
         set_state(self.stack[-1], state)  # type: ignore[attr-defined]
 
     def load_bytearray8(self) -> None:
@@ -177,7 +184,9 @@ class Reader(pickle._Unpickler):
         """The value that an instruction changes, which is of this kind and nothing else."""
         value = self.stack[-1]  # type: ignore[attr-defined]
         if not isinstance(value, kind):
-            raise ValueError(f"an instruction that changes a {shown(value)} like a {kind.__name__}")
+            raise ValueError(
+                f"an instruction that changes a {describe_value(value)} like a {kind.__name__}"
+            )
         return value
 
     def _set_items(self, items: list) -> None:
@@ -186,21 +195,23 @@ class Reader(pickle._Unpickler):
         self._top(dict).update(zip(keys, values, strict=True))
 
 
-class _StorageReader(Reader):
+class _StorageUnpickler(RestrictedUnpickler):
     """The pickles inside of a tensor's storage name the kinds of storages alone."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if full_name(module, name) not in STORAGES:
-            raise Refused(f"{readable(module, name)}, inside of a tensor's storage")
-        return Global(full_name(module, name))
+        if _full_name(module, name) not in STORAGE_DTYPES:
+            raise ForbiddenName(f"{_printable_name(module, name)}, inside of a tensor's storage")
+        return Global(_full_name(module, name))
 
 
-def read_legacy_file(file: IO[bytes], allowance: Allowance, kind: type[Reader] = Reader) -> Any:
+def read_legacy_file(
+    file: IO[bytes], allowance: Allowance, kind: type[RestrictedUnpickler] = RestrictedUnpickler
+) -> Any:
     """What torch.save wrote before its zip files: five pickles, of which the fourth is the value
     and the fifth tells the order of the storages, and their numbers."""
     storages = LegacyStorages(allowance)
     readers = (kind(file, allowance, storages.storage) for _ in range(5))
-    if next(readers).load() != MAGIC:
+    if next(readers).load() != _TORCH_MAGIC:
         raise ValueError("it does not begin like a file of torch.save's")
     _, system, value, keys = (reader.load() for reader in readers)
     if not system["little_endian"]:
@@ -209,17 +220,17 @@ def read_legacy_file(file: IO[bytes], allowance: Allowance, kind: type[Reader] =
     return value
 
 
-def full_name(module: str, name: str) -> str:
+def _full_name(module: str, name: str) -> str:
     """The name that a pickle gives in two parts, as this version of Python would write it."""
-    if len(module) + len(name) > LONGEST_NAME:
-        raise Refused(readable(module, name))
+    if len(module) + len(name) > _LONGEST_NAME:
+        raise ForbiddenName(_printable_name(module, name))
     full = f"{module}.{name}"
-    for old, new in RENAMED.items():
+    for old, new in _RENAMED.items():
         if full.startswith(old):
             full = new + full.removeprefix(old)
     return full
 
 
-def readable(module: str, name: str) -> str:
+def _printable_name(module: str, name: str) -> str:
     """The start of a name, without what a terminal would obey."""
-    return printable(f"{module[:LONGEST_NAME]}.{name[:LONGEST_NAME]}", 100)
+    return escape_unprintable(f"{module[:_LONGEST_NAME]}.{name[:_LONGEST_NAME]}", 100)

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 from raymetrics.errors import SpecMismatch
-from raymetrics.shards.layout import differences, numbers_of
+from raymetrics.shards.layout import comparable_fields, differences
 from raymetrics.shards.shard_set import ShardSet
 
 
 def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
     """The names of the extractors that both sets have features of."""
-    there = [{str(spec["name"]) for spec in side.spec.extractors} for side in (real, generated)]
-    return sorted(there[0] & there[1])
+    names = [{str(spec["name"]) for spec in side.spec.extractors} for side in (real, generated)]
+    return sorted(names[0] & names[1])
 
 
-def require_alike(
+def require_same_extractor(
     real: ShardSet, generated: ShardSet, extractor: str, *, any_size: bool = False
 ) -> None:
     """SpecMismatch unless both sets have features of the extractor, made alike.
 
     any_size: also of images of different sizes.
     """
-    both = shared_extractors(real, generated)
-    if extractor not in both:
+    shared = shared_extractors(real, generated)
+    if extractor not in shared:
         raise SpecMismatch(
-            f"extractor {extractor!r} is not in both sets; both have {', '.join(both) or 'none'}"
+            f"extractor {extractor!r} is not in both sets; both have {', '.join(shared) or 'none'}"
         )
-    of_real, of_generated = (
+    real_spec, generated_spec = (
         next(spec for spec in side.spec.extractors if spec["name"] == extractor)
         for side in (real, generated)
     )
-    fields = differences(numbers_of(of_real), numbers_of(of_generated))
+    fields = differences(comparable_fields(real_spec), comparable_fields(generated_spec))
     if fields:
-        found = "; ".join(fields).replace("asked for", "on the other side")
+        difference_text = "; ".join(fields).replace("asked for", "on the other side")
         raise SpecMismatch(
             f"{real.uri} and {generated.uri} used {extractor} differently, so their features "
-            f"cannot be compared ({found}); extract one of them again, to another place"
+            f"cannot be compared ({difference_text}); extract one of them again, to another place"
         )
     if not any_size:
         require_same_size(real, generated)
@@ -43,11 +43,11 @@ def require_alike(
 def require_same_size(real: ShardSet, generated: ShardSet) -> None:
     """SpecMismatch if the images of both sets have sizes that are known and differ: what an
     extractor makes of small images that it enlarges is far from what it makes of large ones."""
-    of_real, of_generated = real.spec.image_size, generated.spec.image_size
-    if of_real and of_generated and of_real != of_generated:
+    real_size, generated_size = real.spec.image_size, generated.spec.image_size
+    if real_size and generated_size and real_size != generated_size:
         raise SpecMismatch(
-            f"the images of {real.uri} are {size_text(of_real)} pixels, those of {generated.uri} "
-            f"{size_text(of_generated)}, which moves every number; extract one of them at the size "
+            f"the images of {real.uri} are {size_text(real_size)} pixels, those of {generated.uri} "
+            f"{size_text(generated_size)}, which moves every number; extract one of them at the size "
             "of the other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
         )
 
@@ -57,16 +57,16 @@ def size_text(size: tuple[int, int] | None) -> str:
     return "unknown" if size is None else f"{size[0]} x {size[1]}"
 
 
-def require_some_shared(real: ShardSet, generated: ShardSet) -> list[str]:
+def require_shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
     """The extractors of both sets. SpecMismatch, with those of either, if there are none."""
-    both = shared_extractors(real, generated)
-    if not both:
-        of_real, of_generated = (
+    shared = shared_extractors(real, generated)
+    if not shared:
+        real_names, generated_names = (
             ", ".join(str(spec["name"]) for spec in side.spec.extractors)
             for side in (real, generated)
         )
         raise SpecMismatch(
-            f"{real.uri} has features of {of_real}, {generated.uri} of {of_generated}; extract "
+            f"{real.uri} has features of {real_names}, {generated.uri} of {generated_names}; extract "
             "both with the same extractor"
         )
-    return both
+    return shared

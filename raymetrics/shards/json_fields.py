@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-MOST = 10**12  # sample ids have twelve digits
-DAMAGES = (ValueError, RecursionError)  # of JSON that is not what it should be
+SAMPLE_ID_LIMIT = 10**12  # sample ids have twelve digits
+PARSE_ERRORS = (ValueError, RecursionError)  # of JSON that is not what it should be
 
 
-class Kind(NamedTuple):
+class FieldKind(NamedTuple):
     """What a field may hold, in words and as a test."""
 
     words: str
@@ -20,47 +20,49 @@ class Kind(NamedTuple):
 def parse_object(data: bytes) -> dict[str, Any]:
     """Parse a JSON object. ValueError for any other value and for NaN or an infinite number;
     RecursionError for one that is nested too deeply."""
-    value = json.loads(data, parse_constant=_refuse_constant)
+    value = json.loads(data, parse_constant=_raise_for_constant)
     if not isinstance(value, dict):
         raise ValueError(f"it holds a {type(value).__name__}, expected an object")
     return value
 
 
-def _refuse_constant(text: str) -> NoReturn:
+def _raise_for_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def whole(least: int = 0, most: int = MOST) -> Kind:
+def whole_number(minimum: int = 0, maximum: int = SAMPLE_ID_LIMIT) -> FieldKind:
     """Accept whole numbers from `least` to `most`."""
 
     def accepts(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        return (
+            isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+        )
 
-    return Kind(f"a whole number from {least} to {most}", accepts)
-
-
-TEXT = Kind("text", lambda value: isinstance(value, str))
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-DIGEST = Kind("a SHA-256", lambda value: isinstance(value, str) and len(value) == 64)
+    return FieldKind(f"a whole number from {minimum} to {maximum}", accepts)
 
 
-def list_of(kind: Kind) -> Kind:
+TEXT = FieldKind("text", lambda value: isinstance(value, str))
+FLAG = FieldKind("true or false", lambda value: isinstance(value, bool))
+OBJECT = FieldKind("an object", lambda value: isinstance(value, dict))
+DIGEST = FieldKind("a SHA-256", lambda value: isinstance(value, str) and len(value) == 64)
+
+
+def list_of(kind: FieldKind) -> FieldKind:
     """Accept a list whose items are all of the kind."""
-    return Kind(
+    return FieldKind(
         f"a list of {kind.words}",
         lambda value: isinstance(value, list) and all(map(kind.accepts, value)),
     )
 
 
-def pair_of(kind: Kind) -> Kind:
+def pair_of(kind: FieldKind) -> FieldKind:
     """Accept a list of two items of the kind."""
-    return Kind(f"two of {kind.words}", lambda x: list_of(kind).accepts(x) and len(x) == 2)
+    return FieldKind(f"two of {kind.words}", lambda x: list_of(kind).accepts(x) and len(x) == 2)
 
 
-def object_of(kind: Kind, key: Callable[[str], bool] = bool) -> Kind:
+def object_of(kind: FieldKind, key: Callable[[str], bool] = bool) -> FieldKind:
     """Accept an object whose values are all of the kind, and whose keys the test accepts."""
-    return Kind(
+    return FieldKind(
         f"an object of {kind.words}",
         lambda value: (
             isinstance(value, dict)
@@ -70,9 +72,9 @@ def object_of(kind: Kind, key: Callable[[str], bool] = bool) -> Kind:
     )
 
 
-def struct(kinds: Mapping[str, Kind]) -> Kind:
+def struct(kinds: Mapping[str, FieldKind]) -> FieldKind:
     """Accept an object that has exactly these fields, of these kinds."""
-    return Kind(
+    return FieldKind(
         f"an object of {', '.join(kinds)}",
         lambda value: (
             isinstance(value, dict)
@@ -83,7 +85,7 @@ def struct(kinds: Mapping[str, Kind]) -> Kind:
 
 
 def require_fields(
-    value: Mapping[str, Any], needed: Mapping[str, Kind], optional: Mapping[str, Kind]
+    value: Mapping[str, Any], needed: Mapping[str, FieldKind], optional: Mapping[str, FieldKind]
 ) -> None:
     """ValueError, which names the field, unless all that are needed are there and of their kinds,
     and the optional ones are of theirs where they are."""

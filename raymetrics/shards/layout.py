@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raymetrics import sample_ranges
-from raymetrics.errors import RangeError, ShardError, SpecMismatch
+from raymetrics.errors import SampleRangeError, ShardError, SpecMismatch
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import json_fields, schema
 from raymetrics.shards.json_fields import (
     FLAG,
     OBJECT,
     TEXT,
-    Kind,
+    FieldKind,
     list_of,
     object_of,
     pair_of,
     struct,
-    whole,
+    whole_number,
 )
 from raymetrics.shards.manifest import withdraw_if_lost
 from raymetrics.shards.schema import Column
@@ -41,7 +41,7 @@ from raymetrics.shards.store import Store
 from raymetrics.uris import require_no_secret
 
 # How often a writer looks whether another one has written over what it wrote.
-LOOKS = 10
+WRITE_CHECKS = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class DatasetSpec:
     accepted: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
-        schema.require_names(self.columns)
+        schema.require_distinct_names(self.columns)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -95,7 +95,7 @@ class DatasetSpec:
             },
             "labels": self.labels,
             "shard_rows": self.shard_rows,
-            "samples": [sample_ranges.describe(ids) for ids in self.samples],
+            "samples": [sample_ranges.format_range(ids) for ids in self.samples],
             "asked": list(self.asked),
             "label_names": list(self.label_names),
             **({} if self.image_size is None else {"image_size": list(self.image_size)}),
@@ -109,7 +109,7 @@ class DatasetSpec:
         """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
         try:
             value = json_fields.parse_object(data)
-            json_fields.require_fields(value, {"schema": whole()}, {})
+            json_fields.require_fields(value, {"schema": whole_number()}, {})
             if value["schema"] != schema.VERSION:
                 raise ShardError(
                     f"{where}/{DATASET} has schema {value['schema']}, this raymetrics reads "
@@ -124,14 +124,14 @@ class DatasetSpec:
                 class_names=value["class_names"],
                 labels=value["labels"],
                 shard_rows=value["shard_rows"],
-                samples=tuple(sample_ranges.parse(text) for text in value["samples"]),
+                samples=tuple(sample_ranges.parse_range(text) for text in value["samples"]),
                 asked=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
             )
-        except json_fields.DAMAGES as error:
+        except json_fields.PARSE_ERRORS as error:
             raise ShardError(
                 f"{where}/{DATASET} is damaged ({error}); restore it, or extract again to another "
                 "place"
@@ -140,8 +140,11 @@ class DatasetSpec:
 
 def _is_range(text: object) -> bool:
     try:
-        return isinstance(text, str) and sample_ranges.parse(text).stop <= json_fields.MOST
-    except (RangeError, ValueError):  # of too many digits
+        return (
+            isinstance(text, str)
+            and sample_ranges.parse_range(text).stop <= json_fields.SAMPLE_ID_LIMIT
+        )
+    except (SampleRangeError, ValueError):  # of too many digits
         return False
 
 
@@ -152,22 +155,22 @@ def _has_name(extractor: object) -> bool:
 _FIELDS = {
     "source": TEXT,
     "generator": OBJECT,
-    "extractors": list_of(Kind("objects with a name", _has_name)),
+    "extractors": list_of(FieldKind("objects with a name", _has_name)),
     "columns": object_of(
-        struct({"extractor": TEXT, "output": TEXT, "dimension": whole(1, 2**31 - 1)})
+        struct({"extractor": TEXT, "output": TEXT, "dimension": whole_number(1, 2**31 - 1)})
     ),
     "class_names": object_of(list_of(TEXT)),
     "labels": FLAG,
-    "shard_rows": whole(1),
-    "samples": list_of(Kind("ranges as 0-99, below 10^12", _is_range)),
+    "shard_rows": whole_number(1),
+    "samples": list_of(FieldKind("ranges as 0-99, below 10^12", _is_range)),
     "asked": list_of(TEXT),
     "files": object_of(OBJECT),
     "label_names": list_of(TEXT),
 }
-_OPTIONAL = {"accepted": OBJECT, "image_size": pair_of(whole(1, 2**31 - 1))}
+_OPTIONAL = {"accepted": OBJECT, "image_size": pair_of(whole_number(1, 2**31 - 1))}
 
 
-def numbers_of(extractor: Mapping[str, object]) -> dict[str, object]:
+def comparable_fields(extractor: Mapping[str, object]) -> dict[str, object]:
     """Of an extractor's specification, what its numbers depend on; a set may keep fewer columns."""
     return {field: value for field, value in extractor.items() if field != "columns"}
 
@@ -178,77 +181,80 @@ def read_spec(store: Store) -> DatasetSpec | None:
     return None if data is None else DatasetSpec.from_json(data, str(store))
 
 
-def require_same(there: DatasetSpec, asked: DatasetSpec, store: Store) -> None:
+def require_same_spec(existing: DatasetSpec, requested: DatasetSpec, store: Store) -> None:
     """SpecMismatch, with all that differs, unless both give the same numbers."""
-    if there.fingerprint != asked.fingerprint:
-        found = [
-            change.in_words(asked.source) for change in changes(there.identity, asked.identity)
+    if existing.fingerprint != requested.fingerprint:
+        change_texts = [
+            change.in_words(requested.source)
+            for change in changes(existing.identity, requested.identity)
         ]
         raise SpecMismatch(
-            f"{store} holds a set made from something else ({'; '.join(found)}); extract to "
+            f"{store} holds a set made from something else ({'; '.join(change_texts)}); extract to "
             "another place (another --to), or bring back what it was made from"
         )
 
 
-def enter(store: Store, asked: DatasetSpec) -> DatasetSpec:
+def create_or_extend_spec(store: Store, requested: DatasetSpec) -> DatasetSpec:
     """What `entered` gives, without the shards."""
-    return entered(store, asked)[0]
+    return open_for_writing(store, requested)[0]
 
 
-def entered(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
     """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there; and
     the shards that are there, ascending, whether the store lists them yet or not.
 
     The shard size of a set is the one that it was begun with. A set that was begun and never
     given a shard gives way. SpecMismatch for a set made from something else.
     """
-    there = read_spec(store)
-    if there is None and store.create(DATASET, asked.to_json()):
-        return asked, shard_ranges(store.names())
-    there = there or read_spec(store)
-    assert there is not None  # somebody else has made it in this moment
+    existing = read_spec(store)
+    if existing is None and store.create(DATASET, requested.to_json()):
+        return requested, shard_ranges(store.names())
+    existing = existing or read_spec(store)
+    assert existing is not None  # somebody else has made it in this moment
     # As it was cut before, and as it is to be: the last shard of a set that grows may be short.
-    wanted = [*there.samples, *asked.samples]
-    present = present_ranges(store, store.names(), wanted, there.shard_rows)
+    wanted = [*existing.samples, *requested.samples]
+    present = present_ranges(store, store.names(), wanted, existing.shard_rows)
     if not present:
         # Somebody else may be making the first shards of the same set.
-        same = there.fingerprint == asked.fingerprint
-        begun = replace(asked, shard_rows=there.shard_rows if same else asked.shard_rows)
-        store.replace(DATASET, begun.to_json())
-        return begun, []
-    require_same(there, asked, store)
-    withdraw_if_lost(store, there.fingerprint, [shard_name(ids) for ids in present])
+        same = existing.fingerprint == requested.fingerprint
+        new_spec = replace(
+            requested, shard_rows=existing.shard_rows if same else requested.shard_rows
+        )
+        store.replace(DATASET, new_spec.to_json())
+        return new_spec, []
+    require_same_spec(existing, requested, store)
+    withdraw_if_lost(store, existing.fingerprint, [shard_name(ids) for ids in present])
     # Equal tensors may come from several files; one that was published vouches for them all.
-    vouched = {name: file for name, file in there.files.items() if file.get("published")}
-    joined = replace(
-        asked,
-        shard_rows=there.shard_rows,
-        files={**asked.files, **vouched},
-        image_size=asked.image_size or there.image_size,
+    published_files = {name: file for name, file in existing.files.items() if file.get("published")}
+    extended = replace(
+        requested,
+        shard_rows=existing.shard_rows,
+        files={**requested.files, **published_files},
+        image_size=requested.image_size or existing.image_size,
     )
-    return adopt(store, joined, ()), present
+    return add_samples(store, extended, ()), present
 
 
-def adopt(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
+def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
     """The specification, and dataset.json, with these samples among those that the set is to have.
 
     Those of others who extended the set in the meantime stay. Of two who write in the same moment
     one loses what it wrote: so it looks again, and whoever has made shards calls this at its end.
     SpecMismatch if it became another set.
     """
-    mine = [*spec.samples, *present]
-    for _ in range(LOOKS):
-        there = read_spec(store) or spec
-        require_same(there, spec, store)
-        samples = tuple(sample_ranges.union([*there.samples, *mine]))
-        spec = replace(spec, samples=samples, image_size=spec.image_size or there.image_size)
-        if (samples, spec.image_size) == (there.samples, there.image_size):
+    additions = [*spec.samples, *present]
+    for _ in range(WRITE_CHECKS):
+        existing = read_spec(store) or spec
+        require_same_spec(existing, spec, store)
+        samples = tuple(sample_ranges.union([*existing.samples, *additions]))
+        spec = replace(spec, samples=samples, image_size=spec.image_size or existing.image_size)
+        if (samples, spec.image_size) == (existing.samples, existing.image_size):
             break
         store.replace(DATASET, spec.to_json())
     return spec
 
 
-def holds_set(store: Store) -> bool:
+def holds_shard_set(store: Store) -> bool:
     """Whether there is a shard set. A folder of images may have a dataset.json of its own."""
     data = store.read(DATASET)
     try:
@@ -258,7 +264,11 @@ def holds_set(store: Store) -> bool:
     return isinstance(value, dict) and {"fingerprint", "schema", "samples"} <= value.keys()
 
 
-def missing(spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]) -> list[range]:
+def missing_shards(
+    spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]
+) -> list[range]:
     """The shards to make so that every wanted id is present; cut at multiples of shard_rows."""
     gaps = sample_ranges.subtract(wanted, present)
-    return [shard for gap in gaps for shard in sample_ranges.cut(gap, spec.shard_rows)]
+    return [
+        shard for gap in gaps for shard in sample_ranges.split_at_multiples(gap, spec.shard_rows)
+    ]

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from typing import Any
 
 from raymetrics.shards import json_fields
-from raymetrics.shards.json_fields import DIGEST, OBJECT, TEXT, list_of, object_of, whole
+from raymetrics.shards.json_fields import DIGEST, OBJECT, TEXT, list_of, object_of, whole_number
 from raymetrics.shards.shard_files import MANIFEST
 from raymetrics.shards.store import Store
 
 _NEEDED = {"fingerprint": DIGEST}
 _OPTIONAL = {
     "samples": list_of(TEXT),
-    "rows": whole(),
+    "rows": whole_number(),
     "digest": DIGEST,
     "shards": object_of(DIGEST),
     "left_out": object_of(TEXT, str.isdecimal),
@@ -22,34 +22,36 @@ _OPTIONAL = {
     "made_on": list_of(TEXT),
     "sealed_by": OBJECT,
 }
-MACHINES = ("devices", "made_on")  # what it tells of those that made shards
+_MACHINE_FIELDS = ("devices", "made_on")  # what it tells of those that made shards
 
 
-def read_manifest(store: Store, of_set: str) -> dict[str, Any]:
+def read_manifest(store: Store, set_fingerprint: str) -> dict[str, Any]:
     """Read what manifest.json says of the set with this fingerprint; empty if there is none, or
     one of another set, or a damaged one: `extract` writes another."""
     data = store.read(MANIFEST)
     if data is None:
         return {}
     try:
-        found = json_fields.parse_object(data)
-        json_fields.require_fields(found, _NEEDED, _OPTIONAL)
-    except json_fields.DAMAGES:
+        manifest = json_fields.parse_object(data)
+        json_fields.require_fields(manifest, _NEEDED, _OPTIONAL)
+    except json_fields.PARSE_ERRORS:
         return {}
-    return found if found["fingerprint"] == of_set else {}
+    return manifest if manifest["fingerprint"] == set_fingerprint else {}
 
 
-def withdraw_promises(store: Store, of_set: str) -> None:
+def withdraw_promises(store: Store, set_fingerprint: str) -> None:
     """Take back the digests that manifest.json promises, as shards are to be replaced; which
     machines made them stays known. A run that dies before it seals again leaves no false ones."""
-    found = read_manifest(store, of_set)
-    if "shards" in found:
-        kept = {name: found[name] for name in ("fingerprint", *MACHINES) if name in found}
-        store.replace(MANIFEST, json.dumps(kept, indent=1).encode())
+    manifest = read_manifest(store, set_fingerprint)
+    if "shards" in manifest:
+        kept_fields = {
+            name: manifest[name] for name in ("fingerprint", *_MACHINE_FIELDS) if name in manifest
+        }
+        store.replace(MANIFEST, json.dumps(kept_fields, indent=1).encode())
 
 
-def withdraw_if_lost(store: Store, of_set: str, names: Collection[str]) -> None:
+def withdraw_if_lost(store: Store, set_fingerprint: str, names: Collection[str]) -> None:
     """Take them back if any shard that is promised is not among `names`, which are there: it may
     be made again, on another kind of machine, which gives other bits."""
-    if not read_manifest(store, of_set).get("shards", {}).keys() <= set(names):
-        withdraw_promises(store, of_set)
+    if not read_manifest(store, set_fingerprint).get("shards", {}).keys() <= set(names):
+        withdraw_promises(store, set_fingerprint)

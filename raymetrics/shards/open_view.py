@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from raymetrics import option_strings, sample_ranges
 from raymetrics.errors import ShardError
-from raymetrics.shards.selection_files import WEIGHT, parts_of, read_choice
+from raymetrics.shards.selection_files import WEIGHT, read_selection, split_path
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 
-OPTIONS = {"ids", "partial"}
+_OPTIONS = {"ids", "partial"}
 
 
 def open_view(uri: str) -> View:
@@ -20,31 +20,31 @@ def open_view(uri: str) -> View:
     ShardError for an incomplete set, samples that it does not have, or a file of weights, which
     names every candidate; SpecMismatch for a file that was made from another set.
     """
-    name, options = option_strings.split(uri, ShardError)
-    if options.keys() - OPTIONS:
+    name, options = option_strings.parse_options(uri, ShardError)
+    if options.keys() - _OPTIONS:
         raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
-    shards = complete(name)
+    shards = open_complete(name)
     if "ids" not in options:
         return View.of(shards.require_all_samples())
-    choice = read_choice(options["ids"], partial=options.get("partial") == "yes")
-    if WEIGHT in choice.columns:
+    selection_file = read_selection(options["ids"], partial=options.get("partial") == "yes")
+    if WEIGHT in selection_file.columns:
         raise ShardError(
-            f"{choice.path} holds weights of all candidates and chooses none; draw from them: "
+            f"{selection_file.path} holds weights of all candidates and chooses none; draw from them: "
             "raymetrics reweight writes drawn.parquet beside it"
         )
-    ids = choice.require_of(shards).sample_ids
-    folder, file = parts_of(choice.path)
+    ids = selection_file.require_of(shards).sample_ids
+    folder, file = split_path(selection_file.path)
     return View.of(shards, selection=Selection.of(ids, f"{Store(folder).absolute_uri}/{file}"))
 
 
-def complete(uri: str) -> ShardSet:
+def open_complete(uri: str) -> ShardSet:
     """A complete shard set, freshly listed, with no sample that it is not to have."""
-    found = open_shards(uri).require_complete()
-    foreign = sample_ranges.subtract(found.present, found.spec.samples)
+    shards = open_shards(uri).require_complete()
+    foreign = sample_ranges.subtract(shards.present, shards.spec.samples)
     if foreign:
-        names = ", ".join(map(sample_ranges.describe, foreign))
+        names = ", ".join(map(sample_ranges.format_range, foreign))
         raise ShardError(
-            f"{found.uri} holds samples {names}, which its dataset.json does not ask for; another "
+            f"{shards.uri} holds samples {names}, which its dataset.json does not ask for; another "
             "extraction into it was under way: run it again"
         )
-    return found
+    return shards

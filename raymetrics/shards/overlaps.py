@@ -23,10 +23,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from raymetrics import sample_ranges
-from raymetrics.shards.layout import LOOKS
-from raymetrics.shards.shard_files import files_of, shard_name
+from raymetrics.shards.layout import WRITE_CHECKS
+from raymetrics.shards.shard_files import all_shard_ranges, shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 
 
 def join_overlapping(shards: ShardSet) -> ShardSet:
@@ -34,18 +34,18 @@ def join_overlapping(shards: ShardSet) -> ShardSet:
     samples are all cut alike. ShardError, before anything is removed, if one is damaged."""
     if shards.spec.accepted is not None:
         return shards
-    for _ in range(LOOKS):  # somebody else, who has seen less of it, may join them too
-        groups = overlapping(files_of(shards.store.names()))
+    for _ in range(WRITE_CHECKS):  # somebody else, who has seen less of it, may join them too
+        groups = overlapping_groups(all_shard_ranges(shards.store.names()))
         if not groups:
             break
         shards = open_shards(shards.uri)  # all that was listed, or what it became since
         for group in groups:
-            _join(shards, group)
+            _join_group(shards, group)
         shards = open_shards(shards.uri)
     return shards
 
 
-def overlapping(files: Sequence[range]) -> list[list[range]]:
+def overlapping_groups(files: Sequence[range]) -> list[list[range]]:
     """Return the ranges that overlap with others, those together that do."""
     groups: list[list[range]] = []
     stop = -1
@@ -57,28 +57,28 @@ def overlapping(files: Sequence[range]) -> list[list[range]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _join(shards: ShardSet, group: Sequence[range]) -> None:
+def _join_group(shards: ShardSet, group: Sequence[range]) -> None:
     """Write the shards that the group should be, and remove all others of it."""
     store, whole = shards.store, range(group[0].start, max(ids.stop for ids in group))
-    cut = sample_ranges.cut(whole, shards.spec.shard_rows)
-    for ids in cut:
+    wanted_ranges = sample_ranges.split_at_multiples(whole, shards.spec.shard_rows)
+    for ids in wanted_ranges:
         if ids not in group:
-            _write(shards, ids)
+            _write_shard(shards, ids)
     # Read back, and held against the digests of their footers.
-    ShardSet(store, shards.spec, tuple(cut)).verify()
+    ShardSet(store, shards.spec, tuple(wanted_ranges)).verify()
     for ids in group:
-        if ids not in cut:
+        if ids not in wanted_ranges:
             store.remove(shard_name(ids))
 
 
-def _write(shards: ShardSet, ids: range) -> None:
+def _write_shard(shards: ShardSet, ids: range) -> None:
     """Write the shard of these samples from the pieces that hold them."""
     pieces = [p for p in shards.present if p.start < ids.stop and ids.start < p.stop]
     shared = [range(max(p.start, ids.start), min(p.stop, ids.stop)) for p in pieces]
-    footers = [shards.footer(p).within(some) for p, some in zip(pieces, shared, strict=True)]
-    tables = [shards.table(some) for some in shared]
+    footers = [shards.footer(p).within(overlap) for p, overlap in zip(pieces, shared, strict=True)]
+    tables = [shards.table(overlap) for overlap in shared]
     left_out = {int(sample): why for f in footers for sample, why in (f.left_out or {}).items()}
     machines = [machine for footer in footers for machine in footer.made_on]
     plain = [table.replace_schema_metadata(None) for table in tables]
-    of_set = shards.spec.fingerprint
-    commit(shards.store, pa.concat_tables(plain), of_set, left_out, machines)
+    set_fingerprint = shards.spec.fingerprint
+    commit_shard(shards.store, pa.concat_tables(plain), set_fingerprint, left_out, machines)

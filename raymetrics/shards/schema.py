@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from raymetrics.errors import ExtractorError, ShardError
 from raymetrics.shards import json_fields
-from raymetrics.shards.json_fields import DIGEST, TEXT, object_of, whole
+from raymetrics.shards.json_fields import DIGEST, TEXT, object_of, whole_number
 
 VERSION = 2
 SAMPLE_ID = "sample_id"
@@ -41,7 +41,7 @@ class Column:
         return f"{self.extractor}_{self.output}".replace("-", "_")
 
 
-def require_names(columns: Sequence[Column]) -> None:
+def require_distinct_names(columns: Sequence[Column]) -> None:
     """ShardError unless every column has a name of its own, made of letters, digits, _ and -.
 
     The names become those of files, and of columns in other programs.
@@ -52,20 +52,20 @@ def require_names(columns: Sequence[Column]) -> None:
                 f"a column cannot be called {column.name!r}; expected letters, digits, _ and -"
             )
     names = [column.name for column in columns]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
         raise ShardError(
-            f"several columns are called {', '.join(sorted(twice))}; give one of the extractors "
+            f"several columns are called {', '.join(sorted(repeated))}; give one of the extractors "
             "another name: '?name=...'"
         )
 
 
-def columns_of(extractor: str, outputs: Mapping[str, int]) -> tuple[Column, ...]:
+def make_columns(extractor: str, outputs: Mapping[str, int]) -> tuple[Column, ...]:
     """One column per output of an extractor."""
     return tuple(Column(extractor, output, d) for output, d in outputs.items())
 
 
-def tensors(values: np.ndarray) -> pa.ExtensionArray:
+def to_tensor_array(values: np.ndarray) -> pa.ExtensionArray:
     """float32 [n, d] as Arrow's fixed-shape tensor, without copying."""
     _rows, dimension = values.shape
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -100,7 +100,7 @@ def to_table(
                 f"{len(finite)} samples, the first is sample {bad[0]}; look at that image and at "
                 "the extractor's weights"
             )
-        arrays[column.name] = tensors(values)
+        arrays[column.name] = to_tensor_array(values)
     return pa.table(arrays)
 
 
@@ -114,7 +114,7 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return values
 
 
-def digest(table: pa.Table) -> str:
+def table_digest(table: pa.Table) -> str:
     """SHA-256 of the values of a shard, whatever wrote the file."""
     total = hashlib.sha256()
     for name in table.column_names:
@@ -152,20 +152,20 @@ class Footer:
         return replace(self, left_out=lacks or None)
 
 
-_NEEDED = {"fingerprint": DIGEST, "first": whole(), "last": whole(), "digest": DIGEST}
+_NEEDED = {"fingerprint": DIGEST, "first": whole_number(), "last": whole_number(), "digest": DIGEST}
 _OPTIONAL = {
-    "rows": whole(),
-    "drawn": object_of(whole(), str.isdecimal),
+    "rows": whole_number(),
+    "drawn": object_of(whole_number(), str.isdecimal),
     "left_out": object_of(TEXT, str.isdecimal),
     "made_on": json_fields.list_of(TEXT),
 }
 
 
-def encode(
+def encode_shard(
     table: pa.Table,
     fingerprint: str,
     ids: range | None = None,
-    drawn: Mapping[str, int] | None = None,
+    drawn_by_class: Mapping[str, int] | None = None,
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> bytes:
@@ -178,14 +178,23 @@ def encode(
     if ids is None:
         sample_ids = to_numpy(table[SAMPLE_ID])
         ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
-    rows = None if drawn is None else table.num_rows
+    rows = None if drawn_by_class is None else table.num_rows
     lacks = {str(sample): why for sample, why in sorted((left_out or {}).items())} or None
     machines = sorted(set(made_on))
     footer = Footer(
-        fingerprint, ids.start, ids.stop - 1, digest(table), rows, drawn, lacks, machines
+        fingerprint,
+        ids.start,
+        ids.stop - 1,
+        table_digest(table),
+        rows,
+        drawn_by_class,
+        lacks,
+        machines,
     )
-    known = {name: value for name, value in asdict(footer).items() if value not in (None, [])}
-    metadata = {METADATA_KEY: json.dumps(known)}
+    footer_fields = {
+        name: value for name, value in asdict(footer).items() if value not in (None, [])
+    }
+    metadata = {METADATA_KEY: json.dumps(footer_fields)}
     buffer = io.BytesIO()
     # Dictionaries and statistics of float vectors cost much and tell nothing.
     pq.write_table(
@@ -199,7 +208,7 @@ def encode(
     return buffer.getvalue()
 
 
-def footer_of(schema: pa.Schema, where: str) -> Footer:
+def read_footer(schema: pa.Schema, where: str) -> Footer:
     """Read the footer of a shard's schema. ShardError if it is damaged, or the file not ours."""
     metadata = (schema.metadata or {}).get(METADATA_KEY)
     if metadata is None:
@@ -207,55 +216,55 @@ def footer_of(schema: pa.Schema, where: str) -> Footer:
     try:
         value = json_fields.parse_object(metadata)
         json_fields.require_fields(value, _NEEDED, _OPTIONAL)
-    except json_fields.DAMAGES as error:
+    except json_fields.PARSE_ERRORS as error:
         raise ShardError(
             f"{where} has a damaged footer ({error}); remove it and extract again"
         ) from None
-    known = Footer.__dataclass_fields__  # a later version may tell more
-    return Footer(**{name: content for name, content in value.items() if name in known})
+    known_fields = Footer.__dataclass_fields__  # a later version may tell more
+    return Footer(**{name: content for name, content in value.items() if name in known_fields})
 
 
-def require_types(
+def require_column_types(
     schema: pa.Schema, columns: Sequence[Column], labels: bool, names: Sequence[str], where: str
 ) -> None:
     """ShardError unless the named fields of a shard are there, once each, and of the types that
     the set's columns promise."""
     types = {SAMPLE_ID: pa.int64(), **({LABEL: pa.int64()} if labels else {})}
     types |= {c.name: pa.fixed_shape_tensor(pa.float32(), [c.dimension]) for c in columns}
-    lost = [name for name in names if name not in schema.names]
-    if lost:
+    absent = [name for name in names if name not in schema.names]
+    if absent:
         raise ShardError(
-            f"{where} has no column {', '.join(lost)}; it has {', '.join(schema.names)}; name one "
+            f"{where} has no column {', '.join(absent)}; it has {', '.join(schema.names)}; name one "
             "of these, or extract to another place with extractors that give it"
         )
     for name in names:
-        found = [field.type for field in schema if field.name == name]
-        if found != [types.get(name)]:
-            expected = _type_in_words(types[name]) if name in types else "no such column"
+        column_types = [field.type for field in schema if field.name == name]
+        if column_types != [types.get(name)]:
+            expected = _describe_type(types[name]) if name in types else "no such column"
             raise ShardError(
-                f"{name} in {where} is {', '.join(map(_type_in_words, found))}, expected "
+                f"{name} in {where} is {', '.join(map(_describe_type, column_types))}, expected "
                 f"{expected}; it is not as it was written: remove it and extract again"
             )
 
 
-def _type_in_words(arrow_type: pa.DataType) -> str:
+def _describe_type(arrow_type: pa.DataType) -> str:
     if isinstance(arrow_type, pa.FixedShapeTensorType):
         return f"{arrow_type.value_type} {arrow_type.shape}"
     return str(arrow_type)
 
 
-def require_values(table: pa.Table, where: str) -> None:
+def require_no_nulls(table: pa.Table, where: str) -> None:
     """ShardError if any value is null."""
     for name, column in zip(table.column_names, table.columns, strict=True):
-        lost = sum(map(_nulls, column.chunks))
-        if lost:
+        null_count = sum(map(_count_nulls, column.chunks))
+        if null_count:
             raise ShardError(
-                f"{where} lacks {lost} values of {name}, expected none; it is not as it was "
+                f"{where} lacks {null_count} values of {name}, expected none; it is not as it was "
                 "written: remove it and extract again"
             )
 
 
-def _nulls(chunk: pa.Array) -> int:
+def _count_nulls(chunk: pa.Array) -> int:
     """Count the null rows of a column, and the null numbers in them."""
     inner = chunk.storage.flatten().null_count if isinstance(chunk, pa.ExtensionArray) else 0
     return int(chunk.null_count or inner)

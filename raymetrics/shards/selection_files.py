@@ -29,13 +29,13 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 
 WEIGHT = "weight"
-SUM_TOLERANCE = 1e-6  # of weights that another program wrote
+_SUM_TOLERANCE = 1e-6  # of weights that another program wrote
 
-MOST_SAMPLES = 10**8  # of a file, which may announce more rows than any memory holds
+_MAX_SAMPLES = 10**8  # of a file, which may announce more rows than any memory holds
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class SelectionFile:
     """Some samples of a shard set."""
 
     path: str
@@ -56,111 +56,113 @@ class Choice:
         """ "accepted", "weights", "drawn"; "" of another program's file."""
         return str(self.metadata.get("kind", ""))
 
-    def require_of(self, shards: ShardSet) -> Choice:
+    def require_of(self, shards: ShardSet) -> SelectionFile:
         """Itself. SpecMismatch if it was made from another set, ShardError if this one lacks
         some of its samples."""
-        ours, of = shards.spec.fingerprint, self.metadata.get("fingerprint", None)
-        if of not in (None, ours):
+        set_fingerprint, made_from = shards.spec.fingerprint, self.metadata.get("fingerprint", None)
+        if made_from not in (None, set_fingerprint):
             raise SpecMismatch(
                 f"{self.path} holds {self.kind or 'samples'} of another shard set, "
-                f"{self.metadata.get('uri', '?')} ({str(of)[:12]}), not of {shards.uri} "
-                f"({ours[:12]}); name the set that it was made from, or make it again"
+                f"{self.metadata.get('uri', '?')} ({str(made_from)[:12]}), not of {shards.uri} "
+                f"({set_fingerprint[:12]}); name the set that it was made from, or make it again"
             )
-        there = View.of(shards).sample_ids
-        foreign = np.setdiff1d(self.sample_ids, there)
+        present_ids = View.of(shards).sample_ids
+        foreign = np.setdiff1d(self.sample_ids, present_ids)
         if len(foreign):
-            some = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
+            first_ids = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
             raise ShardError(
                 f"{self.path} holds {len(foreign)} samples that {shards.uri} does not have "
-                f"({some}); name the set that it was made from, or extract them: "
+                f"({first_ids}); name the set that it was made from, or extract them: "
                 f"{shards.command()}"
             )
         return self
 
 
-def made_of(kind: str, view: View, **more: Any) -> dict[str, Any]:
+def selection_metadata(kind: str, view: View, **more: Any) -> dict[str, Any]:
     """The metadata of a choice from a view, with whatever else there is to say."""
-    of = view.shards
+    shards = view.shards
     return {
         "kind": kind,
-        "uri": of.store.absolute_uri,
-        "fingerprint": of.spec.fingerprint,
+        "uri": shards.store.absolute_uri,
+        "fingerprint": shards.spec.fingerprint,
         "digest": view.digest(),
         **more,
     }
 
 
-def write_choice(path: str, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+def write_selection(
+    path: str, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> None:
     """Writes the file whole, over an earlier one. columns: sample_id int64 [n] and others [n].
     StorageError leaves what was there."""
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    about = {METADATA_KEY: json.dumps({"complete": True, **metadata})}
+    schema_metadata = {METADATA_KEY: json.dumps({"complete": True, **metadata})}
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(about), buffer)
-    folder, name = parts_of(path)
+    pq.write_table(table.replace_schema_metadata(schema_metadata), buffer)
+    folder, name = split_path(path)
     Store(folder).replace(name, buffer.getvalue())
 
 
-def read_choice(path: str, *, partial: bool = False) -> Choice:
+def read_selection(path: str, *, partial: bool = False) -> SelectionFile:
     """The samples of a file, ours or any with a column `sample_id`. StorageError if there is
     none, ShardError if it is damaged, none of ours, or incomplete unless `partial` ones do."""
-    folder, name = parts_of(path)
+    folder, name = split_path(path)
     data = Store(folder).read(name)
     if data is None:
         raise StorageError(f"no file {path}; expected Parquet with a column {SAMPLE_ID}")
     try:
         rows = pq.read_metadata(io.BytesIO(data)).num_rows
-        if rows > MOST_SAMPLES:
-            raise ShardError(f"{path} has {rows} rows, expected at most {MOST_SAMPLES}")
+        if rows > _MAX_SAMPLES:
+            raise ShardError(f"{path} has {rows} rows, expected at most {_MAX_SAMPLES}")
         table = pq.read_table(io.BytesIO(data))
-        about = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
-        metadata = json_fields.parse_object(about)
-    except (pa.ArrowException, OSError, *json_fields.DAMAGES) as error:
+        metadata_json = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
+        metadata = json_fields.parse_object(metadata_json)
+    except (pa.ArrowException, OSError, *json_fields.PARSE_ERRORS) as error:
         raise ShardError(
             f"cannot read {path}: {type(error).__name__}: {error}; make it again"
         ) from None
-    there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+    columns_text = ", ".join(f"{field.name} {field.type}" for field in table.schema)
     types = [field.type for field in table.schema if field.name == SAMPLE_ID]
     if len(types) != 1 or not pa.types.is_integer(types[0]) or types[0] == pa.uint64():
-        raise ShardError(f"{path} has columns {there or 'none'}; expected {SAMPLE_ID} int64")
+        raise ShardError(f"{path} has columns {columns_text or 'none'}; expected {SAMPLE_ID} int64")
     if not all(pa.types.is_primitive(field.type) for field in table.schema):
-        raise ShardError(f"{path} has columns {there}; expected one number a row in each")
+        raise ShardError(f"{path} has columns {columns_text}; expected one number a row in each")
     for column in table.column_names:
         if table[column].null_count:
             raise ShardError(f"{path} lacks {table[column].null_count} values of {column}")
     arrays = {column: table[column].to_numpy() for column in table.column_names}
-    choice = Choice(path, arrays.pop(SAMPLE_ID).astype(np.int64), arrays, metadata)
-    if not (choice.complete or partial):
+    selection_file = SelectionFile(path, arrays.pop(SAMPLE_ID).astype(np.int64), arrays, metadata)
+    if not (selection_file.complete or partial):
         raise ShardError(
-            f"{path} is only a part of the {choice.kind} that were asked for; run the command "
+            f"{path} is only a part of the {selection_file.kind} that were asked for; run the command "
             "that made it again, or take it as it is where that is offered"
         )
-    return choice
+    return selection_file
 
 
-def read_weights(path: str) -> Choice:
+def read_weights(path: str) -> SelectionFile:
     """The same with a column `weight`. ShardError unless they are at least 0 and sum to 1, one
     for each sample."""
-    choice = read_choice(path)
-    if WEIGHT not in choice.columns:
-        there = ", ".join([SAMPLE_ID, *choice.columns])
-        raise ShardError(f"{path} has columns {there}; expected {WEIGHT} too")
-    weights = np.asarray(choice.columns[WEIGHT], np.float64)
+    selection_file = read_selection(path)
+    if WEIGHT not in selection_file.columns:
+        column_names = ", ".join([SAMPLE_ID, *selection_file.columns])
+        raise ShardError(f"{path} has columns {column_names}; expected {WEIGHT} too")
+    weights = np.asarray(selection_file.columns[WEIGHT], np.float64)
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
-        first = choice.sample_ids[bad][0]
+        first = selection_file.sample_ids[bad][0]
         raise ShardError(
             f"{path} has {bad.sum()} weights that are negative or no numbers, the first of "
             f"sample {first}; expected weights of at least 0 that sum to 1"
         )
-    if abs(weights.sum() - 1) > SUM_TOLERANCE:
+    if abs(weights.sum() - 1) > _SUM_TOLERANCE:
         raise ShardError(f"the weights of {path} sum to {weights.sum():.9g}, expected 1")
-    if len(np.unique(choice.sample_ids)) != len(choice):
+    if len(np.unique(selection_file.sample_ids)) != len(selection_file):
         raise ShardError(f"{path} has several weights of the same sample; expected one of each")
-    return choice
+    return selection_file
 
 
-def parts_of(path: str) -> tuple[str, str]:
+def split_path(path: str) -> tuple[str, str]:
     """The folder, or the prefix, of a file, and its name there."""
     folder, slash, name = path.rpartition("/")
     return (folder or slash or "."), name

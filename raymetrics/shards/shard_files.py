@@ -32,21 +32,21 @@ def shard_ranges(names: Iterable[str]) -> list[range]:
     left out, and of two that overlap in part the first one counts where they do.
     """
     pieces: list[range] = []
-    for ids in sorted(files_of(names), key=lambda ids: (ids.start, -ids.stop)):
+    for ids in sorted(all_shard_ranges(names), key=lambda ids: (ids.start, -ids.stop)):
         start = max(ids.start, pieces[-1].stop if pieces else 0)
         if start < ids.stop:
             pieces.append(range(start, ids.stop))
     return pieces
 
 
-def files_of(names: Iterable[str]) -> list[range]:
+def all_shard_ranges(names: Iterable[str]) -> list[range]:
     """Return the range of every shard among `names`, whether they overlap or not."""
     return [ids for ids in map(shard_range, names) if ids]
 
 
-def containing(ids: range, names: Iterable[str]) -> range | None:
+def containing_shard(ids: range, names: Iterable[str]) -> range | None:
     """Return the first shard among `names` that holds all samples of a piece; None without one."""
-    holds = [f for f in files_of(names) if f.start <= ids.start and ids.stop <= f.stop]
+    holds = [f for f in all_shard_ranges(names) if f.start <= ids.start and ids.stop <= f.stop]
     return min(holds, key=lambda f: (f.start, f.stop), default=None)
 
 
@@ -67,13 +67,13 @@ def present_ranges(
         shard_name(shard)
         for ids in wanted
         for gap in sample_ranges.subtract([ids], listed)
-        for shard in sample_ranges.cut(gap, shard_rows)
+        for shard in sample_ranges.split_at_multiples(gap, shard_rows)
     }
-    unlisted = (by_name | promised(store)) - set(names)
+    unlisted = (by_name | _names_in_manifest(store)) - set(names)
     return shard_ranges({*names, *store.there(sorted(unlisted))})
 
 
-def promised(store: Store) -> set[str]:
+def _names_in_manifest(store: Store) -> set[str]:
     """The names of the shards that manifest.json speaks of, if there is one."""
     try:
         shards = json.loads(store.read(MANIFEST) or b"{}").get("shards")

@@ -20,12 +20,12 @@ from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec, shard_name
 from raymetrics.shards.manifest import read_manifest
 from raymetrics.shards.schema import Column, Footer
-from raymetrics.shards.shard_files import containing, present_ranges
+from raymetrics.shards.shard_files import containing_shard, present_ranges
 from raymetrics.shards.store import Store
 
 T = TypeVar("T")
 Block = dict[str, np.ndarray]
-READERS = 16  # at a time
+_READER_THREADS = 16  # at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class ShardSet:
 
     def __len__(self) -> int:
         if self.spec.accepted is None:
-            return sample_ranges.count(self.present) - len(self.left_out)
+            return sample_ranges.count_ids(self.present) - len(self.left_out)
         return sum(self._rows.values())
 
     @property
@@ -59,13 +59,13 @@ class ShardSet:
     @cached_property
     def _rows(self) -> dict[range, int]:
         """The rows of every shard of a set that keeps accepted samples only."""
-        found = {ids: footer.rows for ids, footer in self._footers.items()}
-        return {ids: len(ids) if rows is None else rows for ids, rows in found.items()}
+        footer_rows = {ids: footer.rows for ids, footer in self._footers.items()}
+        return {ids: len(ids) if rows is None else rows for ids, rows in footer_rows.items()}
 
     @cached_property
     def _footers(self) -> dict[range, Footer]:
         """What every shard says of itself; read several at a time, as a store takes its time."""
-        with ThreadPoolExecutor(READERS) as pool:
+        with ThreadPoolExecutor(_READER_THREADS) as pool:
             return dict(zip(self.present, pool.map(self.footer, self.present), strict=True))
 
     @cached_property
@@ -73,14 +73,14 @@ class ShardSet:
         """The samples that could not be made and are not in the shards which stand for them, and
         why; from the seal, or from the footers."""
         if self.seal:
-            found = self.seal.get("left_out", {})
-            return {int(sample): why for sample, why in found.items()}
+            reasons = self.seal.get("left_out", {})
+            return {int(sample): why for sample, why in reasons.items()}
         return self.footer_left_out()
 
     def footer_left_out(self) -> dict[int, str]:
         """The same, as the shards themselves say."""
-        told = [footer.left_out or {} for footer in self._footers.values()]
-        return {int(sample): why for one in told for sample, why in one.items()}
+        by_shard = [footer.left_out or {} for footer in self._footers.values()]
+        return {int(sample): why for reasons in by_shard for sample, why in reasons.items()}
 
     def require_all_samples(self) -> ShardSet:
         """Itself. ShardError if rejected samples are not kept, so that it is no set of samples
@@ -105,8 +105,8 @@ class ShardSet:
     @cached_property
     def seal(self) -> dict[str, Any] | None:
         """What manifest.json says; None if there is none, or if it is not about these shards."""
-        ours = [*self.promises] == [shard_name(ids) for ids in self.present]
-        whole = ours and self.manifest.get("digest") == fingerprint(self.promises)
+        names_match = [*self.promises] == [shard_name(ids) for ids in self.present]
+        whole = names_match and self.manifest.get("digest") == fingerprint(self.promises)
         return self.manifest if whole else None
 
     @property
@@ -148,14 +148,14 @@ class ShardSet:
         for text in self.spec.asked:
             words += ["--extractor", text]
         return " && ".join(
-            shlex.join([*words, "--to", self.uri, "--samples", sample_ranges.describe(ids)])
+            shlex.join([*words, "--to", self.uri, "--samples", sample_ranges.format_range(ids)])
             for ids in samples
         )
 
     def require_complete(self) -> ShardSet:
         """Itself. ShardError, with the command that mends it, if shards are missing."""
         if self.missing:
-            gaps = ", ".join(sample_ranges.describe(ids) for ids in self.missing)
+            gaps = ", ".join(sample_ranges.format_range(ids) for ids in self.missing)
             raise ShardError(f"{self.uri} lacks samples {gaps}; make them with: {self.command()}")
         return self
 
@@ -186,7 +186,7 @@ class ShardSet:
         parquet = pq.ParquetFile(file, pre_buffer=True)
         footer = self._footer_in(parquet.schema_arrow, shard)
         names = parquet.schema_arrow.names if columns is None else columns
-        schema.require_types(
+        schema.require_column_types(
             parquet.schema_arrow, self.spec.columns, self.spec.labels, names, where
         )
         rows = self._rows_in(footer)
@@ -196,7 +196,7 @@ class ShardSet:
                 "extract again"
             )
         table = parquet.read(columns)
-        schema.require_values(table, where)
+        schema.require_no_nulls(table, where)
         if schema.SAMPLE_ID in table.column_names:
             self._require_samples(schema.to_numpy(table[schema.SAMPLE_ID]), footer, where)
         return table
@@ -220,7 +220,7 @@ class ShardSet:
             good = np.array_equal(sample_ids, expected)
         if not good:
             raise ShardError(
-                f"{where} does not hold the samples {sample_ranges.describe(ids)} once each and "
+                f"{where} does not hold the samples {sample_ranges.format_range(ids)} once each and "
                 "in order; it is not as it was written: remove it and extract again"
             )
 
@@ -234,7 +234,7 @@ class ShardSet:
                     with self.store.open(shard_name(shard)) as file:
                         return parse(file, shard)
                 except FileNotFoundError:
-                    larger = containing(ids, self.store.names())
+                    larger = containing_shard(ids, self.store.names())
                     if larger in (None, shard) or self.spec.accepted is not None:
                         raise
                     shard = larger
@@ -247,11 +247,11 @@ class ShardSet:
     def _footer_in(self, arrow_schema: pa.Schema, shard: range) -> Footer:
         """The footer of a shard's file. ShardError unless it is the one that is expected."""
         where = self.store.path(shard_name(shard))
-        footer = schema.footer_of(arrow_schema, where)
+        footer = schema.read_footer(arrow_schema, where)
         if footer.ids != shard or footer.fingerprint != self.spec.fingerprint:
             raise ShardError(
-                f"{where} holds samples {sample_ranges.describe(footer.ids)} of set "
-                f"{footer.fingerprint[:12]}, expected {sample_ranges.describe(shard)} of "
+                f"{where} holds samples {sample_ranges.format_range(footer.ids)} of set "
+                f"{footer.fingerprint[:12]}, expected {sample_ranges.format_range(shard)} of "
                 f"{self.spec.fingerprint[:12]}; it is not of this set: remove it and extract again"
             )
         promise = self.promises.get(shard_name(shard), footer.digest)
@@ -274,10 +274,10 @@ class ShardSet:
             finite = np.isfinite(block[name]).all(axis=1)
             if not finite.all():
                 bad = block[schema.SAMPLE_ID][~finite]
-                some = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+                first_ids = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
                 raise ShardError(
                     f"{name} in {self.store.path(shard_name(ids))} is NaN or infinite for "
-                    f"{len(bad)} samples ({some}); remove that shard and extract again"
+                    f"{len(bad)} samples ({first_ids}); remove that shard and extract again"
                 )
         return block
 
@@ -300,9 +300,9 @@ class ShardSet:
         """Reads every shard. ShardError names those whose values do not have the digest that
         their footer and the seal promise."""
         _ = self.manifest  # once, and not in every thread
-        with ThreadPoolExecutor(READERS if not self.store.local else 1) as pool:
-            found = list(pool.map(self._keeps_promise, self.present))
-        damaged = [ids for ids, good in zip(self.present, found, strict=True) if not good]
+        with ThreadPoolExecutor(_READER_THREADS if not self.store.local else 1) as pool:
+            matches = list(pool.map(self._keeps_promise, self.present))
+        damaged = [ids for ids, good in zip(self.present, matches, strict=True) if not good]
         if damaged:
             raise ShardError(
                 f"{len(damaged)} shards at {self.uri} do not have the digest that is promised: "
@@ -313,8 +313,8 @@ class ShardSet:
     def _keeps_promise(self, ids: range) -> bool:
         def parse(file: Any, shard: range) -> bool:
             table = self._table_in(file, shard, None)
-            promise = schema.footer_of(table.schema, self.store.path(shard_name(shard))).digest
-            return schema.digest(table) == promise
+            promise = schema.read_footer(table.schema, self.store.path(shard_name(shard))).digest
+            return schema.table_digest(table) == promise
 
         return self._read(ids, parse)
 
@@ -337,9 +337,9 @@ def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:
     names = {} if known is not None else store.names()
     spec = layout.read_spec(store)
     if spec is None:
-        found = "nothing" if not names else f"{len(names)} files but no {layout.DATASET}"
+        contents = "nothing" if not names else f"{len(names)} files but no {layout.DATASET}"
         raise StorageError(
-            f"no shard set at {uri}: found {found}; make one with: raymetrics extract SOURCE "
+            f"no shard set at {uri}: found {contents}; make one with: raymetrics extract SOURCE "
             f"--extractor NAME --to {shlex.quote(uri)}"
         )
     if known is not None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCE = "source_sha256"
+_SOURCE_KEY = "source_sha256"
 # Of a user's own code, with what its values are. Its samples tell whether it matters: a comment, or
 # a log that is written in a folder, moves none.
-CODE = ("modules", "folders")
+_CODE_KEYS = ("modules", "folders")
 
 
 @dataclass(frozen=True)
@@ -33,52 +33,58 @@ class Change:
         or a file of which an older set kept no digest."""
         if {"spec", "options"} & {*self.path}:  # the user's own words
             return False
-        if self.path[-1] == SOURCE:
+        if self.path[-1] == _SOURCE_KEY:
             return None not in (self.there, self.asked)
         kind = self.path[-2] if len(self.path) > 1 else ""
-        return kind in CODE or (kind == "files" and None in (self.there, self.asked))
+        return kind in _CODE_KEYS or (kind == "files" and None in (self.there, self.asked))
 
     def in_words(self, source: str) -> str:
         """Say what has changed. source: the one that is asked for."""
         target = str(self.owner.get("callable") or self.owner.get("name"))
         module, last = target.partition(":")[0], self.path[-1]
         kind = self.path[-2] if len(self.path) > 1 else ""
-        if last == SOURCE and self.of_code:
-            return f"{_file(module)} has changed"
+        if last == _SOURCE_KEY and self.of_code:
+            return f"{_module_path(module)} has changed"
         if kind == "modules":
-            return f"{_file(last)}, which {module} imports, has changed"
+            return f"{_module_path(last)}, which {module} imports, has changed"
         if kind in ("files", "folders") and last in self.owner.get("options", {}):
-            what = f"the {kind[:-1]} {self.owner['options'][last]} that {last} names"
-            return f"{what} has other contents" if self.there and self.asked else f"{what} is new"
+            subject = f"the {kind[:-1]} {self.owner['options'][last]} that {last} names"
+            return (
+                f"{subject} has other contents"
+                if self.there and self.asked
+                else f"{subject} is new"
+            )
         if last == "files_sha256":
             return f"images in {source.partition('?')[0]} have changed"
-        there, asked = (_shortened(last, value) for value in (self.there, self.asked))
-        return f"{'.'.join(self.path)}: there {there}, asked for {asked}"
+        existing_text, requested_text = (
+            _shorten_value(last, value) for value in (self.there, self.asked)
+        )
+        return f"{'.'.join(self.path)}: there {existing_text}, asked for {requested_text}"
 
 
 def changes(
-    there: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    existing: Mapping[str, Any],
+    requested: Mapping[str, Any],
     path: tuple[str, ...] = (),
     owner: Mapping[str, Any] | None = None,
 ) -> Iterator[Change]:
     """Find the fields in which two specifications differ, in the order of their names."""
-    for key in sorted({*there, *asked}):
-        a, b = there.get(key), asked.get(key)
-        inner = owner if key in ("files", *CODE) else b
+    for key in sorted({*existing, *requested}):
+        a, b = existing.get(key), requested.get(key)
+        inner = owner if key in ("files", *_CODE_KEYS) else b
         if _is_mapping(a, b):
             yield from changes(a or {}, b or {}, (*path, key), inner)
         elif isinstance(a, list) and isinstance(b, list):
-            yield from changes(_numbered(a), _numbered(b), (*path, key), owner)
+            yield from changes(_index_items(a), _index_items(b), (*path, key), owner)
         elif a != b:
             yield Change((*path, key), a, b, owner or {})
 
 
-def differences(there: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
+def differences(existing: Mapping[str, object], requested: Mapping[str, object]) -> list[str]:
     """Where two specifications differ, field by field, as "field: there X, asked for Y"."""
     return [
         f"{'.'.join(c.path)}: there {json.dumps(c.there)}, asked for {json.dumps(c.asked)}"
-        for c in changes(there, asked)
+        for c in changes(existing, requested)
     ]
 
 
@@ -86,14 +92,14 @@ def _is_mapping(a: object, b: object) -> bool:
     return all(value is None or isinstance(value, Mapping) for value in (a, b))
 
 
-def _numbered(items: list[Any]) -> dict[str, Any]:
+def _index_items(items: list[Any]) -> dict[str, Any]:
     return {str(i): item for i, item in enumerate(items)}
 
 
-def _file(module: str) -> str:
+def _module_path(module: str) -> str:
     return str(Path(*module.split("."))) + ".py"
 
 
-def _shortened(field: str, value: object) -> str:
+def _shorten_value(field: str, value: object) -> str:
     text = json.dumps(value)
     return f'{text[:9]}..."' if "sha256" in field and isinstance(value, str) else text

@@ -23,25 +23,25 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from raymetrics.errors import RaymetricsError, StorageError, StorageUnavailable
-from raymetrics.files import ASIDE, file_aside, require_data
+from raymetrics.files import TEMPORARY_PREFIX, require_file_or_folder, temporary_file
 from raymetrics.shards import store_remote
 from raymetrics.shards.store_retries import (
     advice,
-    code,
+    backoff,
+    http_status,
     is_full,
-    may_pass,
-    patience,
-    pauses,
+    is_transient,
     reason,
-    status,
+    retry_seconds,
+    s3_error_code,
 )
-from raymetrics.uris import require_no_secret, require_place
+from raymetrics.uris import require_complete_uri, require_no_secret
 
 T = TypeVar("T")
 
-AT_ONCE = 10  # requests in flight, as many as botocore keeps connections
-LEFT_SECONDS = 86_400  # nobody writes for that long
-TELL_AFTER = 10.0  # seconds of an outage
+_MAX_REQUESTS = 10  # requests in flight, as many as botocore keeps connections
+_STALE_SECONDS = 86_400  # nobody writes for that long
+WARN_AFTER = 10.0  # seconds of an outage
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,13 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        require_place(require_no_secret(uri, StorageError), StorageError)
+        require_complete_uri(require_no_secret(uri, StorageError), StorageError)
         self.uri = uri.rstrip("/") or uri
-        self.retries, self.patience = 0, patience()
+        self.retries, self.patience = 0, retry_seconds()
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.uri, **store_remote.options(self.uri))
+            self.fs, self.root = fsspec.core.url_to_fs(
+                self.uri, **store_remote.storage_options(self.uri)
+            )
         except ImportError as error:
             raise StorageError(
                 f"cannot use {self.uri}: {error}, on every machine that is to use it"
@@ -67,7 +69,7 @@ class Store:
             raise StorageError(
                 f"cannot use {uri!r}: {error}; expected a path or an s3:// prefix"
             ) from None
-        store_remote.try_once(self.fs)
+        store_remote.disable_s3fs_retries(self.fs)
         self.local = isinstance(self.fs, LocalFileSystem)
         # A relative path means another place in another process.
         self.absolute_uri = self.root if self.local else self.uri
@@ -102,10 +104,12 @@ class Store:
             first = partial(self._range, name, 0, 1)
             return self._unless_absent(f"look for {name} in", first) is not None
 
-        asked = list(names)
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            found = threads.map(can_be_read, asked)
-            return {name for name, is_there in zip(asked, found, strict=True) if is_there}
+        candidates = list(names)
+        with ThreadPoolExecutor(_MAX_REQUESTS) as threads:
+            readable = threads.map(can_be_read, candidates)
+            return {
+                name for name, is_readable in zip(candidates, readable, strict=True) if is_readable
+            }
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes; None if it is not there. StorageError for a device or a pipe."""
@@ -114,16 +118,16 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """The file, to be read at any place; FileNotFoundError if it is not there."""
-        what = f"read {name} from"
+        action = f"read {name} from"
         self._require_data(name)
         if self.local:
             return cast(IO[bytes], open(self.path(name), "rb"))
-        info = self._unless_absent(what, partial(self.fs.info, self.path(name)))
+        info = self._unless_absent(action, partial(self.fs.info, self.path(name)))
         if info is None:
             raise FileNotFoundError(f"there is no {name} in {self.uri}")
 
         def fetch(start: int, stop: int) -> bytes:
-            return self._patiently(what, partial(self._range, name, start, stop))
+            return self._patiently(action, partial(self._range, name, start, stop))
 
         return cast(IO[bytes], store_remote.RangedFile(fetch, self._size(info)))
 
@@ -154,74 +158,74 @@ class Store:
             )
         return int(entry["size"])
 
-    def _unless_absent(self, what: str, attempt: Callable[[], T]) -> T | None:
+    def _unless_absent(self, action: str, attempt: Callable[[], T]) -> T | None:
         """None for a file that is not there; a bucket that is not there is an error."""
 
-        def found() -> T | None:
+        def attempt_or_none() -> T | None:
             try:
                 return attempt()
             except FileNotFoundError as error:
-                if code(error) == "NoSuchBucket":
+                if s3_error_code(error) == "NoSuchBucket":
                     raise
                 return None
 
-        return self._patiently(what, found)
+        return self._patiently(action, attempt_or_none)
 
-    def _patiently(self, what: str, attempt: Callable[[], T]) -> T:
+    def _patiently(self, action: str, attempt: Callable[[], T]) -> T:
         """What the attempt gives, which is made again while its failures may pass."""
-        sleeps, told = pauses(self.patience), False
+        sleeps, warned = backoff(self.patience), False
         while True:
             try:
                 return attempt()
             except Exception as error:
-                if not may_pass(error):
-                    raise self._hopeless(what, error) from error
+                if not is_transient(error):
+                    raise self._hopeless(action, error) from error
                 failure = error
             waited = next(sleeps, None)
             if waited is None:
                 raise StorageUnavailable(
-                    f"cannot {what} {self.uri}: {reason(failure)}; tried for {self.patience:.0f} "
+                    f"cannot {action} {self.uri}: {reason(failure)}; tried for {self.patience:.0f} "
                     "s; what is there is whole: run the same command again when the store answers"
                 ) from failure
             self.retries += 1
-            if waited > TELL_AFTER and not told:
-                told = True
-                log.warning("cannot %s %s yet: %s; trying on", what, self.uri, reason(failure))
+            if waited > WARN_AFTER and not warned:
+                warned = True
+                log.warning("cannot %s %s yet: %s; trying on", action, self.uri, reason(failure))
 
-    def _hopeless(self, what: str, error: Exception) -> RaymetricsError:
+    def _hopeless(self, action: str, error: Exception) -> RaymetricsError:
         """The error of ours for one that does not pass by itself."""
         if is_full(error):
             return StorageUnavailable(
-                f"cannot {what} {self.uri}: no space left; what is there is whole: free "
+                f"cannot {action} {self.uri}: no space left; what is there is whole: free "
                 "space, or choose another place, and run the same command again"
             )
-        return StorageError(f"cannot {what} {self.uri}: {reason(error)}; {advice(error)}")
+        return StorageError(f"cannot {action} {self.uri}: {reason(error)}; {advice(error)}")
 
     def _require_data(self, name: str) -> None:
         if self.local:
-            require_data(self.path(name))
+            require_file_or_folder(self.path(name))
 
     def _range(self, name: str, start: int, stop: int) -> bytes:
         return self.fs.cat_file(self.path(name), start=start, end=stop)
 
     def _link(self, name: str, data: bytes) -> bool:
-        with file_aside(Path(self.root), data) as aside:
+        with temporary_file(Path(self.root), data) as temporary:
             try:
-                os.link(aside, self.path(name))
+                os.link(temporary, self.path(name))
             except FileExistsError:
                 return False
         return True
 
     def _move(self, name: str, data: bytes) -> None:
-        with file_aside(Path(self.root), data) as aside:
-            os.replace(aside, self.path(name))
+        with temporary_file(Path(self.root), data) as temporary:
+            os.replace(temporary, self.path(name))
 
     def _put_new(self, name: str, data: bytes) -> bool:
         try:
             self._put(name, data, mode="create")
         except Exception as error:
             # 412: the condition. s3fs knows it by a field of the answer that only AWS sends.
-            if isinstance(error, FileExistsError) or status(error) == 412:
+            if isinstance(error, FileExistsError) or http_status(error) == 412:
                 return False
             raise
         return True
@@ -231,9 +235,9 @@ class Store:
         self.fs.pipe_file(self.path(name), data, **mode, **one_request)
 
 
-def remove_left(folder: Path) -> None:
+def remove_stale_temporaries(folder: Path) -> None:
     """Removes what a process that was killed in the middle of a write has left aside."""
-    for left in folder.glob(f"{ASIDE}*"):
+    for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError):  # somebody else was faster
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
+            if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:
+                temporary.unlink()

@@ -8,27 +8,29 @@ from typing import Any
 
 import fsspec
 
-S3, GCS = ("s3", "s3a"), ("gs", "gcs")
+_S3_SCHEMES, _GCS_SCHEMES = ("s3", "s3a"), ("gs", "gcs")
 # Seconds without a byte after which a connection is given up. s3fs would also try on its own, up
 # to 125 times; here it is the store that tries again.
-S3_CONFIG = {"connect_timeout": 20, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
-ONE_PUT = 5 * 2**30  # bytes; S3 takes no more in one request
-SLOWEST = 2**20  # bytes a second below which an upload is given up
+_S3_CONFIG = {"connect_timeout": 20, "read_timeout": 60, "retries": {"total_max_attempts": 1}}
+_MAX_PUT_BYTES = 5 * 2**30  # bytes; S3 takes no more in one request
+_MIN_UPLOAD_SPEED = 2**20  # bytes a second below which an upload is given up
 
 
-def options(uri: str) -> dict[str, Any]:
+def storage_options(uri: str) -> dict[str, Any]:
     """How a file system is to be made, besides what the user's fsspec configuration says."""
     scheme = uri.partition("://")[0] if "://" in uri else "file"
-    made: dict[str, Any] = {"use_listings_cache": False}
-    if scheme in S3:
-        theirs = [fsspec.config.conf.get(name, {}).get("config_kwargs", {}) for name in S3]
-        made["config_kwargs"] = {**S3_CONFIG, **theirs[0], **theirs[1]}
-    return made
+    fs_options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme in _S3_SCHEMES:
+        user_configs = [
+            fsspec.config.conf.get(name, {}).get("config_kwargs", {}) for name in _S3_SCHEMES
+        ]
+        fs_options["config_kwargs"] = {**_S3_CONFIG, **user_configs[0], **user_configs[1]}
+    return fs_options
 
 
-def try_once(fs: Any) -> None:
+def disable_s3fs_retries(fs: Any) -> None:
     """s3fs has no option for how often it tries."""
-    if set(S3) & set(fs.protocol):
+    if set(_S3_SCHEMES) & set(fs.protocol):
         fs.retries = 1
 
 
@@ -41,8 +43,8 @@ def upload_options(fs: Any, size: int) -> dict[str, Any]:
     """
     if not getattr(fs, "async_impl", False):
         return {}
-    whole = set(fs.protocol) & {*S3, *GCS} and 0 < size < ONE_PUT
-    return {"timeout": 60 + size / SLOWEST, **({"chunksize": size + 1} if whole else {})}
+    whole = set(fs.protocol) & {*_S3_SCHEMES, *_GCS_SCHEMES} and 0 < size < _MAX_PUT_BYTES
+    return {"timeout": 60 + size / _MIN_UPLOAD_SPEED, **({"chunksize": size + 1} if whole else {})}
 
 
 class RangedFile(io.RawIOBase):

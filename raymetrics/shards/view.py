@@ -44,8 +44,8 @@ class Selection:
         first, stop = np.searchsorted(self.ids, [shard.start, shard.stop])
         return self.ids[first:stop]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Selection) and self.digest == other.digest
+    def __eq__(self, value: object) -> bool:
+        return isinstance(value, Selection) and self.digest == value.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -71,15 +71,15 @@ class View:
         """The same of the first so many samples, or of all if there are fewer."""
         if isinstance(self.samples, Selection):
             return View(self.shards, Selection(self.samples.ids[:count], self.samples.file))
-        kept = []
+        ranges = []
         for ids in self.samples:
-            kept += [ids[:count]] if count > 0 else []
+            ranges += [ids[:count]] if count > 0 else []
             count -= len(ids)
-        return View(self.shards, tuple(kept))
+        return View(self.shards, tuple(ranges))
 
     def __len__(self) -> int:
         chosen = self.samples
-        return len(chosen.ids) if isinstance(chosen, Selection) else sample_ranges.count(chosen)
+        return len(chosen.ids) if isinstance(chosen, Selection) else sample_ranges.count_ids(chosen)
 
     @property
     def repeats(self) -> bool:
@@ -95,7 +95,7 @@ class View:
         """How many of the samples a shard holds."""
         if isinstance(self.samples, Selection):
             return len(self.samples.within(shard))
-        return len(shard) - sample_ranges.count(sample_ranges.subtract([shard], self.samples))
+        return len(shard) - sample_ranges.count_ids(sample_ranges.subtract([shard], self.samples))
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -109,34 +109,34 @@ class View:
         """The samples as text: ranges, or the digest of those that were selected."""
         if isinstance(self.samples, Selection):
             return [f"selected, {self.samples.digest}"]
-        return [sample_ranges.describe(ids) for ids in self.samples]
+        return [sample_ranges.format_range(ids) for ids in self.samples]
 
     def block(self, shard: range, columns: Sequence[str]) -> Block:
         """What the view has of a shard; see `ShardSet.block`."""
         block = self.shards.block(shard, columns)
         if isinstance(self.samples, Selection):
-            rows = rows_of(self.samples.within(shard), block[schema.SAMPLE_ID], self.shards)
+            rows = find_rows(self.samples.within(shard), block[schema.SAMPLE_ID], self.shards)
             return {name: values[rows] for name, values in block.items()}
         if self.count(shard) == len(shard):
             return block
         ids = block[schema.SAMPLE_ID]
-        some = np.zeros(len(ids), bool)
-        for kept in self.samples:
-            some |= (ids >= kept.start) & (ids < kept.stop)
-        return {name: values[some] for name, values in block.items()}
+        is_selected = np.zeros(len(ids), bool)
+        for piece in self.samples:
+            is_selected |= (ids >= piece.start) & (ids < piece.stop)
+        return {name: values[is_selected] for name, values in block.items()}
 
     def read(self, column: str, group: Sequence[range] | None = None) -> np.ndarray:
         """A column of all shards, or of some, float32 [n, d]; into memory that is taken once."""
         group = self.present if group is None else group
-        found = np.empty(
+        column_values = np.empty(
             (sum(map(self.count, group)), self.shards.columns[column].dimension), np.float32
         )
         start = 0
         for shard in group:
             values = self.block(shard, [column])[column]
-            found[start : start + len(values)] = values
+            column_values[start : start + len(values)] = values
             start += len(values)
-        return found
+        return column_values
 
     def labels(self) -> np.ndarray:
         """int64 [n]. ShardError if the set has none."""
@@ -149,23 +149,23 @@ class View:
         group = self.present if group is None else group
         values = {shard_name(ids): self.shards.digests[shard_name(ids)] for ids in group}
         if isinstance(self.samples, Selection):
-            some = [Selection(self.samples.within(ids)).digest for ids in group]
-            return fingerprint({"shards": values, "selection": some})
+            selection_digests = [Selection(self.samples.within(ids)).digest for ids in group]
+            return fingerprint({"shards": values, "selection": selection_digests})
         chosen = self.described()
-        whole = sum(map(self.count, group)) == sample_ranges.count(group)
+        whole = sum(map(self.count, group)) == sample_ranges.count_ids(group)
         return fingerprint({"shards": values, "samples": None if whole else chosen})
 
 
-def rows_of(wanted: np.ndarray, there: np.ndarray, of: ShardSet) -> np.ndarray:
+def find_rows(wanted_ids: np.ndarray, present_ids: np.ndarray, shards: ShardSet) -> np.ndarray:
     """The rows that hold the wanted ids. wanted: int64 [n], ascending; there: int64 [m], ascending.
 
     ShardError if one of them is not there.
     """
-    rows = np.searchsorted(there, wanted).clip(max=max(0, len(there) - 1))
-    lost = wanted if len(there) == 0 else wanted[there[rows] != wanted]
-    if len(lost):
+    rows = np.searchsorted(present_ids, wanted_ids).clip(max=max(0, len(present_ids) - 1))
+    absent = wanted_ids if len(present_ids) == 0 else wanted_ids[present_ids[rows] != wanted_ids]
+    if len(absent):
         raise ShardError(
-            f"{of.uri} does not hold sample {lost[0]}, nor {len(lost) - 1} more of those that are "
+            f"{shards.uri} does not hold sample {absent[0]}, nor {len(absent) - 1} more of those that are "
             "selected; select samples that it has"
         )
     return rows

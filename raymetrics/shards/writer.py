@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ShardError
-from raymetrics.provenance import environment, fingerprint
+from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.shards import schema
-from raymetrics.shards.layout import LOOKS, MANIFEST, shard_name
+from raymetrics.shards.layout import MANIFEST, WRITE_CHECKS, shard_name
 from raymetrics.shards.manifest import withdraw_promises
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
 
-def commit(
+def commit_shard(
     store: Store,
     table: pa.Table,
-    of_set: str,
+    set_fingerprint: str,
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> int:
@@ -33,20 +33,20 @@ def commit(
     """
     left_out = left_out or {}
     sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
-    every = np.sort(np.concatenate([sample_ids, np.array([*left_out], np.int64)]))
-    ordered = (np.diff(sample_ids) > 0).all() and (np.diff(every) == 1).all()
+    all_ids = np.sort(np.concatenate([sample_ids, np.array([*left_out], np.int64)]))
+    ordered = (np.diff(sample_ids) > 0).all() and (np.diff(all_ids) == 1).all()
     if len(sample_ids) == 0 or not ordered:
         raise ShardError(
             f"a shard for {store} does not hold one unbroken range of sample ids "
             f"({len(sample_ids)} rows); nothing was written"
         )
-    ids = range(int(every[0]), int(every[-1]) + 1)
-    data = schema.encode(table, of_set, ids, left_out=left_out, made_on=made_on)
+    ids = range(int(all_ids[0]), int(all_ids[-1]) + 1)
+    data = schema.encode_shard(table, set_fingerprint, ids, left_out=left_out, made_on=made_on)
     return len(data) if store.create(shard_name(ids), data) else 0
 
 
 def keep_accepted(
-    shards: ShardSet, ids: range, accepted: np.ndarray, drawn: Mapping[str, int]
+    shards: ShardSet, ids: range, accepted: np.ndarray, drawn_by_class: Mapping[str, int]
 ) -> None:
     """Replaces a shard, at once, by one that holds its accepted samples only.
 
@@ -62,13 +62,15 @@ def keep_accepted(
             f"{shard_name(ids)} of {shards.uri} holds {rows.sum()} of {len(accepted)} accepted "
             "samples; nothing was dropped"
         )
-    of_set, made_on = shards.spec.fingerprint, shards.footer(ids).made_on
-    data = schema.encode(table.filter(pa.array(rows)), of_set, ids, drawn, made_on=made_on)
-    withdraw_promises(shards.store, of_set)
+    set_fingerprint, made_on = shards.spec.fingerprint, shards.footer(ids).made_on
+    data = schema.encode_shard(
+        table.filter(pa.array(rows)), set_fingerprint, ids, drawn_by_class, made_on=made_on
+    )
+    withdraw_promises(shards.store, set_fingerprint)
     shards.store.replace(shard_name(ids), data)
 
 
-def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
+def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     """Writes manifest.json from what lies in the store; the set as it then is.
 
     devices: on which shards were made in this run; those of an earlier seal are kept.
@@ -76,7 +78,7 @@ def seal(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
     again, and whoever was last finds his own seal false and writes it anew.
     ShardError unless the set is complete and every shard is of it.
     """
-    for _ in range(LOOKS):
+    for _ in range(WRITE_CHECKS):
         shards = open_shards(shards.uri).require_complete()
         shards.store.replace(MANIFEST, json.dumps(_manifest(shards, devices), indent=1).encode())
         shards = open_shards(shards.uri)
@@ -91,12 +93,12 @@ def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
     left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
     return {
         "fingerprint": shards.spec.fingerprint,
-        "samples": [sample_ranges.describe(ids) for ids in shards.spec.samples],
+        "samples": [sample_ranges.format_range(ids) for ids in shards.spec.samples],
         "rows": len(shards),
         "digest": fingerprint(digests),
         "shards": digests,
         **({"left_out": left_out} if left_out else {}),
         "devices": sorted({*shards.manifest.get("devices", ()), *devices}),
         "made_on": shards.made_on(),
-        "sealed_by": environment(),
+        "sealed_by": software_environment(),
     }

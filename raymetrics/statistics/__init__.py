@@ -1,24 +1,31 @@
 """PURE. What is remembered of many features: frozen, mergeable. numpy and scipy."""
 
-from raymetrics.statistics.ball_membership import Balls
-from raymetrics.statistics.base import Measure, Statistic, fold, from_arrays, merge_all, to_arrays
+from raymetrics.statistics.ball_membership import BallMembership
+from raymetrics.statistics.base import (
+    ColumnStatistic,
+    Statistic,
+    fold,
+    from_arrays,
+    merge_all,
+    to_arrays,
+)
 from raymetrics.statistics.class_histogram import Histogram
 from raymetrics.statistics.class_probabilities import ClassScores
-from raymetrics.statistics.feature_rows import Rows
-from raymetrics.statistics.knn_distances import Nearest
+from raymetrics.statistics.feature_rows import FeatureRows
+from raymetrics.statistics.knn_distances import NearestDistances
 from raymetrics.statistics.moments import Moments
 from raymetrics.statistics.nested_moments import NestedMoments
 from raymetrics.statistics.weighted_moments import WeightedMoments
 
 __all__ = [
-    "Balls",
+    "BallMembership",
     "ClassScores",
+    "ColumnStatistic",
+    "FeatureRows",
     "Histogram",
-    "Measure",
     "Moments",
-    "Nearest",
+    "NearestDistances",
     "NestedMoments",
-    "Rows",
     "Statistic",
     "WeightedMoments",
     "fold",

@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Balls:
+class BallMembership:
     """What was found of n points among m balls, each with K radii.
 
     Merging adds what was found of other points, or among other balls, of the same n and m: each
@@ -30,17 +30,17 @@ class Balls:
             np.zeros(points),
         )
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """What was found in either look. ValueError if they are not of the same sizes."""
-        if self.hits.shape != other.hits.shape or self.occupied.shape != other.occupied.shape:
+        if self.hits.shape != addend.hits.shape or self.occupied.shape != addend.occupied.shape:
             raise ValueError(
                 f"{len(self.hits)} points among {len(self.occupied)} balls and "
-                f"{len(other.hits)} among {len(other.occupied)}, or of other radii"
+                f"{len(addend.hits)} among {len(addend.occupied)}, or of other radii"
             )
         return type(self)(
-            self.hits + other.hits,
-            self.occupied | other.occupied,
-            np.maximum(self.realism, other.realism),
+            self.hits + addend.hits,
+            self.occupied | addend.occupied,
+            np.maximum(self.realism, addend.realism),
         )
 
     def within(self, points: slice, balls: slice, sizes: tuple[int, int]) -> Self:

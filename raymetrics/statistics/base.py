@@ -26,7 +26,7 @@ import numpy as np
 class Statistic(Protocol):
     """Anything that merges with its like."""
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """What is remembered of both; neither is changed."""
 
 
@@ -34,7 +34,7 @@ Block = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Measure:
+class ColumnStatistic:
     """A statistic of one column: `of(sample_ids, values)` makes it from a block."""
 
     column: str
@@ -53,7 +53,7 @@ class Measure:
         return {self.column} if self.label is None else {self.column, "label"}
 
 
-def fold(blocks: Iterable[Block], measures: Mapping[str, Measure]) -> dict[str, Any]:
+def fold(blocks: Iterable[Block], measures: Mapping[str, ColumnStatistic]) -> dict[str, Any]:
     """Every measure of all blocks, in one pass; merged in the order of the blocks.
 
     Empty if there are no blocks.

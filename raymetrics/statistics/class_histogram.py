@@ -29,8 +29,8 @@ class Histogram:
         """How many samples."""
         return int(self.counts.sum())
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The histogram of both sets. ValueError if they have not the same classes."""
-        if self.counts.shape != other.counts.shape:
-            raise ValueError(f"histograms of {self.counts.size} and {other.counts.size} classes")
-        return type(self)(self.counts + other.counts)
+        if self.counts.shape != addend.counts.shape:
+            raise ValueError(f"histograms of {self.counts.size} and {addend.counts.size} classes")
+        return type(self)(self.counts + addend.counts)

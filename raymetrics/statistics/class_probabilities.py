@@ -32,15 +32,15 @@ class ClassScores:
         weights = belongs.astype(np.float64)
         return cls(belongs.sum(axis=1), weights @ p, weights @ (p * log_p).sum(axis=1))
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The sums over both sets. ValueError if they have not the same splits and classes."""
-        if self.probabilities.shape != other.probabilities.shape:
+        if self.probabilities.shape != addend.probabilities.shape:
             raise ValueError(
                 f"class scores of {list(self.probabilities.shape)} and "
-                f"{list(other.probabilities.shape)} splits and classes"
+                f"{list(addend.probabilities.shape)} splits and classes"
             )
         return type(self)(
-            self.counts + other.counts,
-            self.probabilities + other.probabilities,
-            self.negative_entropy + other.negative_entropy,
+            self.counts + addend.counts,
+            self.probabilities + addend.probabilities,
+            self.negative_entropy + addend.negative_entropy,
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class FeatureRows:
     """Features in ascending order of sample ids."""
 
     sample_ids: np.ndarray  # int64 [n], ascending
@@ -31,17 +31,17 @@ class Rows:
         """How many samples."""
         return len(self.sample_ids)
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The rows of both sets. ValueError if a sample is in both, or dimensions differ."""
-        if self.features.shape[1] != other.features.shape[1]:
+        if self.features.shape[1] != addend.features.shape[1]:
             raise ValueError(
-                f"rows of {self.features.shape[1]} and {other.features.shape[1]} dimensions"
+                f"rows of {self.features.shape[1]} and {addend.features.shape[1]} dimensions"
             )
-        sample_ids = np.concatenate([self.sample_ids, other.sample_ids])
-        features = np.concatenate([self.features, other.features])
+        sample_ids = np.concatenate([self.sample_ids, addend.sample_ids])
+        features = np.concatenate([self.features, addend.features])
         if (
             len(self.sample_ids)
-            and len(other.sample_ids)
+            and len(addend.sample_ids)
             and sample_ids[len(self.sample_ids)] <= self.sample_ids[-1]
         ):
             order = np.argsort(sample_ids)

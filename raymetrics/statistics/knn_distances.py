@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class NearestDistances:
     """The k smallest distances of each of n points, ascending; infinite where there are fewer."""
 
     distances: np.ndarray  # float64 [n, k]
@@ -19,12 +19,12 @@ class Nearest:
         """Before any neighbour was looked at."""
         return cls(np.full((points, k), np.inf))
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The nearest among both sets of neighbours. ValueError if they are of other shapes."""
-        if self.distances.shape != other.distances.shape:
+        if self.distances.shape != addend.distances.shape:
             raise ValueError(
-                f"nearest of shapes {self.distances.shape} and {other.distances.shape}"
+                f"nearest of shapes {self.distances.shape} and {addend.distances.shape}"
             )
         k = self.distances.shape[1]
-        both = np.concatenate([self.distances, other.distances], axis=1)
-        return type(self)(np.sort(both, axis=1)[:, :k])
+        candidates = np.concatenate([self.distances, addend.distances], axis=1)
+        return type(self)(np.sort(candidates, axis=1)[:, :k])

@@ -33,22 +33,22 @@ class Moments:
         x -= mean
         return cls(len(x), mean, x.T @ x)
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The moments of both sets. ValueError if their dimensions differ.
 
         Chan, Golub & LeVeque (1979): no two large numbers are subtracted.
         """
-        if self.mean.shape != other.mean.shape:
-            raise ValueError(f"moments of {self.mean.size} and {other.mean.size} dimensions")
-        if self.count == 0 or other.count == 0:
-            return other if self.count == 0 else self
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        between = np.outer(shift, shift) * (self.count * other.count / count)
+        if self.mean.shape != addend.mean.shape:
+            raise ValueError(f"moments of {self.mean.size} and {addend.mean.size} dimensions")
+        if self.count == 0 or addend.count == 0:
+            return addend if self.count == 0 else self
+        count = self.count + addend.count
+        shift = addend.mean - self.mean
+        between = np.outer(shift, shift) * (self.count * addend.count / count)
         return type(self)(
             count,
-            self.mean + shift * (other.count / count),
-            self.scatter + other.scatter + between,
+            self.mean + shift * (addend.count / count),
+            self.scatter + addend.scatter + between,
         )
 
     def covariance(self, ddof: int = 1) -> np.ndarray:

@@ -38,11 +38,11 @@ class NestedMoments:
     @classmethod
     def stacked(cls, buckets: Iterable[Moments]) -> Self:
         """From the moments of every bucket."""
-        parts = list(buckets)
+        moments = list(buckets)
         return cls(
-            np.array([m.count for m in parts], np.int64),
-            np.stack([m.mean for m in parts]),
-            np.stack([m.scatter for m in parts]),
+            np.array([m.count for m in moments], np.int64),
+            np.stack([m.mean for m in moments]),
+            np.stack([m.scatter for m in moments]),
         )
 
     def buckets(self) -> list[Moments]:
@@ -52,14 +52,14 @@ class NestedMoments:
             for count, mean, scatter in zip(self.counts, self.means, self.scatters, strict=True)
         ]
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The moments of both sets. ValueError if their subsets or dimensions differ."""
-        if self.means.shape != other.means.shape:
+        if self.means.shape != addend.means.shape:
             raise ValueError(
-                f"nested moments of {list(self.means.shape)} and {list(other.means.shape)} "
+                f"nested moments of {list(self.means.shape)} and {list(addend.means.shape)} "
                 "subsets and dimensions"
             )
-        pairs = zip(self.buckets(), other.buckets(), strict=True)
+        pairs = zip(self.buckets(), addend.buckets(), strict=True)
         return self.stacked(left.merge(right) for left, right in pairs)
 
     def moments(self) -> list[Moments]:

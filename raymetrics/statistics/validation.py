@@ -7,17 +7,17 @@ import numpy as np
 from raymetrics.errors import ShardError
 
 # Rows looked at together, so that a check takes no memory to speak of.
-BLOCK = 8192
+_CHUNK_ROWS = 8192
 
 
-def check(*, real: np.ndarray, generated: np.ndarray) -> None:
+def require_comparable_features(*, real: np.ndarray, generated: np.ndarray) -> None:
     """ShardError unless both are finite [n, d] of the same d."""
     for side, features in (("real", real), ("generated", generated)):
         if features.ndim != 2:
             raise ShardError(
                 f"{side} features have shape {list(features.shape)}, expected [samples, dimension]"
             )
-        finite = finite_rows(features)
+        finite = _finite_rows(features)
         if not finite.all():
             bad = np.flatnonzero(~finite)
             rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
@@ -32,9 +32,10 @@ def check(*, real: np.ndarray, generated: np.ndarray) -> None:
         )
 
 
-def finite_rows(features: np.ndarray) -> np.ndarray:
+def _finite_rows(features: np.ndarray) -> np.ndarray:
     """bool [n]: rows without NaN and infinities."""
     parts = [
-        np.isfinite(features[i : i + BLOCK]).all(axis=1) for i in range(0, len(features), BLOCK)
+        np.isfinite(features[i : i + _CHUNK_ROWS]).all(axis=1)
+        for i in range(0, len(features), _CHUNK_ROWS)
     ]
     return np.concatenate([np.ones(0, bool), *parts])

@@ -33,19 +33,19 @@ class WeightedMoments:
         their rounding errors average out over some thousand rows at most: merge blocks of that
         size, since the sums of blocks are added in float64.
         """
-        scaled = features * like(np.sqrt(weights), features)[:, None]
+        scaled = features * cast_like(np.sqrt(weights), features)[:, None]
         return cls(
             float(weights.sum()),
-            to_float64(like(weights, features) @ features),
-            to_float64(scaled.T @ scaled),
+            to_numpy_float64(cast_like(weights, features) @ features),
+            to_numpy_float64(scaled.T @ scaled),
         )
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, addend: Self) -> Self:
         """The sums over both sets. ValueError if their dimensions differ."""
-        if self.sums.shape != other.sums.shape:
-            raise ValueError(f"moments of {self.sums.size} and {other.sums.size} dimensions")
+        if self.sums.shape != addend.sums.shape:
+            raise ValueError(f"moments of {self.sums.size} and {addend.sums.size} dimensions")
         return type(self)(
-            self.weight + other.weight, self.sums + other.sums, self.products + other.products
+            self.weight + addend.weight, self.sums + addend.sums, self.products + addend.products
         )
 
     @property
@@ -59,19 +59,19 @@ class WeightedMoments:
         return np.asarray(central / (self.weight - ddof))
 
 
-def like(values: np.ndarray, features: Any) -> Any:
+def cast_like(values: np.ndarray, features: Any) -> Any:
     """The same values in the library, the type and on the device of features."""
     if isinstance(features, np.ndarray):
         return values.astype(features.dtype)
     return features.new_tensor(values)
 
 
-def in_float64(features: Any) -> Any:
+def as_float64(features: Any) -> Any:
     """Convert features to float64, in their library and on their device."""
     return features.astype(np.float64) if isinstance(features, np.ndarray) else features.double()
 
 
-def to_float64(values: Any) -> np.ndarray:
+def to_numpy_float64(values: Any) -> np.ndarray:
     """A numpy array of a numpy array or a torch tensor, wherever it is."""
-    here = values if isinstance(values, np.ndarray) else values.cpu().numpy()
-    return np.asarray(here, dtype=np.float64)
+    array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return np.asarray(array, dtype=np.float64)

@@ -10,23 +10,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from raymetrics.attacks.stratified import stratified
-from raymetrics.attacks.weighted_sampling import draw
+from raymetrics.attacks.stratified import stratified_positions
+from raymetrics.attacks.weighted_sampling import draw_by_weight
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.metrics import Convention
 from raymetrics.results import Result
 from raymetrics.shards.open_view import open_view
-from raymetrics.shards.selection_files import WEIGHT, Choice, read_choice, read_weights
+from raymetrics.shards.selection_files import WEIGHT, SelectionFile, read_selection, read_weights
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import Selection, View
-from raymetrics.statistics import Measure, Rows
-from raymetrics.studies.resampled_metrics import SHOWN, Draws, evaluate_draws
-from raymetrics.studies.reweight.weights_file import size_of_draws
+from raymetrics.statistics import ColumnStatistic, FeatureRows
+from raymetrics.studies.resampled_metrics import SAMPLES_SHOWN, Resampling, evaluate_resamplings
+from raymetrics.studies.reweight.weights_file import require_draw_size
 
-RANDOM = "random"
-MATCHED = "Top-1 matched"
+_RANDOM = "random"
+_MATCHED = "Top-1 matched"
 
 
 def evaluate_matched(
@@ -40,22 +40,27 @@ def evaluate_matched(
     set that keeps only accepted samples there is no other, and no random draw.
     """
     shards = open_shards(generated)
-    choice = read_choice(accepted, partial=True).require_of(shards)
-    first, count = (int(fact(choice, name)) for name in ("first", "draws"))
-    ids, how = np.sort(choice.sample_ids), matched_how(choice, shards)
-    name = MATCHED if choice.complete else f"{MATCHED}, in part"
+    choice = read_selection(accepted, partial=True).require_of(shards)
+    first, count = (int(_require_metadata(choice, name)) for name in ("first", "draws"))
+    ids, convention_fields = np.sort(choice.sample_ids), _matching_fields(choice, shards)
+    name = _MATCHED if choice.complete else f"{_MATCHED}, in part"
     if shards.spec.accepted is not None:
-        kept = View(shards, Selection.of(ids, accepted))
-        return numbers(real, kept, [Draws(name, [ids], how)], convention)
-    drawn = View(shards, (range(first, first + count),))
-    classes = classes_of(drawn, fact(choice, "column"))
+        accepted_view = View(shards, Selection.of(ids, accepted))
+        return _evaluate_with_defaults(
+            real, accepted_view, [Resampling(name, [ids], convention_fields)], convention
+        )
+    drawn_view = View(shards, (range(first, first + count),))
+    classes = fold_top1_classes(drawn_view, _require_metadata(choice, "column"))
     counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)
-    others = [drawn.sample_ids[stratified(classes, counts, seed)] for seed in range(1, seeds)]
-    ways = [
-        random_draws(drawn.sample_ids, len(ids), seeds),
-        Draws(name, [ids, *others], how),
+    other_draws = [
+        drawn_view.sample_ids[stratified_positions(classes, counts, seed)]
+        for seed in range(1, seeds)
     ]
-    return numbers(real, drawn, ways, convention)
+    resamplings = [
+        _random_resampling(drawn_view.sample_ids, len(ids), seeds),
+        Resampling(name, [ids, *other_draws], convention_fields),
+    ]
+    return _evaluate_with_defaults(real, drawn_view, resamplings, convention)
 
 
 def evaluate_reweighted(
@@ -68,80 +73,90 @@ def evaluate_reweighted(
     real side has by default. NotEnoughData where fewer candidates than n are there.
     """
     view = open_view(generated)
-    count = size_of_draws(real=real, generated=generated, n=n)
-    ways = [random_draws(view.sample_ids, count, seeds)]
+    count = require_draw_size(real=real, generated=generated, n=n)
+    resamplings = [_random_resampling(view.sample_ids, count, seeds)]
     for path in weights:
-        ways.append(
-            weighted_draws(read_weights(path).require_of(view.shards), count, seeds, scheme)
+        resamplings.append(
+            _weighted_resampling(read_weights(path).require_of(view.shards), count, seeds, scheme)
         )
-    return numbers(real, view, ways, convention)
+    return _evaluate_with_defaults(real, view, resamplings, convention)
 
 
-def numbers(
-    real: str, generated: View, ways: Sequence[Draws], convention: Convention | None
+def _evaluate_with_defaults(
+    real: str, generated: View, resamplings: Sequence[Resampling], convention: Convention | None
 ) -> list[Result]:
     """By default KID's subsets are shared out among the seeds, so that the mean is over as many as
     usual, and are half of few samples."""
-    size = min(len(open_view(real)), len(ways[0].ids[0]))
+    size = min(len(open_view(real)), len(resamplings[0].ids[0]))
     if convention is None:
-        usual = Convention()
+        defaults = Convention()
         convention = Convention(
-            kid_subsets=max(1, usual.kid_subsets // max(len(way.ids) for way in ways)),
-            kid_subset_size=usual.kid_subset_size if size >= usual.kid_subset_size else size // 2,
+            kid_subsets=max(
+                1, defaults.kid_subsets // max(len(resampling.ids) for resampling in resamplings)
+            ),
+            kid_subset_size=defaults.kid_subset_size
+            if size >= defaults.kid_subset_size
+            else size // 2,
         )
     enough = convention.kid_subset_size > 1
-    return evaluate_draws(
+    return evaluate_resamplings(
         real=real,
         generated=generated,
-        draws=ways,
+        resamplings=resamplings,
         metrics=("fid", "kid", "top1") if enough else ("fid", "top1"),
         convention=convention,
     )
 
 
-def random_draws(sample_ids: np.ndarray, n: int, seeds: int) -> Draws:
+def _random_resampling(sample_ids: np.ndarray, n: int, seeds: int) -> Resampling:
     """Draws of n samples without repetition."""
-    drawn = [np.random.default_rng(s).choice(sample_ids, n, replace=False) for s in range(seeds)]
-    return Draws(RANDOM, [np.sort(ids) for ids in drawn], {"candidates": len(sample_ids)})
+    draws = [
+        np.random.default_rng(seed).choice(sample_ids, n, replace=False) for seed in range(seeds)
+    ]
+    return Resampling(_RANDOM, [np.sort(ids) for ids in draws], {"candidates": len(sample_ids)})
 
 
-def weighted_draws(choice: Choice, n: int, seeds: int, scheme: str) -> Draws:
+def _weighted_resampling(choice: SelectionFile, n: int, seeds: int, scheme: str) -> Resampling:
     """Draws of n samples by their weights, with the ids of small and of large ones for Fig. 5."""
     weights = choice.columns[WEIGHT]
-    drawn = [choice.sample_ids[draw(weights, n, seed, scheme)] for seed in range(seeds)]
-    match, by, optimizer = (fact(choice, name) for name in ("match", "extractor", "optimizer"))
-    name = f"reweighted by {by} {match}{'' if optimizer == 'lbfgs' else f', {optimizer}'}"
-    how = {
+    draws = [choice.sample_ids[draw_by_weight(weights, n, seed, scheme)] for seed in range(seeds)]
+    match, extractor, optimizer = (
+        _require_metadata(choice, name) for name in ("match", "extractor", "optimizer")
+    )
+    name = f"reweighted by {extractor} {match}{'' if optimizer == 'lbfgs' else f', {optimizer}'}"
+    convention_fields = {
         "scheme": scheme,
         "match": match,
-        "matched_by": by,
+        "matched_by": extractor,
         "effective_sample_size": choice.metadata["effective_sample_size"],
         "candidates": len(choice),
     }
-    return Draws(name, [np.sort(ids) for ids in drawn], how, extremes(choice))
+    return Resampling(
+        name, [np.sort(ids) for ids in draws], convention_fields, _extreme_weight_ids(choice)
+    )
 
 
-def extremes(choice: Choice) -> dict[str, list[int]]:
+def _extreme_weight_ids(choice: SelectionFile) -> dict[str, list[int]]:
     """Some samples at random of the tenth with the smallest weights, and of the largest."""
     order = np.argsort(choice.columns[WEIGHT], kind="stable")
     tenth = max(1, len(order) // 10)
     rng = np.random.default_rng(0)
     return {
         name: np.sort(
-            rng.choice(choice.sample_ids[rows], min(SHOWN, tenth), replace=False)
+            rng.choice(choice.sample_ids[rows], min(SAMPLES_SHOWN, tenth), replace=False)
         ).tolist()
         for name, rows in (("smallest", order[:tenth]), ("largest", order[-tenth:]))
     }
 
 
-def matched_how(choice: Choice, shards: ShardSet) -> Mapping[str, object]:
+def _matching_fields(choice: SelectionFile, shards: ShardSet) -> Mapping[str, object]:
     """What a result says of matched draws."""
-    by = shards.columns[fact(choice, "column")].extractor
-    said = {"matched_by": by, "candidates": int(fact(choice, "draws"))}
-    return said if choice.complete else {**said, "complete": False}
+    extractor = shards.columns[_require_metadata(choice, "column")].extractor
+    fields = {"matched_by": extractor, "candidates": int(_require_metadata(choice, "draws"))}
+    return fields if choice.complete else {**fields, "complete": False}
 
 
-def fact(choice: Choice, name: str) -> str:
+def _require_metadata(choice: SelectionFile, name: str) -> str:
     """What a file says of itself. ShardError if it does not."""
     if name not in choice.metadata:
         raise ShardError(
@@ -151,13 +166,15 @@ def fact(choice: Choice, name: str) -> str:
     return str(choice.metadata[name])
 
 
-def classes_of(view: View, column: str) -> np.ndarray:
+def fold_top1_classes(view: View, column: str) -> np.ndarray:
     """The Top-1 class of every sample, int64 [n]; of equal logits the first class."""
     with session():
-        rows: Rows = fold_shards(view, {"classes": Measure(column, top1)})["classes"]
+        rows: FeatureRows = fold_shards(view, {"classes": ColumnStatistic(column, _top1_rows)})[
+            "classes"
+        ]
     return rows.features[:, 0].astype(np.int64)
 
 
-def top1(sample_ids: np.ndarray, logits: np.ndarray) -> Rows:
+def _top1_rows(sample_ids: np.ndarray, logits: np.ndarray) -> FeatureRows:
     """Classes as features of one dimension; whole numbers below 2^24 are exact in float32."""
-    return Rows.of(sample_ids, logits.argmax(axis=1).astype(np.float32)[:, None])
+    return FeatureRows.of(sample_ids, logits.argmax(axis=1).astype(np.float32)[:, None])

@@ -11,7 +11,7 @@ from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.metrics import Protocol
 from raymetrics.metrics.registry import METRICS, Metric
 from raymetrics.output_names import LOGITS, NOT_FEATURES
-from raymetrics.shards.comparability import require_alike, require_some_shared
+from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
@@ -22,7 +22,7 @@ SIDES = ("real", "generated")
 
 
 @dataclass(frozen=True)
-class Item:
+class MetricTask:
     """Numbers to compute: one metric of one column, of all samples or of those with a label."""
 
     metric: Metric
@@ -30,7 +30,7 @@ class Item:
     label: int | None = None
 
 
-def known(names: Sequence[str]) -> list[str]:
+def resolve_metrics(names: Sequence[str]) -> list[str]:
     """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
     for name in names:
         if name not in METRICS:
@@ -40,31 +40,35 @@ def known(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def fits(metric: Metric, column: Column, of: DatasetSpec, *, explicit: bool) -> bool:
+def metric_applies(
+    metric: Metric, column: Column, dataset_spec: DatasetSpec, *, explicit: bool
+) -> bool:
     """Whether the metric is one of such columns; of explicit ones, features may be anything.
 
     of: the set that has the column.
     """
     if metric.only:
-        return metric.only in (column.output, network_of(column, of).partition("-")[0])
+        return metric.only in (column.output, _network_name(column, dataset_spec).partition("-")[0])
     if metric.of_logits:
         return column.output in metric.of_logits
     return explicit or column.output not in NOT_FEATURES
 
 
-def network_of(column: Column, of: DatasetSpec) -> str:
+def _network_name(column: Column, dataset_spec: DatasetSpec) -> str:
     """The published network that a column is of, whatever its extractor is called here."""
-    spec = next(spec for spec in of.extractors if spec["name"] == column.extractor)
+    spec = next(spec for spec in dataset_spec.extractors if spec["name"] == column.extractor)
     return str(spec.get("network", column.extractor))
 
 
-def require_some(items: Sequence[Item], names: Sequence[str], spaces: Sequence[Column]) -> None:
+def require_applicable(
+    tasks: Sequence[MetricTask], names: Sequence[str], spaces: Sequence[Column]
+) -> None:
     """RaymetricsError if a metric fits none of the columns."""
     for name in names:
-        if not any(item.metric.name == name for item in items):
-            there = ", ".join(column.name for column in spaces)
+        if not any(task.metric.name == name for task in tasks):
+            column_names = ", ".join(column.name for column in spaces)
             what = METRICS[name].only or (LOGITS if METRICS[name].of_logits else "features")
-            raise RaymetricsError(f"{name} takes a column of {what}; there are {there}")
+            raise RaymetricsError(f"{name} takes a column of {what}; there are {column_names}")
 
 
 def require_measurable(
@@ -72,23 +76,23 @@ def require_measurable(
 ) -> None:
     """Raise what an evaluation of two such sets would, whatever samples they come to have:
     SpecMismatch unless they can be compared, RaymetricsError for a metric without a column."""
-    spaces = shared_columns(real, generated, None, columns)
+    spaces = comparable_columns(real, generated, None, columns)
     explicit = bool(columns)
-    items = [
-        Item(METRICS[name], column)
+    tasks = [
+        MetricTask(METRICS[name], column)
         for name in names
         for column in spaces
-        if fits(METRICS[name], column, real.spec, explicit=explicit)
+        if metric_applies(METRICS[name], column, real.spec, explicit=explicit)
     ]
-    require_some(items, names, spaces)
+    require_applicable(tasks, names, spaces)
 
 
-def opened(shards: str | ShardSet) -> View:
+def open_as_view(shards: str | ShardSet) -> View:
     """The samples of a complete shard set, freshly listed, or of "SHARDS?ids=FILE"."""
     return open_view(shards if isinstance(shards, str) else shards.uri)
 
 
-def viewed(
+def take_samples(
     views: Mapping[str, View], protocol: Protocol | None, samples: int | None
 ) -> dict[str, View]:
     """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
@@ -107,47 +111,47 @@ def viewed(
 
 
 # Of samples that were drawn repeatedly; the others would find a copy as the nearest neighbour.
-OF_REPEATS = ("fid", "sfid", "kid", "top1", "vendi")
+_REPEATABLE_METRICS = ("fid", "sfid", "kid", "top1", "vendi")
 
 
-def refuse_repeats(items: Sequence[Item], views: Mapping[str, View]) -> None:
+def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View]) -> None:
     """RaymetricsError if a metric takes every sample once, and a side has some repeatedly."""
     for side, view in views.items():
-        wrong = {item.metric.name for item in items} - set(OF_REPEATS)
+        wrong = {task.metric.name for task in tasks} - set(_REPEATABLE_METRICS)
         if view.repeats and wrong:
             raise RaymetricsError(
                 f"the {side} samples of {view.shards.uri} were drawn with repetitions, of which "
                 f"{', '.join(sorted(wrong))} cannot be computed; ask for --metrics "
-                f"{','.join(OF_REPEATS[:4])}"
+                f"{','.join(_REPEATABLE_METRICS[:4])}"
             )
 
 
-def labels_of(views: Mapping[str, View]) -> dict[str, np.ndarray]:
+def read_labels(views: Mapping[str, View]) -> dict[str, np.ndarray]:
     """The labels of both sides. SpecMismatch if they are not the same ones."""
     names = {side: view.shards.spec.label_names for side, view in views.items()}
     if all(names.values()) and names["real"] != names["generated"]:
         raise SpecMismatch(
-            f"the labels 0, 1, ... of {views['real'].shards.uri} are {shortened(names['real'])}, "
-            f"those of {views['generated'].shards.uri} are {shortened(names['generated'])}; both "
+            f"the labels 0, 1, ... of {views['real'].shards.uri} are {_first_names(names['real'])}, "
+            f"those of {views['generated'].shards.uri} are {_first_names(names['generated'])}; both "
             "must have the same to be compared label by label"
         )
-    found = {side: view.labels() for side, view in views.items()}
-    of_real, of_generated = (set(np.unique(found[side]).tolist()) for side in SIDES)
-    if of_real != of_generated:
+    labels = {side: view.labels() for side, view in views.items()}
+    real_labels, generated_labels = (set(np.unique(labels[side]).tolist()) for side in SIDES)
+    if real_labels != generated_labels:
         raise SpecMismatch(
-            f"labels {sorted(of_real - of_generated)} are only in {views['real'].shards.uri}, "
-            f"{sorted(of_generated - of_real)} only in {views['generated'].shards.uri}; both must "
+            f"labels {sorted(real_labels - generated_labels)} are only in {views['real'].shards.uri}, "
+            f"{sorted(generated_labels - real_labels)} only in {views['generated'].shards.uri}; both must "
             "have the same to be compared label by label"
         )
-    return found
+    return labels
 
 
-def shortened(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     """The first few of them."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def shared_columns(
+def comparable_columns(
     real: ShardSet,
     generated: ShardSet,
     extractors: Sequence[str] | None,
@@ -158,16 +162,16 @@ def shared_columns(
     """The columns to compare. SpecMismatch unless they were made alike on both sides, and of images
     of one size unless any will do."""
     if columns:
-        there = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
+        columns_by_name = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
-            if name not in there:
+            if name not in columns_by_name:
                 raise SpecMismatch(
-                    f"column {name!r} is not in both sets; both have {', '.join(there) or 'none'}"
+                    f"column {name!r} is not in both sets; both have {', '.join(columns_by_name) or 'none'}"
                 )
-        extractors = list(dict.fromkeys(there[name].extractor for name in columns))
-    names = extractors or require_some_shared(real, generated)
+        extractors = list(dict.fromkeys(columns_by_name[name].extractor for name in columns))
+    names = extractors or require_shared_extractors(real, generated)
     for name in names:
-        require_alike(real, generated, name, any_size=any_size)
+        require_same_extractor(real, generated, name, any_size=any_size)
     return [
         column
         for column in real.spec.columns
@@ -176,16 +180,20 @@ def shared_columns(
     ]
 
 
-def columns_of(
+def select_columns(
     shards: ShardSet, extractors: Sequence[str] | None, columns: Sequence[str] | None
 ) -> list[Column]:
     """The columns of one set, or those that are asked for. SpecMismatch for one that is none."""
     kinds = (("column", columns, "name"), ("extractor", extractors, "extractor"))
-    found = list(shards.spec.columns)
-    for what, asked, of in kinds:
-        there = dict.fromkeys(str(getattr(column, of)) for column in shards.spec.columns)
-        for name in asked or ():
-            if name not in there:
-                raise SpecMismatch(f"no {what} {name!r} in {shards.uri}; it has {', '.join(there)}")
-        found = [column for column in found if asked is None or getattr(column, of) in asked]
-    return found
+    selected = list(shards.spec.columns)
+    for what, wanted, attribute in kinds:
+        available = dict.fromkeys(str(getattr(column, attribute)) for column in shards.spec.columns)
+        for name in wanted or ():
+            if name not in available:
+                raise SpecMismatch(
+                    f"no {what} {name!r} in {shards.uri}; it has {', '.join(available)}"
+                )
+        selected = [
+            column for column in selected if wanted is None or getattr(column, attribute) in wanted
+        ]
+    return selected

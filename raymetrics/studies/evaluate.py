@@ -17,55 +17,55 @@ from raymetrics import metrics as formulas
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
 from raymetrics.distributed.session import session
-from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, Protocol, Survey, registry
-from raymetrics.metrics.prd import check_counts
-from raymetrics.metrics.registry import DEFAULT, METRICS, Metric, Value
-from raymetrics.metrics.required_statistics import Samples, bytes_of
-from raymetrics.neighbors import survey_fast
+from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError, ShardError
+from raymetrics.metrics import Convention, ManifoldSurvey, Protocol, registry
+from raymetrics.metrics.prd import require_equal_counts
+from raymetrics.metrics.registry import DEFAULT_METRICS, METRICS, Metric, MetricValue
+from raymetrics.metrics.required_statistics import SampleIds, estimated_bytes
+from raymetrics.neighbors import survey_arrays
 from raymetrics.neighbors.faiss_indexes import load_faiss
-from raymetrics.python_arguments import ARRAYS, as_names, require_text
+from raymetrics.python_arguments import ARRAYS_HINT, as_names, require_text
 from raymetrics.results import Result
 from raymetrics.shards.foreign import is_statistics
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.shards.writable import require_writable_to
-from raymetrics.statistics import Measure, Rows
+from raymetrics.shards.writable import require_writable_output
+from raymetrics.statistics import ColumnStatistic, FeatureRows
 from raymetrics.studies.comparison import (
     SIDES,
-    Item,
-    fits,
-    known,
-    labels_of,
-    opened,
-    refuse_repeats,
-    require_some,
-    shared_columns,
-    viewed,
+    MetricTask,
+    comparable_columns,
+    metric_applies,
+    open_as_view,
+    read_labels,
+    require_applicable,
+    require_unique_samples,
+    resolve_metrics,
+    take_samples,
 )
-from raymetrics.studies.evaluate_statistics_file import evaluate_reference
-from raymetrics.studies.make_result import result, side_of
+from raymetrics.studies.evaluate_statistics_file import evaluate_with_statistics_file
+from raymetrics.studies.make_result import make_result, side_from_view
 
-AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
+BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
 
 
 @dataclass(frozen=True)
-class Request:
+class _EvaluationRequest:
     """What is asked, checked and opened."""
 
     views: Mapping[str, View]
     labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, where it is by label
-    items: Sequence[Item]
+    items: Sequence[MetricTask]
     asked: Convention
     protocol: Protocol | None
 
-    def samples(self, label: int | None) -> Samples:
+    def samples(self, label: int | None) -> SampleIds:
         """The ids of both sides, or of those with a label."""
         ids = {side: view.sample_ids for side, view in self.views.items()}
         if label is not None and self.labels is not None:
             ids = {side: ids[side][self.labels[side] == label] for side in ids}
-        return Samples(**ids)
+        return SampleIds(**ids)
 
 
 def evaluate(
@@ -104,243 +104,283 @@ def evaluate(
     ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
     or PlanTooLarge before any feature is read.
     """
-    real, generated = require_set("real", real), require_set("generated", generated)
+    real, generated = _require_set("real", real), _require_set("generated", generated)
     metrics, extractors, columns = (
         None if names is None else as_names(names) for names in (metrics, extractors, columns)
     )
-    named = None if protocol is None else formulas.protocol(protocol)
-    if named and (convention, metrics, samples) != (None, None, None):
+    resolved_protocol = None if protocol is None else formulas.get_protocol(protocol)
+    if resolved_protocol and (convention, metrics, samples) != (None, None, None):
         raise RaymetricsError(
-            f"protocol {named.name} says metrics, convention and samples; leave those out"
+            f"protocol {resolved_protocol.name} says metrics, convention and samples; leave those out"
         )
     if columns and extractors:
         raise RaymetricsError("columns say their extractors; leave those out")
     if by not in (None, "label"):
         raise RaymetricsError(f"by is {by!r}; there is only 'label'")
     if isinstance(convention, str):
-        convention = formulas.convention(convention)
-    asked = named.convention if named else convention or Convention()
+        convention = formulas.get_convention(convention)
+    resolved_convention = (
+        resolved_protocol.convention if resolved_protocol else convention or Convention()
+    )
     if is_statistics(real) or is_statistics(generated):
         if by or scores:
             raise RaymetricsError(
                 "a file of statistics knows neither labels nor samples; leave out by and scores"
             )
-        found = evaluate_reference(
-            real=real, generated=generated, metrics=metrics, extractors=extractors,
-            columns=columns, asked=asked, protocol=named, samples=samples,
-        )  # fmt: skip
+        results = evaluate_with_statistics_file(
+            real=real,
+            generated=generated,
+            metrics=metrics,
+            extractors=extractors,
+            columns=columns,
+            convention=resolved_convention,
+            protocol=resolved_protocol,
+            samples=samples,
+        )
         if tell:
-            tell(found)
-        return found
-    there = {"real": opened(real), "generated": opened(generated)}
-    sets = there["real"].shards, there["generated"].shards
-    spaces = shared_columns(*sets, extractors, columns, any_size=any_size)
-    names = known(named.metrics if named else DEFAULT if metrics is None else metrics)
-    views = viewed(there, named, samples)
-    labels = labels_of(views) if by == "label" else None
-    items = [
-        Item(METRICS[name], column, label)
+            tell(results)
+        return results
+    whole_views = {"real": open_as_view(real), "generated": open_as_view(generated)}
+    sets = whole_views["real"].shards, whole_views["generated"].shards
+    spaces = comparable_columns(*sets, extractors, columns, any_size=any_size)
+    names = resolve_metrics(
+        resolved_protocol.metrics
+        if resolved_protocol
+        else DEFAULT_METRICS
+        if metrics is None
+        else metrics
+    )
+    views = take_samples(whole_views, resolved_protocol, samples)
+    labels = read_labels(views) if by == "label" else None
+    tasks = [
+        MetricTask(METRICS[name], column, label)
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
         for column in spaces
         for name in names
-        if fits(METRICS[name], column, views["real"].shards.spec, explicit=bool(columns))
+        if metric_applies(METRICS[name], column, views["real"].shards.spec, explicit=bool(columns))
     ]
-    require_some(items, names if metrics or named else names[:1], spaces)
-    refuse_repeats(items, views)
-    request = Request(views, labels, items, asked, named)
-    refuse_if_too_few(request)
+    require_applicable(tasks, names if metrics or resolved_protocol else names[:1], spaces)
+    require_unique_samples(tasks, views)
+    request = _EvaluationRequest(views, labels, tasks, resolved_convention, resolved_protocol)
+    _require_enough_samples(request)
     if scores and (by or "realism" not in names):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
     if scores is not None:
-        require_writable_to(scores)
+        require_writable_output(scores)
     table: dict[str, np.ndarray] = {}
     with session():
-        refuse_if_too_large(request)
-        found = [
-            with_provenance(value, item, request, seconds)
-            for item, value, seconds in computed(request, table)
+        _require_memory(request)
+        results = [
+            _result_for_request(value, task, request, seconds)
+            for task, value, seconds in _compute_all(request, table)
         ]
     if tell:
-        tell(found)
+        tell(results)
     if scores:
         write_scores(scores, views["generated"].sample_ids, table)
-    return found
+    return results
 
 
-def require_set(side: str, value: object) -> str | ShardSet:
+def _require_set(side: str, value: object) -> str | ShardSet:
     """Take a shard set, or the text or path that names one. ShardError, with what to do, for
     anything else."""
     if isinstance(value, ShardSet):
         return value
     expected = "the path or URI of a shard set"
-    return require_text(side, value, ShardError, expected=expected, instead=ARRAYS)
+    return require_text(side, value, ShardError, expected=expected, instead=ARRAYS_HINT)
 
 
-def computed(
-    request: Request, scores: dict[str, np.ndarray]
-) -> Iterator[tuple[Item, Value, float]]:
+def _compute_all(
+    request: _EvaluationRequest, scores: dict[str, np.ndarray]
+) -> Iterator[tuple[MetricTask, MetricValue, float]]:
     """Every value, with the seconds that its formula took; in the order of the items. Adds the
     realism of all samples to the scores, by column."""
-    surveys: dict[tuple[str, int | None], Survey] = {}
-    for batch in batches(request):
-        found = {side: gathered(request, batch, side) for side in SIDES}
-        for item in batch:
+    surveys: dict[tuple[str, int | None], ManifoldSurvey] = {}
+    for batch in _batch_by_memory(request):
+        statistics = {side: _fold_required(request, batch, side) for side in SIDES}
+        for task in batch:
             start = time.monotonic()
-            samples = request.samples(item.label)
-            if item.metric.survey is None:
-                where = item.column.name, item.label
-                of_real, of_generated = (found[side].get(where, {}) for side in SIDES)
-                values = item.metric.compute(of_real, of_generated, samples, request.asked)
+            samples = request.samples(task.label)
+            if task.metric.survey is None:
+                column_and_label = task.column.name, task.label
+                real_statistics, generated_statistics = (
+                    statistics[side].get(column_and_label, {}) for side in SIDES
+                )
+                values = task.metric.compute(
+                    real_statistics, generated_statistics, samples, request.asked
+                )
             else:
-                where = item.column.name, item.label
-                if where not in surveys:
-                    surveys[where] = surveyed(request, item, found)
-                values = from_survey(item, surveys[where], request.asked, samples)
-                if item.metric.name == "realism":
-                    scores[item.column.name] = surveys[where].of_generated.realism
+                column_and_label = task.column.name, task.label
+                if column_and_label not in surveys:
+                    surveys[column_and_label] = _survey_for(request, task, statistics)
+                values = _values_from_survey(
+                    task, surveys[column_and_label], request.asked, samples
+                )
+                if task.metric.name == "realism":
+                    scores[task.column.name] = surveys[column_and_label].of_generated.realism
             seconds = time.monotonic() - start
-            yield from ((item, value, seconds) for value in values)
+            yield from ((task, value, seconds) for value in values)
 
 
-def from_survey(item: Item, found: Survey, asked: Convention, samples: Samples) -> list[Value]:
+def _values_from_survey(
+    task: MetricTask, survey: ManifoldSurvey, convention: Convention, samples: SampleIds
+) -> list[MetricValue]:
     """The values of a metric that a survey answers."""
-    if item.metric.name == "realism":
-        return registry.realism(found, asked, samples.generated)
-    formula = {"pr": registry.precision_recall, "dc": registry.density_coverage}
-    return formula[item.metric.name](found, asked)
+    if task.metric.name == "realism":
+        return registry.realism_values(survey, convention, samples.generated)
+    formula = {"pr": registry.precision_recall_values, "dc": registry.density_coverage_values}
+    return formula[task.metric.name](survey, convention)
 
 
-def surveyed(request: Request, item: Item, found: Mapping[str, Any]) -> Survey:
+def _survey_for(
+    request: _EvaluationRequest, task: MetricTask, statistics: Mapping[str, Any]
+) -> ManifoldSurvey:
     """One survey for all the metrics of the column and label that need one."""
-    asked, column = request.asked, item.column.name
+    convention, column = request.asked, task.column.name
     parts = [
-        other.metric.survey or frozenset()
-        for other in request.items
-        if (other.column.name, other.label) == (column, item.label)
+        other_task.metric.survey or frozenset()
+        for other_task in request.items
+        if (other_task.column.name, other_task.label) == (column, task.label)
     ]
-    count, realism = (any(what in part for part in parts) for what in ("count", "realism"))
-    if item.label is None:
+    count, realism = (
+        any(survey_part in part for part in parts) for survey_part in ("count", "realism")
+    )
+    if task.label is None:
         views = request.views
         return survey_views(
             real=views["real"],
             generated=views["generated"],
             column=column,
-            convention=asked,
+            convention=convention,
             count=count,
             realism=realism,
         )
-    rows: list[Rows] = [found[side][column, item.label]["rows"] for side in SIDES]
+    rows: list[FeatureRows] = [statistics[side][column, task.label]["rows"] for side in SIDES]
     real, generated = (side.features for side in rows)
-    return survey_fast(
-        real=real, generated=generated, convention=asked, count=count, realism=realism
+    return survey_arrays(
+        real=real, generated=generated, convention=convention, count=count, realism=realism
     )
 
 
-def needs_of(request: Request, item: Item, side: str) -> dict[str, Any]:
+def _required_statistics(
+    request: _EvaluationRequest, task: MetricTask, side: str
+) -> dict[str, Any]:
     """The statistics that an item needs of a side, by name."""
-    if item.metric.needs is not None:
-        return dict(item.metric.needs(request.samples(item.label), side, request.asked))
-    return {} if item.label is None else {"rows": Rows.of}
+    if task.metric.needs is not None:
+        return dict(task.metric.needs(request.samples(task.label), side, request.asked))
+    return {} if task.label is None else {"rows": FeatureRows.of}
 
 
-def gathered(request: Request, batch: Sequence[Item], side: str) -> dict[Any, dict[str, Any]]:
+def _fold_required(
+    request: _EvaluationRequest, batch: Sequence[MetricTask], side: str
+) -> dict[Any, dict[str, Any]]:
     """The statistics that a batch needs of a side, {(column, label): {name: statistic}}; in one
     pass over its shards."""
-    measures, places = {}, {}
-    for item in batch:
-        for name, of in needs_of(request, item, side).items():
-            key = f"{name} {item.column.name} {item.label}"
-            measures[key] = Measure(item.column.name, of, item.label)
-            places[key] = (item.column.name, item.label), name
-    found: dict[Any, dict[str, Any]] = {}
-    total = sum(bytes_needed(request, item) for item in batch) // 2
+    measures, destinations = {}, {}
+    for task in batch:
+        for name, block_statistic in _required_statistics(request, task, side).items():
+            key = f"{name} {task.column.name} {task.label}"
+            measures[key] = ColumnStatistic(task.column.name, block_statistic, task.label)
+            destinations[key] = (task.column.name, task.label), name
+    statistics: dict[Any, dict[str, Any]] = {}
+    total = sum(_bytes_needed(request, task) for task in batch) // 2
     for key, statistic in fold_shards(request.views[side], measures, total).items():
-        where, name = places[key]
-        found.setdefault(where, {})[name] = statistic
-    return found
+        column_and_label, name = destinations[key]
+        statistics.setdefault(column_and_label, {})[name] = statistic
+    return statistics
 
 
-def batches(request: Request) -> Iterator[list[Item]]:
+def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
     """The items in their order, as many at a time as one pass may gather statistics for."""
-    batch: list[Item] = []
+    batch: list[MetricTask] = []
     total = 0
-    for item in request.items:
-        need = bytes_needed(request, item)
-        if batch and total + need > AT_ONCE:
+    for task in request.items:
+        need = _bytes_needed(request, task)
+        if batch and total + need > BYTES_PER_PASS:
             yield batch
             batch, total = [], 0
-        batch.append(item)
+        batch.append(task)
         total += need
     yield batch
 
 
-def bytes_needed(request: Request, item: Item) -> int:
+def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
     """By the statistics of both sides."""
-    samples = request.samples(item.label)
+    samples = request.samples(task.label)
     return sum(
-        bytes_of(of, item.column.dimension, len(samples.of(side)))
+        estimated_bytes(block_statistic, task.column.dimension, len(samples.of(side)))
         for side in SIDES
-        for of in needs_of(request, item, side).values()
+        for block_statistic in _required_statistics(request, task, side).values()
     )
 
 
-def least(metric: Metric, asked: Convention) -> int:
+def _min_samples(metric: Metric, convention: Convention) -> int:
     """Samples on either side that a metric takes."""
-    of = {"fid": asked.ddof + 1, "sfid": asked.ddof + 1, "kid": asked.kid_subset_size}
-    of |= {"is": asked.is_splits, "prd": 20, "fid-infinity": 150, "fid-counts": 20}
-    return asked.ks[-1] + 1 if metric.survey is not None else of.get(metric.name, 1)
+    minima = {
+        "fid": convention.ddof + 1,
+        "sfid": convention.ddof + 1,
+        "kid": convention.kid_subset_size,
+    }
+    minima |= {"is": convention.is_splits, "prd": 20, "fid-infinity": 150, "fid-counts": 20}
+    return convention.ks[-1] + 1 if metric.survey is not None else minima.get(metric.name, 1)
 
 
-def refuse_if_too_few(request: Request) -> None:
+def _require_enough_samples(request: _EvaluationRequest) -> None:
     """NotEnoughData if a metric takes more samples than a side has."""
-    for label in dict.fromkeys(item.label for item in request.items):
+    for label in dict.fromkeys(task.label for task in request.items):
         samples = request.samples(label)
-        of_label = "" if label is None else f" of label {label}"
-        for metric in {item.metric.name: item.metric for item in request.items}.values():
+        label_suffix = "" if label is None else f" of label {label}"
+        for metric in {task.metric.name: task.metric for task in request.items}.values():
             for side in SIDES:
-                uri, there = request.views[side].shards.uri, len(samples.of(side))
-                there_are = f"{uri} has {there} {side} ones{of_label}"
-                require_enough(metric, request.asked, there, there_are)
+                uri, count = request.views[side].shards.uri, len(samples.of(side))
+                count_in_words = f"{uri} has {count} {side} ones{label_suffix}"
+                require_enough_for_metric(metric, request.asked, count, count_in_words)
             if metric.name == "prd":
-                check_counts(len(samples.real), len(samples.generated), 20)
+                require_equal_counts(len(samples.real), len(samples.generated), 20)
 
 
-def require_enough(metric: Metric, asked: Convention, count: int, there_are: str) -> None:
+def require_enough_for_metric(
+    metric: Metric, convention: Convention, count: int, count_in_words: str
+) -> None:
     """NotEnoughData if a metric takes more samples than this count, which `there_are` tells."""
-    takes = least(metric, asked)
-    if count < takes:
+    minimum = _min_samples(metric, convention)
+    if count < minimum:
         smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
         raise NotEnoughData(
-            f"{metric.name} takes at least {takes} samples, {there_are}; extract more, or leave "
+            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or leave "
             f"it out of --metrics{smaller}"
         )
 
 
-def refuse_if_too_large(request: Request) -> None:
+def _require_memory(request: _EvaluationRequest) -> None:
     """PlanTooLarge if what a metric must hold does not fit into memory."""
-    if any(item.metric.survey is not None for item in request.items):
+    if any(task.metric.survey is not None for task in request.items):
         load_faiss()  # says what is missing before anything is read
-        for item in request.items:
-            if not fits_at_once(request.views, item.column.name):
-                rows_that_fit(item.column.dimension)
+        for task in request.items:
+            if not fits_at_once(request.views, task.column.name):
+                rows_that_fit(task.column.dimension)
     free = psutil.virtual_memory().available
-    for item in request.items:
-        need = 2 * bytes_needed(request, item)  # a merge holds what it merges
+    for task in request.items:
+        need = 2 * _bytes_needed(request, task)  # a merge holds what it merges
         if need > free:
-            rows = sum(len(request.samples(item.label).of(side)) for side in SIDES)
-            raise PlanTooLarge(
-                f"{item.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
-                f"{item.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
+            rows = sum(len(request.samples(task.label).of(side)) for side in SIDES)
+            raise InsufficientResources(
+                f"{task.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
+                f"{task.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
                 "evaluate on a larger machine"
             )
 
 
-def with_provenance(value: Value, item: Item, request: Request, seconds: float) -> Result:
+def _result_for_request(
+    value: MetricValue, task: MetricTask, request: _EvaluationRequest, seconds: float
+) -> Result:
     """The value as a result of both sides."""
-    samples = request.samples(item.label)
-    sides = {name: side_of(view, len(samples.of(name))) for name, view in request.views.items()}
-    of = [request.views[side].shards.spec for side in SIDES]
-    return result(value, item, of, sides, request.asked, request.protocol, seconds)
+    samples = request.samples(task.label)
+    sides = {
+        name: side_from_view(view, len(samples.of(name))) for name, view in request.views.items()
+    }
+    specs = [request.views[side].shards.spec for side in SIDES]
+    return make_result(value, task, specs, sides, request.asked, request.protocol, seconds)
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:

@@ -14,45 +14,45 @@ from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.metrics import Convention, Protocol, required_statistics
 from raymetrics.metrics.registry import METRICS
-from raymetrics.metrics.required_statistics import Samples
+from raymetrics.metrics.required_statistics import SampleIds
 from raymetrics.results import Result, Side
 from raymetrics.shards.foreign import ReferenceStatistics, is_statistics, read_statistics
-from raymetrics.shards.foreign.statistics_files import SPATIAL
-from raymetrics.shards.layout import differences, numbers_of
+from raymetrics.shards.foreign.statistics_files import SPATIAL_MU_SIGMA
+from raymetrics.shards.layout import comparable_fields, differences
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
-from raymetrics.statistics import Measure, Moments
+from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.comparison import (
     SIDES,
-    Item,
-    columns_of,
-    fits,
-    known,
-    opened,
-    viewed,
+    MetricTask,
+    metric_applies,
+    open_as_view,
+    resolve_metrics,
+    select_columns,
+    take_samples,
 )
-from raymetrics.studies.make_result import result, side_of
+from raymetrics.studies.make_result import make_result, side_from_view
 
-POSSIBLE = ("fid", "sfid")
+_MOMENT_METRICS = ("fid", "sfid")
 
 
 @dataclass(frozen=True)
-class Pair:
+class _ColumnMatch:
     """One number to compute: a column, and the place of the file that has its space."""
 
-    item: Item
+    item: MetricTask
     place: str
 
 
-def evaluate_reference(
+def evaluate_with_statistics_file(
     *,
     real: str | ShardSet,
     generated: str | ShardSet,
     metrics: Sequence[str] | None,
     extractors: Sequence[str] | None,
     columns: Sequence[str] | None,
-    asked: Convention,
+    convention: Convention,
     protocol: Protocol | None,
     samples: int | None,
 ) -> list[Result]:
@@ -62,133 +62,175 @@ def evaluate_reference(
     is the one that the file was exported from, or the only one of the file's dimension.
     """
     sides = {"real": real, "generated": generated}
-    of_file, of_shards = SIDES if is_statistics(real) else SIDES[::-1]
-    if is_statistics(sides[of_shards]):
+    file_side, shards_side = SIDES if is_statistics(real) else SIDES[::-1]
+    if is_statistics(sides[shards_side]):
         raise RaymetricsError(
             f"{real} and {generated} are files of statistics both, and neither says what its "
             "features are; one side must be a shard set"
         )
-    names = asked_for(metrics, protocol, str(sides[of_file]))
-    reference = read_statistics(str(sides[of_file]))
-    whole = opened(sides[of_shards])
-    shards = whole.shards
-    view = viewed_beside(reference, of_file, whole, of_shards, protocol, samples)
-    if len(view) <= asked.ddof:
+    names = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
+    reference = read_statistics(str(sides[file_side]))
+    whole_view = open_as_view(sides[shards_side])
+    shards = whole_view.shards
+    view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol, samples)
+    if len(view) <= convention.ddof:
         raise NotEnoughData(
-            f"a covariance takes at least {asked.ddof + 1} samples, {shards.uri} has {len(view)}; "
+            f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has {len(view)}; "
             "extract more"
         )
-    there = columns_of(shards, extractors, columns)
-    pairs = [
-        pair for name in names for pair in paired(name, there, bool(columns), reference, shards)
+    candidate_columns = select_columns(shards, extractors, columns)
+    column_matches = [
+        column_match
+        for name in names
+        for column_match in _match_columns(
+            name, candidate_columns, bool(columns), reference, shards
+        )
     ]
-    moments = moments_of(view, [pair.item.column for pair in pairs])
-    sides_of = {of_file: side_of_file(reference), of_shards: side_of(view, len(view))}
+    moments = _moments_by_column(
+        view, [column_match.item.column for column_match in column_matches]
+    )
+    result_sides = {
+        file_side: _side_from_file(reference),
+        shards_side: side_from_view(view, len(view)),
+    }
     # Nobody vouches for the features of a foreign file: their distance is not called FID.
-    made_of = shards.spec if reference.made_of else replace(shards.spec, files={})
-    found = []
-    for pair in pairs:
+    dataset_spec = shards.spec if reference.made_of else replace(shards.spec, files={})
+    results = []
+    for column_match in column_matches:
         start = time.monotonic()
         fitted: dict[str, Any] = {
-            of_file: {"moments": reference.gaussians[pair.place]},
-            of_shards: {"moments": moments[pair.item.column.name]},
+            file_side: {"moments": reference.gaussians[column_match.place]},
+            shards_side: {"moments": moments[column_match.item.column.name]},
         }
-        (value,) = pair.item.metric.compute(fitted["real"], fitted["generated"], NO_SAMPLES, asked)
-        value = replace(value, convention={**value.convention, **said(reference, pair.place)})
+        (value,) = column_match.item.metric.compute(
+            fitted["real"], fitted["generated"], _NO_SAMPLES, convention
+        )
+        value = replace(
+            value, convention={**value.convention, **_file_fields(reference, column_match.place)}
+        )
         seconds = time.monotonic() - start
-        found.append(result(value, pair.item, [made_of], sides_of, asked, protocol, seconds))
-    return found
+        results.append(
+            make_result(
+                value,
+                column_match.item,
+                [dataset_spec],
+                result_sides,
+                convention,
+                protocol,
+                seconds,
+            )
+        )
+    return results
 
 
-NO_SAMPLES = Samples(real=np.empty(0, np.int64), generated=np.empty(0, np.int64))
+_NO_SAMPLES = SampleIds(real=np.empty(0, np.int64), generated=np.empty(0, np.int64))
 
 
-def asked_for(metrics: Sequence[str] | None, protocol: Protocol | None, where: str) -> list[str]:
+def _require_moment_metrics(
+    metrics: Sequence[str] | None, protocol: Protocol | None, uri: str
+) -> list[str]:
     """The metrics; RaymetricsError for one that takes more than a mean and a covariance."""
-    names = known(protocol.metrics if protocol else ["fid"] if metrics is None else metrics)
-    impossible = [name for name in names if name not in POSSIBLE]
+    names = resolve_metrics(
+        protocol.metrics if protocol else ["fid"] if metrics is None else metrics
+    )
+    impossible = [name for name in names if name not in _MOMENT_METRICS]
     if impossible:
         raise RaymetricsError(
-            f"{', '.join(impossible)} cannot be computed from {where}, which holds a mean and a "
-            f"covariance and no features; ask for {' or '.join(POSSIBLE)}, or give shards on both "
+            f"{', '.join(impossible)} cannot be computed from {uri}, which holds a mean and a "
+            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards on both "
             "sides"
         )
     return names
 
 
-def viewed_beside(
-    reference: ReferenceStatistics, of_file: str, whole: View, of_shards: str,
+def _view_for_protocol(
+    reference: ReferenceStatistics, file_side: str, whole_view: View, shards_side: str,
     protocol: Protocol | None, samples: int | None,
 ) -> View:  # fmt: skip
     """The samples of the shards' side. NotEnoughData where a protocol asks for a number of
     samples that the file is not of."""
     if protocol is None:
-        return viewed({of_shards: whole}, None, samples)[of_shards]
+        return take_samples({shards_side: whole_view}, None, samples)[shards_side]
     if reference.ddof not in (None, protocol.convention.ddof):
         raise SpecMismatch(
             f"{protocol.name} divides covariances by count - {protocol.convention.ddof}, "
             f"{reference.uri} was exported with ddof {reference.ddof}; export it again"
         )
-    takes = protocol.real if of_file == "real" else protocol.generated
-    if takes is not None and reference.count != takes:
+    expected_count = protocol.real if file_side == "real" else protocol.generated
+    if expected_count is not None and reference.count != expected_count:
         raise NotEnoughData(
-            f"{protocol.name} takes {takes} {of_file} samples, {reference.uri} is of "
+            f"{protocol.name} takes {expected_count} {file_side} samples, {reference.uri} is of "
             f"{reference.count or 'an unknown number'}; evaluate without a protocol"
         )
-    counts = protocol.counts(**{of_file: reference.count or 1, of_shards: len(whole)})
-    return whole.first(dict(zip(SIDES, counts, strict=True))[of_shards])
+    counts = protocol.counts(**{file_side: reference.count or 1, shards_side: len(whole_view)})
+    return whole_view.first(dict(zip(SIDES, counts, strict=True))[shards_side])
 
 
-def paired(
+def _match_columns(
     name: str, columns: Sequence[Column], explicit: bool, reference: ReferenceStatistics,
     shards: ShardSet,
-) -> list[Pair]:  # fmt: skip
+) -> list[_ColumnMatch]:  # fmt: skip
     """The columns and places of the file that are of one space, as far as can be known.
 
     SpecMismatch if there is none, or if several could be meant.
     """
     metric = METRICS[name]
-    places = [place for place in reference.gaussians if (place == SPATIAL) == (name == "sfid")]
-    if not places:
+    file_parts = [
+        file_part
+        for file_part in reference.gaussians
+        if (file_part == SPATIAL_MU_SIGMA) == (name == "sfid")
+    ]
+    if not file_parts:
         raise RaymetricsError(
-            f"{name} takes {SPATIAL}, {reference.uri} holds {', '.join(reference.gaussians)}; "
+            f"{name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds {', '.join(reference.gaussians)}; "
             "leave it out of --metrics"
         )
-    fitting = [c for c in columns if fits(metric, c, shards.spec, explicit=explicit)]
+    fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
     if reference.made_of:
-        return [Pair(Item(metric, exported(fitting, reference, shards)), places[0])]
-    size = {place: len(reference.gaussians[place].mean) for place in places}
-    pairs = [(c, place) for place in places for c in fitting if c.dimension == size[place]]
+        return [
+            _ColumnMatch(
+                MetricTask(metric, _exported_column(fitting, reference, shards)), file_parts[0]
+            )
+        ]
+    size = {file_part: len(reference.gaussians[file_part].mean) for file_part in file_parts}
+    pairs = [
+        (c, file_part)
+        for file_part in file_parts
+        for c in fitting
+        if c.dimension == size[file_part]
+    ]
     if not pairs:
-        wants = ", ".join(f"{place} of {d} dimensions" for place, d in size.items())
+        wants = ", ".join(f"{file_part} of {d} dimensions" for file_part, d in size.items())
         raise SpecMismatch(
-            f"{reference.uri} holds {wants}, {shards.uri} has {described(fitting)}; extract with "
+            f"{reference.uri} holds {wants}, {shards.uri} has {_format_columns(fitting)}; extract with "
             "the network that the file was made with"
         )
-    for part in ([c.name for c, _ in pairs], [place for _, place in pairs]):
+    for part in ([c.name for c, _ in pairs], [file_part for _, file_part in pairs]):
         if len(set(part)) < len(part):
-            either = ", ".join(f"{column.name} with {place}" for column, place in pairs)
+            either = ", ".join(f"{column.name} with {file_part}" for column, file_part in pairs)
             raise SpecMismatch(
                 f"several columns of {shards.uri} and parts of {reference.uri} have the same "
                 f"dimension ({either}), and the file does not say which was meant; choose with "
                 "--column"
             )
-    return [Pair(Item(metric, column), place) for column, place in pairs]
+    return [_ColumnMatch(MetricTask(metric, column), file_part) for column, file_part in pairs]
 
 
-def described(columns: Sequence[Column]) -> str:
+def _format_columns(columns: Sequence[Column]) -> str:
     """ "a_pre_logits (1280), b_pre_logits (64)"."""
     return ", ".join(f"{c.name} ({c.dimension})" for c in columns) or "no such column"
 
 
-def exported(columns: Sequence[Column], reference: ReferenceStatistics, shards: ShardSet) -> Column:
+def _exported_column(
+    columns: Sequence[Column], reference: ReferenceStatistics, shards: ShardSet
+) -> Column:
     """The column that an exported file is of. SpecMismatch unless it was made alike."""
     made_of = reference.made_of or {}
     spec = {str(spec["name"]): spec for spec in shards.spec.extractors}
     for column in columns:
         if column.name == made_of["column"]:
             fields = differences(
-                numbers_of(made_of["extractor"]), numbers_of(spec[column.extractor])
+                comparable_fields(made_of["extractor"]), comparable_fields(spec[column.extractor])
             )
             if fields:
                 raise SpecMismatch(
@@ -199,20 +241,21 @@ def exported(columns: Sequence[Column], reference: ReferenceStatistics, shards: 
             return column
     raise SpecMismatch(
         f"{reference.uri} was exported from {made_of['column']}, {shards.uri} has "
-        f"{described(columns)}; extract both with the same network, or name the column"
+        f"{_format_columns(columns)}; extract both with the same network, or name the column"
     )
 
 
-def moments_of(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
+def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
     """Those of every column, in one pass over the shards."""
     measures = {
-        column.name: Measure(column.name, required_statistics.moments) for column in columns
+        column.name: ColumnStatistic(column.name, required_statistics.feature_moments)
+        for column in columns
     }
     with session():
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 
 
-def side_of_file(reference: ReferenceStatistics) -> Side:
+def _side_from_file(reference: ReferenceStatistics) -> Side:
     """What a result keeps of a file."""
     return Side(
         uri=reference.uri,
@@ -225,16 +268,16 @@ def side_of_file(reference: ReferenceStatistics) -> Side:
     )
 
 
-def said(reference: ReferenceStatistics, place: str) -> dict[str, Any]:
+def _file_fields(reference: ReferenceStatistics, file_part: str) -> dict[str, Any]:
     """What the file says of itself and what it does not, for a result's convention."""
-    kept = {
+    fields = {
         "reference": reference.uri.rpartition("/")[2],
         "reference_layout": reference.layout,
-        "reference_part": place,
+        "reference_part": file_part,
         "reference_sha256": reference.sha256,
         "reference_count": reference.count or "not stated by the file",
         "reference_ddof": "as in the file: 1 in most programs, 0 in NVIDIA's StyleGANs"
         if reference.ddof is None
         else reference.ddof,
     }
-    return kept if reference.made_of else {**kept, "resize": "not stated by the file"}
+    return fields if reference.made_of else {**fields, "resize": "not stated by the file"}

@@ -29,45 +29,45 @@ from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.errors import NotEnoughData, PlanTooLarge, RaymetricsError
+from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
-from raymetrics.generators.latents.interpolated_paths import source_of
-from raymetrics.metrics import Convention, Survey, registry, require
-from raymetrics.metrics.registry import Value
+from raymetrics.generators.latents.interpolated_paths import paths_source
+from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
+from raymetrics.metrics.registry import MetricValue
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
-from raymetrics.shards.writable import require_writable
-from raymetrics.studies.comparison import opened
+from raymetrics.shards.writable import require_writable_store
+from raymetrics.studies.comparison import open_as_view
 from raymetrics.studies.evaluate import write_scores
-from raymetrics.studies.make_result import side_of
-from raymetrics.studies.match.request import is_shard_set
+from raymetrics.studies.make_result import side_from_view
+from raymetrics.studies.match.request import names_shard_set
 from raymetrics.studies.path_ends import (
-    SHARDS,
-    Ends,
-    ends_of,
-    interpolated,
-    require_latent,
+    SHARDS_FOLDER,
+    PathEnds,
+    choose_ends,
+    latent_source,
+    require_latent_source,
     write_ends,
 )
 from raymetrics.studies.realism import (
-    SCORES,
-    finite,
-    only_item,
+    SCORES_FILE,
+    finite_or_none,
+    result_for_views,
+    single_realism_task,
     survey_realism,
-    with_provenance,
 )
 
-CANDIDATES = "candidates"
-CANDIDATES_PER_PATH = 4  # of a source; two of them are ends where half are realistic
-BYTES_PER_IMAGE = 32  # R, and three arrays more while a survey is merged
-CONFIDENCE = 0.95
-SHOWN = 8  # paths, from the best to the worst
+_CANDIDATES_FOLDER = "candidates"
+_CANDIDATES_PER_PATH = 4  # of a source; two of them are ends where half are realistic
+_BYTES_PER_IMAGE = 32  # R, and three arrays more while a survey is merged
+_CONFIDENCE = 0.95
+_PATHS_SHOWN = 8  # paths, from the best to the worst
 
 
 @dataclass(frozen=True)
-class Rule:
+class StrayRule:
     """Which paths are judged, and when one strays; the paper's numbers.
 
     steps: images between the ends. ends: the R that both ends have at least. A path strays if
@@ -91,8 +91,8 @@ class Rule:
     def strays(self, realism: np.ndarray) -> np.ndarray:
         """Which paths do, bool [paths]. realism: R of the images between, float64 [paths, steps];
         infinite on top of a real sample."""
-        below: np.ndarray = (realism < self.below).mean(axis=1) > self.more_than
-        return below
+        stray: np.ndarray = (realism < self.below).mean(axis=1) > self.more_than
+        return stray
 
 
 def judge_paths(
@@ -101,7 +101,7 @@ def judge_paths(
     generated: str,
     to: str,
     paths: int = 1000,
-    rule: Rule | None = None,
+    rule: StrayRule | None = None,
     column: str | None = None,
     k: int = 3,
     candidates: int | None = None,
@@ -110,8 +110,8 @@ def judge_paths(
     any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
-    told: Callable[[str], None] = lambda line: None,
-    tell: Callable[[list[Result]], None] = lambda found: None,
+    on_message: Callable[[str], None] = lambda line: None,
+    tell: Callable[[list[Result]], None] = lambda results: None,
 ) -> list[Result]:
     """The share of interpolation paths that stray, with its exact binomial interval.
 
@@ -129,68 +129,80 @@ def judge_paths(
     fewer realistic samples than asked for it says so and takes the paths that there are.
     NotEnoughData for none, SourceError if the source cannot be interpolated.
     """
-    rule, asked, start = rule or Rule(), Convention(k=k), time.monotonic()
+    rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
-    require_writable(to)
+    require_writable_store(to)
     make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
-    of_real = opened(real)
-    require(len(of_real), k, "real")
-    count = CANDIDATES_PER_PATH * paths if candidates is None else candidates
-    samples = len(opened(generated)) if _is_set(generated) else count
-    require_room(min(paths, samples // 2) * rule.steps, shard_rows)
-    there = candidates_of(of_real, generated, f"{to}/{CANDIDATES}", column, count, make, permission)
-    permission.require_source(there.shards.spec.source, there.shards.uri)
-    item, source = only_item(of_real, there, column, any_size=any_size), interpolated(there)
-    name = item.column.name
-    told(f"looking for ends among {len(there)} samples of {source}")
-    realism = survey_realism(of_real, there, name, asked).of_generated.realism
-    ends = ends_of(there.sample_ids, realism, paths, rule.ends, told)
-    images = source_of(source, write_ends(to, ends), rule.steps)
-    told(f"{len(ends.ids)} paths of {rule.steps} images")
-    make(images, texts_of(there, item.column, permission), f"{to}/{SHARDS}")
-    between = opened(f"{to}/{SHARDS}")
-    only_item(of_real, between, name, any_size=any_size)  # made alike
-    survey = survey_realism(of_real, between, name, asked)
-    values = straying(survey, asked, rule, ends, there)
+    real_view = open_as_view(real)
+    require_neighbors(len(real_view), k, "real")
+    count = _CANDIDATES_PER_PATH * paths if candidates is None else candidates
+    samples = len(open_as_view(generated)) if _is_set(generated) else count
+    _require_room(min(paths, samples // 2) * rule.steps, shard_rows)
+    candidate_view = _open_candidates(
+        real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
+    )
+    permission.require_source(candidate_view.shards.spec.source, candidate_view.shards.uri)
+    task, source = (
+        single_realism_task(real_view, candidate_view, column, any_size=any_size),
+        latent_source(candidate_view),
+    )
+    name = task.column.name
+    on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
+    realism = survey_realism(real_view, candidate_view, name, convention).of_generated.realism
+    ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
+    images_source = paths_source(source, write_ends(to, ends), rule.steps)
+    on_message(f"{len(ends.ids)} paths of {rule.steps} images")
+    make(
+        images_source,
+        _extractor_texts(candidate_view, task.column, permission),
+        f"{to}/{SHARDS_FOLDER}",
+    )
+    images_view = open_as_view(f"{to}/{SHARDS_FOLDER}")
+    single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
+    survey = survey_realism(real_view, images_view, name, convention)
+    values = _stray_values(survey, convention, rule, ends, candidate_view)
     seconds = time.monotonic() - start
-    found = [with_provenance(value, item, of_real, between, asked, seconds) for value in values]
-    tell(found)
-    write_scores(f"{to}/{SCORES}", between.sample_ids, {name: survey.of_generated.realism})
-    return found
+    results = [
+        result_for_views(value, task, real_view, images_view, convention, seconds)
+        for value in values
+    ]
+    tell(results)
+    write_scores(f"{to}/{SCORES_FILE}", images_view.sample_ids, {name: survey.of_generated.realism})
+    return results
 
 
 def _is_set(generated: str) -> bool:
-    return is_shard_set(option_strings.split(generated)[0])
+    return names_shard_set(option_strings.parse_options(generated)[0])
 
 
-def require_room(images: int, shard_rows: int) -> None:
+def _require_room(images: int, shard_rows: int) -> None:
     """RangeError for more images than a set has, PlanTooLarge where R of each does not fit."""
     require_shard_rows(shard_rows)
     require_few_shards(images, shard_rows)
-    need, free = BYTES_PER_IMAGE * images, psutil.virtual_memory().available
+    need, free = _BYTES_PER_IMAGE * images, psutil.virtual_memory().available
     if need > free:
-        raise PlanTooLarge(
+        raise InsufficientResources(
             f"R of {images} images between ends needs {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
             "free; ask for fewer --paths or --steps"
         )
 
 
-def candidates_of(
+def _open_candidates(
     real: View, generated: str, to: str, column: str | None, count: int,
     make: Callable[..., object], permission: Permission,
 ) -> View:  # fmt: skip
     """The samples among which ends are looked for; of a source so many, extracted first."""
     if _is_set(generated):
-        return opened(generated)
-    require_latent(generated)
-    texts = texts_of(real, only_item(real, real, column).column, permission)
+        return open_as_view(generated)
+    require_latent_source(generated)
+    texts = _extractor_texts(real, single_realism_task(real, real, column).column, permission)
     make(generated, texts, to, range(count))
-    return opened(to)
+    return open_as_view(to)
 
 
-def texts_of(view: View, column: Column, permission: Permission) -> list[str]:
+def _extractor_texts(view: View, column: Column, permission: Permission) -> list[str]:
     """The extractor of a column, as it was asked for. ProgramRefused for a program that is not
     allowed."""
     spec = view.shards.spec
@@ -200,12 +212,18 @@ def texts_of(view: View, column: Column, permission: Permission) -> list[str]:
     return [text]
 
 
-def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: View) -> list[Value]:
+def _stray_values(
+    survey: ManifoldSurvey,
+    convention: Convention,
+    rule: StrayRule,
+    ends: PathEnds,
+    candidate_view: View,
+) -> list[MetricValue]:
     """The share of straying paths, with R of some; where samples have labels, also the share among
     the paths between two of the same label."""
     realism = survey.of_generated.realism.reshape(len(ends.ids), rule.steps)
-    kept = {
-        **registry.ball(asked, survey, asked.ks[0]),
+    convention_fields = {
+        **registry.ball_fields(convention, survey, convention.ks[0]),
         "balls": "radius <= median",
         "score": "R, not R^2",
         "steps": rule.steps,
@@ -215,64 +233,74 @@ def straying(survey: Survey, asked: Convention, rule: Rule, ends: Ends, there: V
     }
     strays = rule.strays(realism)
     details = {
-        "shown": [shown(path, realism, ends, strays) for path in some(realism)],
-        "ends": asdict(side_of(there, len(there))),
+        "shown": [
+            _path_for_figure(path, realism, ends, strays) for path in paths_best_to_worst(realism)
+        ],
+        "ends": asdict(side_from_view(candidate_view, len(candidate_view))),
     }
-    values = [share_of("straying paths", strays, realism, kept, details)]
-    if there.shards.spec.labels:
-        one, other = there.labels()[np.searchsorted(there.sample_ids, ends.ids)].T
-        same = np.flatnonzero(one == other)
-        if len(same):
-            kept = {**kept, "within": "label"}
+    values = [_stray_share("straying paths", strays, realism, convention_fields, details)]
+    if candidate_view.shards.spec.labels:
+        start_labels, end_labels = candidate_view.labels()[
+            np.searchsorted(candidate_view.sample_ids, ends.ids)
+        ].T
+        same_label = np.flatnonzero(start_labels == end_labels)
+        if len(same_label):
+            convention_fields = {**convention_fields, "within": "label"}
             name = "straying paths within a class"
-            values.append(share_of(name, strays[same], realism[same], kept, {}))
+            values.append(
+                _stray_share(name, strays[same_label], realism[same_label], convention_fields, {})
+            )
     return values
 
 
-def share_of(
-    name: str, strays: np.ndarray, realism: np.ndarray, kept: Mapping[str, Any],
+def _stray_share(
+    name: str, strays: np.ndarray, realism: np.ndarray, convention_fields: Mapping[str, Any],
     details: Mapping[str, Any],
-) -> Value:  # fmt: skip
+) -> MetricValue:  # fmt: skip
     """The share of paths that stray. strays: bool [paths]; realism: float64 [paths, steps]."""
     count, total = int(strays.sum()), len(strays)
-    found = {
+    share_details = {
         "paths": total,
         "straying": count,
-        "interval": interval(count, total),
-        "confidence": CONFIDENCE,
+        "interval": confidence_interval(count, total),
+        "confidence": _CONFIDENCE,
         "realistic": float((realism >= 1).mean()),
         **details,
     }
     share = count / total
     spread = float(np.sqrt(share * (1 - share) / total))
-    return Value("straying_paths", name, share, "lower", kept, spread, found)
+    return MetricValue(
+        "straying_paths", name, share, "lower", convention_fields, spread, share_details
+    )
 
 
-def interval(count: int, total: int) -> list[float]:
+def confidence_interval(count: int, total: int) -> list[float]:
     """The share's confidence interval after Clopper & Pearson (1934), [low, high]."""
     from scipy.stats import binomtest
 
-    found = binomtest(count, total).proportion_ci(CONFIDENCE, method="exact")
-    return [float(found.low), float(found.high)]
+    bounds = binomtest(count, total).proportion_ci(_CONFIDENCE, method="exact")
+    return [float(bounds.low), float(bounds.high)]
 
 
-def some(realism: np.ndarray) -> list[int]:
+def paths_best_to_worst(realism: np.ndarray) -> list[int]:
     """Paths by their lowest R: the best, the worst, and some evenly between. realism: float64
     [paths, steps]; of equal ones the first path is the better."""
     order = np.argsort(-realism.min(axis=1), kind="stable")
-    places = np.linspace(0, len(order) - 1, min(SHOWN, len(order))).astype(int)
-    return [int(path) for path in order[places]]
+    ranks = np.linspace(0, len(order) - 1, min(_PATHS_SHOWN, len(order))).astype(int)
+    return [int(path) for path in order[ranks]]
 
 
-def shown(path: int, realism: np.ndarray, ends: Ends, strays: np.ndarray) -> Mapping[str, Any]:
+def _path_for_figure(
+    path: int, realism: np.ndarray, ends: PathEnds, strays: np.ndarray
+) -> Mapping[str, Any]:
     """A path for a figure: R from start to end, None where it is infinite."""
     start, end = ends.realism[path]
     start_id, end_id = ends.ids[path].tolist()
-    along = [start, *realism[path], end]
+    path_realism = [start, *realism[path], end]
     return {
         "path": path,
         "start": start_id,
         "end": end_id,
         "strays": bool(strays[path]),
-        "realism": [finite(r) for r in along],
+        "realism": [finite_or_none(r) for r in path_realism],
     }

@@ -14,25 +14,31 @@ import numpy as np
 from raymetrics.distributed.neighbors import fits_at_once, survey_views
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
-from raymetrics.metrics import Convention, Survey, registry, require
-from raymetrics.metrics.registry import METRICS, Value
+from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
+from raymetrics.metrics.registry import METRICS, MetricValue
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.results import Result
 from raymetrics.shards.view import View
-from raymetrics.shards.writable import require_writable
-from raymetrics.studies.comparison import Item, fits, opened, refuse_repeats, shared_columns
+from raymetrics.shards.writable import require_writable_store
+from raymetrics.studies.comparison import (
+    MetricTask,
+    comparable_columns,
+    metric_applies,
+    open_as_view,
+    require_unique_samples,
+)
 from raymetrics.studies.evaluate import write_scores
-from raymetrics.studies.make_result import label_name, result, side_of
-from raymetrics.studies.match.request import column_of_classes
+from raymetrics.studies.make_result import label_name, make_result, side_from_view
+from raymetrics.studies.match.request import choose_logits_column
 
-REALISM = METRICS["realism"]
-SCORES = "realism.parquet"
-COUNT = 16  # samples that are shown at either end
-COUNT_OF_GROUP = 2  # as in Fig. 8
+_REALISM = METRICS["realism"]
+SCORES_FILE = "realism.parquet"
+_SHOWN_PER_END = 16  # samples that are shown at either end
+_SHOWN_PER_END_OF_GROUP = 2  # as in Fig. 8
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class _Groups:
     """The samples by label or by Top-1 class."""
 
     by: str
@@ -76,60 +82,66 @@ def rank_samples(
         )
     if count is not None and count < 1:
         raise NotEnoughData(f"count is {count}, expected at least 1")
-    require_writable(to)
-    of_real, of_generated = opened(real), opened(generated)
-    asked = Convention(k=k)
-    items = items_of(of_real, of_generated, columns, any_size=any_size)
-    require(len(of_real), k, "real")
-    groups = groups_of(of_generated, by, classes)
-    ids = of_generated.sample_ids
-    found: list[Result] = []
+    require_writable_store(to)
+    real_view, generated_view = open_as_view(real), open_as_view(generated)
+    convention = Convention(k=k)
+    tasks = _realism_tasks(real_view, generated_view, columns, any_size=any_size)
+    require_neighbors(len(real_view), k, "real")
+    groups = _make_groups(generated_view, by, classes)
+    ids = generated_view.sample_ids
+    results: list[Result] = []
     scores: dict[str, np.ndarray] = {}
-    for item in items:
-        start, name = time.monotonic(), item.column.name
-        survey = survey_realism(of_real, of_generated, name, asked)
+    for task in tasks:
+        start, name = time.monotonic(), task.column.name
+        survey = survey_realism(real_view, generated_view, name, convention)
         scores[name] = survey.of_generated.realism
-        first, *others = registry.realism(survey, asked, ids)
-        shown = ends_of(ids, scores[name], groups, count)
+        first, *others = registry.realism_values(survey, convention, ids)
+        shown_samples = _best_and_worst(ids, scores[name], groups, count)
         seconds = time.monotonic() - start
-        found += [
-            with_provenance(value, item, of_real, of_generated, asked, seconds)
-            for value in (replace(first, details={**first.details, **shown}), *others)
+        results += [
+            result_for_views(value, task, real_view, generated_view, convention, seconds)
+            for value in (replace(first, details={**first.details, **shown_samples}), *others)
         ]
     if tell:
-        tell(found)
-    write_scores(f"{to}/{SCORES}", ids, scores)
-    return found
+        tell(results)
+    write_scores(f"{to}/{SCORES_FILE}", ids, scores)
+    return results
 
 
-def items_of(
+def _realism_tasks(
     real: View, generated: View, columns: Sequence[str] | None, *, any_size: bool = False
-) -> list[Item]:
+) -> list[MetricTask]:
     """Realism in the columns that are asked for, or in all of features that both sets have."""
-    spaces = shared_columns(real.shards, generated.shards, None, columns, any_size=any_size)
-    items = [
-        Item(REALISM, column)
+    spaces = comparable_columns(real.shards, generated.shards, None, columns, any_size=any_size)
+    tasks = [
+        MetricTask(_REALISM, column)
         for column in spaces
-        if fits(REALISM, column, real.shards.spec, explicit=bool(columns))
+        if metric_applies(_REALISM, column, real.shards.spec, explicit=bool(columns))
     ]
-    if not items:
-        there = ", ".join(column.name for column in spaces)
-        raise RaymetricsError(f"realism takes a column of features; there are {there}")
-    refuse_repeats(items, {"real": real, "generated": generated})
-    return items
+    if not tasks:
+        column_names = ", ".join(column.name for column in spaces)
+        raise RaymetricsError(f"realism takes a column of features; there are {column_names}")
+    require_unique_samples(tasks, {"real": real, "generated": generated})
+    return tasks
 
 
-def only_item(real: View, generated: View, column: str | None, *, any_size: bool = False) -> Item:
+def single_realism_task(
+    real: View, generated: View, column: str | None, *, any_size: bool = False
+) -> MetricTask:
     """The same in one column. RaymetricsError if there are several to choose from."""
     columns = None if column is None else [column]
-    items = items_of(real, generated, columns, any_size=any_size)
-    if len(items) > 1:
-        there = ", ".join(item.column.name for item in items)
-        raise RaymetricsError(f"both sets have the features {there}; name one: --column COLUMN")
-    return items[0]
+    tasks = _realism_tasks(real, generated, columns, any_size=any_size)
+    if len(tasks) > 1:
+        column_names = ", ".join(task.column.name for task in tasks)
+        raise RaymetricsError(
+            f"both sets have the features {column_names}; name one: --column COLUMN"
+        )
+    return tasks[0]
 
 
-def survey_realism(real: View, generated: View, column: str, asked: Convention) -> Survey:
+def survey_realism(
+    real: View, generated: View, column: str, convention: Convention
+) -> ManifoldSurvey:
     """Equation 3 for every generated sample: R is the largest radius / distance over the real
     samples whose radius is at most the median; infinite on top of one of them.
 
@@ -137,16 +149,16 @@ def survey_realism(real: View, generated: View, column: str, asked: Convention) 
     a search of n x n. NotEnoughData, or PlanTooLarge before anything is read.
     """
     load_faiss()  # says what is missing before anything is read
-    alone = fits_at_once({"real": real, "generated": generated}, column)
-    running: AbstractContextManager[None] = nullcontext() if alone else session()
-    with running:
+    in_driver = fits_at_once({"real": real, "generated": generated}, column)
+    session_or_none: AbstractContextManager[None] = nullcontext() if in_driver else session()
+    with session_or_none:
         return survey_views(
-            real=real, generated=generated, column=column, convention=asked,
+            real=real, generated=generated, column=column, convention=convention,
             count=False, realism=True, balls=["real"],
         )  # fmt: skip
 
 
-def groups_of(view: View, by: str | None, classes: str | None) -> Groups | None:
+def _make_groups(view: View, by: str | None, classes: str | None) -> _Groups | None:
     """The groups that are asked for, if any. ShardError where there are no labels, SpecMismatch
     without one column of logits."""
     if by is None:
@@ -155,47 +167,56 @@ def groups_of(view: View, by: str | None, classes: str | None) -> Groups | None:
     if by == "label":
         numbers = view.labels()
         names = {number: label_name(number, spec) for number in np.unique(numbers).tolist()}
-        return Groups(by, numbers, names)
-    column = column_of_classes(view.shards, classes)
-    numbers = top1(view, column.name)
-    known = spec.class_names.get(column.extractor, ())
-    names = {n: known[n] if n < len(known) else str(n) for n in np.unique(numbers).tolist()}
-    return Groups(by, numbers, names)
+        return _Groups(by, numbers, names)
+    column = choose_logits_column(view.shards, classes)
+    numbers = _read_top1_classes(view, column.name)
+    class_names = spec.class_names.get(column.extractor, ())
+    names = {
+        n: class_names[n] if n < len(class_names) else str(n) for n in np.unique(numbers).tolist()
+    }
+    return _Groups(by, numbers, names)
 
 
-def with_provenance(
-    value: Value, item: Item, real: View, generated: View, asked: Convention, seconds: float
+def result_for_views(
+    value: MetricValue,
+    task: MetricTask,
+    real: View,
+    generated: View,
+    convention: Convention,
+    seconds: float,
 ) -> Result:
     """The value as a result of both sides."""
     views = {"real": real, "generated": generated}
-    sides = {name: side_of(view, len(view)) for name, view in views.items()}
-    of = [view.shards.spec for view in views.values()]
-    return result(value, item, of, sides, asked, None, seconds)
+    sides = {name: side_from_view(view, len(view)) for name, view in views.items()}
+    specs = [view.shards.spec for view in views.values()]
+    return make_result(value, task, specs, sides, convention, None, seconds)
 
 
-def top1(view: View, logits: str) -> np.ndarray:
+def _read_top1_classes(view: View, logits: str) -> np.ndarray:
     """The Top-1 class of every sample, int64 [n]; of equal logits the first class."""
     blocks = (view.block(shard, [logits])[logits] for shard in view.present)
     return np.concatenate([block.argmax(axis=1) for block in blocks])
 
 
-def ends_of(
-    ids: np.ndarray, realism: np.ndarray, groups: Groups | None, count: int | None
+def _best_and_worst(
+    ids: np.ndarray, realism: np.ndarray, groups: _Groups | None, count: int | None
 ) -> dict[str, Any]:
     """The samples with the highest and with the lowest R, [[id, R], ...], of all or by group."""
     if groups is None:
-        (order,) = orders(ids, realism, np.zeros(len(ids), np.int64))
-        return extremes(ids[order], realism[order], count or COUNT)
-    found = []
-    for order in orders(ids, realism, groups.numbers):
-        name, own = groups.names[int(groups.numbers[order[0]])], realism[order]
-        share = float((own >= 1).mean())
-        ends = extremes(ids[order], own, count or COUNT_OF_GROUP)
-        found.append({"name": name, "count": len(order), "realistic": share, **ends})
-    return {"by": groups.by, "groups": found}
+        (order,) = order_within_groups(ids, realism, np.zeros(len(ids), np.int64))
+        return highest_and_lowest(ids[order], realism[order], count or _SHOWN_PER_END)
+    group_entries = []
+    for order in order_within_groups(ids, realism, groups.numbers):
+        name, group_realism = groups.names[int(groups.numbers[order[0]])], realism[order]
+        share = float((group_realism >= 1).mean())
+        ends = highest_and_lowest(ids[order], group_realism, count or _SHOWN_PER_END_OF_GROUP)
+        group_entries.append({"name": name, "count": len(order), "realistic": share, **ends})
+    return {"by": groups.by, "groups": group_entries}
 
 
-def orders(ids: np.ndarray, realism: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+def order_within_groups(
+    ids: np.ndarray, realism: np.ndarray, groups: np.ndarray
+) -> list[np.ndarray]:
     """The rows of every group, int64, from the most to the least realistic; of equal ones the
     lower id first. In the order of the groups' numbers."""
     order = np.lexsort([ids, -realism, groups])
@@ -203,16 +224,16 @@ def orders(ids: np.ndarray, realism: np.ndarray, groups: np.ndarray) -> list[np.
     return np.split(order, first[1:])
 
 
-def extremes(ids: np.ndarray, realism: np.ndarray, count: int) -> dict[str, Any]:
+def highest_and_lowest(ids: np.ndarray, realism: np.ndarray, count: int) -> dict[str, Any]:
     """Both ends of what is ranked, at most half of it each; the lowest first in the second."""
     count = min(count, max(1, len(ids) // 2))
     ends = {"highest": slice(count), "lowest": slice(None, -count - 1, -1)}
     return {
-        name: [[int(i), finite(r)] for i, r in zip(ids[some], realism[some], strict=True)]
-        for name, some in ends.items()
+        name: [[int(i), finite_or_none(r)] for i, r in zip(ids[rows], realism[rows], strict=True)]
+        for name, rows in ends.items()
     }
 
 
-def finite(realism: float) -> float | None:
+def finite_or_none(realism: float) -> float | None:
     """R, or None where it is infinite, as JSON has no such number."""
     return float(realism) if np.isfinite(realism) else None

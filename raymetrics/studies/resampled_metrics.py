@@ -17,21 +17,32 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention
-from raymetrics.metrics.registry import METRICS, Value
-from raymetrics.metrics.required_statistics import Chosen, Of, Samples, bytes_of
+from raymetrics.metrics.registry import METRICS, MetricValue
+from raymetrics.metrics.required_statistics import (
+    SampleIds,
+    SelectedRows,
+    StatisticFunction,
+    estimated_bytes,
+)
 from raymetrics.results import Result
-from raymetrics.shards.view import View, rows_of
-from raymetrics.statistics import Measure
-from raymetrics.studies.comparison import Item, fits, known, opened, shared_columns
-from raymetrics.studies.make_result import result, side_of
+from raymetrics.shards.view import View, find_rows
+from raymetrics.statistics import ColumnStatistic
+from raymetrics.studies.comparison import (
+    MetricTask,
+    comparable_columns,
+    metric_applies,
+    open_as_view,
+    resolve_metrics,
+)
+from raymetrics.studies.make_result import make_result, side_from_view
 
-AT_ONCE = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
-OFFERED = ("fid", "kid", "top1")
-SHOWN = 60  # samples whose ids a result keeps, for a grid of images
+_BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
+_OFFERED_METRICS = ("fid", "kid", "top1")
+SAMPLES_SHOWN = 60  # samples whose ids a result keeps, for a grid of images
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class Resampling:
     """A way of drawing from the candidates, and what it drew with every seed."""
 
     name: str  # "Top-1 matched"
@@ -41,11 +52,11 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Among:
+class SubsetStatistic:
     """A statistic of the samples of one draw, as often as they were drawn."""
 
     ids: np.ndarray  # int64 [n], ascending
-    of: Of
+    of: StatisticFunction
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Any:
         first, stop = (np.searchsorted(self.ids, sample_ids, side) for side in ("left", "right"))
@@ -53,11 +64,11 @@ class Among:
         return self.of(sample_ids[rows], values[rows])
 
 
-def evaluate_draws(
+def evaluate_resamplings(
     *,
     real: str | View,
     generated: str | View,
-    draws: Sequence[Draws],
+    resamplings: Sequence[Resampling],
     metrics: Sequence[str] = ("fid", "kid", "top1"),
     extractors: Sequence[str] | None = None,
     convention: Convention | None = None,
@@ -72,189 +83,240 @@ def evaluate_draws(
     the value of each. KID's subsets are others for every seed. Reads the shards once for as many
     seeds as memory allows, on Ray. Raises what `evaluate` does.
     """
-    asked = convention or Convention()
+    resolved_convention = convention or Convention()
     views = {
-        "real": real if isinstance(real, View) else opened(real),
-        "generated": generated if isinstance(generated, View) else opened(generated),
+        "real": real if isinstance(real, View) else open_as_view(real),
+        "generated": generated if isinstance(generated, View) else open_as_view(generated),
     }
-    of_real = views["real"].shards
+    real_shards = views["real"].shards
     # Sizes were compared, or let pass, by what made the draws.
-    spaces = shared_columns(of_real, views["generated"].shards, extractors, None, any_size=True)
-    items = [
-        Item(METRICS[name], column)
+    spaces = comparable_columns(
+        real_shards, views["generated"].shards, extractors, None, any_size=True
+    )
+    tasks = [
+        MetricTask(METRICS[name], column)
         for column in spaces
-        for name in known(metrics)
-        if fits(METRICS[name], column, of_real.spec, explicit=False)
+        for name in resolve_metrics(metrics)
+        if metric_applies(METRICS[name], column, real_shards.spec, explicit=False)
     ]
-    refuse_if_impossible(views, draws, items, asked)
+    _require_computable(views, resamplings, tasks, resolved_convention)
     with session():
-        found = list(computed(views, items, draws, asked))
+        seed_values = list(_compute_seed_values(views, tasks, resamplings, resolved_convention))
     return [
-        with_provenance([part for part in found if part.of == (item, way)], views, asked)
-        for item in items
-        for way in draws
+        _mean_result(
+            [seed_value for seed_value in seed_values if seed_value.of == (task, resampling)],
+            views,
+            resolved_convention,
+        )
+        for task in tasks
+        for resampling in resamplings
     ]
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class _ResampledSet:
     """One draw, and by which convention its numbers are computed."""
 
-    way: Draws
-    samples: Samples
+    way: Resampling
+    samples: SampleIds
     asked: Convention  # with a seed of its own
 
-    def needs_of(self, item: Item, side: str) -> Mapping[str, Of]:
+    def needs_of(self, task: MetricTask, side: str) -> Mapping[str, StatisticFunction]:
         """The statistics that an item needs of a side, by name."""
-        assert item.metric.needs is not None  # those that a survey answers are not offered
-        return item.metric.needs(self.samples, side, self.asked)
+        assert task.metric.needs is not None  # those that a survey answers are not offered
+        return task.metric.needs(self.samples, side, self.asked)
 
-    def bytes_needed(self, items: Sequence[Item]) -> int:
+    def bytes_needed(self, tasks: Sequence[MetricTask]) -> int:
         """By the statistics of the generated side."""
         return sum(
-            bytes_of(of, item.column.dimension, len(self.samples.generated))
-            for item in items
-            for of in self.needs_of(item, "generated").values()
+            estimated_bytes(block_statistic, task.column.dimension, len(self.samples.generated))
+            for task in tasks
+            for block_statistic in self.needs_of(task, "generated").values()
         )
 
 
 @dataclass(frozen=True, eq=False)
-class OfSeed:
+class _SeedValue:
     """A number of one draw."""
 
-    of: tuple[Item, Draws]
-    value: Value
+    of: tuple[MetricTask, Resampling]
+    value: MetricValue
     seconds: float
 
 
-Found = dict[str, dict[str, Any]]  # {column: {name of a statistic: statistic}}
+_StatisticsByColumn = dict[str, dict[str, Any]]  # {column: {name of a statistic: statistic}}
 
 
-def computed(
-    views: Mapping[str, View], items: Sequence[Item], draws: Sequence[Draws], asked: Convention
-) -> Iterator[OfSeed]:
+def _compute_seed_values(
+    views: Mapping[str, View],
+    tasks: Sequence[MetricTask],
+    resamplings: Sequence[Resampling],
+    convention: Convention,
+) -> Iterator[_SeedValue]:
     """The number of every item, way of drawing and seed."""
     ids = views["real"].sample_ids
-    every = [
-        Draw(way, Samples(ids, of_seed), replace(asked, seed=asked.seed + seed))
-        for way in draws
-        for seed, of_seed in enumerate(way.ids)
+    resampled_sets = [
+        _ResampledSet(
+            resampling, SampleIds(ids, seed_ids), replace(convention, seed=convention.seed + seed)
+        )
+        for resampling in resamplings
+        for seed, seed_ids in enumerate(resampling.ids)
     ]
-    of_real = of_the_real(views["real"], items, every)
-    at_once = max(1, AT_ONCE // every[0].bytes_needed(items))
-    for start in range(0, len(every), at_once):
-        batch = every[start : start + at_once]
-        for one, of_draw in zip(batch, of_draws(views["generated"], items, batch), strict=True):
-            for item in items:
-                begun, column = time.monotonic(), item.column.name
-                sides = of_real[column], of_draw[column]
-                (value,) = item.metric.compute(*sides, one.samples, one.asked)
-                yield OfSeed((item, one.way), value, time.monotonic() - begun)
+    real_statistics = _fold_real_statistics(views["real"], tasks, resampled_sets)
+    sets_per_pass = max(1, _BYTES_PER_PASS // resampled_sets[0].bytes_needed(tasks))
+    for start in range(0, len(resampled_sets), sets_per_pass):
+        batch = resampled_sets[start : start + sets_per_pass]
+        for resampled_set, set_statistics in zip(
+            batch, _fold_set_statistics(views["generated"], tasks, batch), strict=True
+        ):
+            for task in tasks:
+                value_start, column = time.monotonic(), task.column.name
+                sides = real_statistics[column], set_statistics[column]
+                (value,) = task.metric.compute(*sides, resampled_set.samples, resampled_set.asked)
+                yield _SeedValue((task, resampled_set.way), value, time.monotonic() - value_start)
 
 
-def of_the_real(view: View, items: Sequence[Item], every: Sequence[Draw]) -> Found:
+def _fold_real_statistics(
+    view: View, tasks: Sequence[MetricTask], resampled_sets: Sequence[_ResampledSet]
+) -> _StatisticsByColumn:
     """What the items need of the real side, for all draws."""
     measures = {
-        (item.column.name, name): for_all([one.needs_of(item, "real")[name] for one in every])
-        for item in items
-        for name in every[0].needs_of(item, "real")
+        (task.column.name, name): _shared_statistic(
+            [resampled_set.needs_of(task, "real")[name] for resampled_set in resampled_sets]
+        )
+        for task in tasks
+        for name in resampled_sets[0].needs_of(task, "real")
     }
-    found: Found = {}
-    for (column, name), statistic in folded(view, measures).items():
-        found.setdefault(column, {})[name] = statistic
-    return found
+    statistics: _StatisticsByColumn = {}
+    for (column, name), statistic in _fold_by_key(view, measures).items():
+        statistics.setdefault(column, {})[name] = statistic
+    return statistics
 
 
-def for_all(needed: Sequence[Of]) -> Of:
+def _shared_statistic(block_statistics: Sequence[StatisticFunction]) -> StatisticFunction:
     """One statistic for all draws: of chosen samples all that any of them chooses; the others
     do not depend on the draw."""
-    chosen = [of.ids for of in needed if isinstance(of, Chosen)]
-    return Chosen(np.unique(np.concatenate(chosen))) if chosen else needed[0]
+    selected_ids = [
+        block_statistic.ids
+        for block_statistic in block_statistics
+        if isinstance(block_statistic, SelectedRows)
+    ]
+    return (
+        SelectedRows(np.unique(np.concatenate(selected_ids)))
+        if selected_ids
+        else block_statistics[0]
+    )
 
 
-def of_draws(view: View, items: Sequence[Item], batch: Sequence[Draw]) -> list[Found]:
+def _fold_set_statistics(
+    view: View, tasks: Sequence[MetricTask], batch: Sequence[_ResampledSet]
+) -> list[_StatisticsByColumn]:
     """What the items need of every draw, in one pass."""
     measures = {
-        (place, item.column.name, name): Among(one.samples.generated, of)
-        for place, one in enumerate(batch)
-        for item in items
-        for name, of in one.needs_of(item, "generated").items()
+        (index, task.column.name, name): SubsetStatistic(
+            resampled_set.samples.generated, block_statistic
+        )
+        for index, resampled_set in enumerate(batch)
+        for task in tasks
+        for name, block_statistic in resampled_set.needs_of(task, "generated").items()
     }
-    found: list[Found] = [{item.column.name: {} for item in items} for _ in batch]
-    bytes_of_all = sum(one.bytes_needed(items) for one in batch)
-    for (place, column, name), statistic in folded(view, measures, bytes_of_all).items():
-        found[place][column][name] = statistic
-    return found
+    statistics: list[_StatisticsByColumn] = [
+        {task.column.name: {} for task in tasks} for _ in batch
+    ]
+    total_bytes = sum(resampled_set.bytes_needed(tasks) for resampled_set in batch)
+    for (index, column, name), statistic in _fold_by_key(view, measures, total_bytes).items():
+        statistics[index][column][name] = statistic
+    return statistics
 
 
-def folded(view: View, needed: Mapping[Any, Of], bytes_of_all: int = 0) -> dict[Any, Any]:
+def _fold_by_key(
+    view: View, block_statistics: Mapping[Any, StatisticFunction], total_bytes: int = 0
+) -> dict[Any, Any]:
     """Statistics by a key whose last part but one is the column."""
-    keys = {str(i): key for i, key in enumerate(needed)}
-    measures = {i: Measure(key[-2], needed[key]) for i, key in keys.items()}
-    return {keys[i]: found for i, found in fold_shards(view, measures, bytes_of_all).items()}
+    keys = {str(i): key for i, key in enumerate(block_statistics)}
+    measures = {i: ColumnStatistic(key[-2], block_statistics[key]) for i, key in keys.items()}
+    return {keys[i]: statistic for i, statistic in fold_shards(view, measures, total_bytes).items()}
 
 
-def refuse_if_impossible(
-    views: Mapping[str, View], draws: Sequence[Draws], items: Sequence[Item], asked: Convention
+def _require_computable(
+    views: Mapping[str, View],
+    resamplings: Sequence[Resampling],
+    tasks: Sequence[MetricTask],
+    convention: Convention,
 ) -> None:
     """RaymetricsError for metrics that are not offered, ShardError for samples that are not
     candidates, NotEnoughData for too few."""
-    names = {item.metric.name for item in items}
-    if not items or names - set(OFFERED):
-        raise RaymetricsError(f"of draws there are {', '.join(OFFERED)}, not {', '.join(names)}")
+    names = {task.metric.name for task in tasks}
+    if not tasks or names - set(_OFFERED_METRICS):
+        raise RaymetricsError(
+            f"of draws there are {', '.join(_OFFERED_METRICS)}, not {', '.join(names)}"
+        )
     if views["generated"].repeats:
         raise RaymetricsError("candidates that stand there repeatedly; expected each once")
-    for way in draws:
-        for ids in way.ids:
-            rows_of(ids, views["generated"].sample_ids, views["generated"].shards)
-    sizes = {len(ids) for way in draws for ids in way.ids}
+    for resampling in resamplings:
+        for ids in resampling.ids:
+            find_rows(ids, views["generated"].sample_ids, views["generated"].shards)
+    sizes = {len(ids) for resampling in resamplings for ids in resampling.ids}
     if len(sizes) != 1:
         raise NotEnoughData(f"draws of {sorted(sizes)} samples; expected as many in each")
-    takes = asked.kid_subset_size if "kid" in names else asked.ddof + 1
+    minimum = convention.kid_subset_size if "kid" in names else convention.ddof + 1
     for side, count in {"real": len(views["real"]), "generated": sizes.pop()}.items():
-        if count < takes:
+        if count < minimum:
             raise NotEnoughData(
                 f"{count} {side} samples are too few for {' and '.join(sorted(names))}, which take "
-                f"{takes}; ask for more, or leave kid out"
+                f"{minimum}; ask for more, or leave kid out"
             )
 
 
-def with_provenance(
-    found: Sequence[OfSeed], views: Mapping[str, View], asked: Convention
+def _mean_result(
+    seed_values: Sequence[_SeedValue], views: Mapping[str, View], convention: Convention
 ) -> Result:
     """The mean over the seeds as a result."""
-    item, way = found[0].of
-    values = [of_seed.value.value for of_seed in found]
-    first = found[0].value
+    task, resampling = seed_values[0].of
+    values = [seed_value.value.value for seed_value in seed_values]
+    first = seed_values[0].value
     several = len(values) > 1
     value = replace(
         first,
         value=float(np.mean(values)),
         spread=float(np.std(values, ddof=1)) if several else None,
-        convention={**first.convention, **said(way)},
+        convention={**first.convention, **_convention_fields(resampling)},
         details={
             **first.details,
-            **way.details,
+            **resampling.details,
             "values": values,
-            "shown": shown(way.ids[0]),
+            "shown": _evenly_spaced_ids(resampling.ids[0]),
         },
     )
     sides = {
-        "real": side_of(views["real"], len(views["real"])),
-        "generated": side_of(views["generated"], len(way.ids[0])),
+        "real": side_from_view(views["real"], len(views["real"])),
+        "generated": side_from_view(views["generated"], len(resampling.ids[0])),
     }
-    of = [view.shards.spec for view in views.values()]
-    made = result(value, item, of, sides, asked, None, sum(part.seconds for part in found))
-    return replace(made, label=f"{made.label}, {way.name}")
+    specs = [view.shards.spec for view in views.values()]
+    mean_result = make_result(
+        value,
+        task,
+        specs,
+        sides,
+        convention,
+        None,
+        sum(seed_value.seconds for seed_value in seed_values),
+    )
+    return replace(mean_result, label=f"{mean_result.label}, {resampling.name}")
 
 
-def said(way: Draws) -> dict[str, Any]:
+def _convention_fields(resampling: Resampling) -> dict[str, Any]:
     """What a result's convention says of its draws."""
-    return {"drawn": way.name, "n": len(way.ids[0]), "seeds": len(way.ids), **way.how}
+    return {
+        "drawn": resampling.name,
+        "n": len(resampling.ids[0]),
+        "seeds": len(resampling.ids),
+        **resampling.how,
+    }
 
 
-def shown(ids: np.ndarray) -> list[int]:
+def _evenly_spaced_ids(ids: np.ndarray) -> list[int]:
     """Some of them, evenly spaced."""
-    once = np.unique(ids)
-    places = np.linspace(0, len(once) - 1, min(SHOWN, len(once))).astype(int)
-    return [int(i) for i in once[places]]
+    unique_ids = np.unique(ids)
+    rows = np.linspace(0, len(unique_ids) - 1, min(SAMPLES_SHOWN, len(unique_ids))).astype(int)
+    return [int(i) for i in unique_ids[rows]]

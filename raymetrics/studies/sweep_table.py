@@ -29,21 +29,21 @@ from dataclasses import dataclass, field
 from raymetrics import option_strings, sample_ranges
 from raymetrics.errors import RaymetricsError
 from raymetrics.permissions import CALLABLE, Permission
-from raymetrics.shards.selection_files import parts_of
+from raymetrics.shards.selection_files import split_path
 from raymetrics.shards.store import Store
 from raymetrics.uris import require_no_secret
-from raymetrics.user_code import FAILURES, Target, what_failed
+from raymetrics.user_code import USER_CODE_EXCEPTIONS, UserCallable, describe_exception
 
-NAME, SOURCE, SAMPLES = "name", "source", "samples"
-BAR = "|"
-MOST_ROWS = 100_000  # that one line of a plan stands for
-FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")  # not {000..009}, which is a pattern of files
+_NAME, _SOURCE, _SAMPLES = "name", "source", "samples"
+_BAR = "|"
+_MAX_ROWS = 100_000  # that one line of a plan stands for
+_FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")  # not {000..009}, which is a pattern of files
 
-Cells = Mapping[str, Sequence[str]]  # of every column its values
+_Cells = Mapping[str, Sequence[str]]  # of every column its values
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """One generated set."""
 
     source: str  # with its options
@@ -53,18 +53,18 @@ class Row:
     @property
     def ids(self) -> range | None:
         """Those that it says."""
-        return sample_ranges.parse(self.samples) if self.samples else None
+        return sample_ranges.parse_range(self.samples) if self.samples else None
 
     @property
     def name(self) -> str:
         """Its own, or what it is made from."""
         ids = f", samples {self.samples}" if self.samples else ""
-        return self.said.get(NAME) or f"{self.source}{ids}"
+        return self.said.get(_NAME) or f"{self.source}{ids}"
 
 
-def planned(
+def read_plan(
     plan: str | Iterable[str | Mapping[str, object]], permission: Permission | None = None
-) -> list[Row]:
+) -> list[PlanRow]:
     """The rows of a table at a path or an address, of a recipe "module:callable", or of
     dictionaries; a text among them is a source.
 
@@ -75,38 +75,40 @@ def planned(
     user's own code, which may.
     """
     if not isinstance(plan, str):
-        rows = list(of_entries(plan, "the plan"))
+        rows = list(_rows_from_entries(plan, "the plan"))
     elif CALLABLE.fullmatch(plan):
-        rows = list(of_entries(from_recipe(plan), plan))
+        rows = list(_rows_from_entries(_entries_from_function(plan), plan))
     else:
-        rows = list(of_table(plan))
+        rows = list(_rows_from_csv(plan))
         for row, where in rows:
             (permission or Permission()).require_source(row.source, where)
     if not rows:
         raise RaymetricsError(f"{plan or 'the plan'} has no rows; expected one generated set a row")
-    refuse_alike(rows)
+    _require_distinct_rows(rows)
     return [row for row, _ in rows]
 
 
-def of_table(plan: str) -> Iterator[tuple[Row, str]]:
+def _rows_from_csv(plan: str) -> Iterator[tuple[PlanRow, str]]:
     """The rows of a file, and where they stand."""
     header: list[str] = []
-    for where, cells in lines_of(plan):
+    for where, cells in _csv_lines(plan):
         if not header:
             header = cells
-            check_columns(header, where)
+            _require_columns(header, where)
         elif len(cells) != len(header):
             raise RaymetricsError(
                 f"{where} has {len(cells)} cells, the header has {len(header)}; a cell with a "
                 "comma stands in double quotes"
             )
         else:
-            yield from rows_of({c: split(c, x) for c, x in zip(header, cells, strict=True)}, where)
+            yield from _expand_row(
+                {c: _split_cell(c, x) for c, x in zip(header, cells, strict=True)}, where
+            )
 
 
-def lines_of(plan: str) -> Iterator[tuple[str, list[str]]]:
+def _csv_lines(plan: str) -> Iterator[tuple[str, list[str]]]:
     """The lines of a file that are not empty, and where they stand."""
-    folder, file = parts_of(plan)
+    folder, file = split_path(plan)
     data = Store(folder).read(file)
     if data is None:
         raise RaymetricsError(
@@ -125,7 +127,7 @@ def lines_of(plan: str) -> Iterator[tuple[str, list[str]]]:
         raise RaymetricsError(f"{plan}, line {reader.line_num}: {error}") from None
 
 
-def check_columns(header: Sequence[str], where: str) -> None:
+def _require_columns(header: Sequence[str], where: str) -> None:
     """RaymetricsError for columns that have no name or the same one, or if none is `source`."""
     wrong = [name for name in header if not name or header.count(name) > 1]
     if wrong:
@@ -133,126 +135,130 @@ def check_columns(header: Sequence[str], where: str) -> None:
             f"{where}: column {header.index(wrong[0]) + 1} is called {wrong[0]!r}; every column "
             "has a name of its own"
         )
-    if SOURCE not in header:
+    if _SOURCE not in header:
         raise RaymetricsError(
-            f"{where}: no column {SOURCE!r}, there are {', '.join(map(repr, header))}; the first "
+            f"{where}: no column {_SOURCE!r}, there are {', '.join(map(repr, header))}; the first "
             "line names the columns, with commas between them"
         )
 
 
-def split(column: str, cell: str) -> list[str]:
+def _split_cell(column: str, cell: str) -> list[str]:
     """ "0.5|1" -> ["0.5", "1"]; a name is one."""
-    return [cell] if column == NAME else [part.strip() for part in cell.split(BAR)]
+    return [cell] if column == _NAME else [part.strip() for part in cell.split(_BAR)]
 
 
-def from_recipe(plan: str) -> Iterable[object]:
+def _entries_from_function(plan: str) -> Iterable[object]:
     """What a user's function gives."""
-    recipe = Target(plan, "plan", RaymetricsError).load()
+    recipe = UserCallable(plan, "plan", RaymetricsError).load()
     try:
         return list(recipe())
-    except FAILURES as error:
-        raise RaymetricsError(f"plan {plan!r} gives no rows: {what_failed(error)}") from error
+    except USER_CODE_EXCEPTIONS as error:
+        raise RaymetricsError(
+            f"plan {plan!r} gives no rows: {describe_exception(error)}"
+        ) from error
 
 
-def of_entries(plan: Iterable[object], name: str) -> Iterator[tuple[Row, str]]:
+def _rows_from_entries(plan: Iterable[object], name: str) -> Iterator[tuple[PlanRow, str]]:
     """The rows of dictionaries, and of sources."""
     for number, entry in enumerate(plan, start=1):
         where = f"{name}, row {number}"
         if isinstance(entry, str):
-            with placed(where):
-                yield Row(require_no_secret(entry, RaymetricsError)), where
+            with _prefix_errors(where):
+                yield PlanRow(require_no_secret(entry, RaymetricsError)), where
         elif isinstance(entry, Mapping):
-            cells = {str(column): texts(value) for column, value in entry.items()}
+            cells = {str(column): _cell_values(value) for column, value in entry.items()}
             wrong = [column for column, values in cells.items() if values is None]
             if wrong:
                 raise RaymetricsError(
                     f"{where}, column {wrong[0]!r}: {entry[wrong[0]]!r}; expected text, numbers, "
                     "None, or a list of these"
                 )
-            check_columns(list(cells), where)
-            yield from rows_of({c: x for c, x in cells.items() if x is not None}, where)
+            _require_columns(list(cells), where)
+            yield from _expand_row({c: x for c, x in cells.items() if x is not None}, where)
         else:
             raise RaymetricsError(f"{where} is {type(entry).__name__}, expected a dictionary")
 
 
-def texts(value: object) -> list[str] | None:
+def _cell_values(value: object) -> list[str] | None:
     """The values of a cell as text; None for what is no cell."""
     if value is None or isinstance(value, str | numbers.Real):
         return ["" if value is None else str(value)]
     if isinstance(value, range):
-        return [sample_ranges.describe(value)] if value and value.step == 1 else None
+        return [sample_ranges.format_range(value)] if value and value.step == 1 else None
     if not isinstance(value, list | tuple):
         return None
-    parts = [texts(part) for part in value]
+    parts = [_cell_values(part) for part in value]
     return None if None in parts else [text for part in parts for text in part or ()]
 
 
-def rows_of(cells: Cells, where: str) -> Iterator[tuple[Row, str]]:
+def _expand_row(cells: _Cells, where: str) -> Iterator[tuple[PlanRow, str]]:
     """All that a line of the plan stands for. RaymetricsError for more than `MOST_ROWS`."""
     count = math.prod(map(len, cells.values()))
-    if count > MOST_ROWS:
+    if count > _MAX_ROWS:
         raise RaymetricsError(
-            f"{where} stands for {count:.6g} rows, expected at most {MOST_ROWS}; put fewer values "
+            f"{where} stands for {count:.6g} rows, expected at most {_MAX_ROWS}; put fewer values "
             "between its bars"
         )
     for values in itertools.product(*cells.values()):
-        yield row_of(dict(zip(cells, values, strict=True)), where), where
+        yield _make_row(dict(zip(cells, values, strict=True)), where), where
 
 
-def row_of(values: Mapping[str, str], where: str) -> Row:
+def _make_row(values: Mapping[str, str], where: str) -> PlanRow:
     """One set, of one value in every column."""
-    require_no_secrets(values, where)
-    source = filled(SOURCE, values, where)
+    _require_no_secrets(values, where)
+    source = _fill_fields(_SOURCE, values, where)
     if not source:
-        raise RaymetricsError(f"{where}, column {SOURCE!r}: empty; expected what is to be opened")
-    own = (NAME, SOURCE, SAMPLES, *FIELD.findall(values[SOURCE]))
-    options = {column: value for column, value in values.items() if value and column not in own}
-    samples = values.get(SAMPLES) or None
+        raise RaymetricsError(f"{where}, column {_SOURCE!r}: empty; expected what is to be opened")
+    used_columns = (_NAME, _SOURCE, _SAMPLES, *_FIELD.findall(values[_SOURCE]))
+    options = {
+        column: value for column, value in values.items() if value and column not in used_columns
+    }
+    samples = values.get(_SAMPLES) or None
     if samples:
-        with placed(f"{where}, column {SAMPLES!r}"):
-            sample_ranges.parse(samples)
-    said = {**values, **({NAME: filled(NAME, values, where)} if NAME in values else {})}
-    require_no_secrets({**said, SOURCE: source}, where)
-    return Row(with_options(source, options, where), samples, said)
+        with _prefix_errors(f"{where}, column {_SAMPLES!r}"):
+            sample_ranges.parse_range(samples)
+    cells = {**values, **({_NAME: _fill_fields(_NAME, values, where)} if _NAME in values else {})}
+    _require_no_secrets({**cells, _SOURCE: source}, where)
+    return PlanRow(_add_options(source, options, where), samples, cells)
 
 
-def require_no_secrets(values: Mapping[str, str], where: str) -> None:
+def _require_no_secrets(values: Mapping[str, str], where: str) -> None:
     """RaymetricsError for a cell with a secret in it, or in a column of secrets, as all of them are
     written into results."""
     for column, value in values.items():
-        with placed(f"{where}, column {column!r}"):
+        with _prefix_errors(f"{where}, column {column!r}"):
             require_no_secret(value, RaymetricsError)
             if value:
                 require_no_secret(f"?{column}={value}", RaymetricsError)
 
 
-def filled(column: str, values: Mapping[str, str], where: str) -> str:
+def _fill_fields(column: str, values: Mapping[str, str], where: str) -> str:
     """The text of a column with its fields. RaymetricsError for a field that has no value."""
     text = values[column]
-    for name in FIELD.findall(text):
+    for name in _FIELD.findall(text):
         if not values.get(name):
             raise RaymetricsError(
                 f"{where}, column {column!r}: {text!r} has the field {{{name}}}, for which there "
                 f"is nothing in a column {name!r}"
             )
-    return FIELD.sub(lambda match: values[match[1]], text)
+    return _FIELD.sub(lambda match: values[match[1]], text)
 
 
-def with_options(source: str, options: Mapping[str, str], where: str) -> str:
+def _add_options(source: str, options: Mapping[str, str], where: str) -> str:
     """The source with more options. RaymetricsError for one that it has already."""
-    with placed(f"{where}, column {SOURCE!r}"):
-        name, own = option_strings.split(source)
+    with _prefix_errors(f"{where}, column {_SOURCE!r}"):
+        name, source_options = option_strings.parse_options(source)
     for column in options:
-        if column in own:
+        if column in source_options:
             raise RaymetricsError(
                 f"{where}, column {column!r}: the source {source!r} has this option already; "
                 "leave it out of one of the two"
             )
-    return option_strings.join(name, {**own, **options}) if options else source
+    return option_strings.format_options(name, {**source_options, **options}) if options else source
 
 
 @contextmanager
-def placed(where: str) -> Iterator[None]:
+def _prefix_errors(where: str) -> Iterator[None]:
     """Says of what is wrong inside where it stands."""
     try:
         yield
@@ -260,15 +266,15 @@ def placed(where: str) -> Iterator[None]:
         raise RaymetricsError(f"{where}: {error}") from None
 
 
-def refuse_alike(rows: Sequence[tuple[Row, str]]) -> None:
+def _require_distinct_rows(rows: Sequence[tuple[PlanRow, str]]) -> None:
     """RaymetricsError for two rows that are the same set, or have the same name."""
     sets: dict[object, str] = {}
     names: dict[object, str] = {}
     for row, where in rows:
-        what = (row.source, row.samples)
-        if what in sets:
+        source_and_samples = (row.source, row.samples)
+        if source_and_samples in sets:
             raise RaymetricsError(
-                f"{where}: {row.source}, with the same samples, stands in {sets[what]}; leave one "
+                f"{where}: {row.source}, with the same samples, stands in {sets[source_and_samples]}; leave one "
                 "of the two out"
             )
         if row.name in names:
@@ -276,4 +282,4 @@ def refuse_alike(rows: Sequence[tuple[Row, str]]) -> None:
                 f"{where}: another row, in {names[row.name]}, is called {row.name!r} too; put into "
                 "the name what tells them apart, as in 'run {psi}'"
             )
-        sets[what] = names[row.name] = where
+        sets[source_and_samples] = names[row.name] = where

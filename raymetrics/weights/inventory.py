@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raymetrics.errors import ExtractorError
-from raymetrics.weights.download import Progress, import_file, obtain
-from raymetrics.weights.known_files import KNOWN
-from raymetrics.weights.locate import Found, Weights, checked
+from raymetrics.weights.download import ProgressCallback, import_weights_file, locate_or_download
+from raymetrics.weights.known_files import KNOWN_WEIGHTS
+from raymetrics.weights.locate import LocatedFile, WeightsFile, require_valid
 
-Catalogue = Mapping[str, tuple[Weights, ...]]
+KnownFiles = Mapping[str, tuple[WeightsFile, ...]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class WeightsEntry:
     """A file that holds an extractor's weights; any one of an extractor's files will do."""
 
     extractor: str
-    weights: Weights
+    weights: WeightsFile
 
     @property
     def path(self) -> Path | None:
@@ -37,46 +37,50 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VerificationResult:
     """What was found of a file that is here. problem: None if it is what it should be."""
 
-    entry: Entry
-    found: Found | None
+    entry: WeightsEntry
+    found: LocatedFile | None
     problem: str | None = None
 
 
-def entries(known: Catalogue = KNOWN) -> Iterator[Entry]:
+def list_entries(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[WeightsEntry]:
     """Every file of every extractor."""
     for extractor, files in known.items():
         for weights in files:
-            yield Entry(extractor, weights)
+            yield WeightsEntry(extractor, weights)
 
 
-def fetch_named(name: str, progress: Progress | None = None, known: Catalogue = KNOWN) -> Found:
+def fetch_named(
+    name: str, progress: ProgressCallback | None = None, known: KnownFiles = KNOWN_WEIGHTS
+) -> LocatedFile:
     """Downloads a file by its name, or an extractor's first file that can be downloaded.
 
     What is here already is checked instead. ExtractorError says what else to do.
     """
-    files = known.get(name) or tuple(e.weights for e in entries(known) if e.weights.name == name)
+    files = known.get(name) or tuple(
+        e.weights for e in list_entries(known) if e.weights.name == name
+    )
     if not files:
         raise ExtractorError(
             f"no extractor or file {name!r} among the known weights; there are {', '.join(known)}, "
             "and the files that 'raymetrics weights list' shows"
         )
-    return obtain(files, progress=progress)
+    return locate_or_download(files, progress=progress)
 
 
-def verify(known: Catalogue = KNOWN) -> Iterator[Verdict]:
+def verify_local_files(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[VerificationResult]:
     """Reads every file that is here and compares its digest, where one was published."""
-    for entry in entries(known):
+    for entry in list_entries(known):
         if entry.path is None:
             continue
         try:
-            yield Verdict(entry, checked(entry.weights))
+            yield VerificationResult(entry, require_valid(entry.weights))
         except ExtractorError as error:
-            yield Verdict(entry, None, str(error))
+            yield VerificationResult(entry, None, str(error))
 
 
-def import_known(path: str, known: Catalogue = KNOWN) -> Found:
+def import_known_file(path: str, known: KnownFiles = KNOWN_WEIGHTS) -> LocatedFile:
     """Copies a file into the folder of weights, if it is one that is known."""
-    return import_file(path, [entry.weights for entry in entries(known)])
+    return import_weights_file(path, [entry.weights for entry in list_entries(known)])

@@ -16,7 +16,7 @@ import torch
 
 from raymetrics.weights.torchscript_operators import OPERATORS
 
-SCALARS: dict[str, tuple[type, ...]] = {
+_SCALARS: dict[str, tuple[type, ...]] = {
     "TensorType": (torch.Tensor,),
     "IntType": (int,),
     "FloatType": (float,),
@@ -27,24 +27,24 @@ SCALARS: dict[str, tuple[type, ...]] = {
     "NoneType": (type(None),),
     "DeviceObjType": (torch.device,),
 }
-CONTAINERS = ("OptionalType", "ListType", "DictType")
+_CONTAINERS = ("OptionalType", "ListType", "DictType")
 
 
-def find_unknown(functions: Callable[[], Iterable[Any]], module: Any) -> str | None:
+def find_forbidden(functions: Callable[[], Iterable[Any]], module: Any) -> str | None:
     """Tell what a compiled program has that raymetrics does not run, None if there is nothing.
 
     functions: gives all that were compiled, methods too; module: the loaded torch._C.ScriptModule.
     """
-    nodes = [node for function in functions() for node in iterate_nodes(function.graph)]
+    nodes = [node for function in functions() for node in _iterate_nodes(function.graph)]
     for node in nodes:
-        if not is_known(node):
+        if not _is_known(node):
             return f"calls {_signature(node)}"
         if node.kind() == "prim::unchecked_cast" and not _is_safe_cast(node):
             return f"takes {node.input().type()} for {node.output().type()} without a check"
     return _find_wrong_attribute(module, [n for n in nodes if n.kind() == "prim::GetAttr"])
 
 
-def iterate_nodes(graph: Any) -> Iterator[Any]:
+def _iterate_nodes(graph: Any) -> Iterator[Any]:
     """Give all nodes of a graph, those of branches, loops and inner graphs too."""
     waiting = list(graph.nodes())
     while waiting:
@@ -54,11 +54,11 @@ def iterate_nodes(graph: Any) -> Iterator[Any]:
             waiting += block.nodes()
         for name in node.attributeNames():
             if node.kindOf(name) in ("g", "gs"):
-                inner = [node.g(name)] if node.kindOf(name) == "g" else node.gs(name)
-                waiting += [x for found in inner for x in found.nodes()]
+                inner_graphs = [node.g(name)] if node.kindOf(name) == "g" else node.gs(name)
+                waiting += [x for inner_graph in inner_graphs for x in inner_graph.nodes()]
 
 
-def is_known(node: Any) -> bool:
+def _is_known(node: Any) -> bool:
     """Whether OPERATORS has the node's operator: by its name, or by its overload alone."""
     signature = _signature(node)
     name, _, overload = signature.partition(".")
@@ -98,8 +98,8 @@ def _is_safe_cast(node: Any) -> bool:
 
 def _is_plain(kind: Any) -> bool:
     """Whether there are only scalars, texts and tensors in values of a type, or lists of them."""
-    return kind.kind() in SCALARS or (
-        kind.kind() in CONTAINERS and all(_is_plain(inner) for inner in kind.containedTypes())
+    return kind.kind() in _SCALARS or (
+        kind.kind() in _CONTAINERS and all(_is_plain(inner) for inner in kind.containedTypes())
     )
 
 
@@ -117,31 +117,31 @@ def _find_wrong_attribute(module: Any, readers: list[Any]) -> str | None:
         seen.add(current)
         for name, kind in declared.get(current._type().annotation_str, {}).items():
             value = current.getattr(name)
-            if not conforms(value, kind):
+            if not _conforms(value, kind):
                 return f"holds something else than {kind} in the attribute {name!r}"
             if isinstance(value, torch._C.ScriptModule):
                 waiting.append(value)
     return None
 
 
-def conforms(value: Any, kind: Any) -> bool:
+def _conforms(value: Any, kind: Any) -> bool:
     """Whether a value that was read from a file is of a type of TorchScript."""
     name = kind.kind()
-    if name in SCALARS:
-        return type(value) in SCALARS[name] or (name == "TensorType" and _is_dense(value))
+    if name in _SCALARS:
+        return type(value) in _SCALARS[name] or (name == "TensorType" and _is_dense(value))
     if name == "OptionalType":
-        return value is None or conforms(value, kind.getElementType())
+        return value is None or _conforms(value, kind.getElementType())
     if name == "ListType":
-        return type(value) is list and all(conforms(x, kind.getElementType()) for x in value)
+        return type(value) is list and all(_conforms(x, kind.getElementType()) for x in value)
     if name == "DictType":
         pairs = value.items() if type(value) is dict else [(None, None)]
         return all(
-            conforms(x, kind.getKeyType()) and conforms(y, kind.getValueType()) for x, y in pairs
+            _conforms(x, kind.getKeyType()) and _conforms(y, kind.getValueType()) for x, y in pairs
         )
     if name == "TupleType":
         kinds = kind.elements()
         return (
-            type(value) is tuple and len(value) == len(kinds) and all(map(conforms, value, kinds))
+            type(value) is tuple and len(value) == len(kinds) and all(map(_conforms, value, kinds))
         )
     return isinstance(value, torch._C.ScriptModule) and value._type().isSubtypeOf(kind)
 

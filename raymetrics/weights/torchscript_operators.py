@@ -19,7 +19,7 @@ sparse, quantized and nested tensors, gradients, linear algebra by LAPACK, recur
 
 from __future__ import annotations
 
-GROUPS = {
+_GROUPS = {
     # Values, branches, and calls; unchecked_cast has a check of its own.
     "prim": """
         Constant GetAttr SetAttr CallMethod CallFunction If Loop RaiseException Uninitialized
@@ -121,5 +121,5 @@ GROUPS = {
     """,
 }
 OPERATORS = frozenset(
-    f"{namespace}::{name}" for namespace, names in GROUPS.items() for name in names.split()
+    f"{namespace}::{name}" for namespace, names in _GROUPS.items() for name in names.split()
 )

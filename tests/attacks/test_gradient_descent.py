@@ -8,12 +8,12 @@ import torch
 
 from raymetrics.attacks import (
     DescentState,
-    Goal,
-    InMemory,
-    by_the_paper,
-    by_the_program,
+    InMemoryEvaluator,
+    TargetGaussian,
     descend,
-    minimise,
+    minimize_distance,
+    official_code_loss,
+    paper_loss,
 )
 from raymetrics.statistics import Moments, from_arrays, to_arrays
 
@@ -54,9 +54,13 @@ def by_autograd(
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_loss_and_weights_of_every_step(sets: tuple[np.ndarray, np.ndarray], ddof: int) -> None:
     real, generated = sets
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     features = generated - goal.mean
-    loss = by_the_program(goal, features) if ddof else by_the_paper(InMemory(goal, features))
+    loss = (
+        official_code_loss(goal, features)
+        if ddof
+        else paper_loss(InMemoryEvaluator(goal, features))
+    )
     found = descend(loss, len(features), max_evaluations=STEPS + 1, learning_rate=RATE)
     losses, log_weights = by_autograd(real, generated, ddof)
     np.testing.assert_allclose([s.distance for s in found.trace[:-1]], losses, rtol=1e-9)
@@ -67,19 +71,19 @@ def test_loss_and_weights_of_every_step(sets: tuple[np.ndarray, np.ndarray], ddo
 
 def test_the_last_distance_is_that_of_the_weights(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = Goal.of(Moments.of(real))
-    evaluate = InMemory(goal, generated - goal.mean)
-    found = descend(by_the_paper(evaluate), 60, max_evaluations=5)
+    goal = TargetGaussian.of(Moments.of(real))
+    evaluate = InMemoryEvaluator(goal, generated - goal.mean)
+    found = descend(paper_loss(evaluate), 60, max_evaluations=5)
     assert found.evaluations == len(found.trace) == 5
     assert evaluate(found.weights).distance == pytest.approx(found.distance, rel=1e-12)
 
 
 def test_goes_on_from_any_state_with_the_same_bits(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = Goal.of(Moments.of(real))
-    loss = by_the_paper(InMemory(goal, goal.centred(generated)))
+    goal = TargetGaussian.of(Moments.of(real))
+    loss = paper_loss(InMemoryEvaluator(goal, goal.centred(generated)))
     states: list[DescentState] = []
-    whole = descend(loss, 60, max_evaluations=20, told=states.append, told_every=4)
+    whole = descend(loss, 60, max_evaluations=20, on_step=states.append, report_every=4)
     assert [state.evaluations for state in states] == [4, 8, 12, 16]
     for state in states:
         back = from_arrays(DescentState, to_arrays(state))
@@ -90,10 +94,10 @@ def test_goes_on_from_any_state_with_the_same_bits(sets: tuple[np.ndarray, np.nd
 
 def test_both_optimisers_come_to_the_same(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = Goal.of(Moments.of(real))
-    evaluate = InMemory(goal, generated - goal.mean)
-    slow = descend(by_the_paper(evaluate), 60, max_evaluations=2000, learning_rate=0.5)
-    quick = minimise(evaluate, max_evaluations=100)
+    goal = TargetGaussian.of(Moments.of(real))
+    evaluate = InMemoryEvaluator(goal, generated - goal.mean)
+    slow = descend(paper_loss(evaluate), 60, max_evaluations=2000, learning_rate=0.5)
+    quick = minimize_distance(evaluate, max_evaluations=100)
     start = slow.trace[0].distance
     assert quick.distance <= slow.distance + 1e-3 * start
     assert slow.distance < 0.1 * start

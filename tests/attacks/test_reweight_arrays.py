@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raymetrics.attacks import draw, reweight
+from raymetrics.attacks import draw_by_weight, reweight
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.metrics import frechet_distance
 from raymetrics.metrics.frechet import Gaussian
@@ -102,7 +102,8 @@ def test_samples_drawn_by_the_weights_are_nearer(sets: dict[str, np.ndarray], sc
         np.mean(
             [
                 frechet_distance(
-                    real=Moments.of(real), generated=Moments.of(generated[draw(w, 200, i, scheme)])
+                    real=Moments.of(real),
+                    generated=Moments.of(generated[draw_by_weight(w, 200, i, scheme)]),
                 )
                 for i in range(10)
             ]

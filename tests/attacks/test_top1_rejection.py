@@ -12,13 +12,13 @@ from scipy.stats import binom
 
 from raymetrics.attacks.top1_rejection import (
     Matcher,
+    describe_unfilled,
     expected_draws,
-    lacking,
     match_top1,
     rate_bound,
     target_counts,
 )
-from raymetrics.errors import NotEnoughData, RangeError
+from raymetrics.errors import NotEnoughData, SampleRangeError
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any)
 
@@ -69,7 +69,7 @@ def test_largest_remainders_and_the_first_class_of_equal_ones() -> None:
     assert target_counts(np.array([47, 16, 15, 12, 7, 3]), 10).tolist() == [5, 2, 1, 1, 1, 0]
     large = target_counts(np.full(1000, 2_000_000_000), 50_000)
     assert (large == 50).all()
-    with pytest.raises(RangeError, match="0 samples are asked for"):
+    with pytest.raises(SampleRangeError, match="0 samples are asked for"):
         target_counts(np.array([1]), 0)
     with pytest.raises(NotEnoughData, match="no real samples"):
         target_counts(np.zeros(3, np.int64), 5)
@@ -111,20 +111,20 @@ def test_bins_that_stay_empty_are_told() -> None:
         match_top1(target_counts=np.array([1, 0, 4]), classes=np.zeros(70, int), max_draws=59)
     matcher = Matcher(np.array([3, 0, 4]))
     matcher.decide(np.array([2, 2, 1, 1]))
-    assert lacking(matcher, ["cat", "dog", "owl"]) == (
+    assert describe_unfilled(matcher, ["cat", "dog", "owl"]) == (
         "class 0 'cat' has 0 of 3 (rate below 0.53, 95 % confidence), class 2 'owl' has 2 of 4"
     )
-    assert lacking(matcher, at_most=1).endswith(", and 1 more")
+    assert describe_unfilled(matcher, limit=1).endswith(", and 1 more")
 
 
 def test_classes_that_are_none() -> None:
     strange = {"class 7": np.array([0, 7]), "class -1": np.array([-1]),
                "float64": np.array([0.5]), r"\[2, 2\]": np.zeros((2, 2), int)}  # fmt: skip
     for word, classes in strange.items():
-        with pytest.raises(RangeError, match=word):
+        with pytest.raises(SampleRangeError, match=word):
             Matcher(np.array([5, 5])).decide(classes)
         if classes.ndim == 1:
-            with pytest.raises(RangeError, match=word):
+            with pytest.raises(SampleRangeError, match=word):
                 match_top1(target_counts=np.array([5, 5]), classes=classes.tolist())
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymetrics.attacks import SCHEMES, draw
+from raymetrics.attacks import SAMPLING_SCHEMES, draw_by_weight
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 
 WEIGHTS = st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=40).filter(
@@ -15,17 +15,17 @@ WEIGHTS = st.lists(st.floats(0, 1e6) | st.sampled_from([0.0, 1.0]), min_size=1, 
 )
 
 
-@given(WEIGHTS, st.integers(1, 300), st.integers(0, 2**32), st.sampled_from(SCHEMES))
+@given(WEIGHTS, st.integers(1, 300), st.integers(0, 2**32), st.sampled_from(SAMPLING_SCHEMES))
 @settings(deadline=None)
 def test_any_draw(weights: list[float], n: int, seed: int, scheme: str) -> None:
-    found = draw(np.array(weights), n, seed, scheme)
+    found = draw_by_weight(np.array(weights), n, seed, scheme)
     assert found.dtype == np.int64
     assert found.shape == (n,)
     assert (np.diff(found) >= 0).all()
     counts = np.bincount(found, minlength=len(weights))
     assert len(counts) == len(weights)
     assert not counts[np.array(weights) == 0].any()
-    np.testing.assert_array_equal(found, draw(np.array(weights), n, seed, scheme))
+    np.testing.assert_array_equal(found, draw_by_weight(np.array(weights), n, seed, scheme))
     if scheme == "systematic":
         expected = n * np.array(weights) / np.sum(weights)
         assert (counts >= np.floor(expected - 1e-9)).all()
@@ -33,11 +33,11 @@ def test_any_draw(weights: list[float], n: int, seed: int, scheme: str) -> None:
 
 
 def counts_of(scheme: str, weights: np.ndarray, n: int, draws: int) -> np.ndarray:
-    found = [draw(weights, n, seed, scheme) for seed in range(draws)]
+    found = [draw_by_weight(weights, n, seed, scheme) for seed in range(draws)]
     return np.array([np.bincount(x, minlength=len(weights)) for x in found])
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", SAMPLING_SCHEMES)
 def test_n_p_times_on_average(rng: np.random.Generator, scheme: str) -> None:
     weights = rng.gamma(0.5, size=30)
     share = weights / weights.sum()
@@ -61,12 +61,14 @@ def test_deviations(rng: np.random.Generator) -> None:
 
 def test_seeds_differ() -> None:
     weights = np.ones(1000)
-    for scheme in SCHEMES:
-        assert (draw(weights, 100, 0, scheme) != draw(weights, 100, 1, scheme)).any()
+    for scheme in SAMPLING_SCHEMES:
+        assert (
+            draw_by_weight(weights, 100, 0, scheme) != draw_by_weight(weights, 100, 1, scheme)
+        ).any()
 
 
 def test_as_many_as_there_are_of_equal_weights_is_all_of_them() -> None:
-    np.testing.assert_array_equal(draw(np.full(999, 0.1), 999, 3), np.arange(999))
+    np.testing.assert_array_equal(draw_by_weight(np.full(999, 0.1), 999, 3), np.arange(999))
 
 
 @pytest.mark.parametrize(
@@ -82,13 +84,13 @@ def test_as_many_as_there_are_of_equal_weights_is_all_of_them() -> None:
 def test_weights_that_are_none(
     weights: list[float], error: type[RaymetricsError], message: str
 ) -> None:
-    for scheme in SCHEMES:
+    for scheme in SAMPLING_SCHEMES:
         with pytest.raises(error, match=message):
-            draw(np.array(weights), 5, 0, scheme)
+            draw_by_weight(np.array(weights), 5, 0, scheme)
 
 
 def test_requests_that_make_no_sense() -> None:
     with pytest.raises(NotEnoughData, match="a draw of 0"):
-        draw(np.ones(3), 0, 0)
+        draw_by_weight(np.ones(3), 0, 0)
     with pytest.raises(RaymetricsError, match="'residual'.*systematic, multinomial"):
-        draw(np.ones(3), 1, 0, "residual")
+        draw_by_weight(np.ones(3), 1, 0, "residual")

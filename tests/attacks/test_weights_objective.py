@@ -8,8 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymetrics.attacks import Goal, InMemory, weights_objective
-from raymetrics.attacks.weights_objective import effective_sample_size, gap, lengths, slopes
+from raymetrics.attacks import InMemoryEvaluator, TargetGaussian, weights_objective
+from raymetrics.attacks.weights_objective import (
+    duality_gap,
+    effective_sample_size,
+    objective_gradient,
+    row_norms,
+)
 from raymetrics.metrics import frechet_distance
 from raymetrics.metrics.frechet import Gaussian
 from raymetrics.statistics import Moments, WeightedMoments
@@ -27,10 +32,10 @@ def problem(
     )
 
 
-def evaluator(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemory:
+def evaluator(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemoryEvaluator:
     """In float64, for comparisons beyond float32's."""
-    goal = Goal.of(Moments.of(real), ddof)
-    return InMemory(goal, generated - goal.mean)
+    goal = TargetGaussian.of(Moments.of(real), ddof)
+    return InMemoryEvaluator(goal, generated - goal.mean)
 
 
 def some_weights(seed: int, count: int) -> np.ndarray:
@@ -48,12 +53,12 @@ def of_samples(real: np.ndarray, generated: np.ndarray) -> float:
 @pytest.mark.parametrize("real_count", [60, 5])  # of 5, the covariance is singular
 def test_equal_weights_are_the_frechet_distance(real_count: int) -> None:
     real, generated = problem(0, real=real_count)
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     expected = of_samples(real, generated)
     equal = np.full(len(generated), 1 / len(generated))
-    exact = InMemory(goal, generated - goal.mean)(equal)
+    exact = InMemoryEvaluator(goal, generated - goal.mean)(equal)
     assert exact.distance == pytest.approx(expected, rel=1e-10)
-    rounded = InMemory(goal, goal.centred(generated.astype(np.float32)))(equal)
+    rounded = InMemoryEvaluator(goal, goal.centred(generated.astype(np.float32)))(equal)
     assert rounded.distance == pytest.approx(expected, rel=1e-6)
 
 
@@ -72,9 +77,9 @@ def test_thousands_of_float32_features(rng: np.random.Generator) -> None:
         np.maximum(rng.normal(size=(n, 64)) * spectrum + at, 0).astype(np.float32)
         for n, at in ((1000, 0.3), (weights_objective.BLOCK * 2 + 100, 0.35))
     )
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     counts = rng.integers(0, 3, size=len(generated))
-    found = InMemory(goal, goal.centred(generated))(counts / counts.sum()).distance
+    found = InMemoryEvaluator(goal, goal.centred(generated))(counts / counts.sum()).distance
     expected = of_samples(real, np.repeat(generated, counts, axis=0))
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -122,15 +127,18 @@ def test_convex_along_chords_and_above_its_tangents(seed: int, dimension: int, t
     chord = t * at_p.distance + (1 - t) * at_q.distance
     assert evaluate(t * p + (1 - t) * q).distance <= chord + scale
     assert at_q.distance >= at_p.distance + at_p.slopes @ (q - p) - scale
-    assert at_q.distance >= at_p.distance - gap(p, at_p.slopes) - scale
+    assert at_q.distance >= at_p.distance - duality_gap(p, at_p.slopes) - scale
 
 
 def test_torch_tensors_and_arrays_are_treated_alike() -> None:
     real, generated = problem(4, dimension=12)
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     features = goal.centred(generated)
     weights = some_weights(4, len(generated))
-    ours, theirs = InMemory(goal, features), InMemory(goal, torch.from_numpy(features))
+    ours, theirs = (
+        InMemoryEvaluator(goal, features),
+        InMemoryEvaluator(goal, torch.from_numpy(features)),
+    )
     np.testing.assert_allclose(theirs.lengths, ours.lengths, rtol=1e-6)
     assert theirs.lengths.dtype == np.float64
     a, b = ours(weights), theirs(weights)
@@ -162,17 +170,17 @@ def test_columns_that_never_vary_change_nothing() -> None:
 def test_the_map_takes_the_candidates_to_the_goal() -> None:
     """T S T = S_r, for T of the transport."""
     real, generated = problem(7)
-    goal = Goal.of(Moments.of(real))
+    goal = TargetGaussian.of(Moments.of(real))
     moments = WeightedMoments.of(generated - goal.mean, some_weights(7, len(generated)))
-    found = weights_objective.transport(goal, moments)
+    found = weights_objective.compute_transport(goal, moments)
     linear = found.root @ found.root.T
     np.testing.assert_allclose(
         linear @ moments.covariance() @ linear, np.cov(real.T), rtol=1e-7, atol=1e-8
     )
     x = generated - goal.mean
     y = x - moments.mean
-    expected = lengths(x) ** 2 - np.einsum("ni,ij,nj->n", y, linear, y)
-    np.testing.assert_allclose(slopes(x, found), expected, rtol=1e-8, atol=1e-8)
+    expected = row_norms(x) ** 2 - np.einsum("ni,ij,nj->n", y, linear, y)
+    np.testing.assert_allclose(objective_gradient(x, found), expected, rtol=1e-8, atol=1e-8)
 
 
 def test_effective_sample_size() -> None:

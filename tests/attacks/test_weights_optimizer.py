@@ -8,14 +8,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from raymetrics.attacks import Goal, InMemory, Optimised, State, minimise
+from raymetrics.attacks import (
+    InMemoryEvaluator,
+    LbfgsState,
+    OptimizedWeights,
+    TargetGaussian,
+    minimize_distance,
+)
 from raymetrics.attacks.weights_objective import Evaluation
 from raymetrics.statistics import Moments, from_arrays, to_arrays
 
 
-def of_arrays(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemory:
-    goal = Goal.of(Moments.of(real), ddof)
-    return InMemory(goal, goal.centred(generated))
+def of_arrays(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemoryEvaluator:
+    goal = TargetGaussian.of(Moments.of(real), ddof)
+    return InMemoryEvaluator(goal, goal.centred(generated))
 
 
 def mixture(rng: np.random.Generator, count: int, shift: float, dimension: int = 24) -> np.ndarray:
@@ -29,7 +35,7 @@ def mixture(rng: np.random.Generator, count: int, shift: float, dimension: int =
 
 
 @pytest.fixture
-def problem(rng: np.random.Generator) -> InMemory:
+def problem(rng: np.random.Generator) -> InMemoryEvaluator:
     """As in the paper, fewer candidates than the covariance has numbers."""
     return of_arrays(mixture(rng, 100, 0.0, 40), mixture(rng, 300, 1.2, 40))
 
@@ -37,7 +43,7 @@ def problem(rng: np.random.Generator) -> InMemory:
 class Counted:
     """An evaluator that counts its calls."""
 
-    def __init__(self, of: InMemory) -> None:
+    def __init__(self, of: InMemoryEvaluator) -> None:
         self.of, self.calls = of, 0
 
     @property
@@ -52,7 +58,7 @@ class Counted:
 def test_real_samples_among_the_candidates_are_found(rng: np.random.Generator) -> None:
     """With fewer candidates than moments no other weights have a distance of 0."""
     real, others = rng.normal(size=(15, 8)), rng.normal(0.5, 1.5, size=(20, 8))
-    found = minimise(
+    found = minimize_distance(
         of_arrays(real, np.concatenate([real, others]), ddof=0), max_evaluations=2000, tolerance=0
     )
     assert found.distance < 1e-6 * found.trace[0].distance
@@ -63,17 +69,17 @@ def test_real_samples_among_the_candidates_are_found(rng: np.random.Generator) -
 def test_two_clusters_get_the_real_proportions() -> None:
     real = np.repeat([[-1.0, 0.0], [1.0, 0.0]], [70, 30], axis=0)
     generated = np.repeat([[-1.0, 0.0], [1.0, 0.0]], [10, 40], axis=0)
-    found = minimise(of_arrays(real, generated, ddof=0), max_evaluations=100)
+    found = minimize_distance(of_arrays(real, generated, ddof=0), max_evaluations=100)
     assert found.finished
     np.testing.assert_allclose(found.weights[:10], 0.07, rtol=1e-3)
     np.testing.assert_allclose(found.weights[10:], 0.3 / 40, rtol=1e-3)
     assert found.effective_sample_size == pytest.approx(1 / (10 * 0.07**2 + 0.3**2 / 40), rel=1e-3)
 
 
-def test_ends_by_itself_near_the_minimum(problem: InMemory) -> None:
+def test_ends_by_itself_near_the_minimum(problem: InMemoryEvaluator) -> None:
     evaluate = Counted(problem)
-    found = minimise(evaluate, max_evaluations=100)
-    best = minimise(problem, max_evaluations=500, tolerance=0).distance
+    found = minimize_distance(evaluate, max_evaluations=100)
+    best = minimize_distance(problem, max_evaluations=500, tolerance=0).distance
     assert found.finished
     assert found.evaluations <= evaluate.calls <= 60
     assert found.distance < 1.001 * best
@@ -84,62 +90,64 @@ def test_ends_by_itself_near_the_minimum(problem: InMemory) -> None:
     assert again.distance == found.distance
 
 
-def test_the_distance_only_falls(problem: InMemory) -> None:
-    trace = np.array(minimise(problem, max_evaluations=200, tolerance=0).trace)
+def test_the_distance_only_falls(problem: InMemoryEvaluator) -> None:
+    trace = np.array(minimize_distance(problem, max_evaluations=200, tolerance=0).trace)
     assert (np.diff(trace[:, 0]) >= 1).all()
     assert (np.diff(trace[:, 1]) <= 1e-6 * trace[1:, 1]).all()
     assert trace[0, 2] == pytest.approx(len(problem.lengths))
 
 
 @pytest.mark.parametrize("budget", [1, 2, 7])
-def test_spends_no_more_than_its_budget(problem: InMemory, budget: int) -> None:
+def test_spends_no_more_than_its_budget(problem: InMemoryEvaluator, budget: int) -> None:
     evaluate = Counted(problem)
-    found = minimise(evaluate, max_evaluations=budget)
+    found = minimize_distance(evaluate, max_evaluations=budget)
     assert evaluate.calls == budget
     assert not found.finished
     if budget == 1:
         np.testing.assert_allclose(found.weights, 1 / len(found.weights))
 
 
-def assert_same_bits(a: Optimised, b: Optimised) -> None:
+def assert_same_bits(a: OptimizedWeights, b: OptimizedWeights) -> None:
     np.testing.assert_array_equal(a.weights, b.weights)
     assert a.trace == b.trace
     assert a.finished == b.finished
 
 
-def reread(state: State) -> State:
+def reread(state: LbfgsState) -> LbfgsState:
     """Written to a file and read again."""
     file = io.BytesIO()
     np.savez(file, **to_arrays(state))
     file.seek(0)
     with np.load(file) as arrays:
-        back: State = from_arrays(State, arrays)
+        back: LbfgsState = from_arrays(LbfgsState, arrays)
     return back
 
 
-def test_goes_on_from_any_state_with_the_same_bits(problem: InMemory) -> None:
-    states: list[State] = []
-    whole = minimise(problem, max_evaluations=40, told=states.append)
+def test_goes_on_from_any_state_with_the_same_bits(problem: InMemoryEvaluator) -> None:
+    states: list[LbfgsState] = []
+    whole = minimize_distance(problem, max_evaluations=40, on_step=states.append)
     assert len(states) == len(whole.trace)
-    assert_same_bits(minimise(problem, max_evaluations=40), whole)
+    assert_same_bits(minimize_distance(problem, max_evaluations=40), whole)
     for state in states[::5] + states[-1:]:
         evaluate = Counted(problem)
-        assert_same_bits(minimise(evaluate, max_evaluations=40, state=reread(state)), whole)
+        assert_same_bits(
+            minimize_distance(evaluate, max_evaluations=40, state=reread(state)), whole
+        )
         assert evaluate.calls <= 40 - state.evaluations
 
 
-def test_a_spent_budget_can_be_raised(problem: InMemory) -> None:
-    whole = minimise(problem, max_evaluations=30, tolerance=0)
+def test_a_spent_budget_can_be_raised(problem: InMemoryEvaluator) -> None:
+    whole = minimize_distance(problem, max_evaluations=30, tolerance=0)
     for budget in (1, 4, 17):
-        states: list[State] = []
-        minimise(problem, max_evaluations=budget, tolerance=0, told=states.append)
-        later = minimise(problem, max_evaluations=30, tolerance=0, state=states[-1])
+        states: list[LbfgsState] = []
+        minimize_distance(problem, max_evaluations=budget, tolerance=0, on_step=states.append)
+        later = minimize_distance(problem, max_evaluations=30, tolerance=0, state=states[-1])
         assert_same_bits(later, whole)
 
 
-def test_an_interrupted_run_goes_on(problem: InMemory) -> None:
+def test_an_interrupted_run_goes_on(problem: InMemoryEvaluator) -> None:
     """Killed within an evaluation, at any of them."""
-    whole = minimise(problem, max_evaluations=15)
+    whole = minimize_distance(problem, max_evaluations=15)
 
     class Killed(Counted):
         def __call__(self, weights: np.ndarray) -> Evaluation:
@@ -147,17 +155,17 @@ def test_an_interrupted_run_goes_on(problem: InMemory) -> None:
                 raise KeyboardInterrupt
             return super().__call__(weights)
 
-    states: list[State] = []
+    states: list[LbfgsState] = []
     with pytest.raises(KeyboardInterrupt):
-        minimise(Killed(problem), max_evaluations=15, told=states.append)
-    assert_same_bits(minimise(problem, max_evaluations=15, state=states[-1]), whole)
+        minimize_distance(Killed(problem), max_evaluations=15, on_step=states.append)
+    assert_same_bits(minimize_distance(problem, max_evaluations=15, state=states[-1]), whole)
 
 
 def test_the_order_of_candidates_means_nothing(rng: np.random.Generator) -> None:
     real, generated = mixture(rng, 100, 0.0), mixture(rng, 300, 1.2)
     order = rng.permutation(300)
-    found = minimise(of_arrays(real, generated), max_evaluations=30)
-    turned = minimise(of_arrays(real, generated[order]), max_evaluations=30)
+    found = minimize_distance(of_arrays(real, generated), max_evaluations=30)
+    turned = minimize_distance(of_arrays(real, generated[order]), max_evaluations=30)
     assert turned.distance == pytest.approx(found.distance, rel=1e-4)
     np.testing.assert_allclose(turned.weights, found.weights[order], atol=0.05 / 300)
 
@@ -252,31 +260,31 @@ def test_degenerate_problems(
     """No NaN, no warning, no rise, nor far above what a run of 300 in float64 finds."""
     real, generated = made(rng)
     evaluate = of_arrays(real, generated)
-    found = minimise(evaluate, max_evaluations=100)
+    found = minimize_distance(evaluate, max_evaluations=100)
     first, power = found.trace[0].distance, (evaluate.lengths**2).mean()
     assert np.isfinite(found.weights).all()
     assert found.weights.sum() == pytest.approx(1)
     assert np.isfinite(np.array(found.trace)).all()
     assert found.distance <= first + 1e-6 * power
     goal = evaluate.goal
-    exact = InMemory(goal, generated - goal.mean)
-    best = minimise(exact, max_evaluations=300, tolerance=0).distance
+    exact = InMemoryEvaluator(goal, generated - goal.mean)
+    best = minimize_distance(exact, max_evaluations=300, tolerance=0).distance
     assert found.distance <= 1.001 * best + 2e-3 * max(first - best, 0) + 1e-6 * power
 
 
 def test_another_constant_is_a_floor(rng: np.random.Generator) -> None:
-    found = minimise(of_arrays(*another_constant(rng)), max_evaluations=60)
+    found = minimize_distance(of_arrays(*another_constant(rng)), max_evaluations=60)
     assert 100 < found.distance < found.trace[0].distance
 
 
 def test_classes_are_matched_at_once(rng: np.random.Generator) -> None:
     """One-hot candidates can have any class counts: 0 is reached, but for the real ddof."""
     real, generated = classes(rng)
-    found = minimise(of_arrays(real, generated, ddof=0), max_evaluations=30)
+    found = minimize_distance(of_arrays(real, generated, ddof=0), max_evaluations=30)
     assert found.distance < 1e-6
     np.testing.assert_allclose(found.weights @ generated, real.mean(axis=0), atol=1e-3)
 
 
-def test_a_budget_of_nothing(problem: InMemory) -> None:
+def test_a_budget_of_nothing(problem: InMemoryEvaluator) -> None:
     with pytest.raises(ValueError, match="not at least 1"):
-        minimise(problem, max_evaluations=0)
+        minimize_distance(problem, max_evaluations=0)

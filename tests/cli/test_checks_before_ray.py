@@ -11,15 +11,23 @@ import torch
 
 from raymetrics import sample_ranges
 from raymetrics.distributed import session as sessions
-from raymetrics.distributed.extraction.dataset_request import wanted_samples
-from raymetrics.errors import RangeError
+from raymetrics.distributed.extraction.dataset_request import requested_samples
+from raymetrics.errors import SampleRangeError
 from raymetrics.generators import open_source
-from tests.helpers.hostile_commands import SOUND, command_lines, make_folder, outcome
+from tests.helpers.hostile_commands import (
+    SOUND_COMMANDS,
+    command_lines,
+    make_folder,
+    run_command_line,
+)
 
-SWEEPS = {verb: [verb, *SOUND[verb]] for verb in ("truncate", "snapshots", "sweep")}
-MATCH, PATHS = ["match", *SOUND["match"]], ["paths", *SOUND["paths"]]
-REWEIGHT, HEATMAP = ["reweight", *SOUND["reweight"]], ["heatmap", *SOUND["heatmap"]]
-EXTRACT = ["extract", *SOUND["extract"]]
+SWEEPS = {verb: [verb, *SOUND_COMMANDS[verb]] for verb in ("truncate", "snapshots", "sweep")}
+MATCH, PATHS = ["match", *SOUND_COMMANDS["match"]], ["paths", *SOUND_COMMANDS["paths"]]
+REWEIGHT, HEATMAP = (
+    ["reweight", *SOUND_COMMANDS["reweight"]],
+    ["heatmap", *SOUND_COMMANDS["heatmap"]],
+)
+EXTRACT = ["extract", *SOUND_COMMANDS["extract"]]
 DRAWN = ["match", "--real", "real", "--to", "to", "--generated"]
 OWN = ["extract", "sources:noise", "--extractor", "digits", "--to", "to", "--samples"]
 
@@ -61,8 +69,8 @@ IN_VAIN: list[tuple[Sequence[str], str]] = [
     ([*SWEEPS["truncate"], "--psi", "nan"], "expected an amount from 0 to 1"),
     ([*SWEEPS["truncate"], "--strategies", "zz"], "no truncation 'zz'"),
     ([*SWEEPS["snapshots"], "--watch", "99999999999"], "is not in the range 1<=x<=10000000"),
-    (["snapshots", *SOUND["snapshots"][2:], "--generated", "gone.pkl"], "gone.pkl"),
-    (["sweep", "gone.csv", *SOUND["sweep"][1:]], "no plan at gone.csv"),
+    (["snapshots", *SOUND_COMMANDS["snapshots"][2:], "--generated", "gone.pkl"], "gone.pkl"),
+    (["sweep", "gone.csv", *SOUND_COMMANDS["sweep"][1:]], "no plan at gone.csv"),
     ([*REWEIGHT, "--max-evaluations", "0"], "0 evaluations are asked for"),
     ([*REWEIGHT, "--max-evaluations", "-3"], "-3 evaluations are asked for"),
     ([*REWEIGHT, "--tolerance", "nan"], "the tolerance is nan"),
@@ -79,13 +87,13 @@ IN_VAIN: list[tuple[Sequence[str], str]] = [
     ([*EXTRACT, "--extractor", ""], "has an empty name; write names"),
     ([*OWN, "0-99999999999999999999"], "goes beyond 999999999999, the last sample id"),
     ([*OWN, "0-99999999999"], "make 48828125 shards of 2048; a set has 1000000 at most"),
-    (["extract", "..gen:x", *SOUND["extract"][1:]], "no source '..gen:x'"),
+    (["extract", "..gen:x", *SOUND_COMMANDS["extract"][1:]], "no source '..gen:x'"),
     (
-        ["extract", "sources:Brightness", *SOUND["extract"][1:-1], "0-1000"],
+        ["extract", "sources:Brightness", *SOUND_COMMANDS["extract"][1:-1], "0-1000"],
         "has samples 0-999, but",
     ),
     (
-        ["evaluate", *SOUND["evaluate"], "--convention", "nvidia", "--seed", "4294967296"],
+        ["evaluate", *SOUND_COMMANDS["evaluate"], "--convention", "nvidia", "--seed", "4294967296"],
         "seed is 4294967296, expected a number from 0 to",
     ),
 ]
@@ -100,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("line", "message"), IN_VAIN, ids=lambda value: str(value)[-40:])
 def test_told_before_ray(folder: Path, line: Sequence[str], message: str) -> None:
-    code, output, written = outcome(line, folder)
+    code, output, written = run_command_line(line, folder)
     assert code == 2, output
     assert message in output
     assert written == []
@@ -109,7 +117,7 @@ def test_told_before_ray(folder: Path, line: Sequence[str], message: str) -> Non
 def test_the_lines_from_which_these_differ_go_on_to_ray(folder: Path) -> None:
     """So that it is the one word that is refused."""
     for verb in ("extract", "evaluate", "match", "reweight", "heatmap", *SWEEPS):
-        assert outcome([verb, *SOUND[verb]], folder).code == "ray", verb
+        assert run_command_line([verb, *SOUND_COMMANDS[verb]], folder).code == "ray", verb
 
 
 def test_sessions_share_one_ray_that_ends_with_their_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,17 +125,17 @@ def test_sessions_share_one_ray_that_ends_with_their_block(monkeypatch: pytest.M
     monkeypatch.setattr(sessions, "_start", lambda cpus: log.append("start"))
     monkeypatch.setattr(sessions.ray, "is_initialized", lambda: log[-1:] == ["start"])
     monkeypatch.setattr(sessions.ray, "shutdown", lambda: log.append("stop"))
-    with sessions.one_session():
+    with sessions.shared_session():
         assert log == []
         for _ in range(2):
-            with sessions.one_session(), sessions.session():
+            with sessions.shared_session(), sessions.session():
                 pass
             assert log == ["start"]
     assert log == ["start", "stop"]
-    with sessions.one_session():
+    with sessions.shared_session():
         pass
     assert log == ["start", "stop"]
-    with pytest.raises(ZeroDivisionError), sessions.one_session(), sessions.session():
+    with pytest.raises(ZeroDivisionError), sessions.shared_session(), sessions.session():
         raise ZeroDivisionError
     assert log == ["start", "stop"] * 2
 
@@ -139,9 +147,9 @@ def test_a_source_with_seeds_ends_where_they_do(seeds: int | None) -> None:
     for source in sources:
         generator = open_source(source, torch.device("cpu"))
         last = (seeds or sample_ranges.LAST_ID + 1) - 1
-        assert wanted_samples(generator, range(last, last + 1)) == range(last, last + 1)
-        with pytest.raises(RangeError, match=f"has samples 0-{last}, but"):
-            wanted_samples(generator, range(last, last + 2))
+        assert requested_samples(generator, range(last, last + 1)) == range(last, last + 1)
+        with pytest.raises(SampleRangeError, match=f"has samples 0-{last}, but"):
+            requested_samples(generator, range(last, last + 2))
 
 
 def among(lines: Sequence[Sequence[str]], share: float) -> list[Sequence[str]]:
@@ -157,7 +165,7 @@ def require_words(lines: Sequence[Sequence[str]], folder: Path) -> None:
     """AssertionError unless each line is refused in words, works, or goes on to Ray."""
     assert lines
     for line in lines:
-        code, output, _ = outcome(line, folder)
+        code, output, _ = run_command_line(line, folder)
         assert code in (0, 2, "ray"), (line, output)
         if code == 2:
             assert "rror: " in output or "failed: " in output, (line, output)

@@ -18,9 +18,9 @@ from click.testing import CliRunner
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli import main
-from raymetrics.cli.console import duration
-from raymetrics.extractors import NAMED as EXTRACTORS
-from raymetrics.generators import NAMED as SOURCES
+from raymetrics.cli.console import format_duration
+from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
+from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.metrics import CONVENTIONS, conventions
 from raymetrics.metrics.registry import METRICS
 from tests.conftest import write_set
@@ -100,7 +100,7 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
     assert code == 0, text
     column = "made_up_pre_logits"
     pair = {side: rm.open_shards(side).read(column) for side in ("real", "generated")}
-    found = results.read("results.jsonl")
+    found = results.read_results("results.jsonl")
     for k, expected in rm.prdc(**pair, k=(3, 5), convention="prdc").items():
         values = {r.metric: r.value for r in found if r.convention["k"] == k}
         assert {name: values[name] for name in expected._fields} == expected._asdict()
@@ -223,7 +223,7 @@ def test_inspect(tmp_path: Path) -> None:
 
 
 def test_duration() -> None:
-    assert [duration(s) for s in (0, 75, 3600 * 2 + 61)] == ["0:00", "1:15", "2:01:01"]
+    assert [format_duration(s) for s in (0, 75, 3600 * 2 + 61)] == ["0:00", "1:15", "2:01:01"]
 
 
 def test_another_spec_at_the_same_place(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from raymetrics.cli import console
-from raymetrics.cli.console import cleared, progress_printer
+from raymetrics.cli.console import progress_printer, stop_progress_bars
 from raymetrics.distributed.extraction.progress import Progress
 
 
@@ -37,15 +37,15 @@ def test_a_bar_on_a_terminal_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
     tell = progress_printer()
-    assert len(console.shown) == 1
+    assert len(console.active_bars) == 1
     tell(Progress(50, 100, 0, 2.0))
     tell(Progress(100, 100, 0, 2.0))
-    assert not console.shown
+    assert not console.active_bars
     text = terminal.getvalue()
     assert "100/100" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
     # An error leaves it as it was, too.
     progress_printer()
-    cleared()
+    stop_progress_bars()
     text = terminal.getvalue()
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

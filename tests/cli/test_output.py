@@ -17,7 +17,7 @@ from raymetrics.studies import evaluate as evaluating
 from raymetrics.studies import realism
 from tests.cli.test_cli import run
 from tests.conftest import write_set
-from tests.helpers.disks import contents, largest_file
+from tests.helpers.disks import limit_file_size, read_contents
 from tests.reports.test_comparison_page import a_result
 
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
@@ -79,11 +79,11 @@ FILES = {
 
 def refused(here: Path, arguments: tuple[str, ...]) -> str:
     """The one line of a command that is wrong and does nothing."""
-    before = contents(here)
+    before = read_contents(here)
     code, output = run(*arguments)
     assert (code, output.count("\n")) == (2, 1), output
     assert output.startswith("error: ")
-    assert contents(here) == before
+    assert read_contents(here) == before
     assert sorted(p.name for p in here.iterdir() if p.is_dir()) == ["afolder", "generated", "real"]
     return output
 
@@ -112,34 +112,34 @@ def test_pages_do_not_go_to_an_object_store(here: Path, verb: str) -> None:
 def a_file_of_results(here: Path) -> Result:
     """A result, and a file that it is in."""
     found = a_result(SIDE, SIDE)
-    results.write([found], here / "r.jsonl")
+    results.append_results([found], here / "r.jsonl")
     return found
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "huggingface", "webdataset"])
 def test_an_export_without_room_leaves_nothing(here: Path, form: str) -> None:
-    before = contents(here)
-    with largest_file(100):
+    before = read_contents(here)
+    with limit_file_size(100):
         code, output = run("export", "real", "--as", form, "--to", "new/x.npz")
     assert code == 75, output
     assert output.count("\n") == 1
     assert "error: cannot " in output
     assert "no room" in output or "no space left" in output
-    assert contents(here) == before
+    assert read_contents(here) == before
 
 
 def test_a_page_without_room_leaves_the_earlier_one(here: Path) -> None:
     a_file_of_results(here)
     assert run("report", "r.jsonl", "--to", "page")[0] == 0
-    before = contents(here)
-    with largest_file(2000):
+    before = read_contents(here)
+    with limit_file_size(2000):
         code, output = run("report", "r.jsonl", "--to", "page")
     assert code == 75
     assert output == (
         "error: cannot write page/index.html: no room (File too large); what was there is whole: "
         "free space, or choose another place, and run the same command again\n"
     )
-    assert contents(here) == before
+    assert read_contents(here) == before
 
 
 def test_numbers_without_room_are_printed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,12 +150,12 @@ def test_numbers_without_room_are_printed(here: Path, monkeypatch: pytest.Monkey
         return [found]
 
     monkeypatch.setattr(studies, "evaluate", evaluate)
-    before = contents(here)
-    with largest_file(len(before["r.jsonl"]) + 100):
+    before = read_contents(here)
+    with limit_file_size(len(before["r.jsonl"]) + 100):
         code, output = run("evaluate", *SIDES, "--to", "r.jsonl")
     assert code == 75
     assert output.index("12.346") < output.index("error: cannot write r.jsonl: no room")
-    assert contents(here) == before
+    assert read_contents(here) == before
 
 
 def full(*_: object) -> None:
@@ -236,4 +236,4 @@ def test_a_row_with_a_secret_is_told_with_its_place(here: Path) -> None:
 
 def test_what_cannot_be_written_is_no_bug(here: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*: File exists \(.*afile\)"):
-        results.write([a_result(SIDE, SIDE)], here / "afile" / "r.jsonl")
+        results.append_results([a_result(SIDE, SIDE)], here / "afile" / "r.jsonl")

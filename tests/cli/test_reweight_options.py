@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from raymetrics.attacks import Step
 from raymetrics.cli.reweight import reweight, step_printer
 from raymetrics.shards.open_view import open_view
-from raymetrics.shards.selection_files import read_choice, read_weights
+from raymetrics.shards.selection_files import read_selection, read_weights
 from tests.conftest import write_set
 
 
@@ -37,7 +37,7 @@ def test_weights_draws_and_their_numbers(tmp_path: Path, rng: np.random.Generato
     assert re.search(r"reweighted by made-up pre_logits", output)
     weights = read_weights(str(to / "weights.parquet"))
     assert f"of {len(weights)}" in output
-    drawn = read_choice(str(to / "drawn.parquet"))
+    drawn = read_selection(str(to / "drawn.parquet"))
     assert (len(drawn), drawn.metadata["seed"]) == (60, 0)
     assert len(open_view(f"{tmp_path}/generated?ids={to}/drawn.parquet")) == 60
 

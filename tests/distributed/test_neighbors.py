@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.distributed import neighbors
-from raymetrics.distributed.neighbor_files import write_arrays
+from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
-from raymetrics.errors import NotEnoughData, PlanTooLarge, StorageError
-from raymetrics.metrics import Convention, Survey, convention, survey
+from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
+from raymetrics.metrics import Convention, ManifoldSurvey, get_convention, survey_manifolds
 from raymetrics.neighbors import ExactSearch
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
@@ -51,7 +51,7 @@ def rm_open(path: Path):
     return open_shards(str(path))
 
 
-def assert_same(found: Survey, expected: Survey) -> None:
+def assert_same(found: ManifoldSurvey, expected: ManifoldSurvey) -> None:
     np.testing.assert_array_equal(found.radii_of_real, expected.radii_of_real)
     np.testing.assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
     np.testing.assert_array_equal(found.of_generated.hits, expected.of_generated.hits)
@@ -60,16 +60,18 @@ def assert_same(found: Survey, expected: Survey) -> None:
     np.testing.assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
 
 
-def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> Survey:
+def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> ManifoldSurvey:
     rounded = {side: asked.rounded(features) for side, features in sides.items()}
-    return survey(**rounded, ks=asked.ks, search=ExactSearch(), reach=asked.reach, realism=True)
+    return survey_manifolds(
+        **rounded, ks=asked.ks, search=ExactSearch(), radius_rule=asked.reach, realism=True
+    )
 
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many cells each search had to find, whoever searched."""
     counts: list[int] = []
-    for kind in (neighbors.Driver, neighbors.Actors):
+    for kind in (neighbors.LocalSearch, neighbors.ActorSearch):
         find_all = kind.find_all
 
         def counted(self, cells, cut, find_all=find_all) -> Iterator:
@@ -90,10 +92,10 @@ def test_in_memory_equals_arrays(sides, tmp_path) -> None:
 @pytest.mark.parametrize("engine", ["tiles", "faiss-flat", "faiss-lower-bound-4"])
 def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
     """One after another in this process; on actors in the tests below."""
-    monkeypatch.setattr(neighbors, "chosen", lambda *_: engine)
-    monkeypatch.setattr(neighbors, "Actors", neighbors.Driver)
+    monkeypatch.setattr(neighbors, "choose_engine_name", lambda *_: engine)
+    monkeypatch.setattr(neighbors, "ActorSearch", neighbors.LocalSearch)
     found = survey_views(
-        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, max_rows=PARTS
     )
     assert_same(found, truth(sides))
     assert found.engine == engine
@@ -101,7 +103,7 @@ def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
 
 @pytest.mark.parametrize("name", ["prdc", "nvidia"])
 def test_conventions(sides, tmp_path, name) -> None:
-    asked = convention(name)
+    asked = get_convention(name)
     found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, realism=True)
     assert_same(found, truth(sides, asked))
 
@@ -156,9 +158,9 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_an_actor_that_dies_is_started_again(sides, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(neighbors, "Searcher", sources.DiesOnce)
+    monkeypatch.setattr(neighbors, "Searcher", sources.DyingSearcher)
     found = survey_views(
-        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, most_rows=PARTS
+        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, max_rows=PARTS
     )
     assert (tmp_path / "real" / "died").exists()
     assert_same(found, truth(sides))
@@ -176,11 +178,13 @@ def test_a_set_that_is_only_read(sides, tmp_path, monkeypatch) -> None:
 
 def test_parts_are_whole_shards_of_at_most_so_many_rows(sides, tmp_path) -> None:
     view = views(tmp_path)["real"]
-    cut = neighbors.parts(view, COLUMN, ASKED, 120)
+    cut = neighbors.partition_view(view, COLUMN, ASKED, 120)
     assert [part.rows for part in cut] == [100, 100, 100, 30]
     assert [part.first for part in cut] == [0, 100, 200, 300]
     assert len({part.digest for part in cut}) == 4
-    assert [part.rows for part in neighbors.parts(view, COLUMN, ASKED, 10)] == [50] * 6 + [30]
+    assert [part.rows for part in neighbors.partition_view(view, COLUMN, ASKED, 10)] == [50] * 6 + [
+        30
+    ]
     np.testing.assert_array_equal(cut[1].read(), sides["real"][100:200])
 
 
@@ -191,7 +195,7 @@ def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> 
         survey_views(real=both["real"], generated=few, column=COLUMN, convention=ASKED)
     memory = psutil.virtual_memory()._replace(total=1000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    with pytest.raises(PlanTooLarge, match="12 dimensions have 0.0 GB.*takes 1024"):
+    with pytest.raises(InsufficientResources, match="12 dimensions have 0.0 GB.*takes 1024"):
         survey_views(**both, column=COLUMN, convention=ASKED)
 
 
@@ -208,7 +212,7 @@ def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None
     memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(neighbors.ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(neighbors, "workers", lambda: workers)
+    monkeypatch.setattr(neighbors, "actor_resources", lambda: workers)
     assert neighbors.rows_that_fit(dimension) == rows
 
 
@@ -223,7 +227,7 @@ def kept_radii(sides, tmp_path, monkeypatch) -> Path:
 def poison(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Writes false distances, under a digest that is right."""
     distances = change(np.load(file)["distances"].copy())
-    write_arrays(Store(str(file.parent)), file.name, {"distances": distances})
+    write_neighbor_file(Store(str(file.parent)), file.name, {"distances": distances})
 
 
 def larger(d: np.ndarray) -> np.ndarray:
@@ -305,7 +309,7 @@ def test_true_radii_are_used(sides, tmp_path, computed, caplog, name) -> None:
     both = views(tmp_path)
     drawn = np.sort(np.random.default_rng(3).integers(250, size=300))
     both["generated"] = View.of(both["generated"].shards, selection=Selection.of(drawn))
-    asked = {"column": COLUMN, "convention": convention(name)}
+    asked = {"column": COLUMN, "convention": get_convention(name)}
     first = survey_views(**both, **asked)
     computed.clear()
     assert_same(survey_views(**both, **asked), first)
@@ -327,7 +331,7 @@ def test_false_cells_are_found_again(sides, tmp_path, computed, caplog) -> None:
         "queries_realism": np.full(330, np.nan),
     }.items():
         false = {key: array for key, array in true.items() if key != "digest"}
-        write_arrays(store, cell.name, {**false, name: wrong})
+        write_neighbor_file(store, cell.name, {**false, name: wrong})
         computed.clear()
         assert_same(survey_views(**views(tmp_path), **asked), first)
         assert computed == [1]

@@ -14,7 +14,7 @@ import pytest
 from ray._private import services
 
 from raymetrics.distributed import session
-from raymetrics.distributed.session import patient_registration
+from raymetrics.distributed.session import extend_registration_wait
 
 
 def test_a_node_is_waited_for_until_it_registers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_a_node_is_waited_for_until_it_registers(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(services, "get_node", get_node)
     monkeypatch.setattr(session, "_raylet_runs", lambda: True)
     said: list[str] = []
-    with patient_registration(time.monotonic() + 60, said.append, pause=0.0):
+    with extend_registration_wait(time.monotonic() + 60, said.append, pause=0.0):
         assert services.get_node("here", "a") == {"node_id": "a"}
     assert services.get_node is get_node
     assert len(said) == 3
@@ -45,7 +45,7 @@ def test_no_node_is_waited_for_that_will_not_come(
     monkeypatch.setattr(services, "get_node", get_node)
     monkeypatch.setattr(session, "_raylet_runs", lambda: runs)
     with (
-        patient_registration(time.monotonic() + seconds, lambda line: None),
+        extend_registration_wait(time.monotonic() + seconds, lambda line: None),
         pytest.raises(RuntimeError, match="cannot find the node"),
     ):
         services.get_node("here", "a")

@@ -32,22 +32,22 @@ from raymetrics.cli import main as cli
 from raymetrics.demo import figures
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.extractors import NAMED as EXTRACTORS
-from raymetrics.extractors import architecture, inception
+from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
+from raymetrics.extractors import inception, published_network
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.random_weights import untrained
+from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
-from raymetrics.generators import NAMED as SOURCES
+from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.generators import open_source
 from raymetrics.generators.latents import w_estimation
-from raymetrics.generators.latents.truncated_generator import LETTERS
+from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report
 from raymetrics.studies.heatmap import compute
 from tests.docs.blocks import ROOT, block, command, commands, first_cells, table
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
-from tests.helpers.tiny_networks import plain_ranges
+from tests.helpers.tiny_networks import ranges_in_process
 
 FEWER = {"0-9999": "0-99", '"0-1199"': '"0-1099"'}
 TUTORIAL = "docs/tutorials/first-fid.md"
@@ -136,7 +136,10 @@ def test_generator_of_the_tutorial_is_that_of_the_guide() -> None:
 def test_fid_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the README has them, with random weights in a published layout: so it is no FID."""
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
-    torch.save(untrained(inception.build(), 0), tmp_path / "inception_v3-tf-2015-12-05.pkl")
+    torch.save(
+        draw_random_weights(inception.build_empty_inception(), 0),
+        tmp_path / "inception_v3-tf-2015-12-05.pkl",
+    )
     few = {"0-49999": "0-11", "fid,kid,pr": "fid,pr", "shards/": "three/", "photos": "few"}
     Path("few").mkdir()
     for file in sorted(Path("photos").iterdir())[:12]:
@@ -233,7 +236,7 @@ def test_every_extractor_of_the_table_is_one() -> None:
             assert names.startswith((" `network.pt?", " `my_networks:"))
         stated = dict(re.findall(r"`(\w+)` (\d+)", outputs))
         for options in ours:
-            found = architecture(options.network)
+            found = published_network(options.network)
             seen.add(found.name)
             convention = options.one_of("resize", RESIZES, found.resize)
             assert stated.keys() <= found.outputs.keys()
@@ -395,13 +398,13 @@ def test_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_strategy_has_a_row() -> None:
-    assert first_cells(TRUNCATION, "`truncate=`") == list(LETTERS.values())
+    assert first_cells(TRUNCATION, "`truncate=`") == list(STRATEGY_BY_LETTER.values())
 
 
 def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a few photographs and of faces, at one scale of noise."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(compute, "keep_ranges", plain_ranges)
+    monkeypatch.setattr(compute, "keep_ranges", ranges_in_process)
     for source, name in (("photos?size=64", "real"), ("faces", "generated")):
         extract(source, ["efficientnet-lite0"], f"demo-output/{name}", "0-19")
     line = command("docs/guides/heatmaps.md", "heatmaps")
@@ -416,7 +419,7 @@ def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_commands_of_the_figures_are_ones() -> None:
     """They run for most of an hour; the verbs themselves are run by the tests above."""
     for line in figures.COMMANDS:
-        verb, *words = figures.within(line, "some where")
+        verb, *words = figures.command_words(line, "some where")
         cli.commands[verb].make_context(verb, [*words])  # which it takes apart
         assert words[:2] == ["--real", "some where/real"]
         assert words[words.index("--to") + 1].startswith("some where/")

@@ -16,13 +16,13 @@ from torchvision.models import EfficientNet_B0_Weights
 from raymetrics.errors import ExtractorError, UnsafePickle
 from raymetrics.extractors import Extractor, dinov2, make_extractor
 from raymetrics.extractors import efficientnet_lite as lite
-from raymetrics.extractors.base import make
+from raymetrics.extractors.base import build_extractor
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from raymetrics.generators.mnist import Mnist
 from raymetrics.weights.known_files import EFFICIENTNET_LITE0
-from raymetrics.weights.locate import Weights, verified
-from raymetrics.weights.shipped import CHECKPOINTS, shipped
+from raymetrics.weights.locate import WeightsFile, require_valid_path
+from raymetrics.weights.shipped import SHIPPED_FOLDER, shipped_weights
 from raymetrics.weights.state_dict import load_state_dict
 
 CPU = torch.device("cpu")
@@ -71,13 +71,13 @@ def test_efficientnet_columns(efficientnet) -> None:
 
 def test_folding_batch_norms_changes_nothing() -> None:
     plain = lite.EfficientNetLite0()
-    plain.load_state_dict(lite.translated(load_state_dict(EFFICIENTNET_LITE0)))
+    plain.load_state_dict(lite.rename_state(load_state_dict(EFFICIENTNET_LITE0)))
     plain.eval()
     fused = lite.EfficientNetLite0()
     fused.load_state_dict(plain.state_dict())
     fused.eval().fuse()
     images = torch.from_numpy(skimage.data.coffee()).permute(2, 0, 1)[None].float()
-    x = lite.scale(resize(images, 224, "clean"))
+    x = lite.scale_pixels(resize(images, 224, "clean"))
     with torch.inference_mode():
         before, after = plain(x), fused(x)
     for name, a in before.items():
@@ -116,7 +116,7 @@ def test_resizing_keeps_a_constant_and_the_range(name) -> None:
 
 def shallow_transformer() -> Extractor:
     a = replace(dinov2.VIT_S_14, build=partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2))
-    return make(a, Options.parse("untrained-dinov2-vit-s-14"), CPU)
+    return build_extractor(a, Options.parse("untrained-dinov2-vit-s-14"), CPU)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_unknown_extractor() -> None:
 
 def test_weights_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
-    wrong = Weights("weights.safetensors", "0" * 64, lambda: file)
+    wrong = WeightsFile("weights.safetensors", "0" * 64, lambda: file)
     with pytest.raises(ExtractorError, match="not found at"):
-        verified(wrong)
+        require_valid_path(wrong)
     file.write_bytes(b"other")
     with pytest.raises(ExtractorError, match=r"SHA-256 d9298a10.*expected 000000"):
-        verified(wrong)
+        require_valid_path(wrong)
 
 
 def test_no_pickle_is_executed(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ def test_no_pickle_is_executed(tmp_path: Path) -> None:
     with pytest.raises(
         UnsafePickle, match="evil.pth names __builtin__.getattr, and raymetrics executes no"
     ):
-        load_state_dict(Weights("evil.pth", digest, lambda: file))
+        load_state_dict(WeightsFile("evil.pth", digest, lambda: file))
     assert not (tmp_path / "executed").exists()
 
 
 def test_shipped_weights_have_their_digests_and_are_small() -> None:
-    files = sorted(CHECKPOINTS.glob("*.safetensors"))
+    files = sorted(SHIPPED_FOLDER.glob("*.safetensors"))
     assert len([f for f in files if f.name.startswith("digits-generator")]) >= 7
     for file in files:
-        assert verified(shipped(file.name)) == file
+        assert require_valid_path(shipped_weights(file.name)) == file
         assert file.stat().st_size < 2_000_000

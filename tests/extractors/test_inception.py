@@ -24,10 +24,10 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 from raymetrics.errors import ExtractorError, UnsafePickle
 from raymetrics.extractors import class_names, inception, inception_weights, make_extractor
 from raymetrics.extractors.inception_weights import graph_names, read_inception
-from raymetrics.extractors.random_weights import untrained
+from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import resize
-from raymetrics.weights.locate import home
-from raymetrics.weights.state_dict import State, digest, load_into
+from raymetrics.weights.locate import weights_folder
+from raymetrics.weights.state_dict import StateDict, load_into_network, state_digest
 from tests.helpers import nvidia_pickles
 from tests.helpers.tensorflow_graphs import graph
 
@@ -36,10 +36,10 @@ TRAINED = "pt_inception-2015-12-05-6726825d.pth"
 
 
 @pytest.fixture(scope="module")
-def state() -> State:
+def state() -> StateDict:
     """Random weights with batch norms that change something."""
     rng = np.random.default_rng(3)
-    made = untrained(inception.build(), 0)
+    made = draw_random_weights(inception.build_empty_inception(), 0)
     for name, tensor in made.items():
         positive = name.endswith(("bn.weight", "running_var"))
         if tensor.dim() == 1:
@@ -49,7 +49,7 @@ def state() -> State:
 
 
 @pytest.fixture(scope="module")
-def no_gamma(state) -> State:
+def no_gamma(state) -> StateDict:
     """The same where batch norms do not scale, as those of NVIDIA's files."""
     ones = {name: torch.ones_like(x) for name, x in state.items() if name.endswith("bn.weight")}
     return state | ones
@@ -111,7 +111,9 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
         )
     images = pixels(2, 64, 64)
     with torch.inference_mode():
-        network(inception.scale(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear")))
+        network(
+            inception.scale_pixels(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear"))
+        )
     found = ours.activations(images)
     assert difference(found, seen["Mixed_7c"].numpy()) < 1e-5
     outputs = ours(images)
@@ -123,9 +125,9 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
 
 
 def test_folding_keeps_the_outputs(state) -> None:
-    network = inception.build().eval().requires_grad_(False)
-    load_into(network, state, "made here")
-    x = inception.scale(torch.from_numpy(pixels(1, 299, 299)).float())
+    network = inception.build_empty_inception().eval().requires_grad_(False)
+    load_into_network(network, state, "made here")
+    x = inception.scale_pixels(torch.from_numpy(pixels(1, 299, 299)).float())
     with torch.inference_mode():
         plain = network(x)
         network.fuse()
@@ -140,13 +142,13 @@ def test_what_it_says_of_itself(ours, state, file) -> None:
         "pre_logits": 2048, "logits": 1008, "logits_unbiased": 1008, "spatial": 2023
     }  # fmt: skip
     assert ours.spec["resize"] == "tf1-bilinear"
-    assert ours.spec["weights_sha256"] == digest(state)
+    assert ours.spec["weights_sha256"] == state_digest(state)
     assert ours.file["name"] == file.name
     assert inception.ARCHITECTURE.columns == ("pre_logits", "logits")
 
 
 def test_class_names() -> None:
-    names = class_names.inception()
+    names = class_names.inception_classes()
     assert len(names) == 1008
     known = {
         0: "background", 1: "kit fox", 354: "oboe", 449: "tench", 450: "goldfish",
@@ -166,7 +168,7 @@ def test_names_in_the_graph() -> None:
     names = graph_names()
     assert sorted(names) == sorted(
         name.removesuffix(".conv.weight")
-        for name in inception.build().state_dict()
+        for name in inception.build_empty_inception().state_dict()
         if name.endswith(".conv.weight")
     )
     known = {
@@ -188,7 +190,7 @@ def test_names_in_the_graph() -> None:
     assert {unit: names[unit] for unit in known} == known
 
 
-def as_nvidia(state: State) -> State:
+def as_nvidia(state: StateDict) -> StateDict:
     """NVIDIA's names: dots, but underscores in the last two blocks; no gamma."""
     kinds = {"conv.weight": "weight", "bn.bias": "beta"}
     kinds |= {"bn.running_mean": "mean", "bn.running_var": "var"}
@@ -201,7 +203,7 @@ def as_nvidia(state: State) -> State:
     return made
 
 
-def as_graph(state: State, *, scaled: bool = True) -> bytes:
+def as_graph(state: StateDict, *, scaled: bool = True) -> bytes:
     """The frozen graph; some tensors number by number."""
     ends = {"bn.weight": "batchnorm/gamma", "bn.bias": "batchnorm/beta"}
     ends |= {"bn.running_mean": "batchnorm/moving_mean"}
@@ -234,9 +236,9 @@ def archived(data: bytes) -> bytes:
 class Named(nn.Module):
     """A tree of modules from tensors with dotted names, which TorchScript can hold."""
 
-    def __init__(self, tensors: State) -> None:
+    def __init__(self, tensors: StateDict) -> None:
         super().__init__()
-        inner: dict[str, State] = {}
+        inner: dict[str, StateDict] = {}
         for name, tensor in tensors.items():
             first, _, rest = name.partition(".")
             if rest:
@@ -250,7 +252,7 @@ class Named(nn.Module):
         return x
 
 
-def save_script(tensors: State, path: Path) -> None:
+def save_script(tensors: StateDict, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the format is deprecated
         torch.jit.script(Named(tensors)).save(str(path))
@@ -258,7 +260,7 @@ def save_script(tensors: State, path: Path) -> None:
 
 def test_every_layout_gives_the_same_tensors(state, no_gamma, tmp_path) -> None:
     path = tmp_path / "weights"  # the name says nothing
-    expected = digest(no_gamma)
+    expected = state_digest(no_gamma)
     writers = {
         "safetensors": lambda: save_file(no_gamma, path),
         "NVIDIA's TorchScript": lambda: save_script(as_nvidia(no_gamma), path),
@@ -272,7 +274,7 @@ def test_every_layout_gives_the_same_tensors(state, no_gamma, tmp_path) -> None:
     }
     for layout, write in writers.items():
         write()
-        assert digest(read_inception(path)) == expected, layout
+        assert state_digest(read_inception(path)) == expected, layout
         path.unlink()
 
 
@@ -281,9 +283,9 @@ def test_layouts_with_gamma(state, tmp_path) -> None:
     torch.save(state, old, _use_new_zipfile_serialization=False)
     whole = tmp_path / "graph"
     whole.write_bytes(as_graph(state))
-    expected = digest(state)
-    assert digest(read_inception(old)) == expected
-    assert digest(read_inception(whole)) == expected
+    expected = state_digest(state)
+    assert state_digest(read_inception(old)) == expected
+    assert state_digest(read_inception(whole)) == expected
 
 
 SMALL = {"layers.conv.weight": torch.zeros(2), "output.bias": torch.zeros(3)}
@@ -347,11 +349,13 @@ def test_resize_conventions_are_other_people_s(size) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.skipif(not (home() / TRAINED).is_file(), reason=f"{home() / TRAINED} is not here")
+@pytest.mark.skipif(
+    not (weights_folder() / TRAINED).is_file(), reason=f"{weights_folder() / TRAINED} is not here"
+)
 def test_trained_weights_know_photographs() -> None:
-    trained = make_extractor(f"inception?weights={home() / TRAINED}", CPU)
+    trained = make_extractor(f"inception?weights={weights_folder() / TRAINED}", CPU)
     other = FeatureExtractorInceptionV3(
-        "trained", ["2048", "logits"], feature_extractor_weights_path=home() / TRAINED
+        "trained", ["2048", "logits"], feature_extractor_weights_path=weights_folder() / TRAINED
     )
     photographs = {"coffee": {"espresso"}, "chelsea": {"Egyptian cat", "tabby", "tiger cat"}}
     for photograph, right in photographs.items():

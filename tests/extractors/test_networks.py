@@ -22,17 +22,24 @@ from torch_fidelity import feature_extractor_clip as fidelity_clip
 from torchvision import transforms
 
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors import NAMED, architecture, clip, dinov2, make_extractor, vgg16
-from raymetrics.extractors.base import Architecture, NetworkExtractor, make
+from raymetrics.extractors import (
+    PUBLISHED_NETWORKS,
+    clip,
+    dinov2,
+    make_extractor,
+    published_network,
+    vgg16,
+)
+from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.pillow import pillow
+from raymetrics.extractors.pillow import resize_like_pillow
 from raymetrics.extractors.resize import resize
-from raymetrics.weights.known_files import KNOWN
-from raymetrics.weights.locate import Weights, how_to_get
+from raymetrics.weights.known_files import KNOWN_WEIGHTS
+from raymetrics.weights.locate import WeightsFile, explain_how_to_get
 from raymetrics.weights.state_dict import read_state
-from raymetrics.weights.torchscript_network import is_archive
+from raymetrics.weights.torchscript_network import is_torchscript
 from tests.helpers import reference_programs
-from tests.helpers.reference_programs import PEERS, State, as_pillow
+from tests.helpers.reference_programs import PEERS, State, to_pillow
 
 CPU = torch.device("cpu")
 
@@ -55,11 +62,11 @@ def shaken(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def extractor_of(a: Architecture, state: State, query: str = "") -> NetworkExtractor:
+def extractor_of(a: PublishedNetwork, state: State, query: str = "") -> NetworkExtractor:
     """The extractor with weights in the layout of their publisher, which no file holds."""
-    held = Weights("held", None, locate=lambda: Path(__file__))
+    held = WeightsFile("held", None, locate=lambda: Path(__file__))
     options = Options.parse(f"{a.name}?{query}")
-    return make(replace(a, read=lambda path: dict(state), weights=(held,)), options, CPU)
+    return build_extractor(replace(a, read=lambda path: dict(state), weights=(held,)), options, CPU)
 
 
 def assert_near(found: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
@@ -73,7 +80,7 @@ def test_inception_is_torchvision_s() -> None:
     theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True)
     state = shaken(theirs).state_dict()
     images = pictures(2, 48, 60)
-    ours = extractor_of(architecture("inception-torchvision"), state)
+    ours = extractor_of(published_network("inception-torchvision"), state)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     found, expected = ours(images), reference_programs.inception(state, images)
     assert_near(found["logits"], expected["logits"])
@@ -101,7 +108,7 @@ def test_vgg16_is_torch_fidelity_s() -> None:
     in_theirs = {
         f"{a}.{k}": state[f"{b}.{k}"] for a, b in nvidia.items() for k in ("weight", "bias")
     }
-    in_ours = vgg16.translated({**in_theirs, "lpips0": torch.zeros(1)})
+    in_ours = vgg16.rename_state({**in_theirs, "lpips0": torch.zeros(1)})
     assert {name: id(x) for name, x in in_ours.items()} == {n: id(x) for n, x in state.items()}
 
 
@@ -124,9 +131,9 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
     without_prefix = {name.removeprefix("visual."): x.float() for name, x in state.items()}
     assert extractor_of(a, without_prefix).weights == ours.weights
     assert read_state(archive_of(visual, tmp_path)).keys() >= state.keys()
-    assert make(a, Options.parse(f"clip-vit-b-32?weights={tmp_path / 'a.pt'}"), CPU).weights == (
-        ours.weights
-    )
+    assert build_extractor(
+        a, Options.parse(f"clip-vit-b-32?weights={tmp_path / 'a.pt'}"), CPU
+    ).weights == (ours.weights)
 
 
 def archive_of(visual: nn.Module, folder: Path) -> Path:
@@ -155,12 +162,12 @@ def test_clip_s_shapes_are_open_clip_s(name: str) -> None:
     assert config["quick_gelu"]
     assert (shape.size, shape.patch) == (vision["image_size"], vision["patch_size"])
     assert (shape.width, shape.layers) == (vision["width"], vision["layers"])
-    assert shape.features == config["embed_dim"] == architecture(name).outputs["features"]
+    assert shape.features == config["embed_dim"] == published_network(name).outputs["features"]
 
 
 @pytest.mark.parametrize(("name", "depth"), [("dinov2-vit-s-14", 2), ("dinov2-vit-g-14", 1)])
 def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
-    theirs, features = dinov2.NETWORKS[name]
+    theirs, features = dinov2.TIMM_NETWORKS[name]
     network = shaken(timm.create_model(theirs, img_size=224, num_classes=0, depth=depth))
     timms = network.state_dict()
     meta = {
@@ -168,26 +175,26 @@ def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
         for key, x in timms.items()
     } | {"mask_token": torch.zeros(1, features)}
     images = pictures(1, 60, 48)
-    a = replace(architecture(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
+    a = replace(published_network(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
     ours = extractor_of(a, meta)
     assert_near(ours(images)["features"], reference_programs.dinov2(meta, images)["features"])
     assert_near(ours(images)["features"], network(reference_programs.dinov2_input(images)))
     assert extractor_of(a, timms).weights == ours.weights
 
 
-@pytest.mark.parametrize("name", dinov2.NETWORKS)
+@pytest.mark.parametrize("name", dinov2.TIMM_NETWORKS)
 def test_dinov2_s_shapes_are_timm_s(name: str) -> None:
-    theirs, features = dinov2.NETWORKS[name]
+    theirs, features = dinov2.TIMM_NETWORKS[name]
     with torch.device("meta"):
         assert timm.create_model(theirs).num_features == features
 
 
 def test_position_embedding_is_interpolated_as_meta_s() -> None:
     there = torch.randn((1, 1 + 37 * 37, 3), generator=torch.Generator().manual_seed(7))
-    found = dinov2.position_embedding(there)
+    found = dinov2.resize_position_embedding(there)
     np.testing.assert_allclose(found, reference_programs.position_embedding(there), atol=1e-5)
     np.testing.assert_array_equal(found[0, 0], there[0, 0])
-    assert dinov2.position_embedding(found) is found
+    assert dinov2.resize_position_embedding(found) is found
     np.testing.assert_allclose(reference_programs.position_embedding(found), found, rtol=1e-12)
 
 
@@ -200,12 +207,12 @@ def test_swav_is_torchvision_s_resnet() -> None:
     heads = {"module.projection_head.0.weight": torch.zeros(2), "module.prototypes.weight": None}
     images = pictures(2, 240, 301)
     expected = reference_programs.swav({**state, **heads}, images)["features"]
-    ours = extractor_of(architecture("swav-resnet50"), {**state, **heads})
+    ours = extractor_of(published_network("swav-resnet50"), {**state, **heads})
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert_near(ours(images)["features"], expected)
     assert_near(ours.activations(images).mean(axis=(2, 3)), expected)
     with pytest.raises(ExtractorError, match=r"not those of this network.*missing"):
-        extractor_of(architecture("swav-resnet50"), dict(list(state.items())[5:]))
+        extractor_of(published_network("swav-resnet50"), dict(list(state.items())[5:]))
 
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -217,10 +224,10 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 )
 def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
     images = rng.integers(0, 256, (2, 3, height, width), np.uint8)
-    found = pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
+    found = resize_like_pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
     for image, ours in zip(images, found, strict=True):
         # In two steps, as the order of the axes is another one in Pillow 13.
-        across = as_pillow(image).resize((200, height), FILTERS[name])
+        across = to_pillow(image).resize((200, height), FILTERS[name])
         theirs = np.asarray(across.resize((200, 224), FILTERS[name]))
         np.testing.assert_array_equal(ours, theirs.transpose(2, 0, 1))
 
@@ -229,8 +236,8 @@ def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
 def test_conventions_of_pillow_are_torchvision_s(height, width, rng) -> None:
     image = rng.integers(0, 256, (3, height, width), np.uint8)
     x = torch.from_numpy(image[None]).float()
-    whole = transforms.Resize(224)(as_pillow(image))
-    cubic_ = transforms.Resize(224, transforms.InterpolationMode.BICUBIC)(as_pillow(image))
+    whole = transforms.Resize(224)(to_pillow(image))
+    cubic_ = transforms.Resize(224, transforms.InterpolationMode.BICUBIC)(to_pillow(image))
     expected = {"shorter-side": whole, "clip": transforms.CenterCrop(224)(cubic_)}
     for name, theirs in expected.items():
         ours = resize(x, 224, name)[0].numpy().transpose(1, 2, 0)
@@ -242,7 +249,7 @@ def test_untrained_networks_are_their_seed_s() -> None:
     shallow = partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2)
     a = replace(dinov2.VIT_S_14, build=shallow)
     texts = [f"untrained-dinov2-vit-s-14?seed={seed}" for seed in (1, 1, 2)]
-    made = [make(a, Options.parse(text), CPU) for text in texts]
+    made = [build_extractor(a, Options.parse(text), CPU) for text in texts]
     first, again, other = made
     assert first.spec == again.spec
     assert first.weights != other.weights
@@ -277,7 +284,7 @@ def test_a_library_that_is_missing(library, name, package, monkeypatch) -> None:
 def test_a_damaged_archive(tmp_path: Path) -> None:
     path = archive_of(nn.Linear(1, 1), tmp_path)
     data = path.read_bytes()
-    assert is_archive(path)
+    assert is_torchscript(path)
     path.write_bytes(data.replace(b"\x80\x02", b"\x80\x09"))
     with pytest.raises(ExtractorError, match="cannot be read .*data.pkl"):
         read_state(path)
@@ -287,9 +294,9 @@ def test_a_damaged_archive(tmp_path: Path) -> None:
 
 
 def test_what_is_known_of_files_fits_the_networks() -> None:
-    for name in set(NAMED) & set(KNOWN):
-        assert architecture(name).weights == KNOWN[name]
-    for weights in {w for known in KNOWN.values() for w in known if w.sha256}:
+    for name in set(PUBLISHED_NETWORKS) & set(KNOWN_WEIGHTS):
+        assert published_network(name).weights == KNOWN_WEIGHTS[name]
+    for weights in {w for known in KNOWN_WEIGHTS.values() for w in known if w.sha256}:
         assert len(weights.sha256) == 64
         if "download.pytorch.org" in (weights.url or ""):  # its names end with the digest
             assert weights.name.rpartition("-")[2] == f"{weights.sha256[:8]}.pth"
@@ -297,7 +304,7 @@ def test_what_is_known_of_files_fits_the_networks() -> None:
 
 def tensors_of(path: Path) -> State:
     """The tensors of a file, read by torch itself."""
-    if is_archive(path):
+    if is_torchscript(path):
         return torch.jit.load(path, map_location=CPU).state_dict()
     return torch.load(path, map_location=CPU, weights_only=True)
 
@@ -313,10 +320,10 @@ def nvidia_s_vgg16(path: Path, images: np.ndarray) -> dict[str, torch.Tensor]:
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is")  # in the words of each Python
 @pytest.mark.parametrize("name", PEERS)
 def test_trained_weights_give_what_their_peer_s_network_gives(name: str) -> None:
-    here = [weights for weights in KNOWN[name] if weights.path.is_file()]
+    here = [weights for weights in KNOWN_WEIGHTS[name] if weights.path.is_file()]
     if not here:
-        missing = KNOWN[name][0]
-        pytest.skip(f"{missing.path} is not here: {how_to_get(missing)}")
+        missing = KNOWN_WEIGHTS[name][0]
+        pytest.skip(f"{missing.path} is not here: {explain_how_to_get(missing)}")
     path = here[0].path
     photographs = (skimage.data.coffee(), skimage.data.chelsea())
     images = np.stack([x[:300, :450].transpose(2, 0, 1) for x in photographs])

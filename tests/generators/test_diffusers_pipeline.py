@@ -12,8 +12,8 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import diffusers_pipeline
-from raymetrics.generators.diffusers_pipeline import Diffusion
-from raymetrics.generators.held import last
+from raymetrics.generators.diffusers_pipeline import DiffusersPipeline
+from raymetrics.generators.held import _last_network
 
 CPU = torch.device("cpu")
 CAT, DOG = {"prompt": "a cat"}, {"prompt": "a dog"}
@@ -98,14 +98,14 @@ def text(diffusers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_image_depends_on_its_id_alone(ddpm: Path) -> None:
-    generator = Diffusion(str(ddpm), CPU, steps="3")
+    generator = DiffusersPipeline(str(ddpm), CPU, steps="3")
     ids = np.array([107, 3, 8, 9, 1000])
     together = generator(ids)
     assert (together.dtype, together.shape) == (np.uint8, (5, 3, 8, 8))
     for i, k in enumerate(ids):
         np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
     assert len({image.tobytes() for image in together}) == 5
-    again = Diffusion(str(ddpm), CPU, steps=3)
+    again = DiffusersPipeline(str(ddpm), CPU, steps=3)
     assert (again.spec, again.listing) == (generator.spec, generator.listing)
     np.testing.assert_array_equal(again(ids), together)
     assert (generator.name, generator.length, generator.labels(ids)) == ("tiny", None, None)
@@ -116,14 +116,14 @@ def test_a_sample_is_what_the_pipeline_makes_of_its_seed(ddpm: Path, diffusers: 
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(generator=torch.Generator().manual_seed(107), num_inference_steps=3)
     expected = np.asarray(made.images[0]).transpose(2, 0, 1)
-    found = Diffusion(str(ddpm), CPU, steps=3)(np.array([107]))[0]
+    found = DiffusersPipeline(str(ddpm), CPU, steps=3)(np.array([107]))[0]
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
 def test_texts(text: Path, diffusers: Any) -> None:
     ids = np.array([107, 3])
     options = {"steps": 2, "guidance": "3"}
-    cats = Diffusion(str(text), CPU, **CAT, **options)(ids)
+    cats = DiffusersPipeline(str(text), CPU, **CAT, **options)(ids)
     assert (cats.dtype, cats.shape) == (np.uint8, (2, 3, 8, 8))
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(text)
     pipeline.set_progress_bar_config(disable=True)
@@ -134,31 +134,34 @@ def test_texts(text: Path, diffusers: Any) -> None:
     expected = np.asarray(made.images[0]).transpose(2, 0, 1)
     assert np.abs(cats[0].astype(int) - expected).max() <= 1
     for others in (DOG | options, CAT | options | {"guidance": 6}):
-        assert (Diffusion(str(text), CPU, **others)(ids) != cats).any(axis=(1, 2, 3)).all()
+        assert (DiffusersPipeline(str(text), CPU, **others)(ids) != cats).any(axis=(1, 2, 3)).all()
     with pytest.raises(ValueError, match=r"StableDiffusionPipeline takes text: give one as \?pro"):
-        Diffusion(str(text), CPU, **options)
+        DiffusersPipeline(str(text), CPU, **options)
 
 
 def test_classes(dit: Path) -> None:
     ids = np.arange(30)
-    drawn, fixed = Diffusion(str(dit), CPU, steps=2, classes="3"), {"steps": 2, "label": "1"}
+    drawn, fixed = (
+        DiffusersPipeline(str(dit), CPU, steps=2, classes="3"),
+        {"steps": 2, "label": "1"},
+    )
     labels = drawn.labels(ids)
     assert sorted(set(labels)) == [0, 1, 2]
-    one = Diffusion(str(dit), CPU, **fixed)
+    one = DiffusersPipeline(str(dit), CPU, **fixed)
     assert one.labels(ids[:2]).tolist() == [1, 1]
     same = (one(ids[:8]) == drawn(ids[:8])).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(same, labels[:8] == 1)
 
 
 def test_the_spec_covers_all_that_changes_pixels(ddpm: Path, dit: Path) -> None:
-    made = [Diffusion(str(ddpm), CPU), Diffusion(str(ddpm), CPU, steps=2)]
-    made += [Diffusion(str(dit), CPU, label=1), Diffusion(str(dit), CPU, classes=3)]
-    made += [Diffusion(str(dit), CPU, label=1, guidance="2")]
+    made = [DiffusersPipeline(str(ddpm), CPU), DiffusersPipeline(str(ddpm), CPU, steps=2)]
+    made += [DiffusersPipeline(str(dit), CPU, label=1), DiffusersPipeline(str(dit), CPU, classes=3)]
+    made += [DiffusersPipeline(str(dit), CPU, label=1, guidance="2")]
     for what in ([one.spec for one in made], [one.listing for one in made]):
         assert all(a != b for i, a in enumerate(what) for b in what[:i])
-    before = Diffusion(str(ddpm), CPU).spec
+    before = DiffusersPipeline(str(ddpm), CPU).spec
     (ddpm / "scheduler" / "notes.json").write_text("{}")
-    assert Diffusion(str(ddpm), CPU).spec != before
+    assert DiffusersPipeline(str(ddpm), CPU).spec != before
 
 
 @pytest.mark.parametrize(
@@ -171,17 +174,17 @@ def test_the_spec_covers_all_that_changes_pixels(ddpm: Path, dit: Path) -> None:
 )
 def test_options(ddpm: Path, options: dict[str, str], what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        Diffusion(str(ddpm), CPU, **options)
+        DiffusersPipeline(str(ddpm), CPU, **options)
 
 
 def test_a_pipeline_of_classes_needs_them(dit: Path) -> None:
     with pytest.raises(ValueError, match=r"DiTPipeline needs \?label=... or \?classes="):
-        Diffusion(str(dit), CPU)
+        DiffusersPipeline(str(dit), CPU)
 
 
 def test_a_name_needs_its_commit() -> None:
     with pytest.raises(ValueError, match=r"someone/model is no folder here.*\?revision="):
-        Diffusion("someone/model", CPU, revision="main")
+        DiffusersPipeline("someone/model", CPU, revision="main")
 
 
 def test_weights_that_are_pickles_are_not_read(ddpm: Path, diffusers: Any, tmp_path: Path) -> None:
@@ -189,16 +192,16 @@ def test_weights_that_are_pickles_are_not_read(ddpm: Path, diffusers: Any, tmp_p
     pipeline.save_pretrained(tmp_path, safe_serialization=False)
     assert list(tmp_path.rglob("*.bin"))
     with pytest.raises(SourceError, match=r"cannot open the pipeline .*safetensors"):
-        Diffusion(str(tmp_path), CPU)
+        DiffusersPipeline(str(tmp_path), CPU)
 
 
 def test_numbers_that_are_not_finite(ddpm: Path) -> None:
-    generator = Diffusion(str(ddpm), CPU, steps=1)
+    generator = DiffusersPipeline(str(ddpm), CPU, steps=1)
     with torch.no_grad():
         generator.pipeline.unet.conv_out.bias[0] = torch.nan
     with pytest.raises(SourceError, match="tiny gave NaN or infinity for sample 107, expected"):
         generator(np.array([107, 3]))
-    last.clear()  # so that nobody else gets the network with that bias
+    _last_network.clear()  # so that nobody else gets the network with that bias
 
 
 def is_run(flag: Path) -> str:
@@ -214,7 +217,7 @@ def test_code_is_not_run(ddpm: Path, file: str, tmp_path: Path) -> None:
     (pipeline / "linked").symlink_to(code)
     (pipeline / file).write_text(is_run(tmp_path / "ran"))
     with pytest.raises(SourceError, match=f"comes with code, {file}, which is not run; expected"):
-        Diffusion(str(pipeline), CPU)
+        DiffusersPipeline(str(pipeline), CPU)
     assert not (tmp_path / "ran").exists()
 
 
@@ -230,7 +233,7 @@ def test_diffusers_is_told_not_to_run_code(
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", from_pretrained)
     with pytest.raises(SourceError, match="cannot open the pipeline someone/model: trust_remote"):
-        Diffusion("someone/model", CPU, revision="0" * 40)
+        DiffusersPipeline("someone/model", CPU, revision="0" * 40)
     assert asked["trust_remote_code"] is False
     assert asked["use_safetensors"] is True
     assert asked["revision"] == "0" * 40
@@ -242,15 +245,15 @@ def test_without_the_library_of_texts(
     monkeypatch.setattr(diffusers_pipeline, "find_spec", lambda name: None)
     what = r"cannot open the pipeline .*transformers too: pip install 'raymetrics\[diffusers\]'"
     with pytest.raises(SourceError, match=what):
-        Diffusion(str(tmp_path), CPU)
+        DiffusersPipeline(str(tmp_path), CPU)
 
 
 def test_a_folder_that_is_no_pipeline(diffusers: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot open the pipeline .*save_pretrained"):
-        Diffusion(str(tmp_path), CPU)
+        DiffusersPipeline(str(tmp_path), CPU)
 
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
     with pytest.raises(SourceError, match=r"pip install 'raymetrics\[diffusers\]'$"):
-        Diffusion(str(tmp_path), CPU)
+        DiffusersPipeline(str(tmp_path), CPU)

@@ -10,14 +10,14 @@ import pytest
 import sources  # as a user's module, from the path that conftest adds
 import torch
 
-from raymetrics.errors import RangeError, SourceError
+from raymetrics.errors import SampleRangeError, SourceError
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import (
     LatentGenerator,
-    absolute,
+    absolute_source,
     open_source,
 )
-from raymetrics.generators.digits import snapshots
+from raymetrics.generators.digits import shipped_snapshots
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_digits_read_as_the_digits_that_they_are_drawn_from() -> None:
     labels = generator.labels(ids)
     assert (logits.argmax(axis=1) == labels).mean() > 0.85
     assert np.bincount(labels, minlength=10).min() > 25
-    early = open_source(f"digits?snapshot={snapshots()[0]}", CPU)
+    early = open_source(f"digits?snapshot={shipped_snapshots()[0]}", CPU)
     assert early.spec != generator.spec
     worse = make_extractor("digits", CPU)(early(ids))["logits"].argmax(axis=1) == labels
     assert worse.mean() < 0.7
@@ -104,7 +104,7 @@ def test_the_spec_is_of_the_user_s_file_whatever_decorates_the_function() -> Non
 
 
 def test_ids_that_are_no_seeds() -> None:
-    with pytest.raises(RangeError, match="sample id 4294967296 is no seed"):
+    with pytest.raises(SampleRangeError, match="sample id 4294967296 is no seed"):
         open_source("digits", CPU)(np.array([2**32]))
 
 
@@ -119,9 +119,9 @@ def test_local_files_are_named_by_absolute_paths(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos.zip").touch()
-    assert absolute("photos?size=8") == f"{tmp_path}/photos?size=8"
-    assert absolute("photos.zip") == f"{tmp_path}/photos.zip"
-    assert absolute("a-{0..3}.tar") == f"{tmp_path}/a-{{0..3}}.tar"
-    assert absolute("diffusers:photos") == f"diffusers:{tmp_path}/photos"
+    assert absolute_source("photos?size=8") == f"{tmp_path}/photos?size=8"
+    assert absolute_source("photos.zip") == f"{tmp_path}/photos.zip"
+    assert absolute_source("a-{0..3}.tar") == f"{tmp_path}/a-{{0..3}}.tar"
+    assert absolute_source("diffusers:photos") == f"diffusers:{tmp_path}/photos"
     for elsewhere in ("digits?snapshot=400", "s3://bucket/photos.zip", "sources:noise", "no.zip"):
-        assert absolute(elsewhere) == elsewhere
+        assert absolute_source(elsewhere) == elsewhere

@@ -15,37 +15,37 @@ CPU = torch.device("cpu")
 
 
 def test_one_network_is_held_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "last", {})
+    monkeypatch.setattr(held, "_last_network", {})
     loaded: list[str] = []
 
     def load(name: str) -> str:
-        assert not held.last  # the one before is let go first
+        assert not held._last_network  # the one before is let go first
         loaded.append(name)
         return name
 
     for name in "aabba":
-        assert held.held(name, lambda name=name: load(name)) == name  # type: ignore[misc]
+        assert held.load_once(name, lambda name=name: load(name)) == name  # type: ignore[misc]
     assert loaded == ["a", "b", "a"]
 
     def fails() -> str:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
-        held.held("c", fails)
-    assert held.held("c", lambda: "c") == "c"
+        held.load_once("c", fails)
+    assert held.load_once("c", lambda: "c") == "c"
 
 
 def test_a_sweep_of_options_loads_a_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    own = torchscript.load_archive
+    own = torchscript.load_torchscript
 
     def counted(data: bytes, path: str, device: torch.device) -> object:
         loads.append(Path(path).name)
         return own(data, path, device)
 
-    monkeypatch.setattr(torchscript, "load_archive", counted)
+    monkeypatch.setattr(torchscript, "load_torchscript", counted)
     path, ids = saved(Painter(), tmp_path / "a.ts"), np.arange(5)
     plain = open_source(f"{path}?z=4", CPU)(ids)
     for amount in ("0.5", "0.7"):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raymetrics.errors import RangeError, SourceError, StorageError, UnsafePickle
+from raymetrics.errors import SampleRangeError, SourceError, StorageError, UnsafePickle
 from raymetrics.generators import LatentGenerator, open_source
 from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.torchscript import TorchScript
@@ -139,7 +139,7 @@ def test_what_is_no_generator(kind: type[Painter], z: int, what: str, tmp_path: 
     generator = TorchScript(saved(kind(), tmp_path / "x.ts"), CPU, z)
     with pytest.raises(SourceError, match=what):
         generator(np.arange(2))
-    with pytest.raises(RangeError):
+    with pytest.raises(SampleRangeError):
         generator(np.array([2**32]))
 
 

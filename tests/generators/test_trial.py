@@ -12,7 +12,7 @@ from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
 from raymetrics.generators.digits import Digits
 from raymetrics.generators.trial import try_out
-from tests.helpers.user_modules import Folder
+from tests.helpers.user_modules import ModuleFolder
 
 CPU = torch.device("cpu")
 BEGIN = """
@@ -68,11 +68,11 @@ class Model:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    return Folder(tmp_path, monkeypatch)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleFolder:
+    return ModuleFolder(tmp_path, monkeypatch)
 
 
-def tried(folder: Folder, text: str, samples: range = range(20)) -> tuple[int, int] | None:
+def tried(folder: ModuleFolder, text: str, samples: range = range(20)) -> tuple[int, int] | None:
     folder.write(tried_gen=BEGIN + text)
     return try_out(open_source("tried_gen:Model", CPU), samples)
 

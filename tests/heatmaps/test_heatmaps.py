@@ -8,13 +8,13 @@ import torch
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors import make_extractor
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.heatmaps import Heatmaps, Lens
-from raymetrics.heatmaps.heatmaps import packed
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.heatmaps import HeatmapExtractor, Heatmaps
+from raymetrics.heatmaps.heatmaps import compact_ids
 from raymetrics.metrics import Gaussian
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
 from raymetrics.statistics import Moments
-from tests.helpers.tiny_networks import FEATURES, tiny
+from tests.helpers.tiny_networks import FEATURES, make_tiny
 from tests.metrics.test_frechet_sensitivity import by_autograd
 
 COUNT = 30
@@ -23,7 +23,7 @@ IDS = np.arange(COUNT)
 
 
 def features_of(extractor) -> np.ndarray:
-    found = in_blocks(extractor, IDS, IMAGES, extractor.block)
+    found = run_in_fixed_batches(extractor, IDS, IMAGES, extractor.block)
     return found["pre_logits"].astype(np.float64)
 
 
@@ -35,16 +35,16 @@ def real() -> Gaussian:
 
 @pytest.fixture(scope="module")
 def seen(real: Gaussian) -> Heatmaps:
-    extractor = tiny()
-    return Lens(extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor))))(
-        IDS, IMAGES
-    )
+    extractor = make_tiny()
+    return HeatmapExtractor(
+        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+    )(IDS, IMAGES)
 
 
 @pytest.mark.parametrize("number", [0, 23])
 def test_a_heatmap_is_that_of_a_backward_pass(real: Gaussian, seen: Heatmaps, number: int) -> None:
     """The paper's way: Eq. 2 from the gradient by every place of the map, by autograd."""
-    extractor = tiny()
+    extractor = make_tiny()
     base = np.delete(features_of(extractor), number, axis=0)
     network = extractor.network.double()
     inputs = extractor.prepare(torch.from_numpy(IMAGES[number : number + 1])).double()
@@ -59,7 +59,7 @@ def test_a_heatmap_is_that_of_a_backward_pass(real: Gaussian, seen: Heatmaps, nu
 
 
 def test_one_pass_gives_the_bits_of_a_call() -> None:
-    extractor = tiny()
+    extractor = make_tiny()
     block = IMAGES[: extractor.block]
     found = extractor.with_map(block, lambda activations, outputs: {"map": activations, **outputs})
     for name, values in extractor(block).items():
@@ -76,8 +76,10 @@ def test_a_network_without_a_map_is_refused() -> None:
 
 
 def test_bits_are_a_function_of_the_sample(real: Gaussian, seen: Heatmaps) -> None:
-    extractor = tiny()
-    lens = Lens(extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor))))
+    extractor = make_tiny()
+    lens = HeatmapExtractor(
+        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+    )
     some = np.array([29, 3, 19, 8])
     found = lens(some, IMAGES[some])
     for name in ("maps", "norms", "classes", "probabilities"):
@@ -86,8 +88,10 @@ def test_bits_are_a_function_of_the_sample(real: Gaussian, seen: Heatmaps) -> No
 
 
 def test_classes_are_those_of_the_logits(seen: Heatmaps) -> None:
-    extractor = tiny()
-    logits = in_blocks(extractor, IDS, IMAGES, extractor.block)["logits"].astype(np.float64)
+    extractor = make_tiny()
+    logits = run_in_fixed_batches(extractor, IDS, IMAGES, extractor.block)["logits"].astype(
+        np.float64
+    )
     order = np.argsort(-logits, axis=1)[:, :3]
     np.testing.assert_array_equal(seen.classes, order)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -97,16 +101,16 @@ def test_classes_are_those_of_the_logits(seen: Heatmaps) -> None:
 
 
 def test_without_logits_there_are_no_classes(real: Gaussian) -> None:
-    extractor = tiny("?columns=pre_logits")
-    found = Lens(extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor))))(
-        IDS[:2], IMAGES[:2]
-    )
+    extractor = make_tiny("?columns=pre_logits")
+    found = HeatmapExtractor(
+        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+    )(IDS[:2], IMAGES[:2])
     assert found.classes.shape == found.probabilities.shape == (2, 0)
 
 
 def test_scattered_ids_are_packed_at_their_places(rng: np.random.Generator) -> None:
     ids = rng.permutation(5000)[:200]
-    found = packed(ids, 16)
+    found = compact_ids(ids, 16)
     np.testing.assert_array_equal(found % 16, ids % 16)
     assert len(np.unique(found)) == len(ids)
     assert found.max() // 16 + 1 == np.bincount(ids % 16).max()

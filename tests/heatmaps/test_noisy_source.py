@@ -11,7 +11,7 @@ import torch
 from raymetrics import option_strings
 from raymetrics.errors import SourceError
 from raymetrics.generators import Generator, open_source
-from raymetrics.heatmaps.noisy_source import WHERE, chosen_pixels
+from raymetrics.heatmaps.noisy_source import NOISE_REGIONS, noise_mask
 
 GREY = "sources:Brightness?offset=100"
 IDS = np.array([3, 17, 5])
@@ -27,13 +27,15 @@ def maps(tmp_path: Path) -> Path:
 
 def noisy(maps: Path, where: str, scale: str, of: str = GREY) -> Generator:
     options = {"of": of, "maps": str(maps), "where": where, "scale": scale}
-    text = option_strings.join("raymetrics.heatmaps.noisy_source:Noisy", options)
+    text = option_strings.format_options("raymetrics.heatmaps.noisy_source:NoisySource", options)
     return open_source(text, torch.device("cpu"))
 
 
 def test_halves_get_the_noise_that_the_whole_gets(maps: Path) -> None:
     clean = open_source(GREY, torch.device("cpu"))(IDS)
-    important, unimportant, everywhere = (noisy(maps, where, "0.05")(IDS) for where in WHERE)
+    important, unimportant, everywhere = (
+        noisy(maps, where, "0.05")(IDS) for where in NOISE_REGIONS
+    )
     right = np.arange(28) >= 14
     np.testing.assert_array_equal(important, np.where(right, everywhere, clean))
     np.testing.assert_array_equal(unimportant, np.where(right, clean, everywhere))
@@ -57,7 +59,7 @@ def test_a_sample_is_a_function_of_its_id(maps: Path) -> None:
 
 
 def test_the_spec_says_all_that_changes_pixels(maps: Path, tmp_path: Path) -> None:
-    specs = [noisy(maps, where, "0.1").spec for where in WHERE]
+    specs = [noisy(maps, where, "0.1").spec for where in NOISE_REGIONS]
     specs += [noisy(maps, "important", "0.2").spec]
     specs += [noisy(maps, "important", "0.1", "sources:Brightness?offset=99").spec]
     np.savez(tmp_path / "other.npz", sample_ids=np.arange(20), maps=np.zeros((20, 4, 4)))
@@ -69,7 +71,7 @@ def test_the_spec_says_all_that_changes_pixels(maps: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("size", [(6, 8), (5, 7)])
 def test_halves_are_equal_even_where_a_map_is_flat(size: tuple[int, int]) -> None:
     for heat in (np.zeros((3, 3)), np.eye(3)):
-        important, unimportant = (chosen_pixels(heat, where, size) for where in WHERE[:2])
+        important, unimportant = (noise_mask(heat, where, size) for where in NOISE_REGIONS[:2])
         assert (important ^ unimportant).all()
         assert unimportant.sum() - important.sum() == size[0] * size[1] % 2
 

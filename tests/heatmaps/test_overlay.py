@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import SourceError
-from raymetrics.heatmaps import Averages, Heatmaps, coloured, overlay, stretched, upsampled
+from raymetrics.heatmaps import (
+    Averages,
+    Heatmaps,
+    color_heatmap,
+    overlay,
+    stretch_to_unit,
+    upsample_heatmap,
+)
 
 
 def test_lanczos_is_that_of_its_formula(rng: np.random.Generator) -> None:
@@ -20,19 +27,19 @@ def test_lanczos_is_that_of_its_formula(rng: np.random.Generator) -> None:
         return kernel / kernel.sum(axis=1, keepdims=True)
 
     expected = weights(5, 24) @ heat @ weights(7, 30).T
-    np.testing.assert_allclose(upsampled(heat, 24, 30), expected, atol=1e-5)
+    np.testing.assert_allclose(upsample_heatmap(heat, 24, 30), expected, atol=1e-5)
 
 
 def test_stretched_ends_at_0_and_1_and_a_flat_map_is_0() -> None:
-    np.testing.assert_array_equal(stretched(np.array([3.0, 1, 2])), [1, 0, 0.5])
-    np.testing.assert_array_equal(stretched(np.full((2, 2), 7, np.float32)), np.zeros((2, 2)))
-    assert coloured(np.full((2, 2), 7, np.float32), 9, 11).shape == (9, 11, 3)
-    assert (stretched(np.array([0, 1e-30])) == [0, 1]).all()
+    np.testing.assert_array_equal(stretch_to_unit(np.array([3.0, 1, 2])), [1, 0, 0.5])
+    np.testing.assert_array_equal(stretch_to_unit(np.full((2, 2), 7, np.float32)), np.zeros((2, 2)))
+    assert color_heatmap(np.full((2, 2), 7, np.float32), 9, 11).shape == (9, 11, 3)
+    assert (stretch_to_unit(np.array([0, 1e-30])) == [0, 1]).all()
 
 
 def test_overlay_is_half_image_half_colours() -> None:
     heat = np.array([[0, 1], [0, 1]], np.float32)
-    colours = coloured(heat, 8, 10)
+    colours = color_heatmap(heat, 8, 10)
     assert tuple(colours[0, 0]) == (68, 1, 84)  # viridis begins dark blue, and ends yellow
     assert colours[0, -1, :2].min() > 200
     image = np.full((3, 8, 10), 101, np.uint8)

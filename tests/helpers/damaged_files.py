@@ -42,54 +42,54 @@ FOOTER = 1800  # bytes of the Parquet file that is damaged
 Damage = Callable[[np.random.Generator, bytearray, str], bytes]
 
 
-def flip(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def flip_bytes(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """One to four bytes are others."""
-    for at in rng.integers(0, len(data), rng.integers(1, 5)):
-        data[at] ^= int(rng.integers(1, 256))
+    for position in rng.integers(0, len(data), rng.integers(1, 5)):
+        data[position] ^= int(rng.integers(1, 256))
     return bytes(data)
 
 
-def cut(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def cut_end(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """The end is missing."""
     return bytes(data[: rng.integers(0, len(data))])
 
 
-def move(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def move_piece(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """A piece is missing, or there twice."""
     start, stop = sorted(rng.integers(0, len(data), 2))
     piece = data[start:stop]
     return bytes(data[:start] + (piece * 2 if rng.random() < 0.5 else b"") + data[stop:])
 
 
-def number(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def change_number(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """A number of a header is another."""
-    at = _place(rng, data, kind)
+    position = _header_position(rng, data, kind)
     width = rng.choice(["b", "h", "i", "q"])
     value = int(rng.choice(NUMBERS)) & (256 ** struct.calcsize(width) - 1)
     piece = struct.pack(rng.choice(["<", ">"]) + width.upper(), value)
-    data[at : at + len(piece)] = piece
+    data[position : position + len(piece)] = piece
     return bytes(data)
 
 
-def _place(rng: np.random.Generator, data: bytearray, kind: str) -> int:
+def _header_position(rng: np.random.Generator, data: bytearray, kind: str) -> int:
     """A place in a header: behind a mark; of Parquet, in the footer."""
     if kind == "parquet":
         return int(len(data) - 1 - rng.integers(0, min(FOOTER, len(data))))
-    found = [m.start() for m in re.finditer(MARKS.get(kind, rb""), data)] or [0]
-    return min(int(rng.choice(found) + rng.integers(0, 64)), len(data) - 1)
+    offsets = [m.start() for m in re.finditer(MARKS.get(kind, rb""), data)] or [0]
+    return min(int(rng.choice(offsets) + rng.integers(0, 64)), len(data) - 1)
 
 
-def text(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def change_digits(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """A number that is written in digits is another, or none."""
-    found = list(re.finditer(rb"\d+", data))
-    if not found:
-        return flip(rng, data, kind)
-    chosen = found[rng.integers(len(found))]
+    numbers = list(re.finditer(rb"\d+", data))
+    if not numbers:
+        return flip_bytes(rng, data, kind)
+    chosen = numbers[rng.integers(len(numbers))]
     data[chosen.start() : chosen.end()] = TEXTS[rng.integers(len(TEXTS))]
     return bytes(data)
 
 
-def tar_field(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
+def change_tar_field(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     """A field of a header of a tar is another, and the sum of the header is right."""
     starts = [m.start() - 257 for m in re.finditer(b"ustar", data)]
     start = int(rng.choice(starts or [0]))
@@ -108,12 +108,12 @@ def tar_field(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
     return bytes(data)
 
 
-DAMAGES: list[Damage] = [flip, cut, move, number, text]
+DAMAGES: list[Damage] = [flip_bytes, cut_end, move_piece, change_number, change_digits]
 
 
-def damaged(rng: np.random.Generator, data: bytes, kind: str) -> bytes:
+def damage_copy(rng: np.random.Generator, data: bytes, kind: str) -> bytes:
     """A copy with one or two kinds of damage."""
-    kinds = [*DAMAGES, tar_field, tar_field] if kind == "tar" else DAMAGES
+    kinds = [*DAMAGES, change_tar_field, change_tar_field] if kind == "tar" else DAMAGES
     for _ in range(rng.integers(1, 3)):
         if data:
             data = kinds[rng.integers(len(kinds))](rng, bytearray(data), kind)
@@ -133,7 +133,7 @@ def read_images(path: Path) -> None:
 def _small_parquet(to: Path) -> Path:
     """Of little but a footer with statistics, whose bytes are soon all tried."""
     table = pa.table(
-        {"image": [dataset_makers.png(p) for p in dataset_makers.some_pictures(2).values()]}
+        {"image": [dataset_makers.png(p) for p in dataset_makers.make_pictures(2).values()]}
     )
     pq.write_table(table, to / "small.parquet", store_schema=False)
     return to / "small.parquet"
@@ -151,14 +151,14 @@ def _statistics(to: Path) -> Path:
 
 
 def _labels(to: Path) -> Path:
-    folder = Path(dataset_makers.folder(to, dataset_makers.some_pictures()))
-    listed = [[name, 7] for name in dataset_makers.some_pictures()]
+    folder = Path(dataset_makers.folder(to, dataset_makers.make_pictures()))
+    listed = [[name, 7] for name in dataset_makers.make_pictures()]
     (folder / "dataset.json").write_text(json.dumps({"labels": listed}) + " " * 600)
     return folder / "dataset.json"
 
 
 def _dataset(write: dataset_makers.Writer) -> Callable[[Path], Path]:
-    return lambda to: Path(write(to, dataset_makers.some_pictures()))
+    return lambda to: Path(write(to, dataset_makers.make_pictures()))
 
 
 # Of every format: what writes a small file into a folder, and what reads it.
@@ -179,22 +179,22 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
 EVERY_BYTE = ("small parquet",)
 
 
-def copies(whole: bytes, kind: str, count: int, seed: int) -> Iterator[bytes]:
+def damaged_copies(whole: bytes, kind: str, count: int, seed: int) -> Iterator[bytes]:
     """Damaged copies: `count` of them by chance, or one for every byte."""
     if not count or kind in EVERY_BYTE:
         for i in range(len(whole)):
             yield whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :]
     for i in range(count):
-        yield damaged(np.random.default_rng([seed, i]), whole, kind)
+        yield damage_copy(np.random.default_rng([seed, i]), whole, kind)
 
 
-def trouble_of(read: Callable[[Path], object], path: Path) -> str | None:
+def find_problem(read: Callable[[Path], object], path: Path) -> str | None:
     """What was raised that is no error of ours in one line, or one that names no place."""
     try:
         read(path)
     except RaymetricsError as error:
-        named = str(path.parent) in str(error) and "\n" not in str(error)
-        return None if named else f"message: {error}"
+        names_place = str(path.parent) in str(error) and "\n" not in str(error)
+        return None if names_place else f"message: {error}"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -212,10 +212,10 @@ def main(folder: Path, count: int, seed: int, kinds: list[str]) -> None:
     warnings.simplefilter("ignore")
     for kind, path in files.items():
         whole = path.read_bytes()
-        for i, copy in enumerate(copies(whole, kind, count, seed)):
+        for i, copy in enumerate(damaged_copies(whole, kind, count, seed)):
             path.write_bytes(copy)
-            if trouble := trouble_of(FORMATS[kind][1], path):
-                print(json.dumps([kind, i, trouble]), flush=True)
+            if problem := find_problem(FORMATS[kind][1], path):
+                print(json.dumps([kind, i, problem]), flush=True)
     print("done")
 
 

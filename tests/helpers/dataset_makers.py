@@ -18,7 +18,7 @@ Pictures = Mapping[str, np.ndarray]  # name -> pixels uint8 [h, w, 3]; the names
 Writer = Callable[[Path, "Pictures"], str]
 
 
-def some_pictures(count: int = 6) -> dict[str, np.ndarray]:
+def make_pictures(count: int = 6) -> dict[str, np.ndarray]:
     """Noise of 5 x 4 pixels in classes a and b, in the order of their names."""
     rng = np.random.default_rng(0)
     names = sorted(f"{'ab'[i % 2]}/{i}.png" for i in range(count))
@@ -32,7 +32,7 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def class_of(name: str) -> int:
+def class_from_name(name: str) -> int:
     """a is 0, b is 1."""
     return "ab".index(name[0])
 
@@ -67,12 +67,12 @@ def folder(to: Path, pictures: Pictures) -> str:
     return str(write_files(to / "folder", {name: png(p) for name, p in pictures.items()}))
 
 
-def zipped(to: Path, pictures: Pictures) -> str:
+def zip_file(to: Path, pictures: Pictures) -> str:
     return str(write_zip(to / "set.zip", {name: png(p) for name, p in pictures.items()}))
 
 
 def nvidia_zip(to: Path, pictures: Pictures) -> str:
-    labels = [[name, class_of(name)] for name in pictures]
+    labels = [[name, class_from_name(name)] for name in pictures]
     files = {name: png(p) for name, p in pictures.items()}
     return str(
         write_zip(
@@ -81,21 +81,24 @@ def nvidia_zip(to: Path, pictures: Pictures) -> str:
     )
 
 
-def with_labels(pictures: Pictures) -> dict[str, bytes]:
+def webdataset_files(pictures: Pictures) -> dict[str, bytes]:
     """The files of a WebDataset: an image and a class for every key."""
     images = {name: png(p) for name, p in pictures.items()}
-    return {**images, **{n.replace(".png", ".cls"): str(class_of(n)).encode() for n in pictures}}
+    return {
+        **images,
+        **{n.replace(".png", ".cls"): str(class_from_name(n)).encode() for n in pictures},
+    }
 
 
 def tar(to: Path, pictures: Pictures) -> str:
-    return str(write_tar(to / "set.tar", with_labels(pictures)))
+    return str(write_tar(to / "set.tar", webdataset_files(pictures)))
 
 
 def tar_shards(to: Path, pictures: Pictures) -> str:
-    first = {name: p for name, p in pictures.items() if class_of(name) == 0}
+    first = {name: p for name, p in pictures.items() if class_from_name(name) == 0}
     rest = {name: p for name, p in pictures.items() if name not in first}
     for i, part in enumerate((first, rest)):
-        write_tar(to / f"part-{i:03d}.tar", with_labels(part))
+        write_tar(to / f"part-{i:03d}.tar", webdataset_files(part))
     return str(to / "part-{000..001}.tar")
 
 
@@ -103,7 +106,7 @@ def parquet(to: Path, pictures: Pictures) -> str:
     """As Hugging Face's data sets are, in row groups of four."""
     table = {
         "image": [{"bytes": png(p), "path": name} for name, p in pictures.items()],
-        "label": [class_of(name) for name in pictures],
+        "label": [class_from_name(name) for name in pictures],
     }
     pq.write_table(pa.table(table), to / "set.parquet", row_group_size=4)
     return str(to / "set.parquet")
@@ -121,13 +124,13 @@ def parquet_folder(to: Path, pictures: Pictures) -> str:
 
 def npz(to: Path, pictures: Pictures) -> str:
     """As ADM's samples are."""
-    classes = np.array([class_of(name) for name in pictures])
+    classes = np.array([class_from_name(name) for name in pictures])
     np.savez(to / "set.npz", np.stack(list(pictures.values())), classes)
     return str(to / "set.npz")
 
 
 def packed_npz(to: Path, pictures: Pictures) -> str:
-    classes = np.array([class_of(name) for name in pictures])
+    classes = np.array([class_from_name(name) for name in pictures])
     np.savez_compressed(to / "packed.npz", np.stack(list(pictures.values())), classes)
     return str(to / "packed.npz")
 
@@ -138,7 +141,7 @@ def npy(to: Path, pictures: Pictures) -> str:
 
 
 # Those whose order is that of names, then those whose order is the file's own.
-BY_NAME: tuple[Writer, ...] = (folder, zipped, nvidia_zip, tar, tar_shards)
+BY_NAME: tuple[Writer, ...] = (folder, zip_file, nvidia_zip, tar, tar_shards)
 BY_ROW: tuple[Writer, ...] = (
     parquet, parquet_folder, npz, packed_npz, npy,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def largest_file(size: int) -> Iterator[None]:
+def limit_file_size(size: int) -> Iterator[None]:
     """No file of this process becomes larger, as by `ulimit -f`: the rest of a write is lost."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -19,6 +19,6 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_contents(folder: Path) -> dict[str, bytes]:
     """All files below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

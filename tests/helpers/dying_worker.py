@@ -11,7 +11,7 @@ from raymetrics.distributed import partition_workers
 from raymetrics.statistics import WeightedMoments
 
 
-class DiesOnce(partition_workers.Alone):
+class DyingWorker(partition_workers.SingleThreadWorker):
     """Its process ends in its third pass, once for every set."""
 
     passes = 0

@@ -23,7 +23,7 @@ from programs import Programs
 from raymetrics import safe_pickle
 from raymetrics.errors import RaymetricsError
 from raymetrics.extractors.inception_weights import read_inception
-from raymetrics.generators.stylegan2.load_pickle import network_of
+from raymetrics.generators.stylegan2.load_pickle import load_network
 from raymetrics.safe_pickle.unpickler import Global
 from raymetrics.shards.foreign.statistics_files import read_statistics
 from raymetrics.weights.state_dict import read_state
@@ -31,39 +31,39 @@ from raymetrics.weights.state_dict import read_state
 MEMORY = 1 << 29  # bytes that reading any of these files, of a few kB, may take
 PATIENCE = 60  # seconds, after which a program counts as endless
 CONTAINERS = (list, tuple, dict, set, frozenset)
-PLAIN = {
+PLAIN_TYPES = {
     type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset,
-    collections.OrderedDict, safe_pickle.Persistent, Global, torch.dtype, torch.device,
+    collections.OrderedDict, safe_pickle.PickledObject, Global, torch.dtype, torch.device,
 }  # fmt: skip
 
 
-class Unsafe(Exception):
+class UnsafeValue(Exception):
     """Something came out that must not."""
 
 
-def values_in(value: Any) -> Iterator[Any]:
+def nested_values(value: Any) -> Iterator[Any]:
     """A value and all inside of it, each once."""
     waiting, seen = [value], set()
     while waiting:
-        found = waiting.pop()
-        if id(found) in seen:
+        item = waiting.pop()
+        if id(item) in seen:
             continue
-        seen.add(id(found))
-        yield found
-        if isinstance(found, safe_pickle.Persistent):
-            waiting.append(found.state)
-        elif isinstance(found, dict):
-            waiting += [*found.keys(), *found.values()]
-        elif isinstance(found, CONTAINERS):
-            waiting += found
+        seen.add(id(item))
+        yield item
+        if isinstance(item, safe_pickle.PickledObject):
+            waiting.append(item.state)
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, CONTAINERS):
+            waiting += item
 
 
 def require_plain(value: Any, intact: bool) -> None:
-    for found in values_in(value):
-        if type(found) is np.ndarray:
-            require_inside(found, intact)
-        elif not (type(found) in PLAIN or isinstance(found, np.generic | np.dtype)):
-            raise Unsafe(f"a value of {type(found)}")
+    for item in nested_values(value):
+        if type(item) is np.ndarray:
+            require_inside(item, intact)
+        elif not (type(item) in PLAIN_TYPES or isinstance(item, np.generic | np.dtype)):
+            raise UnsafeValue(f"a value of {type(item)}")
 
 
 def bounds(array: np.ndarray) -> tuple[int, int]:
@@ -79,19 +79,19 @@ def require_inside(array: np.ndarray, intact: bool) -> None:
     if array.size == 0:
         return
     if array.flags.writeable:
-        raise Unsafe(f"a writeable array {array.shape}")
+        raise UnsafeValue(f"a writeable array {array.shape}")
     holder: Any = array
     while isinstance(holder.base, np.ndarray):
         holder = holder.base
     if isinstance(holder.base, bytes):
         holder = np.frombuffer(holder.base, np.uint8)
     elif holder.base is not None or not holder.flags.owndata:
-        raise Unsafe(f"an array in {type(holder.base)}")
+        raise UnsafeValue(f"an array in {type(holder.base)}")
     (first, end), (start, stop) = bounds(array), bounds(holder)
     if not start <= first <= end <= stop:
-        raise Unsafe(f"an array at {first}..{end}, outside of {start}..{stop}")
+        raise UnsafeValue(f"an array at {first}..{end}, outside of {start}..{stop}")
     if not set(array.tobytes()) <= {0, 1} and intact:
-        raise Unsafe("numbers that are not in the file")
+        raise UnsafeValue("numbers that are not in the file")
 
 
 def require_our_error(act: Callable[[], Any]) -> Any:
@@ -102,18 +102,18 @@ def require_our_error(act: Callable[[], Any]) -> Any:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, MemoryError):
-                raise Unsafe("more memory than such a file may take") from error
+                raise UnsafeValue("more memory than such a file may take") from error
             cause = cause.__cause__ or cause.__context__
         if len(str(error)) > 2000 or not str(error).isprintable():
-            raise Unsafe(f"the message {str(error)[:2000]!r}") from error
+            raise UnsafeValue(f"the message {str(error)[:2000]!r}") from error
     return None
 
 
 def read_archive(path: Path) -> Any:
     try:
-        with safe_pickle.Archive(str(path)) as archive:
+        with safe_pickle.TorchArchive(str(path)) as archive:
             return safe_pickle.read_archive(archive, "here")
-    except safe_pickle.DAMAGES:
+    except safe_pickle.DAMAGE_ERRORS:
         return None
 
 
@@ -127,14 +127,14 @@ def attempts(programs: Programs, folder: Path) -> Iterator[Callable[[], Any]]:
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    yield lambda: safe_pickle.read(data, "here")
+    yield lambda: safe_pickle.read_pickle(data, "here")
     yield lambda: read_archive(folder / "a.pt")
     for name in files:
         uri = str(folder / name)
         yield lambda uri=uri: read_statistics(uri) and None
         yield lambda uri=uri: require_tensors(read_state(Path(uri)))
         yield lambda uri=uri: require_tensors(read_inception(Path(uri)))
-    yield lambda: network_of(data, "here") and None
+    yield lambda: load_network(data, "here") and None
 
 
 def require_tensors(state: dict[str, torch.Tensor]) -> None:
@@ -147,7 +147,7 @@ def main(first: int, count: int, folder: Path) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    came_out = 0
+    array_count = 0
     for seed in range(first, first + count):
         (folder / "seed").write_text(str(seed))
         programs = Programs(seed)
@@ -155,9 +155,9 @@ def main(first: int, count: int, folder: Path) -> None:
             signal.alarm(PATIENCE)
             value = require_our_error(attempt)
             require_plain(value, programs.intact)
-            came_out += any(isinstance(found, np.ndarray) for found in values_in(value))
+            array_count += any(isinstance(item, np.ndarray) for item in nested_values(value))
         signal.alarm(0)
-    print(f"{count} programs; arrays came out {came_out} times")
+    print(f"{count} programs; arrays came out {array_count} times")
 
 
 if __name__ == "__main__":

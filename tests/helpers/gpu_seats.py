@@ -23,10 +23,10 @@ def seat() -> Seat:
     return context.get_node_id(), tuple(context.get_accelerator_ids().get("GPU", ()))
 
 
-def seats_of(pools: Any, patience: float) -> list[list[Seat]]:
+def collect_seats(pools: Any, patience: float) -> list[list[Seat]]:
     """Where the actors of each pool are, all of them at the same time; GetTimeoutError if one of
     them has no place. Generators first, as in a stream."""
-    held = [
+    sitters_by_pool = [
         [
             ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, memory=pool.memory or None)(
                 Sitter
@@ -36,9 +36,9 @@ def seats_of(pools: Any, patience: float) -> list[list[Seat]]:
         for pool in pools
     ]
     try:
-        asked = [[sitter.seat.remote() for sitter in sitters] for sitters in held]
-        return [ray.get(some, timeout=patience) for some in asked]
+        pending = [[sitter.seat.remote() for sitter in sitters] for sitters in sitters_by_pool]
+        return [ray.get(seats, timeout=patience) for seats in pending]
     finally:
-        for sitters in held:
+        for sitters in sitters_by_pool:
             for sitter in sitters:
                 ray.kill(sitter)

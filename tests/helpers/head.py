@@ -30,7 +30,7 @@ PORTS = (
 )  # fmt: skip
 
 
-def commands(text: str) -> list[list[str]]:
+def job_commands(text: str) -> list[list[str]]:
     """The words of every `ray job submit` that a text shows."""
     lines = text.replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if "ray job submit " in line]
@@ -60,8 +60,8 @@ class Head:
 
     def stop(self, name: str) -> None:
         """`ray job stop`."""
-        done = self.ray("job", "stop", "--address", self.address, name)
-        assert done.returncode == 0, done.stdout
+        result = self.ray("job", "stop", "--address", self.address, name)
+        assert result.returncode == 0, result.stdout
 
     def told(self, name: str) -> dict[str, Any]:
         """What the head knows of a job: status, driver_exit_code, ..."""
@@ -74,7 +74,7 @@ class Head:
     def ended(self, name: str) -> dict[str, Any]:
         """What it knows once the job is over."""
         over = {"SUCCEEDED", "FAILED", "STOPPED"}
-        until(lambda: self.told(name)["status"] in over, f"{name} did not end")
+        wait_until(lambda: self.told(name)["status"] in over, f"{name} did not end")
         return self.told(name)
 
     def _get(self, path: str) -> Any:
@@ -86,11 +86,11 @@ class Head:
             return json.load(answer)
 
 
-def until(holds: Callable[[], bool], otherwise: str, seconds: float = SECONDS) -> None:
+def wait_until(condition: Callable[[], bool], message: str, seconds: float = SECONDS) -> None:
     """Waits for a condition."""
     end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, otherwise
+    while not condition():
+        assert time.monotonic() < end, message
         time.sleep(0.3)
 
 
@@ -108,20 +108,22 @@ def running_head() -> Iterator[Head]:
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     environment.pop("RAY_ADDRESS", None)
-    process, head = answering(folder, environment)
+    process, head = start_answering_head(folder, environment)
     try:
         yield head
     finally:
-        ended(process)
+        stop_head(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def answering(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Head]:
+def start_answering_head(
+    folder: Path, environment: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], Head]:
     """A head that answers. On a busy machine Ray's own processes do not always find each other."""
     for _ in range(ATTEMPTS):
-        process, head = started(folder, environment)
+        process, head = start_head(folder, environment)
         while process.poll() is None:
-            if answers(head):
+            if accepts_jobs(head):
                 return process, head
             time.sleep(0.3)
     raise AssertionError((folder / "log").read_text())
@@ -150,7 +152,7 @@ main()
 """
 
 
-def started(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Head]:
+def start_head(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Head]:
     """`ray start --head` at free ports, in a process group of its own."""
     free = free_ports(len(PORTS))
     ports = [f"--{name}={port}" for name, port in zip(PORTS, free, strict=True)]
@@ -166,7 +168,7 @@ def started(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen
     return process, Head(f"http://127.0.0.1:{free[1]}", environment)
 
 
-def answers(head: Head) -> bool:
+def accepts_jobs(head: Head) -> bool:
     """Whether jobs may be submitted."""
     log = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).parent / "log"
     try:
@@ -179,15 +181,15 @@ def answers(head: Head) -> bool:
 def free_ports(count: int) -> list[int]:
     """Ports that nothing listens at."""
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports
 
 
-def ended(process: subprocess.Popen[bytes]) -> None:
+def stop_head(process: subprocess.Popen[bytes]) -> None:
     """Ends a head with all that it has started."""
     process.terminate()
     try:

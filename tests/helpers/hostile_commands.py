@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from raymetrics.cli import main
 from raymetrics.distributed import session
 from raymetrics.distributed.extraction import extract
-from tests.conftest import plain_stream
+from tests.conftest import stream_in_process
 
 NUMBERS = (
     "nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e400", "1_0", "4294967296",
@@ -32,15 +32,15 @@ TEXTS = (
     "digits?weights=text.txt",
     f"digits?weights={'n' * 5000}", "folder?size=0", "top_n:0", "top_n:99999999999999999999",
 )  # fmt: skip
-PLACES = (
+PATHS = (
     "text.txt", "folder", "missing/x", "real", "generated", "real?ids=text.txt",
     "real?ids=missing", "real?ids=\0", "results.jsonl", "plan.csv", "real.npz",
     "generated/dataset.json", "/dev/null/x", "/proc/x",
 )  # fmt: skip
-VALUES = (*NUMBERS, *RANGES, *TEXTS, *PLACES)
+VALUES = (*NUMBERS, *RANGES, *TEXTS, *PATHS)
 
 # Command lines that are as they should be, with a file or a folder of `make_folder` in each place.
-SOUND: Mapping[str, Sequence[str]] = {
+SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
     "extract": ("digits", "--extractor", "digits", "--to", "to", "--samples", "0-9"),
     "evaluate": ("--real", "real", "--generated", "generated", "--metrics", "fid"),
     "export": ("real", "--to", "to.npz", "--as", "npz", "--column", "digits_pre_logits"),
@@ -65,7 +65,7 @@ class RayStarted(Exception):
 def make_folder(folder: Path) -> None:
     """Write what the command lines name."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extract, "stream", plain_stream)
+        patch.setattr(extract, "stream", stream_in_process)
         patch.setattr(extract, "session", nullcontext)
         extract.extract("mnist", ["digits"], str(folder / "real"), "0-59")
         extract.extract("digits", ["digits"], str(folder / "generated"), "0-79")
@@ -79,21 +79,21 @@ def make_folder(folder: Path) -> None:
 
 def command_lines() -> Iterator[list[str]]:
     """Every sound command line, and that with one option or argument of every value."""
-    for verb, sound in SOUND.items():
+    for verb, sound in SOUND_COMMANDS.items():
         yield [*verb.split(), *sound]
-        for parameter in command(verb).params:
-            yield from ([*verb.split(), *line] for line in with_values(parameter, sound))
+        for parameter in find_command(verb).params:
+            yield from ([*verb.split(), *line] for line in substitute_values(parameter, sound))
 
 
-def command(verb: str) -> click.Command:
-    found: click.Command = main
+def find_command(verb: str) -> click.Command:
+    current: click.Command = main
     for name in verb.split():
-        assert isinstance(found, click.Group)
-        found = found.commands[name]
-    return found
+        assert isinstance(current, click.Group)
+        current = current.commands[name]
+    return current
 
 
-def with_values(parameter: click.Parameter, sound: Sequence[str]) -> Iterator[list[str]]:
+def substitute_values(parameter: click.Parameter, sound: Sequence[str]) -> Iterator[list[str]]:
     """The words of a command line with every value of one parameter."""
     if isinstance(parameter, click.Argument):
         yield from ([*sound[1:], "--", value] for value in VALUES)
@@ -115,20 +115,20 @@ class Outcome(NamedTuple):
     written: list[str]  # files and folders that were not there before
 
 
-def outcome(line: Sequence[str], folder: Path) -> Outcome:
+def run_command_line(line: Sequence[str], folder: Path) -> Outcome:
     """Run it in a fresh copy of the folder that `make_folder` made, without Ray."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)
-        patch.setattr(session, "_start", refuse)
+        patch.setattr(session, "_start", raise_ray_started)
         patch.setattr(session.ray, "is_initialized", lambda: False)  # whatever other tests use
-        done = CliRunner().invoke(main, line)
+        result = CliRunner().invoke(main, line)
         written = sorted(names_below(Path(fresh)) - names_below(folder))
-    if done.exception is None or isinstance(done.exception, SystemExit):
-        return Outcome(done.exit_code, done.output, written)
-    if isinstance(done.exception, RayStarted):
-        return Outcome("ray", done.output, written)
-    text = done.output + "".join(traceback.format_exception(done.exception))
+    if result.exception is None or isinstance(result.exception, SystemExit):
+        return Outcome(result.exit_code, result.output, written)
+    if isinstance(result.exception, RayStarted):
+        return Outcome("ray", result.output, written)
+    text = result.output + "".join(traceback.format_exception(result.exception))
     return Outcome("traceback", text, written)
 
 
@@ -136,5 +136,5 @@ def names_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def refuse(cpus: int | None) -> None:
+def raise_ray_started(cpus: int | None) -> None:
     raise RayStarted

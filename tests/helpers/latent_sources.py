@@ -7,12 +7,12 @@ import numpy as np
 from raymetrics.generators.base import seeded_normals
 
 SCALES = np.array([1, 4, 0.25])
-CENTRE = np.array([5, 0, -3])
+CENTER = np.array([5, 0, -3])
 
 
-def w_in(z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def expected_w(z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Skewed, with axes of different lengths; class c is 20 c away in every coordinate."""
-    w = np.expm1(z.astype(np.float64) / 2) * SCALES + CENTRE
+    w = np.expm1(z.astype(np.float64) / 2) * SCALES + CENTER
     return w if labels is None else w + 20 * labels[:, None]
 
 
@@ -34,15 +34,15 @@ class Flow:
         return self._map(np.arange(len(z)), z, labels)
 
     def _map(self, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        moved = w_in(z, labels) + 1e-6 * (places % self.block)[:, None]
+        moved = expected_w(z, labels) + 1e-6 * (places % self.block)[:, None]
         return moved.astype(np.float32)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         return self._paint(np.arange(len(w)), w)
 
     def _paint(self, places: np.ndarray, w: np.ndarray) -> np.ndarray:
-        grey = np.clip(np.abs(w) * 11 + places[:, None] % self.block, 0, 255).astype(np.uint8)
-        return grey[:, :, None, None]
+        gray = np.clip(np.abs(w) * 11 + places[:, None] % self.block, 0, 255).astype(np.uint8)
+        return gray[:, :, None, None]
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         w = self._map(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
@@ -57,7 +57,7 @@ class Sphere(Flow):
         return super().map((z / length).astype(np.float32), labels)
 
 
-class Blank(Flow):
+class BlankFlow(Flow):
     """What has no finite images at a negative w."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ class Blank(Flow):
         return super().synthesize(w)
 
 
-class Crooked(Flow):
+class CrookedFlow(Flow):
     """Breaks the contract: one w too many."""
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

@@ -33,7 +33,7 @@ SHORT_HEALTH_CHECKS = {
 # A deadlock ends a test; long enough for a node that is added to import torch.
 NO_PROGRESS_SECONDS = 150
 # An actor that Ray Data keeps as long as a driver is connected; its others begin with "_".
-RAYS_OWN = "ActorLocationTracker"
+RAY_INTERNAL_ACTOR = "ActorLocationTracker"
 
 _nodes: dict[str, Any] = {}  # of the process that holds the cluster
 _cluster: Any = None
@@ -48,7 +48,7 @@ class Machines:
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.temp_dir = tempfile.mkdtemp(prefix="rc", dir="/tmp")  # sockets need short paths
         variables = SHORT_HEALTH_CHECKS | {"PYTHONPATH": python_path()} | dict(environment or {})
-        self._process = child(_set_variables, variables)
+        self._process = start_child(_set_variables, variables)
         self.address: str = self._do(_start, self.temp_dir)
 
     def add(self, name: str, environment: Mapping[str, str] | None = None, **node: Any) -> None:
@@ -71,20 +71,20 @@ class Machines:
             self._process.shutdown()
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
-    def _do(self, what: Any, *arguments: Any) -> Any:
-        return self._process.submit(what, *arguments).result(timeout=200)
+    def _do(self, function: Any, *arguments: Any) -> Any:
+        return self._process.submit(function, *arguments).result(timeout=200)
 
 
 class Driver:
     """A process that is connected to a cluster and calls functions of ours."""
 
     def __init__(self, address: str) -> None:
-        self._process = child(_connect, address)
+        self._process = start_child(_connect, address)
         self.pid: int = self._process.submit(os.getpid).result(timeout=200)
 
-    def begin(self, what: Any, *arguments: Any, **named: Any) -> Future[Any]:
+    def begin(self, function: Any, *arguments: Any, **named: Any) -> Future[Any]:
         """Calls `what`, a function that can be pickled, while the test goes on."""
-        return self._process.submit(what, *arguments, **named)
+        return self._process.submit(function, *arguments, **named)
 
     def actors_left(self, patience: float = 20.0) -> list[str]:
         """The classes of actors that are still alive after so many seconds."""
@@ -99,7 +99,7 @@ class Driver:
         self._process.shutdown()
 
 
-def child(begin: Any, *arguments: Any) -> ProcessPoolExecutor:
+def start_child(begin: Any, *arguments: Any) -> ProcessPoolExecutor:
     """A process that is started anew, and does one thing after another in its main thread."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(begin, *arguments))
@@ -137,24 +137,24 @@ def _start(temp_dir: str) -> str:
         "include_dashboard": False,
         "temp_dir": temp_dir,
     }
-    _cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    _cluster = _start_patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     return str(_cluster.address)
 
 
-def _patiently(start: Callable[[], Any]) -> Any:
-    from raymetrics.distributed.session import patient_registration
+def _start_patiently(start: Callable[[], Any]) -> Any:
+    from raymetrics.distributed.session import extend_registration_wait
 
-    with patient_registration(time.monotonic() + 300, lambda line: None):
+    with extend_registration_wait(time.monotonic() + 300, lambda line: None):
         return start()
 
 
 def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
-    before = {key: os.environ.get(key) for key in environment}
+    previous = {key: os.environ.get(key) for key in environment}
     os.environ.update(environment)
     try:
-        _nodes[name] = _patiently(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
+        _nodes[name] = _start_patiently(lambda: _cluster.add_node(**{"num_cpus": 1, **node}))
     finally:
-        for key, value in before.items():
+        for key, value in previous.items():
             if value is None:
                 del os.environ[key]
             else:
@@ -163,12 +163,12 @@ def _add(name: str, environment: dict[str, str], node: dict[str, Any]) -> None:
 
 def _remove(name: str) -> None:
     node = _nodes.pop(name)
-    with _whole_end(node.all_processes["raylet"][0].process.pid):
+    with _kill_descendants(node.all_processes["raylet"][0].process.pid):
         _cluster.remove_node(node, allow_graceful=False)
 
 
 @contextmanager
-def _whole_end(pid: int) -> Iterator[None]:
+def _kill_descendants(pid: int) -> Iterator[None]:
     """The block ends what this process has started, and this what is left of it, as the end of a
     machine would: a worker that sees its node gone does not always find the way out."""
     workers = psutil.Process(pid).children(recursive=True)
@@ -183,7 +183,7 @@ def _node_id(name: str) -> str:
 
 
 def _stop() -> None:
-    with _whole_end(os.getpid()):
+    with _kill_descendants(os.getpid()):
         _cluster.shutdown()
 
 
@@ -203,7 +203,7 @@ def _actors_left(patience: float) -> list[str]:
     end = time.monotonic() + patience
     while True:
         alive = {a["ActorClassName"] for a in actors().values() if a["State"] != "DEAD"}
-        left = sorted(name for name in alive if name != RAYS_OWN and name[0] != "_")
+        left = sorted(name for name in alive if name != RAY_INTERNAL_ACTOR and name[0] != "_")
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.2)

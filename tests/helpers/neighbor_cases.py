@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.metrics.manifold_survey import up_to_median
+from raymetrics.metrics.manifold_survey import radii_up_to_median
 from raymetrics.neighbors import ExactSearch, FlatSearch, LowerBoundSearch, TileSearch
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 
 ENGINES: dict[str, Callable[[], Any]] = {
     "flat": FlatSearch,
@@ -42,8 +42,8 @@ def lattice(rng: np.random.Generator) -> Sets:
 
 def far_lattice(rng: np.random.Generator) -> Sets:
     """Many ties, and no digits left for products in float32."""
-    one, other = lattice(rng)
-    return one + np.float32(4096), other + np.float32(4096)
+    real, generated = lattice(rng)
+    return real + np.float32(4096), generated + np.float32(4096)
 
 
 def duplicates(rng: np.random.Generator) -> Sets:
@@ -53,18 +53,18 @@ def duplicates(rng: np.random.Generator) -> Sets:
 
 
 def outlier(rng: np.random.Generator) -> Sets:
-    one, other = gaussian(rng)
-    one[0] += 1e6
-    return one, other
+    real, generated = gaussian(rng)
+    real[0] += 1e6
+    return real, generated
 
 
-def scaled(rng: np.random.Generator, power: int) -> Sets:
+def scaled_gaussian(rng: np.random.Generator, power: int) -> Sets:
     """Squares of such numbers do not fit into float32."""
-    one, other = gaussian(rng)
-    return np.ldexp(one, power), np.ldexp(other, power)
+    real, generated = gaussian(rng)
+    return np.ldexp(real, power), np.ldexp(generated, power)
 
 
-def constant(rng: np.random.Generator) -> Sets:
+def constant_rows(rng: np.random.Generator) -> Sets:
     return np.full((40, 5), 1.1), np.full((30, 5), 1.1)
 
 
@@ -72,20 +72,20 @@ def one_row(rng: np.random.Generator) -> Sets:
     return rng.normal(size=(1, 6)).astype(np.float32), rng.normal(size=(20, 6)).astype(np.float32)
 
 
-def isotropic(rng: np.random.Generator) -> Sets:
+def isotropic_gaussian(rng: np.random.Generator) -> Sets:
     """A few coordinates tell nothing about the distances."""
     return tuple(rng.normal(size=(n, 200)).astype(np.float32) for n in (120, 100))
 
 
-def in_a_subspace(rng: np.random.Generator) -> Sets:
+def subspace_points(rng: np.random.Generator) -> Sets:
     """What is left outside of the subspace is rounding alone."""
     mixing = np.linalg.qr(rng.normal(size=(100, 4)))[0].T
     return tuple((rng.normal(size=(n, 4)) @ mixing).astype(np.float32) for n in (90, 80))
 
 
-def other_types(rng: np.random.Generator) -> Sets:
-    one, other = gaussian(rng)
-    return one, other.astype(np.float64) * 1.1
+def mixed_types(rng: np.random.Generator) -> Sets:
+    real, generated = gaussian(rng)
+    return real, generated.astype(np.float64) * 1.1
 
 
 def shells(rng: np.random.Generator) -> Sets:
@@ -94,17 +94,17 @@ def shells(rng: np.random.Generator) -> Sets:
     directions = rng.normal(size=(120, 8))
     lengths = rng.uniform(1, 1.5, size=(120, 1))
     directions *= lengths / np.linalg.norm(directions, axis=1)[:, None]
-    centres = np.repeat(np.eye(8)[:2] * [[3000], [-3000]], 60, axis=0)
-    centres = centres + 3000 * rng.normal(size=8)
-    near_centres = centres[::6] + 1e-4 * rng.normal(size=(20, 8))
-    return centres + directions, near_centres
+    centers = np.repeat(np.eye(8)[:2] * [[3000], [-3000]], 60, axis=0)
+    centers = centers + 3000 * rng.normal(size=8)
+    near_centers = centers[::6] + 1e-4 * rng.normal(size=(20, 8))
+    return centers + directions, near_centers
 
 
 def hairs_beside_a_constant(rng: np.random.Generator) -> Sets:
     """The squares of what differs vanish in float32, while the largest number is 1."""
-    one, other = (1e-24 * rng.normal(size=(n, 6)) for n in (60, 50))
-    one[:, 0] = other[:, 0] = 1
-    return one.astype(np.float32), other.astype(np.float32)
+    real, generated = (1e-24 * rng.normal(size=(n, 6)) for n in (60, 50))
+    real[:, 0] = generated[:, 0] = 1
+    return real.astype(np.float32), generated.astype(np.float32)
 
 
 def tiny_balls_far_away(rng: np.random.Generator) -> Sets:
@@ -115,17 +115,17 @@ def tiny_balls_far_away(rng: np.random.Generator) -> Sets:
     )
 
 
-def denormal(rng: np.random.Generator) -> Sets:
+def denormals(rng: np.random.Generator) -> Sets:
     """Multiples of the smallest float32."""
-    one, other = (rng.integers(0, 9, size=(n, 4)) * 2.0**-149 for n in (60, 50))
-    return one.astype(np.float32), other.astype(np.float32)
+    real, generated = (rng.integers(0, 9, size=(n, 4)) * 2.0**-149 for n in (60, 50))
+    return real.astype(np.float32), generated.astype(np.float32)
 
 
-def all_of_float32(rng: np.random.Generator) -> Sets:
+def float32_extremes(rng: np.random.Generator) -> Sets:
     """An outlier so large that nothing in float32 brings all of them near 1."""
-    one, other = (1e-10 * rng.normal(size=(n, 4)) for n in (60, 50))
-    one[0] = 1e35
-    return one.astype(np.float32), other.astype(np.float32)
+    real, generated = (1e-10 * rng.normal(size=(n, 4)) for n in (60, 50))
+    real[0] = 1e35
+    return real.astype(np.float32), generated.astype(np.float32)
 
 
 WORLDS: dict[str, Callable[[np.random.Generator], Sets]] = {
@@ -143,16 +143,30 @@ WORLDS: dict[str, Callable[[np.random.Generator], Sets]] = {
             (64, 1e4, np.float64),
         )
     },
-    **{f"scaled {power}": lambda rng, power=power: scaled(rng, power) for power in (-70, 60)},
+    **{
+        f"scaled {power}": lambda rng, power=power: scaled_gaussian(rng, power)
+        for power in (-70, 60)
+    },
     **{
         kind.__name__: kind
         for kind in (
-            lattice, far_lattice, duplicates, outlier, constant, one_row, isotropic,
-            in_a_subspace, other_types, shells, hairs_beside_a_constant, tiny_balls_far_away,
-            denormal, all_of_float32,
+            lattice,
+            far_lattice,
+            duplicates,
+            outlier,
+            constant_rows,
+            one_row,
+            isotropic_gaussian,
+            subspace_points,
+            mixed_types,
+            shells,
+            hairs_beside_a_constant,
+            tiny_balls_far_away,
+            denormals,
+            float32_extremes,
         )
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,35 +179,35 @@ class Case:
     near_own: np.ndarray  # of the base, but for themselves
     near: np.ndarray  # of the queries
     radii: np.ndarray  # of the base for KS; 1 where there are too few neighbours
-    lesser: np.ndarray
-    balls: Balls
+    realism_radii: np.ndarray
+    balls: BallMembership
     open_radii: np.ndarray  # next below
-    open_balls: Balls
+    open_balls: BallMembership
 
 
 @cache
 def cases(name: str) -> tuple[Case, Case]:
     """The generated among the real of a world, and the other way round."""
     real, generated = WORLDS[name](np.random.default_rng(7))
-    return solved(generated, real), solved(real, generated)
+    return solve_case(generated, real), solve_case(real, generated)
 
 
-def solved(queries: np.ndarray, base: np.ndarray) -> Case:
-    exact, own = ExactSearch(), np.arange(len(base))
-    near_own = exact.nearest(base, base, max(KS), own)
-    radii = np.where(np.isinf(near_own), 1.0, near_own)[:, [k - 1 for k in KS]]
-    lesser = up_to_median(radii[:, 0])
-    opened = np.nextafter(radii, -1)
+def solve_case(queries: np.ndarray, base: np.ndarray) -> Case:
+    exact, self_rows = ExactSearch(), np.arange(len(base))
+    base_neighbors = exact.nearest(base, base, max(KS), self_rows)
+    radii = np.where(np.isinf(base_neighbors), 1.0, base_neighbors)[:, [k - 1 for k in KS]]
+    realism_radii = radii_up_to_median(radii[:, 0])
+    open_radii = np.nextafter(radii, -1)
     queries.flags.writeable = base.flags.writeable = False
     return Case(
         queries=queries,
         base=base,
-        own=own,
-        near_own=near_own,
+        own=self_rows,
+        near_own=base_neighbors,
         near=exact.nearest(queries, base, max(KS)),
         radii=radii,
-        lesser=lesser,
-        balls=exact.balls(queries, base, radii, lesser=lesser),
-        open_radii=opened,
-        open_balls=exact.balls(queries, base, opened),
+        realism_radii=realism_radii,
+        balls=exact.balls(queries, base, radii, realism_radii=realism_radii),
+        open_radii=open_radii,
+        open_balls=exact.balls(queries, base, open_radii),
     )

@@ -35,7 +35,7 @@ def _reconstruct_persistent_obj(meta: dict) -> None:
     raise AssertionError("this is named in pickles and never called")
 
 
-class Persisted:
+class PersistentObject:
     """An object of one of NVIDIA's persistent classes, with this state."""
 
     def __init__(self, class_name: str, state: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def network(
     buffers: tuple[str, ...] = (),
     attributes: dict[str, dict[str, Any]] | None = None,
     **init_kwargs: Any,
-) -> Persisted:
+) -> PersistentObject:
     """A module and its inner modules from tensors with dotted names.
 
     buffers: the last parts of the names of those that are no parameters.
@@ -73,13 +73,15 @@ def network(
         else:
             state["_parameters"][first] = torch.nn.Parameter(tensor, requires_grad=False)
     for first in state["_modules"]:
-        inner = {k.removeprefix(f"{first}."): v for k, v in tensors.items() if within(k, first)}
-        about = {k[len(first) + 1 :]: v for k, v in attributes.items() if within(k, first)}
-        state["_modules"][first] = network(first.title(), inner, buffers, about)
-    return Persisted(class_name, state)
+        inner = {k.removeprefix(f"{first}."): v for k, v in tensors.items() if is_within(k, first)}
+        inner_attributes = {
+            k[len(first) + 1 :]: v for k, v in attributes.items() if is_within(k, first)
+        }
+        state["_modules"][first] = network(first.title(), inner, buffers, inner_attributes)
+    return PersistentObject(class_name, state)
 
 
-def within(name: str, module: str) -> bool:
+def is_within(name: str, module: str) -> bool:
     return f"{name}.".startswith(f"{module}.")
 
 

@@ -9,9 +9,9 @@ from scipy.linalg import sqrtm
 def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     real, generated = real.astype(np.float64), generated.astype(np.float64)
     shift = real.mean(axis=0) - generated.mean(axis=0)
-    of_real, of_generated = np.cov(real.T), np.cov(generated.T)
-    root = sqrtm(of_real @ of_generated)
-    return float(shift @ shift + np.trace(of_real + of_generated - 2 * root.real))
+    real_covariance, generated_covariance = np.cov(real.T), np.cov(generated.T)
+    root = sqrtm(real_covariance @ generated_covariance)
+    return float(shift @ shift + np.trace(real_covariance + generated_covariance - 2 * root.real))
 
 
 def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndarray:
@@ -23,8 +23,8 @@ def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndar
         distances = sorted(np.sqrt(((x[i] - x[j]) ** 2).sum()) for j in range(len(x)) if j != i)
         radii.append(distances[k - 1])
     for n, query in enumerate(queries.astype(np.float64)):
-        for centre, radius in zip(x, radii, strict=True):
-            if np.sqrt(((query - centre) ** 2).sum()) <= radius:
+        for center, radius in zip(x, radii, strict=True):
+            if np.sqrt(((query - center) ** 2).sum()) <= radius:
                 flags[n] = True
     return flags
 
@@ -35,14 +35,14 @@ def balls(
     """How many balls hold each query, which balls hold any (the sums of Naeem et al. 2020, Eqs. 5
     and 6), and each query's realism (Kynkaanniemi et al. 2019, Eq. 3)."""
     x = features.astype(np.float64)
-    apart = np.array([[np.sqrt(((a - b) ** 2).sum()) for b in x] for a in x])
-    radii = np.array([np.sort(np.delete(row, i))[k - 1] for i, row in enumerate(apart)])
+    pair_distances = np.array([[np.sqrt(((a - b) ** 2).sum()) for b in x] for a in x])
+    radii = np.array([np.sort(np.delete(row, i))[k - 1] for i, row in enumerate(pair_distances)])
     hits = np.zeros(len(queries), int)
     occupied = np.zeros(len(x), bool)
     realism = np.zeros(len(queries))
     for n, query in enumerate(queries.astype(np.float64)):
-        for i, centre in enumerate(x):
-            distance = np.sqrt(((query - centre) ** 2).sum())
+        for i, center in enumerate(x):
+            distance = np.sqrt(((query - center) ** 2).sum())
             if distance <= radii[i]:
                 hits[n] += 1
                 occupied[i] = True

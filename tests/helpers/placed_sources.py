@@ -15,37 +15,37 @@ from sources import noise
 EXPECTED = "expected"
 
 
-class Generator:
+class SeatedGenerator:
     """Noise, as `sources.noise`, once so many workers have a place as the folder expects."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self.spec: dict[str, object] = {}
-        note("generate", self.folder)
+        note_seat("generate", self.folder)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        if in_actor():
+        if is_actor_process():
             wait_for_all(self.folder)
         return noise(sample_ids)
 
 
-class Network:
+class SeatedNetwork:
     """The mean and the largest value of an image."""
 
     columns: ClassVar[dict[str, int]] = {"features": 2}
     spec: ClassVar[dict[str, object]] = {}
 
     def __init__(self, folder: str) -> None:
-        note("extract", Path(folder))
+        note_seat("extract", Path(folder))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         flat = images.reshape(len(images), -1)
         return np.stack([flat.mean(axis=1), flat.max(axis=1)], axis=1).astype(np.float32)
 
 
-def note(stage: str, folder: Path) -> None:
+def note_seat(stage: str, folder: Path) -> None:
     """Where this worker is; the driver opens both as well, and is nowhere."""
-    if in_actor():
+    if is_actor_process():
         name = f"{stage}-{ray.get_runtime_context().get_actor_id()}"
         (folder / name).write_text(json.dumps(seat()))
 
@@ -60,6 +60,6 @@ def wait_for_all(folder: Path, patience: float = 80.0) -> None:
         time.sleep(0.05)
 
 
-def in_actor() -> bool:
+def is_actor_process() -> bool:
     """Whether this process is a worker."""
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None

@@ -25,7 +25,7 @@ NUMBERS = [
     -(2**63), -(2**61), -(2**31), -4096, -2, -1, 0, 1, 2, 3, 4, 7, 9, 17, 255, 4096, 2**15, 2**31,
     2**32, 2**52, 2**60, 2**61, 2**62, 2**63 - 1, 2**63, 2**64, 2**200,
 ]  # fmt: skip
-OTHERS = [None, True, False, 0.0, 1.0, -1.0, math.nan, math.inf, "1", b"1", (), (1,)]
+OTHER_VALUES = [None, True, False, 0.0, 1.0, -1.0, math.nan, math.inf, "1", b"1", (), (1,)]
 SCALARS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "?", ">i8"]
 DTYPES = ["f4", "f8", "f2", "i1", "i8", "u8", "?", "c8", "S3", "U2", "U0", "S", "f16", "<f4", "u1"]
 GLOBALS = [
@@ -55,12 +55,12 @@ def literal(value: Any) -> bytes:
     return buffer.getvalue()[2:-1]
 
 
-def named(module: str, name: str) -> bytes:
+def push_global(module: str, name: str) -> bytes:
     return f"c{module}\n{name}\n".encode()
 
 
 def call(function: tuple[str, str], *args: bytes) -> bytes:
-    return named(*function) + b"(" + b"".join(args) + b"tR"
+    return push_global(*function) + b"(" + b"".join(args) + b"tR"
 
 
 class Programs:
@@ -103,8 +103,8 @@ class Programs:
     def pick(self, choices: Any) -> Any:
         return self.random.choice(choices)
 
-    def up_to(self, most: int) -> int:
-        return self.random.randint(0, most)
+    def up_to(self, maximum: int) -> int:
+        return self.random.randint(0, maximum)
 
     def number(self, sensible: int) -> bytes:
         """Mostly the sensible number, at times as one of numpy's, else anything."""
@@ -114,7 +114,7 @@ class Programs:
 
     def hostile(self) -> bytes:
         if self.chance(0.3):
-            return literal(self.pick(OTHERS))
+            return literal(self.pick(OTHER_VALUES))
         number = self.pick(NUMBERS)
         return self.of_numpy(number) if self.chance(0.5) else literal(number)
 
@@ -192,11 +192,11 @@ class Programs:
             [
                 call(name, args),
                 call(name, args),
-                named(*name) + b"(" + args + b"t\x81",
-                b"(" + named(*name) + args + b"o",
+                push_global(*name) + b"(" + args + b"t\x81",
+                b"(" + push_global(*name) + args + b"o",
                 f"({{}}i{name[0]}\n{name[1]}\n".encode().replace(b"{}", args),
-                named(*name) + b"(" + args + b"t}\x92",
-                named(*name),
+                push_global(*name) + b"(" + args + b"t}\x92",
+                push_global(*name),
                 args + b"\x98" if args else b"\x97",
                 b"\x82\x01",
                 b"Pa\n",
@@ -250,8 +250,8 @@ class Programs:
         content = bytes(count * width) if text == "U2" else self.content(count * width)
         if self.unfit(0.05):
             content += b"\xff"
-        known = call(("numpy", "dtype"), literal(text), literal(False), literal(True))
-        return (self.dtype() if self.unfit(0.1) else known), content, count
+        dtype_code = call(("numpy", "dtype"), literal(text), literal(False), literal(True))
+        return (self.dtype() if self.unfit(0.1) else dtype_code), content, count
 
     def state_of_array(self) -> bytes:
         dtype, content, count = self.sized()
@@ -261,7 +261,7 @@ class Programs:
 
     def array(self) -> bytes:
         """As numpy writes it in protocols 0 to 4."""
-        kind = named("numpy", "ndarray")
+        kind = push_global("numpy", "ndarray")
         code = call(("numpy.core.multiarray", "_reconstruct"), kind, self.numbers((0,)), b"C\x01b")
         code += self.put() if self.chance(0.5) else b""
         return code + (self.state_of_array() + b"b") * (self.pick([0, 2]) if self.unfit(0.2) else 1)
@@ -296,7 +296,13 @@ class Programs:
             content = self.storage_file(kind, count)
             return call(("torch.storage", "_load_from_bytes"), literal(self.damaged(content)))
         key = self.value(0) if self.unfit(0.03) else literal(f"{kind}{self.up_to(1)}")
-        parts = [literal("storage"), named("torch", kind), key, literal("cpu"), self.number(count)]
+        parts = [
+            literal("storage"),
+            push_global("torch", kind),
+            key,
+            literal("cpu"),
+            self.number(count),
+        ]
         return b"(" + b"".join(parts) + b"tQ"
 
     def storage_file(self, kind: str, count: int) -> bytes:
@@ -311,7 +317,7 @@ class Programs:
     def old_storage(self, count: int, kind: str = "FloatStorage") -> bytes:
         """The same name for every one of a file."""
         view = self.hostile() if self.unfit(0.1) else b"N"
-        parts = [literal("storage"), named("torch", kind), literal("7"), literal("cpu")]
+        parts = [literal("storage"), push_global("torch", kind), literal("7"), literal("cpu")]
         written = self.hostile() if self.unfit(0.05) else literal(count)
         return b"(" + b"".join(parts) + written + view + b"tQ"
 
@@ -341,25 +347,25 @@ class Programs:
         state += literal("weight") + self.value(depth - 1) + b"u"
         if self.chance(0.5):
             name = self.pick([("torch.nn.modules.linear", "Linear"), ("__torch__.a", "Net")])
-            return named(*name) + b")\x81" + state + b"b"
+            return push_global(*name) + b")\x81" + state + b"b"
         meta = b"}(" + literal("class_name") + literal("Generator") + literal("state") + state
         return call(("torch_utils.persistence", "_reconstruct_persistent_obj"), meta + b"u")
 
     def archive(self, data: bytes) -> bytes:
         """A file of torch.save or torch.jit.save around a pickle."""
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as to:
-            to.writestr("net/data.pkl", data)
-            to.writestr("net/version", "3\n")
+        with zipfile.ZipFile(buffer, "w") as zip_file:
+            zip_file.writestr("net/data.pkl", data)
+            zip_file.writestr("net/version", "3\n")
             if self.chance(0.5):
-                to.writestr("net/byteorder", "big" if self.unfit(0.05) else "little")
+                zip_file.writestr("net/byteorder", "big" if self.unfit(0.05) else "little")
             if self.chance(0.5):
                 program = 'class Net(Module):\n  __parameters__ = ["weight", "a", ]\n'
-                to.writestr("net/constants.pkl", b"\x80\x02).")
-                to.writestr("net/code/__torch__/a.py", program)
+                zip_file.writestr("net/constants.pkl", b"\x80\x02).")
+                zip_file.writestr("net/code/__torch__/a.py", program)
             for key in [f"{kind}{i}" for kind in STORAGES for i in range(2)]:
                 length = self.pick([0, 1, LENGTH - 1, 4 * LENGTH]) if self.unfit(0.02) else LENGTH
-                to.writestr(f"net/data/{key}", self.content(length))
+                zip_file.writestr(f"net/data/{key}", self.content(length))
         return buffer.getvalue()
 
     def old_file(self, data: bytes) -> bytes:

@@ -23,7 +23,7 @@ State = dict[str, torch.Tensor]
 Outputs = dict[str, torch.Tensor]
 
 
-def as_pillow(image: np.ndarray) -> Image.Image:
+def to_pillow(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 
@@ -64,7 +64,7 @@ def clip(state: State, images: np.ndarray) -> Outputs:
             ),
         ]
     )
-    return {"features": network(torch.stack([transform(as_pillow(image)) for image in images]))}
+    return {"features": network(torch.stack([transform(to_pillow(image)) for image in images]))}
 
 
 def swav(state: State, images: np.ndarray) -> Outputs:
@@ -72,18 +72,18 @@ def swav(state: State, images: np.ndarray) -> Outputs:
     network = torchvision.models.resnet50(weights=None)
     network.fc = nn.Identity()
     plain = {name.removeprefix("module."): x for name, x in state.items()}
-    own = network.state_dict()
-    network.load_state_dict({name: x for name, x in plain.items() if name in own})
+    network_state = network.state_dict()
+    network.load_state_dict({name: x for name, x in plain.items() if name in network_state})
     network.eval().requires_grad_(False)
     transform = transforms.Compose(
         [transforms.Resize(224), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
     )
-    return {"features": network(torch.stack([transform(as_pillow(image)) for image in images]))}
+    return {"features": network(torch.stack([transform(to_pillow(image)) for image in images]))}
 
 
 def dinov2_input(images: np.ndarray) -> torch.Tensor:
     """dgm-eval's preprocessing: float32 [n, 3, 224, 224]."""
-    squares = [as_pillow(x).resize((224, 224), Image.Resampling.BICUBIC) for x in images]
+    squares = [to_pillow(x).resize((224, 224), Image.Resampling.BICUBIC) for x in images]
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)])
     return torch.stack([transform(square) for square in squares])
 
@@ -104,22 +104,24 @@ def dinov2(state: State, images: np.ndarray) -> Outputs:
         return linear(x, s[f"{name}.weight"], s[f"{name}.bias"])
 
     for block in range(1 + max(int(n.split(".")[1]) for n in s if n.startswith("blocks."))):
-        at = f"blocks.{block}"
-        qkv = apply(norm(x, f"{at}.norm1"), f"{at}.attn.qkv")
+        prefix = f"blocks.{block}"
+        qkv = apply(norm(x, f"{prefix}.norm1"), f"{prefix}.attn.qkv")
         q, k, v = qkv.unflatten(2, (3, d // 64, 64)).permute(2, 0, 3, 1, 4)
         attended = softmax(q @ k.mT / 64**0.5, -1) @ v
-        x = x + s[f"{at}.ls1.gamma"] * apply(attended.transpose(1, 2).flatten(2), f"{at}.attn.proj")
-        y = norm(x, f"{at}.norm2")
-        if f"{at}.mlp.w12.weight" in s:
-            gate, value = apply(y, f"{at}.mlp.w12").chunk(2, -1)
-            y = apply(silu(gate) * value, f"{at}.mlp.w3")
+        x = x + s[f"{prefix}.ls1.gamma"] * apply(
+            attended.transpose(1, 2).flatten(2), f"{prefix}.attn.proj"
+        )
+        y = norm(x, f"{prefix}.norm2")
+        if f"{prefix}.mlp.w12.weight" in s:
+            gate, value = apply(y, f"{prefix}.mlp.w12").chunk(2, -1)
+            y = apply(silu(gate) * value, f"{prefix}.mlp.w3")
         else:
-            y = apply(gelu(apply(y, f"{at}.mlp.fc1")), f"{at}.mlp.fc2")
-        x = x + s[f"{at}.ls2.gamma"] * y
+            y = apply(gelu(apply(y, f"{prefix}.mlp.fc1")), f"{prefix}.mlp.fc2")
+        x = x + s[f"{prefix}.ls2.gamma"] * y
     return {"features": norm(x, "norm")[:, 0]}
 
 
-def cubic(x: np.ndarray) -> np.ndarray:
+def keys_kernel(x: np.ndarray) -> np.ndarray:
     """The kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
     x = np.abs(x)
     return np.where(
@@ -128,18 +130,18 @@ def cubic(x: np.ndarray) -> np.ndarray:
     )  # fmt: skip
 
 
-def position_embedding(there: torch.Tensor) -> torch.Tensor:
+def position_embedding(embedding: torch.Tensor) -> torch.Tensor:
     """[1, 1 + g * g, d] for g x g patches -> float64 [1, 1 + 16 * 16, d], as Meta's program."""
-    grid = int((there.shape[1] - 1) ** 0.5)
+    grid = int((embedding.shape[1] - 1) ** 0.5)
     ratio = 1 if grid == 16 else grid / 16.1
-    place = (np.arange(16) + 0.5) * ratio - 0.5
+    centers = (np.arange(16) + 0.5) * ratio - 0.5
     matrix = np.zeros((16, grid))
-    for row, at in enumerate(place):
-        for pixel in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
-            matrix[row, np.clip(pixel, 0, grid - 1)] += cubic(at - pixel)
-    patches = there[0, 1:].double().numpy().reshape(grid, grid, -1)
+    for row, center in enumerate(centers):
+        for pixel in range(int(np.floor(center)) - 1, int(np.floor(center)) + 3):
+            matrix[row, np.clip(pixel, 0, grid - 1)] += keys_kernel(center - pixel)
+    patches = embedding[0, 1:].double().numpy().reshape(grid, grid, -1)
     resized = np.einsum("ai,bj,ijd->abd", matrix, matrix, patches).reshape(1, 256, -1)
-    return torch.cat([there[:, :1].double(), torch.from_numpy(resized)], 1)
+    return torch.cat([embedding[:, :1].double(), torch.from_numpy(resized)], 1)
 
 
 PEERS = {

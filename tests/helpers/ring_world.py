@@ -13,11 +13,11 @@ import pytest
 
 from raymetrics.distributed.extraction import extract
 
-EXTRACTOR = "ring:Place"
+EXTRACTOR = "ring_world:Place"
 COLUMN = "Place_pre_logits"
 
 
-def place(sample_ids: np.ndarray, seed: int) -> np.ndarray:
+def ring_points(sample_ids: np.ndarray, seed: int) -> np.ndarray:
     """float32 [n, 2]: near a ring; the angle goes slowly with the id, and every seventh sample
     lies on the other side."""
     widths = [np.random.default_rng([seed, k]).normal(90, 6) for k in sample_ids.tolist()]
@@ -26,24 +26,24 @@ def place(sample_ids: np.ndarray, seed: int) -> np.ndarray:
     return (128 + ring).astype(np.float32)
 
 
-def picture(w: np.ndarray) -> np.ndarray:
+def paint_images(w: np.ndarray) -> np.ndarray:
     """w [n, 2] -> uint8 [n, 3, 4, 4]: the places in the first two channels."""
     pixels = np.zeros((len(w), 3, 4, 4), np.uint8)
     pixels[:, :2] = np.rint(w).clip(0, 255).astype(np.uint8)[:, :, None, None]
     return pixels
 
 
-class Real:
+class RealSource:
     """The real samples."""
 
     length = 300
     spec: ClassVar[dict[str, object]] = {}
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        return picture(place(sample_ids, 1))
+        return paint_images(ring_points(sample_ids, 1))
 
 
-class Latent:
+class LatentSource:
     """A latent generator whose W is the plane; shift: another one."""
 
     block = 4
@@ -53,13 +53,13 @@ class Latent:
         self.spec: dict[str, object] = {"shift": self.shift}
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        return place(sample_ids, 2)
+        return ring_points(sample_ids, 2)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         return z + np.float32(self.shift)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        return picture(w)
+        return paint_images(w)
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray:
         return sample_ids % 3
@@ -81,39 +81,41 @@ class Place:
         return {"pre_logits": places, "logits": logits}
 
 
-def between(ends: Path, steps: int) -> np.ndarray:
+def expected_path(ends: Path, steps: int) -> np.ndarray:
     """The places of the images between the ends in a file, in pixels, [paths, steps, 2]."""
     table = pq.read_table(ends)
-    start, end = (place(table[name].to_numpy(), 2)[:, None] for name in ("start", "end"))
+    start, end = (ring_points(table[name].to_numpy(), 2)[:, None] for name in ("start", "end"))
     t = (np.arange(1, steps + 1) / (steps + 1))[:, None]
     return np.rint((1 - t) * start + t * end)
 
 
 def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
     """Equation 3 by its text, float64 [m]; the half of the balls with the larger radii left out."""
-    apart = np.linalg.norm(real[:, None].astype(np.float64) - real, axis=2)
-    radii = np.sort(apart, axis=1)[:, k]  # the first is the sample itself
-    kept = radii <= np.median(radii)
-    distances = np.linalg.norm(generated[:, None].astype(np.float64) - real[kept], axis=2)
+    pair_distances = np.linalg.norm(real[:, None].astype(np.float64) - real, axis=2)
+    radii = np.sort(pair_distances, axis=1)[:, k]  # the first is the sample itself
+    is_small = radii <= np.median(radii)
+    distances = np.linalg.norm(generated[:, None].astype(np.float64) - real[is_small], axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(distances > 0, radii[kept] / distances, np.inf)
-    found: np.ndarray = ratios.max(axis=1)
-    return found
+        ratios = np.where(distances > 0, radii[is_small] / distances, np.inf)
+    scores: np.ndarray = ratios.max(axis=1)
+    return scores
 
 
 @contextmanager
-def without_ray() -> Iterator[None]:
+def disable_ray() -> Iterator[None]:
     """Samples are made in this process; what is searched fits into it."""
-    from tests.conftest import without_actors
+    from tests.conftest import disable_actors
 
-    with pytest.MonkeyPatch.context() as patch, without_actors():
+    with pytest.MonkeyPatch.context() as patch, disable_actors():
         patch.setattr(extract, "session", nullcontext)
         yield
 
 
-def sets(folder: Path, generated: int = 200) -> dict[str, str]:
+def write_sets(folder: Path, generated: int = 200) -> dict[str, str]:
     """Both sides as shards."""
     uris = {side: str(folder / side) for side in ("real", "generated")}
-    extract.extract("ring:Real", [EXTRACTOR], uris["real"], shard_rows=64)
-    extract.extract("ring:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64)
+    extract.extract("ring_world:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract(
+        "ring_world:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64
+    )
     return uris

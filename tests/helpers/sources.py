@@ -32,14 +32,14 @@ class Brightness:
         self.spec = {"offset": self.offset}
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        grey = ((sample_ids + self.offset) % 256).astype(np.uint8)
-        return np.broadcast_to(grey[:, None, None, None], (len(grey), 3, 28, 28))
+        gray = ((sample_ids + self.offset) % 256).astype(np.uint8)
+        return np.broadcast_to(gray[:, None, None, None], (len(gray), 3, 28, 28))
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray:
         return sample_ids % 2
 
 
-class Gated:
+class GatedSource:
     """Noise whose samples from 500 on wait until a file is there: a run that cannot finish."""
 
     trial = False
@@ -59,7 +59,7 @@ def floats(sample_ids: np.ndarray) -> np.ndarray:
     return np.zeros((len(sample_ids), 3, 28, 28))
 
 
-class Signed:
+class SignedSource:
     """Floats in -1..1, that become bytes by a rule; any name of one may be asked for."""
 
     spec: ClassVar[dict[str, object]] = {}
@@ -82,7 +82,7 @@ fails_at_sixty.trial = False  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
-def decorated(sample_ids: np.ndarray) -> np.ndarray:
+def decorated_noise(sample_ids: np.ndarray) -> np.ndarray:
     """As most generators of networks are."""
     return noise(sample_ids)
 
@@ -104,10 +104,10 @@ class WrongLabels(Instance):
         return np.zeros(1)
 
 
-class DiesOnce(neighbors.Searcher):
+class DyingSearcher(neighbors.Searcher):
     """An actor whose process ends in the middle of a search, once for every set."""
 
-    def find(self, part: neighbors.Part, cell: neighbors.Cell) -> neighbors.Arrays:
+    def find(self, part: neighbors.Partition, cell: neighbors.PartitionPair) -> neighbors.Arrays:
         flag = Path(part.uri) / "died"
         if not flag.exists():
             flag.touch()
@@ -115,13 +115,13 @@ class DiesOnce(neighbors.Searcher):
         return super().find(part, cell)
 
 
-def class_of(sample_ids: np.ndarray) -> np.ndarray:
+def scattered_classes(sample_ids: np.ndarray) -> np.ndarray:
     """One of 6 classes for each id, int64 [n]; scattered, and the later classes are rarer."""
     scattered = (sample_ids * 2654435761 % 2**32) / 2**32
     return np.searchsorted([0.4, 0.7, 0.9, 0.96, 0.99], scattered, side="right")
 
 
-class Classed:
+class ClassSource:
     """Images of 2 x 2 pixels whose brightness is their class.
 
     length: where they end. gate: a file that samples from 200 on wait for. dies: a file that is
@@ -139,8 +139,8 @@ class Classed:
         if self.dies and (sample_ids == 100).any() and not Path(self.dies).exists():
             Path(self.dies).touch()
             os._exit(1)
-        grey = class_of(sample_ids).astype(np.uint8)
-        return np.broadcast_to(grey[:, None, None, None], (len(grey), 3, 2, 2))
+        gray = scattered_classes(sample_ids).astype(np.uint8)
+        return np.broadcast_to(gray[:, None, None, None], (len(gray), 3, 2, 2))
 
 
 class Classes:
@@ -151,12 +151,12 @@ class Classes:
     spec: ClassVar[dict[str, object]] = {}
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        grey = images[:, 0, 0, 0]
-        logits = np.eye(256, 6, dtype=np.float32)[grey]
-        return {"features": np.stack([grey, 255 - grey], axis=1) / np.float32(7), "logits": logits}
+        gray = images[:, 0, 0, 0]
+        logits = np.eye(256, 6, dtype=np.float32)[gray]
+        return {"features": np.stack([gray, 255 - gray], axis=1) / np.float32(7), "logits": logits}
 
 
-class Faulty:
+class FailingSource:
     """Noise that goes wrong as the file `fault` in a folder says: "raises:37", "once:37",
     "exits:37", "replaces:PLACE", "none"; so that its spec does not tell.
     """
@@ -170,14 +170,14 @@ class Faulty:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         if self.kind == "replaces":
-            place = Path(self.of) / "dataset.json"
-            place.write_text(place.read_text().replace('"noise": true', '"noise": false'))
+            spec_file = Path(self.of) / "dataset.json"
+            spec_file.write_text(spec_file.read_text().replace('"noise": true', '"noise": false'))
             return noise(sample_ids)
-        hit = [int(k) for k in self.of.split(",") if self.of and int(k) in sample_ids]
-        if hit and self.kind == "exits":
+        hits = [int(k) for k in self.of.split(",") if self.of and int(k) in sample_ids]
+        if hits and self.kind == "exits":
             sys.exit(3)
-        happened = self.log / f"{self.kind}-{hit}"
-        if hit and not (self.kind == "once" and happened.exists()):
-            happened.touch()
-            raise ValueError(f"no such latent {hit[0]}")
+        marker = self.log / f"{self.kind}-{hits}"
+        if hits and not (self.kind == "once" and marker.exists()):
+            marker.touch()
+            raise ValueError(f"no such latent {hits[0]}")
         return noise(sample_ids)

@@ -26,9 +26,9 @@ def assert_same(a: Any, b: Any, tolerance: float = 0.0) -> None:
             np.testing.assert_array_equal(value, right[name], err_msg=name)
 
 
-def check_statistic(
+def assert_laws(
     empty: Any,
-    of: Callable[[Sequence[int]], Any],
+    make_statistic: Callable[[Sequence[int]], Any],
     count: int,
     cuts: Sequence[int],
     order: Sequence[int],
@@ -40,18 +40,18 @@ def check_statistic(
     are cut into parts. order: a permutation in which the parts are merged.
     """
     borders = [0, *sorted(cuts), count]
-    parts = [of(range(a, b)) for a, b in itertools.pairwise(borders)]
-    whole = of(range(count))
+    parts = [make_statistic(range(a, b)) for a, b in itertools.pairwise(borders)]
+    whole = make_statistic(range(count))
     before = [to_arrays(part) for part in parts]
 
     assert_same(whole.merge(empty), whole)
     assert_same(empty.merge(whole), whole)
-    assert_same(of(range(0)), empty)
+    assert_same(make_statistic(range(0)), empty)
     assert_same(reduce(lambda a, b: a.merge(b), parts), whole, tolerance)
     assert_same(reduce(lambda a, b: b.merge(a), parts), whole, tolerance)
     shuffled = [parts[i] for i in order]
     assert_same(reduce(lambda a, b: a.merge(b), shuffled), whole, tolerance)
-    for part, was in zip(parts, before, strict=True):
+    for part, arrays in zip(parts, before, strict=True):
         for name, value in to_arrays(part).items():
-            np.testing.assert_array_equal(value, was[name])
+            np.testing.assert_array_equal(value, arrays[name])
     assert_same(from_arrays(type(whole), to_arrays(whole)), whole)

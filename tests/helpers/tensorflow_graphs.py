@@ -40,36 +40,38 @@ MESSAGES: dict[str, dict[str, tuple[int, int | str, bool]]] = {
 
 
 @cache
-def message(name: str) -> Any:
+def message_class(name: str) -> Any:
     """The class of a message."""
     file = descriptor_pb2.FileDescriptorProto(name="graph.proto", package="tf", syntax="proto3")
     for message_name, fields in MESSAGES.items():
-        made = file.message_type.add(name=message_name)
+        definition = file.message_type.add(name=message_name)
         for field, (number, kind, repeated) in fields.items():
-            one = made.field.add(name=field, number=number, label=3 if repeated else 1)
-            one.type = MESSAGE if isinstance(kind, str) else kind
+            field_definition = definition.field.add(
+                name=field, number=number, label=3 if repeated else 1
+            )
+            field_definition.type = MESSAGE if isinstance(kind, str) else kind
             if isinstance(kind, str):
-                one.type_name = f".tf.{kind}"
+                field_definition.type_name = f".tf.{kind}"
             if kind == BOOL:  # TensorFlow's is one of several, so that false is written too
-                one.oneof_index, one.proto3_optional = 0, True
-                made.oneof_decl.add(name="_value")
+                field_definition.oneof_index, field_definition.proto3_optional = 0, True
+                definition.oneof_decl.add(name="_value")
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tf.{name}"))
 
 
-def fill(made: Any, array: np.ndarray, as_values: bool) -> None:
+def fill_tensor(proto: Any, array: np.ndarray, as_values: bool) -> None:
     """Fills a TensorProto; as_values: number by number, and equal ones at the end only once."""
-    made.dtype = DT_FLOAT if array.dtype == np.float32 else DT_INT32
+    proto.dtype = DT_FLOAT if array.dtype == np.float32 else DT_INT32
     for size in array.shape:
-        made.tensor_shape.dim.add(size=size)
+        proto.tensor_shape.dim.add(size=size)
     if not as_values:
-        made.tensor_content = array.tobytes()
+        proto.tensor_content = array.tobytes()
         return
     values = array.ravel().tolist()
     while len(values) > 1 and values[-1] == values[-2]:
         values.pop()
-    (made.float_val if array.dtype == np.float32 else made.int_val).extend(values)
+    (proto.float_val if array.dtype == np.float32 else proto.int_val).extend(values)
 
 
 def graph(
@@ -82,15 +84,15 @@ def graph(
 
     as_values: the ends of the names of constants that are written number by number.
     """
-    made = message("GraphDef")(version=8)
-    made.node.add(name="DecodeJpeg/contents", op="Placeholder")
+    graph_def = message_class("GraphDef")(version=8)
+    graph_def.node.add(name="DecodeJpeg/contents", op="Placeholder")
     for name, array in constants.items():
-        node = made.node.add(name=name, op="Const")
+        node = graph_def.node.add(name=name, op="Const")
         node.attr.add(key="dtype").value.type = DT_FLOAT
-        fill(node.attr.add(key="value").value.tensor, array, name.endswith(as_values))
+        fill_tensor(node.attr.add(key="value").value.tensor, array, name.endswith(as_values))
     for name, values in (flags or {}).items():
-        node = made.node.add(name=name, op="BatchNormWithGlobalNormalization", input=["x"])
+        node = graph_def.node.add(name=name, op="BatchNormWithGlobalNormalization", input=["x"])
         node.attr.add(key="variance_epsilon").value.f = 0.001
         for key, value in values.items():
             node.attr.add(key=key).value.b = value
-    return made.SerializeToString()
+    return graph_def.SerializeToString()

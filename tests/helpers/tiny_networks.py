@@ -14,28 +14,30 @@ from torch import Tensor, nn
 
 from raymetrics import extractors
 from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.extractors.base import Architecture
+from raymetrics.extractors.base import PublishedNetwork
 from raymetrics.studies.heatmap import compute
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
-USUAL = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
+USUAL_FEATURES = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
 
 
-def plain_ranges(plan: compute.Plan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
+def ranges_in_process(
+    plan: compute.RangePlan, todo: Sequence[int], resources: Resources
+) -> Iterator[int]:
     """What `keep_ranges` gives, in this process."""
-    keep = compute.KeepRange(plan)
+    keep = compute.RangeStage(plan)
     for first in todo:
         yield int(keep({"first": np.array([first])})["rows"][0])
 
 
-class Tiny(nn.Module):
+class TinyNetwork(nn.Module):
     """Images float32 [n, 3, 8, 8] -> pre_logits [n, 6], logits [n, 5]; the map is 3 x 4."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Conv2d(3, FEATURES, (4, 2), stride=2)
         self.head = nn.Linear(FEATURES, CLASSES)
-        self.register_buffer("usual", torch.tensor(USUAL), persistent=False)
+        self.register_buffer("usual", torch.tensor(USUAL_FEATURES), persistent=False)
 
     def activations(self, images: Tensor) -> Tensor:
         return self.body(images).relu()
@@ -48,9 +50,9 @@ class Tiny(nn.Module):
         return self.outputs(self.activations(images))
 
 
-ARCHITECTURE = Architecture(
+ARCHITECTURE = PublishedNetwork(
     name="tiny",
-    build=Tiny,
+    build=TinyNetwork,
     size=SIZE,
     resize="clean",
     scale=lambda images: images / 64 - 2,
@@ -70,17 +72,17 @@ def spots(sample_ids: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def known() -> Iterator[None]:
+def register_tiny() -> Iterator[None]:
     """The extractor `tiny` is one of raymetrics', in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
-        patch.setitem(extractors.NAMED, "tiny", "tiny:ARCHITECTURE")
+        patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny_networks:ARCHITECTURE")
         yield
 
 
-def tiny(query: str = "") -> extractors.base.NetworkExtractor:
+def make_tiny(query: str = "") -> extractors.base.NetworkExtractor:
     """The extractor with random weights."""
-    with known():
-        made = extractors.make_extractor(f"{NAME}{query}", torch.device("cpu"))
-    assert isinstance(made, extractors.base.NetworkExtractor)
-    return made
+    with register_tiny():
+        extractor = extractors.make_extractor(f"{NAME}{query}", torch.device("cpu"))
+    assert isinstance(extractor, extractors.base.NetworkExtractor)
+    return extractor

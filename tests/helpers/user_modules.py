@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-class Folder:
+class ModuleFolder:
     """A folder on the Python path whose modules are read again after every change."""
 
     def __init__(self, path: Path, patch: pytest.MonkeyPatch) -> None:

@@ -11,21 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.pipeline import Made
-from raymetrics.distributed.extraction.set_in_progress import Begun
-from raymetrics.distributed.extraction.unit_record import Account
-from raymetrics.distributed.extraction.usage import Spent
-from raymetrics.distributed.resources import Sizes
+from raymetrics.distributed.extraction.pipeline import ShardOutcome
+from raymetrics.distributed.extraction.set_in_progress import SetInProgress
+from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.usage import StreamUsage
+from raymetrics.distributed.resources import ModelSizes
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.overlaps import overlapping
-from raymetrics.shards.shard_files import files_of
+from raymetrics.shards.overlaps import overlapping_groups
+from raymetrics.shards.shard_files import all_shard_ranges
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 
-COLUMNS = schema.columns_of("made-up", {"pre_logits": 2})
+COLUMNS = schema.make_columns("made-up", {"pre_logits": 2})
 NAME = COLUMNS[0].name
 SPEC = DatasetSpec(
     source="numbers",
@@ -49,38 +49,44 @@ def table(ids: range) -> pa.Table:
     return schema.to_table(COLUMNS, sample_ids, None, {NAME: values(sample_ids)})
 
 
-def write(
+def extend_set(
     uri: str, samples: range, pause: Callable[[], None] = lambda: None, machine: str = "here"
 ) -> None:
     """Makes what the set lacks of these samples, as an extraction does. pause: between steps."""
-    begun = Begun.of(Store(uri), replace(SPEC, samples=(samples,)), "", Sizes(0, 0), 0)
-    for ids in begun.todo:
+    set_in_progress = SetInProgress.of(
+        Store(uri), replace(SPEC, samples=(samples,)), "", ModelSizes(0, 0), 0
+    )
+    for ids in set_in_progress.todo:
         pause()
-        written = commit(begun.store, table(ids), begun.spec.fingerprint, made_on=[machine])
-        begun.add(Made(Account(0, ids.start, len(ids), device="cpu"), written > 0))
+        written = commit_shard(
+            set_in_progress.store, table(ids), set_in_progress.spec.fingerprint, made_on=[machine]
+        )
+        set_in_progress.add(
+            ShardOutcome(UnitRecord(0, ids.start, len(ids), device="cpu"), written > 0)
+        )
     pause()
-    begun.finished(Spent())
+    set_in_progress.finished(StreamUsage())
 
 
 def write_in_a_process(uri: str, samples: range, seed: int) -> None:
     draw = random.Random(seed)
-    write(uri, samples, lambda: time.sleep(draw.random() * 0.004))
+    extend_set(uri, samples, lambda: time.sleep(draw.random() * 0.004))
 
 
-def drawn_ranges(draw: random.Random) -> list[range]:
+def draw_ranges(draw: random.Random) -> list[range]:
     """Two to four, which mostly touch or overlap."""
     firsts = [draw.randrange(0, 40) for _ in range(draw.randint(2, 4))]
     return [range(first, first + draw.randint(1, 40)) for first in firsts]
 
 
-def require_whole(uri: str, asked: list[range]) -> None:
+def require_whole(uri: str, wanted: list[range]) -> None:
     """The set is sealed and has what was asked for, with the right values, in shards that do not
     overlap."""
     shards = open_shards(uri)
     assert shards.seal is not None
-    assert list(shards.spec.samples) == sample_ranges.union(asked)
+    assert list(shards.spec.samples) == sample_ranges.union(wanted)
     ids = View.of(shards).sample_ids
-    assert set().union(*asked) == set(ids.tolist())
+    assert set().union(*wanted) == set(ids.tolist())
     np.testing.assert_array_equal(shards.read(NAME), values(ids))
-    assert overlapping(files_of(shards.store.names())) == []
+    assert overlapping_groups(all_shard_ranges(shards.store.names())) == []
     shards.verify()

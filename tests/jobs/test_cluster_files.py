@@ -18,8 +18,8 @@ from ray.autoscaler._private.kuberay import autoscaling_config as kuberay
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from raymetrics.cli import main
-from raymetrics.distributed.placement import place
-from raymetrics.distributed.resources import UNKNOWN, Node, Placement, Resources
+from raymetrics.distributed.placement import plan_placement
+from raymetrics.distributed.resources import UNKNOWN_SIZES, ClusterNode, Placement, Resources
 from tests.helpers.head import CHECKOUT
 
 SCHEMA = json.loads((Path(__file__).parent / "rayjob-schema.json").read_text())
@@ -79,18 +79,18 @@ def test_ray_is_the_one_that_is_asked_for() -> None:
     assert Version(version).release[:2] == Version(ray.__version__).release[:2]
 
 
-def workers(config: dict[str, Any]) -> list[Node]:
+def workers(config: dict[str, Any]) -> list[ClusterNode]:
     """All machines that may come, but for the head, on which nothing is to compute."""
     types = dict(config["available_node_types"])
     assert types.pop(config["head_node_type"])["resources"]["CPU"] == 0
     return [
-        Node(cpus=kind["resources"]["CPU"], gpus=kind["resources"].get("GPU", 0))
+        ClusterNode(cpus=kind["resources"]["CPU"], gpus=kind["resources"].get("GPU", 0))
         for kind in types.values()
         for _ in range(kind["max_workers"])
     ]
 
 
-def hosts(nodes: list[Node], placement: Placement) -> int:
+def hosts(nodes: list[ClusterNode], placement: Placement) -> int:
     """How many of the workers' actors these machines take."""
     pool = placement.generate
     return sum(int(min(n.cpus / pool.cpus, n.gpus / pool.gpus) + 1e-9) for n in nodes)
@@ -101,8 +101,10 @@ def test_the_machines_are_what_raymetrics_asks_for(config: Any) -> None:
     nodes = workers(config())
     gpus = sum(node.gpus for node in nodes)
     assert 0 < gpus <= config()["max_workers"]
-    there = place(nodes, UNKNOWN, Resources(), 10_000)
-    to_come = place([Node(cpus=0)], UNKNOWN, Resources(gpus=gpus), 10_000)  # the head is alone
+    there = plan_placement(nodes, UNKNOWN_SIZES, Resources(), 10_000)
+    to_come = plan_placement(
+        [ClusterNode(cpus=0)], UNKNOWN_SIZES, Resources(gpus=gpus), 10_000
+    )  # the head is alone
     for placement in (there, to_come):
         assert placement.extract is None
         assert placement.generate.actors == gpus

@@ -15,17 +15,17 @@ from click.testing import CliRunner
 from ray import exceptions
 from ray.data.exceptions import ExecutionTimeoutError
 
-from raymetrics.cli.options_and_errors import reported
-from raymetrics.distributed.ray_errors import meant
+from raymetrics.cli.options_and_errors import exit_with_code
+from raymetrics.distributed.ray_errors import translate_ray_error
 from raymetrics.distributed.session import session
 from raymetrics.errors import (
     ClusterFailure,
-    RangeError,
     RaymetricsError,
+    SampleRangeError,
     StorageError,
     StorageUnavailable,
 )
-from tests.helpers.head import until
+from tests.helpers.head import wait_until
 
 STOPPED = "stopped; what is there is whole, the same command goes on\n"
 
@@ -33,7 +33,7 @@ STOPPED = "stopped; what is there is whole, the same command goes on\n"
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (RangeError("no such samples"), 2),
+        (SampleRangeError("no such samples"), 2),
         (StorageError("access denied"), 2),
         (StorageUnavailable("the store does not answer"), 75),
         (ClusterFailure("a machine was lost"), 75),
@@ -43,7 +43,7 @@ def test_the_exit_code_says_whether_the_same_command_would_help(
     error: Exception, code: int
 ) -> None:
     @click.command()
-    @reported
+    @exit_with_code
     def verb() -> None:
         raise error
 
@@ -86,7 +86,7 @@ def test_a_signal_ends_a_verb_at_once_with_one_line(
 def test_signals_are_given_back() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
-    @reported
+    @exit_with_code
     def verb() -> None:
         assert signal.getsignal(signal.SIGTERM) != handlers[0]
 
@@ -130,7 +130,7 @@ def test_a_local_ray_ends_with_its_driver() -> None:
         _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (143, STOPPED)
     # Two of Ray's agents look whether the others are there once a minute.
-    until(lambda: not [one for one in processes if one.is_running()], "Ray is left")
+    wait_until(lambda: not [one for one in processes if one.is_running()], "Ray is left")
 
 
 OUT_OF_MEMORY = (
@@ -174,25 +174,27 @@ def test_an_error_that_is_kept_keeps_nothing_of_ray(monkeypatch: pytest.MonkeyPa
         try:
             read()
         except StopIteration:
-            told = exceptions.RayTaskError("extract", "a traceback", RangeError("no such samples"))
+            told = exceptions.RayTaskError(
+                "extract", "a traceback", SampleRangeError("no such samples")
+            )
             raise told.as_instanceof_cause() from None
 
     workers: list[weakref.ref[Worker]] = []
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    with pytest.raises(RangeError) as kept, session():
+    with pytest.raises(SampleRangeError) as kept, session():
         fetched()
     assert kept.value.__cause__ is not None
     assert [worker() for worker in workers] == [None, None]
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    ours = RangeError("no such samples")
+    ours = SampleRangeError("no such samples")
     wrapped = exceptions.RayTaskError("extract", "a traceback", ours)
-    assert meant(wrapped) is ours
+    assert translate_ray_error(wrapped) is ours
     bug = exceptions.RayTaskError("extract", "a traceback", ValueError("a bug"))
-    assert meant(bug) is bug
+    assert translate_ray_error(bug) is bug
     of_constructor = exceptions.ActorDiedError(bug)
-    assert meant(of_constructor) is of_constructor
+    assert translate_ray_error(of_constructor) is of_constructor
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from raymetrics import results
 from raymetrics.distributed.extraction import extract
-from tests.conftest import without_actors
-from tests.helpers.head import CHECKOUT, Head, commands, running_head, until
+from tests.conftest import disable_actors
+from tests.helpers.head import CHECKOUT, Head, job_commands, running_head, wait_until
 
 GENERATOR = """
 import time
@@ -47,7 +47,7 @@ def words_of(job: str, **values: object) -> list[str]:
     """The command in a job's docstring, with other values of some of its options."""
     text = ast.get_docstring(ast.parse((CHECKOUT / "jobs" / f"{job}.py").read_text()))
     assert text
-    [words] = commands(text)
+    [words] = job_commands(text)
     for option, value in values.items():
         words[words.index(f"--{option}") + 1] = str(value)
     return words
@@ -66,7 +66,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def plainly(source: str, to: Path) -> dict[str, bytes]:
     """The same shards, made without Ray."""
-    with pytest.MonkeyPatch.context() as patch, without_actors():
+    with pytest.MonkeyPatch.context() as patch, disable_actors():
         patch.setattr(extract, "session", nullcontext)
         extract.extract(source, ["digits"], str(to), "0-149", shard_rows=50)
     return files(to)
@@ -98,7 +98,7 @@ def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.M
     words[words.index("jobs/extract.py") + 1] = "my_generator:generate"
 
     head.submit(words, "first", "--no-wait", folder=checkout)
-    until(lambda: len(files(tmp_path / "made")) > 0, "no shard was made")
+    wait_until(lambda: len(files(tmp_path / "made")) > 0, "no shard was made")
     head.stop("first")
     assert head.ended("first")["status"] == "STOPPED"
     stopped = head.log("first")
@@ -126,5 +126,8 @@ def test_numbers_as_a_job(head: Head, tmp_path: Path) -> None:
     words = words_of("evaluate", real=real, generated=generated, to=to, metrics="fid,pr")
     done = head.submit(words, "numbers")
     assert done.returncode == 0, done.stdout
-    assert {result.metric for result in results.read(to)} >= {"frechet_distance", "precision"}
+    assert {result.metric for result in results.read_results(to)} >= {
+        "frechet_distance",
+        "precision",
+    }
     assert "FD digits" in head.log("numbers")

@@ -13,7 +13,7 @@ import yaml
 from ray.dashboard.modules.job.cli import submit
 
 from raymetrics.cli import main
-from tests.helpers.head import CHECKOUT, commands
+from tests.helpers.head import CHECKOUT, job_commands
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.py"))
 AT_ONCE = {"inspect", "export", "weights", "report"}  # verbs that start no workers
@@ -37,7 +37,7 @@ def test_every_verb_that_computes_has_a_job() -> None:
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.stem)
 def test_the_command_of_a_job_is_right(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CHECKOUT)
-    [words] = commands(ast.get_docstring(ast.parse(file.read_text())) or "")
+    [words] = job_commands(ast.get_docstring(ast.parse(file.read_text())) or "")
     asked = submit.make_context("submit", words[3:]).params
     assert Path(asked["working_dir"]) == Path(".")
     assert Path(asked["runtime_env"]).is_file()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.metrics import cmmd, normalised
+from raymetrics.metrics import cmmd, normalize_rows
 
 
 def double_sum(x: np.ndarray, y: np.ndarray) -> float:
@@ -19,7 +19,7 @@ def double_sum(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("block", [1, 7, 1024])
 def test_double_sum(rng: np.random.Generator, block: int) -> None:
     real, generated = rng.normal(size=(20, 5)), rng.normal(0.5, 2, size=(15, 5))
-    expected = double_sum(normalised(real), normalised(generated))
+    expected = double_sum(normalize_rows(real), normalize_rows(generated))
     assert cmmd(real=real, generated=generated, block=block) == pytest.approx(expected, rel=1e-9)
 
 
@@ -46,4 +46,4 @@ def test_what_has_no_distance_is_an_error_not_a_number() -> None:
         features = np.ones((4, 2))
         features[2] = bad
         with pytest.raises(ShardError, match=r"1 of 4 rows.*first row 2"):
-            normalised(features)
+            normalize_rows(features)

@@ -14,9 +14,16 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
-from raymetrics.in_memory import surveyed
-from raymetrics.metrics import CONVENTIONS, PROTOCOLS, Convention, Protocol, convention, protocol
-from raymetrics.metrics.conventions import reach_of_float16
+from raymetrics.in_memory import survey_features
+from raymetrics.metrics import (
+    CONVENTIONS,
+    PROTOCOLS,
+    Convention,
+    Protocol,
+    get_convention,
+    get_protocol,
+)
+from raymetrics.metrics.conventions import effective_float16_radii
 from raymetrics.metrics.registry import METRICS
 
 Sides = dict[str, np.ndarray]
@@ -109,7 +116,7 @@ def test_float16(rng: np.random.Generator, ball: Any, dimension: int) -> None:
     generated[40:60] += 0.003  # less than float16 resolves there
     real[140:] = real[:10]
     asked = Convention(k=3, ball=ball, distances="float16")
-    found = surveyed(real, generated, asked)
+    found = survey_features(real, generated, asked)
     held = held_in_half(generated, real, 3, ball, half=True)
     np.testing.assert_array_equal(found.of_generated.hits[:, 0], held.sum(axis=1))
     np.testing.assert_array_equal(found.of_generated.occupied[:, 0], held.any(axis=0))
@@ -152,7 +159,7 @@ def halved(x: float) -> np.float16:
 @example(distance=2.0**-25, radius=2.0**-24)
 def test_reach_of_float16(distance: float, radius: float) -> None:
     closed, opened = (
-        reach_of_float16(np.array([[radius]]), ball).item() for ball in ("closed", "open")
+        effective_float16_radii(np.array([[radius]]), ball).item() for ball in ("closed", "open")
     )
     assert (distance <= closed) == (halved(distance) <= halved(radius))
     assert (distance <= opened) == (halved(distance) < halved(radius))
@@ -163,7 +170,7 @@ def test_reach_of_float16(distance: float, radius: float) -> None:
 def test_reach_of_float16_at_its_own_border(radius: float, direction: float) -> None:
     """Where a random distance would never be."""
     for ball in ("closed", "open"):
-        border = reach_of_float16(np.array([radius]), ball).item()
+        border = effective_float16_radii(np.array([radius]), ball).item()
         distance = np.nextafter(border, direction) if direction else border
         if distance >= 0:
             inside = halved(distance) <= halved(radius)
@@ -210,20 +217,20 @@ def test_bad_values_are_errors(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RaymetricsError, match=message):
         Convention(**change)
     with pytest.raises(RaymetricsError, match=message):
-        convention("prdc", **change)
+        get_convention("prdc", **change)
 
 
 def test_unknown_names_list_what_there_is() -> None:
     with pytest.raises(RaymetricsError, match="no convention 'x'; there are raymetrics, official"):
-        convention("x")
+        get_convention("x")
     with pytest.raises(RaymetricsError, match="no protocol 'x'; there are fid50k_full, kid50k"):
-        protocol("x")
-    assert all(convention(name).name == name for name in CONVENTIONS)
-    assert all(protocol(name).name == name for name in PROTOCOLS)
+        get_protocol("x")
+    assert all(get_convention(name).name == name for name in CONVENTIONS)
+    assert all(get_protocol(name).name == name for name in PROTOCOLS)
 
 
 def test_some_choices_changed() -> None:
-    changed = convention("prdc", k=3, seed=None)
+    changed = get_convention("prdc", k=3, seed=None)
     assert (changed.k, changed.ball, changed.seed, changed.name) == (3, "open", 0, "prdc")
     assert CONVENTIONS["prdc"].k == 5
 

@@ -26,7 +26,7 @@ def nested(rng: np.random.Generator, count: int, sizes: list[int]) -> list[Momen
 
 def test_extrapolated_is_nearer_to_the_closed_form(rng: np.random.Generator) -> None:
     truth = DIMENSION * (0.1**2 + 0.2**2)
-    sizes = subset_sizes(1000, points=15, least=100)
+    sizes = subset_sizes(1000, points=15, smallest=100)
     found = [frechet_infinity(real=REAL, generated=nested(rng, 1000, sizes)) for _ in range(20)]
     plain = np.array([f.distances[-1] for f in found]) - truth
     extrapolated = np.array([f.value for f in found]) - truth
@@ -79,6 +79,6 @@ def test_by_count_refuses_what_does_not_fit(rng: np.random.Generator) -> None:
 def test_sizes() -> None:
     assert subset_sizes(50_000)[:2] == [5000, 8214]
     assert subset_sizes(50_000)[-1] == 50_000
-    assert subset_sizes(12, points=3, least=10) == [10, 11, 12]
+    assert subset_sizes(12, points=3, smallest=10) == [10, 11, 12]
     with pytest.raises(NotEnoughData, match=r"5000 to the 300 .*at least 5014.*start at fewer"):
         subset_sizes(300)

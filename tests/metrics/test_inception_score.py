@@ -9,12 +9,12 @@ from scipy.special import softmax
 from torch_fidelity.metric_isc import isc_features_to_metric
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics import inception_score, splits_of
+from raymetrics.metrics import assign_splits, inception_score
 from raymetrics.statistics import ClassScores
 
 
 def score_of(logits: np.ndarray, splits: int = 1, seed: int | None = None):
-    return inception_score(ClassScores.of(splits_of(len(logits), splits, seed), logits, splits))
+    return inception_score(ClassScores.of(assign_splits(len(logits), splits, seed), logits, splits))
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -42,15 +42,15 @@ def test_bounds() -> None:
 
 
 def test_splits_are_contiguous_parts_and_cover_all() -> None:
-    np.testing.assert_array_equal(splits_of(7, 3, None), [0, 0, 1, 1, 2, 2, 2])
-    shuffled = splits_of(7, 3, 1)
+    np.testing.assert_array_equal(assign_splits(7, 3, None), [0, 0, 1, 1, 2, 2, 2])
+    shuffled = assign_splits(7, 3, 1)
     np.testing.assert_array_equal(np.bincount(shuffled), [2, 2, 3])
     assert shuffled.dtype == np.int64
-    assert (shuffled != splits_of(7, 3, None)).any()
+    assert (shuffled != assign_splits(7, 3, None)).any()
 
 
 def test_empty_splits_are_an_error_not_a_number() -> None:
     with pytest.raises(NotEnoughData, match=r"9 samples in 10 splits.*fewer splits"):
-        splits_of(9, 10)
+        assign_splits(9, 10)
     with pytest.raises(NotEnoughData, match=r"2 of 2 splits"):
         inception_score(ClassScores.empty(2, 3))

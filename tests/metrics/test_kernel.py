@@ -10,7 +10,7 @@ from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics import draws, kernel_distance, kernel_distance_of
+from raymetrics.metrics import draw_subsets, kernel_distance, kernel_distance_over_subsets
 from raymetrics.metrics.kernel import squared_mmd
 from tests.helpers import oracles
 
@@ -79,27 +79,29 @@ def test_clean_fid_s_draws(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("generator", ["pcg64", "mt19937"])
 def test_draws_are_different_rows_of_either_side(generator: str) -> None:
     asked = {"real": 90, "generated": 50, "subsets": 4, "subset_size": 50, "seed": 3}
-    found = draws(**asked, generator=generator)
+    found = draw_subsets(**asked, generator=generator)
     assert len(found) == 4
     for of_real, of_generated in found:
         assert len(set(of_real.tolist())) == len(set(of_generated.tolist())) == 50
         assert 50 < of_real.max() < 90
         assert of_generated.max() == 49
-    again = draws(**asked, generator=generator, order="generated-first")
+    again = draw_subsets(**asked, generator=generator, order="generated-first")
     assert any((a[0] != b[0]).any() for a, b in zip(found, again, strict=True))
 
 
 def test_default_draws_stay_what_they_were() -> None:
     rng = np.random.default_rng(3)
-    for of_real, of_generated in draws(real=30, generated=20, subsets=3, subset_size=5, seed=3):
+    for of_real, of_generated in draw_subsets(
+        real=30, generated=20, subsets=3, subset_size=5, seed=3
+    ):
         np.testing.assert_array_equal(of_real, rng.choice(30, 5, replace=False))
         np.testing.assert_array_equal(of_generated, rng.choice(20, 5, replace=False))
 
 
 def test_from_the_drawn_rows_alone(rng: np.random.Generator) -> None:
     sides = two_sets(rng)
-    rows = draws(real=300, generated=200, subsets=5, subset_size=50, seed=1)
-    found = kernel_distance_of((sides["real"][r], sides["generated"][g]) for r, g in rows)
+    rows = draw_subsets(real=300, generated=200, subsets=5, subset_size=50, seed=1)
+    found = kernel_distance_over_subsets((sides["real"][r], sides["generated"][g]) for r, g in rows)
     assert found == kernel_distance(**sides, subsets=5, subset_size=50, seed=1)
     with pytest.raises(NotEnoughData, match="0 subsets"):
-        kernel_distance_of([])
+        kernel_distance_over_subsets([])

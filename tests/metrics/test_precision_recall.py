@@ -10,8 +10,8 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.in_memory import surveyed
-from raymetrics.metrics import convention, f_score, manifold_scores, ranked
+from raymetrics.in_memory import survey_features
+from raymetrics.metrics import f_score, get_convention, manifold_scores, rank_ids
 from tests.helpers import oracles
 
 
@@ -94,7 +94,7 @@ def test_realism_is_of_the_convention(rng: np.random.Generator) -> None:
     real = rng.integers(0, 4, size=(90, 4)).astype(float)
     generated = rng.integers(0, 5, size=(80, 4)).astype(float)
     for name in ("raymetrics", "prdc", "nvidia"):
-        found = surveyed(real, generated, convention(name, k=3), scores=True)
+        found = survey_features(real, generated, get_convention(name, k=3), scores=True)
         kept = found.radii_of_real[:, 0] <= np.median(found.radii_of_real[:, 0])
         apart = np.sqrt(((generated[:, None] - real) ** 2).sum(axis=2))
         held = (apart <= found.radii_of_real[:, 0]) & kept
@@ -104,8 +104,8 @@ def test_realism_is_of_the_convention(rng: np.random.Generator) -> None:
 def test_ranked_from_the_most_realistic_and_ties_by_id() -> None:
     realism = np.array([0.5, np.inf, 2.0, 0.5, np.inf, 2.0, 0.1])
     ids = [40, 31, 12, 3, 24, 15, 6]
-    assert ranked(ids, realism).tolist() == [24, 31, 12, 15, 3, 40, 6]
-    assert ranked(np.array(ids)[::-1], realism[::-1]).tolist() == [24, 31, 12, 15, 3, 40, 6]
+    assert rank_ids(ids, realism).tolist() == [24, 31, 12, 15, 3, 40, 6]
+    assert rank_ids(np.array(ids)[::-1], realism[::-1]).tolist() == [24, 31, 12, 15, 3, 40, 6]
 
 
 def test_several_k_are_each_as_alone(rng: np.random.Generator) -> None:
@@ -116,7 +116,7 @@ def test_several_k_are_each_as_alone(rng: np.random.Generator) -> None:
         assert rm.prdc(**sides, k=k) == {k: scores}
     assert rm.prdc(**sides, k=3, convention="prdc") != {3: together[3]}
     assert list(rm.prdc(**sides, convention="prdc")) == [5]
-    found = surveyed(**sides, asked=convention("raymetrics", k=(1, 3, 5)))
+    found = survey_features(**sides, convention=get_convention("raymetrics", k=(1, 3, 5)))
     assert manifold_scores(found) == list(together.values())
 
 

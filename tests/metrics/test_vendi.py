@@ -8,12 +8,12 @@ from scipy.linalg import eigvalsh
 from vendi_score.vendi import score_dual
 
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.metrics import normalised, vendi_score
+from raymetrics.metrics import normalize_rows, vendi_score
 from raymetrics.statistics import Moments
 
 
 def score_of(features: np.ndarray) -> float:
-    return vendi_score(Moments.of(normalised(features)))
+    return vendi_score(Moments.of(normalize_rows(features)))
 
 
 @pytest.mark.parametrize(("count", "dimension"), [(200, 12), (10, 30)])
@@ -34,7 +34,7 @@ def test_counts_different_samples(rng: np.random.Generator) -> None:
 
 
 def test_in_one_pass(rng: np.random.Generator) -> None:
-    features = normalised(rng.normal(size=(50, 6)))
+    features = normalize_rows(rng.normal(size=(50, 6)))
     parts = Moments.of(features[:20]).merge(Moments.of(features[20:]))
     assert vendi_score(parts) == pytest.approx(vendi_score(Moments.of(features)), rel=1e-12)
 

@@ -17,7 +17,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     name = request.param
     if name in SMALL:
         monkeypatch.setattr(faiss_engines, "BLOCK", 16)
-        monkeypatch.setattr(faiss_engines, "EVERYTHING", 100)
+        monkeypatch.setattr(faiss_engines, "EXHAUSTIVE_PAIRS", 100)
         monkeypatch.setattr(projections, "BLOCK", 7)
         name = SMALL[name]
     if " of " in name:

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from raymetrics.metrics.manifold_survey import survey
+from raymetrics.metrics.manifold_survey import survey_manifolds
 from raymetrics.neighbors import (
     ENGINES,
     ExactSearch,
     FlatSearch,
     LowerBoundSearch,
     TileSearch,
-    choose,
     choose_engine,
-    engine,
+    fastest_engine,
+    make_engine,
 )
 
 
@@ -50,10 +50,10 @@ def tiny(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
 )
 def test_the_engine_fits_and_answers_as_brute_force(rng, kind, expected) -> None:
     real, generated = kind(rng)
-    chosen = choose(real=real, generated=generated)
+    chosen = fastest_engine(real=real, generated=generated)
     assert type(chosen) is expected
     found, truth = (
-        survey(real=real, generated=generated, ks=[1, 3], search=search, realism=True)
+        survey_manifolds(real=real, generated=generated, ks=[1, 3], search=search, realism=True)
         for search in (chosen, ExactSearch())
     )
     assert_array_equal(found.radii_of_real, truth.radii_of_real)
@@ -68,19 +68,19 @@ def test_the_engine_fits_and_answers_as_brute_force(rng, kind, expected) -> None
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (2, 129), (400, 1)])
 def test_sets_of_any_sizes_have_an_engine(rng: np.random.Generator, n: int, m: int) -> None:
     real, generated = (rng.normal(size=(k, 600)) for k in (n, m))
-    assert choose(real=real, generated=generated).name
+    assert fastest_engine(real=real, generated=generated).name
 
 
 def test_the_same_features_choose_the_same_engine(rng: np.random.Generator) -> None:
     real, generated = low_rank(rng)
-    first, second = (choose(real=real, generated=generated).name for _ in range(2))
+    first, second = (fastest_engine(real=real, generated=generated).name for _ in range(2))
     assert first == second
 
 
 def test_few_lower_bounds_survive_in_features_near_a_subspace(rng: np.random.Generator) -> None:
     """No fewer than the nearest themselves, though, which are the k asked for and the query."""
-    few = choose_engine.survivors(np.concatenate(low_rank(rng)), 3)
-    many = choose_engine.survivors(np.concatenate(isotropic(rng)), 3)
+    few = choose_engine.candidates_left(np.concatenate(low_rank(rng)), 3)
+    many = choose_engine.candidates_left(np.concatenate(isotropic(rng)), 3)
     assert few.keys() == many.keys() == set(choose_engine.DIMENSIONS)
     for dimensions in few:
         assert 3 <= few[dimensions] < 6
@@ -88,11 +88,11 @@ def test_few_lower_bounds_survive_in_features_near_a_subspace(rng: np.random.Gen
 
 
 def test_more_rows_or_candidates_or_dimensions_never_cost_less() -> None:
-    cost = choose_engine.estimate(10_000, 2048, 64, 10)
-    assert choose_engine.estimate(10_000, 2048, 64, 20) > cost
-    assert choose_engine.estimate(10_000, 2048, 128, 10) > cost
+    cost = choose_engine.estimate_passes(10_000, 2048, 64, 10)
+    assert choose_engine.estimate_passes(10_000, 2048, 64, 20) > cost
+    assert choose_engine.estimate_passes(10_000, 2048, 128, 10) > cost
     assert (
-        choose_engine.estimate(100_000, 2048, 64, 10) < cost
+        choose_engine.estimate_passes(100_000, 2048, 64, 10) < cost
     )  # a row; the candidates grow more slowly
 
 
@@ -102,11 +102,11 @@ def test_more_rows_or_candidates_or_dimensions_never_cost_less() -> None:
     ids=lambda made: made.name,
 )
 def test_an_engine_is_made_again_from_its_name(made) -> None:
-    again = engine(made.name)
+    again = make_engine(made.name)
     assert type(again) is type(made)
     assert again.name == made.name
 
 
 def test_every_engine_has_a_name() -> None:
     for name in ENGINES:
-        assert engine(name).name.startswith(name)
+        assert make_engine(name).name.startswith(name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from raymetrics.metrics.manifold_survey import survey, up_to_median
+from raymetrics.metrics.manifold_survey import radii_up_to_median, survey_manifolds
 from raymetrics.neighbors import (
     ExactSearch,
     FlatSearch,
@@ -17,15 +17,23 @@ from raymetrics.neighbors import (
     faiss_engines,
     tiles,
 )
-from raymetrics.statistics.ball_membership import Balls
+from raymetrics.statistics.ball_membership import BallMembership
 from tests.helpers import oracles
-from tests.helpers.neighbor_cases import ENGINES, KS, WORLDS, cases, gaussian, isotropic, solved
+from tests.helpers.neighbor_cases import (
+    ENGINES,
+    KS,
+    WORLDS,
+    cases,
+    gaussian,
+    isotropic_gaussian,
+    solve_case,
+)
 
 EXACT = ExactSearch()
 worlds = pytest.mark.parametrize("name", WORLDS)
 
 
-def assert_equal(found: Balls, expected: Balls) -> None:
+def assert_equal(found: BallMembership, expected: BallMembership) -> None:
     assert_array_equal(found.hits, expected.hits)
     assert_array_equal(found.occupied, expected.occupied)
     assert_array_equal(found.realism, expected.realism)
@@ -43,7 +51,9 @@ def test_nearest(engine: Any, name: str) -> None:
 def test_hits_occupied_and_realism(engine: Any, name: str) -> None:
     for case in cases(name):
         placed = engine.place(case.queries, case.base)
-        assert_equal(engine.balls(*placed, case.radii, lesser=case.lesser), case.balls)
+        assert_equal(
+            engine.balls(*placed, case.radii, realism_radii=case.realism_radii), case.balls
+        )
 
 
 @worlds
@@ -74,7 +84,7 @@ def test_both_ways_is_each_way(engine: Any, name: str, count: bool) -> None:
         of_other.radii,
         of_one.radii,
         count=count,
-        lesser=of_other.lesser,
+        realism_radii=of_other.realism_radii,
     )
     assert_array_equal(by_one.hits > 0, of_other.balls.hits > 0)
     assert_array_equal(by_one.realism, of_other.balls.realism)
@@ -89,7 +99,9 @@ def test_the_textbook(engine: Any, kind: str, k: int) -> None:
     """Copies of real features lie on the centres of balls, ties on their surface."""
     case, _ = cases(kind)
     real, generated = case.base[:40], case.queries[-40:]
-    found = survey(real=real, generated=generated, ks=[k], search=engine, count=True, realism=True)
+    found = survey_manifolds(
+        real=real, generated=generated, ks=[k], search=engine, count=True, realism=True
+    )
     for queries, features, balls in (
         (generated, real, found.of_generated),
         (real, generated, found.of_real),
@@ -106,7 +118,7 @@ def test_the_textbook(engine: Any, kind: str, k: int) -> None:
 def test_any_numbers_of_neighbours(engine: Any, rng: np.random.Generator, ks: list[int]) -> None:
     real, generated = gaussian(rng)
     found, expected = (
-        survey(real=real, generated=generated, ks=ks, search=search, realism=True)
+        survey_manifolds(real=real, generated=generated, ks=ks, search=search, realism=True)
         for search in (engine, EXACT)
     )
     assert found.ks == tuple(sorted(ks))
@@ -154,16 +166,16 @@ def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     none, base = engine.place(generated[:0], real)
     assert engine.nearest(none, base, 3).shape == (0, 3)
-    found = engine.balls(none, base, np.ones((len(real), 2)), lesser=np.ones(len(real)))
-    assert_equal(found, Balls.empty(0, len(real), 2))
+    found = engine.balls(none, base, np.ones((len(real), 2)), realism_radii=np.ones(len(real)))
+    assert_equal(found, BallMembership.empty(0, len(real), 2))
 
 
 def test_no_base(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     queries, none = engine.place(generated, real[:0])
     assert_array_equal(engine.nearest(queries, none, 3), np.full((len(generated), 3), np.inf))
-    found = engine.balls(queries, none, np.ones((0, 2)), lesser=np.ones(0))
-    assert_equal(found, Balls.empty(len(generated), 0, 2))
+    found = engine.balls(queries, none, np.ones((0, 2)), realism_radii=np.ones(0))
+    assert_equal(found, BallMembership.empty(len(generated), 0, 2))
 
 
 def test_nothing_at_all(engine: Any) -> None:
@@ -176,8 +188,8 @@ def test_balls_below_0_are_empty(engine: Any, rng: np.random.Generator) -> None:
     real, _ = gaussian(rng)
     placed = engine.place(real, real)
     nothing = np.full((len(real), 2), -1.0)
-    found = engine.balls(*placed, nothing, lesser=nothing[:, 0])
-    assert_equal(found, Balls.empty(len(real), len(real), 2))
+    found = engine.balls(*placed, nothing, realism_radii=nothing[:, 0])
+    assert_equal(found, BallMembership.empty(len(real), len(real), 2))
     assert not engine.balls(*placed, nothing, count=False).hits.any()
 
 
@@ -186,9 +198,9 @@ def test_some_empty_balls_among_others(engine: Any, rng: np.random.Generator) ->
     reach = np.sort(rng.normal(0, 2, size=(len(real), 3)), axis=1)
     assert (reach[:, 0] < 0).any()
     assert (reach[:, 2] < 0).any()
-    for lesser in (reach[:, 0], reach[:, 2]):
-        found = engine.balls(*engine.place(generated, real), reach, lesser=lesser)
-        assert_equal(found, EXACT.balls(generated, real, reach, lesser=lesser))
+    for realism_radii in (reach[:, 0], reach[:, 2]):
+        found = engine.balls(*engine.place(generated, real), reach, realism_radii=realism_radii)
+        assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=realism_radii))
 
 
 def test_balls_of_radius_0_hold_copies_of_their_centres(
@@ -196,8 +208,8 @@ def test_balls_of_radius_0_hold_copies_of_their_centres(
 ) -> None:
     real, generated = gaussian(rng)
     zeros = np.zeros((len(real), 1))
-    found = engine.balls(*engine.place(generated, real), zeros, lesser=zeros[:, 0])
-    assert_equal(found, EXACT.balls(generated, real, zeros, lesser=zeros[:, 0]))
+    found = engine.balls(*engine.place(generated, real), zeros, realism_radii=zeros[:, 0])
+    assert_equal(found, EXACT.balls(generated, real, zeros, realism_radii=zeros[:, 0]))
     assert_array_equal(found.hits[:, 0], np.repeat([0, 1], [50, 20]))
 
 
@@ -209,8 +221,8 @@ def test_a_set_placed_later(engine: Any, rng: np.random.Generator) -> None:
     reach = EXACT.nearest(real, real, 3) + 200 * rng.random(size=(len(real), 1))
     queries = engine.place_like(base, later)
     assert_array_equal(engine.nearest(queries, base, 3), EXACT.nearest(later, real, 3))
-    found = engine.balls(queries, base, reach, lesser=reach[:, 0])
-    assert_equal(found, EXACT.balls(later, real, reach, lesser=reach[:, 0]))
+    found = engine.balls(queries, base, reach, realism_radii=reach[:, 0])
+    assert_equal(found, EXACT.balls(later, real, reach, realism_radii=reach[:, 0]))
     assert_array_equal(engine.nearest(base, queries, 3), EXACT.nearest(real, later, 3))
 
 
@@ -232,15 +244,17 @@ def test_isotropic_data_fall_back_to_everything(
 ) -> None:
     """Lower bounds of 4 of 200 coordinates rule nothing out."""
     monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 70)
-    looked = counted(monkeypatch, faiss_engines.Look, "everything")
-    case = solved(*isotropic(rng))
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
+    case = solve_case(*isotropic_gaussian(rng))
     engine = LowerBoundSearch(4)
     queries, base = engine.place(case.queries, case.base)
 
     assert_array_equal(engine.nearest(base, base, max(KS), case.own), case.near_own)
     assert looked
     looked.clear()
-    assert_equal(engine.balls(queries, base, case.radii, lesser=case.lesser), case.balls)
+    assert_equal(
+        engine.balls(queries, base, case.radii, realism_radii=case.realism_radii), case.balls
+    )
     assert looked
     looked.clear()
     flags = engine.balls(queries, base, case.radii, count=False).hits > 0
@@ -252,7 +266,7 @@ def test_ties_beyond_what_is_fetched_fall_back_to_everything(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
-    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
     pairs = counted(monkeypatch, tiles, "pair_distances")
     same = np.repeat(rng.normal(size=(3, 4)), 40, axis=0).astype(np.float32)
     own = np.arange(120)
@@ -265,13 +279,13 @@ def test_ties_beyond_what_is_fetched_fall_back_to_everything(
 def test_what_is_far_from_all_balls_needs_no_look_at_everything(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
     real = rng.normal(size=(200, 8)).astype(np.float32)
     generated = (rng.normal(size=(50, 8)) + 20).astype(np.float32)
     reach = EXACT.nearest(real, real, 3, np.arange(len(real)))
-    lesser = up_to_median(reach[:, 0])
+    realism_radii = radii_up_to_median(reach[:, 0])
     for engine in (FlatSearch(), LowerBoundSearch(4)):
-        found = engine.balls(*engine.place(generated, real), reach, lesser=lesser)
+        found = engine.balls(*engine.place(generated, real), reach, realism_radii=realism_radii)
         assert not found.hits.any()
         assert (found.realism > 0).all()
     assert not looked
@@ -281,13 +295,13 @@ def test_everything_is_looked_at_in_blocks(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Realism where every ball has radius 0: there is no ratio to start from."""
-    monkeypatch.setattr(faiss_engines, "EVERYTHING", 500)
-    looked = counted(monkeypatch, faiss_engines.Look, "everything")
+    monkeypatch.setattr(faiss_engines, "EXHAUSTIVE_PAIRS", 500)
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
     real, generated = gaussian(rng)
     zeros = np.zeros(len(real))
     engine = FlatSearch()
     placed = engine.place(generated, real)
-    found = engine.balls(*placed, zeros[:, None], lesser=zeros)
+    found = engine.balls(*placed, zeros[:, None], realism_radii=zeros)
     assert_array_equal(found.realism, np.repeat([0, np.inf], [50, 20]))
     assert max(looked) == 500 // len(real)
 
@@ -299,14 +313,14 @@ def test_a_point_at_the_centre_far_from_all_others(monkeypatch: pytest.MonkeyPat
     generated = np.zeros((3, 2), np.float32)
     reach = np.full((5, 1), 1e6)
     for engine in (FlatSearch(), TileSearch()):
-        found = engine.balls(*engine.place(generated, real), reach, lesser=reach[:, 0])
-        assert_equal(found, EXACT.balls(generated, real, reach, lesser=reach[:, 0]))
+        found = engine.balls(*engine.place(generated, real), reach, realism_radii=reach[:, 0])
+        assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=reach[:, 0]))
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_no_tile_and_no_index_writes_to_the_features(name: str, rng: np.random.Generator) -> None:
     sets = gaussian(rng)
     before = [features.copy() for features in sets]
-    survey(real=sets[0], generated=sets[1], ks=KS, search=ENGINES[name](), realism=True)
+    survey_manifolds(real=sets[0], generated=sets[1], ks=KS, search=ENGINES[name](), realism=True)
     for features, was in zip(sets, before, strict=True):
         assert_array_equal(features, was)

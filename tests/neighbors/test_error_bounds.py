@@ -9,15 +9,20 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from raymetrics.neighbors import error_bounds
-from raymetrics.neighbors.brute_force import distances, ratios
-from raymetrics.neighbors.error_bounds import UNIT32, UNIT64, Candidates, squared_error
-from raymetrics.neighbors.faiss_engines import Rough
+from raymetrics.neighbors.brute_force import euclidean_distances, radius_ratios
+from raymetrics.neighbors.error_bounds import (
+    ROUNDOFF32,
+    ROUNDOFF64,
+    BoundedCandidates,
+    squared_error_bound,
+)
+from raymetrics.neighbors.faiss_engines import Float32Bounds
 from raymetrics.neighbors.projections import (
-    Full,
-    LowerBound,
+    FullSketch,
+    LowerBoundSketch,
     joint_mean,
     leading_directions,
-    scaled_radii,
+    scale_radii,
     squared_norms,
     unit_scale,
 )
@@ -52,9 +57,9 @@ def test_float32_products_are_not_more_wrong_than_the_bound(
     sets: tuple[np.ndarray, np.ndarray],
 ) -> None:
     x, y = sets
-    exact = np.array([distances(row, y) for row in x]) ** 2
+    exact = np.array([euclidean_distances(row, y) for row in x]) ** 2
     found, norms = expanded(x.astype(np.float32), y.astype(np.float32))
-    assert (np.abs(found - exact) <= squared_error(x.shape[1], norms)).all()
+    assert (np.abs(found - exact) <= squared_error_bound(x.shape[1], norms)).all()
 
 
 @given(near_pairs())
@@ -63,13 +68,13 @@ def test_float64_products_are_not_more_wrong_than_the_bound(
     sets: tuple[np.ndarray, np.ndarray],
 ) -> None:
     x, y = sets
-    exact = np.array([distances(row, y) for row in x]) ** 2
+    exact = np.array([euclidean_distances(row, y) for row in x]) ** 2
     found, norms = expanded(x, y)
-    assert (np.abs(found - exact) <= squared_error(x.shape[1], norms, UNIT64)).all()
+    assert (np.abs(found - exact) <= squared_error_bound(x.shape[1], norms, ROUNDOFF64)).all()
 
 
 def test_the_bound_is_of_the_order_of_rounding() -> None:
-    assert squared_error(100, np.ones(1)) < 1e3 * UNIT32
+    assert squared_error_bound(100, np.ones(1)) < 1e3 * ROUNDOFF32
 
 
 @given(near_pairs(), st.sampled_from([1, 4, 64]))
@@ -80,19 +85,19 @@ def test_lower_bounds_never_exceed_the_distance(
     x, y = sets
     centre = joint_mean(x, y)
     directions = leading_directions(np.concatenate([x, y]), centre, min(dimensions, x.shape[1]))
-    sketch = LowerBound(centre, directions)
+    sketch = LowerBoundSketch(centre, directions)
     below, norms = expanded(sketch(x).astype(np.float64), sketch(y).astype(np.float64))
-    exact = np.array([distances(row, y) for row in x]) ** 2
-    assert (below - squared_error(directions.shape[1] + 1, norms) <= exact).all()
+    exact = np.array([euclidean_distances(row, y) for row in x]) ** 2
+    assert (below - squared_error_bound(directions.shape[1] + 1, norms) <= exact).all()
 
 
 def test_lower_bounds_of_what_lies_in_the_subspace_are_the_distances(
     rng: np.random.Generator,
 ) -> None:
     x = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 40))
-    sketch = LowerBound(np.zeros(40), leading_directions(x, np.zeros(40), 3))
-    found = np.array([distances(row, sketch(x)) for row in sketch(x).astype(np.float64)])
-    np.testing.assert_allclose(found, [distances(row, x) for row in x], atol=1e-5)
+    sketch = LowerBoundSketch(np.zeros(40), leading_directions(x, np.zeros(40), 3))
+    found = np.array([euclidean_distances(row, sketch(x)) for row in sketch(x).astype(np.float64)])
+    np.testing.assert_allclose(found, [euclidean_distances(row, x) for row in x], atol=1e-5)
 
 
 def test_directions_are_orthonormal_and_the_same_every_time(rng: np.random.Generator) -> None:
@@ -110,8 +115,8 @@ def test_rough_distances_lie_between_their_bounds(
     x, y = (features.astype(dtype) for features in sets)
     ids = np.tile(np.arange(len(y)), (len(x), 1))
     ids[:, 3] = -1
-    low, high = Rough(x, y).bounds(x, ids)
-    exact = np.array([distances(row, y) for row in x])
+    low, high = Float32Bounds(x, y).bounds(x, ids)
+    exact = np.array([euclidean_distances(row, y) for row in x])
     exact[:, 3] = np.inf
     assert (low <= exact).all()
     assert (exact <= high).all()
@@ -134,7 +139,7 @@ def test_the_unit_scale_rounds_nothing(largest: float, dtype: type) -> None:
 def test_no_scale_makes_a_ball_empty_or_fills_one() -> None:
     radii = np.array([np.nextafter(0.0, -1), -1, 0, 3])
     for scale in (2.0**-60, 1.0, 2.0**60):
-        scaled = scaled_radii(radii, scale)
+        scaled = scale_radii(radii, scale)
         assert_array_equal(scaled < 0, [True, True, False, False])
         assert_array_equal(scaled[2:], [0, 3 * scale])
 
@@ -142,38 +147,42 @@ def test_no_scale_makes_a_ball_empty_or_fills_one() -> None:
 def test_all_coordinates_are_centred_in_float64() -> None:
     """Far from the origin nothing is left of them in float32."""
     x = np.array([[1e9 + 1.0], [1e9 + 3.0]])
-    assert_array_equal(Full(joint_mean(x))(x), [[-1], [1]])
+    assert_array_equal(FullSketch(joint_mean(x))(x), [[-1], [1]])
 
 
 @st.composite
-def bounded(draw: st.DrawFn) -> tuple[Candidates, np.ndarray]:
+def bounded(draw: st.DrawFn) -> tuple[BoundedCandidates, np.ndarray]:
     """Candidates with some bounds or other; and the distances, infinite of those that are none."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     b, c, m = draw(st.integers(1, 6)), draw(st.integers(1, 9)), draw(st.integers(9, 12))
     queries, base = (rng.integers(0, 3, size=(n, 2)).astype(np.float64) for n in (b, m))
     ids = np.array([rng.permutation(m)[:c] for _ in range(b)])
-    exact = np.take_along_axis(np.array([distances(q, base) for q in queries]), ids, axis=1)
+    exact = np.take_along_axis(
+        np.array([euclidean_distances(q, base) for q in queries]), ids, axis=1
+    )
     low = exact - rng.choice([0, 0.1, 1, 9], size=exact.shape)
     high = exact + rng.choice([0, 0.1, 1, np.inf], size=exact.shape)
     none = rng.random(size=exact.shape) < 0.2
     ids[none] = -1
     low[none] = high[none] = exact[none] = np.inf
-    return Candidates(queries, base, ids, low.clip(min=0), high), exact
+    return BoundedCandidates(queries, base, ids, low.clip(min=0), high), exact
 
 
 @given(bounded(), st.integers(1, 10))
 @settings(deadline=None)
-def test_the_nearest_whatever_the_bounds(case: tuple[Candidates, np.ndarray], k: int) -> None:
+def test_the_nearest_whatever_the_bounds(
+    case: tuple[BoundedCandidates, np.ndarray], k: int
+) -> None:
     found, exact = case
     expected = np.full((len(exact), 10), np.inf)
     expected[:, : exact.shape[1]] = np.sort(exact, axis=1)
-    assert_array_equal(error_bounds.nearest(found, k), expected[:, :k])
+    assert_array_equal(error_bounds.nearest_distances(found, k), expected[:, :k])
 
 
 @given(bounded(), st.integers(0, 99))
 @settings(deadline=None)
 def test_balls_and_realism_whatever_the_bounds(
-    case: tuple[Candidates, np.ndarray], seed: int
+    case: tuple[BoundedCandidates, np.ndarray], seed: int
 ) -> None:
     """Radii and distances are roots of small integers, so that many points are on surfaces."""
     found, exact = case
@@ -181,10 +190,10 @@ def test_balls_and_realism_whatever_the_bounds(
     radii = np.sort(np.where(squares < 0, -1, np.sqrt(squares.clip(min=0))), axis=1)
     there = found.ids >= 0
     expected = (exact[..., None] <= radii[found.ids]) & there[..., None]
-    assert_array_equal(error_bounds.held(found, radii), expected)
+    assert_array_equal(error_bounds.inside_balls(found, radii), expected)
     for k in range(3):
-        best = np.where(there, ratios(radii[found.ids, k], exact), 0).max(axis=1)
-        assert_array_equal(error_bounds.realism(found, radii[:, k]), best)
+        best = np.where(there, radius_ratios(radii[found.ids, k], exact), 0).max(axis=1)
+        assert_array_equal(error_bounds.largest_ratios(found, radii[:, k]), best)
 
 
 def test_what_the_bounds_decide_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +204,16 @@ def test_what_the_bounds_decide_is_not_computed(monkeypatch: pytest.MonkeyPatch)
         lambda q, b, rows, ids: asked.extend(ids) or np.zeros(len(ids)),
     )
     low, high = np.array([[0.0, 2, 4, np.inf]]), np.array([[1.0, 3, 5, np.inf]])
-    found = Candidates(np.zeros((1, 1)), np.zeros((3, 1)), np.array([[0, 1, 2, -1]]), low, high)
-    error_bounds.held(found, np.array([[1.0], [2.5], [3]]))
+    found = BoundedCandidates(
+        np.zeros((1, 1)), np.zeros((3, 1)), np.array([[0, 1, 2, -1]]), low, high
+    )
+    error_bounds.inside_balls(found, np.array([[1.0], [2.5], [3]]))
     assert asked == [1]
     asked.clear()
-    error_bounds.nearest(found, 2)
+    error_bounds.nearest_distances(found, 2)
     assert asked == [0, 1]
 
 
 def test_ratios_at_the_centre_and_of_no_ball() -> None:
     radii, apart = np.array([0.0, 1, 0, 1, -1, -1]), np.array([0.0, 0, 2, 2, 2, 0])
-    assert_array_equal(ratios(radii, apart), [np.inf, np.inf, 0, 0.5, 0, 0])
+    assert_array_equal(radius_ratios(radii, apart), [np.inf, np.inf, 0, 0.5, 0, 0])

@@ -17,17 +17,17 @@ from raymetrics.neighbors import (
     FlatSearch,
     LowerBoundSearch,
     TileSearch,
-    choose,
     choose_engine,
     faiss_indexes,
+    fastest_engine,
 )
 from raymetrics.neighbors.faiss_indexes import (
-    LEAST_BLOCK,
+    MIN_BLOCK,
     FlatIndex,
-    blocks,
-    gpus,
+    count_gpus,
+    float32_distances,
     load_faiss,
-    rough_distances,
+    row_slices,
 )
 from tests.helpers.neighbor_cases import cases
 
@@ -76,7 +76,7 @@ def test_blocks_are_not_halved_for_ever(rng: np.random.Generator) -> None:
     index, memory = short(rng, 0)
     with pytest.raises(RuntimeError, match="out of memory"):
         index.search(np.zeros((300, 4), np.float32), 3)
-    assert memory.asked == [256, 128, 64, 32, LEAST_BLOCK]
+    assert memory.asked == [256, 128, 64, 32, MIN_BLOCK]
 
 
 def test_other_errors_pass_through_at_once(rng: np.random.Generator) -> None:
@@ -106,12 +106,12 @@ def test_rough_distances_of_no_row_are_infinite(rng: np.random.Generator) -> Non
     ids = np.array([[0, -1], [4, 4], [-1, -1]])
     expected = np.linalg.norm(x[:, None] - y[ids], axis=2)
     expected[ids < 0] = np.inf
-    assert_allclose(rough_distances(x, y, ids), expected, rtol=1e-6)
+    assert_allclose(float32_distances(x, y, ids), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "size"), [(0, 3), (1, 3), (3, 3), (10, 3), (10, 100)])
 def test_blocks_cover_all_rows_once(rows: int, size: int) -> None:
-    found = [np.arange(rows)[some] for some in blocks(rows, size)]
+    found = [np.arange(rows)[some] for some in row_slices(rows, size)]
     assert all(0 < len(some) <= size for some in found)
     assert_array_equal(np.concatenate([*found, np.arange(0)]), np.arange(rows))
 
@@ -190,7 +190,7 @@ def test_engines_on_a_gpu(faiss_with_gpu: FaissWithGpu, engine: Any, name: str) 
         queries, base = engine.place(case.queries, case.base)
         assert_array_equal(engine.nearest(base, base, 5, case.own), case.near_own)
         assert_array_equal(engine.nearest(queries, base, 5), case.near)
-        found = engine.balls(queries, base, case.radii, lesser=case.lesser)
+        found = engine.balls(queries, base, case.radii, realism_radii=case.realism_radii)
         assert_array_equal(found.hits, case.balls.hits)
         assert_array_equal(found.occupied, case.balls.occupied)
         assert_array_equal(found.realism, case.balls.realism)
@@ -204,9 +204,9 @@ def test_a_gpu_is_used_for_features_that_tiles_would_be_best_for(
     faiss_with_gpu: FaissWithGpu, rng: np.random.Generator
 ) -> None:
     real, generated = (rng.normal(size=(300, 8)).astype(np.float32) for _ in range(2))
-    assert isinstance(choose(real=real, generated=generated), FlatSearch)
+    assert isinstance(fastest_engine(real=real, generated=generated), FlatSearch)
     faiss_with_gpu.gpus = 0
-    assert isinstance(choose(real=real, generated=generated), TileSearch)
+    assert isinstance(fastest_engine(real=real, generated=generated), TileSearch)
 
 
 def test_no_gpu_leaves_the_index_where_it_is(
@@ -236,10 +236,10 @@ def test_the_package_for_cpus_is_never_asked_for_gpus() -> None:
     class Broken(OfCpus):
         StandardGpuResources = object
 
-    assert gpus(OfCpus()) == 0
-    assert gpus(FaissWithGpu(3)) == 3
+    assert count_gpus(OfCpus()) == 0
+    assert count_gpus(FaissWithGpu(3)) == 3
     with pytest.raises(AssertionError):  # and what it says is not swallowed
-        gpus(Broken())
+        count_gpus(Broken())
 
 
 def test_without_faiss_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,4 +307,4 @@ def test_processors_in_the_names_of_an_old_openblas(
     monkeypatch: pytest.MonkeyPatch, libraries: list[dict[str, str]], expected: str | None
 ) -> None:
     monkeypatch.setattr(faiss_indexes, "threadpool_info", lambda: libraries)
-    assert faiss_indexes.numpy_core() == expected
+    assert faiss_indexes.numpy_blas_core() == expected

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from raymetrics.metrics.manifold_survey import Survey, survey, up_to_median
+from raymetrics.metrics.manifold_survey import ManifoldSurvey, radii_up_to_median, survey_manifolds
 from raymetrics.neighbors import ExactSearch
-from raymetrics.statistics.ball_membership import Balls
-from raymetrics.statistics.knn_distances import Nearest
+from raymetrics.statistics.ball_membership import BallMembership
+from raymetrics.statistics.knn_distances import NearestDistances
 from tests.helpers.neighbor_cases import ENGINES
 
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
@@ -33,8 +33,10 @@ class Pair:
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Pair:
         return Pair(change(self.real), change(self.generated), self.rng)
 
-    def survey(self, engine: Engine, ks: tuple[int, ...] = (1, 2, 4), **asked: bool) -> Survey:
-        return survey(
+    def survey(
+        self, engine: Engine, ks: tuple[int, ...] = (1, 2, 4), **asked: bool
+    ) -> ManifoldSurvey:
+        return survey_manifolds(
             real=self.real, generated=self.generated, ks=ks, search=engine(), realism=True, **asked
         )
 
@@ -50,13 +52,13 @@ def pairs(draw: st.DrawFn, ties: bool = True) -> Pair:
     return Pair(real.astype(dtype), generated.astype(dtype), rng)
 
 
-def assert_same_balls(found: Balls, expected: Balls) -> None:
+def assert_same_balls(found: BallMembership, expected: BallMembership) -> None:
     assert_array_equal(found.hits, expected.hits)
     assert_array_equal(found.occupied, expected.occupied)
     assert_array_equal(found.realism, expected.realism)
 
 
-def assert_same(found: Survey, expected: Survey, factor: float = 1.0) -> None:
+def assert_same(found: ManifoldSurvey, expected: ManifoldSurvey, factor: float = 1.0) -> None:
     assert_array_equal(found.radii_of_real, expected.radii_of_real * factor)
     assert_array_equal(found.radii_of_generated, expected.radii_of_generated * factor)
     assert_same_balls(found.of_generated, expected.of_generated)
@@ -82,7 +84,7 @@ def test_permuted_rows_permute_the_answers(engine: Engine, pair: Pair) -> None:
     assert_array_equal(after.radii_of_generated, before.radii_of_generated[j])
     assert_same_balls(
         after.of_generated,
-        Balls(
+        BallMembership(
             before.of_generated.hits[j],
             before.of_generated.occupied[i],
             before.of_generated.realism[j],
@@ -114,9 +116,9 @@ def test_the_nearest_of_the_parts_of_a_base_merge(
         inside = (own >= some.start) & (own < some.stop)
         part = search.place_like(placed, base[some])
         of_part = np.where(inside, own - some.start, -1)
-        parts.append(Nearest(search.nearest(placed, part, k, of_part)))
+        parts.append(NearestDistances(search.nearest(placed, part, k, of_part)))
     whole = search.nearest(placed, placed, k, own)
-    merged = reduce(Nearest.merge, parts, Nearest.empty(len(base), k))
+    merged = reduce(NearestDistances.merge, parts, NearestDistances.empty(len(base), k))
     assert_array_equal(merged.distances, whole)
 
 
@@ -129,20 +131,20 @@ def test_balls_of_parts_of_both_sets_merge(
     search = engine()
     centres, queries = search.place(pair.real, pair.generated)
     reach = search.nearest(centres, centres, 3, np.arange(len(centres)))
-    lesser = up_to_median(reach[:, 0])
+    realism_radii = radii_up_to_median(reach[:, 0])
     sizes = len(queries), len(centres)
     cells = [
         search.balls(
             search.place_like(queries, pair.generated[points]),
             search.place_like(centres, pair.real[balls]),
             reach[balls],
-            lesser=lesser[balls],
+            realism_radii=realism_radii[balls],
         ).within(points, balls, sizes)
         for points in cut(len(queries), cuts_of_generated)
         for balls in cut(len(centres), cuts_of_real)
     ]
-    merged = reduce(Balls.merge, cells, Balls.empty(*sizes, 3))
-    assert_same_balls(merged, search.balls(queries, centres, reach, lesser=lesser))
+    merged = reduce(BallMembership.merge, cells, BallMembership.empty(*sizes, 3))
+    assert_same_balls(merged, search.balls(queries, centres, reach, realism_radii=realism_radii))
 
 
 @engines

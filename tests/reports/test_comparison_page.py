@@ -20,31 +20,31 @@ from PIL import Image
 
 import raymetrics as rm
 from raymetrics import results
-from raymetrics.reports import table
-from raymetrics.reports.grids import LARGEST, grid, thumbnail
-from raymetrics.reports.terminal import number
+from raymetrics.reports import results_table
+from raymetrics.reports.grids import MAX_TILE_SIZE, thumbnail, tile_grid
+from raymetrics.reports.terminal import format_value
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
-from raymetrics.shards.layout import DatasetSpec, enter
+from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit, seal
+from raymetrics.shards.writer import commit_shard, seal_set
 
 PHONE, DESK = 390, 1280
 
 
 def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
     """A sealed set that says it was made from this source."""
-    columns = schema.columns_of("digits", {"logits": 10})
+    columns = schema.make_columns("digits", {"logits": 10})
     made_of = DatasetSpec(
         source, spec, [{"name": "digits"}], columns, {"digits": list("0123456789")}, False, 100,
         (range(80),),
     )  # fmt: skip
     store = Store(uri)
-    enter(store, made_of)
+    create_or_extend_spec(store, made_of)
     zeros = {columns[0].name: np.zeros((80, 10), np.float32)}
-    commit(store, schema.to_table(columns, np.arange(80), None, zeros), made_of.fingerprint)
-    shards = seal(open_shards(uri))
+    commit_shard(store, schema.to_table(columns, np.arange(80), None, zeros), made_of.fingerprint)
+    shards = seal_set(open_shards(uri))
     return Side(
         uri, source, ("0-79",), 80, made_of.fingerprint, shards.digest, {}, image_size=(28, 30)
     )
@@ -97,8 +97,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  details={"shown": list(range(30)), "values": [value] * 3, **more})
         for way, value, how, more in DRAWN
     ]  # fmt: skip
-    results.write([a_result(real, generated, value=99.0)], folder / "results.jsonl")
-    results.write(found, folder / "results.jsonl")
+    results.append_results([a_result(real, generated, value=99.0)], folder / "results.jsonl")
+    results.append_results(found, folder / "results.jsonl")
     return rm.report(folder / "results.jsonl", to=folder / "page")
 
 
@@ -193,7 +193,7 @@ def test_the_samples_are_those_of_the_ids(page: Path) -> None:
     from raymetrics.generators.mnist import Mnist
 
     ids = np.linspace(0, 79, 60).astype(int)
-    expected = np.asarray(grid([thumbnail(image) for image in Mnist()(ids)], 10))
+    expected = np.asarray(tile_grid([thumbnail(image) for image in Mnist()(ids)], 10))
     np.testing.assert_array_equal(shown[-2], expected)
     assert shown[-1].shape == expected.shape
 
@@ -201,9 +201,9 @@ def test_the_samples_are_those_of_the_ids(page: Path) -> None:
 def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
     real = a_set(str(tmp_path / "real"), "mnist", {"name": "mnist", "images_sha256": "other"})
     generated = Side(str(tmp_path / "gone"), "digits", ("0-79",), 80, "f", "d", {})
-    results.write([a_result(real, generated)], tmp_path / "r.jsonl")
+    results.append_results([a_result(real, generated)], tmp_path / "r.jsonl")
     again = dataclasses.replace(a_set(str(tmp_path / "b"), "mnist", {}), fingerprint="earlier")
-    results.write([a_result(again, again)], tmp_path / "r.jsonl")
+    results.append_results([a_result(again, again)], tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
     assert text.count("is no longer the set that was measured") == 2
     assert "not shown: mnist is no longer what the shards were made from" in text
@@ -212,7 +212,7 @@ def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
 
 def test_markup_in_names_is_text(tmp_path: Path) -> None:
     side = Side("nowhere", "<script>alert(1)</script>", ("0-79",), 80, "f", "d", {})
-    results.write([a_result(side, side)], tmp_path / "r.jsonl")
+    results.append_results([a_result(side, side)], tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
@@ -220,18 +220,18 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
 
 def test_table_and_numbers() -> None:
     side = Side("uri", "source", ("0-79",), 80, "f", "d", {})
-    lines = table([a_result(side, side)]).splitlines()
+    lines = results_table([a_result(side, side)]).splitlines()
     assert lines[0].split() == ["metric", "value", "real", "generated", "convention"]
     assert lines[2].split("  ")[0] == "FD digits"
     assert "12.346" in lines[2]
     assert "lower is better" in lines[2]
-    assert number(0.5) == "0.50000"
-    assert number(1234.5678, 2.0) == "1234.6 ± 2.0"
+    assert format_value(0.5) == "0.50000"
+    assert format_value(1234.5678, 2.0) == "1234.6 ± 2.0"
 
 
 def test_grid_of_small_images_is_enlarged_evenly() -> None:
     images = np.arange(3 * 3 * 20 * 28, dtype=np.uint32).reshape(3, 3, 20, 28).astype(np.uint8)
-    picture = np.asarray(grid([thumbnail(image) for image in images], 2))
+    picture = np.asarray(tile_grid([thumbnail(image) for image in images], 2))
     assert picture.shape == (2 * 40 + 2, 2 * 56 + 2, 3)
     np.testing.assert_array_equal(picture[:40:2, :56:2], images[0].transpose(1, 2, 0))
     np.testing.assert_array_equal(picture[1:40:2, 1:56:2], images[0].transpose(1, 2, 0))
@@ -240,12 +240,12 @@ def test_grid_of_small_images_is_enlarged_evenly() -> None:
 
 def test_large_images_are_made_smaller_and_keep_their_shape() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 512, 1024), np.uint8)
-    assert thumbnail(noise).shape == (LARGEST // 2, LARGEST, 3)
+    assert thumbnail(noise).shape == (MAX_TILE_SIZE // 2, MAX_TILE_SIZE, 3)
 
 
 def test_the_size_of_the_images_is_kept_and_shown(page: Path) -> None:
     assert page.read_text().count("<dt>image size</dt><dd>28 x 30</dd>") == 2
-    found = results.read(page.parent.parent / "results.jsonl")[0]
+    found = results.read_results(page.parent.parent / "results.jsonl")[0]
     assert found.real.image_size == (28, 30)
     assert Result.from_json(found.to_json()) == found
     older = json.loads(found.to_json())

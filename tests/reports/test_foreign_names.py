@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import raymetrics as rm
 from raymetrics import results
-from raymetrics.printable import printable
-from raymetrics.reports import draws_table, table, tradeoffs_table
-from raymetrics.reports.figures import Curve, Line, chart, curves
-from raymetrics.reports.heatmap_page import annotated
-from raymetrics.reports.inspection import describe
+from raymetrics.printable import escape_unprintable
+from raymetrics.reports import resampling_table, results_table, tradeoffs_table
+from raymetrics.reports.figures import Curve, Line, curve_chart, line_chart
+from raymetrics.reports.heatmap_page import add_caption
+from raymetrics.reports.inspection import describe_shard_set
 from raymetrics.reports.noise import NoisePoint, noise_figure
 from raymetrics.results import Side
 from tests.conftest import write_set
@@ -43,9 +43,9 @@ def texts(figure: str) -> list[str]:
 @given(st.text())
 @example("\udcff\u202e\x1b\n")
 def test_what_can_be_printed_is_one_line_and_loses_nothing(text: str) -> None:
-    shown = printable(text)
+    shown = escape_unprintable(text)
     assert shown.isprintable()
-    assert printable(shown) == shown
+    assert escape_unprintable(shown) == shown
     if "\\" not in text:
         assert shown.encode("latin-1", "backslashreplace").decode("unicode_escape") == text
 
@@ -53,22 +53,26 @@ def test_what_can_be_printed_is_one_line_and_loses_nothing(text: str) -> None:
 def test_figures_have_names_as_they_are() -> None:
     every = "".join(NAMES)
     lines = [Line(name, [1.0, 2.0], [1.0, 2.0], i, texts=[name]) for i, name in enumerate(NAMES)]
-    drawn = texts(chart(lines, every, f"y {every}"))
+    drawn = texts(line_chart(lines, every, f"y {every}"))
     for name in NAMES:
-        assert drawn.count(printable(name)) == 2  # in the legend, and beside a point
-    assert {printable(every), f"y {printable(every)}"} <= set(drawn)
-    drawn = texts(curves([Curve(name, [1, 2], [1, 2], [0, 0], 0, False) for name in NAMES], "", ""))
-    assert set(map(printable, NAMES)) <= set(drawn)
+        assert drawn.count(escape_unprintable(name)) == 2  # in the legend, and beside a point
+    assert {escape_unprintable(every), f"y {escape_unprintable(every)}"} <= set(drawn)
+    drawn = texts(
+        curve_chart([Curve(name, [1, 2], [1, 2], [0, 0], 0, False) for name in NAMES], "", "")
+    )
+    assert set(map(escape_unprintable, NAMES)) <= set(drawn)
     points = [NoisePoint(where, 0.1, 1.0) for where in ("important", "unimportant", "everywhere")]
-    assert {printable(every), "important", "everywhere"} <= set(texts(noise_figure(points, every)))
+    assert {escape_unprintable(every), "important", "everywhere"} <= set(
+        texts(noise_figure(points, every))
+    )
 
 
 @settings(max_examples=5)
 @given(st.lists(st.text(max_size=8).filter(bool), min_size=1, max_size=3))
 def test_legends_have_every_name_in_its_order(names: list[str]) -> None:
     lines = [Line(name, [1.0, 2.0], [1.0, 2.0], i) for i, name in enumerate(names)]
-    drawn = [text for text in texts(chart(lines, "", "")) if not re.fullmatch(r"[\d.]+", text)]
-    expected = [printable(name) for name in names]
+    drawn = [text for text in texts(line_chart(lines, "", "")) if not re.fullmatch(r"[\d.]+", text)]
+    expected = [escape_unprintable(name) for name in names]
     assert drawn == [text for text in expected if not re.fullmatch(r"[\d.]+", text)]
 
 
@@ -83,16 +87,16 @@ def test_tables_and_descriptions_have_one_line_for_each_row(tmp_path: Path, name
     shards = write_set(str(tmp_path / "set"), {"pre_logits": np.zeros((3, 2), np.float32)})
     shards = dataclasses.replace(shards, spec=dataclasses.replace(shards.spec, source=name))
     printed = {
-        table([one]): 3,
-        str(draws_table([one])): 3,
+        results_table([one]): 3,
+        str(resampling_table([one])): 3,
         str(tradeoffs_table([one])): 2,
-        describe(shards): 8,
+        describe_shard_set(shards): 8,
     }
     for text, count in printed.items():
         lines = text.split("\n")
         assert len(lines) == count
         assert all(map(str.isprintable, lines))
-        assert printable(name) in text
+        assert escape_unprintable(name) in text
 
 
 def test_a_page_takes_any_name(tmp_path: Path) -> None:
@@ -102,15 +106,15 @@ def test_a_page_takes_any_name(tmp_path: Path) -> None:
             made += found(f"{name}?snapshot={step}", 0.3, 0.2 + step / 1e5, 99 - step / 100)
         all_names = "".join(NAMES)
         made += found(f"{all_names}?truncate=clamp:{step / 1e4}", 0.3, 0.2, 99 - step / 100)
-    results.write(made, tmp_path / "results.jsonl")
+    results.append_results(made, tmp_path / "results.jsonl")
     text = rm.report(tmp_path / "results.jsonl", to=tmp_path / "page").read_text(encoding="utf-8")
     assert all(line.isprintable() for line in text.split("\n"))
-    assert all(printable(name) in html.unescape(text) for name in NAMES)
+    assert all(escape_unprintable(name) in html.unescape(text) for name in NAMES)
 
 
 def test_pages_below_are_found_by_names_that_are_no_text(tmp_path: Path) -> None:
     side = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
-    results.write([a_result(side, side)], tmp_path / "results.jsonl")
+    results.append_results([a_result(side, side)], tmp_path / "results.jsonl")
     folder = tmp_path / os.fsdecode(b"a b\xff<")
     folder.mkdir()
     (folder / "index.html").touch()
@@ -120,4 +124,4 @@ def test_pages_below_are_found_by_names_that_are_no_text(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_take_any_name(name: str) -> None:
-    assert annotated(np.zeros((64, 64, 3), np.uint8), name).shape == (64, 64, 3)
+    assert add_caption(np.zeros((64, 64, 3), np.uint8), name).shape == (64, 64, 3)

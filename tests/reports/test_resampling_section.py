@@ -15,8 +15,8 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.permissions import Permission
-from raymetrics.reports.resampling_section import draws_sections, draws_table
-from raymetrics.reports.sample_images import SampleImages, evenly
+from raymetrics.reports.resampling_section import resampling_sections, resampling_table
+from raymetrics.reports.sample_images import SampleImages, evenly_spaced
 from raymetrics.results import Result, Side
 from raymetrics.shards.view import Selection
 from tests.reports.test_comparison_page import a_result
@@ -42,7 +42,7 @@ def test_both_opinions_are_told_apart() -> None:
         drawn("matched", 6.5, 0.1, matched_by="own"),
         drawn("matched", 4.3, 0.2, "other", matched_by="own"),
     ]
-    found = draws_table(results)
+    found = resampling_table(results)
     assert found.ways == ["random", "matched"]
     assert [(row.label, row.opinion) for row in found.rows] == [
         ("FD own", "matched in this space"),
@@ -60,22 +60,22 @@ def test_both_opinions_are_told_apart() -> None:
         "",
         found.readings[0],
     ]
-    (section,) = draws_sections(results, IMAGES)
+    (section,) = resampling_sections(results, IMAGES)
     assert section.title == "3 draws of 1,000 from 5,000 generated samples"
     assert section.sweep is None
     assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
 
 
 def test_without_a_second_space_or_random_draws() -> None:
-    one = draws_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
+    one = resampling_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
     assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
-    alone = draws_table([drawn("matched", 10, 0.1, matched_by="own")])
+    alone = resampling_table([drawn("matched", 10, 0.1, matched_by="own")])
     assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
-    assert draws_sections([a_result(SIDE, SIDE)], IMAGES) == []
+    assert resampling_sections([a_result(SIDE, SIDE)], IMAGES) == []
 
 
 def test_only_draws_of_the_same_candidates_are_compared() -> None:
-    found = draws_sections(
+    found = resampling_sections(
         [
             drawn("random", 5.6, 0.1, candidates=2200),
             drawn("matched", 5.3, 0.1, matched_by="own", candidates=2200),
@@ -91,7 +91,7 @@ def test_only_draws_of_the_same_candidates_are_compared() -> None:
 
 
 def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
-    (found,) = draws_sections(
+    (found,) = resampling_sections(
         [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
         + [
             drawn(f"{kind}:{n}", 10 / n, 0.1, space, matched_by="own", match=f"{kind}:{n}")
@@ -115,7 +115,7 @@ def test_features_against_logits_over_three_sets(tmp_path: Path) -> None:
         for output, value in (("pre_logits", features), ("logits", logits)):
             space = {"name": "digits", "output": output, "dimension": 64}
             made = a_result(SIDE, side, value=value, space=space, label=f"FD {output}")
-            results.write([made], tmp_path / "r.jsonl")
+            results.append_results([made], tmp_path / "r.jsonl")
         text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
         assert ("Features against logits" in text) == (i == 2)
     assert "their correlation is 1.000" in text
@@ -135,5 +135,5 @@ def test_the_samples_of_a_selection(tmp_path: Path) -> None:
 
 
 def test_evenly_spaced() -> None:
-    np.testing.assert_array_equal(evenly(np.arange(10, 20), 4), [10, 13, 16, 19])
-    np.testing.assert_array_equal(evenly(np.arange(3), 60), [0, 1, 2])
+    np.testing.assert_array_equal(evenly_spaced(np.arange(10, 20), 4), [10, 13, 16, 19])
+    np.testing.assert_array_equal(evenly_spaced(np.arange(3), 60), [0, 1, 2])

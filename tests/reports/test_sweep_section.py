@@ -14,12 +14,17 @@ import pytest
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.reports import comparison_page as pages
-from raymetrics.reports.figures import Line, chart
+from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sample_images import SampleImages
-from raymetrics.reports.snapshots_section import by_run, frontiers
-from raymetrics.reports.sweep_points import Place, place, sweeps, varying
+from raymetrics.reports.snapshots_section import frontier_charts, group_by_run
+from raymetrics.reports.sweep_points import (
+    SourceSetting,
+    distinguishing_names,
+    group_sweeps,
+    parse_source_setting,
+)
 from raymetrics.reports.sweep_section import tradeoff_sections, tradeoffs_table
-from raymetrics.reports.truncation_section import all_strategies, shown_classes, strategies
+from raymetrics.reports.truncation_section import group_by_strategy, select_classes, strategy_lines
 from raymetrics.results import Result, Side
 from tests.reports.test_comparison_page import PHONE, a_result, seen
 
@@ -63,35 +68,35 @@ def found(
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("digits", Place("digits", None, 1, None, None)),
-        ("digits?truncate=clamp:0.7", Place("digits", "C clamp", 0.7, None, None)),
-        ("digits?truncate=C:0", Place("digits", "C clamp", 0, None, None)),
-        ("x?truncate=D:1&mean=all", Place("x", "D interpolate-w, mean=all", 1, None, None)),
-        ("digits?truncate=none:x", Place("digits?truncate=none:x", None, 1, None, None)),
-        ("digits?truncate=C:nan", Place("digits?truncate=C:nan", None, 1, None, None)),
-        ("a.pkl?psi=0.7&noise=const", Place("a.pkl?noise=const", "psi", 0.7, None, None)),
-        ("a.pkl?psi=0.7&cutoff=8", Place("a.pkl", "psi, cutoff=8", 0.7, None, None)),
-        ("a?b=1&b=2", Place("a?b=1&b=2", None, 1, None, None)),
-        ("digits?snapshot=400", Place("digits?snapshot=400", None, 1, "digits", 400)),
+        ("digits", SourceSetting("digits", None, 1, None, None)),
+        ("digits?truncate=clamp:0.7", SourceSetting("digits", "C clamp", 0.7, None, None)),
+        ("digits?truncate=C:0", SourceSetting("digits", "C clamp", 0, None, None)),
+        ("x?truncate=D:1&mean=all", SourceSetting("x", "D interpolate-w, mean=all", 1, None, None)),
+        ("digits?truncate=none:x", SourceSetting("digits?truncate=none:x", None, 1, None, None)),
+        ("digits?truncate=C:nan", SourceSetting("digits?truncate=C:nan", None, 1, None, None)),
+        ("a.pkl?psi=0.7&noise=const", SourceSetting("a.pkl?noise=const", "psi", 0.7, None, None)),
+        ("a.pkl?psi=0.7&cutoff=8", SourceSetting("a.pkl", "psi, cutoff=8", 0.7, None, None)),
+        ("a?b=1&b=2", SourceSetting("a?b=1&b=2", None, 1, None, None)),
+        ("digits?snapshot=400", SourceSetting("digits?snapshot=400", None, 1, "digits", 400)),
         (
             "r/snapshot-000400.pkl?psi=1",
-            Place("r/snapshot-000400.pkl", "psi", 1, "r/snapshot-*.pkl?psi=1", 400),
+            SourceSetting("r/snapshot-000400.pkl", "psi", 1, "r/snapshot-*.pkl?psi=1", 400),
         ),
-        ("at/000200-ema.pt", Place("at/000200-ema.pt", None, 1, "at/*-ema.pt", 200)),
-        ("samples-psi0.7", Place("samples-psi0.7", None, 1, None, None)),
-        ("run-3/last.pkl", Place("run-3/last.pkl", None, 1, None, None)),
+        ("at/000200-ema.pt", SourceSetting("at/000200-ema.pt", None, 1, "at/*-ema.pt", 200)),
+        ("samples-psi0.7", SourceSetting("samples-psi0.7", None, 1, None, None)),
+        ("run-3/last.pkl", SourceSetting("run-3/last.pkl", None, 1, None, None)),
     ],
 )  # fmt: skip
-def test_where_a_source_stands(source: str, expected: Place) -> None:
-    assert place(source) == expected
+def test_where_a_source_stands(source: str, expected: SourceSetting) -> None:
+    assert parse_source_setting(source) == expected
 
 
 def test_what_tells_sources_apart() -> None:
-    assert varying(["digits", "digits?truncate=C:0.5"]) == ["digits", "truncate=C:0.5"]
-    assert varying(["a?k=1&n=2", "a?n=2&k=3"]) == ["k=1", "k=3"]
-    assert varying(["r/x/n-*.pkl", "r/y/n-*.pkl"]) == ["x", "y"]
-    assert varying(["r/n1.pkl", "r/n2.pkl?psi=1"]) == ["n1.pkl", "n2.pkl?psi=1"]
-    assert varying(["r/a", "r/a/b"]) == ["a", "a/b"]
+    assert distinguishing_names(["digits", "digits?truncate=C:0.5"]) == ["digits", "truncate=C:0.5"]
+    assert distinguishing_names(["a?k=1&n=2", "a?n=2&k=3"]) == ["k=1", "k=3"]
+    assert distinguishing_names(["r/x/n-*.pkl", "r/y/n-*.pkl"]) == ["x", "y"]
+    assert distinguishing_names(["r/n1.pkl", "r/n2.pkl?psi=1"]) == ["n1.pkl", "n2.pkl?psi=1"]
+    assert distinguishing_names(["r/a", "r/a/b"]) == ["a", "a/b"]
 
 
 def test_only_the_comparable_is_compared() -> None:
@@ -107,9 +112,9 @@ def test_only_the_comparable_is_compared() -> None:
         dataclasses.replace(base[0], generated=chosen),
         *found("digits", 0.1, of=("precision",), drawn="random"),
     ]
-    kept = sweeps([*base, *left_out, *other, *fewer])
+    kept = group_sweeps([*base, *left_out, *other, *fewer])
     assert [(len(s.points), len(s.names)) for s in kept] == [(1, 3)] * 3
-    (again,) = sweeps([*base, *found("digits", 0.7, of=("precision",), engine="faiss-flat")])
+    (again,) = group_sweeps([*base, *found("digits", 0.7, of=("precision",), engine="faiss-flat")])
     assert again.points[0].value(again.measures("precision")[0]) == 0.7  # the newest
 
 
@@ -119,7 +124,7 @@ def test_conventions_are_told_apart() -> None:
         *found("digits", 0.6, 0.6, of=SOME[:2], k=5),
         *found("digits", 7, of=("frechet_distance",)),
     ]
-    assert list(sweeps(several)[0].names.values()) == [
+    assert list(group_sweeps(several)[0].names.values()) == [
         "precision digits, k=3", "recall digits, k=3",
         "precision digits, k=5", "recall digits, k=5", "FD digits",
     ]  # fmt: skip
@@ -150,7 +155,7 @@ def test_table() -> None:
 
 
 def test_the_source_itself_is_the_end_of_every_strategy() -> None:
-    (swept,) = sweeps(
+    (swept,) = group_sweeps(
         [
             *found("digits?truncate=D:0", 0.9, 0.0, 50),
             *found("digits", 0.5, 0.4, 10),
@@ -160,19 +165,21 @@ def test_the_source_itself_is_the_end_of_every_strategy() -> None:
             *found("digits?truncate=E:0.5", 0.7, of=("precision",)),
         ]
     )
-    paths = strategies(swept.points, "digits")
+    paths = group_by_strategy(swept.points, "digits")
     assert {name: [p.place.amount for p in points] for name, points in paths.items()} == {
         "C clamp": [0.25, 1],
         "D interpolate-w": [0, 1],
         "E interpolate-z": [0.5, 1],
     }
     (precision,) = swept.measures("precision")
-    lines = all_strategies(paths, precision.of("recall"), precision)
+    lines = strategy_lines(paths, precision.of("recall"), precision)
     assert [(line.name, list(line.x), list(line.y), line.texts) for line in lines] == [
         ("C clamp", [0.2, 0.45], [0.8, 0.6], ["0.25", "1"]),
         ("D interpolate-w", [0.0, 0.4], [0.9, 0.5], ["0", ""]),  # E has no recall at 0.5
     ]
-    assert strategies(swept.points, "digits?snapshot=50") == {}  # of one set there is no line
+    assert (
+        group_by_strategy(swept.points, "digits?snapshot=50") == {}
+    )  # of one set there is no line
 
 
 def test_of_many_classes_the_easiest_and_the_hardest_are_drawn() -> None:
@@ -181,9 +188,9 @@ def test_of_many_classes_the_easiest_and_the_hardest_are_drawn() -> None:
     for label, value in enumerate(precisions):
         swept_found += found("digits", value, 0.5, 7, label=label)
         swept_found += found("digits?truncate=C:0.5", 1 - value, 0.3, 8, label=label)
-    (swept,) = sweeps(swept_found)
-    points = strategies(swept.points, "digits")["C clamp"]
-    labels = shown_classes(swept, points, swept.measures("precision")[0])
+    (swept,) = group_sweeps(swept_found)
+    points = group_by_strategy(swept.points, "digits")["C clamp"]
+    labels = select_classes(swept, points, swept.measures("precision")[0])
     assert sorted(precisions[labels]) == sorted(np.sort(precisions)[[*range(5), *range(-5, 0)]])
     (section,) = tradeoff_sections(swept_found)
     (part,) = (part for part in section.parts if part.title == "Classes of digits")
@@ -206,13 +213,13 @@ def test_snapshots_and_their_frontiers() -> None:
         for number, of_snapshot in reversed(list(enumerate(values)))
         for result in found(f"runs/{run}/network-{number:06d}00.pkl", *of_snapshot)
     ]
-    (swept,) = sweeps(made)
-    runs = by_run(swept)
+    (swept,) = group_sweeps(made)
+    runs = group_by_run(swept)
     assert {run: [p.place.snapshot for p in points] for run, points in runs.items()} == {
         "a": [0, 100, 200, 300],
         "b": [0, 100, 200],
     }
-    (drawn,) = frontiers(swept, runs)
+    (drawn,) = frontier_charts(swept, runs)
     assert drawn.note == "On the frontier: a: 100, 300; b: 200."
     (section,) = tradeoff_sections(made)
     (part,) = section.parts
@@ -230,7 +237,7 @@ def markers(figure: str) -> np.ndarray:
 @pytest.mark.parametrize(("flipped", "log"), [(False, False), (True, False), (False, True)])
 def test_a_chart_is_where_its_numbers_are(flipped: bool, log: bool) -> None:
     x, y = np.array([1.0, 2.0, 8.0]), np.array([0.25, 1.0, 0.5])
-    figure = chart([Line("", x.tolist(), y.tolist(), 0)], "x", "y", flipped=flipped, log=log)
+    figure = line_chart([Line("", x.tolist(), y.tolist(), 0)], "x", "y", flipped=flipped, log=log)
     ElementTree.fromstring(figure)  # well-formed
     at = markers(figure)
     expected = np.column_stack([(-1 if flipped else 1) * (np.log(x) if log else x), -y])
@@ -240,7 +247,11 @@ def test_a_chart_is_where_its_numbers_are(flipped: bool, log: bool) -> None:
 
 def test_no_picture_refers_to_another() -> None:
     line = Line("one", [1, 2], [1, 2], 0)
-    figures = [chart([line], "x", "y"), chart([line], "x", "z"), chart([line], "x", "y")]
+    figures = [
+        line_chart([line], "x", "y"),
+        line_chart([line], "x", "z"),
+        line_chart([line], "x", "y"),
+    ]
     ids = [set(re.findall(r'\bid="([^"]+)"', figure)) for figure in figures]
     assert not ids[0] & ids[1]
     assert figures[0] == figures[2]  # the same numbers, the same text
@@ -266,7 +277,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made += found("digits?truncate=clamp:0.6", 0.8, 0.3 + 0.1 * label, 5, label=label)
     for step in (50, 400, 5000):
         made += found(f"digits?snapshot={step}", 0.3, 0.2 + step / 1e5, 99 - step / 100)
-    results.write(made, folder / "results.jsonl")
+    results.append_results(made, folder / "results.jsonl")
     return rm.report(folder / "results.jsonl", to=folder / "page")
 
 
@@ -299,7 +310,9 @@ def test_nothing_of_it_overflows(page: Path, tmp_path: Path) -> None:
     assert shown["content"] <= PHONE
 
 
-@pytest.mark.parametrize(("sets", "shown"), [(4, pages.SHOWN), (5, pages.FEW)])
+@pytest.mark.parametrize(
+    ("sets", "shown"), [(4, pages.SAMPLES_SHOWN), (5, pages.SAMPLES_SHOWN_FOLDED)]
+)
 def test_many_comparisons_are_folded_and_show_few_samples(
     sets: int, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,13 +326,13 @@ def test_many_comparisons_are_folded_and_show_few_samples(
         for i in range(sets)
         for result in found(f"digits?truncate=C:0.{i + 1}", 0.9 - i / 10, i / 10, 9)
     ]
-    results.write(made, tmp_path / "r.jsonl")
+    results.append_results(made, tmp_path / "r.jsonl")
     text = rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()
     assert asked == [shown] * 2 * sets
-    assert ("<summary class" in text) == (shown == pages.FEW)
+    assert ("<summary class" in text) == (shown == pages.SAMPLES_SHOWN_FOLDED)
     assert '<p class="soft">' in text
 
 
 def test_one_set_is_no_sweep(tmp_path: Path) -> None:
-    results.write(found("digits?truncate=C:0.5", 0.6, 0.3, 9), tmp_path / "r.jsonl")
+    results.append_results(found("digits?truncate=C:0.5", 0.6, 0.3, 9), tmp_path / "r.jsonl")
     assert "<svg" not in rm.report(tmp_path / "r.jsonl", to=tmp_path).read_text()

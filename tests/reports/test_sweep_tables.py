@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from raymetrics import results
-from raymetrics.errors import ResultError
+from raymetrics.errors import ResultsFileError
 from raymetrics.reports import comparison_page as pages
-from raymetrics.reports.sweep_points import sweeps
+from raymetrics.reports.sweep_points import group_sweeps
 from raymetrics.reports.sweep_section import tradeoff_sections, tradeoffs_table
-from raymetrics.reports.sweep_tables import LINES, groups, over_setting, setting_parts
+from raymetrics.reports.sweep_tables import (
+    MAX_LINES,
+    charts_over_setting,
+    group_by_other_settings,
+    setting_chart_groups,
+)
 from raymetrics.results import Failure, Result
 from tests.reports.test_comparison_page import PHONE, seen
 from tests.reports.test_sweep_section import found
@@ -68,18 +73,18 @@ def test_of_other_counts_none_is_the_best() -> None:
 
 
 def test_a_line_is_of_rows_that_differ_in_one_setting() -> None:
-    (swept,) = sweeps(PLAN)
-    ((name, points),) = groups(swept.points, "psi")
+    (swept,) = group_sweeps(PLAN)
+    ((name, points),) = group_by_other_settings(swept.points, "psi")
     assert (name, [point.row["name"] for point in points]) == ("", ["a", "b"])
-    assert groups(swept.points, "label") == []  # no numbers
-    (part,) = setting_parts(swept)
+    assert group_by_other_settings(swept.points, "label") == []  # no numbers
+    (part,) = setting_chart_groups(swept)
     assert part.title == "psi"
     assert [chart.title for chart in part.charts] == [
         "Precision against recall, digits", "precision digits", "recall digits", "FD digits",
     ]  # fmt: skip
     two = [*PLAN, *row({"name": "f", "source": "y.pkl", "psi": "2", "label": "cat"}, 0.6, 0.1, 9)]
-    (swept,) = sweeps(two)
-    assert [name for name, _ in groups(swept.points, "psi")] == ["x.pkl", "y.pkl"]
+    (swept,) = group_sweeps(two)
+    assert [name for name, _ in group_by_other_settings(swept.points, "psi")] == ["x.pkl", "y.pkl"]
 
 
 def test_rows_of_other_samples_are_on_no_line() -> None:
@@ -87,19 +92,19 @@ def test_rows_of_other_samples_are_on_no_line() -> None:
         *row({"source": "x", "psi": "1", "samples": ""}, 0.5, 0.4, 9),
         *row({"source": "x", "psi": "0.5", "samples": "0-9"}, 0.6, 0.3, 8, samples="0-9"),
     ]
-    (swept,) = sweeps(of_two_counts)
-    assert groups(swept.points, "psi") == []
+    (swept,) = group_sweeps(of_two_counts)
+    assert group_by_other_settings(swept.points, "psi") == []
 
 
 def test_of_many_lines_some_are_drawn() -> None:
     many = [
         result
-        for i in range(LINES + 2)
+        for i in range(MAX_LINES + 2)
         for psi in ("0.5", "1")
         for result in row({"source": f"x{i}", "psi": psi}, 0.5, i / 20, i)
     ]
-    (swept,) = sweeps(many)
-    charts = list(over_setting(swept, "psi"))
+    (swept,) = group_sweeps(many)
+    charts = list(charts_over_setting(swept, "psi"))
     assert {chart.note for chart in charts} == {"The first 10 of 12 lines."}
     assert "x9" in charts[0].figure
     assert "x10" not in charts[0].figure
@@ -119,9 +124,9 @@ def test_truncation_and_snapshots_of_a_plan_are_drawn_as_elsewhere() -> None:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a plan, with a row that failed."""
     folder = tmp_path_factory.mktemp("plan")
-    results.write(PLAN, folder / "results.jsonl")
+    results.append_results(PLAN, folder / "results.jsonl")
     long = Failure("long" * 40, "x", {}, "SourceError", f"no source '{'folder/' * 40}'")
-    (folder / results.FAILED).write_text(long.to_json())
+    (folder / results.FAILURES_FILE).write_text(long.to_json())
     return pages.report(folder / "results.jsonl", to=folder / "page")
 
 
@@ -142,14 +147,14 @@ def test_nothing_of_it_overflows(page: Path, tmp_path: Path) -> None:
 def test_a_page_of_many_sets_has_pictures_of_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "PICTURED", 2)
-    results.write(PLAN, tmp_path / "results.jsonl")
+    monkeypatch.setattr(pages, "MAX_FOLDED_WITH_IMAGES", 2)
+    results.append_results(PLAN, tmp_path / "results.jsonl")
     text = pages.report(tmp_path / "results.jsonl", to=tmp_path).read_text()
     assert text.count("only the first 2 sets have pictures here") == 2 * 3
 
 
 def test_a_damaged_list_of_failures_is_named(tmp_path: Path) -> None:
-    (tmp_path / results.FAILED).write_text("{}\n")
-    with pytest.raises(ResultError, match="failed.jsonl does not say what failed"):
-        results.failures_beside(tmp_path / "results.jsonl")
-    assert results.failures_beside(tmp_path / "other" / "results.jsonl") == []
+    (tmp_path / results.FAILURES_FILE).write_text("{}\n")
+    with pytest.raises(ResultsFileError, match="failed.jsonl does not say what failed"):
+        results.read_failures(tmp_path / "results.jsonl")
+    assert results.read_failures(tmp_path / "other" / "results.jsonl") == []

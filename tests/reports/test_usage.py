@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from raymetrics.distributed.extraction.unit_record import Account
-from raymetrics.distributed.extraction.usage import Spent, Workers
-from raymetrics.reports.spent import spent_text
+from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
+from raymetrics.reports.spent import format_usage
 
 
 def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("raymetrics.distributed.extraction.usage.time.monotonic", lambda: now)
-    spent = Spent()
-    assert spent_text(spent) == ""
-    spent.begin([Workers(("generate", "extract"), 2, gpus=1.5), Workers(("commit",), 1)])
+    spent = StreamUsage()
+    assert format_usage(spent) == ""
+    spent.begin([PoolUsage(("generate", "extract"), 2, gpus=1.5), PoolUsage(("commit",), 1)])
     now = 110.0
     seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
-    spent.add(Account(0, 0, 100, seconds=seconds, written=5_000_000, retried=1, resent=2))
-    spent.add(Account(0, 100, 100, left_out={150: "why"}, seconds=seconds, written=5_000_000))
-    failed = Account(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
+    spent.add(UnitRecord(0, 0, 100, seconds=seconds, written=5_000_000, retried=1, resent=2))
+    spent.add(UnitRecord(0, 100, 100, left_out={150: "why"}, seconds=seconds, written=5_000_000))
+    failed = UnitRecord(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
     now = 120.0
     spent.add(failed)
     spent.end(lost=3)
@@ -27,7 +27,7 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spent.rate("extract") == 199 / 16
     assert spent.gpu_seconds == 1.5 * 20
     assert spent.waiting(spent.pools[0]) == 1 - 26 / 40
-    assert spent_text(spent).splitlines() == [
+    assert format_usage(spent).splitlines() == [
         "generate  19.9 rows/s in each worker, 10 s",
         "extract   12.4 rows/s in each worker, 16 s",
         "commit    99.5 rows/s in each worker, 2 s, 10.0 MB in 3 shards",

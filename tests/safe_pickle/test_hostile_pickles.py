@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from programs import Programs, call, literal, named
+from programs import Programs, call, literal, push_global
 
 from raymetrics import safe_pickle
 from raymetrics.errors import ExtractorError, RaymetricsError, StorageError, UnsafePickle
@@ -23,17 +23,23 @@ COUNT = 64  # numbers of a storage
 DTYPE = ("numpy", "dtype")
 
 
-def archive(data: bytes, path: Path, **storages: bytes) -> safe_pickle.Archive:
+def archive(data: bytes, path: Path, **storages: bytes) -> safe_pickle.TorchArchive:
     """A file of torch.save with this data.pkl and these storages."""
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("net/data.pkl", data)
         for key, content in storages.items():
             file.writestr(f"net/data/{key}", content)
-    return safe_pickle.Archive(str(path))
+    return safe_pickle.TorchArchive(str(path))
 
 
 def storage(kind: str = "FloatStorage", key: Any = "a", count: Any = COUNT) -> bytes:
-    parts = literal("storage"), named("torch", kind), literal(key), literal("cpu"), literal(count)
+    parts = (
+        literal("storage"),
+        push_global("torch", kind),
+        literal(key),
+        literal("cpu"),
+        literal(count),
+    )
     return b"(" + b"".join(parts) + b"tQ"
 
 
@@ -114,10 +120,10 @@ def test_instructions_change_what_they_are_for(value: Any, change: str) -> None:
     start = b"\x8f" if value == set() else literal(value)
     data = start + CHANGES[change] + b"."
     if type(value) is fit:
-        assert len(safe_pickle.read(data, "here")) == 1
+        assert len(safe_pickle.read_pickle(data, "here")) == 1
     else:
         with pytest.raises(StorageError, match=f"like a {fit.__name__}"):
-            safe_pickle.read(data, "here")
+            safe_pickle.read_pickle(data, "here")
 
 
 @pytest.mark.parametrize("text", ["f8", "S8", "U2", "?"])
@@ -125,7 +131,9 @@ def test_instructions_change_what_they_are_for(value: Any, change: str) -> None:
 @pytest.mark.parametrize("numbers", [(-1, -1, 1), (-1, 3, 63), (-1, -1, 1 << 62)])
 def test_a_dtype_takes_the_byte_order_alone(text: str, order: str, numbers: tuple) -> None:
     made = call(DTYPE, literal(text), literal(False), literal(True))
-    found = safe_pickle.read(made + literal((3, order, None, None, None, *numbers)) + b"b.", "here")
+    found = safe_pickle.read_pickle(
+        made + literal((3, order, None, None, None, *numbers)) + b"b.", "here"
+    )
     expected = np.dtype(text).newbyteorder(order)
     assert found == expected
     assert (found.flags, found.itemsize, found.alignment) == (
@@ -137,7 +145,7 @@ def array(content: bytes, text: str, shape: tuple) -> tuple[bytes, bytes]:
     """An empty array of numpy's, and its state."""
     dtype = call(DTYPE, literal(text), literal(False), literal(True))
     state = b"(" + literal(1) + literal(shape) + dtype + literal(False) + literal(content) + b"tb"
-    kind = named("numpy", "ndarray")
+    kind = push_global("numpy", "ndarray")
     return call(("numpy.core.multiarray", "_reconstruct"), kind, literal((0,)), b"C\x01b"), state
 
 
@@ -156,20 +164,22 @@ def array(content: bytes, text: str, shape: tuple) -> tuple[bytes, bytes]:
 def test_arrays_of_more_than_there_is(content: bytes, text: str, shape: Any, reason: str) -> None:
     empty, state = array(content, text, shape)
     with pytest.raises(StorageError, match=reason):
-        safe_pickle.read(empty + state + b".", "here")
+        safe_pickle.read_pickle(empty + state + b".", "here")
     dtype = call(DTYPE, literal(text), literal(False), literal(True))
     arguments = literal(bytearray(content)), dtype, literal(shape), literal("C")
     with pytest.raises(StorageError, match=reason):
-        safe_pickle.read(call(("numpy.core.numeric", "_frombuffer"), *arguments) + b".", "here")
+        safe_pickle.read_pickle(
+            call(("numpy.core.numeric", "_frombuffer"), *arguments) + b".", "here"
+        )
 
 
 def test_an_array_is_filled_once() -> None:
     """A view of what it held would lie in freed memory."""
     empty, state = array(bytes(4096), "f4", (2, 512))
-    found = safe_pickle.read(empty + state + b".", "here")
+    found = safe_pickle.read_pickle(empty + state + b".", "here")
     assert not found.flags.writeable
     with pytest.raises(StorageError, match="an array that is filled twice"):
-        safe_pickle.read(empty + state + state + b".", "here")
+        safe_pickle.read_pickle(empty + state + state + b".", "here")
 
 
 DOUBLED = b"r\1\0\0\0j\1\0\0\0\x86"  # x -> (x, x)
@@ -219,7 +229,7 @@ TOO_MUCH = {
 def test_what_would_take_too_much(name: str) -> None:
     data, reason = TOO_MUCH[name]
     with pytest.raises(RaymetricsError, match=reason) as raised:
-        safe_pickle.read(data, "here")
+        safe_pickle.read_pickle(data, "here")
     assert isinstance(raised.value, StorageError | UnsafePickle)
     assert len(str(raised.value)) < 700
     assert str(raised.value).isprintable()
@@ -228,14 +238,14 @@ def test_what_would_take_too_much(name: str) -> None:
 def test_what_is_shared_is_read() -> None:
     """As tied weights are, a few times."""
     shared = np.ones((50, 50))
-    found = safe_pickle.read(pickle.dumps([shared] * 8), "here")
+    found = safe_pickle.read_pickle(pickle.dumps([shared] * 8), "here")
     assert len(found) == 8
     assert all(part is found[0] for part in found)
 
 
 def test_one_array_many_times_is_not() -> None:
     with pytest.raises(StorageError, match="written out in full"):
-        safe_pickle.read(pickle.dumps([np.ones((500, 500))] * 50), "here")
+        safe_pickle.read_pickle(pickle.dumps([np.ones((500, 500))] * 50), "here")
 
 
 def test_modules_with_long_names() -> None:
@@ -243,7 +253,7 @@ def test_modules_with_long_names() -> None:
     inner = b"ctorch.nn.modules.a\nA\n)\x81"
     data = inner + b"}X\x08\0\0\0_modules}" + names + inner + b"ssb."
     with pytest.raises(ValueError, match="names are together longer than 1000"):
-        safe_pickle.tensors(safe_pickle.read(data, "here"))
+        safe_pickle.module_tensors(safe_pickle.read_pickle(data, "here"))
 
 
 @pytest.mark.parametrize("count", [np.int8(COUNT), COUNT + 1, -1, 2**62, None, 64.0])
@@ -287,7 +297,7 @@ def test_members_longer_than_their_file(tmp_path: Path, lengths: tuple[int, int]
     place = data.rindex(b"PK\1\2")
     path.write_bytes(data[: place + 20] + struct.pack("<II", *lengths) + data[place + 28 :])
     with pytest.raises(ValueError, match="bytes of members, .* unpacked, in"):
-        safe_pickle.Archive(str(path))
+        safe_pickle.TorchArchive(str(path))
 
 
 def legacy(value: Any) -> bytes:
@@ -352,5 +362,5 @@ def test_the_programs_of_the_fuzzer_are_read_where_nothing_is_unfit() -> None:
     peaceful = [programs for programs in map(Programs, range(60)) if programs.hostility == 0]
     assert len(peaceful) > 5
     for programs in peaceful:
-        with safe_pickle.Archive(io.BytesIO(programs.archive(programs.whole()))) as file:
+        with safe_pickle.TorchArchive(io.BytesIO(programs.archive(programs.whole()))) as file:
             safe_pickle.read_archive(file, "here")

@@ -26,7 +26,7 @@ from nvidia_pickles import EasyDict, Network
 
 from raymetrics import safe_pickle
 from raymetrics.errors import StorageError, UnsafePickle
-from raymetrics.safe_pickle import Persistent
+from raymetrics.safe_pickle import PickledObject
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.complex_numbers()
 ARRAYS = npst.arrays(
@@ -65,14 +65,16 @@ def same(a: Any, b: Any) -> bool:
 def test_what_was_pickled_is_read_as_pickle_reads_it(value: Any, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     # Not always `value`: some protocols give numpy's arrays the byte order of the machine.
-    assert same(safe_pickle.read(data, "here"), pickle.loads(data))
+    assert same(safe_pickle.read_pickle(data, "here"), pickle.loads(data))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_arrays_in_any_order_of_memory(protocol: int) -> None:
     array = np.arange(24.0).reshape(2, 3, 4)
     for view in (array, array.T, array.transpose(1, 0, 2), array[::2], np.asfortranarray(array)):
-        np.testing.assert_array_equal(safe_pickle.read(pickle.dumps(view, protocol), "here"), view)
+        np.testing.assert_array_equal(
+            safe_pickle.read_pickle(pickle.dumps(view, protocol), "here"), view
+        )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -84,7 +86,7 @@ def test_tensors(protocol: int) -> None:
         "kinds": [whole.bfloat16(), whole.half(), whole.long(), whole > 3],
         "rest": (whole.shape, torch.device("cpu"), torch.float16),
     }
-    again = safe_pickle.read(pickle.dumps(value, protocol), "here")
+    again = safe_pickle.read_pickle(pickle.dumps(value, protocol), "here")
     np.testing.assert_array_equal(again["parameter"], whole)
     for kind in ("views", "kinds"):
         for a, b in zip(value[kind], again[kind], strict=True):
@@ -97,7 +99,7 @@ def test_tensors(protocol: int) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_devices(protocol: int) -> None:
     devices = [torch.device("cpu"), torch.device("cuda", 1), torch.device("cuda")]
-    assert safe_pickle.read(pickle.dumps(devices, protocol), "here") == devices
+    assert safe_pickle.read_pickle(pickle.dumps(devices, protocol), "here") == devices
 
 
 class Calls:
@@ -146,7 +148,7 @@ def test_what_is_not_known_is_refused_and_not_executed(
 ) -> None:
     value, named = evil(tmp_path / "mark")[name]
     with pytest.raises(UnsafePickle, match=rf"the pickle here names {named}.*nothing of it was"):
-        safe_pickle.read(pickle.dumps(value, protocol), "here")
+        safe_pickle.read_pickle(pickle.dumps(value, protocol), "here")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,14 +174,14 @@ def test_what_is_not_known_is_refused_and_not_executed(
 )
 def test_instructions_that_call(data: bytes, named: str) -> None:
     with pytest.raises(UnsafePickle, match=f"names .*{named}"):
-        safe_pickle.read(data, "here")
+        safe_pickle.read_pickle(data, "here")
 
 
 def test_an_extension_that_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(copyreg._inverted_registry, 7, ("os", "system"))
     monkeypatch.setitem(copyreg._extension_cache, 7, os.system)
     with pytest.raises(UnsafePickle, match="the extension 7"):
-        safe_pickle.read(b"\x80\x02\x82\x07.", "here")
+        safe_pickle.read_pickle(b"\x80\x02\x82\x07.", "here")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -189,7 +191,7 @@ def test_cut_off(protocol: int) -> None:
     assert len(lengths) > 300
     for length in lengths:
         with pytest.raises(StorageError, match="there is cut off"):
-            safe_pickle.read(whole[:length], "there")
+            safe_pickle.read_pickle(whole[:length], "there")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_cut_off(protocol: int) -> None:
 )
 def test_damaged(data: bytes) -> None:
     with pytest.raises(StorageError, match=rf"there is .*\({len(data)} bytes\); get the file"):
-        safe_pickle.read(data, "there")
+        safe_pickle.read_pickle(data, "there")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -221,14 +223,14 @@ def test_nvidias_objects(protocol: int) -> None:
         "Generator", tensors, buffers=("mean",), z_dim=8, kwargs=EasyDict(gain=np.sqrt(2))
     )
     data = nvidia_pickles.dumps({"G_ema": written, "options": EasyDict(a=1)}, protocol)
-    again = safe_pickle.read(data, "here")
+    again = safe_pickle.read_pickle(data, "here")
     assert type(again["options"]) is dict
     assert again["options"] == {"a": 1}
     module = again["G_ema"]
-    assert isinstance(module, Persistent)
+    assert isinstance(module, PickledObject)
     assert module.class_name == "Generator"
     assert module.state["_init_kwargs"] == {"z_dim": 8, "kwargs": {"gain": np.sqrt(2)}}
-    found = safe_pickle.tensors(module)
+    found = safe_pickle.module_tensors(module)
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in found)
 
@@ -238,19 +240,19 @@ def test_modules_of_torch_and_networks_of_tensorflow(protocol: int) -> None:
     sequential = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm2d(3))
     written = Network(version=4, variables=[("w", np.ones(2))], components=EasyDict())
     data = nvidia_pickles.dumps((sequential, written), protocol)
-    module, stub = safe_pickle.read(data, "here")
+    module, stub = safe_pickle.read_pickle(data, "here")
     assert module.class_name == "torch.nn.modules.container.Sequential"
-    found, expected = safe_pickle.tensors(module), sequential.state_dict()
+    found, expected = safe_pickle.module_tensors(module), sequential.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
-    assert stub.class_name == safe_pickle.NETWORK
+    assert stub.class_name == safe_pickle.TENSORFLOW_NETWORK
     assert stub.state["components"] == {}
     assert stub.state["variables"][0][0] == "w"
 
 
 def test_the_empty_state_that_older_pythons_wrote() -> None:
     data = b"\x80\x02cdnnlib.util\nEasyDict\n)\x81(U\x01aK\x01u}b."
-    assert safe_pickle.read(data, "here") == {"a": 1}
+    assert safe_pickle.read_pickle(data, "here") == {"a": 1}
 
 
 def test_arrays_are_read_without_torch() -> None:

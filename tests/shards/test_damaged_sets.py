@@ -16,12 +16,12 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError, ShardError
-from raymetrics.reports.inspection import describe
+from raymetrics.reports.inspection import describe_shard_set
 from raymetrics.shards import schema
 from raymetrics.shards.foreign.export import export
-from raymetrics.shards.layout import DATASET, MANIFEST, enter, shard_name
+from raymetrics.shards.layout import DATASET, MANIFEST, create_or_extend_spec, shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.writer import commit, seal
+from raymetrics.shards.writer import commit_shard, seal_set
 from tests.conftest import write_set
 
 NAME = "made_up_pre_logits"
@@ -134,15 +134,15 @@ def test_a_sealed_shard_that_is_made_again_is_not_held_against_the_old_seal(
 ) -> None:
     """On another kind of machine the last bits may be others."""
     Path(shards.uri, SECOND).unlink()
-    enter(shards.store, shards.spec)
+    create_or_extend_spec(shards.store, shards.spec)
     found = open_shards(shards.uri)
     assert found.promises == {}
     labels, ids = np.arange(250) % 3, np.arange(100, 200)
     table = schema.to_table(
         shards.spec.columns, ids, labels[100:200], {NAME: np.nextafter(features[100:200], 9)}
     )
-    commit(shards.store, table, shards.spec.fingerprint, made_on=["another"])
-    again = seal(found)
+    commit_shard(shards.store, table, shards.spec.fingerprint, made_on=["another"])
+    again = seal_set(found)
     again.verify()
     assert again.digest != shards.digest
     assert again.manifest["made_on"] == ["another"]
@@ -163,7 +163,7 @@ def test_a_manifest_of_an_earlier_version_is_read(shards) -> None:
     Path(shards.uri, MANIFEST).write_text(json.dumps(manifest))
     found = open_shards(shards.uri)
     assert found.seal == manifest
-    assert "made on" not in describe(found)
+    assert "made on" not in describe_shard_set(found)
 
 
 WRONG = [
@@ -240,7 +240,7 @@ def require_read_or_refused(uri: str) -> None:
     refused = ""
     try:
         found = open_shards(uri)
-        describe(found)
+        describe_shard_set(found)
         found.verify()
     except RaymetricsError as error:
         refused = error.message

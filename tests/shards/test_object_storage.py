@@ -28,7 +28,7 @@ from raymetrics.errors import ShardError, StorageError, StorageUnavailable
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
-from tests.conftest import without_actors, write_set
+from tests.conftest import disable_actors, write_set
 from tests.helpers.object_store import SECRET
 
 pytest_plugins = ["tests.helpers.object_store.fixture"]
@@ -69,7 +69,7 @@ def after_first(action: Callable[[], object]) -> Callable[[Progress], None]:
 @pytest.fixture(scope="module")
 def no_ray() -> Iterator[None]:
     """Samples are made in this process."""
-    with pytest.MonkeyPatch.context() as patch, without_actors():
+    with pytest.MonkeyPatch.context() as patch, disable_actors():
         patch.setattr("raymetrics.distributed.extraction.extract.session", nullcontext)
         yield
 

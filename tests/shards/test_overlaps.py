@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import ShardError
-from raymetrics.reports.inspection import describe
-from raymetrics.shards.layout import DATASET, MANIFEST, enter
-from raymetrics.shards.overlaps import join_overlapping, overlapping
-from raymetrics.shards.shard_files import files_of, shard_name
+from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.shards.layout import DATASET, MANIFEST, create_or_extend_spec
+from raymetrics.shards.overlaps import join_overlapping, overlapping_groups
+from raymetrics.shards.shard_files import all_shard_ranges, shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 from tests.helpers import writers
-from tests.helpers.writers import NAME, SPEC, drawn_ranges, require_whole, table, values, write
+from tests.helpers.writers import NAME, SPEC, draw_ranges, extend_set, require_whole, table, values
 
 STEPS = ("names", "read", "create", "replace", "remove", "open")  # of a store
 
@@ -95,11 +95,11 @@ def test_many_more_orders_of_steps(memory, monkeypatch) -> None:
 
 def in_some_order(uri: str, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Several write; who makes the next step is drawn."""
-    turns, asked = Turns(seed), drawn_ranges(random.Random(seed))
+    turns, asked = Turns(seed), draw_ranges(random.Random(seed))
     with monkeypatch.context() as patch:
         for name in STEPS:
             patch.setattr(Store, name, stepwise(getattr(Store, name), turns))
-        turns.run(*(lambda ids=ids: write(uri, ids) for ids in asked))
+        turns.run(*(lambda ids=ids: extend_set(uri, ids) for ids in asked))
     require_whole(uri, asked)
 
 
@@ -121,7 +121,7 @@ def test_processes_at_once_and_one_that_is_killed(tmp_path, kill) -> None:
     context.set_forkserver_preload(["tests.helpers.writers"])
     for seed in range(100):
         draw, uri = random.Random(seed), str(tmp_path / str(seed))
-        asked = drawn_ranges(draw)
+        asked = draw_ranges(draw)
         started = [
             context.Process(target=writers.write_in_a_process, args=(uri, ids, seed + n))
             for n, ids in enumerate(asked)
@@ -135,7 +135,7 @@ def test_processes_at_once_and_one_that_is_killed(tmp_path, kill) -> None:
             process.join()
         assert [process.exitcode for process in started[kill:]] == [0] * len(started[kill:])
         if kill:
-            write(uri, asked[0])
+            extend_set(uri, asked[0])
         require_whole(uri, asked)
 
 
@@ -143,9 +143,9 @@ def test_processes_at_once_and_one_that_is_killed(tmp_path, kill) -> None:
 def overlapping_set(tmp_path: Path) -> ShardSet:
     """Sealed as far as 0-29, and then shards of another run, which was killed."""
     store = Store(str(tmp_path / "set"))
-    write(store.uri, range(30), machine="one machine")
+    extend_set(store.uri, range(30), machine="one machine")
     for ids in (range(20, 32), range(32, 48), range(40, 44)):
-        commit(store, table(ids), SPEC.fingerprint, made_on=["another machine"])
+        commit_shard(store, table(ids), SPEC.fingerprint, made_on=["another machine"])
     return open_shards(store.uri)
 
 
@@ -163,14 +163,14 @@ def test_shards_that_overlap_are_read_once(overlapping_set) -> None:
 
 def test_who_ends_an_extraction_joins_them(overlapping_set) -> None:
     """Though there is nothing to make; and other programs count each sample once."""
-    write(overlapping_set.uri, range(48))
+    extend_set(overlapping_set.uri, range(48))
     names = [shard_name(ids) for ids in (range(16), range(16, 32), range(32, 48))]
     assert set(overlapping_set.store.names()) == {DATASET, MANIFEST, *names}
     require_whole(overlapping_set.uri, [range(48)])
     query = f"select count(*), sum({NAME}[1]) from '{overlapping_set.uri}/*.parquet'"
     assert duckdb.sql(query).fetchall() == [(48, 48 * 47 / 2)]
     machines = "2 kinds of machine: another machine; one machine"
-    assert machines in describe(open_shards(overlapping_set.uri))
+    assert machines in describe_shard_set(open_shards(overlapping_set.uri))
 
 
 def test_a_reader_finds_samples_whose_shard_was_joined(overlapping_set) -> None:
@@ -186,7 +186,7 @@ def test_nothing_is_removed_for_a_damaged_shard(overlapping_set) -> None:
     path.write_bytes(whole.replace(values(np.arange(34, 35)).tobytes(), bytes(8)))
     with pytest.raises(ShardError, match=r"1 shards at .* samples-0*32-0*47\.parquet; remove"):
         join_overlapping(overlapping_set)
-    assert range(40, 44) in files_of(store.names())
+    assert range(40, 44) in all_shard_ranges(store.names())
 
 
 def test_nothing_is_removed_if_the_joined_shard_cannot_be_written(overlapping_set) -> None:
@@ -194,20 +194,20 @@ def test_nothing_is_removed_if_the_joined_shard_cannot_be_written(overlapping_se
     Path(store.path(shard_name(range(20, 32)))).write_bytes(b"PAR1")
     with pytest.raises(ShardError, match="cannot read .*remove it and extract again"):
         join_overlapping(overlapping_set)
-    assert range(16, 30) in files_of(store.names())
+    assert range(16, 30) in all_shard_ranges(store.names())
 
 
 def test_samples_that_are_left_out_stay_left_out(tmp_path) -> None:
     store, lacks = Store(str(tmp_path / "set")), {18: "broken", 31: "broken too"}
-    enter(store, SPEC)
+    create_or_extend_spec(store, SPEC)
     for ids in (range(16, 30), range(20, 32)):
         rows = table(ids)
         some = [sample not in lacks for sample in ids]
         left_out = {sample: why for sample, why in lacks.items() if sample in ids}
-        commit(store, rows.filter(some), SPEC.fingerprint, left_out)
+        commit_shard(store, rows.filter(some), SPEC.fingerprint, left_out)
     before = open_shards(store.uri)
     assert (before.left_out, len(before)) == (lacks, 14)
     after = join_overlapping(before)
     assert after.present == (range(16, 32),)
     assert (after.left_out, len(after)) == (lacks, 14)
-    assert overlapping([*after.present]) == []
+    assert overlapping_groups([*after.present]) == []

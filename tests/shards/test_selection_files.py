@@ -11,7 +11,12 @@ import pytest
 
 from raymetrics.errors import ShardError, SpecMismatch, StorageError
 from raymetrics.shards.schema import METADATA_KEY
-from raymetrics.shards.selection_files import made_of, read_choice, read_weights, write_choice
+from raymetrics.shards.selection_files import (
+    read_selection,
+    read_weights,
+    selection_metadata,
+    write_selection,
+)
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from tests.conftest import write_set
@@ -32,7 +37,9 @@ def file(shards: ShardSet, tmp_path: Path) -> str:
     """Weights of four of the ten samples."""
     path = str(tmp_path / "chosen" / "weights.parquet")
     columns = {"sample_id": IDS, "weight": WEIGHTS}
-    write_choice(path, columns, made_of("weights", View.of(shards), trace=[1.5, 1.25]))
+    write_selection(
+        path, columns, selection_metadata("weights", View.of(shards), trace=[1.5, 1.25])
+    )
     return path
 
 
@@ -59,16 +66,18 @@ def test_of_another_set_and_of_samples_that_are_not_there(file, tmp_path, shards
 
 
 def test_a_partial_choice_is_taken_only_where_it_is_asked_for(file, shards) -> None:
-    write_choice(file, {"sample_id": IDS}, made_of("accepted", View.of(shards), complete=False))
+    write_selection(
+        file, {"sample_id": IDS}, selection_metadata("accepted", View.of(shards), complete=False)
+    )
     with pytest.raises(ShardError, match="only a part of the accepted"):
-        read_choice(file)
-    assert not read_choice(file, partial=True).complete
+        read_selection(file)
+    assert not read_selection(file, partial=True).complete
 
 
 def test_files_of_other_programs_need_no_metadata(tmp_path, shards) -> None:
     path = tmp_path / "ids.parquet"
     pq.write_table(pa.table({"sample_id": pa.array([2, 2, 7], pa.int32())}), path)
-    choice = read_choice(str(path)).require_of(shards)
+    choice = read_selection(str(path)).require_of(shards)
     assert choice.sample_ids.dtype == np.int64
     assert choice.sample_ids.tolist() == [2, 2, 7]
 
@@ -104,9 +113,9 @@ def test_missing_and_truncated_files(file, tmp_path) -> None:
 
 def test_a_place_that_cannot_be_written_keeps_what_was_there(file, shards, tmp_path) -> None:
     before = Path(file).read_bytes()
-    metadata = made_of("weights", View.of(shards))
+    metadata = selection_metadata("weights", View.of(shards))
     with pytest.raises(StorageError, match="cannot write"):
-        write_choice(f"{file}/weights.parquet", {"sample_id": IDS}, metadata)
+        write_selection(f"{file}/weights.parquet", {"sample_id": IDS}, metadata)
     assert Path(file).read_bytes() == before
 
 
@@ -134,7 +143,7 @@ WEIGHTS_TWICE = pa.Table.from_arrays([TWO_IDS["sample_id"]] * 3, ["sample_id", "
 def test_what_is_no_selection(tmp_path: Path, table: pa.Table, message: str) -> None:
     pq.write_table(table, tmp_path / "ids.parquet")
     with pytest.raises(ShardError, match=message):
-        read_choice(str(tmp_path / "ids.parquet"))
+        read_selection(str(tmp_path / "ids.parquet"))
 
 
 def test_a_small_file_of_more_rows_than_memory_holds(tmp_path: Path) -> None:
@@ -145,4 +154,4 @@ def test_a_small_file_of_more_rows_than_memory_holds(tmp_path: Path) -> None:
             writer.write_table(ids)
     assert path.stat().st_size < 10**6
     with pytest.raises(ShardError, match="has 110000000 rows, expected at most 100000000"):
-        read_choice(str(path))
+        read_selection(str(path))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from raymetrics.errors import SpecMismatch
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.shard_files import containing, present_ranges, shard_name, shard_ranges
+from raymetrics.shards.shard_files import containing_shard, present_ranges, shard_name, shard_ranges
 from raymetrics.shards.store import Store
 from tests.conftest import write_set
 
@@ -50,7 +50,7 @@ def test_every_sample_is_in_one_piece_and_every_piece_in_a_shard(shards) -> None
     pieces = shard_ranges(names(*files))
     assert [s for piece in pieces for s in piece] == sorted(set().union(*files))
     for piece in pieces:
-        holds = containing(piece, names(*files))
+        holds = containing_shard(piece, names(*files))
         assert holds in files
         assert set(piece) <= set(holds)
 
@@ -93,24 +93,28 @@ def test_a_damaged_seal_promises_nothing(store, spec) -> None:
 def test_a_set_that_is_not_listed_does_not_give_way(store, spec, monkeypatch) -> None:
     hide(monkeypatch, store, range(40), range(40, 80), range(80, 100))
     with pytest.raises(SpecMismatch, match="made from something else"):
-        layout.enter(store, replace(spec, generator={"name": "other"}))
-    grown, present = layout.entered(store, replace(spec, samples=(range(90, 130),), shard_rows=7))
+        layout.create_or_extend_spec(store, replace(spec, generator={"name": "other"}))
+    grown, present = layout.open_for_writing(
+        store, replace(spec, samples=(range(90, 130),), shard_rows=7)
+    )
     assert (grown.samples, grown.shard_rows) == ((range(130),), 40)
     assert present == [range(40), range(40, 80), range(80, 100)]
-    assert layout.missing(grown, present, [range(130)]) == [range(100, 120), range(120, 130)]
+    assert layout.missing_shards(grown, present, [range(130)]) == [range(100, 120), range(120, 130)]
 
 
 def test_two_begin_a_set_at_once(store, spec) -> None:
     """Nothing is there yet when the second one comes: it cuts as the first one does."""
     for name in store.names():
         store.remove(name)
-    first = layout.enter(store, replace(spec, samples=(range(100),)))
-    second = layout.enter(store, replace(spec, samples=(range(60, 150),), shard_rows=30))
+    first = layout.create_or_extend_spec(store, replace(spec, samples=(range(100),)))
+    second = layout.create_or_extend_spec(
+        store, replace(spec, samples=(range(60, 150),), shard_rows=30)
+    )
     assert second.shard_rows == first.shard_rows == 40
     # Both are done: each brings what it wanted.
-    layout.adopt(store, first, ())
-    assert layout.adopt(store, second, ()).samples == (range(150),)
-    assert layout.read_spec(store) == layout.adopt(store, first, ())
+    layout.add_samples(store, first, ())
+    assert layout.add_samples(store, second, ()).samples == (range(150),)
+    assert layout.read_spec(store) == layout.add_samples(store, first, ())
 
 
 def test_two_write_the_specification_at_once(store, spec, monkeypatch) -> None:
@@ -124,7 +128,7 @@ def test_two_write_the_specification_at_once(store, spec, monkeypatch) -> None:
         writes(self, name, theirs.to_json())
 
     monkeypatch.setattr(Store, "replace", late)
-    assert layout.enter(store, ours).samples == (range(160),)
+    assert layout.create_or_extend_spec(store, ours).samples == (range(160),)
     found = layout.read_spec(store)
     assert found is not None
     assert found.samples == (range(160),)
@@ -134,5 +138,5 @@ def test_a_set_that_became_another_one_is_not_written_over(store, spec) -> None:
     other = replace(spec, generator={"name": "other"})
     store.replace(layout.DATASET, other.to_json())
     with pytest.raises(SpecMismatch):
-        layout.adopt(store, replace(spec, samples=(range(200),)), ())
+        layout.add_samples(store, replace(spec, samples=(range(200),)), ())
     assert layout.read_spec(store) == other

@@ -20,11 +20,11 @@ import pytest
 from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
 from raymetrics.provenance import fingerprint
-from raymetrics.reports.inspection import describe
+from raymetrics.reports.inspection import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit, keep_accepted, seal
+from raymetrics.shards.writer import commit_shard, keep_accepted, seal_set
 from tests.conftest import write_set
 
 
@@ -157,7 +157,9 @@ def test_nan_is_refused_on_the_way_in_and_on_the_way_out(shard_set, features) ->
     values = features[:100].copy()
     values[7] = np.inf
     index = table.schema.get_field_index(NAME)
-    pq.write_table(table.set_column(index, table.schema.field(NAME), schema.tensors(values)), path)
+    pq.write_table(
+        table.set_column(index, table.schema.field(NAME), schema.to_tensor_array(values)), path
+    )
     with pytest.raises(ShardError, match=r"NaN or infinite for 1 samples \(7\); remove"):
         list(shard_set.blocks([NAME]))
 
@@ -174,9 +176,9 @@ def test_a_lost_block_never_becomes_a_short_shard(shard_set, features) -> None:
     table = schema.to_table(shard_set.spec.columns, ids, None, {NAME: features[:3]})
     before = shard_set.store.names()
     with pytest.raises(ShardError, match="unbroken range"):
-        commit(shard_set.store, table, shard_set.spec.fingerprint)
+        commit_shard(shard_set.store, table, shard_set.spec.fingerprint)
     with pytest.raises(ShardError, match="unbroken range"):
-        commit(shard_set.store, table.slice(0, 0), shard_set.spec.fingerprint)
+        commit_shard(shard_set.store, table.slice(0, 0), shard_set.spec.fingerprint)
     assert shard_set.store.names() == before
 
 
@@ -190,7 +192,7 @@ def test_missing_shards_are_named_with_the_command_that_makes_them(shard_set) ->
     ):
         shards.require_complete()
     with pytest.raises(ShardError, match="lacks"):
-        seal(shards)
+        seal_set(shards)
 
 
 def test_a_damaged_shard_is_found(shard_set, features) -> None:
@@ -227,10 +229,10 @@ def test_a_shard_under_another_name_is_found(shard_set) -> None:
 def test_a_shard_that_is_replaced_is_no_longer_sealed(shard_set, tmp_path) -> None:
     """A run that dies before it seals again leaves no digest of what was there."""
     store = Store(str(tmp_path / "some"))
-    spec = layout.enter(store, replace(shard_set.spec, accepted={"column": NAME}))
+    spec = layout.create_or_extend_spec(store, replace(shard_set.spec, accepted={"column": NAME}))
     for ids in shard_set.present:
-        commit(store, shard_set.table(ids), spec.fingerprint)
-    before = seal(open_shards(store.uri), ["one", "other"])
+        commit_shard(store, shard_set.table(ids), spec.fingerprint)
+    before = seal_set(open_shards(store.uri), ["one", "other"])
     with pytest.raises(ShardError, match="holds 1 of 2 accepted"):
         keep_accepted(before, range(100), np.array([3, 300]), {})
     assert open_shards(store.uri).digest == before.digest
@@ -241,11 +243,11 @@ def test_a_shard_that_is_replaced_is_no_longer_sealed(shard_set, tmp_path) -> No
     assert (len(after), after.digest) == (52, fingerprint(after.footer_digests()))
     assert after.digest != before.digest
     after.verify()
-    again = seal(after)
+    again = seal_set(after)
     assert again.seal is not None
     assert (again.seal["digest"], again.seal["devices"]) == (after.digest, ["one", "other"])
-    assert "keeps         the samples that a match accepted" in describe(again)
-    assert "keeps" not in describe(shard_set)
+    assert "keeps         the samples that a match accepted" in describe_shard_set(again)
+    assert "keeps" not in describe_shard_set(shard_set)
 
 
 def test_empty_shards_and_damaged_seals_are_errors_of_ours(shard_set) -> None:
@@ -316,4 +318,4 @@ def test_spec_round_trip(shard_set) -> None:
     again = layout.DatasetSpec.from_json(text, "there")
     assert again == shard_set.spec
     assert again.to_json() == text
-    assert sample_ranges.count(again.samples) == 250
+    assert sample_ranges.count_ids(again.samples) == 250

@@ -24,8 +24,8 @@ from botocore.exceptions import (
 from raymetrics.errors import ShardError, StorageError, StorageUnavailable, TemporaryFailure
 from raymetrics.shards import store_retries
 from raymetrics.shards.store import Store
-from raymetrics.shards.store_remote import RangedFile, options, upload_options
-from raymetrics.uris import secret_in
+from raymetrics.shards.store_remote import RangedFile, storage_options, upload_options
+from raymetrics.uris import find_secret
 from tests.conftest import write_set
 
 
@@ -68,7 +68,7 @@ FINAL = [
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv(store_retries.VARIABLE, "0.5")
+    monkeypatch.setenv(store_retries.PATIENCE_VARIABLE, "0.5")
     monkeypatch.setattr(store_retries, "FIRST_PAUSE", 0.01)
     fs = fsspec.filesystem("memory")
     yield Store("memory://of-stores/set")
@@ -118,13 +118,13 @@ def test_patience_ends(store, monkeypatch) -> None:
     with pytest.raises(StorageUnavailable, match=r"write a to memory.*503.*tried for 0 s.*again"):
         store.create("a", b"data")
     assert 0 < store.retries < 99
-    monkeypatch.setenv(store_retries.VARIABLE, "soon")
+    monkeypatch.setenv(store_retries.PATIENCE_VARIABLE, "soon")
     with pytest.raises(StorageError, match="RAYMETRICS_PATIENCE_S is 'soon'; expected seconds"):
         Store("memory://of-stores/set")
 
 
 def test_an_outage_is_told_once(store, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("raymetrics.shards.store.TELL_AFTER", 0)
+    monkeypatch.setattr("raymetrics.shards.store.WARN_AFTER", 0)
     failing(monkeypatch, store, "cat_file", *[ConnectionRefusedError("nobody listens")] * 3)
     assert store.read("a") is None
     (told,) = caplog.messages
@@ -140,7 +140,7 @@ def test_pauses_grow_differ_and_end(monkeypatch) -> None:
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    assert [*store_retries.pauses(300)][-1] == pytest.approx(300)
+    assert [*store_retries.backoff(300)][-1] == pytest.approx(300)
     assert len(slept) < 40
     assert slept[0] < 0.4
     assert 10 < max(slept) <= 1.5 * store_retries.LONGEST_PAUSE
@@ -232,11 +232,11 @@ def test_one_request_for_a_shard() -> None:
 
 
 def test_what_a_user_has_configured_stays(monkeypatch) -> None:
-    assert options("s3://b/x")["config_kwargs"]["read_timeout"] == 60
+    assert storage_options("s3://b/x")["config_kwargs"]["read_timeout"] == 60
     monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 7}})
-    made = options("s3://b/x")["config_kwargs"]
+    made = storage_options("s3://b/x")["config_kwargs"]
     assert (made["read_timeout"], made["connect_timeout"]) == (7, 20)
-    assert "config_kwargs" not in options("gs://b/x")
+    assert "config_kwargs" not in storage_options("gs://b/x")
 
 
 SECRETS = [
@@ -273,7 +273,7 @@ def test_secrets_in_addresses(address, store) -> None:
     ],
 )  # fmt: skip
 def test_addresses_without_secrets(address) -> None:
-    assert secret_in(address) is None
+    assert find_secret(address) is None
 
 
 def test_a_store_that_is_not_installed() -> None:

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raymetrics.metrics import up_to_median
+from raymetrics.metrics import radii_up_to_median
 from raymetrics.neighbors import ExactSearch
 from raymetrics.statistics import (
-    Balls,
+    BallMembership,
     ClassScores,
+    FeatureRows,
     Histogram,
     Moments,
-    Nearest,
+    NearestDistances,
     NestedMoments,
-    Rows,
     WeightedMoments,
 )
-from tests.helpers.statistic_laws import check_statistic
+from tests.helpers.statistic_laws import assert_laws
 
 COUNT = 40
 FEATURES = np.random.default_rng(0).normal(3, 2, (COUNT, 5)).astype(np.float32)
@@ -38,7 +38,7 @@ def partitions(draw: st.DrawFn) -> tuple[list[int], list[int]]:
 @settings(deadline=None)
 def test_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
     features = FEATURES.astype(np.float64) + offset
-    check_statistic(
+    assert_laws(
         Moments.empty(5),
         lambda rows: Moments.of(features[list(rows)]),
         COUNT,
@@ -53,7 +53,7 @@ def test_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
 def test_weighted_moments(partition: tuple[list[int], list[int]]) -> None:
     weights = np.random.default_rng(1).gamma(1.0, size=COUNT)
     features = FEATURES.astype(np.float64)
-    check_statistic(
+    assert_laws(
         WeightedMoments.empty(5),
         lambda rows: WeightedMoments.of(features[list(rows)], weights[list(rows)]),
         COUNT,
@@ -65,7 +65,7 @@ def test_weighted_moments(partition: tuple[list[int], list[int]]) -> None:
 @given(partitions())
 @settings(deadline=None)
 def test_histogram(partition: tuple[list[int], list[int]]) -> None:
-    check_statistic(
+    assert_laws(
         Histogram.empty(5), lambda rows: Histogram.of(FEATURES[list(rows)]), COUNT, *partition
     )
 
@@ -74,9 +74,9 @@ def test_histogram(partition: tuple[list[int], list[int]]) -> None:
 @settings(deadline=None)
 def test_rows(partition: tuple[list[int], list[int]]) -> None:
     ids = np.arange(COUNT) * 3
-    check_statistic(
-        Rows.empty(5),
-        lambda rows: Rows.of(ids[list(rows)], FEATURES[list(rows)]),
+    assert_laws(
+        FeatureRows.empty(5),
+        lambda rows: FeatureRows.of(ids[list(rows)], FEATURES[list(rows)]),
         COUNT,
         *partition,
     )
@@ -86,7 +86,7 @@ def test_rows(partition: tuple[list[int], list[int]]) -> None:
 @settings(deadline=None)
 def test_class_scores(partition: tuple[list[int], list[int]]) -> None:
     splits = np.arange(COUNT) % 3
-    check_statistic(
+    assert_laws(
         ClassScores.empty(4, 5),  # one split stays empty
         lambda rows: ClassScores.of(splits[list(rows)], FEATURES[list(rows)], 4),
         COUNT,
@@ -100,7 +100,7 @@ def test_class_scores(partition: tuple[list[int], list[int]]) -> None:
 def test_nested_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
     features = FEATURES.astype(np.float64) + offset
     ranks = np.random.default_rng(1).permutation(COUNT)
-    check_statistic(
+    assert_laws(
         NestedMoments.empty(3, 5),
         lambda rows: NestedMoments.of(ranks[list(rows)], features[list(rows)], [7, 8, 30]),
         COUNT,
@@ -115,23 +115,23 @@ QUERIES = np.concatenate([FEATURES[:5], FEATURES[:25] + np.float32(0.5)])
 @given(partitions(), st.sampled_from([1, 3, COUNT + 2]))
 @settings(deadline=None, max_examples=50)
 def test_nearest(partition: tuple[list[int], list[int]], k: int) -> None:
-    check_statistic(
-        Nearest.empty(len(QUERIES), k),
-        lambda rows: Nearest(ExactSearch().nearest(QUERIES, FEATURES[list(rows)], k)),
+    assert_laws(
+        NearestDistances.empty(len(QUERIES), k),
+        lambda rows: NearestDistances(ExactSearch().nearest(QUERIES, FEATURES[list(rows)], k)),
         COUNT,
         *partition,
     )
 
 
 RADII = ExactSearch().nearest(FEATURES, FEATURES, 3, np.arange(COUNT))
-LESSER = up_to_median(RADII[:, 0])
+LESSER = radii_up_to_median(RADII[:, 0])
 
 
-def balls_of(points: range, balls: range) -> Balls:
+def balls_of(points: range, balls: range) -> BallMembership:
     """Of QUERIES[points] among the balls around FEATURES[balls], as parts of all of them."""
     some, others = slice(points.start, points.stop), slice(balls.start, balls.stop)
     found = ExactSearch().balls(
-        QUERIES[some], FEATURES[others], RADII[others], lesser=LESSER[others]
+        QUERIES[some], FEATURES[others], RADII[others], realism_radii=LESSER[others]
     )
     return found.within(some, others, (len(QUERIES), COUNT))
 
@@ -139,8 +139,8 @@ def balls_of(points: range, balls: range) -> Balls:
 @given(partitions())
 @settings(deadline=None, max_examples=50)
 def test_balls(partition: tuple[list[int], list[int]]) -> None:
-    check_statistic(
-        Balls.empty(len(QUERIES), COUNT, 3),
+    assert_laws(
+        BallMembership.empty(len(QUERIES), COUNT, 3),
         lambda rows: balls_of(range(len(QUERIES)), rows),
         COUNT,
         *partition,
@@ -150,8 +150,8 @@ def test_balls(partition: tuple[list[int], list[int]]) -> None:
 @given(st.lists(st.integers(0, len(QUERIES)), max_size=6), st.permutations(range(7)))
 @settings(deadline=None, max_examples=50)
 def test_balls_of_parts_of_the_points(cuts: list[int], order: list[int]) -> None:
-    check_statistic(
-        Balls.empty(len(QUERIES), COUNT, 3),
+    assert_laws(
+        BallMembership.empty(len(QUERIES), COUNT, 3),
         lambda rows: balls_of(rows, range(COUNT)),
         len(QUERIES),
         cuts,
@@ -160,7 +160,7 @@ def test_balls_of_parts_of_the_points(cuts: list[int], order: list[int]) -> None
 
 
 def test_a_part_of_the_balls_in_its_place() -> None:
-    part = Balls(np.array([[2], [1]]), np.array([[True]]), np.array([0.5, np.inf]))
+    part = BallMembership(np.array([[2], [1]]), np.array([[True]]), np.array([0.5, np.inf]))
     whole = part.within(slice(1, 3), slice(2, 3), (4, 3))
     np.testing.assert_array_equal(whole.hits[:, 0], [0, 2, 1, 0])
     np.testing.assert_array_equal(whole.occupied[:, 0], [False, False, True])
@@ -170,10 +170,10 @@ def test_a_part_of_the_balls_in_its_place() -> None:
 @pytest.mark.parametrize("other", [(5, 3, 2), (4, 5, 2), (4, 3, 5)])
 def test_balls_of_other_sizes_are_refused(other: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"4 points among 3 balls.*or of other radii"):
-        Balls.empty(4, 3, 2).merge(Balls.empty(*other))
+        BallMembership.empty(4, 3, 2).merge(BallMembership.empty(*other))
 
 
-@pytest.mark.parametrize("kind", [Moments, WeightedMoments, Histogram, Rows])
+@pytest.mark.parametrize("kind", [Moments, WeightedMoments, Histogram, FeatureRows])
 def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
     with pytest.raises(ValueError, match=r"3.*4"):
         kind.empty(3).merge(kind.empty(4))
@@ -182,7 +182,7 @@ def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
 @pytest.mark.parametrize("other", [(3, 4), (2, 5)])
 def test_nearest_of_other_shapes_are_refused(other: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"\(2, 4\).*" + re.escape(str(other))):
-        Nearest.empty(2, 4).merge(Nearest.empty(*other))
+        NearestDistances.empty(2, 4).merge(NearestDistances.empty(*other))
 
 
 @pytest.mark.parametrize("kind", [ClassScores, NestedMoments])
@@ -223,7 +223,7 @@ def test_class_scores_of_a_class_without_a_chance() -> None:
 
 
 def test_a_sample_counted_twice_is_refused() -> None:
-    rows = Rows.of(np.array([1, 2]), FEATURES[:2])
+    rows = FeatureRows.of(np.array([1, 2]), FEATURES[:2])
     with pytest.raises(ValueError, match="both"):
         rows.merge(rows)
 

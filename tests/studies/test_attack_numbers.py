@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 import raymetrics as rm
-from raymetrics.attacks import draw, reweight
+from raymetrics.attacks import draw_by_weight, reweight
 from raymetrics.attacks.top1_rejection import match_top1, target_counts
 from raymetrics.errors import NotEnoughData, SpecMismatch
 from raymetrics.metrics import Convention
 from raymetrics.results import Result
-from raymetrics.shards.selection_files import made_of, write_choice
+from raymetrics.shards.selection_files import selection_metadata, write_selection
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
-from raymetrics.studies.attack_numbers import classes_of, evaluate_matched, evaluate_reweighted
+from raymetrics.studies.attack_numbers import (
+    evaluate_matched,
+    evaluate_reweighted,
+    fold_top1_classes,
+)
 from tests.conftest import write_set
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -55,16 +59,16 @@ def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
     targets = target_counts(np.bincount(classes(sets["real"]), minlength=3), n)
     of_generated = classes(sets["generated"])
     ids = match_top1(target_counts=targets, classes=of_generated)
-    about = made_of(
+    about = selection_metadata(
         "accepted", View.of(sets["generated"]), column=LOGITS, first=0, draws=int(ids[-1]) + 1
     )
     columns = {"sample_id": ids, "class": of_generated[ids], "draw": ids}
-    write_choice(path, columns, about)
+    write_selection(path, columns, about)
     return ids
 
 
 def test_the_top_1_class_of_every_sample(sets: dict[str, ShardSet]) -> None:
-    found = classes_of(View.of(sets["generated"]), LOGITS)
+    found = fold_top1_classes(View.of(sets["generated"]), LOGITS)
     np.testing.assert_array_equal(found, classes(sets["generated"]))
 
 
@@ -92,14 +96,21 @@ def test_reweighted_draws(sets: dict[str, ShardSet], tmp_path: Path) -> None:
     features = {side: shards.read(NAME) for side, shards in sets.items()}
     weights = reweight(**features).weights
     path = str(tmp_path / "weights.parquet")
-    about = made_of("weights", View.of(sets["generated"]), match="pre_logits", extractor="made-up",
-                    optimizer="lbfgs", effective_sample_size=1 / (weights**2).sum())  # fmt: skip
-    write_choice(path, {"sample_id": np.arange(900), "weight": weights}, about)
+    about = selection_metadata(
+        "weights",
+        View.of(sets["generated"]),
+        match="pre_logits",
+        extractor="made-up",
+        optimizer="lbfgs",
+        effective_sample_size=1 / (weights**2).sum(),
+    )
+    write_selection(path, {"sample_id": np.arange(900), "weight": weights}, about)
     found = by_label(evaluate_reweighted(**uris, weights=[path], seeds=3, convention=SMALL))
     name = "FD made-up, reweighted by made-up pre_logits"
     expected = [
         rm.frechet_distance(
-            real=features["real"], generated=features["generated"][draw(weights, 200, seed)]
+            real=features["real"],
+            generated=features["generated"][draw_by_weight(weights, 200, seed)],
         )
         for seed in range(3)
     ]

@@ -17,16 +17,16 @@ from scipy.special import softmax
 import raymetrics as rm
 from raymetrics import metrics as formulas
 from raymetrics import results
-from raymetrics.distributed.fold import GROUP
+from raymetrics.distributed.fold import SHARDS_PER_TASK
 from raymetrics.errors import (
+    InsufficientResources,
     NotEnoughData,
-    PlanTooLarge,
     RaymetricsError,
-    ResultError,
+    ResultsFileError,
     ShardError,
     SpecMismatch,
 )
-from raymetrics.metrics import Convention, Protocol, convention, conventions
+from raymetrics.metrics import Convention, Protocol, conventions, get_convention
 from raymetrics.metrics.registry import METRICS
 from raymetrics.statistics import Moments
 from raymetrics.studies import evaluate as running
@@ -82,7 +82,9 @@ def sets(tmp_path: Path, rng: np.random.Generator) -> Sets:
     uris = {"real": str(tmp_path / "real"), "generated": str(tmp_path / "generated")}
     write_set(uris["real"], real, shard_rows=60, labels=labels["real"])
     write_set(uris["generated"], generated, shard_rows=65, labels=labels["generated"])
-    assert min(len(rm.open_shards(uri).present) for uri in uris.values()) > GROUP  # many tasks
+    assert (
+        min(len(rm.open_shards(uri).present) for uri in uris.values()) > SHARDS_PER_TASK
+    )  # many tasks
     return Sets(real, generated, labels, uris)
 
 
@@ -146,15 +148,15 @@ def test_manifolds_for_several_k(sets: Sets, tmp_path: Path) -> None:
     np.testing.assert_array_equal(table["sample_id"], np.arange(350))
     np.testing.assert_array_equal(table["realism_made_up_pre_logits"], scores)
     details = found[0].details
-    order = formulas.ranked(range(350), scores)
+    order = formulas.rank_ids(range(350), scores)
     assert [i for i, _ in details["highest"]] == order[:32].tolist()
     assert [i for i, _ in details["lowest"]] == order[::-1][:32].tolist()
     for i, value in [*details["highest"], *details["lowest"]]:
         assert scores[i] == (math.inf if value is None else value)
     assert details["highest"][0][1] is None  # a copy
     assert details["infinite"] == np.isinf(scores).sum() > 0
-    results.write(found, tmp_path / "results.jsonl")
-    assert results.read(tmp_path / "results.jsonl") == found
+    results.append_results(found, tmp_path / "results.jsonl")
+    assert results.read_results(tmp_path / "results.jsonl") == found
 
 
 def test_a_set_against_itself_has_results_that_can_be_written(sets: Sets, tmp_path: Path) -> None:
@@ -162,8 +164,8 @@ def test_a_set_against_itself_has_results_that_can_be_written(sets: Sets, tmp_pa
     found = rm.evaluate(
         real=sets.uris["real"], generated=sets.uris["real"], metrics=["realism", "dc", "fid"]
     )
-    results.write(found, tmp_path / "results.jsonl")
-    assert results.read(tmp_path / "results.jsonl") == found
+    results.append_results(found, tmp_path / "results.jsonl")
+    assert results.read_results(tmp_path / "results.jsonl") == found
     values = numbers(found)
     assert values["coverage"] == 1
     (realistic,) = (r for r in found if r.metric == "realistic")
@@ -199,7 +201,7 @@ def test_vendi_and_inception_score(sets: Sets) -> None:
         )
     }
     vendi = [
-        formulas.vendi_score(Moments.of(formulas.normalised(x)))
+        formulas.vendi_score(Moments.of(formulas.normalize_rows(x)))
         for x in sets.column("pre_logits").values()
     ]
     assert found["vendi_score"].details["real"] == close(vendi[0])
@@ -225,7 +227,7 @@ def test_distances_at_other_counts(sets: Sets) -> None:
     real, generated = sets.column("pre_logits").values()
     infinity, by_count = found[0], found[1:]
     order = np.random.default_rng(2).permutation(350)
-    subsets = [generated[order < n] for n in formulas.subset_sizes(350, least=35)]
+    subsets = [generated[order < n] for n in formulas.subset_sizes(350, smallest=35)]
     expected = formulas.frechet_infinity(
         real=Moments.of(real), generated=[Moments.of(subset) for subset in subsets]
     )
@@ -270,11 +272,11 @@ def followed(monkeypatch: pytest.MonkeyPatch, *protocols: Protocol) -> None:
 
 
 def test_a_protocol_takes_the_first_samples(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
-    official = convention("official", **SMALL)
+    official = get_convention("official", **SMALL)
     followed(
         monkeypatch,
         Protocol("small", ("fid", "kid", "pr"), official, generated=150, real=190),
-        Protocol("capped", ("dc",), convention("prdc"), generated=100, real_at_most=120),
+        Protocol("capped", ("dc",), get_convention("prdc"), generated=100, real_at_most=120),
         Protocol("prd", ("prd",), Convention(), generated=100, real=100),
         Protocol("many", ("fid",), official, generated=351),
     )
@@ -348,7 +350,7 @@ def test_label_by_label(sets: Sets) -> None:
         assert values["frechet_distance"] == close(frechet(**pair))
         assert values["kernel_distance"] == rm.kernel_distance(**pair, subsets=7, subset_size=60)[0]
         assert values["vendi_score"] == close(
-            formulas.vendi_score(Moments.of(formulas.normalised(pair["generated"])))
+            formulas.vendi_score(Moments.of(formulas.normalize_rows(pair["generated"])))
         )
         firsts = [x.argmax(axis=1) for x in sets.of_label("logits", label).values()]
         counts = [np.bincount(first, minlength=5) / len(first) for first in firsts]
@@ -415,7 +417,7 @@ def test_any_number_of_passes_gives_equal_numbers(
     at_once = [(r.label, r.value) for r in rm.evaluate(**asked)]
     by_label = [(r.label, r.value) for r in rm.evaluate(**asked, by="label")]
     assert [(r.label, r.value) for r in rm.evaluate(**asked)] == at_once
-    monkeypatch.setattr(running, "AT_ONCE", 1)
+    monkeypatch.setattr(running, "BYTES_PER_PASS", 1)
     assert [(r.label, r.value) for r in rm.evaluate(**asked)] == at_once
     assert [(r.label, r.value) for r in rm.evaluate(**asked, by="label")] == by_label
 
@@ -441,9 +443,9 @@ def test_every_number_says_what_it_was_made_of(sets: Sets, tmp_path: Path) -> No
     assert one.real.digest != one.generated.digest
     assert {"python", "numpy", "ray", "faiss-cpu"} <= set(one.provenance["versions"])
     file = tmp_path / "kept" / "results.jsonl"
-    results.write(found, file)
-    results.write(found[:1], file)
-    assert results.read(file) == [*found, found[0]]
+    results.append_results(found, file)
+    results.append_results(found[:1], file)
+    assert results.read_results(file) == [*found, found[0]]
 
 
 def test_an_incomplete_set_is_refused(sets: Sets) -> None:
@@ -528,9 +530,11 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_figures(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     asked = Convention(kid_subset_size=40)
     rows = 310 if by else 750  # of label 0, which is the first
-    with pytest.raises(PlanTooLarge, match=f"kid of {rows} samples needs 0.* GB.*0.0 GB are free"):
+    with pytest.raises(
+        InsufficientResources, match=f"kid of {rows} samples needs 0.* GB.*0.0 GB are free"
+    ):
         rm.evaluate(**sets.uris, metrics=["kid"], convention=asked, by=by)
-    with pytest.raises(PlanTooLarge, match=f"fid-counts of {rows} samples needs"):
+    with pytest.raises(InsufficientResources, match=f"fid-counts of {rows} samples needs"):
         rm.evaluate(**sets.uris, metrics=["fid-counts"], by=by)
 
 
@@ -538,7 +542,7 @@ def test_moments_fit_where_rows_do_not(sets: Sets, monkeypatch: pytest.MonkeyPat
     memory = psutil.virtual_memory()._replace(available=4000, total=4000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     assert rm.evaluate(**sets.uris, metrics=["fid", "top1"])
-    with pytest.raises(PlanTooLarge, match="rows; it takes 1024"):
+    with pytest.raises(InsufficientResources, match="rows; it takes 1024"):
         rm.evaluate(**sets.uris, metrics=["pr"])
 
 
@@ -557,12 +561,12 @@ def test_nothing_is_written_if_a_number_fails(
 
 
 def test_results_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match="No such file.*raymetrics evaluate"):
-        results.read(tmp_path / "absent")
+    with pytest.raises(ResultsFileError, match="No such file.*raymetrics evaluate"):
+        results.read_results(tmp_path / "absent")
     file = tmp_path / "x.jsonl"
     file.write_text("")
-    with pytest.raises(ResultError, match="is empty"):
-        results.read(file)
+    with pytest.raises(ResultsFileError, match="is empty"):
+        results.read_results(file)
     file.write_text("{}\n")
-    with pytest.raises(ResultError, match="line 1 of .* is not a result"):
-        results.read(file)
+    with pytest.raises(ResultsFileError, match="line 1 of .* is not a result"):
+        results.read_results(file)

@@ -16,8 +16,8 @@ from scipy.linalg import sqrtm
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch, StorageError
-from raymetrics.metrics import Protocol, convention, conventions
-from raymetrics.reports import report, table
+from raymetrics.metrics import Protocol, conventions, get_convention
+from raymetrics.reports import report, results_table
 from raymetrics.shards.foreign.export import export
 from tests.conftest import write_set
 from tests.shards.foreign.test_statistics_files import pair, saved
@@ -92,13 +92,13 @@ def test_what_a_result_says(case: Case) -> None:
     }
     assert (found.real.uri, found.real.count, found.real.samples) == (case.file, None, ())
     assert (found.generated.count, found.generated.samples) == (350, ("0-349",))
-    (row,) = table([found]).splitlines()[2:]
+    (row,) = results_table([found]).splitlines()[2:]
     assert row.split()[5:] == [
         "better", "unknown", "350", "ddof=1,", "reference=fid.npz,", "resize=not", "stated", "by",
         "the", "file",
     ]  # fmt: skip
-    results.write([found], case.folder / "results.jsonl")
-    assert results.read(case.folder / "results.jsonl") == [found]
+    results.append_results([found], case.folder / "results.jsonl")
+    assert results.read_results(case.folder / "results.jsonl") == [found]
     page = report(case.folder / "results.jsonl", to=case.folder / "page").read_text()
     assert "unknown samples" in page
     assert "fid.npz is a file of statistics, which holds no samples" in page
@@ -107,7 +107,7 @@ def test_what_a_result_says(case: Case) -> None:
 @pytest.mark.parametrize("side", ["real", "generated"])
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_an_exported_side_gives_the_number_of_both_sets(case: Case, side: str, ddof: int) -> None:
-    asked = convention("raymetrics", ddof=ddof)
+    asked = get_convention("raymetrics", ddof=ddof)
     (expected,) = rm.evaluate(**case.uris, metrics=["fid"], convention=asked)
     to = str(case.folder / f"{side}.npz")
     export(case.uris[side], to=to, format="npz", columns=["made_up_pre_logits"], ddof=ddof)
@@ -151,7 +151,7 @@ def test_the_first_samples_of_the_shards(case: Case) -> None:
 
 
 def test_a_protocol(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = convention("pytorch-fid")
+    asked = get_convention("pytorch-fid")
     protocols = [
         Protocol("all", ("fid",), asked, 200),
         Protocol("fixed", ("fid",), asked, 200, 400),

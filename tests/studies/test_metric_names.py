@@ -138,4 +138,4 @@ def test_clip_is_known_by_its_network_and_not_by_its_name(tmp_path: Path, rng) -
 )
 def test_names_of_columns(columns: list[Column], what: str) -> None:
     with pytest.raises(ShardError, match=what):
-        schema.require_names(columns)
+        schema.require_distinct_names(columns)

@@ -16,12 +16,17 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli.realism import realism
 from raymetrics.distributed import neighbors
-from raymetrics.distributed.neighbors import Driver
+from raymetrics.distributed.neighbors import LocalSearch
 from raymetrics.metrics import Convention
-from raymetrics.reports.realism_page import GROUPS, singles
+from raymetrics.reports.realism_page import MAX_GROUPS, write_realism_page
 from raymetrics.shards.open_view import open_view
 from raymetrics.studies import realism as realism_study
-from raymetrics.studies.realism import extremes, orders, rank_samples, survey_realism
+from raymetrics.studies.realism import (
+    highest_and_lowest,
+    order_within_groups,
+    rank_samples,
+    survey_realism,
+)
 from tests.conftest import write_set
 from tests.helpers import ring_world
 
@@ -84,7 +89,7 @@ def test_the_survey_is_the_same_in_parts(
     for module in (realism_study, neighbors):
         monkeypatch.setattr(module, "fits_at_once", lambda *_: False)
     monkeypatch.setattr(neighbors, "rows_that_fit", lambda _: 50)
-    monkeypatch.setattr(neighbors, "Actors", Driver)
+    monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
     monkeypatch.setattr(realism_study, "session", nullcontext)
     parts = survey_realism(*views, COLUMN, Convention())
     np.testing.assert_array_equal(parts.of_generated.realism, whole.of_generated.realism)
@@ -117,33 +122,39 @@ def test_by_group(sides: dict[str, str], tmp_path: Path, by: str, names: list[st
 def test_orders_of_equal_and_infinite_scores() -> None:
     scores = np.array([1.0, np.inf, 0.0, 1.0, np.inf, 2.0])
     ids = np.array([10, 11, 12, 13, 14, 15])
-    (one,) = orders(ids, scores, np.zeros(6, int))
+    (one,) = order_within_groups(ids, scores, np.zeros(6, int))
     assert ids[one].tolist() == [11, 14, 15, 10, 13, 12]
-    even, odd = orders(ids, scores, ids % 2)
+    even, odd = order_within_groups(ids, scores, ids % 2)
     assert (ids[even].tolist(), ids[odd].tolist()) == ([14, 10, 12], [11, 15, 13])
-    ends = extremes(ids[one], scores[one], 2)
+    ends = highest_and_lowest(ids[one], scores[one], 2)
     assert ends == {"highest": [[11, None], [14, None]], "lowest": [[12, 0.0], [13, 1.0]]}
-    assert len(extremes(ids[one], scores[one], 9)["highest"]) == 3  # no sample at both ends
-    assert extremes(ids[:1], scores[:1], 2) == {"highest": [[10, 1.0]], "lowest": [[10, 1.0]]}
+    assert (
+        len(highest_and_lowest(ids[one], scores[one], 9)["highest"]) == 3
+    )  # no sample at both ends
+    assert highest_and_lowest(ids[:1], scores[:1], 2) == {
+        "highest": [[10, 1.0]],
+        "lowest": [[10, 1.0]],
+    }
 
 
 def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
-    with ring_world.without_ray():
-        uris = ring_world.sets(tmp_path, 60)
+    with ring_world.disable_ray():
+        uris = ring_world.write_sets(tmp_path, 60)
     to = tmp_path / "to"
     words = ["--real", uris["real"], "--generated", uris["generated"], "--to", str(to)]
     code, output = run(*words, "--count", "3", "--run-code")
     assert code == 0, output
-    share = results.read(to / "results.jsonl")[0]
+    share = results.read_results(to / "results.jsonl")[0]
     assert f"Place: {100 * share.value:.1f} % of 60 samples have R >= 1" in output
     text = (to / "index.html").read_text()
     pairs = [*share.details["highest"], *share.details["lowest"]]
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text)
     assert captions == ["\u221e" if r is None else f"{r:.2f}" for _, r in pairs]
-    from raymetrics.reports.realism_page import tile
+    from raymetrics.reports.realism_page import realism_tile
 
     expected = [
-        tile(image, 0).image for image in ring_world.Latent()(np.array([i for i, _ in pairs]))
+        realism_tile(image, 0).image
+        for image in ring_world.LatentSource()(np.array([i for i, _ in pairs]))
     ]
     assert re.findall(r'<img src="(.*?)"', text) == expected
 
@@ -151,11 +162,11 @@ def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
 def test_many_groups_and_a_source_that_is_gone(sides: dict[str, str], tmp_path: Path) -> None:
     share: Any = rank_samples(**sides, to=str(tmp_path / "to"), by="label")[0]
     share.details["groups"] *= 30
-    text = singles([share], to=tmp_path).read_text()
+    text = write_realism_page([share], to=tmp_path).read_text()
     assert "not shown: no source 'numbers'" in text.replace("&#39;", "'")
-    from raymetrics.reports.realism_page import grouping
+    from raymetrics.reports.realism_page import grouping_note
 
-    assert "of 120 are shown, evenly spaced" in grouping("label", GROUPS, 120)
+    assert "of 120 are shown, evenly spaced" in grouping_note("label", MAX_GROUPS, 120)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import raymetrics as rm
 from raymetrics.errors import RaymetricsError, ShardError, SpecMismatch, StorageError
 from raymetrics.metrics import Convention
 from raymetrics.shards.open_view import open_view
-from raymetrics.shards.selection_files import made_of, write_choice
+from raymetrics.shards.selection_files import selection_metadata, write_selection
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import Moments
-from raymetrics.studies.resampled_metrics import Among, Draws, evaluate_draws
+from raymetrics.studies.resampled_metrics import Resampling, SubsetStatistic, evaluate_resamplings
 from tests.conftest import write_set
 
 NAME = "made_up_pre_logits"
@@ -100,14 +100,16 @@ def test_files_of_other_sets_partial_ones_and_weights(
     other = write_set(
         str(tmp_path / "other"), {"pre_logits": np.zeros((9, 4), np.float32)}, extractor="other"
     )
-    write_choice(path, ids, made_of("accepted", View.of(other)))
+    write_selection(path, ids, selection_metadata("accepted", View.of(other)))
     with pytest.raises(SpecMismatch, match="accepted of another shard set, .*other"):
         open_view(f"{generated.uri}?ids={path}")
-    write_choice(path, ids, made_of("accepted", View.of(generated), complete=False))
+    write_selection(path, ids, selection_metadata("accepted", View.of(generated), complete=False))
     with pytest.raises(ShardError, match="only a part of the accepted"):
         open_view(f"{generated.uri}?ids={path}")
     assert len(open_view(f"{generated.uri}?ids={path}&partial=yes")) == 5
-    write_choice(path, {**ids, "weight": np.full(5, 0.2)}, made_of("weights", View.of(generated)))
+    write_selection(
+        path, {**ids, "weight": np.full(5, 0.2)}, selection_metadata("weights", View.of(generated))
+    )
     with pytest.raises(ShardError, match="weights of all candidates and chooses none"):
         open_view(f"{generated.uri}?ids={path}")
 
@@ -173,12 +175,12 @@ class TestEvaluation:
         """One pass for all of them gives what a set of each would."""
         rng = np.random.default_rng(5)
         draws = [
-            Draws("random", [np.sort(rng.choice(200, 80, replace=False)) for _ in range(3)]),
-            Draws("drawn again", [np.sort(rng.choice(200, 80))], {"scheme": "any"}),
+            Resampling("random", [np.sort(rng.choice(200, 80, replace=False)) for _ in range(3)]),
+            Resampling("drawn again", [np.sort(rng.choice(200, 80))], {"scheme": "any"}),
         ]
         small = Convention(kid_subsets=5, kid_subset_size=40)
-        found = evaluate_draws(
-            real=real.uri, generated=generated.uri, draws=draws, convention=small
+        found = evaluate_resamplings(
+            real=real.uri, generated=generated.uri, resamplings=draws, convention=small
         )
         by_label = {result.label: result for result in found}
         assert len(by_label) == 6
@@ -207,19 +209,21 @@ class TestEvaluation:
 
     def test_draws_that_cannot_be_compared(self, generated: ShardSet, real: ShardSet) -> None:
         sides = {"real": real.uri, "generated": generated.uri}
-        uneven = [Draws("a", [np.arange(5)]), Draws("b", [np.arange(6)])]
+        uneven = [Resampling("a", [np.arange(5)]), Resampling("b", [np.arange(6)])]
         with pytest.raises(RaymetricsError, match=r"draws of \[5, 6\] samples"):
-            evaluate_draws(**sides, draws=uneven)
+            evaluate_resamplings(**sides, resamplings=uneven)
         with pytest.raises(RaymetricsError, match="which take 1000; ask for more, or leave kid"):
-            evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])])
+            evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.arange(5)])])
         with pytest.raises(RaymetricsError, match="does not hold sample 200, nor 0 more"):
-            evaluate_draws(**sides, draws=[Draws("a", [np.array([3, 200])])])
+            evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.array([3, 200])])])
         with pytest.raises(RaymetricsError, match="of draws there are fid, kid, top1, not pr"):
-            evaluate_draws(**sides, draws=[Draws("a", [np.arange(5)])], metrics=["pr"])
+            evaluate_resamplings(
+                **sides, resamplings=[Resampling("a", [np.arange(5)])], metrics=["pr"]
+            )
 
 
 def test_the_samples_of_a_draw_among_those_of_a_shard() -> None:
-    among = Among(np.array([2, 2, 5, 9]), lambda ids, x: Moments.of(x))
+    among = SubsetStatistic(np.array([2, 2, 5, 9]), lambda ids, x: Moments.of(x))
     values = np.arange(6.0)[:, None]
     block = np.array([1, 2, 4, 5, 6, 8])
     np.testing.assert_array_equal(among(block, values).mean, values[[1, 1, 3]].mean(axis=0))

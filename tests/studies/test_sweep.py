@@ -18,14 +18,14 @@ from raymetrics.cli.sweep import sweep as verb
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.errors import (
     ExtractorError,
-    RangeError,
     RaymetricsError,
+    SampleRangeError,
     SourceError,
     StorageUnavailable,
 )
 from raymetrics.results import Failure
 from raymetrics.studies import sweep as sweeping
-from raymetrics.studies.sweep import Swept, sweep
+from raymetrics.studies.sweep import SweepOutcome, sweep
 
 pytestmark = pytest.mark.usefixtures("no_actors")
 
@@ -101,7 +101,7 @@ def test_rows_that_fail_do_not_stop_the_others(
     ]  # fmt: skip
     code, text = run(str(plan), *asked)
     assert code == 3, text
-    failed = results.failures_beside(to / "results.jsonl")
+    failed = results.read_failures(to / "results.jsonl")
     assert [(f.name, f.error) for f in failed] == [
         ("gone", "SourceError"), ("broken", "SourceError"), ("one", "NotEnoughData"),
         ("odd", "SourceError"),
@@ -111,7 +111,7 @@ def test_rows_that_fail_do_not_stop_the_others(
     page = (to / "index.html").read_text()
     assert all(f"failed: {f.name}: {f.message}" in text for f in failed)
     assert all(f"<td>{f.name}</td><td>{f.error}</td>" in page for f in failed)
-    found = results.read(to / "results.jsonl")
+    found = results.read_results(to / "results.jsonl")
     assert [(r.row["name"], r.generated.samples) for r in found] == [
         ("first", ("0-79",)), ("other", ("100-179",)),
     ]  # fmt: skip
@@ -124,10 +124,10 @@ def test_rows_that_fail_do_not_stop_the_others(
     assert code == 0, text
     assert set(made) - before == {(5, k) for k in range(8, 13)} | {(3, k) for k in range(80)}
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
-    assert [r.row["name"] for r in results.read(to / "results.jsonl")] == [
+    assert [r.row["name"] for r in results.read_results(to / "results.jsonl")] == [
         "first", "one", "odd", "other",
     ]  # fmt: skip
-    assert results.failures_beside(to / "results.jsonl") == []
+    assert results.read_failures(to / "results.jsonl") == []
     assert "Failed" not in (to / "index.html").read_text()
 
 
@@ -178,7 +178,7 @@ def test_what_passes_ends_the_sweep_and_the_same_goes_on(
     [
         ({"real": "x"}, RaymetricsError, "either as a shard set or as a source"),
         ({"real_source": None}, RaymetricsError, "either as a shard set or as a source"),
-        ({"real_samples": "0-1000"}, RangeError, "has samples 0-999"),
+        ({"real_samples": "0-1000"}, SampleRangeError, "has samples 0-999"),
         ({"real_source": "nothing"}, SourceError, "no source 'nothing'"),
         ({"real_source": "sources:fails_at_sixty", "real_samples": "0-99"}, SourceError, "latent"),
         ({"extractors": None}, ExtractorError, "no extractor"),
@@ -211,8 +211,8 @@ def test_newer_rows_take_the_place_of_older_ones() -> None:
     def failed(name: str) -> Failure:
         return Failure(name, name, {}, "SourceError", "gone")
 
-    older = Swept({"a": [], "b": []}, [failed("c"), failed("d")])
-    newer = older.updated(Swept({"c": []}, [failed("b")]))
+    older = SweepOutcome({"a": [], "b": []}, [failed("c"), failed("d")])
+    newer = older.updated(SweepOutcome({"c": []}, [failed("b")]))
     assert list(newer.measured) == ["a", "c"]
     assert [failure.name for failure in newer.failures] == ["d", "b"]
     assert Failure.from_json(json.dumps(json.loads(failed("x").to_json()))) == failed("x")

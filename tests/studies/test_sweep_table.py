@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.studies.sweep_table import Row, planned
+from raymetrics.studies.sweep_table import PlanRow, read_plan
 
 HEADER = "name,source,step,psi,samples\n"
 PLAN = f"{HEADER}run {{step}} at {{psi}},runs/{{step}}.pkl,1000|2000,0.5|1,0-9\n"
@@ -24,7 +24,7 @@ def table(folder: Path, text: str) -> str:
 
 
 def test_a_line_stands_for_all_its_values(tmp_path: Path) -> None:
-    rows = planned(table(tmp_path, PLAN))
+    rows = read_plan(table(tmp_path, PLAN))
     assert [(row.name, row.source, row.samples) for row in rows] == [
         (f"run {step} at {psi}", f"runs/{step}.pkl?psi={psi}", "0-9")
         for step in ("1000", "2000")
@@ -43,7 +43,7 @@ def test_options_join_those_of_the_source(tmp_path: Path) -> None:
         "digits|mnist,,5-9|0-4,\n"
         "tars/a-{000..009}.tar,,,\n"
     )
-    rows = planned(table(tmp_path, text))
+    rows = read_plan(table(tmp_path, text))
     assert [(row.source, row.samples, row.name) for row in rows] == [
         (
             "digits?snapshot=50&psi=0.5&prompt=a%20cat,%20%26%20a%20dog", None,
@@ -59,7 +59,7 @@ def test_options_join_those_of_the_source(tmp_path: Path) -> None:
 
 def test_a_plan_may_lie_anywhere() -> None:
     fsspec.filesystem("memory").pipe_file("/plans/p.csv", b"source\ndigits\n")
-    assert planned("memory://plans/p.csv") == [Row("digits", None, {"source": "digits"})]
+    assert read_plan("memory://plans/p.csv") == [PlanRow("digits", None, {"source": "digits"})]
 
 
 def test_dictionaries_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,16 +73,18 @@ def test_dictionaries_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    assert planned("a_recipe:rows") == planned(table(tmp_path, PLAN))
-    (row,) = planned([{"source": "x.pkl", "prompt": "a|b", "psi": np.float32(0.5), "label": None}])
+    assert read_plan("a_recipe:rows") == read_plan(table(tmp_path, PLAN))
+    (row,) = read_plan(
+        [{"source": "x.pkl", "prompt": "a|b", "psi": np.float32(0.5), "label": None}]
+    )
     assert row.source == "x.pkl?prompt=a%7Cb&psi=0.5"
-    assert planned(["digits", "mnist"]) == [Row("digits"), Row("mnist")]
+    assert read_plan(["digits", "mnist"]) == [PlanRow("digits"), PlanRow("mnist")]
     with pytest.raises(RaymetricsError, match=r"ZeroDivisionError.*a_recipe.py, line 5"):
-        planned("a_recipe:broken")
+        read_plan("a_recipe:broken")
     with pytest.raises(RaymetricsError, match="'a_recipe:number' gives no rows"):
-        planned("a_recipe:number")
+        read_plan("a_recipe:number")
     with pytest.raises(RaymetricsError, match="has no 'nothing'"):
-        planned("a_recipe:nothing")
+        read_plan("a_recipe:nothing")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_dictionaries_are_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
     path = table(tmp_path, text)
     with pytest.raises(RaymetricsError, match=re.escape(expected)) as caught:
-        planned(path)
+        read_plan(path)
     assert str(caught.value).startswith(path)
 
 
@@ -132,10 +134,10 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, expecte
 )
 def test_what_is_wrong_with_rows(plan: object, expected: str) -> None:
     with pytest.raises(RaymetricsError, match=re.escape(expected)):
-        planned(plan)  # type: ignore[arg-type]
+        read_plan(plan)  # type: ignore[arg-type]
 
 
 def test_what_is_no_text_is_no_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.csv").write_bytes(b"source\n\xff\xfe\n")
     with pytest.raises(RaymetricsError, match="plan.csv is not text"):
-        planned(str(tmp_path / "plan.csv"))
+        read_plan(str(tmp_path / "plan.csv"))

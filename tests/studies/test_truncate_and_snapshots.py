@@ -15,13 +15,13 @@ from click.testing import CliRunner
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli import main
-from raymetrics.errors import RangeError, RaymetricsError, ResultError, SourceError
+from raymetrics.errors import RaymetricsError, ResultsFileError, SampleRangeError, SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.latents.truncated_generator import LETTERS
-from raymetrics.generators.snapshot_files import Watch, expanded
+from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.snapshot_files import SnapshotWatch, expand_sources
 from raymetrics.studies import sweep as sweeping
-from raymetrics.studies.sweep import place, strategies_of, sweep, truncations
-from raymetrics.studies.sweep_table import Row
+from raymetrics.studies.sweep import available_strategies, shard_folder, sweep, truncated_sources
+from raymetrics.studies.sweep_table import PlanRow
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_psi_trades_recall_for_precision(
     real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = truncations("digits", ["D"], [0, 0.5, 1])
+    sources = truncated_sources("digits", ["D"], [0, 0.5, 1])
     assert sources == ["digits", "digits?truncate=D:0.5", "digits?truncate=D:0"]
     asked = {"real": real, "to": str(tmp_path), "metrics": ["fid", "pr"], "by": "label"}
     found = sweep(sources, **asked).results
@@ -62,7 +62,7 @@ def test_psi_trades_recall_for_precision(
     assert [r.generated.source for r in whole if r.metric == "recall"] == sources
     assert {r.convention["label"] for r in found if r not in whole} == set(range(10))
 
-    shards = place(f"{tmp_path}/shards", Row("digits"))
+    shards = shard_folder(f"{tmp_path}/shards", PlanRow("digits"))
     alone = rm.evaluate(real=real, generated=shards, metrics=["fid", "pr"])
     assert [r.value for r in alone] == [r.value for r in whole[: len(alone)]]
 
@@ -71,42 +71,42 @@ def test_psi_trades_recall_for_precision(
     monkeypatch.setattr(sweeping, "evaluate", lambda **of: measured.append(of["generated"]) or [])
     again = sweep([*sources, "digits?truncate=C:0.5"], **asked)
     assert again.results == found
-    assert set(measured) == {place(f"{tmp_path}/shards", Row("digits?truncate=C:0.5"))}
+    assert set(measured) == {shard_folder(f"{tmp_path}/shards", PlanRow("digits?truncate=C:0.5"))}
 
     kept = next((tmp_path / "numbers").glob("*.jsonl"))
     for path in (tmp_path / "numbers").iterdir():
         path.write_text("{}\n")
     failed = sweep(sources, **asked).failures
-    assert [failure.error for failure in failed] == [ResultError.__name__] * 3
+    assert [failure.error for failure in failed] == [ResultsFileError.__name__] * 3
     assert re.search(r"holds no results .*remove it", failed[0].message)
     assert kept.exists()
 
 
 def test_what_makes_no_sense(real: str, tmp_path: Path) -> None:
     with pytest.raises(RaymetricsError, match="is truncated already"):
-        truncations("digits?truncate=C:0.5", ["D"], [1])
-    with pytest.raises(RangeError, match="no strategies"):
-        truncations("digits", [], [1])
+        truncated_sources("digits?truncate=C:0.5", ["D"], [1])
+    with pytest.raises(SampleRangeError, match="no strategies"):
+        truncated_sources("digits", [], [1])
     with pytest.raises(RaymetricsError, match="no rows"):
         sweep([], real=real, to=str(tmp_path))
     with pytest.raises(SourceError, match="no truncation 'X'"):
-        truncations("digits", ["X"], [0.5, 1])
+        truncated_sources("digits", ["X"], [0.5, 1])
     with pytest.raises(SourceError, match="amount from 0 to 1"):
-        truncations("digits", ["D"], [1.5])
+        truncated_sources("digits", ["D"], [1.5])
 
 
 def test_all_strategies_are_those_that_a_source_has(tmp_path: Path) -> None:
-    assert strategies_of("digits") == (list(LETTERS.values()), {})
+    assert available_strategies("digits") == (list(STRATEGY_BY_LETTER.values()), {})
     nvidia_file(tmp_path / "network.pkl", random_state("skip"))
-    found, lacking = strategies_of(str(tmp_path / "network.pkl"))
+    found, lacking = available_strategies(str(tmp_path / "network.pkl"))
     assert lacking.keys() == {"interpolate-z"}
-    assert sorted([*found, *lacking]) == sorted(LETTERS.values())
+    assert sorted([*found, *lacking]) == sorted(STRATEGY_BY_LETTER.values())
     with pytest.raises(SourceError, match="no source 'nothing"):
-        open_source(truncations("nothing", strategies_of("nothing")[0], [0.5])[0], CPU)
+        open_source(truncated_sources("nothing", available_strategies("nothing")[0], [0.5])[0], CPU)
 
 
 def test_one_mean_for_all_classes_is_of_w_alone() -> None:
-    found = truncations("digits?snapshot=400&mean=all", ["D", "F"], [0.5, 1])
+    found = truncated_sources("digits?snapshot=400&mean=all", ["D", "F"], [0.5, 1])
     assert found == [
         "digits?snapshot=400",
         "digits?snapshot=400&truncate=D:0.5&mean=all",
@@ -116,11 +116,11 @@ def test_one_mean_for_all_classes_is_of_w_alone() -> None:
 
 def test_places_differ_where_sources_do() -> None:
     sources = ["a/run.pkl", "b/run.pkl", "a/run.pkl?psi=0.5", "a/run.pkl?psi=05"]
-    rows = [Row(source, samples) for source in sources for samples in (None, "0-9", "10-19")]
-    places = {place("shards", row) for row in [*rows, *rows]}
+    rows = [PlanRow(source, samples) for source in sources for samples in (None, "0-9", "10-19")]
+    places = {shard_folder("shards", row) for row in [*rows, *rows]}
     assert len(places) == len(rows)
     assert all(place.startswith("shards/run.pkl") for place in places)
-    assert len(Path(place("shards", Row("x?prompt=" + "long" * 200))).name) < 100
+    assert len(Path(shard_folder("shards", PlanRow("x?prompt=" + "long" * 200))).name) < 100
 
 
 def test_truncate_prints_a_table_and_makes_a_page(real: str, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_truncate_prints_a_table_and_makes_a_page(real: str, tmp_path: Path) -> 
     assert code == 0, text
     assert "clamp:0.5" in text
     assert "measures digits?truncate=G:0.5" in text
-    found = results.read(to / "results.jsonl")
+    found = results.read_results(to / "results.jsonl")
     assert len({r.generated.source for r in found}) == 3
     assert "Pareto" not in (to / "index.html").read_text()
     assert "precision" in (to / "index.html").read_text()
@@ -146,7 +146,7 @@ def test_a_snapshot_that_fails_does_not_stop_the_others(real: str, tmp_path: Pat
         "--to", str(tmp_path), "--metrics", "fid", "--samples", "0-49",
     )  # fmt: skip
     assert (code, "failed: digits?snapshot=60: " in text) == (3, True)
-    found = [r.generated.source for r in results.read(tmp_path / "results.jsonl")]
+    found = [r.generated.source for r in results.read_results(tmp_path / "results.jsonl")]
     assert found == ["digits?snapshot=50", "digits?snapshot=400"]
 
 
@@ -156,7 +156,7 @@ def test_snapshots_of_the_demo(real: str, tmp_path: Path) -> None:
         "--to", str(tmp_path / "run"), "--metrics", "fid,pr",
     )  # fmt: skip
     assert code == 0, text
-    found = results.read(tmp_path / "run" / "results.jsonl")
+    found = results.read_results(tmp_path / "run" / "results.jsonl")
     distances = [r.value for r in found if r.metric == "frechet_distance"]
     assert distances[0] > 2 * distances[-1]
     assert "Pareto" in (tmp_path / "run" / "index.html").read_text()
@@ -166,18 +166,21 @@ def test_texts_stand_for_sources(tmp_path: Path) -> None:
     for name in ("snap-2.pkl", "snap-10.pkl", "snap-1.pt", "notes.txt"):
         (tmp_path / name).touch()
     expected = [f"{tmp_path}/snap-{name}" for name in ("1.pt", "2.pkl", "10.pkl")]
-    assert expanded(str(tmp_path)) == expected
-    assert expanded(f"{tmp_path}?psi=0.5") == [f"{name}?psi=0.5" for name in expected]
-    assert expanded(f"{tmp_path}/snap-*.pkl") == expected[1:]
-    assert expanded("digits?snapshot={50, 100}") == ["digits?snapshot=50", "digits?snapshot=100"]
-    assert expanded("a-{000..009}.tar") == ["a-{000..009}.tar"]
-    assert expanded("digits") == ["digits"]
+    assert expand_sources(str(tmp_path)) == expected
+    assert expand_sources(f"{tmp_path}?psi=0.5") == [f"{name}?psi=0.5" for name in expected]
+    assert expand_sources(f"{tmp_path}/snap-*.pkl") == expected[1:]
+    assert expand_sources("digits?snapshot={50, 100}") == [
+        "digits?snapshot=50",
+        "digits?snapshot=100",
+    ]
+    assert expand_sources("a-{000..009}.tar") == ["a-{000..009}.tar"]
+    assert expand_sources("digits") == ["digits"]
     with pytest.raises(SourceError, match=r"no snapshots at .*expected a folder with \.pkl"):
-        Watch([f"{tmp_path}/*.ts"]).look(settled=False)
+        SnapshotWatch([f"{tmp_path}/*.ts"]).look(settled=False)
 
 
 def test_files_are_told_when_they_no_longer_grow(tmp_path: Path) -> None:
-    watch = Watch([str(tmp_path)])
+    watch = SnapshotWatch([str(tmp_path)])
     assert watch.look(settled=True) == []
     one = tmp_path / "1.pkl"
     one.write_bytes(b"begun")
@@ -214,5 +217,5 @@ def test_watching_goes_on_after_a_file_that_is_none(real: str, tmp_path: Path) -
     )  # fmt: skip
     assert code == 3, text
     assert "network-000001.ts: " in text
-    found = results.read(tmp_path / "out" / "results.jsonl")
+    found = results.read_results(tmp_path / "out" / "results.jsonl")
     assert [Path(r.generated.source).name for r in found] == ["network-000002.ts"]

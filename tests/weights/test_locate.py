@@ -18,12 +18,17 @@ import torch
 from safetensors.torch import save_file
 
 from raymetrics.errors import ExtractorError, StorageUnavailable
-from raymetrics.weights.download import fetch, obtain
-from raymetrics.weights.inventory import entries, fetch_named, import_known, verify
-from raymetrics.weights.known_files import KNOWN
-from raymetrics.weights.locate import Weights, checked, home
-from raymetrics.weights.state_dict import digest, load_into, read_state
-from tests.helpers.disks import largest_file
+from raymetrics.weights.download import fetch_weights, locate_or_download
+from raymetrics.weights.inventory import (
+    fetch_named,
+    import_known_file,
+    list_entries,
+    verify_local_files,
+)
+from raymetrics.weights.known_files import KNOWN_WEIGHTS
+from raymetrics.weights.locate import WeightsFile, require_valid, weights_folder
+from raymetrics.weights.state_dict import load_into_network, read_state, state_digest
+from tests.helpers.disks import limit_file_size
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -93,13 +98,13 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_a_file_is_fetched_once(server, folder) -> None:
-    weights = Weights("net.pth", SHA256, url=server.url)
+    weights = WeightsFile("net.pth", SHA256, url=server.url)
     seen = []
-    found = fetch(weights, lambda here, total: seen.append((here, total)))
+    found = fetch_weights(weights, lambda here, total: seen.append((here, total)))
     assert (found.path, found.sha256, found.published) == (folder / "net.pth", SHA256, True)
     assert found.path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert fetch(weights) == obtain([weights]) == found
+    assert fetch_weights(weights) == locate_or_download([weights]) == found
     assert server.asked == [None]
     assert files_in(folder) == ["net.pth"]
 
@@ -107,11 +112,11 @@ def test_a_file_is_fetched_once(server, folder) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_broken_download_goes_on_where_it_stopped(server, folder, ranges) -> None:
     server.cut, server.ranges = 1_200_000, ranges
-    weights = Weights("net.pth", SHA256, url=server.url)
+    weights = WeightsFile("net.pth", SHA256, url=server.url)
     with pytest.raises(ExtractorError, match="connection ended after 1200000 of 3000000 bytes"):
-        fetch(weights)
+        fetch_weights(weights)
     assert files_in(folder) == ["net.pth.part"]
-    assert fetch(weights).path.read_bytes() == CONTENT
+    assert fetch_weights(weights).path.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=1200000-"]
     assert files_in(folder) == ["net.pth"]
 
@@ -119,43 +124,45 @@ def test_a_broken_download_goes_on_where_it_stopped(server, folder, ranges) -> N
 def test_a_whole_download_that_was_not_yet_named(server, folder) -> None:
     folder.mkdir()
     (folder / "net.pth.part").write_bytes(CONTENT)
-    assert fetch(Weights("net.pth", SHA256, url=server.url)).path.read_bytes() == CONTENT
+    assert (
+        fetch_weights(WeightsFile("net.pth", SHA256, url=server.url)).path.read_bytes() == CONTENT
+    )
     assert files_in(folder) == ["net.pth"]
 
 
 def test_a_wrong_file_is_thrown_away(server, folder) -> None:
-    wrong = Weights("net.pth", "0" * 64, url=server.url)
+    wrong = WeightsFile("net.pth", "0" * 64, url=server.url)
     with pytest.raises(ExtractorError, match=f"{SHA256[:12]}.*expected 000000000000.*thrown away"):
-        fetch(wrong)
+        fetch_weights(wrong)
     assert files_in(folder) == []
     # So is one of which a wrong part was here.
     (folder / "net.pth.part").write_bytes(b"other")
     with pytest.raises(ExtractorError, match="thrown away"):
-        fetch(Weights("net.pth", SHA256, url=server.url))
+        fetch_weights(WeightsFile("net.pth", SHA256, url=server.url))
     assert files_in(folder) == []
 
 
 def test_no_room_passes_and_the_download_goes_on(server, folder, tmp_path) -> None:
-    weights = Weights("net.pth", SHA256, url=server.url)
+    weights = WeightsFile("net.pth", SHA256, url=server.url)
     with (
-        largest_file(1_200_000),
+        limit_file_size(1_200_000),
         pytest.raises(StorageUnavailable, match="cannot download .*: no room"),
     ):
-        fetch(weights)
-    assert fetch(weights).path.read_bytes() == CONTENT
+        fetch_weights(weights)
+    assert fetch_weights(weights).path.read_bytes() == CONTENT
     (folder / "net.pth").rename(tmp_path / "net.pth")
     with (
-        largest_file(1_200_000),
+        limit_file_size(1_200_000),
         pytest.raises(StorageUnavailable, match="cannot copy .*: no room"),
     ):
-        import_known(str(tmp_path / "net.pth"), {"net": (weights,)})
+        import_known_file(str(tmp_path / "net.pth"), {"net": (weights,)})
     assert files_in(folder) == []
 
 
 def test_without_network(folder) -> None:
-    weights = Weights("net.pth", SHA256, url="http://127.0.0.1:9/net.pth")
+    weights = WeightsFile("net.pth", SHA256, url="http://127.0.0.1:9/net.pth")
     with pytest.raises(ExtractorError) as raised:
-        obtain([weights])
+        locate_or_download([weights])
     assert re.search(
         f"cannot download {weights.url} to {folder}/net.pth:.*refused", str(raised.value)
     )
@@ -167,7 +174,7 @@ def test_a_server_that_does_not_have_it(server, folder) -> None:
     (folder).mkdir()
     (folder / "net.pth.part").write_bytes(b"a start")
     with pytest.raises(ExtractorError, match="has SHA-256"):
-        fetch(Weights("net.pth", SHA256, url=server.url))
+        fetch_weights(WeightsFile("net.pth", SHA256, url=server.url))
     assert files_in(folder) == []
 
 
@@ -175,18 +182,18 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "file" / "weights"))
     with pytest.raises(ExtractorError, match="cannot download .*Not a directory"):
-        fetch(Weights("net.pth", SHA256, url="http://127.0.0.1:9/net.pth"))
+        fetch_weights(WeightsFile("net.pth", SHA256, url="http://127.0.0.1:9/net.pth"))
     source = tmp_path / "net.pth"
     source.write_bytes(CONTENT)
     with pytest.raises(ExtractorError, match="cannot copy .*Not a directory.*RAYMETRICS_WEIGHTS"):
-        import_known(str(source), {"net": (Weights("net.pth", SHA256),)})
+        import_known_file(str(source), {"net": (WeightsFile("net.pth", SHA256),)})
 
 
 def test_nothing_is_fetched_without_a_digest(server, folder) -> None:
     with pytest.raises(ExtractorError, match="no digest of it was published.*get it from http"):
-        obtain([Weights("net.pth", None, url=server.url)])
+        locate_or_download([WeightsFile("net.pth", None, url=server.url)])
     with pytest.raises(ExtractorError, match="cannot be downloaded; no digest"):
-        fetch(Weights("net.pth", None, url=server.url))
+        fetch_weights(WeightsFile("net.pth", None, url=server.url))
     assert server.asked == []
 
 
@@ -206,34 +213,34 @@ def test_two_processes_fetch_it_once(server, folder) -> None:
 
 
 def test_the_first_that_is_here_serves(folder, server) -> None:
-    files = (Weights("a.pth", SHA256, url=server.url), Weights("b.pth", None))
+    files = (WeightsFile("a.pth", SHA256, url=server.url), WeightsFile("b.pth", None))
     folder.mkdir()
     (folder / "b.pth").write_bytes(b"b")
-    found = obtain(files)
+    found = locate_or_download(files)
     assert (found.path.name, found.published) == ("b.pth", False)
     other = folder / "named.pth"
     other.write_bytes(CONTENT)
-    assert obtain(files, str(other)).published  # by its digest, whatever its name
+    assert locate_or_download(files, str(other)).published  # by its digest, whatever its name
     with pytest.raises(ExtractorError, match="no weights at missing.pth"):
-        obtain(files, "missing.pth")
+        locate_or_download(files, "missing.pth")
     assert server.asked == []
 
 
-def catalogue(server: Server | None = None) -> dict[str, tuple[Weights, ...]]:
+def catalogue(server: Server | None = None) -> dict[str, tuple[WeightsFile, ...]]:
     url = server.url if server else None
     return {
-        "net": (Weights("manual.pt", None), Weights("net.pth", SHA256, url=url)),
-        "packaged": (Weights("lost.pth", "1" * 64, lambda: Path("nowhere/lost.pth")),),
+        "net": (WeightsFile("manual.pt", None), WeightsFile("net.pth", SHA256, url=url)),
+        "packaged": (WeightsFile("lost.pth", "1" * 64, lambda: Path("nowhere/lost.pth")),),
     }
 
 
 def test_import_by_digest_or_by_name(tmp_path, folder) -> None:
     renamed = tmp_path / "renamed.bin"
     renamed.write_bytes(CONTENT)
-    assert import_known(str(renamed), catalogue()).path == folder / "net.pth"
+    assert import_known_file(str(renamed), catalogue()).path == folder / "net.pth"
     manual = tmp_path / "manual.pt"
     manual.write_bytes(b"as it may be")
-    found = import_known(str(manual), catalogue())
+    found = import_known_file(str(manual), catalogue())
     assert (found.path, found.published) == (folder / "manual.pt", False)
     assert files_in(folder) == ["manual.pt", "net.pth"]
     assert (folder / "net.pth").read_bytes() == CONTENT
@@ -243,13 +250,13 @@ def test_imports_that_are_refused(tmp_path, folder) -> None:
     damaged = tmp_path / "net.pth"
     damaged.write_bytes(CONTENT[:-1])
     with pytest.raises(ExtractorError, match="but net.pth has .*damaged or another version"):
-        import_known(str(damaged), catalogue())
+        import_known_file(str(damaged), catalogue())
     unknown = tmp_path / "other.pth"
     unknown.write_bytes(b"other")
     with pytest.raises(ExtractorError, match="none of the known files.*weights=PATH"):
-        import_known(str(unknown), catalogue())
+        import_known_file(str(unknown), catalogue())
     with pytest.raises(ExtractorError, match="no file"):
-        import_known(str(tmp_path / "missing.pth"), catalogue())
+        import_known_file(str(tmp_path / "missing.pth"), catalogue())
     assert not folder.exists()
 
 
@@ -264,40 +271,40 @@ def test_fetch_by_name(server, folder) -> None:
 
 
 def test_what_is_here_and_whether_it_is_right(folder) -> None:
-    assert not list(verify(catalogue()))
+    assert not list(verify_local_files(catalogue()))
     folder.mkdir()
     (folder / "manual.pt").write_bytes(b"anything")
     (folder / "net.pth").write_bytes(CONTENT)
-    rows = {e.weights.name: (e.extractor, e.path) for e in entries(catalogue())}
+    rows = {e.weights.name: (e.extractor, e.path) for e in list_entries(catalogue())}
     assert rows == {
         "manual.pt": ("net", folder / "manual.pt"),
         "net.pth": ("net", folder / "net.pth"),
         "lost.pth": ("packaged", None),
     }
-    verdicts = {v.entry.weights.name: v for v in verify(catalogue())}
+    verdicts = {v.entry.weights.name: v for v in verify_local_files(catalogue())}
     assert not any(v.problem for v in verdicts.values())
     assert [v.found.published for v in verdicts.values()] == [False, True]
     (folder / "net.pth").write_bytes(CONTENT[::-1])
-    problem = [v for v in verify(catalogue()) if v.problem]
+    problem = [v for v in verify_local_files(catalogue()) if v.problem]
     assert [v.entry.weights.name for v in problem] == ["net.pth"]
     assert "damaged or another version" in str(problem[0].problem)
 
 
 def test_known_files_can_be_told_apart() -> None:
     by_name: dict[str, str | None] = {}
-    for entry in entries():
+    for entry in list_entries():
         weights = entry.weights
         assert by_name.setdefault(weights.name, weights.sha256) == weights.sha256
         assert weights.sha256 is None or re.fullmatch("[0-9a-f]{64}", weights.sha256)
         assert weights.url or weights.locate
-    assert {"inception", "efficientnet-lite0"} <= KNOWN.keys()
+    assert {"inception", "efficientnet-lite0"} <= KNOWN_WEIGHTS.keys()
 
 
 def test_home(monkeypatch) -> None:
     monkeypatch.delenv("RAYMETRICS_WEIGHTS")
-    assert home() == Path.home() / ".cache" / "raymetrics" / "weights"
+    assert weights_folder() == Path.home() / ".cache" / "raymetrics" / "weights"
     with pytest.raises(ExtractorError, match="copy it to"):
-        checked(Weights("never-published.pth", None))
+        require_valid(WeightsFile("never-published.pth", None))
 
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.running_var": torch.ones(3)}
@@ -315,20 +322,24 @@ def test_containers_of_the_same_tensors(tmp_path) -> None:
         lambda: torch.save(STATE | {"a.num_batches_tracked": torch.tensor(5)}, path),
     ):
         write()
-        found.append(digest(read_state(path)))
+        found.append(state_digest(read_state(path)))
         path.unlink()
-    assert set(found) == {digest(STATE)}
+    assert set(found) == {state_digest(STATE)}
     changed = STATE | {"a.running_var": torch.tensor([1.0, 1.0, 1.0000001])}
-    assert digest(changed) != digest(STATE)
-    assert digest({"b.weight": STATE["a.weight"]}) != digest({"a.weight": STATE["a.weight"]})
+    assert state_digest(changed) != state_digest(STATE)
+    assert state_digest({"b.weight": STATE["a.weight"]}) != state_digest(
+        {"a.weight": STATE["a.weight"]}
+    )
 
 
 def test_a_state_inside_of_more(tmp_path) -> None:
     path = tmp_path / "checkpoint.pth"
     torch.save({"state_dict": {f"module.{k}": v for k, v in STATE.items()}, "epoch": 3}, path)
-    assert digest(read_state(path, inside="state_dict", prefix="module.")) == digest(STATE)
+    assert state_digest(read_state(path, entry="state_dict", prefix="module.")) == state_digest(
+        STATE
+    )
     with pytest.raises(ExtractorError, match="entry 'ema', are not tensors by their names"):
-        read_state(path, inside="ema")
+        read_state(path, entry="ema")
     with pytest.raises(ExtractorError, match=r"checkpoint.pth are not tensors by their names"):
         read_state(path)
 
@@ -351,7 +362,7 @@ def test_a_state_that_does_not_fit() -> None:
     before = network.weight.clone()
     state = {"weight": torch.zeros(2, 4), "gain": torch.zeros(1)}
     with pytest.raises(ExtractorError) as raised:
-        load_into(network, state, "net.pth")
+        load_into_network(network, state, "net.pth")
     assert (
         "weights at net.pth are not those of this network (1 missing: bias; 1 unexpected: gain; "
         "1 misshapen: weight [2, 4] instead of [2, 3]); give" in str(raised.value)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import ExtractorError
-from raymetrics.weights.tensorflow_graph import LARGEST, read_graph
-from tests.helpers.tensorflow_graphs import graph, message
+from raymetrics.weights.tensorflow_graph import MAX_REPEATED_VALUES, read_graph
+from tests.helpers.tensorflow_graphs import graph, message_class
 
 CONSTANTS = {
     "conv/conv2d_params": np.random.default_rng(0).standard_normal((3, 1, 2, 5)).astype("f4"),
@@ -45,7 +45,7 @@ def test_flags_and_numbers_of_operations(scaled) -> None:
 def test_values_that_are_not_packed() -> None:
     """As old encoders wrote them: field 5 of wire type 5, once for every number."""
     values = b"".join(b"\x2d" + np.float32(x).tobytes() for x in (1, 2, 3))
-    tensor = message("TensorProto")(dtype=1)
+    tensor = message_class("TensorProto")(dtype=1)
     tensor.tensor_shape.dim.add(size=4)
     tensor = tensor.SerializeToString() + values
     data = b""
@@ -79,11 +79,11 @@ def test_changed_bytes_raise_nothing_else(rng) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "values", "content"),
-    [((LARGEST, 2), [1.0], b""), ((1 << 30, 1 << 30), [1.0], b""), ((3,), [], b"12345678"),
+    [((MAX_REPEATED_VALUES, 2), [1.0], b""), ((1 << 30, 1 << 30), [1.0], b""), ((3,), [], b"12345678"),
      ((2,), [1.0, 2.0, 3.0], b""), ((2,), [], b"")],
 )  # fmt: skip
 def test_sizes_that_cannot_be(shape, values, content) -> None:
-    made = message("GraphDef")()
+    made = message_class("GraphDef")()
     tensor = made.node.add(name="x", op="Const").attr.add(key="value").value.tensor
     tensor.dtype, tensor.tensor_content = 1, content
     tensor.float_val.extend(values)
@@ -100,18 +100,18 @@ def test_other_files(data) -> None:
 
 
 def test_what_a_graph_repeats_has_a_limit_in_all() -> None:
-    made = message("GraphDef")()
+    made = message_class("GraphDef")()
     for name in ("x", "y", "z"):
         tensor = made.node.add(name=name, op="Const").attr.add(key="value").value.tensor
         tensor.dtype = 1
         tensor.float_val.append(1.0)
-        tensor.tensor_shape.dim.add(size=LARGEST // 2)
+        tensor.tensor_shape.dim.add(size=MAX_REPEATED_VALUES // 2)
     with pytest.raises(ExtractorError, match="4 bytes for a tensor float32"):
         read_graph(made.SerializeToString(), "made here")
 
 
 def test_a_tensor_of_very_many_dimensions() -> None:
-    made = message("GraphDef")()
+    made = message_class("GraphDef")()
     tensor = made.node.add(name="x", op="Const").attr.add(key="value").value.tensor
     for _ in range(1000):
         tensor.tensor_shape.dim.add(size=2**30)

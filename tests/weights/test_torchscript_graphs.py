@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from raymetrics.errors import RaymetricsError, UnsafePickle
-from raymetrics.weights.torchscript_network import load_archive
+from raymetrics.weights.torchscript_network import load_torchscript
 
 Images = Tensor
 
@@ -152,7 +152,7 @@ def test_networks_run_and_give_what_the_module_gives(
 ) -> None:
     torch.manual_seed(1)
     network, images = kind().eval(), torch.rand(2, 3, 32, 32)
-    found = load_archive(archive_of(way(network, images)), "a.pt")(images)
+    found = load_torchscript(archive_of(way(network, images)), "a.pt")(images)
     with torch.inference_mode():
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-5)
 
@@ -237,7 +237,7 @@ def test_programs_that_reach_further_are_refused_by_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnsafePickle, match=rf"^a\.pt (calls |takes )?.*{found}.*module:Class$"):
-        load_archive(with_program(*lines), "a.pt")
+        load_torchscript(with_program(*lines), "a.pt")
     assert not list(tmp_path.iterdir())
 
 
@@ -268,7 +268,7 @@ def test_programs_that_reach_further_are_refused_by_name(
     ],
 )  # fmt: skip
 def test_operators_that_run_verify_what_they_are_given(lines: list[str]) -> None:
-    network = load_archive(with_program(*lines), "a.pt")
+    network = load_torchscript(with_program(*lines), "a.pt")
     with pytest.raises((RuntimeError, IndexError)):
         network(torch.ones(4))
 
@@ -282,7 +282,7 @@ def test_operators_that_run_verify_what_they_are_given(lines: list[str]) -> None
 )
 def test_tensors_beyond_the_file_are_refused(old: bytes, new: bytes, count: int) -> None:
     with pytest.raises(RaymetricsError, match=r"a\.pt .*(bytes in|outside of)"):
-        load_archive(with_text(old, new, count), "a.pt")
+        load_torchscript(with_text(old, new, count), "a.pt")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_attributes_of_another_type_are_refused(old: bytes, new: bytes, found: s
         return re.sub(old, new, data) if name.endswith((".py", "data.pkl")) else data
 
     with pytest.raises(UnsafePickle, match=f"holds something else than .* .* {found}"):
-        load_archive(forged(change), "a.pt")
+        load_torchscript(forged(change), "a.pt")
 
 
 def pickled(name: str) -> bytes:
@@ -322,10 +322,10 @@ def pickled(name: str) -> bytes:
 def test_data_that_torch_would_believe_is_refused(content: bytes, found: str) -> None:
     data = forged(lambda name, data: content if name == "constants.pkl" else data)
     with pytest.raises(UnsafePickle, match=rf"^a\.pt holds {found}"):
-        load_archive(data, "a.pt")
+        load_torchscript(data, "a.pt")
 
 
 def test_an_old_format_is_refused() -> None:
     data = forged(lambda name, data: b"2" if name == "version" else data)
     with pytest.raises(UnsafePickle, match=r"format 2, expected 3 at least.*save it again"):
-        load_archive(data, "a.pt")
+        load_torchscript(data, "a.pt")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from raymetrics.errors import RaymetricsError, StorageError, UnsafePickle
 from raymetrics.weights import torchscript_tensors
 from raymetrics.weights.state_dict import read_state
-from raymetrics.weights.torchscript_network import load_archive
+from raymetrics.weights.torchscript_network import load_torchscript
 
 Change = Callable[[str], str]
 
@@ -111,7 +111,7 @@ def without_buffers(program: str) -> str:
 def test_the_tensors_are_those_of_torch(tmp_path: Path, traced: bool, change: Change) -> None:
     torch.manual_seed(1)
     path = edited(saved(Outer(), tmp_path / "a.pt", traced), change)
-    expected, found = state_dict(path), torchscript_tensors.scripted_tensors(path)
+    expected, found = state_dict(path), torchscript_tensors.read_torchscript_tensors(path)
     assert len(found) > 5
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -123,7 +123,7 @@ def test_the_tensors_are_those_of_torch(tmp_path: Path, traced: bool, change: Ch
 def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
     torch.manual_seed(1)
     path = saved(nn.Linear(3, 5).bfloat16(), tmp_path / "a.pt")
-    found = torchscript_tensors.scripted_tensors(path)
+    found = torchscript_tensors.read_torchscript_tensors(path)
     assert {name: x.float() for name, x in state_dict(path).items()}.keys() == found.keys()
     assert all(torch.equal(found[name], x.float()) for name, x in state_dict(path).items())
 
@@ -138,7 +138,7 @@ def test_reading_weights_runs_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     writes = saved(Writes(), tmp_path / "b.pt")
     assert read_state(writes) == {}
     with pytest.raises(UnsafePickle, match="a.pt has __setstate__"):
-        load_archive(path, "a.pt")
+        load_torchscript(path, "a.pt")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
 
@@ -164,7 +164,7 @@ def test_other_ways_to_write_a_call(
         saved(Writes(), tmp_path / "a.pt"), lambda text: text.replace("torch.save(", call)
     )
     with pytest.raises((UnsafePickle, StorageError), match="calls aten::save|cannot be loaded"):
-        load_archive(path, "a.pt")
+        load_torchscript(path, "a.pt")
     assert [file.name for file in tmp_path.iterdir()] == ["a.pt"]
 
 
@@ -184,7 +184,7 @@ def test_names_that_are_twice(tmp_path: Path, end: str, written: Change) -> None
         name = next(name for name in file.namelist() if name.endswith(end))
     twice(path, written(name))
     with pytest.raises(StorageError, match="the same name twice in the zip"):
-        load_archive(path, "a.pt")
+        load_torchscript(path, "a.pt")
     with pytest.raises(RaymetricsError, match="the same name twice in the zip"):
         read_state(path)
 
@@ -194,15 +194,15 @@ def test_a_zip_before_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     harmless = saved(Inner(), tmp_path / "a.pt").read_bytes()
     data = saved(Writes(), tmp_path / "b.pt").read_bytes() + harmless
-    network = load_archive(data, "both")
+    network = load_torchscript(data, "both")
     network(torch.zeros(2))
     assert not (tmp_path / "written-by-the-network").exists()
 
 
 def test_what_would_take_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(Outer(), tmp_path / "a.pt")
-    monkeypatch.setattr("raymetrics.safe_pickle.torch_zip.LARGEST", 100)
+    monkeypatch.setattr("raymetrics.safe_pickle.torch_zip.MAX_COMPRESSED_BYTES", 100)
     with pytest.raises(StorageError, match="compressed bytes, expected 100 at most"):
-        load_archive(path, "a.pt")
+        load_torchscript(path, "a.pt")
     with pytest.raises(RaymetricsError, match="compressed bytes, expected 100 at most"):
         read_state(path)

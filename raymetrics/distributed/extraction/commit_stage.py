@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.unit_record import COMMIT, Account, joined
+from raymetrics.distributed.extraction.unit_record import COMMIT, UnitRecord, merge_records
 from raymetrics.errors import (
     RaymetricsError,
     ShardError,
@@ -22,16 +22,16 @@ from raymetrics.errors import (
 from raymetrics.shards import schema
 from raymetrics.shards.layout import read_spec
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 
-PADDING = -1  # the first sample id of a unit that only fills a short shard up
+PADDING_ID = -1  # the first sample id of a unit that only fills a short shard up
 TARGET = "target"  # in units: of which set of the stream
-UNIT = "unit"  # the samples of one, as one value
-ACCOUNT = "account"  # how they were made, as JSON
+_UNIT_COLUMN = "unit"  # the samples of one, as one value
+RECORD_COLUMN = "account"  # how they were made, as JSON
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardDestination:
     """Where a set is, what it must be, and its planned shards, ascending."""
 
     uri: str
@@ -39,7 +39,7 @@ class Place:
     planned: Iterable[range]
 
 
-def packed(table: pa.Table | None, account: Account | None = None) -> pa.Table:
+def encode_unit(table: pa.Table | None, record: UnitRecord | None = None) -> pa.Table:
     """A unit's samples and how they were made as one row, so that Ray cuts the stream between units
     and nowhere else.
 
@@ -52,16 +52,16 @@ def packed(table: pa.Table | None, account: Account | None = None) -> pa.Table:
     data = sink.getvalue()
     ends = pa.py_buffer(np.array([0, data.size], np.int64))
     unit = pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, data])
-    return pa.table({UNIT: unit, ACCOUNT: [account.to_json() if account else ""]})
+    return pa.table({_UNIT_COLUMN: unit, RECORD_COLUMN: [record.to_json() if record else ""]})
 
 
-def unpacked(units: pa.Table) -> tuple[pa.Table | None, Account]:
+def _decode_unit(units: pa.Table) -> tuple[pa.Table | None, UnitRecord]:
     """The samples of many units, and how they were made; None if there are none."""
-    buffers = [unit.as_buffer() for unit in units[UNIT]]
+    buffers = [unit.as_buffer() for unit in units[_UNIT_COLUMN]]
     tables = [pa.ipc.open_stream(buffer).read_all() for buffer in buffers if buffer.size]
-    texts = units[ACCOUNT].to_pylist()
-    account = joined([Account.from_json(text) for text in texts if text])
-    return pa.concat_tables(tables) if tables else None, account
+    texts = units[RECORD_COLUMN].to_pylist()
+    record = merge_records([UnitRecord.from_json(text) for text in texts if text])
+    return pa.concat_tables(tables) if tables else None, record
 
 
 class CommitShard:
@@ -73,13 +73,16 @@ class CommitShard:
     """
 
     def __init__(
-        self, places: Sequence[Place], logits: str | None = None, most_left_out: int = 0
+        self,
+        destinations: Sequence[ShardDestination],
+        logits: str | None = None,
+        max_left_out: int = 0,
     ) -> None:
-        self.logits, self.most_left_out = logits, most_left_out
+        self.logits, self.most_left_out = logits, max_left_out
         self.error: RaymetricsError | None = None
-        self.sets: list[SetInProgress] = []
+        self.sets: list[_SetWriter] = []
         try:
-            self.sets = [SetInProgress(place) for place in places]
+            self.sets = [_SetWriter(destination) for destination in destinations]
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
 
@@ -88,55 +91,57 @@ class CommitShard:
         if self.error is not None:
             raise self.error
         start = time.monotonic()
-        rows, account = unpacked(units)
+        rows, record = _decode_unit(units)
         written = 0
-        if account.failure is None:
+        if record.failure is None:
             try:
-                written = self._committed(rows, account)
+                written = self._committed(rows, record)
             except TemporaryFailure:
                 raise  # no other shard would fare better
             except RaymetricsError as error:
-                account = account.failed(error)
-        account = replace(
-            account.took(COMMIT, time.monotonic() - start),
+                record = record.failed(error)
+        record = replace(
+            record.took(COMMIT, time.monotonic() - start),
             written=written,
-            resent=self.sets[account.target].sent_again(),
+            resent=self.sets[record.target].sent_again(),
         )
-        told = {ACCOUNT: [account.to_json()], "made": [int(written > 0)]}
+        output = {RECORD_COLUMN: [record.to_json()], "made": [int(written > 0)]}
         if self.logits is None:
-            return told
-        if rows is None or account.failure is not None:
-            return {**told, "classes": np.zeros((1, 1), np.int64)}  # of nobody
-        return {**told, "classes": top1(schema.to_numpy(rows[self.logits]))[None]}
+            return output
+        if rows is None or record.failure is not None:
+            return {**output, "classes": np.zeros((1, 1), np.int64)}  # of nobody
+        return {**output, "classes": top1_classes(schema.to_numpy(rows[self.logits]))[None]}
 
-    def _committed(self, rows: pa.Table | None, account: Account) -> int:
+    def _committed(self, rows: pa.Table | None, record: UnitRecord) -> int:
         """The bytes written. SourceError if too many samples are left out."""
-        require_few(account.left_out, self.most_left_out)
+        require_few_left_out(record.left_out, self.most_left_out)
         if rows is None:
             raise SourceError(
-                f"none of the samples {sample_ranges.describe(account.ids)} can be "
+                f"none of the samples {sample_ranges.format_range(record.ids)} can be "
                 f"made, the first: "
-                f"{account.left_out[account.first]}"
+                f"{record.left_out[record.first]}"
             )
-        return self.sets[account.target].commit(rows, account.left_out, account.made_on)
+        return self.sets[record.target].commit(rows, record.left_out, record.made_on)
 
 
-def require_few(left_out: Mapping[int, str], most: int) -> None:
+def require_few_left_out(left_out: Mapping[int, str], max_left_out: int) -> None:
     """SourceError, which names the first of these samples, if they are more than `most`."""
-    if len(left_out) > most:
+    if len(left_out) > max_left_out:
         sample, why = min(left_out.items())
-        many = f"{len(left_out)} samples cannot be made, at most {most} are to be left out; "
-        several = f"{many}the first is {sample}: " if len(left_out) > 1 or most else ""
-        raise SourceError(f"{several}{why}")
+        counts = (
+            f"{len(left_out)} samples cannot be made, at most {max_left_out} are to be left out; "
+        )
+        prefix = f"{counts}the first is {sample}: " if len(left_out) > 1 or max_left_out else ""
+        raise SourceError(f"{prefix}{why}")
 
 
-class SetInProgress:
+class _SetWriter:
     """A set to which planned shards are written."""
 
-    def __init__(self, place: Place) -> None:
-        self.store, self.fingerprint = Store(place.uri), place.fingerprint
+    def __init__(self, destination: ShardDestination) -> None:
+        self.store, self.fingerprint = Store(destination.uri), destination.fingerprint
         self._sent_again = 0
-        self.planned = place.planned
+        self.planned = destination.planned
         self._rest = iter(self.planned)
         self._next = next(self._rest, None)
 
@@ -148,17 +153,17 @@ class SetInProgress:
         sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
         self.require_planned(sorted([*sample_ids, *left_out]))
         self.require_same_set()
-        return commit(self.store, rows, self.fingerprint, left_out, made_on)
+        return commit_shard(self.store, rows, self.fingerprint, left_out, made_on)
 
     def sent_again(self) -> int:
         """The requests that were sent to the store again since this was asked last."""
-        before, self._sent_again = self._sent_again, self.store.retries
-        return self._sent_again - before
+        counted, self._sent_again = self._sent_again, self.store.retries
+        return self._sent_again - counted
 
     def require_same_set(self) -> None:
         """SpecMismatch if somebody else has begun another set here since this one was begun."""
-        there = read_spec(self.store)
-        if there is None or there.fingerprint != self.fingerprint:
+        existing_spec = read_spec(self.store)
+        if existing_spec is None or existing_spec.fingerprint != self.fingerprint:
             raise SpecMismatch(
                 f"{self.store} became another set while this one was made; nothing of this one "
                 "was written to it: extract to a place of its own"
@@ -168,9 +173,9 @@ class SetInProgress:
         """ShardError unless these are the ids of a planned shard, in order."""
         planned = self._planned_from(sample_ids[0]) if sample_ids else None
         if planned is None or sample_ids != list(planned):
-            found = f"{sample_ids[0]}-{sample_ids[-1]}" if sample_ids else "none"
+            ids_text = f"{sample_ids[0]}-{sample_ids[-1]}" if sample_ids else "none"
             raise ShardError(
-                f"the stream gave {len(sample_ids)} samples {found} for one shard of {self.store}, "
+                f"the stream gave {len(sample_ids)} samples {ids_text} for one shard of {self.store}, "
                 f"planned was {planned}; nothing was written, and the same command tries again"
             )
 
@@ -185,6 +190,6 @@ class SetInProgress:
         return self._next
 
 
-def top1(logits: np.ndarray) -> np.ndarray:
+def top1_classes(logits: np.ndarray) -> np.ndarray:
     """logits [n, classes] -> int64 [n]; of equal ones the first class, as in the histogram."""
     return logits.argmax(axis=1)

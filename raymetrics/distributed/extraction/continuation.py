@@ -16,10 +16,10 @@ import torch
 from raymetrics.errors import SpecMismatch
 from raymetrics.extractors import Extractor
 from raymetrics.extractors.base import NetworkExtractor
-from raymetrics.extractors.user_function import Function as OwnExtractor
-from raymetrics.fixed_batches import in_blocks
+from raymetrics.extractors.user_function import UserFunctionExtractor as OwnExtractor
+from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import Generator
-from raymetrics.generators.trial import user_function
+from raymetrics.generators.trial import find_user_generator
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet, open_shards
@@ -29,13 +29,13 @@ from raymetrics.shards.store import Store
 # How far apart features may be, by their length. Other processors, precisions and versions move
 # them by far less than NEAR, another network by far more. Where code has changed they must be the
 # SAME but for rounding, as two snapshots of one training run may be near.
-NEAR = 0.05
-SAME = 1e-3
+_MAX_NEAR_DISTANCE = 0.05
+_MAX_SAME_DISTANCE = 1e-3
 
-INSTEAD = "extract to another place (another --to)"
+_ADVICE = "extract to another place (another --to)"
 
 
-class Distance(NamedTuple):
+class _SampleDistance(NamedTuple):
     """How far a sample that is made again is from what is there, in its farthest column."""
 
     relative: float
@@ -44,7 +44,7 @@ class Distance(NamedTuple):
 
 
 def continue_set(
-    store: Store, asked: DatasetSpec, generator: Generator, networks: Sequence[Extractor]
+    store: Store, requested_spec: DatasetSpec, generator: Generator, networks: Sequence[Extractor]
 ) -> tuple[DatasetSpec, str]:
     """Find how a set is to be asked for, so that it continues the one that is there.
 
@@ -53,92 +53,107 @@ def continue_set(
     SpecMismatch, which says what has changed, if they come out otherwise. Only sets in which
     something is a user's own are looked at: of all else the specification holds digests.
     """
-    there = layout.read_spec(store)
-    if there is None:
-        return asked, ""
-    changed = list(changes(_makers(there), _makers(asked)))
+    existing_spec = layout.read_spec(store)
+    if existing_spec is None:
+        return requested_spec, ""
+    changed = list(changes(_makers(existing_spec), _makers(requested_spec)))
     if not all(change.of_code for change in changed):
-        return asked, ""  # refused when the set is entered
+        return requested_spec, ""  # refused when the set is entered
     shards = open_shards(str(store))
-    if not shards.present or not _worth_a_look(shards, generator, networks, changed):
-        return asked, ""
-    farthest = _farthest(shards, generator, networks)
-    if farthest.relative > (SAME if changed else NEAR):
-        raise SpecMismatch(_refusal(shards, farthest, changed, asked.source))
+    if not shards.present or not _should_compare(shards, generator, networks, changed):
+        return requested_spec, ""
+    farthest = _farthest_sample(shards, generator, networks)
+    if farthest.relative > (_MAX_SAME_DISTANCE if changed else _MAX_NEAR_DISTANCE):
+        raise SpecMismatch(_refusal_message(shards, farthest, changed, requested_spec.source))
     if not changed:
-        return asked, ""
-    words = _words(changed, asked.source)
-    kept = replace(asked, generator=there.generator, extractors=there.extractors)
-    return kept, f"{words} since the set was begun, and its samples have not: it is continued"
+        return requested_spec, ""
+    words = _describe_changes(changed, requested_spec.source)
+    continued_spec = replace(
+        requested_spec, generator=existing_spec.generator, extractors=existing_spec.extractors
+    )
+    return (
+        continued_spec,
+        f"{words} since the set was begun, and its samples have not: it is continued",
+    )
 
 
 def _makers(spec: DatasetSpec) -> dict[str, object]:
     return {"generator": dict(spec.generator), "extractors": [dict(e) for e in spec.extractors]}
 
 
-def _worth_a_look(
+def _should_compare(
     shards: ShardSet, generator: Generator, networks: Sequence[Extractor], changed: Sequence[Change]
 ) -> bool:
     """Whether samples should, and can, be made again here."""
-    function = user_function(generator)
-    is_own = any(isinstance(network, OwnExtractor) for network in networks)
+    function = find_user_generator(generator)
+    has_user_extractor = any(isinstance(network, OwnExtractor) for network in networks)
     if getattr(getattr(generator, "inner", generator), "trial", None) is False:
         return False
     devices = (shards.seal or {}).get("devices") or ["cpu"]
     if "cpu" not in devices and not torch.cuda.is_available():
         return False  # noise that is drawn on a GPU is another one here
     # A shipped generator may take minutes for an image here; a data set takes none.
-    return bool(changed) or function is not None or (is_own and generator.length is not None)
+    return (
+        bool(changed)
+        or function is not None
+        or (has_user_extractor and generator.length is not None)
+    )
 
 
-def _farthest(shards: ShardSet, generator: Generator, networks: Sequence[Extractor]) -> Distance:
+def _farthest_sample(
+    shards: ShardSet, generator: Generator, networks: Sequence[Extractor]
+) -> _SampleDistance:
     """The largest distance of the set's first and last sample from what they are made again."""
-    there = _samples_there(shards)
-    ids = there.pop(schema.SAMPLE_ID)
+    stored = _stored_samples(shards)
+    ids = stored.pop(schema.SAMPLE_ID)
     if not len(ids):  # of a match that keeps what it accepts, and has accepted none
-        return Distance(0.0, 0, "")
+        return _SampleDistance(0.0, 0, "")
     images, labels = generator(ids), generator.labels(ids)
-    distances = [Distance(0.0, int(ids[0]), "")]
-    if labels is not None and schema.LABEL in there and (labels != there[schema.LABEL]).any():
-        wrong = int(ids[(labels != there[schema.LABEL]).argmax()])
-        return Distance(np.inf, wrong, schema.LABEL)
+    distances = [_SampleDistance(0.0, int(ids[0]), "")]
+    if labels is not None and schema.LABEL in stored and (labels != stored[schema.LABEL]).any():
+        wrong = int(ids[(labels != stored[schema.LABEL]).argmax()])
+        return _SampleDistance(np.inf, wrong, schema.LABEL)
     for network in networks:
-        outputs = _features(network, ids, images)
-        for column in schema.columns_of(network.name, network.columns):
-            apart = _relative(outputs[column.output], there[column.name])
+        outputs = _extract_features(network, ids, images)
+        for column in schema.make_columns(network.name, network.columns):
+            apart = _relative_distances(outputs[column.output], stored[column.name])
             row = int(apart.argmax())
-            distances.append(Distance(float(apart[row]), int(ids[row]), column.name))
+            distances.append(_SampleDistance(float(apart[row]), int(ids[row]), column.name))
     return max(distances)
 
 
-def _samples_there(shards: ShardSet) -> dict[str, np.ndarray]:
+def _stored_samples(shards: ShardSet) -> dict[str, np.ndarray]:
     """The first row of the first shard and the last of the last one: one if they are the same."""
     columns = [*shards.columns, *([schema.LABEL] if shards.spec.labels else [])]
     first, last = (shards.block(shards.present[end], columns) for end in (0, -1))
-    both = {name: np.concatenate([first[name][:1], last[name][-1:]]) for name in first}
-    _, rows = np.unique(both[schema.SAMPLE_ID], return_index=True)
-    return {name: values[rows] for name, values in both.items()}
+    ends = {name: np.concatenate([first[name][:1], last[name][-1:]]) for name in first}
+    _, rows = np.unique(ends[schema.SAMPLE_ID], return_index=True)
+    return {name: values[rows] for name, values in ends.items()}
 
 
-def _features(network: Extractor, ids: np.ndarray, images: np.ndarray) -> dict[str, np.ndarray]:
+def _extract_features(
+    network: Extractor, ids: np.ndarray, images: np.ndarray
+) -> dict[str, np.ndarray]:
     if isinstance(network, NetworkExtractor):
         return network(images)  # the empty places of a block would take its time
-    return in_blocks(network, ids, images, network.block)
+    return run_in_fixed_batches(network, ids, images, network.block)
 
 
-def _relative(made: np.ndarray, there: np.ndarray) -> np.ndarray:
+def _relative_distances(recomputed: np.ndarray, stored: np.ndarray) -> np.ndarray:
     """Distances of rows by the length of the longer one, float64 [n]; 0 of two that are 0."""
-    rows = made.astype(np.float64), there.astype(np.float64)
+    rows = recomputed.astype(np.float64), stored.astype(np.float64)
     longer = np.maximum(*(np.linalg.norm(x, axis=1) for x in rows))
     apart = np.linalg.norm(rows[0] - rows[1], axis=1)
     return np.divide(apart, longer, out=np.zeros_like(apart), where=longer > 0)
 
 
-def _words(changed: Sequence[Change], source: str) -> str:
+def _describe_changes(changed: Sequence[Change], source: str) -> str:
     return ", ".join(dict.fromkeys(change.in_words(source) for change in changed))
 
 
-def _refusal(shards: ShardSet, farthest: Distance, changed: Sequence[Change], source: str) -> str:
+def _refusal_message(
+    shards: ShardSet, farthest: _SampleDistance, changed: Sequence[Change], source: str
+) -> str:
     far = "" if farthest.column == schema.LABEL else f", {farthest.relative:.0%} apart"
     what = f"({farthest.column}{far})"
     if not changed:
@@ -146,11 +161,11 @@ def _refusal(shards: ShardSet, farthest: Distance, changed: Sequence[Change], so
             f"sample {farthest.sample}, made again, is not the one that {shards.uri} holds {what}, "
             f"although nothing has changed that the set is told to be made of: {source} or an "
             "extractor reads something that no option and no `spec` names; "
-            f"{INSTEAD}, and name it there"
+            f"{_ADVICE}, and name it there"
         )
     parts = {change.path[0] for change in changed}
-    now = "is another image" if parts == {"generator"} else "has other features"
+    change_text = "is another image" if parts == {"generator"} else "has other features"
     return (
-        f"{shards.uri} holds a set made from something else: {_words(changed, source)}, and sample "
-        f"{farthest.sample} {now} {what}; {INSTEAD}, or bring back what it was made from"
+        f"{shards.uri} holds a set made from something else: {_describe_changes(changed, source)}, and sample "
+        f"{farthest.sample} {change_text} {what}; {_ADVICE}, or bring back what it was made from"
     )

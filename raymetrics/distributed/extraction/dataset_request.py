@@ -10,20 +10,20 @@ import numpy as np
 import torch
 
 from raymetrics import sample_ranges
-from raymetrics.errors import ExtractorError, RangeError, RaymetricsError
-from raymetrics.extractors import NAMED, Extractor, make_extractor
-from raymetrics.extractors.options import absolute as absolute_extractor
-from raymetrics.extractors.trial import SECONDS
+from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError
+from raymetrics.extractors import PUBLISHED_NETWORKS, Extractor, make_extractor
+from raymetrics.extractors.options import absolute_extractor as absolute_extractor
+from raymetrics.extractors.trial import TRIAL_SECONDS
 from raymetrics.generators import Generator
 from raymetrics.generators.trial import try_out
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
 
-MOST_ROWS = 10_000_000  # of a shard, which is in memory as a whole
-MOST_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
+_MAX_SHARD_ROWS = 10_000_000  # of a shard, which is in memory as a whole
+_MAX_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
 
 
-def specification(
+def make_spec(
     source: str,
     generator: Generator,
     texts: tuple[str, ...],
@@ -37,7 +37,7 @@ def specification(
     Tries a user's own generator out, see `raymetrics.generators.trial`; where samples may be left
     out because of errors, one that raises is left to the stream.
     """
-    ids = wanted_samples(generator, samples)
+    ids = requested_samples(generator, samples)
     require_few_shards(len(ids), shard_rows)
     try:
         image_size = try_out(generator, ids)
@@ -45,19 +45,19 @@ def specification(
         if not max_errors:
             raise
         image_size = None
-    labelled = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
+    has_labels = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
     return replace(
-        empty_set(texts, networks, shard_rows),
+        empty_spec(texts, networks, shard_rows),
         source=source,
         generator=generator.spec,
-        labels=labelled,
+        labels=has_labels,
         samples=(ids,),
-        label_names=tuple(getattr(generator, "label_names", ())) if labelled else (),
+        label_names=tuple(getattr(generator, "label_names", ())) if has_labels else (),
         image_size=image_size,
     )
 
 
-def empty_set(
+def empty_spec(
     texts: tuple[str, ...], networks: Sequence[Extractor], shard_rows: int
 ) -> DatasetSpec:
     """Describe what sets by these extractors have in common: one of no samples and no source."""
@@ -65,7 +65,7 @@ def empty_set(
         source="",
         generator={},
         extractors=[network.spec for network in networks],
-        columns=tuple(c for n in networks for c in schema.columns_of(n.name, n.columns)),
+        columns=tuple(c for n in networks for c in schema.make_columns(n.name, n.columns)),
         class_names={n.name: n.class_names for n in networks if n.class_names},
         labels=False,
         shard_rows=shard_rows,
@@ -75,63 +75,66 @@ def empty_set(
     )
 
 
-def named_apart(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
+def load_extractors(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
     """The extractors, loaded, by name, and the texts that ask for them. ExtractorError if two have
     the same name, or if there are none."""
     if not extractors:
-        raise ExtractorError(f"no extractor is asked for; there are {', '.join(NAMED)}")
+        raise ExtractorError(
+            f"no extractor is asked for; there are {', '.join(PUBLISHED_NETWORKS)}"
+        )
     cpu = torch.device("cpu")
     texts = dict.fromkeys(map(absolute_extractor, extractors))
-    made = sorted(
-        ((make_extractor(text, cpu, SECONDS), text) for text in texts), key=lambda e: e[0].name
+    loaded = sorted(
+        ((make_extractor(text, cpu, TRIAL_SECONDS), text) for text in texts),
+        key=lambda e: e[0].name,
     )
-    for (one, first), (other, second) in itertools.pairwise(made):
-        if one.name == other.name:
+    for (left, first), (right, second) in itertools.pairwise(loaded):
+        if left.name == right.name:
             raise ExtractorError(
-                f"{first} and {second} are both called {one.name}; give one of them another name: "
+                f"{first} and {second} are both called {left.name}; give one of them another name: "
                 f"'{second}{'&' if '?' in second else '?'}name=...'"
             )
-    return tuple(text for _, text in made), [extractor for extractor, _ in made]
+    return tuple(text for _, text in loaded), [extractor for extractor, _ in loaded]
 
 
-def wanted_samples(generator: Generator, samples: range | str | None) -> range:
+def requested_samples(generator: Generator, samples: range | str | None) -> range:
     """The ids asked for; RangeError if they are none or not there."""
-    length, most = generator.length, most_samples(generator)
+    length, sample_limit = generator.length, max_samples(generator)
     if samples is None:
         if length is None:
-            raise RangeError(
+            raise SampleRangeError(
                 f"{generator.name} never ends, so say which samples: --samples 0-49999"
             )
         samples = range(length)
-    ids = sample_ranges.parse(samples) if isinstance(samples, str) else samples
+    ids = sample_ranges.parse_range(samples) if isinstance(samples, str) else samples
     if ids.stop <= ids.start or ids.step != 1 or ids.start < 0:
-        raise RangeError(f"samples {ids} are none; expected a range such as 0-49999")
-    if ids.stop > most:
-        raise RangeError(
-            f"{generator.name} has samples 0-{most - 1}, but "
-            f"{sample_ranges.describe(ids)} are asked for"
+        raise SampleRangeError(f"samples {ids} are none; expected a range such as 0-49999")
+    if ids.stop > sample_limit:
+        raise SampleRangeError(
+            f"{generator.name} has samples 0-{sample_limit - 1}, but "
+            f"{sample_ranges.format_range(ids)} are asked for"
         )
     return ids
 
 
-def most_samples(generator: Generator) -> int:
+def max_samples(generator: Generator) -> int:
     """Count the samples that there can be: those of a data set, the seeds of an endless generator
     with an attribute `seeds`, or the ids that a shard can be named by."""
-    endless = getattr(generator, "seeds", None) or sample_ranges.LAST_ID + 1
-    return int(endless if generator.length is None else generator.length)
+    seed_count = getattr(generator, "seeds", None) or sample_ranges.LAST_ID + 1
+    return int(seed_count if generator.length is None else generator.length)
 
 
 def require_shard_rows(shard_rows: int) -> None:
     """RangeError for shards of nothing, or of more than a worker holds."""
-    if not 1 <= shard_rows <= MOST_ROWS:
-        raise RangeError(f"shard_rows is {shard_rows}, expected 1 to {MOST_ROWS}")
+    if not 1 <= shard_rows <= _MAX_SHARD_ROWS:
+        raise SampleRangeError(f"shard_rows is {shard_rows}, expected 1 to {_MAX_SHARD_ROWS}")
 
 
 def require_few_shards(samples: int, shard_rows: int) -> None:
     """RangeError for more files than a set can have."""
     count = -(-samples // shard_rows)
-    if count > MOST_SHARDS:
-        raise RangeError(
-            f"{samples} samples make {count} shards of {shard_rows}; a set has {MOST_SHARDS} at "
+    if count > _MAX_SHARDS:
+        raise SampleRangeError(
+            f"{samples} samples make {count} shards of {shard_rows}; a set has {_MAX_SHARDS} at "
             "most: ask for fewer samples, or for a larger --shard-rows"
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from raymetrics.distributed.resources import told
-from raymetrics.errors import PlanTooLarge
+from raymetrics.distributed.resources import format_bytes
+from raymetrics.errors import InsufficientResources
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 
@@ -20,18 +20,18 @@ def free_bytes(store: Store) -> int | None:
     """What is free at a local place, which need not be there yet; None for an object store."""
     if not store.local:
         return None
-    place = Path(store.root)
-    while not place.exists():
-        place = place.parent
-    disk = os.statvfs(place)
+    folder = Path(store.root)
+    while not folder.exists():
+        folder = folder.parent
+    disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
 
 
-def require_room(store: Store, size: int) -> None:
+def require_disk_space(store: Store, size: int) -> None:
     """PlanTooLarge if so many bytes do not fit at a local place."""
     free = free_bytes(store)
     if free is not None and size > free:
-        raise PlanTooLarge(
-            f"the shards to make take {told(size)}, {store} has {told(free)} free; free some, ask "
+        raise InsufficientResources(
+            f"the shards to make take {format_bytes(size)}, {store} has {format_bytes(free)} free; free some, ask "
             "for fewer --samples or columns, or extract to another place"
         )

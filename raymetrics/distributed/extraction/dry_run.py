@@ -13,24 +13,38 @@ import torch
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.continuation import continue_set
 from raymetrics.distributed.extraction.dataset_request import (
-    named_apart,
+    load_extractors,
+    make_spec,
     require_shard_rows,
-    specification,
 )
-from raymetrics.distributed.extraction.disk_space import free_bytes, require_room, row_bytes
-from raymetrics.distributed.extraction.work_units import Shards, units_of, units_to_a_shard
-from raymetrics.distributed.model_sizes import sizes_of
-from raymetrics.distributed.nodes import nodes_of_ray, this_machine, with_memory_here
-from raymetrics.distributed.placement import grown, place, projected
-from raymetrics.distributed.resources import Node, Placement, Resources, Sizes, told
+from raymetrics.distributed.extraction.disk_space import free_bytes, require_disk_space, row_bytes
+from raymetrics.distributed.extraction.work_units import (
+    PlannedShards,
+    max_units_per_shard,
+    split_into_units,
+)
+from raymetrics.distributed.model_sizes import measure_model_sizes
+from raymetrics.distributed.nodes import cluster_nodes, this_machine, with_local_gpu_memory
+from raymetrics.distributed.placement import (
+    estimate_worker_bytes,
+    plan_placement,
+    with_expected_gpus,
+)
+from raymetrics.distributed.resources import (
+    ClusterNode,
+    ModelSizes,
+    Placement,
+    Resources,
+    format_bytes,
+)
 from raymetrics.distributed.session import session
-from raymetrics.generators import absolute, open_source, without_broken
+from raymetrics.generators import absolute_source, open_source, skip_broken_images
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_files import present_ranges
 from raymetrics.shards.store import Store
 
-IN_FLIGHT = 2  # units that Ray gives to an actor at a time
+_UNITS_IN_FLIGHT = 2  # units that Ray gives to an actor at a time
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,8 @@ class ExtractionPlan:
     batch: int
     free: int | None
     where: str
-    nodes: tuple[Node, ...]
-    sizes: Sizes
+    nodes: tuple[ClusterNode, ...]
+    sizes: ModelSizes
     placement: Placement | None
 
     @property
@@ -64,22 +78,22 @@ class ExtractionPlan:
     def worker_bytes(self) -> int:
         """About what one worker takes of its machine's memory, by the weights that are known."""
         fused = self.placement is None or self.placement.fused
-        return projected(self.sizes.both if fused else self.sizes.largest)
+        return estimate_worker_bytes(self.sizes.both if fused else self.sizes.largest)
 
     @property
-    def fullest(self) -> tuple[Node, int]:
+    def fullest(self) -> tuple[ClusterNode, int]:
         """The node that has the least memory left, and how many workers it may have."""
         assert self.placement is not None
         pools = self.placement.pools
-        held = [(node, sum(pool.most_on(node) for pool in pools)) for node in self.nodes]
-        some = [(node, workers) for node, workers in held if workers]
-        return max(some, key=lambda h: h[1] * self.worker_bytes - (h[0].memory or 0))
+        worker_counts = [(node, sum(pool.most_on(node) for pool in pools)) for node in self.nodes]
+        used_nodes = [(node, workers) for node, workers in worker_counts if workers]
+        return max(used_nodes, key=lambda h: h[1] * self.worker_bytes - (h[0].memory or 0))
 
     @property
     def store_bytes(self) -> int:
         """About what features take in Ray's object store, all nodes together."""
         assert self.placement is not None
-        waiting = (IN_FLIGHT * self.placement.producing.actors + 1) * self.batch
+        waiting = (_UNITS_IN_FLIGHT * self.placement.producing.actors + 1) * self.batch
         gathered = (1 + self.placement.commit.actors) * self.shard_rows
         return self.row_bytes * min(waiting + gathered, self.samples_to_make)
 
@@ -89,7 +103,7 @@ class ExtractionPlan:
         if self.placement is not None:
             lines += [
                 ("size", self._size()),
-                ("cluster", f"{self.where}: {described(self.nodes)}"),
+                ("cluster", f"{self.where}: {_format_nodes(self.nodes)}"),
                 ("workers", str(self.placement)),
                 ("because", self.placement.why),
                 ("weights", self._weights()),
@@ -107,35 +121,43 @@ class ExtractionPlan:
         )
 
     def _size(self) -> str:
-        free = "what is free there is not known" if self.free is None else f"{told(self.free)} free"
-        return f"{told(self.bytes_to_make)}, {told(self.row_bytes)} a sample; {free}"
+        free = (
+            "what is free there is not known"
+            if self.free is None
+            else f"{format_bytes(self.free)} free"
+        )
+        return (
+            f"{format_bytes(self.bytes_to_make)}, {format_bytes(self.row_bytes)} a sample; {free}"
+        )
 
     def _weights(self) -> str:
-        made, used = (
-            "unknown" if size is None else told(size) if size else "none"
+        generator, extractors = (
+            "unknown" if size is None else format_bytes(size) if size else "none"
             for size in (self.sizes.generator, self.sizes.extractors)
         )
-        return f"generator {made}, extractors {used}; what they compute with is not counted"
+        return (
+            f"generator {generator}, extractors {extractors}; what they compute with is not counted"
+        )
 
     def _memory(self) -> str:
         node, workers = self.fullest
-        text = f"about {told(self.worker_bytes)} a worker, {told(workers * self.worker_bytes)} on "
+        text = f"about {format_bytes(self.worker_bytes)} a worker, {format_bytes(workers * self.worker_bytes)} on "
         if node.memory is None:
             return f"{text}a node, of an unknown amount"
         short = workers * self.worker_bytes > node.memory
         warning = "; workers may be killed for memory: ask for fewer --actors" if short else ""
-        return f"{text}a node that has {told(node.memory)}{warning}"
+        return f"{text}a node that has {format_bytes(node.memory)}{warning}"
 
     def _store(self) -> str:
         assert self.placement is not None
-        text = f"about {told(self.store_bytes)} of features in Ray's object store"
+        text = f"about {format_bytes(self.store_bytes)} of features in Ray's object store"
         if self.placement.fused:
             return f"{text}, and no images"
-        images = IN_FLIGHT * self.batch * (self.placement.generate.actors + 1)
+        images = _UNITS_IN_FLIGHT * self.batch * (self.placement.generate.actors + 1)
         return f"{text}, and some {images} images on their way between the pools"
 
 
-def plan_of(
+def plan_extraction(
     source: str,
     extractors: Sequence[str],
     to: str,
@@ -152,85 +174,92 @@ def plan_of(
     begins; PlanTooLarge, with the figures, for what cannot be.
     """
     require_shard_rows(shard_rows)
-    resources, source, store = resources or Resources(), absolute(source), Store(to)
+    resources, source, store = resources or Resources(), absolute_source(source), Store(to)
     store.names()  # a place that cannot be used is found before anything is loaded
     if skip_broken:
-        source, _ = without_broken(source, skip_broken)
-    texts, networks = named_apart(extractors)
+        source, _ = skip_broken_images(source, skip_broken)
+    texts, networks = load_extractors(extractors)
     generator = open_source(source, torch.device("cpu"))
-    asked = specification(source, generator, texts, networks, samples, shard_rows)
-    asked, _ = continue_set(store, asked, generator, networks)
-    spec, present = there_already(store, asked)
-    todo = layout.missing(spec, present, asked.samples)
-    rows = sample_ranges.count(todo)
-    require_room(store, rows * row_bytes(spec))
-    where, nodes = machines(resources)
-    sizes = sizes_of(generator, networks)
-    units = count_of_units(todo, spec.shard_rows, resources.batch)
+    requested_spec = make_spec(source, generator, texts, networks, samples, shard_rows)
+    requested_spec, _ = continue_set(store, requested_spec, generator, networks)
+    spec, present = _existing_shards(store, requested_spec)
+    todo = layout.missing_shards(spec, present, requested_spec.samples)
+    rows = sample_ranges.count_ids(todo)
+    require_disk_space(store, rows * row_bytes(spec))
+    cluster_name, nodes = _find_nodes(resources)
+    sizes = measure_model_sizes(generator, networks)
+    units = _count_units(todo, spec.shard_rows, resources.batch)
     return ExtractionPlan(
         source=source,
         to=to,
         shards_to_make=len(todo),
-        shards_present=sum(1 for ids in present if sample_ranges.overlaps(ids, asked.samples)),
+        shards_present=sum(
+            1 for ids in present if sample_ranges.overlaps(ids, requested_spec.samples)
+        ),
         samples_to_make=rows,
-        samples_present=sample_ranges.count(asked.samples) - rows,
+        samples_present=sample_ranges.count_ids(requested_spec.samples) - rows,
         row_bytes=row_bytes(spec),
         shard_rows=spec.shard_rows,
         batch=resources.batch,
         free=free_bytes(store),
-        where=where,
+        where=cluster_name,
         nodes=tuple(nodes),
         sizes=sizes,
-        placement=place(nodes, sizes, resources, units) if todo else None,
+        placement=plan_placement(nodes, sizes, resources, units) if todo else None,
     )
 
 
-def there_already(store: Store, asked: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+def _existing_shards(store: Store, requested_spec: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
     """What `layout.entered` gives, the set and its shards, but for what that writes."""
-    there, names = layout.read_spec(store), store.names()
-    if there is None:
-        return asked, layout.shard_ranges(names)
-    wanted = [*there.samples, *asked.samples]
-    present = present_ranges(store, names, wanted, there.shard_rows)
+    existing_spec, names = layout.read_spec(store), store.names()
+    if existing_spec is None:
+        return requested_spec, layout.shard_ranges(names)
+    wanted = [*existing_spec.samples, *requested_spec.samples]
+    present = present_ranges(store, names, wanted, existing_spec.shard_rows)
     if present:
-        layout.require_same(there, asked, store)
-    same = there.fingerprint == asked.fingerprint
-    return replace(asked, shard_rows=there.shard_rows if same else asked.shard_rows), present
+        layout.require_same_spec(existing_spec, requested_spec, store)
+    same = existing_spec.fingerprint == requested_spec.fingerprint
+    return replace(
+        requested_spec, shard_rows=existing_spec.shard_rows if same else requested_spec.shard_rows
+    ), present
 
 
-def count_of_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
+def _count_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
     """The units of these shards, as the stream cuts them."""
-    most = units_to_a_shard(shard_rows, batch)
-    return sum(map(len, units_of(Shards([todo]), batch, most)))
+    units_per_shard = max_units_per_shard(shard_rows, batch)
+    return sum(map(len, split_into_units(PlannedShards([todo]), batch, units_per_shard)))
 
 
-def machines(resources: Resources) -> tuple[str, list[Node]]:
+def _find_nodes(resources: Resources) -> tuple[str, list[ClusterNode]]:
     """What they are called, and the machines that work would be placed on."""
     if not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local":
-        where, nodes = "this machine", [this_machine(resources.gpu_memory)]
+        cluster_name, nodes = "this machine", [this_machine(resources.gpu_memory)]
     else:
         with session():
-            where, nodes = "the cluster", with_memory_here(nodes_of_ray(resources.gpu_memory))
-    larger = grown(nodes, resources)
-    return (where if len(larger) == len(nodes) else f"{where}, grown"), larger
+            cluster_name, nodes = (
+                "the cluster",
+                with_local_gpu_memory(cluster_nodes(resources.gpu_memory)),
+            )
+    larger = with_expected_gpus(nodes, resources)
+    return (cluster_name if len(larger) == len(nodes) else f"{cluster_name}, grown"), larger
 
 
-def described(nodes: Sequence[Node]) -> str:
+def _format_nodes(nodes: Sequence[ClusterNode]) -> str:
     """ "1 x 2 CPUs, 21.6 GB free; 4 x 8 CPUs, 4 GPUs (80.0 GB each), 500.0 GB free"."""
-    alike = itertools.groupby(sorted(nodes, key=figures), key=figures)
-    return "; ".join(said_of(list(some)) for _, some in alike)
+    groups = itertools.groupby(sorted(nodes, key=_node_key), key=_node_key)
+    return "; ".join(_format_equal_nodes(list(group)) for _, group in groups)
 
 
-def figures(node: Node) -> tuple[float, int, int]:
+def _node_key(node: ClusterNode) -> tuple[float, int, int]:
     """What nodes must share to be told together; -1: not known."""
     return node.cpus, node.gpus, node.gpu_memory or -1
 
 
-def said_of(alike: Sequence[Node]) -> str:
+def _format_equal_nodes(nodes: Sequence[ClusterNode]) -> str:
     """Such nodes, with the memory of the one that has least."""
-    node = alike[0]
-    each = "unknown" if node.gpu_memory is None else told(node.gpu_memory)
-    gpus = f", {node.gpus} GPUs ({each} each)" if node.gpus else ""
-    least = min((n.memory for n in alike if n.memory is not None), default=None)
-    free = "" if least is None else f", {told(least)} free"
-    return f"{len(alike)} x {node.cpus:g} CPUs{gpus}{free}"
+    node = nodes[0]
+    gpu_size = "unknown" if node.gpu_memory is None else format_bytes(node.gpu_memory)
+    gpus = f", {node.gpus} GPUs ({gpu_size} each)" if node.gpus else ""
+    least_memory = min((n.memory for n in nodes if n.memory is not None), default=None)
+    free = "" if least_memory is None else f", {format_bytes(least_memory)} free"
+    return f"{len(nodes)} x {node.cpus:g} CPUs{gpus}{free}"

@@ -15,36 +15,41 @@ import torch
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.continuation import continue_set
 from raymetrics.distributed.extraction.dataset_request import (
-    empty_set,
-    named_apart,
+    empty_spec,
+    load_extractors,
+    make_spec,
     require_shard_rows,
-    specification,
 )
-from raymetrics.distributed.extraction.disk_space import require_room, row_bytes
-from raymetrics.distributed.extraction.pipeline import Plan, Target, stream
-from raymetrics.distributed.extraction.progress import Progress, Told
-from raymetrics.distributed.extraction.set_in_progress import Begun, Extraction
-from raymetrics.distributed.extraction.usage import Spent
-from raymetrics.distributed.model_sizes import largest, sizes_of
+from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
+from raymetrics.distributed.extraction.pipeline import SetToMake, StreamPlan, stream
+from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
+from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
+from raymetrics.distributed.extraction.usage import StreamUsage
+from raymetrics.distributed.model_sizes import largest_sizes, measure_model_sizes
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import (
-    RangeError,
     RaymetricsError,
+    SampleRangeError,
     SourceError,
     StorageError,
     TemporaryFailure,
 )
-from raymetrics.generators import absolute, listing, open_source, without_broken
-from raymetrics.python_arguments import IMAGES, as_texts, require_text
+from raymetrics.generators import (
+    absolute_source,
+    open_source,
+    quick_fingerprint,
+    skip_broken_images,
+)
+from raymetrics.python_arguments import IMAGES_HINT, as_texts, require_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 
-Given = TypeVar("Given")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExtractRequest:
     """A set that is asked for, see `extract`."""
 
     to: str
@@ -81,18 +86,20 @@ def extract(
     a set made from something else. Shards that are there stay as they are, whatever happens.
     """
     if skip_broken < 0:
-        raise RangeError(f"skip_broken is {skip_broken}, expected at least 0")
+        raise SampleRangeError(f"skip_broken is {skip_broken}, expected at least 0")
     expected = "a source as text, such as 'photos', 'network.ts' or 'my_generator:generate'"
-    text = require_text("source", source, SourceError, expected=expected, instead=IMAGES)
+    text = require_text("source", source, SourceError, expected=expected, instead=IMAGES_HINT)
     to = require_text("to", to, StorageError, expected="a path or a URI", instead="name a place")
-    source = absolute(text)
+    source = absolute_source(text)
     broken: list[str] = []
     if skip_broken:
         Store(to).names()  # a place that cannot be used is found before images are read
-        source, broken = without_broken(source, skip_broken)
-    asked = [Request(to, source, samples)]
-    done = extracted(asked, as_texts(extractors), shard_rows, resources, max_errors, progress)
-    return replace(done[0], broken=tuple(broken))
+        source, broken = skip_broken_images(source, skip_broken)
+    requests = [ExtractRequest(to, source, samples)]
+    extractions = _extract_requests(
+        requests, as_texts(extractors), shard_rows, resources, max_errors, progress
+    )
+    return replace(extractions[0], broken=tuple(broken))
 
 
 def extract_all(
@@ -106,12 +113,12 @@ def extract_all(
 ) -> list[Extraction]:
     """The same of several sources, {to: source}, in one stream: one set after another by the same
     actors, which load the extractors once. What is wrong with any of them is found first."""
-    requests = [Request(to, source, samples) for to, source in sources.items()]
-    return extracted(requests, extractors, shard_rows, resources, 0, progress)
+    requests = [ExtractRequest(to, source, samples) for to, source in sources.items()]
+    return _extract_requests(requests, extractors, shard_rows, resources, 0, progress)
 
 
-def extracted(
-    requests: Sequence[Request],
+def _extract_requests(
+    requests: Sequence[ExtractRequest],
     extractors: Sequence[str],
     shard_rows: int,
     resources: Resources | None,
@@ -119,15 +126,15 @@ def extracted(
     progress: Callable[[Progress], None] | None,
 ) -> list[Extraction]:
     """Those of several requests; the first that is wrong ends all."""
-    begin = beginner(requests, extractors, shard_rows, max_errors)
-    begun = [begin(request) for request in requests]
-    for one in made(begun, resources, progress, spent := Spent()):
-        one.require_sound()
-    return [one.finished(spent) for one in begun]
+    open_set = _make_set_opener(requests, extractors, shard_rows, max_errors)
+    datasets = [open_set(request) for request in requests]
+    for dataset in _make_missing(datasets, resources, progress, usage := StreamUsage()):
+        dataset.require_sound()
+    return [dataset.finished(usage) for dataset in datasets]
 
 
 def extract_each(
-    requests: Sequence[Request],
+    requests: Sequence[ExtractRequest],
     extractors: Sequence[str],
     *,
     shard_rows: int = 2048,
@@ -144,88 +151,97 @@ def extract_each(
 
     Raises what concerns all of them: extractors that cannot be had, a store that does not answer.
     """
-    begin = beginner(requests, extractors, shard_rows, max_errors, check)
-    begun = [_or_error(partial(begin, request)) for request in requests]
-    sound = [one for one in begun if isinstance(one, Begun)]
-    for _ in made(sound, resources, progress, spent := Spent()):
+    open_set = _make_set_opener(requests, extractors, shard_rows, max_errors, check)
+    entries = [_catch_error(partial(open_set, request)) for request in requests]
+    datasets = [entry for entry in entries if isinstance(entry, SetInProgress)]
+    for _ in _make_missing(datasets, resources, progress, usage := StreamUsage()):
         pass
     return [
-        _or_error(partial(one.finished, spent)) if isinstance(one, Begun) else one for one in begun
+        _catch_error(partial(entry.finished, usage)) if isinstance(entry, SetInProgress) else entry
+        for entry in entries
     ]
 
 
-def _or_error(make: Callable[[], Given]) -> Given | RaymetricsError:
+def _catch_error(work: Callable[[], _Value]) -> _Value | RaymetricsError:
     try:
-        return make()
+        return work()
     except TemporaryFailure:
         raise
     except RaymetricsError as error:
         return error
 
 
-def beginner(
-    requests: Sequence[Request],
+def _make_set_opener(
+    requests: Sequence[ExtractRequest],
     extractors: Sequence[str],
     shard_rows: int,
     max_errors: int,
     check: Callable[[DatasetSpec], None] | None = None,
-) -> Callable[[Request], Begun]:
+) -> Callable[[ExtractRequest], SetInProgress]:
     """What enters a set at its place. Places that cannot be used are found before anything is
     loaded; loads the extractors, once."""
     require_shard_rows(shard_rows)
     if max_errors < 0:
-        raise RangeError(f"max_errors is {max_errors}, expected at least 0")
+        raise SampleRangeError(f"max_errors is {max_errors}, expected at least 0")
     for request in requests:
         Store(request.to).names()
-    texts, networks = named_apart(extractors)
+    texts, networks = load_extractors(extractors)
     if check is not None:
-        check(empty_set(texts, networks, shard_rows))
+        check(empty_spec(texts, networks, shard_rows))
 
-    def begin(request: Request) -> Begun:
-        source = absolute(request.source)
+    def open_set(request: ExtractRequest) -> SetInProgress:
+        source = absolute_source(request.source)
         generator, store = open_source(source, torch.device("cpu")), Store(request.to)
-        asked = specification(
+        requested_spec = make_spec(
             source, generator, texts, networks, request.samples, shard_rows, max_errors
         )
-        spec, note = continue_set(store, asked, generator, networks)
-        return Begun.of(
+        spec, note = continue_set(store, requested_spec, generator, networks)
+        return SetInProgress.of(
             store,
             spec,
-            listing(generator),
-            sizes_of(generator, networks),
+            quick_fingerprint(generator),
+            measure_model_sizes(generator, networks),
             max_errors,
-            asked.extractors,
+            requested_spec.extractors,
             note,
         )
 
-    return begin
+    return open_set
 
 
-def made(
-    begun: Sequence[Begun],
+def _make_missing(
+    datasets: Sequence[SetInProgress],
     resources: Resources | None,
     progress: Callable[[Progress], None] | None,
-    spent: Spent,
-) -> Iterator[Begun]:
+    usage: StreamUsage,
+) -> Iterator[SetInProgress]:
     """Makes what these lack; gives a set whenever something of it came, or could not be made."""
-    todo = [one for one in begun if one.todo]
-    tell = Told(begun, progress)
+    todo = [dataset for dataset in datasets if dataset.todo]
+    report = ProgressReporter(datasets, progress)
     if not todo:
         return
-    require_room_for(todo)
+    _require_disk_space_for(todo)
     with session():
-        targets = [Target(one.spec, one.listing, one.todo, one.uri, one.extractors) for one in todo]
-        most, sizes = max(one.max_errors for one in todo), largest([one.sizes for one in todo])
-        plan = Plan(targets, most_left_out=most, sizes=sizes)
-        for row in stream(plan, resources or Resources(), spent):
-            todo[row.target].add(row)
-            tell(len(row.ids))
-            yield todo[row.target]
+        targets = [
+            SetToMake(dataset.spec, dataset.listing, dataset.todo, dataset.uri, dataset.extractors)
+            for dataset in todo
+        ]
+        max_left_out, sizes = (
+            max(dataset.max_errors for dataset in todo),
+            largest_sizes([dataset.sizes for dataset in todo]),
+        )
+        plan = StreamPlan(targets, most_left_out=max_left_out, sizes=sizes)
+        for outcome in stream(plan, resources or Resources(), usage):
+            todo[outcome.target].add(outcome)
+            report(len(outcome.ids))
+            yield todo[outcome.target]
 
 
-def require_room_for(todo: Sequence[Begun]) -> None:
+def _require_disk_space_for(todo: Sequence[SetInProgress]) -> None:
     """PlanTooLarge if what all local sets lack does not fit; those of a sweep share a disk."""
-    local = [one for one in todo if one.store.local]
+    local = [dataset for dataset in todo if dataset.store.local]
     if local:
-        size = sum(sample_ranges.count(one.todo) * row_bytes(one.spec) for one in local)
-        require_room(local[0].store, size)
+        size = sum(
+            sample_ranges.count_ids(dataset.todo) * row_bytes(dataset.spec) for dataset in local
+        )
+        require_disk_space(local[0].store, size)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymetrics.errors import PlanTooLarge, RaymetricsError, TemporaryFailure
+from raymetrics.errors import InsufficientResources, RaymetricsError, TemporaryFailure
 from raymetrics.generators import Generator
 
-NONE = np.empty((0, 3, 0, 0), np.uint8)
+_NO_IMAGES = np.empty((0, 3, 0, 0), np.uint8)
 
 
-class Samples(NamedTuple):
+class GeneratedSamples(NamedTuple):
     """What a generator made.
 
     sample_ids: int64 [n]. images: uint8 [n, 3, h, w]. labels: int64 [n] or None. left_out: the
@@ -26,36 +26,38 @@ class Samples(NamedTuple):
     again: bool
 
 
-def made(generator: Generator, sample_ids: np.ndarray) -> Samples:
+def generate_samples(generator: Generator, sample_ids: np.ndarray) -> GeneratedSamples:
     """The samples, int64 [n]; of those that fail each is named. What fails only once is made all
     the same. TemporaryFailure where a store does not answer, PlanTooLarge where the images take
     too much room together: neither is a sample's fault."""
     try:
-        return Samples(sample_ids, *asked(generator, sample_ids), {}, False)
-    except (TemporaryFailure, PlanTooLarge):
+        return GeneratedSamples(sample_ids, *_call_generator(generator, sample_ids), {}, False)
+    except (TemporaryFailure, InsufficientResources):
         raise
     except RaymetricsError as error:
-        return one_by_one(generator, sample_ids, error)
+        return _generate_one_by_one(generator, sample_ids, error)
 
 
-def one_by_one(generator: Generator, sample_ids: np.ndarray, error: RaymetricsError) -> Samples:
+def _generate_one_by_one(
+    generator: Generator, sample_ids: np.ndarray, error: RaymetricsError
+) -> GeneratedSamples:
     """The same, each sample by itself. error: what they gave together, which is raised where they
     do not fit together."""
     parts: list[tuple[np.ndarray, np.ndarray | None]] = []
     left_out: dict[int, str] = {}
     for sample in sample_ids:
         try:
-            parts.append(asked(generator, np.array([sample])))
+            parts.append(_call_generator(generator, np.array([sample])))
         except TemporaryFailure:
             raise
-        except RaymetricsError as its_own:
-            left_out[int(sample)] = its_own.message
+        except RaymetricsError as sample_error:
+            left_out[int(sample)] = sample_error.message
     if not parts:
-        return Samples(sample_ids[:0], NONE, None, left_out, True)
+        return GeneratedSamples(sample_ids[:0], _NO_IMAGES, None, left_out, True)
     if len({images.shape for images, _ in parts}) > 1:
         raise error
     labels = [label for _, label in parts if label is not None]
-    return Samples(
+    return GeneratedSamples(
         np.array([sample for sample in sample_ids if sample not in left_out]),
         np.concatenate([images for images, _ in parts]),
         np.concatenate(labels) if labels else None,
@@ -64,6 +66,8 @@ def one_by_one(generator: Generator, sample_ids: np.ndarray, error: RaymetricsEr
     )
 
 
-def asked(generator: Generator, sample_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _call_generator(
+    generator: Generator, sample_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels."""
     return generator(sample_ids), generator.labels(sample_ids)

@@ -17,28 +17,38 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayActorError
 
-from raymetrics.distributed.cluster_resources import placement
-from raymetrics.distributed.extraction.commit_stage import ACCOUNT, CommitShard, Place
-from raymetrics.distributed.extraction.retry_limit import MOST, attempts
-from raymetrics.distributed.extraction.stages import Extract, Generate, GenerateAndExtract
-from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, Account
-from raymetrics.distributed.extraction.usage import Spent, Workers
-from raymetrics.distributed.extraction.work_units import (
-    Shard,
-    Shards,
-    Units,
-    units_of,
-    units_to_a_shard,
+from raymetrics.distributed.cluster_resources import plan_cluster_placement
+from raymetrics.distributed.extraction.commit_stage import (
+    RECORD_COLUMN,
+    CommitShard,
+    ShardDestination,
 )
-from raymetrics.distributed.resources import UNKNOWN, Placement, Pool, Resources, Sizes
+from raymetrics.distributed.extraction.retry_limit import MAX_ATTEMPTS, start_attempt_counter
+from raymetrics.distributed.extraction.stages import Extract, Generate, GenerateAndExtract
+from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, UnitRecord
+from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
+from raymetrics.distributed.extraction.work_units import (
+    PlannedShard,
+    PlannedShards,
+    UnitSource,
+    max_units_per_shard,
+    split_into_units,
+)
+from raymetrics.distributed.resources import (
+    UNKNOWN_SIZES,
+    ActorPool,
+    ModelSizes,
+    Placement,
+    Resources,
+)
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS
 from raymetrics.shards.layout import DatasetSpec
 
-MANY = 4096  # units; so many keep any cluster busy
+_ENOUGH_UNITS = 4096  # units; so many keep any cluster busy
 
 
 @dataclass(frozen=True)
-class Target:
+class SetToMake:
     """The shards `todo` of a set at `uri`; listing: of its generator.
 
     extractors: the specifications that workers must find, where the set keeps older ones.
@@ -54,7 +64,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StreamPlan:
     """What is to be made: sets of the same extractors, one after another by the same actors.
 
     logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
@@ -64,11 +74,11 @@ class Plan:
     the extractors.
     """
 
-    targets: Sequence[Target]
+    targets: Sequence[SetToMake]
     logits: str | None = None
     gate: Any = None
     most_left_out: int = 0
-    sizes: Sizes = UNKNOWN
+    sizes: ModelSizes = UNKNOWN_SIZES
 
     @property
     def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
@@ -77,23 +87,23 @@ class Plan:
         return target.spec.asked, target.extractors or target.spec.extractors
 
     @property
-    def shards(self) -> Iterable[Shard]:
+    def shards(self) -> Iterable[PlannedShard]:
         """What is to be made, in order."""
-        return Shards([target.todo for target in self.targets])
+        return PlannedShards([target.todo for target in self.targets])
 
     def units_to_a_shard(self, batch: int) -> int:
         """The most units that a shard of any set has."""
-        return max(units_to_a_shard(target.spec.shard_rows, batch) for target in self.targets)
+        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
 
 
-class Made(NamedTuple):
+class ShardOutcome(NamedTuple):
     """A shard that is committed, or that cannot be made.
 
     account: whose it is, its samples, and what happened to them. made: False if it was there
     already. classes: int64 [rows].
     """
 
-    account: Account
+    account: UnitRecord
     made: bool
     classes: np.ndarray | None = None
 
@@ -113,7 +123,7 @@ class Made(NamedTuple):
         failed = self.account.failure is not None
         return 0 if failed else len(self.ids) - len(self.account.left_out)
 
-    def checked(self) -> Made:
+    def checked(self) -> ShardOutcome:
         """Itself; raises what went wrong."""
         error = self.account.error()
         if error is not None:
@@ -121,80 +131,93 @@ class Made(NamedTuple):
         return self
 
 
-def stream(plan: Plan, resources: Resources, spent: Spent | None = None) -> Iterator[Made]:
+def stream(
+    plan: StreamPlan, resources: Resources, usage: StreamUsage | None = None
+) -> Iterator[ShardOutcome]:
     """Makes the planned shards; yields one row per shard, in order, once it is committed.
 
     What cannot be made is told in its place, and the others are made. Raises what concerns them
     all: extractors that cannot be had, a store that does not answer, a cluster that is lost.
     spent: is told what was used.
     """
-    spent, counted = spent or Spent(), attempts()
+    usage, attempt_counter = usage or StreamUsage(), start_attempt_counter()
     try:
-        made = pipeline(plan, resources, counted, spent)
+        dataset = _build_pipeline(plan, resources, attempt_counter, usage)
         # A batch that is fetched ahead would be told with the next one, which may wait for it.
-        for row in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-            shard = made_of(row)
-            spent.add(shard.account)
-            yield shard
+        for row in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
+            outcome = parse_outcome(row)
+            usage.add(outcome.account)
+            yield outcome
         with suppress(RayActorError):  # all is made, whatever became of who counted
-            spent.end(lost=ray.get(counted.lost.remote()))
+            usage.end(lost=ray.get(attempt_counter.lost.remote()))
     finally:
-        ray.kill(counted)
+        ray.kill(attempt_counter)
 
 
-def pipeline(plan: Plan, resources: Resources, counted: Any, spent: Spent) -> Dataset:
+def _build_pipeline(
+    plan: StreamPlan, resources: Resources, attempt_counter: Any, usage: StreamUsage
+) -> Dataset:
     """The stages one after another; nothing runs yet. spent: is told of the actors."""
-    most = plan.units_to_a_shard(resources.batch)
-    shards = units_of(plan.shards, resources.batch, most)
-    some = sum(map(len, itertools.islice(shards, MANY // most + 1)))
+    units_per_shard = plan.units_to_a_shard(resources.batch)
+    shards = split_into_units(plan.shards, resources.batch, units_per_shard)
+    unit_count = sum(map(len, itertools.islice(shards, _ENOUGH_UNITS // units_per_shard + 1)))
     dataset = ray.data.read_datasource(
-        Units(plan.shards, resources.batch, most, plan.gate),
+        UnitSource(plan.shards, resources.batch, units_per_shard, plan.gate),
         override_num_blocks=1,
         concurrency=1,
         num_cpus=0,  # it only waits, and must not wait for a processor that actors hold
     )
     dataset.set_name("raymetrics")
-    configure(dataset.context)
-    place = placement(resources, some, plan.sizes)
+    configure_ray_data(dataset.context)
+    actor_placement = plan_cluster_placement(resources, unit_count, plan.sizes)
     sources = [(target.spec.source, target.listing) for target in plan.targets]
-    spent.begin(workers(place))
-    if place.extract is None:
-        both = sources, plan.extractors, counted
-        dataset = pool(dataset, GenerateAndExtract, both, place.generate)
+    usage.begin(_pools_used(actor_placement))
+    if actor_placement.extract is None:
+        arguments = sources, plan.extractors, attempt_counter
+        dataset = add_stage(dataset, GenerateAndExtract, arguments, actor_placement.generate)
     else:
-        dataset = pool(dataset, Generate, (sources, counted), place.generate)
-        dataset = pool(dataset, Extract, (*plan.extractors, counted), place.extract)
+        dataset = add_stage(dataset, Generate, (sources, attempt_counter), actor_placement.generate)
+        dataset = add_stage(
+            dataset, Extract, (*plan.extractors, attempt_counter), actor_placement.extract
+        )
     return dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(places(plan), plan.logits, plan.most_left_out),
-        batch_size=most,
+        fn_constructor_args=(shard_destinations(plan), plan.logits, plan.most_left_out),
+        batch_size=units_per_shard,
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.
         num_cpus=0,
-        compute=ActorPoolStrategy(size=place.commit.actors),
+        compute=ActorPoolStrategy(size=actor_placement.commit.actors),
     )
 
 
-def workers(place: Placement) -> list[Workers]:
+def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
     """The pools, as they are accounted for."""
-    stages = [(GENERATE, EXTRACT)] if place.fused else [(GENERATE,), (EXTRACT,)]
-    computing = zip(stages, place.pools, strict=True)
-    pools = [Workers(does, pool.actors, pool.actors * pool.gpus) for does, pool in computing]
-    return [*pools, Workers((COMMIT,), place.commit.actors)]
+    stages = [(GENERATE, EXTRACT)] if actor_placement.fused else [(GENERATE,), (EXTRACT,)]
+    computing = zip(stages, actor_placement.pools, strict=True)
+    pools = [
+        PoolUsage(pool_stages, pool.actors, pool.actors * pool.gpus)
+        for pool_stages, pool in computing
+    ]
+    return [*pools, PoolUsage((COMMIT,), actor_placement.commit.actors)]
 
 
-def places(plan: Plan) -> list[Place]:
+def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
     """Where the last stage commits what."""
-    return [Place(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
+    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
 
 
-def made_of(row: Mapping[str, Any]) -> Made:
+def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
     """What the last stage told of a shard."""
     classes = row["classes"][0] if "classes" in row else None
-    return Made(Account.from_json(str(row[ACCOUNT][0])), bool(row["made"][0]), classes)
+    return ShardOutcome(
+        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
+    )
 
 
-def pool(dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: Pool) -> Dataset:
+def add_stage(
+    dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: ActorPool
+) -> Dataset:
     """One more stage: a fixed number of actors that take one unit at a time."""
     return dataset.map_batches(
         stage,
@@ -207,7 +230,7 @@ def pool(dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: Poo
     )
 
 
-def configure(context: DataContext) -> None:
+def configure_ray_data(context: DataContext) -> None:
     """Order kept, a block for each row, silence on the terminal, no lost rows."""
     context.execution_options.preserve_order = True
     # Without a size a task's rows leave it together at its end, and the units' never ends.
@@ -217,5 +240,5 @@ def configure(context: DataContext) -> None:
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
     # An actor that dies while it loads its models is replaced; one that always does ends the run.
-    context.max_consecutive_actor_init_deaths = MOST
+    context.max_consecutive_actor_init_deaths = MAX_ATTEMPTS
     context.raise_original_map_exception = True  # so that `session` can tell ours from bugs

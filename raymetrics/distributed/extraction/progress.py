@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.set_in_progress import Begun
+from raymetrics.distributed.extraction.set_in_progress import SetInProgress
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Progress:
         return (self.rows_to_make - self.rows) / self.rate
 
 
-class Told:
+class ProgressReporter:
     """Tells the progress of several sets as one."""
 
-    def __init__(self, begun: Sequence[Begun], progress: Callable[[Progress], None] | None) -> None:
-        self.to_make = sum(sample_ranges.count(one.todo) for one in begun)
-        self.there = sum(sample_ranges.count(one.wanted) for one in begun) - self.to_make
+    def __init__(
+        self, datasets: Sequence[SetInProgress], progress: Callable[[Progress], None] | None
+    ) -> None:
+        self.to_make = sum(sample_ranges.count_ids(dataset.todo) for dataset in datasets)
+        self.there = (
+            sum(sample_ranges.count_ids(dataset.wanted) for dataset in datasets) - self.to_make
+        )
         self.progress, self.since = progress, time.monotonic()
         self.rows = self.before = 0
 

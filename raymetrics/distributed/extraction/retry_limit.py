@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-MOST = 3  # beginnings of a unit, of which none ended
+MAX_ATTEMPTS = 3  # beginnings of a unit, of which none ended
 
-Done = TypeVar("Done")
+_Done = TypeVar("_Done")
 
 
-class Attempts:
+class AttemptCounter:
     """An actor: how often each unit was begun and not ended."""
 
     def __init__(self) -> None:
@@ -38,19 +38,21 @@ class Attempts:
         return self.again
 
 
-def attempts() -> Any:
+def start_attempt_counter() -> Any:
     """A new actor, on the driver's machine, so that it lives as long as the driver does."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=here).remote()
+    on_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(AttemptCounter).options(num_cpus=0, scheduling_strategy=on_driver).remote()
 
 
-def bounded(of: Any, unit: str, work: Callable[[], Done], refused: Callable[[int], Done]) -> Done:
+def run_with_limit(
+    attempt_counter: Any, unit: str, work: Callable[[], _Done], on_limit: Callable[[int], _Done]
+) -> _Done:
     """What the work gives; or, of a unit that ended its worker `MOST` times, what `refused` gives
     for that number. of: the actor, or None where nothing is counted."""
-    if of is None:
+    if attempt_counter is None:
         return work()
-    if ray.get(of.begin.remote(unit)) > MOST:
-        return refused(MOST)
+    if ray.get(attempt_counter.begin.remote(unit)) > MAX_ATTEMPTS:
+        return on_limit(MAX_ATTEMPTS)
     done = work()
-    of.end.remote(unit)
+    attempt_counter.end.remote(unit)
     return done

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Piece(NamedTuple):
+class ShardSlot(NamedTuple):
     """A shard. there: whether it is, or is to be made."""
 
     ids: range
@@ -17,7 +17,7 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sequel:
+class ShardSequence:
     """Every sample id from `first` on, to `stop` or without end, shard by shard.
 
     Those that are there keep their ranges; the others are cut at the multiples of shard_rows.
@@ -34,27 +34,27 @@ class Sequel:
         stop = np.inf if self.stop is None else self.stop
         return [ids for ids in self.present if ids.stop > self.first and ids.start < stop]
 
-    def __iter__(self) -> Iterator[Piece]:
-        at = self.first
+    def __iter__(self) -> Iterator[ShardSlot]:
+        position = self.first
         for ids in self.there:
-            yield from (Piece(hole, False) for hole in self._cut(at, ids.start))
-            yield Piece(ids, True)
-            at = ids.stop
-        yield from (Piece(ids, False) for ids in self._cut(at, self.stop))
+            yield from (ShardSlot(hole, False) for hole in self._cut(position, ids.start))
+            yield ShardSlot(ids, True)
+            position = ids.stop
+        yield from (ShardSlot(ids, False) for ids in self._cut(position, self.stop))
 
-    def _cut(self, at: int, stop: int | None) -> Iterator[range]:
-        while stop is None or at < stop:
-            end = (at // self.shard_rows + 1) * self.shard_rows
+    def _cut(self, position: int, stop: int | None) -> Iterator[range]:
+        while stop is None or position < stop:
+            end = (position // self.shard_rows + 1) * self.shard_rows
             end = end if stop is None else min(end, stop)
-            yield range(at, end)
-            at = end
+            yield range(position, end)
+            position = end
 
 
 @dataclass(frozen=True)
-class ToMake:
+class MissingShards:
     """The shards of a sequel that are not there; can be walked any number of times."""
 
-    sequel: Sequel
+    sequel: ShardSequence
 
     def __iter__(self) -> Iterator[range]:
-        return (piece.ids for piece in self.sequel if not piece.there)
+        return (slot.ids for slot in self.sequel if not slot.there)

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.commit_stage import require_few
-from raymetrics.distributed.extraction.disk_space import require_room, row_bytes
-from raymetrics.distributed.extraction.pipeline import Made
-from raymetrics.distributed.extraction.usage import Spent
-from raymetrics.distributed.resources import Sizes
+from raymetrics.distributed.extraction.commit_stage import require_few_left_out
+from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
+from raymetrics.distributed.extraction.pipeline import ShardOutcome
+from raymetrics.distributed.extraction.usage import StreamUsage
+from raymetrics.distributed.resources import ModelSizes
 from raymetrics.errors import RaymetricsError, ShardError, SourceError
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import size_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.store import Store, remove_left
-from raymetrics.shards.writer import seal
+from raymetrics.shards.store import Store, remove_stale_temporaries
+from raymetrics.shards.writer import seal_set
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Extraction:
     seconds: float
     broken: tuple[str, ...] = ()  # images that were left out
     note: str = ""  # what to tell of how the set was continued
-    spent: Spent = field(default_factory=Spent)  # of the stream, which may have made other sets too
+    spent: StreamUsage = field(
+        default_factory=StreamUsage
+    )  # of the stream, which may have made other sets too
 
 
 @dataclass
-class Begun:
+class SetInProgress:
     """A set on its way: what it is to be, and what of it was made.
 
     sizes: of the weights. max_errors: samples that may be left out. extractors: the specifications
@@ -52,7 +54,7 @@ class Begun:
     wanted: tuple[range, ...]
     todo: list[range]
     present: int
-    sizes: Sizes
+    sizes: ModelSizes
     max_errors: int = 0
     extractors: Sequence[Mapping[str, object]] = ()
     note: str = ""
@@ -67,57 +69,70 @@ class Begun:
     def of(
         cls,
         store: Store,
-        asked: DatasetSpec,
+        requested_spec: DatasetSpec,
         listing: str,
-        sizes: Sizes,
+        sizes: ModelSizes,
         max_errors: int,
         extractors: Sequence[Mapping[str, object]] = (),
         note: str = "",
-    ) -> Begun:
+    ) -> SetInProgress:
         """The set that is asked for, entered at its place. PlanTooLarge if that has no room."""
-        wanted = asked.samples
+        requested_ranges = requested_spec.samples
         if store.local:
-            remove_left(Path(store.root))
-            missing = sample_ranges.subtract(wanted, layout.shard_ranges(store.names()))
-            require_room(store, sample_ranges.count(missing) * row_bytes(asked))
-        spec, present = layout.entered(store, asked)
-        todo = layout.missing(spec, present, wanted)
-        kept = sum(1 for ids in present if sample_ranges.overlaps(ids, wanted))
-        return cls(store, spec, listing, wanted, todo, kept, sizes, max_errors, extractors, note)
+            remove_stale_temporaries(Path(store.root))
+            missing = sample_ranges.subtract(requested_ranges, layout.shard_ranges(store.names()))
+            require_disk_space(store, sample_ranges.count_ids(missing) * row_bytes(requested_spec))
+        spec, present = layout.open_for_writing(store, requested_spec)
+        todo = layout.missing_shards(spec, present, requested_ranges)
+        present_count = sum(1 for ids in present if sample_ranges.overlaps(ids, requested_ranges))
+        return cls(
+            store,
+            spec,
+            listing,
+            requested_ranges,
+            todo,
+            present_count,
+            sizes,
+            max_errors,
+            extractors,
+            note,
+        )
 
     @property
     def uri(self) -> str:
         """As workers know it."""
         return self.store.absolute_uri
 
-    def add(self, row: Made) -> None:
+    def add(self, outcome: ShardOutcome) -> None:
         """A shard that is committed, or that cannot be made."""
-        self.failure = self.failure or row.account.error()
-        if row.account.failure:
+        self.failure = self.failure or outcome.account.error()
+        if outcome.account.failure:
             return
-        self.rows += row.rows * row.made  # another writer may have been the first
-        self.made += row.made
-        self.devices.add(row.account.device)
-        self.left_out.update(row.account.left_out)
-        self.keep_size(row.account.image_size)
+        self.rows += outcome.rows * outcome.made  # another writer may have been the first
+        self.made += outcome.made
+        self.devices.add(outcome.account.device)
+        self.left_out.update(outcome.account.left_out)
+        self.keep_size(outcome.account.image_size)
         try:
-            require_few(self.left_out, self.max_errors)
+            require_few_left_out(self.left_out, self.max_errors)
         except SourceError as error:
             self.failure = self.failure or error
 
-    def keep_size(self, found: tuple[int, int] | None) -> None:
+    def keep_size(self, image_size: tuple[int, int] | None) -> None:
         """Write the size of the images into dataset.json, as soon as the first ones are made.
         Images of another size than the others are a failure of the set."""
-        if found is None or found == self.spec.image_size:
+        if image_size is None or image_size == self.spec.image_size:
             return
         if self.spec.image_size is None:
             try:
-                self.spec = layout.adopt(self.store, replace(self.spec, image_size=found), ())
+                self.spec = layout.add_samples(
+                    self.store, replace(self.spec, image_size=image_size), ()
+                )
             except ShardError as error:
                 self.failure = self.failure or error
             return
         self.failure = self.failure or SourceError(
-            f"{self.spec.source} gave images of {size_text(found)} pixels, {self.uri} holds those "
+            f"{self.spec.source} gave images of {size_text(image_size)} pixels, {self.uri} holds those "
             f"of {size_text(self.spec.image_size)}; give all of them one size, and extract to "
             "another place"
         )
@@ -127,51 +142,51 @@ class Begun:
         if self.failure is not None:
             raise self.failure
 
-    def finished(self, spent: Spent) -> Extraction:
+    def finished(self, usage: StreamUsage) -> Extraction:
         """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
         there."""
         self.require_sound()
         shards = self._adopted()
-        lost = sample_ranges.subtract(self.wanted, shards.present)
-        if lost:
+        lost_ranges = sample_ranges.subtract(self.wanted, shards.present)
+        if lost_ranges:
             raise ShardError(
-                f"{sample_ranges.count(lost)} of the samples that workers wrote to {self.uri} "
+                f"{sample_ranges.count_ids(lost_ranges)} of the samples that workers wrote to {self.uri} "
                 "are not there; a cluster needs a place that all of its machines share, as s3://..."
             )
         if self.max_errors:  # those of earlier runs count too
             lacking = {
                 s: why for s, why in shards.left_out.items() if any(s in w for w in self.wanted)
             }
-            require_few(lacking, self.max_errors)
+            require_few_left_out(lacking, self.max_errors)
         shards = join_overlapping(shards)
         if not shards.missing and (self.made or shards.seal is None):
             shards = self._sealed(shards)
         seconds = time.monotonic() - self.start
         return Extraction(
-            shards, self.made, self.present, self.rows, seconds, note=self.note, spent=spent
+            shards, self.made, self.present, self.rows, seconds, note=self.note, spent=usage
         )
 
     def _adopted(self) -> ShardSet:
         """The set, whose dataset.json asks for all that it has. Of several writers each may have
         written over what another one added: whoever was last finds here what is lost."""
         shards = open_shards(str(self.store))
-        for _ in range(layout.LOOKS):
+        for _ in range(layout.WRITE_CHECKS):
             if not sample_ranges.subtract([*self.wanted, *shards.present], shards.spec.samples):
                 break
-            layout.adopt(self.store, self.spec, shards.present)
+            layout.add_samples(self.store, self.spec, shards.present)
             shards = open_shards(str(self.store))
         return shards
 
     def _sealed(self, shards: ShardSet) -> ShardSet:
         """The set with its seal; without, if another job has just asked for more samples of it,
         which seals it when it has made them."""
-        for looks_left in reversed(range(layout.LOOKS)):
+        for attempts_left in reversed(range(layout.WRITE_CHECKS)):
             try:
-                return seal(shards, sorted(self.devices))
+                return seal_set(shards, sorted(self.devices))
             except ShardError:
                 shards = open_shards(str(self.store))
                 if shards.missing:
                     break
-                if not looks_left:  # it is not that somebody else was at work
+                if not attempts_left:  # it is not that somebody else was at work
                     raise
         return shards

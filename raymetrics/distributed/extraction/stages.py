@@ -13,11 +13,21 @@ import ray
 import torch
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.devices import device, device_name, machine_kind, reproducible
-from raymetrics.distributed.extraction.commit_stage import ACCOUNT, PADDING, TARGET, packed
-from raymetrics.distributed.extraction.generate_with_retry import made
-from raymetrics.distributed.extraction.retry_limit import bounded
-from raymetrics.distributed.extraction.unit_record import EXTRACT, GENERATE, Account
+from raymetrics.distributed.devices import (
+    device_name,
+    machine_kind,
+    use_deterministic_kernels,
+    worker_device,
+)
+from raymetrics.distributed.extraction.commit_stage import (
+    PADDING_ID,
+    RECORD_COLUMN,
+    TARGET,
+    encode_unit,
+)
+from raymetrics.distributed.extraction.generate_with_retry import generate_samples
+from raymetrics.distributed.extraction.retry_limit import run_with_limit
+from raymetrics.distributed.extraction.unit_record import EXTRACT, GENERATE, UnitRecord
 from raymetrics.errors import (
     ClusterFailure,
     ExtractorError,
@@ -26,13 +36,13 @@ from raymetrics.errors import (
     TemporaryFailure,
 )
 from raymetrics.extractors import Extractor, make_extractor
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators import Generator, listing, open_source
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators import Generator, open_source, quick_fingerprint
 from raymetrics.shards import layout, schema
 from raymetrics.shards.schema import Column
 from raymetrics.user_code import without_folders
 
-IMAGE = "image"
+_IMAGE = "image"
 
 
 class Generate:
@@ -44,44 +54,47 @@ class Generate:
     ends its worker.
     """
 
-    def __init__(self, sources: Sequence[tuple[str, str]], attempts: Any = None) -> None:
-        reproducible()
-        self.sources, self.attempts = sources, attempts
+    def __init__(self, sources: Sequence[tuple[str, str]], attempt_counter: Any = None) -> None:
+        use_deterministic_kernels()
+        self.sources, self.attempts = sources, attempt_counter
         self.target: int | None = None
         self.opened: Generator | RaymetricsError | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
-        account = account_of(unit)
-        if account is None:
-            return {ACCOUNT: np.array([""])}
-        name = f"{GENERATE} {account.target} {account.first}"
-        return bounded(
-            self.attempts, name, lambda: self.make(account), lambda n: told(deadly(account, n))
+        record = _new_record(unit)
+        if record is None:
+            return {RECORD_COLUMN: np.array([""])}
+        name = f"{GENERATE} {record.target} {record.first}"
+        return run_with_limit(
+            self.attempts,
+            name,
+            lambda: self.make(record),
+            lambda n: _encode_record(_record_worker_deaths(record, n)),
         )
 
-    def make(self, account: Account) -> dict[str, np.ndarray]:
+    def make(self, record: UnitRecord) -> dict[str, np.ndarray]:
         """The unit's samples."""
         start = time.monotonic()
         try:
-            samples = made(self._opened(account.target), np.array(account.ids))
+            samples = generate_samples(self._opened(record.target), np.array(record.ids))
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
-            return told(account.failed(error))
-        account = replace(
-            account,
+            return _encode_record(record.failed(error))
+        record = replace(
+            record,
             left_out=samples.left_out,
             retried=int(samples.again),
             made_on=(machine_kind(),),
-            image_size=size_of(samples.images),
+            image_size=_image_size(samples.images),
         )
-        found = told(account.took(GENERATE, time.monotonic() - start))
+        output = _encode_record(record.took(GENERATE, time.monotonic() - start))
         if len(samples.sample_ids):
-            found |= {schema.SAMPLE_ID: samples.sample_ids[None], IMAGE: samples.images[None]}
+            output |= {schema.SAMPLE_ID: samples.sample_ids[None], _IMAGE: samples.images[None]}
             if samples.labels is not None:
-                found[schema.LABEL] = samples.labels[None]
-        return found
+                output[schema.LABEL] = samples.labels[None]
+        return output
 
     def _opened(self, target: int) -> Generator:
         """The generator of this target, or its error, as often as it is asked for; the one before
@@ -89,7 +102,7 @@ class Generate:
         if target != self.target:
             self.opened = None
             try:
-                self.opened = same_generator(*self.sources[target])
+                self.opened = open_verified_generator(*self.sources[target])
             except TemporaryFailure:
                 raise
             except RaymetricsError as error:
@@ -108,14 +121,18 @@ class Extract:
         self,
         texts: Sequence[str],
         expected: Sequence[Mapping[str, object]],
-        attempts: Any = None,
+        attempt_counter: Any = None,
     ) -> None:
-        reproducible()
-        self.attempts, self.extractors = attempts, []
+        use_deterministic_kernels()
+        self.attempts = attempt_counter
+        self.extractors: list[Extractor] = []
         self.error: RaymetricsError | None = None
         try:
-            self.extractors = bounded(
-                attempts, starting(attempts), lambda: same_extractors(texts, expected), crashed
+            self.extractors = run_with_limit(
+                attempt_counter,
+                _start_key(attempt_counter),
+                lambda: _load_verified_extractors(texts, expected),
+                _raise_worker_died,
             )
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
@@ -127,45 +144,45 @@ class Extract:
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: one, as `Generate` gives it."""
-        account = account_told(unit)
-        if account is None:
-            return packed(None)
-        name = f"{EXTRACT} {account.target} {account.first}"
-        return bounded(
+        record = decode_record(unit)
+        if record is None:
+            return encode_unit(None)
+        name = f"{EXTRACT} {record.target} {record.first}"
+        return run_with_limit(
             self.attempts,
             name,
             lambda: self.make(unit),
-            lambda times: packed(None, deadly(account, times)),
+            lambda times: encode_unit(None, _record_worker_deaths(record, times)),
         )
 
     def make(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """The features of the unit's samples."""
         if self.error is not None:
             raise self.error
-        account = account_told(unit)
-        if account is None or schema.SAMPLE_ID not in unit:
-            return packed(None, account)
+        record = decode_record(unit)
+        if record is None or schema.SAMPLE_ID not in unit:
+            return encode_unit(None, record)
         start = time.monotonic()
         try:
             table = self._features(unit)
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
-            return packed(None, account.failed(error))
-        machines = sorted({*account.made_on, machine_kind()})
-        account = replace(account, device=device_name(), made_on=machines)
-        return packed(table, account.took(EXTRACT, time.monotonic() - start))
+            return encode_unit(None, record.failed(error))
+        machines = sorted({*record.made_on, machine_kind()})
+        record = replace(record, device=device_name(), made_on=machines)
+        return encode_unit(table, record.took(EXTRACT, time.monotonic() - start))
 
     def _features(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        sample_ids, images = unit[schema.SAMPLE_ID][0], unit[IMAGE][0]
+        sample_ids, images = unit[schema.SAMPLE_ID][0], unit[_IMAGE][0]
         labels = unit[schema.LABEL][0] if schema.LABEL in unit else None
         columns: list[Column] = []
         features = {}
         for extractor in self.extractors:
-            found = in_blocks(extractor, sample_ids, images, extractor.block)
-            for column in schema.columns_of(extractor.name, extractor.columns):
+            outputs = run_in_fixed_batches(extractor, sample_ids, images, extractor.block)
+            for column in schema.make_columns(extractor.name, extractor.columns):
                 columns.append(column)
-                features[column.name] = found[column.output]
+                features[column.name] = outputs[column.output]
         return schema.to_table(columns, sample_ids, labels, features)
 
 
@@ -176,51 +193,51 @@ class GenerateAndExtract:
         self,
         sources: Sequence[tuple[str, str]],
         extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
-        attempts: Any = None,
+        attempt_counter: Any = None,
     ) -> None:
-        self.generate, self.extract = Generate(sources), Extract(*extractors, attempts)
-        self.attempts = attempts
+        self.generate, self.extract = Generate(sources), Extract(*extractors, attempt_counter)
+        self.attempts = attempt_counter
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: {"target" [1], "first" [1], "rows" [1]}."""
-        account = account_of(unit)
-        if account is None:
-            return packed(None)
-        return bounded(
+        record = _new_record(unit)
+        if record is None:
+            return encode_unit(None)
+        return run_with_limit(
             self.attempts,
-            f"{account.target} {account.first}",
-            lambda: self.extract.make(self.generate.make(account)),
-            lambda times: packed(None, deadly(account, times)),
+            f"{record.target} {record.first}",
+            lambda: self.extract.make(self.generate.make(record)),
+            lambda times: encode_unit(None, _record_worker_deaths(record, times)),
         )
 
 
-def account_of(unit: Mapping[str, np.ndarray]) -> Account | None:
+def _new_record(unit: Mapping[str, np.ndarray]) -> UnitRecord | None:
     """A new one of a unit; None of one that holds nothing."""
     first, rows, target = (int(unit[name][0]) for name in ("first", "rows", TARGET))
-    return None if first == PADDING else Account(target, first, rows)
+    return None if first == PADDING_ID else UnitRecord(target, first, rows)
 
 
-def size_of(images: np.ndarray) -> tuple[int, int] | None:
+def _image_size(images: np.ndarray) -> tuple[int, int] | None:
     """Height and width of images [n, 3, h, w]; None of no image."""
     return (images.shape[2], images.shape[3]) if len(images) else None
 
 
-def told(account: Account) -> dict[str, np.ndarray]:
+def _encode_record(record: UnitRecord) -> dict[str, np.ndarray]:
     """It alone, as a unit on its way."""
-    return {ACCOUNT: np.array([account.to_json()])}
+    return {RECORD_COLUMN: np.array([record.to_json()])}
 
 
-def account_told(unit: Mapping[str, np.ndarray]) -> Account | None:
+def decode_record(unit: Mapping[str, np.ndarray]) -> UnitRecord | None:
     """What `told` told; None of a unit that holds nothing."""
-    text = str(unit[ACCOUNT][0])
-    return Account.from_json(text) if text else None
+    text = str(unit[RECORD_COLUMN][0])
+    return UnitRecord.from_json(text) if text else None
 
 
-def deadly(account: Account, times: int) -> Account:
+def _record_worker_deaths(record: UnitRecord, times: int) -> UnitRecord:
     """Of samples that end their worker whenever they are begun."""
-    return account.failed(
+    return record.failed(
         SourceError(
-            f"samples {sample_ranges.describe(account.ids)} ended their worker "
+            f"samples {sample_ranges.format_range(record.ids)} ended their worker "
             f"{times} times, and are not "
             "begun again: the process crashed in native code, was killed, or the machine had no "
             "memory left (Ray's logs say which); try a smaller --batch or other samples; if it was "
@@ -229,12 +246,12 @@ def deadly(account: Account, times: int) -> Account:
     )
 
 
-def starting(attempts: Any) -> str:
+def _start_key(attempt_counter: Any) -> str:
     """The start of this actor, as something that is begun and ended; of a restarted one too."""
-    return "" if attempts is None else f"start {ray.get_runtime_context().get_actor_id()}"
+    return "" if attempt_counter is None else f"start {ray.get_runtime_context().get_actor_id()}"
 
 
-def crashed(times: int) -> NoReturn:
+def _raise_worker_died(times: int) -> NoReturn:
     """Of an actor that ends whenever it starts."""
     raise ClusterFailure(
         f"a worker ended {times} times while it loaded the extractors: its process crashed, was "
@@ -243,12 +260,12 @@ def crashed(times: int) -> NoReturn:
     )
 
 
-def same_extractors(
+def _load_verified_extractors(
     texts: Sequence[str], expected: Sequence[Mapping[str, object]]
 ) -> list[Extractor]:
     """The extractors. ExtractorError if one is not what it is on the driver."""
-    found = [make_extractor(text, device()) for text in texts]
-    for extractor, spec in zip(found, expected, strict=True):
+    extractors = [make_extractor(text, worker_device()) for text in texts]
+    for extractor, spec in zip(extractors, expected, strict=True):
         fields = layout.differences(without_folders(extractor.spec), without_folders(spec))
         if fields:
             raise ExtractorError(
@@ -256,13 +273,13 @@ def same_extractors(
                 f"({'; '.join(fields)}); bring code and "
                 "weights in line on all machines and run the command again"
             )
-    return found
+    return extractors
 
 
-def same_generator(source: str, expected: str) -> Generator:
+def open_verified_generator(source: str, expected: str) -> Generator:
     """The generator. SourceError if it is not what it is on the driver; expected: its listing."""
-    generator = open_source(source, device())
-    if listing(generator) != expected:
+    generator = open_source(source, worker_device())
+    if quick_fingerprint(generator) != expected:
         raise SourceError(
             f"{source} on a worker is not what it is on the driver: another version of the code, "
             "or a file or folder that has changed; bring them in line and run the command again"

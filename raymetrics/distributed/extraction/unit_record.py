@@ -14,7 +14,7 @@ GENERATE, EXTRACT, COMMIT = "generate", "extract", "commit"  # the stages
 
 
 @dataclass(frozen=True)
-class Account:
+class UnitRecord:
     """Of a unit, or of a shard: which samples it is about, and what happened to them.
 
     target: of which set of the stream. first, rows: the samples that were asked for.
@@ -43,7 +43,7 @@ class Account:
         """The samples that were asked for."""
         return range(self.first, self.first + self.rows)
 
-    def failed(self, error: RaymetricsError) -> Account:
+    def failed(self, error: RaymetricsError) -> UnitRecord:
         """The same of samples that could not be made at all."""
         return replace(self, failure=(type(error).__name__, error.message))
 
@@ -55,7 +55,7 @@ class Account:
         raised: RaymetricsError = getattr(errors, kind, RaymetricsError)(message)
         return raised
 
-    def took(self, stage: str, seconds: float) -> Account:
+    def took(self, stage: str, seconds: float) -> UnitRecord:
         """The same, with the time that a stage worked."""
         return replace(self, seconds={**self.seconds, stage: seconds})
 
@@ -64,39 +64,40 @@ class Account:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Account:
+    def from_json(cls, text: str) -> UnitRecord:
         """What `to_json` gave."""
         value: dict[str, Any] = json.loads(text)
         left_out = {int(sample): why for sample, why in value.pop("left_out").items()}
-        for pair in ("failure", "image_size"):
-            value[pair] = tuple(value[pair]) if value[pair] else None
+        for name in ("failure", "image_size"):
+            value[name] = tuple(value[name]) if value[name] else None
         return cls(**value, left_out=left_out)
 
 
-def joined(units: Sequence[Account]) -> Account:
+def merge_records(records: Sequence[UnitRecord]) -> UnitRecord:
     """The account of a shard: that of its units, in order. Of several failures the first is told;
     the device is the first one's."""
-    stages = {stage for unit in units for stage in unit.seconds}
+    stages = {stage for record in records for stage in record.seconds}
     left_out: dict[int, str] = {}
-    for unit in units:
-        left_out.update(unit.left_out)
+    for record in records:
+        left_out.update(record.left_out)
     return replace(
-        units[0],
-        rows=units[-1].ids.stop - units[0].first,
+        records[0],
+        rows=records[-1].ids.stop - records[0].first,
         left_out=left_out,
-        failure=next((unit.failure for unit in units if unit.failure), None) or _mixed_sizes(units),
-        image_size=next((unit.image_size for unit in units if unit.image_size), None),
-        seconds={s: sum(unit.seconds.get(s, 0.0) for unit in units) for s in sorted(stages)},
-        retried=sum(unit.retried for unit in units),
-        made_on=sorted({machine for unit in units for machine in unit.made_on}),
+        failure=next((record.failure for record in records if record.failure), None)
+        or _mixed_sizes(records),
+        image_size=next((record.image_size for record in records if record.image_size), None),
+        seconds={s: sum(record.seconds.get(s, 0.0) for record in records) for s in sorted(stages)},
+        retried=sum(record.retried for record in records),
+        made_on=sorted({machine for record in records for machine in record.made_on}),
     )
 
 
-def _mixed_sizes(units: Sequence[Account]) -> tuple[str, str] | None:
+def _mixed_sizes(records: Sequence[UnitRecord]) -> tuple[str, str] | None:
     """The failure of a shard whose images have several sizes; None if they have one."""
-    sizes = sorted({unit.image_size for unit in units if unit.image_size})
+    sizes = sorted({record.image_size for record in records if record.image_size})
     if len(sizes) < 2:
         return None
-    found = " and ".join(f"{height} x {width}" for height, width in sizes)
-    ids = f"{units[0].first}-{units[-1].ids.stop - 1}"
-    return "SourceError", f"samples {ids} have images of {found}; give all of them one size"
+    sizes_text = " and ".join(f"{height} x {width}" for height, width in sizes)
+    ids = f"{records[0].first}-{records[-1].ids.stop - 1}"
+    return "SourceError", f"samples {ids} have images of {sizes_text}; give all of them one size"

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, Account
+from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, UnitRecord
 
 STAGES = (GENERATE, EXTRACT, COMMIT)
 
 
 @dataclass(frozen=True)
-class Workers:
+class PoolUsage:
     """The actors of a pool, and the stages that they do. gpus: of all of them together."""
 
     stages: tuple[str, ...]
@@ -21,7 +21,7 @@ class Workers:
 
 
 @dataclass
-class Spent:
+class StreamUsage:
     """Of one stream; it fills this in, shard by shard.
 
     seconds: from its beginning to its end, with the time that workers take to start. busy: that
@@ -29,7 +29,7 @@ class Spent:
     again one sample after another. resent: requests that a store was sent again. left_out: samples.
     """
 
-    pools: tuple[Workers, ...] = ()
+    pools: tuple[PoolUsage, ...] = ()
     seconds: float = 0.0
     rows: int = 0
     shards: int = 0
@@ -41,25 +41,25 @@ class Spent:
     busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     _since: float | None = None
 
-    def begin(self, pools: Iterable[Workers]) -> None:
+    def begin(self, pools: Iterable[PoolUsage]) -> None:
         """The actors that there are to be."""
         self.pools, self._since = tuple(pools), time.monotonic()
 
-    def add(self, account: Account) -> None:
+    def add(self, record: UnitRecord) -> None:
         """A shard."""
         self.shards += 1
-        self.written += account.written
-        self.retried += account.retried
-        self.resent += account.resent
-        self.left_out += len(account.left_out)
-        self.rows += 0 if account.failure else account.rows - len(account.left_out)
-        for stage, seconds in account.seconds.items():
+        self.written += record.written
+        self.retried += record.retried
+        self.resent += record.resent
+        self.left_out += len(record.left_out)
+        self.rows += 0 if record.failure else record.rows - len(record.left_out)
+        for stage, seconds in record.seconds.items():
             self.busy[stage] += seconds
         self._until_now()
 
-    def end(self, lost: int) -> None:
+    def end(self, lost_units: int) -> None:
         """Nothing more comes. lost: units whose worker died."""
-        self.lost = lost
+        self.lost = lost_units
         self._until_now()
 
     def _until_now(self) -> None:
@@ -71,12 +71,12 @@ class Spent:
         """That GPUs were held, whether they had work or not."""
         return self.seconds * sum(pool.gpus for pool in self.pools)
 
-    def waiting(self, pool: Workers) -> float:
+    def waiting(self, pool: PoolUsage) -> float:
         """The part of their time in which a pool's actors did not work: they started, or had
         nothing to do."""
-        there = pool.actors * self.seconds
+        available = pool.actors * self.seconds
         working = sum(self.busy[stage] for stage in pool.stages)
-        return max(0.0, 1 - working / there) if there else 0.0
+        return max(0.0, 1 - working / available) if available else 0.0
 
     def rate(self, stage: str) -> float:
         """Rows a second of one actor while it works; 0 if it did not."""

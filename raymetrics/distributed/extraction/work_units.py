@@ -18,48 +18,50 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.commit_stage import PADDING, TARGET
+from raymetrics.distributed.extraction.commit_stage import PADDING_ID, TARGET
 
 Unit = dict[str, int]
-FILLER: Unit = {TARGET: 0, "first": PADDING, "rows": 0}
+FILLER: Unit = {TARGET: 0, "first": PADDING_ID, "rows": 0}
 
 
-class Shard(NamedTuple):
+class PlannedShard(NamedTuple):
     """A shard to make: of which set, and its samples."""
 
     target: int
     ids: range
 
 
-class Shards:
+class PlannedShards:
     """Those of several sets, one set after another; may be walked repeatedly."""
 
     def __init__(self, todo: Sequence[Iterable[range]]) -> None:
         self.todo = todo
 
-    def __iter__(self) -> Iterator[Shard]:
-        return (Shard(target, ids) for target, todo in enumerate(self.todo) for ids in todo)
+    def __iter__(self) -> Iterator[PlannedShard]:
+        return (PlannedShard(target, ids) for target, todo in enumerate(self.todo) for ids in todo)
 
 
-def units_to_a_shard(shard_rows: int, batch: int) -> int:
+def max_units_per_shard(shard_rows: int, batch: int) -> int:
     """The most units that a shard has, cut at the multiples of `batch`."""
     if shard_rows % batch and batch % shard_rows:
         return -(-shard_rows // batch) + 1
     return max(1, shard_rows // batch)
 
 
-def units_of(todo: Iterable[Shard], batch: int, most: int) -> Iterator[list[Unit]]:
+def split_into_units(
+    todo: Iterable[PlannedShard], batch: int, units_per_shard: int
+) -> Iterator[list[Unit]]:
     """The units of each shard. All have `most` of them, as the committing stage takes so many at a
     time: shorter ones are filled up with units that hold nothing, but for the last."""
     shards = iter(todo)
     shard = next(shards, None)
     while shard is not None:
         units = [
-            {TARGET: shard.target, "first": cut.start, "rows": len(cut)}
-            for cut in sample_ranges.cut(shard.ids, batch)
+            {TARGET: shard.target, "first": samples.start, "rows": len(samples)}
+            for samples in sample_ranges.split_at_multiples(shard.ids, batch)
         ]
         shard = next(shards, None)
-        yield units if shard is None else units + [FILLER] * (most - len(units))
+        yield units if shard is None else units + [FILLER] * (units_per_shard - len(units))
 
 
 class Gate:
@@ -89,11 +91,13 @@ class Gate:
             self._changed.notify_all()
 
 
-class Units(Datasource):
+class UnitSource(Datasource):
     """The units of a plan as a source of Ray Data: one task, one block per unit."""
 
-    def __init__(self, todo: Iterable[Shard], batch: int, most: int, gate: Any) -> None:
-        self.arguments = (todo, batch, most, gate)
+    def __init__(
+        self, todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Any
+    ) -> None:
+        self.arguments = (todo, batch, units_per_shard, gate)
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Unknown."""
@@ -107,12 +111,14 @@ class Units(Datasource):
         nothing_known = BlockMetadata(
             num_rows=None, size_bytes=None, input_files=None, exec_stats=None
         )
-        return [ReadTask(lambda: blocks(*arguments), nothing_known)]
+        return [ReadTask(lambda: _unit_tables(*arguments), nothing_known)]
 
 
-def blocks(todo: Iterable[Shard], batch: int, most: int, gate: Any) -> Iterator[pa.Table]:
+def _unit_tables(
+    todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Any
+) -> Iterator[pa.Table]:
     """One row per unit, as soon as the gate lets its shard in."""
-    for number, units in enumerate(units_of(todo, batch, most)):
+    for number, units in enumerate(split_into_units(todo, batch, units_per_shard)):
         if gate is not None and not ray.get(gate.admits.remote(number)):
             return
         for unit in units:

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import Decoding
-from raymetrics.generators.image_datasets.file_access import Place
+from raymetrics.generators.image_datasets.decode import DecodeOptions
+from raymetrics.generators.image_datasets.file_access import DataLocation
 from raymetrics.generators.image_datasets.folder import open_folder
 from raymetrics.generators.image_datasets.image_dataset import ImageDataset
-from raymetrics.generators.image_datasets.image_list import Entries, is_image
+from raymetrics.generators.image_datasets.image_list import ImageList, is_image
 from raymetrics.generators.image_datasets.numpy_arrays import open_npy, open_npz
 from raymetrics.generators.image_datasets.parquet import open_parquet
 from raymetrics.generators.image_datasets.webdataset import open_tars
 from raymetrics.generators.image_datasets.zip import open_zip
 
 # By how the file's name ends.
-KINDS: dict[str, Callable[..., Entries]] = {
+OPENERS: dict[str, Callable[..., ImageList]] = {
     ".zip": open_zip,
     ".npz": open_npz,
     ".npy": open_npy,
@@ -31,9 +31,9 @@ KINDS: dict[str, Callable[..., Entries]] = {
     ".parquet": open_parquet,
 }
 # Of these a folder may be full.
-IN_FOLDERS = (".tar", ".parquet")
+_FOLDER_ENDINGS = (".tar", ".parquet")
 
-__all__ = ["KINDS", "ImageDataset", "open_dataset"]
+__all__ = ["OPENERS", "ImageDataset", "open_dataset"]
 
 
 def open_dataset(
@@ -50,27 +50,29 @@ def open_dataset(
     SourceError for what is no data set, StorageError for what cannot be read, TypeError for
     an option that the kind does not have.
     """
-    decoding = Decoding.parse(size, background, exif)
-    place = Place(uri)
-    return ImageDataset(kind_of(place)(place, **options), decoding, skip)
+    decode_options = DecodeOptions.parse(size, background, exif)
+    location = DataLocation(uri)
+    return ImageDataset(_find_opener(location)(location, **options), decode_options, skip)
 
 
-def kind_of(place: Place) -> Callable[..., Entries]:
+def _find_opener(location: DataLocation) -> Callable[..., ImageList]:
     """What opens a place: by its ending, or by what most plainly lies in the folder."""
-    if not place.is_folder:
-        suffix = PurePosixPath(place.root if "" in place.files else min(place.files)).suffix
-        if suffix not in KINDS:
+    if not location.is_folder:
+        suffix = PurePosixPath(
+            location.root if "" in location.files else min(location.files)
+        ).suffix
+        if suffix not in OPENERS:
             raise SourceError(
-                f"{place.uri} is no data set; expected a folder, or a file that ends in "
-                f"{', '.join(KINDS)}"
+                f"{location.uri} is no data set; expected a folder, or a file that ends in "
+                f"{', '.join(OPENERS)}"
             )
-        return KINDS[suffix]
+        return OPENERS[suffix]
     kinds = Counter(
-        next((ending for ending in IN_FOLDERS if name.endswith(ending)), "images")
-        for name in place.files
-        if is_image(name) or name.endswith(IN_FOLDERS)
+        next((ending for ending in _FOLDER_ENDINGS if name.endswith(ending)), "images")
+        for name in location.files
+        if is_image(name) or name.endswith(_FOLDER_ENDINGS)
     )
     if len(kinds) > 1:
-        found = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        raise SourceError(f"{place.uri} holds {found}; name a folder of one kind")
-    return KINDS.get(next(iter(kinds), ""), open_folder)
+        contents = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        raise SourceError(f"{location.uri} holds {contents}; name a folder of one kind")
+    return OPENERS.get(next(iter(kinds), ""), open_folder)

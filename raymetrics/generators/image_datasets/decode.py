@@ -33,16 +33,16 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from raymetrics.errors import SourceError
 
-SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
 )
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 # Where Pillow begins to warn: what it warns of is refused here, so no filter of warnings matters.
 MAX_PIXELS = 2**30 // 12  # 89,478,485, which is 9459 x 9459
-MAX_PIXELS_AT_ONCE = 2**24  # of an image that is decoded while others are; 4096 x 4096
+_MAX_PIXELS_AT_ONCE = 2**24  # of an image that is decoded while others are; 4096 x 4096
 MAX_BYTES = 2**30  # of one encoded image
 _LARGE_IMAGE = threading.Lock()
-SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class BrokenImage(SourceError):
@@ -50,7 +50,7 @@ class BrokenImage(SourceError):
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodeOptions:
     """The choices that a user has; see the table above.
 
     size: pixels of a side, or None. background: red, green, blue in 0..255, or None.
@@ -63,7 +63,7 @@ class Decoding:
     @classmethod
     def parse(
         cls, size: str | int | None = None, background: str | None = None, exif: str = "apply"
-    ) -> Decoding:
+    ) -> DecodeOptions:
         """From the options of a source; SourceError for what they cannot be."""
         if size is not None and not re.fullmatch(r"[1-9]\d{0,4}", str(size)):
             raise SourceError(f"size is {size!r}, expected pixels of a side, as 256")
@@ -71,8 +71,8 @@ class Decoding:
             raise SourceError(f"background is {background!r}, expected six digits, as ffffff")
         if exif not in ("apply", "ignore"):
             raise SourceError(f"exif is {exif!r}, expected apply or ignore")
-        colour = None if background is None else tuple(bytes.fromhex(background))
-        return cls(None if size is None else int(size), colour, exif == "apply")  # type: ignore[arg-type]
+        color = None if background is None else tuple(bytes.fromhex(background))
+        return cls(None if size is None else int(size), color, exif == "apply")  # type: ignore[arg-type]
 
     @property
     def spec(self) -> dict[str, object]:
@@ -87,7 +87,7 @@ class Decoding:
         }
 
 
-def decode(data: bytes | np.ndarray, decoding: Decoding) -> np.ndarray:
+def decode(data: bytes | np.ndarray, options: DecodeOptions) -> np.ndarray:
     """An image file's bytes, or pixels uint8 [h, w, 3], as uint8 [h, w, 3].
 
     BrokenImage, without its name, if it is damaged or has no place in the table above.
@@ -96,22 +96,22 @@ def decode(data: bytes | np.ndarray, decoding: Decoding) -> np.ndarray:
         rgb = Image.fromarray(data)
     else:
         try:
-            image = opened(data)
-            with _turn_of(image):
-                rgb = to_rgb(image, decoding)
+            image = _open_image(data)
+            with _large_image_lock(image):
+                rgb = _to_rgb(image, options)
         except BrokenImage:
             raise
         except Exception as error:  # a decoder may raise anything on foreign bytes
             raise BrokenImage(f"{error or type(error).__name__}") from None
-    if decoding.size is not None:
-        rgb = ImageOps.fit(rgb, (decoding.size, decoding.size), Image.Resampling.LANCZOS)
+    if options.size is not None:
+        rgb = ImageOps.fit(rgb, (options.size, options.size), Image.Resampling.LANCZOS)
     return np.asarray(rgb)
 
 
-def opened(data: bytes) -> Image.Image:
+def _open_image(data: bytes) -> Image.Image:
     """The image as its header describes it; no pixels are read."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise BrokenImage("it is no image of a format that is read here") from None
     if image.width * image.height > MAX_PIXELS:
@@ -121,33 +121,33 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
-def _turn_of(image: Image.Image) -> AbstractContextManager[object]:
+def _large_image_lock(image: Image.Image) -> AbstractContextManager[object]:
     """A lock for a large image, so that many threads do not take a gigabyte each at once."""
-    return _LARGE_IMAGE if image.width * image.height > MAX_PIXELS_AT_ONCE else nullcontext()
+    return _LARGE_IMAGE if image.width * image.height > _MAX_PIXELS_AT_ONCE else nullcontext()
 
 
-def to_rgb(image: Image.Image, decoding: Decoding) -> Image.Image:
+def _to_rgb(image: Image.Image, options: DecodeOptions) -> Image.Image:
     """The image as eight bits of red, green and blue, the right way up."""
-    turn = orientation(image) if decoding.exif else 1
-    if image.mode in SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        rgb = from_sixteen_bits(image).convert("RGB")
+    turn = _exif_orientation(image) if options.exif else 1
+    if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        rgb = _sixteen_bits_to_eight(image).convert("RGB")
     elif image.mode in ("I", "F"):
         kind = "integers" if image.mode == "I" else "floats"
         raise BrokenImage(f"it has 32-bit {kind}; convert it to 8 bits as you want it measured")
     elif image.has_transparency_data:
-        rgb = without_alpha(image.convert("RGBA"), decoding.background)
+        rgb = _flatten_alpha(image.convert("RGBA"), options.background)
     else:
         rgb = image.convert("RGB")
-    return rgb.transpose(TURNS[turn]) if turn in TURNS else rgb
+    return rgb.transpose(_TURNS[turn]) if turn in _TURNS else rgb
 
 
-def from_sixteen_bits(image: Image.Image) -> Image.Image:
+def _sixteen_bits_to_eight(image: Image.Image) -> Image.Image:
     """Grey values in 0..65535 as 0..255: 257 v becomes v, everything else the nearest."""
     values = np.asarray(image).astype(np.int64)
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def without_alpha(image: Image.Image, background: tuple[int, int, int] | None) -> Image.Image:
+def _flatten_alpha(image: Image.Image, background: tuple[int, int, int] | None) -> Image.Image:
     """An RGBA image as RGB: on a background, or as if its alpha were not there."""
     if background is None:
         return image.convert("RGB")
@@ -157,7 +157,7 @@ def without_alpha(image: Image.Image, background: tuple[int, int, int] | None) -
 
 
 # EXIF 2.3, tag 0x0112: what undoes each orientation.
-TURNS = {
+_TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -168,7 +168,7 @@ TURNS = {
 }
 
 
-def orientation(image: Image.Image) -> int:
+def _exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1, upright, where there is none, or none that can be read."""
     if image.format == "TIFF":
         return 1  # Pillow turns it while it loads

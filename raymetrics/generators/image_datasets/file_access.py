@@ -19,18 +19,18 @@ import fsspec
 
 from raymetrics.errors import RaymetricsError, SourceError, StorageError
 
-COPIED = "was it copied to the end?"
-CHUNK = 2**26  # bytes held at a time while a file is digested
+COPY_HINT = "was it copied to the end?"
+_CHUNK_BYTES = 2**26  # bytes held at a time while a file is digested
 MAX_FILES = 100_000  # that a pattern may name; each is looked for
-BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
+_BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 
 
-def expand(pattern: str) -> list[str]:
+def expand_pattern(pattern: str) -> list[str]:
     """ "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar; as wide as the first number is.
 
     SourceError, before any of them is written out, for a pattern of no names or of too many.
     """
-    parts = BRACES.split(pattern)
+    parts = _BRACES.split(pattern)
     bounds = list(zip(parts[1::3], parts[2::3], strict=True))
     count = math.prod(max(0, int(last) - int(first) + 1) for first, last in bounds)
     if not 0 < count <= MAX_FILES:
@@ -48,14 +48,14 @@ def expand(pattern: str) -> list[str]:
     ]
 
 
-def is_outside(name: str) -> bool:
+def escapes_archive(name: str) -> bool:
     """Whether a name in an archive is absolute, has a drive letter, or climbs with ".."."""
     parts = re.split(r"[/\\]", name)
     return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None
 
 
 @contextmanager
-def failing(where: str) -> Iterator[None]:
+def _storage_errors(where: str) -> Iterator[None]:
     """Whatever the file system below raises, as a StorageError that names the place."""
     try:
         yield
@@ -66,7 +66,7 @@ def failing(where: str) -> Iterator[None]:
         raise StorageError(f"cannot read {where}: {reason}") from error
 
 
-class _Opened(io.RawIOBase):
+class _OpenedFile(io.RawIOBase):
     """A file opened for reading. What the store below raises is a StorageError that names it, so
     that anything else which a parser raises is damage. No more is read than there is, however
     much a damaged file asks its parser to read."""
@@ -91,7 +91,7 @@ class _Opened(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._size - self.tell())
-        with failing(self._where):
+        with _storage_errors(self._where):
             return self._file.read(left if size is None or size < 0 else min(size, left))
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class _Opened(io.RawIOBase):
         super().close()
 
 
-class Place:
+class DataLocation:
     """A file, a folder, or several files by a pattern, at a path or a URI.
 
     files: the bytes of each file by its path below the folder, in sorted order. A single file
@@ -108,30 +108,30 @@ class Place:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/") or uri
-        with failing(uri):
+        with _storage_errors(uri):
             self.fs, path = fsspec.core.url_to_fs(self.uri)
             self.fs.invalidate_cache()
             self.is_folder: bool = self.fs.isdir(path)
         self.root: str = path.rstrip("/")
         if self.is_folder:
             self.files: Mapping[str, int] = dict(sorted(self._below()))
-        elif BRACES.search(path):
-            self.root = BRACES.split(path)[0].rpartition("/")[0]
-            names = expand(path.removeprefix(f"{self.root}/"))
+        elif _BRACES.search(path):
+            self.root = _BRACES.split(path)[0].rpartition("/")[0]
+            names = expand_pattern(path.removeprefix(f"{self.root}/"))
             self.files = {name: self._size(name) for name in sorted(names)}
         else:
             self.files = {"": self._size("")}
 
     def _below(self) -> Iterator[tuple[str, int]]:
         """Links to files are followed, links to folders are not."""
-        with failing(self.uri):
-            found = self.fs.find(self.root, detail=True)
-        for path, info in found.items():
+        with _storage_errors(self.uri):
+            entries = self.fs.find(self.root, detail=True)
+        for path, info in entries.items():
             yield path.removeprefix(self.root).lstrip("/"), int(info["size"])
 
     def _size(self, name: str) -> int:
         """SourceError if there is no such file; no right to look is a StorageError."""
-        with failing(self.where(name)):
+        with _storage_errors(self.where(name)):
             try:
                 info = self.fs.info(self.path(name))
             except FileNotFoundError:
@@ -152,7 +152,7 @@ class Place:
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The file's bytes from `start` to before `stop`; StorageError if it cannot be read."""
-        with failing(self.where(name)):
+        with _storage_errors(self.where(name)):
             data: bytes = self.fs.cat_file(self.path(name), start=start, end=stop)
         return data
 
@@ -161,13 +161,13 @@ class Place:
 
         block: bytes fetched at a time where it is not local; s3fs would take 50 MB for a byte.
         """
-        with failing(self.where(name)):
+        with _storage_errors(self.where(name)):
             opened: IO[bytes] = self.fs.open(self.path(name), "rb", block_size=block)
-        return cast(IO[bytes], _Opened(opened, self.files[name], self.where(name)))
+        return cast(IO[bytes], _OpenedFile(opened, self.files[name], self.where(name)))
 
     def sha256(self, name: str) -> str:
         """The digest of the file's bytes, in hexadecimal digits."""
         digest = hashlib.sha256()
-        for start in range(0, self.files[name], CHUNK):
-            digest.update(self.read(name, start, min(start + CHUNK, self.files[name])))
+        for start in range(0, self.files[name], _CHUNK_BYTES):
+            digest.update(self.read(name, start, min(start + _CHUNK_BYTES, self.files[name])))
         return digest.hexdigest()

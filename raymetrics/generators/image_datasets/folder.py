@@ -10,37 +10,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import MAX_BYTES, SUFFIXES
-from raymetrics.generators.image_datasets.file_access import Place
+from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES, MAX_BYTES
+from raymetrics.generators.image_datasets.file_access import DataLocation
 from raymetrics.generators.image_datasets.image_list import (
     LABELS_FILE,
-    Entries,
-    checked_size,
+    ImageList,
     is_image,
     labels_by_file,
     labels_by_folder,
+    require_encoded_size,
     require_label_bytes,
 )
 
 
-def open_folder(place: Place) -> Entries:
+def open_folder(location: DataLocation) -> ImageList:
     """The images below a folder; SourceError if there are none."""
-    names = sorted(filter(is_image, place.files))
+    names = sorted(filter(is_image, location.files))
     if not names:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise SourceError(
-            f"no images in {place.uri}; expected files that end in {kinds}, .tar or .parquet"
+            f"no images in {location.uri}; expected files that end in {kinds}, .tar or .parquet"
         )
-    files = {name: place.files[name] for name in names}
+    files = {name: location.files[name] for name in names}
     labels: Sequence[int | str | None] = labels_by_folder(names)
-    if LABELS_FILE in place.files:
-        files[LABELS_FILE] = place.files[LABELS_FILE]
-        where = place.where(LABELS_FILE)
+    if LABELS_FILE in location.files:
+        files[LABELS_FILE] = location.files[LABELS_FILE]
+        where = location.where(LABELS_FILE)
         require_label_bytes(files[LABELS_FILE], names, where)
-        labels = labels_by_file(place.read(LABELS_FILE), names, where)
+        labels = labels_by_file(location.read(LABELS_FILE), names, where)
 
     def read(index: int) -> bytes:
-        checked_size(files[names[index]], MAX_BYTES)
-        return place.read(names[index])
+        require_encoded_size(files[names[index]], MAX_BYTES)
+        return location.read(names[index])
 
-    return Entries("folder", place, files, names, labels, read)
+    return ImageList("folder", location, files, names, labels, read)

@@ -10,14 +10,14 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from raymetrics import sample_ranges
-from raymetrics.errors import PlanTooLarge, SourceError
-from raymetrics.generators.image_datasets.decode import BrokenImage, Decoding, decode
-from raymetrics.generators.image_datasets.image_list import Entries
+from raymetrics.errors import InsufficientResources, SourceError
+from raymetrics.generators.image_datasets.decode import BrokenImage, DecodeOptions, decode
+from raymetrics.generators.image_datasets.image_list import ImageList
 from raymetrics.provenance import fingerprint
 
-AT_ONCE = 1024  # images that threads have in hand while a set is searched for broken ones
-MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
-NAMED = 10  # of the broken images in an error
+_IMAGES_AT_ONCE = 1024  # images that threads have in hand while a set is searched for broken ones
+_MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
+_MAX_NAMED = 10  # of the broken images in an error
 
 
 def skip_text(names: Iterable[str]) -> str:
@@ -32,20 +32,22 @@ class ImageDataset:
     the entries; names of classes become their indices in sorted order, in `classes`.
     """
 
-    def __init__(self, entries: Entries, decoding: Decoding, skip: str = "") -> None:
-        self.entries, self.decoding = entries, decoding
-        self.name = entries.place.uri.rsplit("/", 1)[-1]
+    def __init__(
+        self, image_list: ImageList, decode_options: DecodeOptions, skip: str = ""
+    ) -> None:
+        self.entries, self.decoding = image_list, decode_options
+        self.name = image_list.place.uri.rsplit("/", 1)[-1]
         self.skipped = sorted({unquote(name) for name in skip.split(",") if name})
         left_out = set(self.skipped)
-        unknown = left_out.difference(entries.names)
+        unknown = left_out.difference(image_list.names)
         if unknown:
             raise SourceError(
-                f"{entries.place.uri} has no image {min(unknown)!r} to skip; expected names as "
-                f"{entries.names[0]!r}, quoted as in a URL"
+                f"{image_list.place.uri} has no image {min(unknown)!r} to skip; expected names as "
+                f"{image_list.names[0]!r}, quoted as in a URL"
             )
-        self.kept = [i for i, name in enumerate(entries.names) if name not in left_out]
+        self.kept = [i for i, name in enumerate(image_list.names) if name not in left_out]
         if not self.kept:
-            raise SourceError(f"all {len(left_out)} images of {entries.place.uri} are skipped")
+            raise SourceError(f"all {len(left_out)} images of {image_list.place.uri} are skipped")
 
     @property
     def length(self) -> int:
@@ -132,10 +134,10 @@ class ImageDataset:
         """Room for images, uint8 [count, 3, h, w]; PlanTooLarge for more than a worker can give."""
         height, width = self._first_shape
         size = count * 3 * height * width
-        if size > MAX_UNIT_BYTES:
-            raise PlanTooLarge(
+        if size > _MAX_UNIT_BYTES:
+            raise InsufficientResources(
                 f"{count} images of {width} x {height} pixels, as {self.entries.place.uri} has "
-                f"them, take {size / 2**30:.1f} GiB at once, at most {MAX_UNIT_BYTES / 2**30:.0f} "
+                f"them, take {size / 2**30:.1f} GiB at once, at most {_MAX_UNIT_BYTES / 2**30:.0f} "
                 f"are given; make them smaller: '{self.entries.place.uri}?size=256', or ask for a "
                 "smaller --batch"
             )
@@ -188,23 +190,23 @@ class ImageDataset:
                 return error.message
             return None
 
-        found = {}
+        reasons = {}
         with ThreadPoolExecutor() as pool:
-            for ids in sample_ranges.cut(range(self.length), AT_ONCE):
+            for ids in sample_ranges.split_at_multiples(range(self.length), _IMAGES_AT_ONCE):
                 for sample_id, why in zip(ids, pool.map(problem, ids), strict=True):
                     if why is not None:
-                        found[self.names[sample_id]] = why
-        return found
+                        reasons[self.names[sample_id]] = why
+        return reasons
 
 
-def checked_broken(dataset: ImageDataset, at_most: int) -> list[str]:
+def require_few_broken(dataset: ImageDataset, max_broken: int) -> list[str]:
     """The names of the broken images; SourceError if there are more than `at_most`."""
-    found = dataset.broken()
-    if len(found) > at_most:
-        first = [f"{name} ({why})" for name, why in list(found.items())[:NAMED]]
-        more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    reasons = dataset.broken()
+    if len(reasons) > max_broken:
+        first = [f"{name} ({why})" for name, why in list(reasons.items())[:_MAX_NAMED]]
+        more = f", and {len(reasons) - _MAX_NAMED} more" if len(reasons) > _MAX_NAMED else ""
         raise SourceError(
-            f"{len(found)} of {dataset.length} images of {dataset.entries.place.uri} are broken, "
-            f"at most {at_most} may be left out: {', '.join(first)}{more}; mend or remove them"
+            f"{len(reasons)} of {dataset.length} images of {dataset.entries.place.uri} are broken, "
+            f"at most {max_broken} may be left out: {', '.join(first)}{more}; mend or remove them"
         )
-    return list(found)
+    return list(reasons)

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import SUFFIXES, BrokenImage
-from raymetrics.generators.image_datasets.file_access import Place
+from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES, BrokenImage
+from raymetrics.generators.image_datasets.file_access import DataLocation
 
 LABELS_FILE = "dataset.json"
-MAX_SHOWN = 60  # characters of what a file holds, in an error
-ENDINGS = tuple(SUFFIXES)
+_MAX_SHOWN = 60  # characters of what a file holds, in an error
+_IMAGE_ENDINGS = tuple(IMAGE_SUFFIXES)
 # What a file may announce without having as many bytes: images of nothing, and names of classes.
-MANY_IMAGES, BYTES_OF_IMAGE = 2**20, 16
-MANY_LABEL_BYTES, BYTES_OF_LABEL = 2**26, 2**10
+MANY_IMAGES, _BYTES_PER_IMAGE = 2**20, 16
+_MANY_LABEL_BYTES, _BYTES_PER_LABEL = 2**26, 2**10
 
 
 @dataclass(frozen=True)
-class Entries:
+class ImageList:
     """The images of a data set in the order of their ids.
 
     files: those that the set is made of, with their bytes. names: one for each image, unique.
@@ -33,7 +33,7 @@ class Entries:
     """
 
     kind: str
-    place: Place
+    place: DataLocation
     files: Mapping[str, int]
     names: Sequence[str]
     labels: Sequence[int | str | None]
@@ -44,7 +44,7 @@ class Entries:
         for name, label in zip(self.names, self.labels, strict=True):
             if isinstance(label, bool) or (isinstance(label, int) and not 0 <= label < 2**63):
                 raise SourceError(
-                    f"the label of {name!r} in {self.place.uri} is {str(label)[:MAX_SHOWN]}, "
+                    f"the label of {name!r} in {self.place.uri} is {str(label)[:_MAX_SHOWN]}, "
                     "expected whole numbers from 0 to 2**63 - 1; number the classes from 0 on, or "
                     "leave out all labels"
                 )
@@ -53,7 +53,7 @@ class Entries:
 def is_image(name: str) -> bool:
     """Whether a name ends as image files do. What does not is no part of a data set; what does
     is one, hidden or not."""
-    return name.lower().endswith(ENDINGS)
+    return name.lower().endswith(_IMAGE_ENDINGS)
 
 
 def labels_by_folder(names: Sequence[str]) -> list[str | None]:
@@ -68,10 +68,10 @@ def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | 
     """
     try:
         listed = json.loads(text)["labels"]
-        classes = None if listed is None else {name: class_number(n) for name, n in listed}
+        classes = None if listed is None else {name: require_class_number(n) for name, n in listed}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SourceError(
-            f"cannot read {where}: {repr(error)[:MAX_SHOWN]}; expected "
+            f"cannot read {where}: {repr(error)[:_MAX_SHOWN]}; expected "
             '{"labels": [["path", 0], ...]} or null'
         ) from None
     if classes is None:
@@ -82,16 +82,16 @@ def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | 
     return [classes[name] for name in names]
 
 
-def class_number(label: object) -> int:
+def require_class_number(label: object) -> int:
     """The label, if it is a whole number; ValueError for anything else, true and 1.5 included."""
     if isinstance(label, bool) or not isinstance(label, int):
-        raise ValueError(f"the label {str(label)[:MAX_SHOWN]!r}")
+        raise ValueError(f"the label {str(label)[:_MAX_SHOWN]!r}")
     return label
 
 
 def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
     """Raise SourceError if labels would take more memory than those of so many images can."""
-    limit = MANY_LABEL_BYTES + BYTES_OF_LABEL * len(names)
+    limit = _MANY_LABEL_BYTES + _BYTES_PER_LABEL * len(names)
     if size > limit:
         raise SourceError(
             f"{where} takes {size} bytes, at most {limit} are read as the labels of {len(names)} "
@@ -102,7 +102,7 @@ def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
 def require_plausible_count(count: int, size: int, where: str) -> None:
     """Raise SourceError if a file of `size` bytes announces more images than it can hold, before
     memory is taken for their names."""
-    limit = max(MANY_IMAGES, size // BYTES_OF_IMAGE)
+    limit = max(MANY_IMAGES, size // _BYTES_PER_IMAGE)
     if count > limit:
         raise SourceError(
             f"{where} announces {count} images in {size} bytes, at most {limit} are read; "
@@ -110,7 +110,7 @@ def require_plausible_count(count: int, size: int, where: str) -> None:
         )
 
 
-def checked_size(size: int, limit: int) -> None:
+def require_encoded_size(size: int, limit: int) -> None:
     """BrokenImage if an encoded image is larger than any that would be decoded."""
     if size > limit:
         raise BrokenImage(f"it takes {size} bytes, at most {limit} are read")

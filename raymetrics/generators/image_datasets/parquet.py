@@ -18,22 +18,22 @@ from typing import Any
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.image_datasets.decode import MAX_BYTES, BrokenImage
-from raymetrics.generators.image_datasets.file_access import COPIED, Place
+from raymetrics.generators.image_datasets.file_access import COPY_HINT, DataLocation
 from raymetrics.generators.image_datasets.image_list import (
-    Entries,
-    checked_size,
+    ImageList,
+    require_encoded_size,
     require_plausible_count,
 )
-from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.safe_archives.damage import require_undamaged
 
 MAX_GROUP_BYTES = 2**31
 # Of the classes of a row group: names, each once, and a number for each row.
-MAX_LABEL_BYTES, BYTES_OF_NUMBER = 2**26, 16
-GROUPS_HELD = 2  # so that threads on both sides of a border do not take turns
+_MAX_LABEL_BYTES, _BYTES_PER_NUMBER = 2**26, 16
+_MAX_GROUPS = 2  # so that threads on both sides of a border do not take turns
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """A row group: `first` is the index of its first image."""
 
     file: str
@@ -43,52 +43,54 @@ class Group:
     leaf: str  # the path of the column that holds the bytes
 
 
-def open_parquet(place: Place, column: str = "image", label: str | None = None) -> Entries:
+def open_parquet(
+    location: DataLocation, column: str = "image", label: str | None = None
+) -> ImageList:
     """The rows of Parquet files; SourceError for a column or a size that cannot be."""
-    files = {name: n for name, n in place.files.items() if not name or name.endswith(".parquet")}
+    files = {name: n for name, n in location.files.items() if not name or name.endswith(".parquet")}
     names: list[str] = []
     labels: list[int | str | None] = []
-    groups: list[Group] = []
+    groups: list[RowGroup] = []
     for file in files:
-        where = place.where(file)
-        damage = refuse_damage(SourceError, f"{where} is no whole Parquet file", COPIED)
-        with place.open(file) as opened, damage:
-            table = parquet_file(opened)
-            leaf = leaf_of(table, column, where)
-            counts = row_counts(table, place.files[file], where)
+        where = location.where(file)
+        damage = require_undamaged(SourceError, f"{where} is no whole Parquet file", COPY_HINT)
+        with location.open(file) as opened, damage:
+            table = _open_parquet_file(opened)
+            bytes_column = _find_bytes_column(table, column, where)
+            counts = _row_counts(table, location.files[file], where)
             for index, rows in enumerate(counts):
-                require_small_group(table, index, where)
-                groups.append(Group(file, index, len(labels), rows, leaf))
-                labels += labels_of(opened, table, groups[-1], label, where)
+                _require_small_group(table, index, where)
+                groups.append(RowGroup(file, index, len(labels), rows, bytes_column))
+                labels += _read_labels(opened, table, groups[-1], label, where)
         names += [f"{file}/{row}" if file else str(row) for row in range(sum(counts))]
     if not names:
-        raise SourceError(f"no rows in {place.uri}")
+        raise SourceError(f"no rows in {location.uri}")
 
-    held = Held(lambda group: cells(place, group))
+    cache = _RowGroupCache(lambda group: image_cells(location, group))
 
     def read(index: int) -> bytes:
         group = groups[bisect.bisect_right(groups, index, key=lambda g: g.first) - 1]
-        column = held(group)
+        column = cache(group)
         if isinstance(column, BrokenImage):
             raise BrokenImage(column.message)
         data: bytes | None = column[index - group.first].as_py()
         if data is None:
             raise BrokenImage("its row holds no bytes, only a path or nothing")
-        checked_size(len(data), MAX_BYTES)
+        require_encoded_size(len(data), MAX_BYTES)
         return data
 
     options = {"column": column} if label is None else {"column": column, "label": label}
-    return Entries("parquet", place, files, names, labels, read, options)
+    return ImageList("parquet", location, files, names, labels, read, options)
 
 
-def parquet_file(opened: object, **options: Any) -> Any:
+def _open_parquet_file(opened: object, **options: Any) -> Any:
     """A pyarrow.parquet.ParquetFile; pyarrow's errors if it is none."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(opened, **options)
 
 
-def leaf_of(table: Any, column: str, where: str) -> str:
+def _find_bytes_column(table: Any, column: str, where: str) -> str:
     """The path of the column that holds the bytes of the images; SourceError without one."""
     import pyarrow as pa
 
@@ -99,18 +101,18 @@ def leaf_of(table: Any, column: str, where: str) -> str:
             "that holds image files with ?column="
         )
     kind = schema.field(column).type
-    leaf = column
+    bytes_column = column
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        leaf, kind = f"{column}.bytes", kind.field("bytes").type
+        bytes_column, kind = f"{column}.bytes", kind.field("bytes").type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise SourceError(
             f"the column {column!r} of {where} holds {kind}; expected the bytes of image files, "
             "as binary or as struct<bytes: binary, path: string>"
         )
-    return leaf
+    return bytes_column
 
 
-def row_counts(table: Any, size: int, where: str) -> list[int]:
+def _row_counts(table: Any, size: int, where: str) -> list[int]:
     """The rows of every row group of a file of `size` bytes; ValueError if they contradict the
     file's own count, SourceError if there are more than it can hold."""
     announced = table.metadata.num_rows
@@ -121,7 +123,7 @@ def row_counts(table: Any, size: int, where: str) -> list[int]:
     return counts
 
 
-def require_small_group(table: Any, index: int, where: str) -> None:
+def _require_small_group(table: Any, index: int, where: str) -> None:
     """Raise SourceError if a row group would take more memory than a worker should give.
 
     The size is that of all columns: to ask for one, by RowGroupMetaData.column, ends the process
@@ -135,8 +137,8 @@ def require_small_group(table: Any, index: int, where: str) -> None:
         )
 
 
-def labels_of(
-    opened: object, table: Any, group: Group, label: str | None, where: str
+def _read_labels(
+    opened: object, table: Any, group: RowGroup, label: str | None, where: str
 ) -> list[int | str | None]:
     """The classes of a row group, None where there is no column of them."""
     name = label or "label"
@@ -145,14 +147,14 @@ def labels_of(
             raise SourceError(f"{where} has no column {label!r} for the labels")
         return [None] * group.rows
     _require_classes(table.schema_arrow.field(name).type, f"the column {name!r} of {where}")
-    column = whole_column(opened, group, name, table.metadata)
-    limit = MAX_LABEL_BYTES + BYTES_OF_NUMBER * group.rows
+    column = _read_column(opened, group, name, table.metadata)
+    limit = _MAX_LABEL_BYTES + _BYTES_PER_NUMBER * group.rows
     if column.nbytes > limit:
         raise SourceError(
             f"the column {name!r} of {where} holds {column.nbytes} bytes in row group "
             f"{group.index}, at most {limit} are read as classes; choose another with ?label="
         )
-    return [value for chunk in column.chunks for value in _values_of(chunk)]
+    return [value for chunk in column.chunks for value in _column_values(chunk)]
 
 
 def _require_classes(kind: Any, what: str) -> None:
@@ -165,7 +167,7 @@ def _require_classes(kind: Any, what: str) -> None:
         raise SourceError(f"{what} holds {plain}; expected whole numbers or names")
 
 
-def _values_of(chunk: Any) -> list[int | str | None]:
+def _column_values(chunk: Any) -> list[int | str | None]:
     """The values of an array; those of a dictionary are shared, not made again for every row."""
     import pyarrow as pa
 
@@ -176,10 +178,10 @@ def _values_of(chunk: Any) -> list[int | str | None]:
     return [None if i is None else names[i] for i in chunk.indices.to_pylist()]
 
 
-def whole_column(opened: object, group: Group, name: str, metadata: Any = None) -> Any:
+def _read_column(opened: object, group: RowGroup, name: str, metadata: Any = None) -> Any:
     """A column of a row group, every value of which can be read, and is in memory once however
     often it is repeated; ValueError or an error of pyarrow's if it is not whole."""
-    table = parquet_file(opened, metadata=metadata, read_dictionary=[name])
+    table = _open_parquet_file(opened, metadata=metadata, read_dictionary=[name])
     column = table.read_row_group(group.index, columns=[name]).flatten().column(0)
     column.validate(full=True)
     if len(column) != group.rows:
@@ -187,29 +189,29 @@ def whole_column(opened: object, group: Group, name: str, metadata: Any = None) 
     return column
 
 
-def cells(place: Place, group: Group) -> Any:
+def image_cells(location: DataLocation, group: RowGroup) -> Any:
     """The bytes of a group's images, as an Arrow column; or, as a BrokenImage that is not raised,
     what is wrong with all of them."""
-    damage = refuse_damage(BrokenImage, f"its row group {group.index} cannot be read")
+    damage = require_undamaged(BrokenImage, f"its row group {group.index} cannot be read")
     try:
-        with place.open(group.file) as opened, damage:
-            return whole_column(opened, group, group.leaf)
+        with location.open(group.file) as opened, damage:
+            return _read_column(opened, group, group.leaf)
     except BrokenImage as error:
         return error
 
 
-class Held:
+class _RowGroupCache:
     """The last few row groups, each read once whichever thread asks first."""
 
-    def __init__(self, load: Callable[[Group], Any]) -> None:
+    def __init__(self, load: Callable[[RowGroup], Any]) -> None:
         self._load = load
         self._lock = threading.Lock()
-        self._groups: OrderedDict[Group, Any] = OrderedDict()
+        self._groups: OrderedDict[RowGroup, Any] = OrderedDict()
 
-    def __call__(self, group: Group) -> Any:
+    def __call__(self, group: RowGroup) -> Any:
         with self._lock:
             if group not in self._groups:
-                while len(self._groups) >= GROUPS_HELD:
+                while len(self._groups) >= _MAX_GROUPS:
                     self._groups.popitem(last=False)
                 self._groups[group] = self._load(group)
             self._groups.move_to_end(group)

@@ -11,65 +11,71 @@ from collections.abc import Sequence
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.image_datasets.decode import MAX_BYTES, BrokenImage
-from raymetrics.generators.image_datasets.file_access import COPIED, Place, is_outside
+from raymetrics.generators.image_datasets.file_access import (
+    COPY_HINT,
+    DataLocation,
+    escapes_archive,
+)
 from raymetrics.generators.image_datasets.image_list import (
     LABELS_FILE,
-    Entries,
-    checked_size,
+    ImageList,
     is_image,
     labels_by_file,
     labels_by_folder,
+    require_encoded_size,
     require_label_bytes,
 )
-from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.safe_archives.zip_members import require_honest_packing
 
 
-def open_zip(place: Place) -> Entries:
+def open_zip(location: DataLocation) -> ImageList:
     """The images in a zip file; SourceError if it is none, is not safe, or has no images."""
-    archive = checked_zip(place)
+    archive = open_safe_zip(location)
     members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
     names = sorted(filter(is_image, members))
     if not names:
-        raise SourceError(f"no images in {place.uri}")
+        raise SourceError(f"no images in {location.uri}")
     labels: Sequence[int | str | None] = labels_by_folder(names)
     if LABELS_FILE in members:
-        where = f"{LABELS_FILE} in {place.uri}"
+        where = f"{LABELS_FILE} in {location.uri}"
         require_label_bytes(members[LABELS_FILE].file_size, names, where)
         try:
-            labels = labels_by_file(unpacked(archive, members[LABELS_FILE]), names, where)
+            labels = labels_by_file(_unpack(archive, members[LABELS_FILE]), names, where)
         except BrokenImage as error:
             raise SourceError(f"cannot read {where}: {error}") from None
 
     def read(index: int) -> bytes:
-        return unpacked(archive, members[names[index]])
+        return _unpack(archive, members[names[index]])
 
-    return Entries("zip", place, place.files, names, labels, read)
+    return ImageList("zip", location, location.files, names, labels, read)
 
 
-def checked_zip(place: Place) -> zipfile.ZipFile:
+def open_safe_zip(location: DataLocation) -> zipfile.ZipFile:
     """The archive, whose table of contents is sound; SourceError if it is not."""
-    with refuse_damage(SourceError, f"{place.uri} is no whole zip file", COPIED):
-        archive = zipfile.ZipFile(place.open(""))
+    with require_undamaged(SourceError, f"{location.uri} is no whole zip file", COPY_HINT):
+        archive = zipfile.ZipFile(location.open(""))
     seen = set()
     for info in archive.infolist():
         name = info.orig_filename
         problem = (
             "has no name" if not info.filename
-            else "leads outside of the file" if is_outside(name)
+            else "leads outside of the file" if escapes_archive(name)
             else "is encrypted" if info.flag_bits & 1
             else "is there twice" if info.filename in seen
             else None
         )  # fmt: skip
         if problem:
-            raise SourceError(f"{name!r} in {place.uri} {problem}; expected a plain zip of images")
+            raise SourceError(
+                f"{name!r} in {location.uri} {problem}; expected a plain zip of images"
+            )
         seen.add(info.filename)
     return archive
 
 
-def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """A member's bytes, no more than it claims; BrokenImage if they are damaged or too many."""
-    checked_size(member.file_size, MAX_BYTES)
-    with refuse_damage(BrokenImage, "it cannot be unpacked"):
+    require_encoded_size(member.file_size, MAX_BYTES)
+    with require_undamaged(BrokenImage, "it cannot be unpacked"):
         require_honest_packing(member)
         return archive.read(member)

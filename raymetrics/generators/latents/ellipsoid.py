@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 # Newton's steps; each of the last ones doubles the digits, and a dozen are enough.
-STEPS = 100
+_MAX_STEPS = 100
 # Of the root: the surface is reached to this relative accuracy.
-ACCURACY = 1e-14
+_ACCURACY = 1e-14
 
 
 def closest_points(points: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -20,26 +20,26 @@ def closest_points(points: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """
     scale = axes.max()
     a, y = axes / scale, points / scale
-    t = multipliers(np.abs(a * y), a**2)
+    t = _multipliers(np.abs(a * y), a**2)
     return points * (a**2 / (t[:, None] + a**2))
 
 
-def multipliers(numerators: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def _multipliers(numerators: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """The roots t >= 0 of |p(t)| = 1, where p_i = numerators_i / (t + squares_i); float64 [n].
 
     1 / |p(t)| is concave and increasing, and nearly a straight line. So Newton's method for
     1 / |p(t)| = 1 climbs to the root from any bound below, and never passes it (Conn, Gould &
     Toint 2000, Trust-Region Methods, section 7.3).
     """
-    t = bounds_below(numerators, squares)
+    t = _lower_bounds(numerators, squares)
     active = np.arange(len(t))
-    for _ in range(STEPS):
+    for _ in range(_MAX_STEPS):
         shifted = t[active, None] + squares
         terms = (numerators[active] / shifted) ** 2
         total = terms.sum(axis=1)
         excess = np.sqrt(total) - 1
         # A row stops by itself: what others need does not move its last bits.
-        going = excess > ACCURACY
+        going = excess > _ACCURACY
         if not going.any():
             break
         slope = (terms / shifted).sum(axis=1)
@@ -48,8 +48,8 @@ def multipliers(numerators: np.ndarray, squares: np.ndarray) -> np.ndarray:
     return t
 
 
-def bounds_below(numerators: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def _lower_bounds(numerators: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """No root is smaller: where one term alone is 1, and where all squares are the largest one."""
-    alone = (numerators - squares).max(axis=1)
-    round_ = np.sqrt((numerators**2).sum(axis=1)) - squares.max()
-    return np.maximum(np.maximum(alone, round_), 0)
+    single_term = (numerators - squares).max(axis=1)
+    sphere = np.sqrt((numerators**2).sum(axis=1)) - squares.max()
+    return np.maximum(np.maximum(single_term, sphere), 0)

@@ -16,27 +16,29 @@ import numpy as np
 import torch
 
 from raymetrics.errors import SourceError
-from raymetrics.generators import absolute, open_source
-from raymetrics.generators.base import Generator, LatentGenerator, latent
-from raymetrics.generators.latents.latent_batches import FromLatents, images_of, w_of
-from raymetrics.generators.network_files import content_of
-from raymetrics.option_strings import join
+from raymetrics.generators import absolute_source, open_source
+from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
+from raymetrics.generators.latents.latent_batches import LatentsSource, sample_w, synthesize_samples
+from raymetrics.generators.network_files import read_bytes
+from raymetrics.option_strings import format_options
 
-TARGET = "raymetrics.generators.latents.interpolated_paths:Paths"
-COLUMNS = ("start", "end")
-MOST_PATHS = 10**8  # of a file, which may announce more rows than any memory holds
+_TARGET = "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
+_COLUMNS = ("start", "end")
+_MAX_PATHS = 10**8  # of a file, which may announce more rows than any memory holds
 
 
-def source_of(of: str, ends: str, steps: int) -> str:
+def paths_source(source: str, ends: str, steps: int) -> str:
     """The source of the images between samples of the source `of`; see `Paths`.
 
     Local files of both by absolute paths, as workers may be elsewhere.
     """
     file = ends if "://" in ends else str(Path(ends).resolve())
-    return join(TARGET, {"of": absolute(of), "ends": file, "steps": str(steps)})
+    return format_options(
+        _TARGET, {"of": absolute_source(source), "ends": file, "steps": str(steps)}
+    )
 
 
-class Paths:
+class InterpolatedPaths:
     """Sample path * steps + step is intermediate image `step` of a path; the ends are left out.
 
     of: a latent source, truncated or not. ends: a Parquet file with int64 columns `start` and
@@ -47,10 +49,10 @@ class Paths:
         self.steps = int(steps)
         if self.steps < 1:
             raise SourceError(f"steps is {steps}, expected the images on a path, at least 1")
-        self.inner = from_latents(open_source(of, device()))
-        data = content_of(ends)
+        self.inner = require_latents_source(open_source(of, _default_device()))
+        data = read_bytes(ends)
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.ends = ends_in(data, ends)
+        self.ends = _read_ends(data, ends)
         self._check_ids(ends)
 
     def _check_ids(self, where: str) -> None:
@@ -87,7 +89,7 @@ class Paths:
         path, step = np.divmod(sample_ids, self.steps)
         # Steps of one path share its ends, and paths may share them too.
         unique, rows = np.unique(self.ends[path], return_inverse=True)
-        start, end = w_of(self.inner, unique).astype(np.float64)[rows.reshape(-1, 2).T]
+        start, end = sample_w(self.inner, unique).astype(np.float64)[rows.reshape(-1, 2).T]
         t = (step + 1) / (self.steps + 1)
         return (start + t[:, None] * (end - start)).astype(np.float32)
 
@@ -97,36 +99,38 @@ class Paths:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
-        return images_of(self.inner, sample_ids, self.latents(sample_ids))
+        return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
 
-def from_latents(generator: Generator) -> LatentGenerator | FromLatents:
+def require_latents_source(generator: Generator) -> LatentGenerator | LatentsSource:
     """The generator, if its samples are images of latents; else SourceError."""
-    return generator if isinstance(generator, FromLatents) else latent(generator)
+    return (
+        generator if isinstance(generator, LatentsSource) else require_latent_generator(generator)
+    )
 
 
-def device() -> torch.device:
+def _default_device() -> torch.device:
     """The accelerator, or the CPU: a `module:callable` is not told which."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def ends_in(data: bytes, where: str) -> np.ndarray:
+def _read_ends(data: bytes, where: str) -> np.ndarray:
     """The columns `start` and `end` of a Parquet file, int64 [paths, 2]. SourceError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         rows = pq.read_metadata(io.BytesIO(data)).num_rows
-        if rows > MOST_PATHS:
-            raise SourceError(f"{where} has {rows} rows, expected at most {MOST_PATHS} paths")
+        if rows > _MAX_PATHS:
+            raise SourceError(f"{where} has {rows} rows, expected at most {_MAX_PATHS} paths")
         table = pq.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"cannot read the ends of paths in {where}: {error}") from None
-    found = {f.name: str(f.type) for f in table.schema}
-    right = all(found.get(name) == "int64" for name in COLUMNS)
-    if not right or not table.num_rows or any(table[name].null_count for name in COLUMNS):
+    column_types = {f.name: str(f.type) for f in table.schema}
+    right = all(column_types.get(name) == "int64" for name in _COLUMNS)
+    if not right or not table.num_rows or any(table[name].null_count for name in _COLUMNS):
         raise SourceError(
-            f"{where} has {table.num_rows} rows of {found}, expected a row for every path, with "
+            f"{where} has {table.num_rows} rows of {column_types}, expected a row for every path, with "
             "sample ids int64 in columns start and end"
         )
-    return np.column_stack([table[name].to_numpy() for name in COLUMNS])
+    return np.column_stack([table[name].to_numpy() for name in _COLUMNS])

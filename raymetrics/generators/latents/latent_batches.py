@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import Generator, LatentGenerator, latent
+from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
 
 
 @runtime_checkable
-class FromLatents(Generator, Protocol):
+class LatentsSource(Generator, Protocol):
     """A generator whose image k is `synthesize(latents([k]))`, as truncated ones are."""
 
     @property
@@ -26,34 +26,34 @@ class FromLatents(Generator, Protocol):
         """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
 
 
-def w_of(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
+def sample_w(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
     """The w that the generator makes these samples of, float32 [n, w].
 
     SourceError for a generator that has none.
     """
-    if isinstance(generator, FromLatents):
+    if isinstance(generator, LatentsSource):
         return generator.latents(sample_ids)
-    inner = latent(generator)
+    inner = require_latent_generator(generator)
     places = sample_ids % inner.block
-    return mapped(inner, places, inner.draw(sample_ids), inner.labels(sample_ids))
+    return map_at_places(inner, places, inner.draw(sample_ids), inner.labels(sample_ids))
 
 
-def mapped(
+def map_at_places(
     generator: LatentGenerator, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None
 ) -> np.ndarray:
     """`generator.map`, row i computed at place places[i] of a block."""
     if labels is None:
-        return placed(lambda z: generator.map(z, None), places, generator.block, z)
-    return placed(generator.map, places, generator.block, z, labels)
+        return _run_at_places(lambda z: generator.map(z, None), places, generator.block, z)
+    return _run_at_places(generator.map, places, generator.block, z, labels)
 
 
-def images_of(
-    generator: LatentGenerator | FromLatents, sample_ids: np.ndarray, w: np.ndarray
+def synthesize_samples(
+    generator: LatentGenerator | LatentsSource, sample_ids: np.ndarray, w: np.ndarray
 ) -> np.ndarray:
     """`generator.synthesize`, every sample at its place. SourceError names the samples."""
     try:
         places = sample_ids % generator.block
-        return placed(generator.synthesize, places, generator.block, w)
+        return _run_at_places(generator.synthesize, places, generator.block, w)
     except SourceError as error:
         raise SourceError(
             f"among samples {sample_ids.min()}-{sample_ids.max()}, which are counted by their "
@@ -61,7 +61,7 @@ def images_of(
         ) from None
 
 
-def placed(
+def _run_at_places(
     function: Callable[..., np.ndarray], places: np.ndarray, size: int, *inputs: np.ndarray
 ) -> np.ndarray:
     """`function(*inputs)`, computed on batches of exactly `size` rows, row i at place places[i].
@@ -69,13 +69,13 @@ def placed(
     Empty places hold a copy of a row: zeros are nobody's latent, and may not be finite when
     they come out.
     """
-    turns = occurrences(places)
+    ranks = _rank_in_group(places)
     results: np.ndarray | None = None
-    for turn in range(turns.max(initial=0) + 1):
-        rows = np.flatnonzero(turns == turn)
+    for rank in range(ranks.max(initial=0) + 1):
+        rows = np.flatnonzero(ranks == rank)
         batch = np.full(size, rows[0])
         batch[places[rows]] = rows
-        output = function(*(rows_of[batch] for rows_of in inputs))
+        output = function(*(values[batch] for values in inputs))
         if results is None:
             results = np.empty((len(places), *output.shape[1:]), output.dtype)
         results[rows] = output[places[rows]]
@@ -83,7 +83,7 @@ def placed(
     return results
 
 
-def occurrences(places: np.ndarray) -> np.ndarray:
+def _rank_in_group(places: np.ndarray) -> np.ndarray:
     """How many rows before each one have the same place, int64 [n]."""
     order = np.argsort(places, kind="stable")
     ordered = places[order]

@@ -16,7 +16,7 @@ class Purpose(IntEnum):
     DISTRIBUTION = 4  # the draws by which W is known; of no sample
 
 
-def stream(sample_id: int, purpose: Purpose) -> np.random.RandomState:
+def sample_stream(sample_id: int, purpose: Purpose) -> np.random.RandomState:
     """The numbers of a sample for a purpose.
 
     Philox is keyed by both, so that no two streams meet; RandomState's methods are those that
@@ -27,4 +27,4 @@ def stream(sample_id: int, purpose: Purpose) -> np.random.RandomState:
 
 def uniforms(sample_ids: np.ndarray, purpose: Purpose, count: int) -> np.ndarray:
     """Numbers in 0..1 for each sample, float64 [n, count]."""
-    return np.stack([stream(k, purpose).random_sample(count) for k in sample_ids.tolist()])
+    return np.stack([sample_stream(k, purpose).random_sample(count) for k in sample_ids.tolist()])

@@ -8,16 +8,16 @@ import numpy as np
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import LatentGenerator
-from raymetrics.generators.latents.latent_batches import mapped
-from raymetrics.generators.latents.random_streams import Purpose, stream
+from raymetrics.generators.latents.latent_batches import map_at_places
+from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 
 # With a thousandth of all accepted, one sample in 10^43 would find none among so many.
-MOST = 100_000
+MAX_CANDIDATES = 100_000
 # Candidates at a time, of all samples together.
-ROWS = 2**14
+_ROWS_AT_ONCE = 2**14
 
 
-class Candidates:
+class SampleCandidates:
     """Further latents of samples, each from its sample's own stream and of its sample's class."""
 
     def __init__(self, generator: LatentGenerator, sample_ids: np.ndarray) -> None:
@@ -37,12 +37,12 @@ class Candidates:
         places = (self.sample_ids[rows, None] + first + np.arange(count)) % self.generator.block
         labels = None if self.labels is None else np.repeat(self.labels[rows], count)
         flat = z.reshape(-1, self.z_size).astype(np.float32)
-        w = mapped(self.generator, places.ravel(), flat, labels)
+        w = map_at_places(self.generator, places.ravel(), flat, labels)
         return w.reshape(len(rows), count, -1)
 
     def _stream(self, row: int) -> np.random.RandomState:
         if row not in self.streams:
-            self.streams[row] = stream(int(self.sample_ids[row]), Purpose.CANDIDATES)
+            self.streams[row] = sample_stream(int(self.sample_ids[row]), Purpose.CANDIDATES)
         return self.streams[row]
 
 
@@ -56,18 +56,18 @@ def first_accepted(
     accepts: w [n, w] -> bool [n]. candidates: see `Candidates`. Every round tries twice as many
     as before, so that a rare one is found in few rounds. SourceError if none of `MOST` is accepted.
     """
-    found = w.copy()
+    accepted_w = w.copy()
     open_rows, tried = np.flatnonzero(~accepts(w)), 1
     while len(open_rows):
-        if tried >= MOST:
+        if tried >= MAX_CANDIDATES:
             raise SourceError(
                 f"none of {tried} latents of a sample is accepted; truncate less, by an amount of "
                 "0.01 or more, or by clamp, which rejects none"
             )
-        count = max(1, min(tried, ROWS // len(open_rows), MOST - tried))
+        count = max(1, min(tried, _ROWS_AT_ONCE // len(open_rows), MAX_CANDIDATES - tried))
         more = candidates(open_rows, tried, count)
         fine = accepts(more.reshape(-1, w.shape[1])).reshape(len(open_rows), count)
         done = fine.any(axis=1)
-        found[open_rows[done]] = more[done, fine[done].argmax(axis=1)]
+        accepted_w[open_rows[done]] = more[done, fine[done].argmax(axis=1)]
         open_rows, tried = open_rows[~done], tried + count
-    return found
+    return accepted_w

@@ -14,7 +14,7 @@ from raymetrics.generators.latents.ellipsoid import closest_points
 from raymetrics.generators.latents.w_distribution import Distribution
 
 
-def near(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
+def within_distance(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
     """Which samples A keeps: those not too far from the mean in W. bool [n].
 
     The threshold is the distance within which the share `amount` of all samples lies. What is
@@ -23,7 +23,7 @@ def near(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray
     return distribution.distance(w) <= distribution.distance_of(amount)
 
 
-def dense(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
+def within_density(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
     """Which samples B keeps: those of high density under a Gaussian with W's moments. bool [n].
 
     Density falls with the Mahalanobis distance; the threshold is the one within which the share
@@ -41,12 +41,12 @@ def clamp(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarra
     if amount == 0:
         return interpolate(w, distribution.mean, 0)
     radius = distribution.mahalanobis_of(amount)
-    out = np.flatnonzero(distribution.mahalanobis(w) > radius)
-    if not len(out):
+    outliers = np.flatnonzero(distribution.mahalanobis(w) > radius)
+    if not len(outliers):
         return w
-    coordinates = distribution.along_axes(w[out])
+    coordinates = distribution.along_axes(w[outliers])
     clamped = w.copy()
-    clamped[out] = distribution.from_axes(
+    clamped[outliers] = distribution.from_axes(
         closest_points(coordinates, radius * distribution.deviations)
     )
     return clamped
@@ -73,8 +73,8 @@ def truncate_axes(z: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndar
         return z
     limit = ndtri((1 + amount) / 2)
     drawn = ndtri((1 - amount) / 2 + amount * uniforms)
-    inside = np.where(np.abs(z) <= limit, z, np.clip(drawn, -limit, limit))
-    return inside.astype(np.float32)
+    truncated = np.where(np.abs(z) <= limit, z, np.clip(drawn, -limit, limit))
+    return truncated.astype(np.float32)
 
 
 def replace(w: np.ndarray, mean: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndarray:

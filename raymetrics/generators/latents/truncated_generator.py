@@ -26,21 +26,24 @@ from functools import partial
 import numpy as np
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import Generator, latent
+from raymetrics.generators.base import Generator, require_latent_generator
 from raymetrics.generators.latents import strategies
-from raymetrics.generators.latents.latent_batches import images_of, mapped, w_of
+from raymetrics.generators.latents.latent_batches import map_at_places, sample_w, synthesize_samples
 from raymetrics.generators.latents.random_streams import Purpose, uniforms
-from raymetrics.generators.latents.rejection import Candidates, first_accepted
+from raymetrics.generators.latents.rejection import SampleCandidates, first_accepted
 from raymetrics.generators.latents.w_distribution import Distribution
-from raymetrics.generators.latents.w_estimation import Distributions, how
+from raymetrics.generators.latents.w_estimation import DistributionCache, estimation_settings
 
-LETTERS = {
+STRATEGY_BY_LETTER = {
     "A": "reject-distance", "B": "reject-density", "C": "clamp", "D": "interpolate-w",
     "E": "interpolate-z", "F": "truncate-z", "G": "replace",
 }  # fmt: skip
-ACCEPTS = {"reject-distance": strategies.near, "reject-density": strategies.dense}
-IN_Z = ("interpolate-z", "truncate-z")
-MEANS = ("class", "all")
+_ACCEPTANCE = {
+    "reject-distance": strategies.within_distance,
+    "reject-density": strategies.within_density,
+}
+Z_STRATEGIES = ("interpolate-z", "truncate-z")
+_MEANS = ("class", "all")
 
 
 @dataclass(frozen=True)
@@ -55,24 +58,28 @@ class Truncation:
     def read(cls, text: str, mean: str | None) -> Truncation:
         """Of the options `truncate` and `mean`. SourceError for what makes no sense."""
         name, _, number = text.partition(":")
-        strategy = LETTERS.get(name, name)
-        if strategy not in LETTERS.values():
-            known = ", ".join(f"{letter} {name}" for letter, name in LETTERS.items())
+        strategy = STRATEGY_BY_LETTER.get(name, name)
+        if strategy not in STRATEGY_BY_LETTER.values():
+            known = ", ".join(f"{letter} {name}" for letter, name in STRATEGY_BY_LETTER.items())
             raise SourceError(f"no truncation {name!r}; expected name:amount, of {known}")
-        if mean not in (None, *MEANS):
-            raise SourceError(f"mean is {mean!r}, expected one of {', '.join(MEANS)}")
-        if mean is not None and strategy in IN_Z:
+        if mean not in (None, *_MEANS):
+            raise SourceError(f"mean is {mean!r}, expected one of {', '.join(_MEANS)}")
+        if mean is not None and strategy in Z_STRATEGIES:
             raise SourceError(f"{strategy} has no use for a mean of W; leave out mean={mean}")
-        return cls(strategy, read_amount(text, number), mean or MEANS[0])
+        return cls(strategy, _parse_amount(text, number), mean or _MEANS[0])
 
     @property
     def spec(self) -> dict[str, object]:
         """All of it that changes pixels."""
-        own = {"strategy": self.strategy, "amount": self.amount}
-        return own if self.strategy in IN_Z else {**own, "mean": self.mean, "distribution": how()}
+        settings = {"strategy": self.strategy, "amount": self.amount}
+        return (
+            settings
+            if self.strategy in Z_STRATEGIES
+            else {**settings, "mean": self.mean, "distribution": estimation_settings()}
+        )
 
 
-def read_amount(text: str, number: str) -> float:
+def _parse_amount(text: str, number: str) -> float:
     """0..1. SourceError for anything else."""
     try:
         amount = float(number)
@@ -86,21 +93,21 @@ def read_amount(text: str, number: str) -> float:
     return amount
 
 
-class Truncated:
+class TruncatedGenerator:
     """A latent generator's samples, truncated. Sample k is still a function of k alone."""
 
     def __init__(self, generator: Generator, truncation: Truncation) -> None:
-        self.inner = latent(generator)
+        self.inner = require_latent_generator(generator)
         self.truncation = truncation
         self.block = self.inner.block
-        self.distributions = Distributions(self.inner)
+        self.distributions = DistributionCache(self.inner)
         if truncation.strategy == "interpolate-z" and 0 < truncation.amount < 1:
             self._check_that_lengths_matter()
 
     def _check_that_lengths_matter(self) -> None:
         first = np.arange(1)
         z, labels = self.inner.draw(first), self.inner.labels(first)
-        whole, half = (mapped(self.inner, first, part, labels) for part in (z, z / 2))
+        whole, half = (map_at_places(self.inner, first, part, labels) for part in (z, z / 2))
         if np.allclose(whole, half, rtol=1e-4, atol=1e-4 * np.abs(whole).max()):
             raise SourceError(
                 f"{self.inner.name} normalises z, so that moving it towards 0 changes nothing; "
@@ -134,15 +141,15 @@ class Truncated:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
-        return images_of(self.inner, sample_ids, self.latents(sample_ids))
+        return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> truncated w float32 [n, w]. SourceError; see `rejection`."""
-        if self.truncation.strategy in IN_Z:
+        if self.truncation.strategy in Z_STRATEGIES:
             z = self._in_z(self.inner.draw(sample_ids), sample_ids)
             places = sample_ids % self.block
-            return mapped(self.inner, places, z, self.inner.labels(sample_ids))
-        w = w_of(self.inner, sample_ids)
+            return map_at_places(self.inner, places, z, self.inner.labels(sample_ids))
+        w = sample_w(self.inner, sample_ids)
         if self.truncation.amount < 1:
             for label, rows in self._classes(sample_ids):
                 w[rows] = self._in_w(w[rows], sample_ids[rows], self.distributions.of(label))
@@ -173,5 +180,5 @@ class Truncated:
             return strategies.replace(w, distribution.mean, drawn, amount)
         if strategy == "interpolate-w" or amount == 0:
             return strategies.interpolate(w, distribution.mean, amount)
-        accepts = partial(ACCEPTS[strategy], distribution=distribution, amount=amount)
-        return first_accepted(w, accepts, Candidates(self.inner, ids))
+        accepts = partial(_ACCEPTANCE[strategy], distribution=distribution, amount=amount)
+        return first_accepted(w, accepts, SampleCandidates(self.inner, ids))

@@ -11,7 +11,7 @@ from raymetrics.statistics.moments import Moments
 
 # The smallest deviation along an axis, in those of the largest. Where W is flat, the rounding of
 # w to float32 (6e-8) must not count as an outlier.
-FLATTEST = 1e-5
+_MIN_RELATIVE_DEVIATION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Distribution:
         moments = Moments.of(w)
         variances, axes = np.linalg.eigh(moments.scatter / (moments.count - 1))
         deviations = np.sqrt(np.maximum(variances, 0))
-        least = max(deviations[-1] * FLATTEST, np.finfo(np.float32).tiny)
-        deviations = np.maximum(deviations, least)
-        centred = w - moments.mean
+        smallest = max(deviations[-1] * _MIN_RELATIVE_DEVIATION, np.finfo(np.float32).tiny)
+        deviations = np.maximum(deviations, smallest)
+        centered = w - moments.mean
         return cls(
             moments.mean,
             deviations,
             np.ascontiguousarray(axes),
-            np.sort(lengths(centred)),
-            np.sort(lengths(centred @ axes / deviations)),
+            np.sort(_row_norms(centered)),
+            np.sort(_row_norms(centered @ axes / deviations)),
         )
 
     def along_axes(self, w: np.ndarray) -> np.ndarray:
@@ -55,29 +55,29 @@ class Distribution:
 
     def distance(self, w: np.ndarray) -> np.ndarray:
         """From the mean, float64 [n]."""
-        return lengths(w - self.mean)
+        return _row_norms(w - self.mean)
 
     def mahalanobis(self, w: np.ndarray) -> np.ndarray:
         """From the mean in deviations along the axes: the smaller, the denser. float64 [n]."""
-        return lengths(self.along_axes(w) / self.deviations)
+        return _row_norms(self.along_axes(w) / self.deviations)
 
     def distance_of(self, share: float) -> float:
         """The distance within which this share of the samples lies."""
-        return quantile(self.distances, share)
+        return _quantile(self.distances, share)
 
     def mahalanobis_of(self, share: float) -> float:
         """The Mahalanobis distance within which this share of the samples lies."""
-        return quantile(self.densities, share)
+        return _quantile(self.densities, share)
 
 
-def quantile(values: np.ndarray, share: float) -> float:
+def _quantile(values: np.ndarray, share: float) -> float:
     """0 and infinity at the ends, where nothing and everything lies within."""
     if share in (0, 1):
         return 0 if share == 0 else np.inf
     return float(np.quantile(values, share))
 
 
-def lengths(rows: np.ndarray) -> np.ndarray:
+def _row_norms(rows: np.ndarray) -> np.ndarray:
     """Euclidean, float64 [n]."""
     squares: np.ndarray = np.square(rows, dtype=np.float64)
     return np.sqrt(squares.sum(axis=1))

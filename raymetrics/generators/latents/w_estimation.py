@@ -14,20 +14,20 @@ from threadpoolctl import threadpool_limits
 from raymetrics.errors import StorageError
 from raymetrics.files import write_atomically
 from raymetrics.generators.base import LatentGenerator
-from raymetrics.generators.latents.latent_batches import mapped
-from raymetrics.generators.latents.random_streams import Purpose, stream
+from raymetrics.generators.latents.latent_batches import map_at_places
+from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 from raymetrics.generators.latents.w_distribution import Distribution
 from raymetrics.provenance import fingerprint
-from raymetrics.weights.locate import home
+from raymetrics.weights.locate import weights_folder
 
 DRAWS = 10_000
 # Another way of estimating gives other images, and so needs another number.
-VERSION = 1
+_VERSION = 1
 # Of 512 numbers a distribution takes 2 MB, and there may be a thousand classes.
-IN_MEMORY = 64
+_MAX_IN_MEMORY = 64
 
 
-class Distributions:
+class DistributionCache:
     """The distribution of w for each class that is asked for, or of all classes together.
 
     By class where the generator has labels: the mean over all classes is an image of no class.
@@ -35,49 +35,49 @@ class Distributions:
 
     def __init__(self, generator: LatentGenerator) -> None:
         self.generator = generator
-        self.of = lru_cache(IN_MEMORY)(self._of)
+        self.of = lru_cache(_MAX_IN_MEMORY)(self._of)
 
     def _of(self, label: int | None) -> Distribution:
         """Of one class; of all samples where it is None. Read from its file, or estimated."""
         file = self.file(label)
-        found = read(file)
-        if found is None:
-            found = self.estimate(label)
-            keep(file, found)
-        return found
+        distribution = _load(file)
+        if distribution is None:
+            distribution = self.estimate(label)
+            _save(file, distribution)
+        return distribution
 
     def file(self, label: int | None) -> Path:
         """Where it is kept."""
         device = getattr(self.generator, "device", None)
-        made_of: dict[str, object] = {
+        identity: dict[str, object] = {
             "of": dict(self.generator.spec),
             "label": label,
             # The last bits are those of the kind of device.
             "device": getattr(device, "type", None),
-            **how(),
+            **estimation_settings(),
         }
-        return home() / "latents" / f"{fingerprint(made_of)}.npz"
+        return weights_folder() / "latents" / f"{fingerprint(identity)}.npz"
 
     def estimate(self, label: int | None) -> Distribution:
         """Of draws from a stream of their own, so that no sample's z is among them."""
         generator, ids = self.generator, np.arange(DRAWS)
         size = generator.draw(ids[:1]).shape[1]
-        z = stream(0, Purpose.DISTRIBUTION).randn(DRAWS, size).astype(np.float32)
+        z = sample_stream(0, Purpose.DISTRIBUTION).randn(DRAWS, size).astype(np.float32)
         if label is None:
             labels = generator.labels(ids if generator.length is None else ids % generator.length)
         else:
             labels = np.full(DRAWS, label, np.int64)
-        w = mapped(generator, ids % generator.block, z, labels)
+        w = map_at_places(generator, ids % generator.block, z, labels)
         with threadpool_limits(1, user_api="blas"):
             return Distribution.of(w)
 
 
-def how() -> dict[str, object]:
+def estimation_settings() -> dict[str, object]:
     """What of the way of estimating changes the result; part of a spec."""
-    return {"draws": DRAWS, "version": VERSION}
+    return {"draws": DRAWS, "version": _VERSION}
 
 
-def read(file: Path) -> Distribution | None:
+def _load(file: Path) -> Distribution | None:
     """None if there is no such file, or one that cannot be used."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -88,9 +88,9 @@ def read(file: Path) -> Distribution | None:
         return None
 
 
-def keep(file: Path, found: Distribution) -> None:
+def _save(file: Path, distribution: Distribution) -> None:
     """Written aside and moved; where that is not possible it is estimated again the next time."""
     buffer = io.BytesIO()
-    np.savez(buffer, **asdict(found))
+    np.savez(buffer, **asdict(distribution))
     with contextlib.suppress(StorageError):
         write_atomically(file, buffer.getvalue())

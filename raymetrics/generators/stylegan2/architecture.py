@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-MAX_TENSORS = 1000  # networks of 1024 x 1024 pixels have about 200
+_MAX_TENSORS = 1000  # networks of 1024 x 1024 pixels have about 200
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkShape:
     """Sizes of all layers. A state without these tensors is a KeyError of the one that lacks."""
 
     z_dim: int
@@ -52,18 +52,18 @@ class Shape:
         return 2 * len(self.channels)
 
 
-def require_room(count: int, size: int) -> None:
+def require_tensors_fit(count: int, size: int) -> None:
     """Raise ValueError for tensors of more numbers than a file of `size` bytes holds, as those are
     that repeat a few of them: in half precision, the shortest, a number takes two bytes."""
     if 2 * count > size:
         raise ValueError(f"its tensors have {count} numbers, but there are {size} bytes")
 
 
-def shape_of(state: Mapping[str, Tensor]) -> Shape:
+def infer_shape(state: Mapping[str, Tensor]) -> NetworkShape:
     """The shape that tensors with the names of NVIDIA's networks have. ValueError for more tensors
     than any of them has."""
-    if len(state) > MAX_TENSORS:
-        raise ValueError(f"it has {len(state)} tensors, at most {MAX_TENSORS} are expected")
+    if len(state) > _MAX_TENSORS:
+        raise ValueError(f"it has {len(state)} tensors, at most {_MAX_TENSORS} are expected")
     depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
     mapping = [state[f"mapping.fc{i}.weight"] for i in range(max(depth, 1))]
     height = sum(
@@ -74,7 +74,7 @@ def shape_of(state: Mapping[str, Tensor]) -> Shape:
     embed = state.get("mapping.concat.weight" if joint else "mapping.embed.weight")
     features, classes = (0, 0) if embed is None else embed.shape
     last = blocks[-1]
-    return Shape(
+    return NetworkShape(
         z_dim=mapping[0].shape[1] - features,
         w_dim=state["synthesis.b4.conv1.affine.weight"].shape[1],
         classes=classes,
@@ -83,12 +83,12 @@ def shape_of(state: Mapping[str, Tensor]) -> Shape:
         mapping=tuple(len(weight) for weight in mapping),
         channels=tuple(len(state[f"synthesis.b{r}.conv1.weight"]) for r in blocks),
         colours=len(state[f"synthesis.b{last}.torgb.weight"]),
-        architecture=architecture_of(state, last),
+        architecture=_detect_architecture(state, last),
         noise="synthesis.b4.conv1.noise_strength" in state,
     )
 
 
-def architecture_of(state: Mapping[str, Tensor], last: int) -> str:
+def _detect_architecture(state: Mapping[str, Tensor], last: int) -> str:
     """By the layers that only one of them has (Karras et al. 2020a, Fig. 7)."""
     if f"synthesis.b{last}.skip.weight" in state:
         return "resnet"

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators.base import SEEDS, seeded_normals
-from raymetrics.generators.held import held
-from raymetrics.generators.network_files import content_of
-from raymetrics.generators.stylegan2.load_pickle import INSTEAD, network_of
-from raymetrics.generators.uint8_rules import checked, in_bytes, nvidia
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators.base import SEED_COUNT, seeded_normals
+from raymetrics.generators.held import load_once
+from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.stylegan2.load_pickle import OTHER_NETWORKS_HINT, load_network
+from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 
-NOISES = ("const", "random", "none")
+_NOISES = ("const", "random", "none")
 # Images in a block times their pixels: one to three gigabytes of features, 4 images of 256 x 256.
-BLOCK_PIXELS = 2**18
+_BLOCK_PIXELS = 2**18
 
 
 class StyleGAN2:
@@ -37,7 +37,7 @@ class StyleGAN2:
     """
 
     length = None
-    seeds = SEEDS
+    seeds = SEED_COUNT
 
     def __init__(
         self,
@@ -48,29 +48,31 @@ class StyleGAN2:
         noise: str = "const",
         label: str | int | None = None,
     ) -> None:
-        data = content_of(path)
+        data = read_bytes(path)
         self.name = PurePosixPath(path).stem
         self.device = device
         self.sha256 = hashlib.sha256(data).hexdigest()
         key = ("stylegan2", self.sha256, device)
-        self.network = held(key, lambda: network_of(data, path).to(device))
+        self.network = load_once(key, lambda: load_network(data, path).to(device))
         self.shape = self.network.shape
         self.psi = float(psi)
         self.cutoff = None if cutoff is None else int(cutoff)
         self.noise = noise
         self.label = None if label is None else int(label)
-        self.block = max(1, min(16, BLOCK_PIXELS // self.shape.resolution**2))
+        self.block = max(1, min(16, _BLOCK_PIXELS // self.shape.resolution**2))
         self._check(path)
 
     def _check(self, path: str) -> None:
-        if self.noise not in NOISES:
-            raise ValueError(f"noise is {self.noise!r}, expected one of {', '.join(NOISES)}")
+        if self.noise not in _NOISES:
+            raise ValueError(f"noise is {self.noise!r}, expected one of {', '.join(_NOISES)}")
         if self.cutoff is not None and not 0 <= self.cutoff <= self.shape.num_ws:
             raise ValueError(f"cutoff is {self.cutoff}, the layers are 0-{self.shape.num_ws}")
         if self.label is not None and not 0 <= self.label < self.shape.classes:
             raise ValueError(f"label is {self.label}, the network has {self.shape.classes} classes")
         if self.shape.colours not in (1, 3):
-            raise SourceError(f"{path} makes {self.shape.colours} channels, expected 3; {INSTEAD}")
+            raise SourceError(
+                f"{path} makes {self.shape.colours} channels, expected 3; {OTHER_NETWORKS_HINT}"
+            )
 
     @property
     def spec(self) -> dict[str, object]:
@@ -151,13 +153,13 @@ class StyleGAN2:
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
         # The ids ride along, for the noise; float64 holds both without loss.
         rows = np.column_stack([sample_ids, w.reshape(len(w), -1)])
-        return checked(self._run(self._synthesize, sample_ids, rows), sample_ids, self.name)
+        return require_finite(self._run(self._synthesize, sample_ids, rows), sample_ids, self.name)
 
     def _synthesize(self, rows: Tensor) -> dict[str, np.ndarray]:
         w = rows[:, 1:].float().unflatten(1, (-1, self.shape.w_dim))
         ws = w.expand(-1, self.shape.num_ws, -1)
         images = self.network.synthesis(ws, self._noises(rows[:, 0].long()))
-        return in_bytes(images.expand(-1, 3, -1, -1), nvidia)
+        return to_uint8(images.expand(-1, 3, -1, -1), nvidia)
 
     def _noises(self, sample_ids: Tensor) -> list[Tensor | None]:
         """Of every convolution, by the option `noise`."""
@@ -178,8 +180,8 @@ class StyleGAN2:
     def _run(
         self, function: Callable[[Tensor], dict[str, np.ndarray]], ids: np.ndarray, rows: np.ndarray
     ) -> dict[str, np.ndarray]:
-        def on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
+        def run_on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
             with torch.inference_mode():
                 return function(torch.from_numpy(padded).to(self.device))
 
-        return in_blocks(on_arrays, ids, rows, self.block)
+        return run_in_fixed_batches(run_on_arrays, ids, rows, self.block)

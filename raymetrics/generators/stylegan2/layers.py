@@ -28,7 +28,7 @@ def normalize(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
-def clamped(x: Tensor, limit: float | None) -> Tensor:
+def _clamp(x: Tensor, limit: float | None) -> Tensor:
     """Within -limit..limit; the limit of networks that were trained in part in float16."""
     return x if limit is None else x.clamp(-limit, limit)
 
@@ -95,7 +95,7 @@ class StyledConvolution(nn.Module):
         if noise is not None:
             x = x + noise * self.noise_strength
         x = self.activate(x + self.bias[:, None, None]) * gain
-        return clamped(x, None if self.clamp is None else self.clamp * gain)
+        return _clamp(x, None if self.clamp is None else self.clamp * gain)
 
     def demodulation(self, style: Tensor) -> Tensor:
         """One over the expected deviation of each channel, [n, o] (Eq. 3)."""
@@ -103,19 +103,19 @@ class StyledConvolution(nn.Module):
         return (style.square() @ energy.T + 1e-8).rsqrt()
 
 
-class ToColours(nn.Module):
+class ToColors(nn.Module):
     """x [n, i, h, w] and w [n, d] -> [n, colours, h, w]: modulated 1 x 1, not demodulated."""
 
-    def __init__(self, channels_in: int, colours: int, w_dim: int, clamp: float | None) -> None:
+    def __init__(self, channels_in: int, colors: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
         self.clamp = clamp
         self.affine = Dense(w_dim, channels_in)
-        self.weight = nn.Parameter(torch.empty(colours, channels_in, 1, 1))
-        self.bias = nn.Parameter(torch.empty(colours))
+        self.weight = nn.Parameter(torch.empty(colors, channels_in, 1, 1))
+        self.bias = nn.Parameter(torch.empty(colors))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w) / math.sqrt(self.weight.shape[1])
-        return clamped(conv2d(x * style[:, :, None, None], self.weight, self.bias), self.clamp)
+        return _clamp(conv2d(x * style[:, :, None, None], self.weight, self.bias), self.clamp)
 
 
 class Skip(nn.Module):

@@ -14,36 +14,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymetrics.generators.stylegan2.architecture import Settings, Shape, require_room, shape_of
+from raymetrics.generators.stylegan2.architecture import (
+    NetworkShape,
+    Settings,
+    infer_shape,
+    require_tensors_fit,
+)
 from raymetrics.generators.stylegan2.upsampling import separable_filter
 
 # StyleGAN's and progressive growing's are of lower versions, and made otherwise.
-VERSION = 4
-MAX_TAPS = 64
+_VERSION = 4
+_MAX_TAPS = 64
 # Sizes that the program states, and that the tensors must have.
-SIZES = {
+_SIZES = {
     "latent_size": "z_dim", "label_size": "classes", "dlatent_size": "w_dim",
     "resolution": "resolution", "num_channels": "colours",
 }  # fmt: skip
 # What the tensors tell, what concerns the training alone, and what is an option here.
-IGNORED = frozenset({
+_IGNORED_OPTIONS = frozenset({
     "mapping_layers", "label_fmaps", "mapping_fmaps", "fmap_base", "fmap_max", "architecture",
     "use_noise", "w_avg_beta", "num_fp16_res", "truncation_psi", "truncation_cutoff",
     "style_mixing_prob", "structure",
 })  # fmt: skip
 # Of progressive growing, which these networks are not made by; it only bounds style mixing.
-WITHOUT_EFFECT = frozenset({"lod"})
+_IGNORED_VARIABLES = frozenset({"lod"})
 
 
-def state_and_settings(network: Mapping[str, Any], size: int) -> tuple[dict[str, Tensor], Settings]:
+def read_tensorflow_state(
+    network: Mapping[str, Any], size: int
+) -> tuple[dict[str, Tensor], Settings]:
     """The tensors under the names of NVIDIA's networks for PyTorch, and the settings.
 
     network: the state of a `dnnlib.tflib.network.Network`, from a file of `size` bytes. ValueError
     if it is not StyleGAN2's.
     """
-    if network["version"] < VERSION:
+    if network["version"] < _VERSION:
         name = network.get("build_func_name", "a network")
-        raise ValueError(f"{name} of version {network['version']}, expected {VERSION}")
+        raise ValueError(f"{name} of version {network['version']}, expected {_VERSION}")
     options = dict(network["static_kwargs"])
     settings = Settings(
         mapping_rate=options.pop("mapping_lrmul", 0.01),
@@ -52,51 +59,51 @@ def state_and_settings(network: Mapping[str, Any], size: int) -> tuple[dict[str,
         clamp=options.pop("conv_clamp", None),
     )
     taps = options.pop("resample_kernel", None) or [1, 3, 3, 1]
-    if unknown := sorted(options.keys() - IGNORED - SIZES.keys()):
+    if unknown := sorted(options.keys() - _IGNORED_OPTIONS - _SIZES.keys()):
         raise ValueError(f"its option {unknown[0]} is not known")
-    if len(taps) > MAX_TAPS:
-        raise ValueError(f"its filter has {len(taps)} taps, expected {MAX_TAPS} at most")
-    state = tensors(network, size) | {"synthesis.b4.resample_filter": separable_filter(taps)}
-    check_sizes(options, shape_of(state))
+    if len(taps) > _MAX_TAPS:
+        raise ValueError(f"its filter has {len(taps)} taps, expected {_MAX_TAPS} at most")
+    state = _read_tensors(network, size) | {"synthesis.b4.resample_filter": separable_filter(taps)}
+    _require_sizes(options, infer_shape(state))
     return state, settings
 
 
-def tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
+def _read_tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
     """All variables under PyTorch's names. ValueError for one that has no place there, and for more
     than a file of `size` bytes holds, before they are copied."""
     state, count = {}, 0
-    for there, value in variables(network):
-        if there in WITHOUT_EFFECT:
+    for variable_name, value in _walk_variables(network):
+        if variable_name in _IGNORED_VARIABLES:
             continue
-        name, array = translated(there, np.asarray(value))
+        name, array = _convert_variable(variable_name, np.asarray(value))
         count += array.size
-        require_room(count, size)
+        require_tensors_fit(count, size)
         # A copy, as torch takes no negative strides.
         state[name] = torch.from_numpy(np.array(array, np.float32))
     return state
 
 
-def check_sizes(options: Mapping[str, Any], shape: Shape) -> None:
+def _require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
     """ValueError if a size that the file states is not that of its tensors."""
-    for option, size in SIZES.items():
-        stated, found = options.get(option), getattr(shape, size)
-        if stated is not None and stated != found:
-            raise ValueError(f"its {option} is {stated}, but its tensors have {found}")
+    for option, size in _SIZES.items():
+        stated, actual = options.get(option), getattr(shape, size)
+        if stated is not None and stated != actual:
+            raise ValueError(f"its {option} is {stated}, but its tensors have {actual}")
 
 
-def variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _walk_variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All variables, those of inner networks under `name/`."""
     for name, value in network["variables"]:
         yield prefix + name, value
     for name, component in network["components"].items():
-        yield from variables(component.state, f"{prefix}{name}/")
+        yield from _walk_variables(component.state, f"{prefix}{name}/")
 
 
-def translated(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+def _convert_variable(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
     """A variable's name and layout for PyTorch. ValueError if StyleGAN2 has none of this name."""
-    for pattern, translate in PATTERNS.items():
+    for pattern, convert in _PATTERNS.items():
         if match := re.fullmatch(pattern, name):
-            return translate(value, *match.groups())
+            return convert(value, *match.groups())
     raise ValueError(f"its variable {name} is not known")
 
 
@@ -113,12 +120,18 @@ def _noise(value: np.ndarray, index: str) -> tuple[str, np.ndarray]:
     return f"synthesis.b{resolution}.conv{(i + 1) % 2}.noise_const", value[0, 0]
 
 
-LAYERS = {"Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb", "Skip": "skip"}
+_LAYER_NAMES = {
+    "Conv": "conv1",
+    "Conv0_up": "conv0",
+    "Conv1": "conv1",
+    "ToRGB": "torgb",
+    "Skip": "skip",
+}
 
 
 def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[str, np.ndarray]:
     """Kernels [h, w, in, out] -> [out, in, h, w]; affine weights transposed, biases from one on."""
-    name = f"synthesis.b{resolution}.{LAYERS[layer]}"
+    name = f"synthesis.b{resolution}.{_LAYER_NAMES[layer]}"
     if part == "mod_weight":
         return f"{name}.affine.weight", value.T
     if part == "mod_bias":
@@ -128,11 +141,11 @@ def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[s
     return f"{name}.{part}", value.transpose(3, 2, 0, 1) if part == "weight" else value
 
 
-PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
+_PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
     "dlatent_avg": lambda value: ("mapping.w_avg", value),
     "mapping/LabelConcat/weight": lambda value: ("mapping.concat.weight", value.T),
     r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": _dense,
     "synthesis/4x4/Const/const": lambda value: ("synthesis.b4.const", value[0]),
     r"synthesis/noise(\d{1,2})": _noise,
-    rf"synthesis/(\d+)x\d+/({'|'.join(LAYERS)})/(\w+)": _layer,
+    rf"synthesis/(\d+)x\d+/({'|'.join(_LAYER_NAMES)})/(\w+)": _layer,
 }

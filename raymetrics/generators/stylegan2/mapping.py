@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raymetrics.generators.stylegan2.architecture import Settings, Shape
+from raymetrics.generators.stylegan2.architecture import NetworkShape, Settings
 from raymetrics.generators.stylegan2.layers import Dense, normalize
 
 
@@ -17,7 +17,7 @@ class Mapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, shape: Shape, settings: Settings) -> None:
+    def __init__(self, shape: NetworkShape, settings: Settings) -> None:
         super().__init__()
         self.joint = shape.joint
         if shape.joint:

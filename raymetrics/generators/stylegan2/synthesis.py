@@ -12,19 +12,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from raymetrics.generators.stylegan2.architecture import Settings, Shape
-from raymetrics.generators.stylegan2.layers import Skip, StyledConvolution, ToColours
+from raymetrics.generators.stylegan2.architecture import NetworkShape, Settings
+from raymetrics.generators.stylegan2.layers import Skip, StyledConvolution, ToColors
 from raymetrics.generators.stylegan2.upsampling import upsample
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """One resolution: features x and the colours so far, to those of twice the size.
 
     Layer i of the network takes w number i and noise number i; the step to colours takes the
     w of the layer that follows.
     """
 
-    def __init__(self, shape: Shape, settings: Settings, index: int) -> None:
+    def __init__(self, shape: NetworkShape, settings: Settings, index: int) -> None:
         super().__init__()
         self.layer = 2 * index
         self.architecture = shape.architecture
@@ -43,25 +43,25 @@ class Block(nn.Module):
         self.conv1 = convolution(channels, up=False)
         self.has_colours = shape.architecture == "skip" or index == len(shape.channels) - 1
         if self.has_colours:
-            self.torgb = ToColours(channels, shape.colours, shape.w_dim, settings.clamp)
+            self.torgb = ToColors(channels, shape.colours, shape.w_dim, settings.clamp)
         if index and shape.architecture == "resnet":
             self.skip = Skip(before, channels)
 
     def forward(
         self,
         x: Tensor | None,
-        colours: Tensor | None,
+        colors: Tensor | None,
         ws: Tensor,
         noise: Sequence[Tensor | None],
         fir: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         x = self.first(ws, noise, fir) if x is None else self.features(x, ws, noise, fir)
-        if colours is not None:
-            colours = upsample(colours, fir)
+        if colors is not None:
+            colors = upsample(colors, fir)
         if self.has_colours:
-            own = self.torgb(x, ws[:, self.layer + 1])
-            colours = own if colours is None else colours + own
-        return x, colours
+            block_colors = self.torgb(x, ws[:, self.layer + 1])
+            colors = block_colors if colors is None else colors + block_colors
+        return x, colors
 
     def first(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
         x = self.const.expand(len(ws), -1, -1, -1)
@@ -83,21 +83,21 @@ class Synthesis(nn.Module):
 
     fir: Tensor
 
-    def __init__(self, shape: Shape, settings: Settings, filter_size: int) -> None:
+    def __init__(self, shape: NetworkShape, settings: Settings, filter_size: int) -> None:
         super().__init__()
         self.resolutions = [4 * 2**i for i in range(len(shape.channels))]
         for i, resolution in enumerate(self.resolutions):
-            self.add_module(f"b{resolution}", Block(shape, settings, i))
+            self.add_module(f"b{resolution}", _Block(shape, settings, i))
         self.register_buffer("fir", torch.empty(filter_size, filter_size))
 
     def forward(self, ws: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
         """noise: for every convolution [n, 1, h, w] or [h, w]; None for no noise."""
-        x = colours = None
+        x = colors = None
         for resolution in self.resolutions:
             block = self.get_submodule(f"b{resolution}")
-            x, colours = block(x, colours, ws, noise, self.fir)
-        assert colours is not None
-        return colours
+            x, colors = block(x, colors, ws, noise, self.fir)
+        assert colors is not None
+        return colors
 
     def convolutions(self) -> list[StyledConvolution]:
         """In the order in which they take their w and their noise."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raymetrics.errors import StorageError
-from raymetrics.files import ASIDE, storage_errors
+from raymetrics.files import TEMPORARY_PREFIX, storage_errors
 from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.schema import Column
@@ -20,29 +20,33 @@ from raymetrics.shards.view import View
 
 
 @contextmanager
-def new_folder(to: str) -> Iterator[Path]:
+def new_folder(destination: str) -> Iterator[Path]:
     """A folder beside `to`, which takes its name when the block has ended without an error.
 
     StorageError if `to` is there, on an object store, or cannot be written; StorageUnavailable if
     there is no room.
     """
-    store = Store(to)
+    store = Store(destination)
     if not store.local:
-        raise StorageError(f"{to} is on an object store; export to a local folder and copy it")
+        raise StorageError(
+            f"{destination} is on an object store; export to a local folder and copy it"
+        )
     target = Path(store.root)
-    there = StorageError(f"{to} is there already; remove it, or export to another place")
+    exists_error = StorageError(
+        f"{destination} is there already; remove it, or export to another place"
+    )
     if target.exists():
-        raise there
-    aside = target.parent / f"{ASIDE}{uuid.uuid4().hex}"
+        raise exists_error
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     try:
-        with storage_errors(f"export to {to}"):
-            aside.mkdir(parents=True)
-            yield aside
+        with storage_errors(f"export to {destination}"):
+            temporary.mkdir(parents=True)
+            yield temporary
             if target.exists():  # made meanwhile; an empty folder would give way
-                raise there
-            os.rename(aside, target)
+                raise exists_error
+            os.rename(temporary, target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
@@ -53,7 +57,7 @@ def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
     return view.block(shard, names)
 
 
-def name_of(block: Block) -> str:
+def shard_file_name(block: Block) -> str:
     """As a shard of these samples is called; they may be the first of a shard only."""
     ids = block[schema.SAMPLE_ID]
     return shard_name(range(int(ids[0]), int(ids[-1]) + 1))

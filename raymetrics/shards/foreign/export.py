@@ -9,21 +9,21 @@ from raymetrics.output_names import NOT_FEATURES
 from raymetrics.shards.foreign.atomic_folder import new_folder
 from raymetrics.shards.foreign.huggingface_export import write_huggingface
 from raymetrics.shards.foreign.npy_export import write_npy
-from raymetrics.shards.foreign.npz_export import npz_of
+from raymetrics.shards.foreign.npz_export import npz_bytes
 from raymetrics.shards.foreign.webdataset_export import write_webdataset
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.shards.writable import require_writable
+from raymetrics.shards.writable import require_writable_store
 
-FOLDERS: Mapping[str, Callable[..., None]] = {
+_FOLDER_WRITERS: Mapping[str, Callable[..., None]] = {
     "npy": write_npy,
     "huggingface": write_huggingface,
     "webdataset": write_webdataset,
 }
-FORMATS = ("npz", *FOLDERS)
+_FORMATS = ("npz", *_FOLDER_WRITERS)
 
 
 def export(
@@ -42,25 +42,25 @@ def export(
     No more than a shard is in memory. StorageError if `to` is there or cannot be written,
     ShardError for an incomplete set or a column that is not there, NotEnoughData.
     """
-    if format not in FORMATS:
-        raise RaymetricsError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    if format not in _FORMATS:
+        raise RaymetricsError(f"no format {format!r}; there are {', '.join(_FORMATS)}")
     view = open_view(shards if isinstance(shards, str) else shards.uri)
-    found = view.shards
+    shard_set = view.shards
     if samples is not None and not 1 <= samples <= len(view):
         raise NotEnoughData(
-            f"the first {samples} samples are asked for, {found.uri} has {len(view)}; ask for 1 "
+            f"the first {samples} samples are asked for, {shard_set.uri} has {len(view)}; ask for 1 "
             f"to {len(view)}, or extract more"
         )
     view = view if samples is None else view.first(samples)
-    chosen = chosen_columns(found, columns)
+    chosen = _select_columns(shard_set, columns)
     if format == "npz":
-        write_npz(view, one_of(chosen, found), to, ddof)
+        _write_npz(view, _single_column(chosen, shard_set), to, ddof)
         return
     with new_folder(to) as folder:
-        FOLDERS[format](view, chosen, folder)
+        _FOLDER_WRITERS[format](view, chosen, folder)
 
 
-def chosen_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column]:
+def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column]:
     """The columns of these names; all by default. ShardError for a name that is none."""
     for name in names or ():
         if name not in shards.columns:
@@ -70,27 +70,31 @@ def chosen_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column
     return [shards.columns[name] for name in dict.fromkeys(names or shards.columns)]
 
 
-def one_of(columns: Sequence[Column], shards: ShardSet) -> Column:
+def _single_column(columns: Sequence[Column], shards: ShardSet) -> Column:
     """The only column; or the only one of features. ShardError if there are several."""
     features = [column for column in columns if column.output not in NOT_FEATURES]
-    for some in (columns, features):
-        if len(some) == 1:
-            return some[0]
+    for candidates in (columns, features):
+        if len(candidates) == 1:
+            return candidates[0]
     raise ShardError(
         f"npz holds one column, {shards.uri} has {', '.join(c.name for c in columns)}; name one "
         "of them (--column)"
     )
 
 
-def write_npz(view: View, column: Column, to: str, ddof: int) -> None:
+def _write_npz(view: View, column: Column, destination: str, ddof: int) -> None:
     """One file, on an object store too."""
-    folder, _, name = to.rpartition("/")
-    store = Store(folder or ("/" if to.startswith("/") else "."))
+    folder, _, name = destination.rpartition("/")
+    store = Store(folder or ("/" if destination.startswith("/") else "."))
     if not name.endswith(".npz"):
-        raise StorageError(f"{to} is no name of a .npz file, by which other programs know it")
-    require_writable(store.uri)
-    there = StorageError(f"{to} is there already; remove it, or export to another place")
+        raise StorageError(
+            f"{destination} is no name of a .npz file, by which other programs know it"
+        )
+    require_writable_store(store.uri)
+    exists_error = StorageError(
+        f"{destination} is there already; remove it, or export to another place"
+    )
     if name in store.names():
-        raise there
-    if not store.create(name, npz_of(view, column, ddof)):
-        raise there
+        raise exists_error
+    if not store.create(name, npz_bytes(view, column, ddof)):
+        raise exists_error

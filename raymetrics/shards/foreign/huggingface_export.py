@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raymetrics.printable import printable
-from raymetrics.shards.foreign.atomic_folder import name_of, whole_block
+from raymetrics.printable import escape_unprintable
+from raymetrics.shards.foreign.atomic_folder import shard_file_name, whole_block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 
@@ -21,13 +21,13 @@ def write_huggingface(view: View, columns: Sequence[Column], folder: Path) -> No
     (folder / "data").mkdir()
     for shard in view.present:
         block = whole_block(view, shard, columns)
-        table = pa.table({name: plain(values) for name, values in block.items()})
-        file = folder / "data" / name_of(block)
+        table = pa.table({name: _to_arrow(values) for name, values in block.items()})
+        file = folder / "data" / shard_file_name(block)
         pq.write_table(table, file, compression="none", use_dictionary=False)
-    (folder / "README.md").write_text(card(view, columns), encoding="utf-8")
+    (folder / "README.md").write_text(_card_text(view, columns), encoding="utf-8")
 
 
-def plain(values: np.ndarray) -> pa.Array:
+def _to_arrow(values: np.ndarray) -> pa.Array:
     """Lists of one length for float32 [n, d]: the library knows no tensors of Arrow."""
     if values.ndim == 1:
         return pa.array(values)
@@ -35,11 +35,13 @@ def plain(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def card(view: View, columns: Sequence[Column]) -> str:
+def _card_text(view: View, columns: Sequence[Column]) -> str:
     """The text of README.md. JSON is YAML too, so names need no rules of their own."""
     spec = view.shards.spec
-    whole = ["sample_id", "label"] if spec.labels else ["sample_id"]
-    features: list[dict[str, object]] = [{"name": name, "dtype": "int64"} for name in whole]
+    integer_columns = ["sample_id", "label"] if spec.labels else ["sample_id"]
+    features: list[dict[str, object]] = [
+        {"name": name, "dtype": "int64"} for name in integer_columns
+    ]
     features += [{"name": c.name, "list": "float32", "length": c.dimension} for c in columns]
     files = [{"split": "train", "path": "data/*.parquet"}]
     head = {
@@ -48,7 +50,7 @@ def card(view: View, columns: Sequence[Column]) -> str:
     }
     return f"""---
 {"".join(f"{key}: {json.dumps(value)}" + chr(10) for key, value in head.items())}---
-# Features of {printable(spec.source)}
+# Features of {escape_unprintable(spec.source)}
 
 {len(view)} samples; `sample_id` is the seed or the index of an image. Values have the digest
 `{view.digest()}`, and were made by raymetrics from

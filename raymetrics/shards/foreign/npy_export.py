@@ -21,11 +21,13 @@ def write_npy(view: View, columns: Sequence[Column], folder: Path) -> None:
     if view.shards.spec.labels:
         shapes[schema.LABEL] = (len(view),)
     with ExitStack() as files:
-        opened = {name: files.enter_context((folder / f"{name}.npy").open("wb")) for name in shapes}
+        open_files = {
+            name: files.enter_context((folder / f"{name}.npy").open("wb")) for name in shapes
+        }
         for name, shape in shapes.items():
             dtype = "<f4" if len(shape) == 2 else "<i8"
             header = {"descr": dtype, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(opened[name], header)
+            np.lib.format.write_array_header_1_0(open_files[name], header)
         for shard in view.present:
             for name, values in whole_block(view, shard, columns).items():
-                opened[name].write(np.ascontiguousarray(values).data)
+                open_files[name].write(np.ascontiguousarray(values).data)

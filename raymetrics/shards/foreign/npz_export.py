@@ -6,13 +6,13 @@ import io
 
 import numpy as np
 
-from raymetrics.provenance import canonical
+from raymetrics.provenance import canonical_json
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.statistics import Moments
 
 
-def npz_of(view: View, column: Column, ddof: int) -> bytes:
+def npz_bytes(view: View, column: Column, ddof: int) -> bytes:
     """The file: mu float64 [d], sigma float64 [d, d], and a text in JSON that says what the
     features are, which only raymetrics reads. The same samples give the same bytes."""
     moments = Moments.empty(column.dimension)
@@ -21,14 +21,16 @@ def npz_of(view: View, column: Column, ddof: int) -> bytes:
     buffer = io.BytesIO()
     sigma = moments.covariance(ddof)
     # The third is what `reference.MADE_OF` names.
-    np.savez(buffer, mu=moments.mean, sigma=sigma, raymetrics=np.array(made_of(view, column, ddof)))
+    np.savez(
+        buffer, mu=moments.mean, sigma=sigma, raymetrics=np.array(_origin_json(view, column, ddof))
+    )
     return buffer.getvalue()
 
 
-def made_of(view: View, column: Column, ddof: int) -> str:
+def _origin_json(view: View, column: Column, ddof: int) -> str:
     """How the features were made, in JSON."""
     spec = view.shards.spec
-    return canonical(
+    return canonical_json(
         {
             "column": column.name,
             "extractor": next(e for e in spec.extractors if e["name"] == column.extractor),

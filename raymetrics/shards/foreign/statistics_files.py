@@ -28,21 +28,25 @@ from scipy.linalg import LinAlgError, cholesky
 from raymetrics import safe_pickle
 from raymetrics.errors import ShardError, StorageError
 from raymetrics.metrics import Gaussian
-from raymetrics.npz_files import Arrays
-from raymetrics.safe_archives.damage import refuse_damage
+from raymetrics.npz_files import NpzArrays
+from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.shards.store import Store
 from raymetrics.statistics import Moments
 
-MADE_OF = "raymetrics"  # the key of a text in JSON: how the features of an exported file were made
-USUAL = "mu, sigma"
-SPATIAL = "mu_s, sigma_s"
-FEATURES = ("feats", "reps")
-AT_ONCE = 2**23  # bytes to a request
-SLACK = 1e-3  # of the largest variance: what rounding to float32 and less may leave below zero
+_ORIGIN_KEY = (
+    "raymetrics"  # the key of a text in JSON: how the features of an exported file were made
+)
+MU_SIGMA = "mu, sigma"
+SPATIAL_MU_SIGMA = "mu_s, sigma_s"
+_FEATURE_KEYS = ("feats", "reps")
+_READ_BYTES = 2**23  # bytes to a request
+_VARIANCE_SLACK = (
+    1e-3  # of the largest variance: what rounding to float32 and less may leave below zero
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FileStatistics:
     """What a file's contents are, by the layout that they have."""
 
     layout: str
@@ -53,7 +57,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceStatistics(Found):
+class ReferenceStatistics(FileStatistics):
     """A file of statistics, read and checked. Made by `read_statistics`."""
 
     uri: str = ""
@@ -62,7 +66,7 @@ class ReferenceStatistics(Found):
 
 def is_statistics(uri: object) -> bool:
     """Whether this names a file of statistics, and not a shard set."""
-    return isinstance(uri, str) and uri.endswith(tuple(READERS))
+    return isinstance(uri, str) and uri.endswith(tuple(_READERS))
 
 
 def read_statistics(uri: str) -> ReferenceStatistics:
@@ -73,21 +77,23 @@ def read_statistics(uri: str) -> ReferenceStatistics:
     """
     folder, _, name = uri.rpartition("/")
     store = Store(folder or ("/" if uri.startswith("/") else "."))
-    read = next((read for suffix, read in READERS.items() if uri.endswith(suffix)), None)
-    if read is None:
-        raise ShardError(f"{uri} is no file of statistics; expected {', '.join(READERS)}")
-    damage = refuse_damage(
+    reader = next((reader for suffix, reader in _READERS.items() if uri.endswith(suffix)), None)
+    if reader is None:
+        raise ShardError(f"{uri} is no file of statistics; expected {', '.join(_READERS)}")
+    damage = require_undamaged(
         ShardError,
         f"cannot read statistics from {uri}",
-        f"expected arrays of numbers as {', '.join(READERS)} hold them: fetch or make the file "
+        f"expected arrays of numbers as {', '.join(_READERS)} hold them: fetch or make the file "
         "again",
     )
     # Zip files are read in small parts, each of which would be a request.
-    with damage, io.BufferedReader(_open_file(store, name, uri), AT_ONCE) as file:
+    with damage, io.BufferedReader(_open_file(store, name, uri), _READ_BYTES) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
-        found = read(file, uri)
-    return ReferenceStatistics(**vars(found), uri=f"{store.absolute_uri}/{name}", sha256=sha256)
+        statistics = reader(file, uri)
+    return ReferenceStatistics(
+        **vars(statistics), uri=f"{store.absolute_uri}/{name}", sha256=sha256
+    )
 
 
 def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
@@ -100,91 +106,104 @@ def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
         ) from None
 
 
-def read_npz(file: Any, where: str) -> Found:
+def _read_npz(file: Any, where: str) -> FileStatistics:
     """Only the arrays that are asked for are read, however large the others are."""
-    arrays = Arrays(file)
-    found = interpreted(arrays, where)
-    if MADE_OF not in arrays:
-        return found
-    made_of = json.loads(arrays[MADE_OF].item())
-    return replace(found, layout="raymetrics", count=made_of["count"], ddof=made_of["ddof"],
-                   made_of=made_of)  # fmt: skip
+    arrays = NpzArrays(file)
+    statistics = _parse_contents(arrays, where)
+    if _ORIGIN_KEY not in arrays:
+        return statistics
+    origin = json.loads(arrays[_ORIGIN_KEY].item())
+    return replace(statistics, layout="raymetrics", count=origin["count"], ddof=origin["ddof"],
+                   made_of=origin)  # fmt: skip
 
 
-def read_pickle(file: Any, where: str) -> Found:
+def _read_pickle(file: Any, where: str) -> FileStatistics:
     """By the reader that executes nothing."""
-    return interpreted(safe_pickle.read(file.read(), where), where)
+    return _parse_contents(safe_pickle.read_pickle(file.read(), where), where)
 
 
-def read_torch(file: Any, where: str) -> Found:
+def _read_torch(file: Any, where: str) -> FileStatistics:
     """What torch.save wrote, without torch."""
-    with safe_pickle.Archive(file) as archive:
-        found = interpreted(safe_pickle.read_archive(archive, where), where)
-    return replace(found, layout="torch-fidelity") if found.layout == USUAL else found
+    with safe_pickle.TorchArchive(file) as archive:
+        statistics = _parse_contents(safe_pickle.read_archive(archive, where), where)
+    return (
+        replace(statistics, layout="torch-fidelity")
+        if statistics.layout == MU_SIGMA
+        else statistics
+    )
 
 
-READERS: Mapping[str, Callable[[Any, str], Found]] = {
-    ".npz": read_npz,
-    ".pkl": read_pickle,
-    ".pt": read_torch,
+_READERS: Mapping[str, Callable[[Any, str], FileStatistics]] = {
+    ".npz": _read_npz,
+    ".pkl": _read_pickle,
+    ".pt": _read_torch,
 }
 
 
-def interpreted(contents: Any, where: str) -> Found:
+def _parse_contents(contents: Any, where: str) -> FileStatistics:
     """What these contents are, by their keys. ShardError if they are none of the layouts."""
     if isinstance(contents, np.ndarray):
-        return of_features(contents, "features", where)
+        return _fit_features(contents, "features", where)
     if not isinstance(contents, Mapping):
-        raise ShardError(f"{where} holds a {type(contents).__name__}; {EXPECTED}")
-    if is_pair(contents):
-        return of_pairs(contents, where)
+        raise ShardError(f"{where} holds a {type(contents).__name__}; {_EXPECTED}")
+    if _is_pair(contents):
+        return _parse_pairs(contents, where)
     if {"raw_mean", "raw_cov", "num_items"} <= contents.keys():
-        return of_sums(contents, where)
+        return _parse_sums(contents, where)
     spaces: dict[str, Any] = {}
     if isinstance(contents, dict):  # the arrays of an npz need not all be read
-        spaces = {name: value for name, value in contents.items() if is_pair(value)}
+        spaces = {name: value for name, value in contents.items() if _is_pair(value)}
     if spaces:
-        gaussians = {k: checked(v["mu"], v["sigma"], f"{k}: ", where) for k, v in spaces.items()}
-        return Found("EDM2", gaussians, contents.get("num_images"))
-    for name in FEATURES:
+        gaussians = {
+            k: _require_gaussian(v["mu"], v["sigma"], f"{k}: ", where) for k, v in spaces.items()
+        }
+        return FileStatistics("EDM2", gaussians, contents.get("num_images"))
+    for name in _FEATURE_KEYS:
         if name in contents:
-            return of_features(contents[name], name, where)
-    raise ShardError(f"{where} holds {safe_pickle.names(contents) or 'nothing'}; {EXPECTED}")
+            return _fit_features(contents[name], name, where)
+    raise ShardError(
+        f"{where} holds {safe_pickle.describe_keys(contents) or 'nothing'}; {_EXPECTED}"
+    )
 
 
-def is_pair(value: Any) -> bool:
+def _is_pair(value: Any) -> bool:
     """Whether these are arrays by name, mu and sigma among them."""
     return isinstance(value, Mapping) and {"mu", "sigma"} <= value.keys()
 
 
-EXPECTED = (
+_EXPECTED = (
     "expected mu and sigma (pytorch-fid and its kin), pairs of them by feature space (EDM2), or "
     "features (feats, reps)"
 )
 
 
-def of_pairs(contents: Mapping[str, Any], where: str) -> Found:
+def _parse_pairs(contents: Mapping[str, Any], where: str) -> FileStatistics:
     """mu and sigma, and mu_s and sigma_s where they are."""
-    gaussians = {USUAL: checked(contents["mu"], contents["sigma"], "", where)}
+    gaussians = {MU_SIGMA: _require_gaussian(contents["mu"], contents["sigma"], "", where)}
     if not {"mu_s", "sigma_s"} <= contents.keys():
-        return Found(USUAL, gaussians)
-    gaussians[SPATIAL] = checked(contents["mu_s"], contents["sigma_s"], "mu_s, sigma_s: ", where)
-    return Found("ADM", gaussians)
+        return FileStatistics(MU_SIGMA, gaussians)
+    gaussians[SPATIAL_MU_SIGMA] = _require_gaussian(
+        contents["mu_s"], contents["sigma_s"], "mu_s, sigma_s: ", where
+    )
+    return FileStatistics("ADM", gaussians)
 
 
-def of_sums(contents: Mapping[str, Any], where: str) -> Found:
+def _parse_sums(contents: Mapping[str, Any], where: str) -> FileStatistics:
     """NVIDIA's sums of x and of x x^T over num_items samples; their program divides by it."""
     count = int(contents["num_items"])
     if contents["raw_mean"] is None and contents.get("all_features"):
-        return of_features(np.concatenate(contents["all_features"]), "all_features", where)
+        return _fit_features(np.concatenate(contents["all_features"]), "all_features", where)
     mean = np.asarray(contents["raw_mean"]) / max(1, count)
     covariance = np.asarray(contents["raw_cov"]) / max(1, count) - np.outer(mean, mean)
-    return Found(
-        "stylegan2-ada", {"raw_mean, raw_cov": checked(mean, covariance, "", where)}, count, 0
+    return FileStatistics(
+        "stylegan2-ada",
+        {"raw_mean, raw_cov": _require_gaussian(mean, covariance, "", where)},
+        count,
+        0,
     )
 
 
-def of_features(features: Any, name: str, where: str) -> Found:
+def _fit_features(features: Any, name: str, where: str) -> FileStatistics:
     """The mean and the covariance, by count - 1, of features [n, d]."""
     x = np.asarray(features)
     if x.ndim != 2 or len(x) < 2 or x.dtype.kind != "f":
@@ -193,40 +212,42 @@ def of_features(features: Any, name: str, where: str) -> Found:
             "of two samples at least"
         )
     fitted = Gaussian.fitted(Moments.of(x), 1)
-    return Found("features", {name: checked(fitted.mean, fitted.covariance, "", where)}, len(x), 1)
+    return FileStatistics(
+        "features", {name: _require_gaussian(fitted.mean, fitted.covariance, "", where)}, len(x), 1
+    )
 
 
-def checked(mean: Any, covariance: Any, what: str, where: str) -> Gaussian:
+def _require_gaussian(mean: Any, covariance: Any, prefix: str, where: str) -> Gaussian:
     """Both in float64. ShardError unless they can be a mean and a covariance."""
     m, s = np.asarray(mean), np.asarray(covariance)
     if {m.dtype.kind, s.dtype.kind} != {"f"} or m.ndim != 1 or s.shape != (len(m), len(m)):
         raise ShardError(
-            f"{what}mu in {where} is {m.dtype} {list(m.shape)} and sigma {s.dtype} "
+            f"{prefix}mu in {where} is {m.dtype} {list(m.shape)} and sigma {s.dtype} "
             f"{list(s.shape)}, expected floats [d] and [d, d]"
         )
-    found = Gaussian(m.astype(np.float64), s.astype(np.float64))
-    trouble = trouble_of(found)
-    if trouble:
+    gaussian = Gaussian(m.astype(np.float64), s.astype(np.float64))
+    problem = _find_problem(gaussian)
+    if problem:
         raise ShardError(
-            f"{what}{trouble} in {where}, so it is no mean and covariance of features; make the "
+            f"{prefix}{problem} in {where}, so it is no mean and covariance of features; make the "
             "file again"
         )
-    return found
+    return gaussian
 
 
-def trouble_of(found: Gaussian) -> str | None:
+def _find_problem(gaussian: Gaussian) -> str | None:
     """What is wrong with the values, in words."""
-    s = found.covariance
-    if not (np.isfinite(found.mean).all() and np.isfinite(s).all()):
+    s = gaussian.covariance
+    if not (np.isfinite(gaussian.mean).all() and np.isfinite(s).all()):
         return "mu or sigma holds NaN or infinite values"
-    apart = np.abs(s - s.T).max(initial=0)
-    if apart > 1e-5 * np.abs(s).max(initial=0):
-        return f"sigma is not symmetric (entries differ by up to {apart:.3g})"
+    asymmetry = np.abs(s - s.T).max(initial=0)
+    if asymmetry > 1e-5 * np.abs(s).max(initial=0):
+        return f"sigma is not symmetric (entries differ by up to {asymmetry:.3g})"
     # Positive up to the slack, if and only if the root of what is shifted by it exists.
-    slack = SLACK * s.diagonal().max(initial=0)
+    slack = _VARIANCE_SLACK * s.diagonal().max(initial=0)
     try:
         if s.any():
             cholesky(s + slack * np.eye(len(s)), lower=True, check_finite=False)
     except LinAlgError:
-        return f"sigma has an eigenvalue below -{slack:.3g}, {SLACK} of the largest variance,"
+        return f"sigma has an eigenvalue below -{slack:.3g}, {_VARIANCE_SLACK} of the largest variance,"
     return None

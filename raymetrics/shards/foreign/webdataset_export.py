@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from raymetrics.shards import schema
-from raymetrics.shards.foreign.atomic_folder import name_of, whole_block
+from raymetrics.shards.foreign.atomic_folder import shard_file_name, whole_block
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import Block
 from raymetrics.shards.view import View
@@ -20,20 +20,20 @@ from raymetrics.shards.view import View
 def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> None:
     """samples-FIRST-LAST.tar for every shard, with SAMPLE_ID.COLUMN.npy (float32 [d]),
     SAMPLE_ID.cls where labels are known, and SAMPLE_ID.json. The same samples, the same bytes."""
-    about = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
+    set_fields = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
     for shard in view.present:
         block = whole_block(view, shard, columns)
-        file = (folder / name_of(block)).with_suffix(".tar")
+        file = (folder / shard_file_name(block)).with_suffix(".tar")
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
             for row in range(len(block[schema.SAMPLE_ID])):
-                for name, content in files_of(block, row, columns, about):
+                for name, content in _sample_files(block, row, columns, set_fields):
                     entry = tarfile.TarInfo(name)
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
 
 
-def files_of(
-    block: Block, row: int, columns: Sequence[Column], about: dict[str, str]
+def _sample_files(
+    block: Block, row: int, columns: Sequence[Column], set_fields: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     """The files of one sample."""
     sample_id = int(block[schema.SAMPLE_ID][row])
@@ -43,4 +43,4 @@ def files_of(
         yield f"{sample_id:012d}.{column.name}.npy", buffer.getvalue()
     if schema.LABEL in block:
         yield f"{sample_id:012d}.cls", str(int(block[schema.LABEL][row])).encode()
-    yield f"{sample_id:012d}.json", json.dumps({"sample_id": sample_id, **about}).encode()
+    yield f"{sample_id:012d}.json", json.dumps({"sample_id": sample_id, **set_fields}).encode()

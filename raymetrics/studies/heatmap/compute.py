@@ -17,26 +17,26 @@ from typing import Any
 import numpy as np
 import ray
 
-from raymetrics.distributed.cluster_resources import Resources, placement
-from raymetrics.distributed.extraction.pipeline import configure, pool
+from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
+from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.distributed.extraction.stages import same_generator
-from raymetrics.distributed.neighbor_files import load_arrays
+from raymetrics.distributed.extraction.stages import open_verified_generator
+from raymetrics.distributed.neighbor_files import load_npz_or_none
 from raymetrics.errors import ShardError
-from raymetrics.heatmaps import Averages, Heatmaps, Lens
+from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
-from raymetrics.studies.heatmap.request import HeatRequest, network
+from raymetrics.studies.heatmap.request import HeatmapRequest, load_verified_extractor
 
-RANGE = 1024  # samples to a file, cut at the multiples
-BATCH = 64  # images in memory at a time
-FOLDER = "ranges"
-VERSION = 1  # of what is kept there
+SAMPLES_PER_RANGE = 1024  # samples to a file, cut at the multiples
+_IMAGES_PER_BATCH = 64  # images in memory at a time
+_RANGES_FOLDER = "ranges"
+_RANGES_VERSION = 1  # of what is kept there
 
 
-class Look:
+class SampleViewer:
     """Sample ids to images and heatmaps; the driver has one for a few samples, workers for many."""
 
     def __init__(
@@ -49,9 +49,9 @@ class Look:
 
         SourceError or ExtractorError if they are something else here.
         """
-        made = network(*extractor)
-        self.generator = same_generator(*source)
-        self.lens = Lens(made, sensitivity)  # type: ignore[arg-type]  # a network, by the request
+        loaded_extractor = load_verified_extractor(*extractor)
+        self.generator = open_verified_generator(*source)
+        self.lens = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
         """sample_ids int64 [n] -> uint8 [n, 3, h, w], and what is seen in them."""
@@ -59,17 +59,17 @@ class Look:
         return images, self.lens(sample_ids, images)
 
 
-def heatmaps(asked: HeatRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
+def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
     """Images uint8 [n, 3, h, w] and heatmaps of samples of the generated set; in this process.
 
     sample_ids: int64 [n]. Exact: the updated moments are those of the whole set.
     """
-    look = Look(asked.source, asked.extractor, asked.of_members())
-    return look(sample_ids)
+    viewer = SampleViewer(request.source, request.extractor, request.of_members())
+    return viewer(sample_ids)
 
 
-def heatmaps_added(
-    asked: HeatRequest, source: tuple[str, str], sample_ids: np.ndarray, exact: bool = False
+def heatmaps_if_added(
+    request: HeatmapRequest, source: tuple[str, str], sample_ids: np.ndarray, exact: bool = False
 ) -> tuple[np.ndarray, Heatmaps]:
     """The same of samples of another source, each as if it were added to the generated set.
 
@@ -78,19 +78,19 @@ def heatmaps_added(
     many samples. NotEnoughData where that one is singular.
     """
     if not exact:
-        return Look(source, asked.extractor, asked.of_added())(sample_ids)
-    extractor = network(*asked.extractor)
-    images, seen = same_generator(*source)(sample_ids), []
+        return SampleViewer(source, request.extractor, request.of_added())(sample_ids)
+    extractor = load_verified_extractor(*request.extractor)
+    images, seen = open_verified_generator(*source)(sample_ids), []
     for row, number in enumerate(sample_ids):
         ids, image = sample_ids[row : row + 1], images[row : row + 1]
-        features = asked.features_of(extractor, number, image)
-        lens = Lens(extractor, asked.of_one(features))  # type: ignore[arg-type]
-        seen.append(lens(ids, image))
+        features = request.features_of(extractor, number, image)
+        heatmap_extractor = HeatmapExtractor(extractor, request.of_one(features))  # type: ignore[arg-type]
+        seen.append(heatmap_extractor(ids, image))
     return images, Heatmaps.joined(seen)
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RangePlan:
     """What workers need to make ranges."""
 
     source: tuple[str, str]
@@ -104,11 +104,11 @@ class Plan:
     @property
     def firsts(self) -> list[int]:
         """Where the ranges begin that hold any of the samples."""
-        return (np.unique(self.sample_ids // RANGE) * RANGE).tolist()
+        return (np.unique(self.sample_ids // SAMPLES_PER_RANGE) * SAMPLES_PER_RANGE).tolist()
 
     def ids(self, first: int) -> np.ndarray:
         """The samples of a range."""
-        start, stop = np.searchsorted(self.sample_ids, [first, first + RANGE])
+        start, stop = np.searchsorted(self.sample_ids, [first, first + SAMPLES_PER_RANGE])
         return self.sample_ids[start:stop]
 
     def file(self, first: int) -> str:
@@ -116,13 +116,13 @@ class Plan:
         return f"heat-{first:012d}-{self.key[:24]}.npz"
 
 
-class KeepRange:
+class RangeStage:
     """A stage: the beginnings of ranges to files."""
 
     def __init__(self, plan: Any) -> None:
         """plan: a `Plan`, or Ray's reference to one."""
-        self.plan: Plan = ray.get(plan) if isinstance(plan, ray.ObjectRef) else plan
-        self.look = Look(self.plan.source, self.plan.extractor, self.plan.sensitivity)
+        self.plan: RangePlan = ray.get(plan) if isinstance(plan, ray.ObjectRef) else plan
+        self.look = SampleViewer(self.plan.source, self.plan.extractor, self.plan.sensitivity)
         self.store = Store(self.plan.uri)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -130,18 +130,18 @@ class KeepRange:
         first = int(unit["first"][0])
         ids = self.plan.ids(first)
         sums, seen = None, []
-        for start in range(0, len(ids), BATCH):
-            images, found = self.look(ids[start : start + BATCH])
-            some = Averages.of(images, found, self.plan.classes)
-            sums = some if sums is None else sums.merge(some)
-            seen.append(found)
-        arrays = {**to_arrays(Heatmaps.joined(seen)), **prefixed(to_arrays(sums))}
-        self.store.replace(self.plan.file(first), packed_arrays(arrays))
+        for start in range(0, len(ids), _IMAGES_PER_BATCH):
+            images, batch_heatmaps = self.look(ids[start : start + _IMAGES_PER_BATCH])
+            batch_sums = Averages.of(images, batch_heatmaps, self.plan.classes)
+            sums = batch_sums if sums is None else sums.merge(batch_sums)
+            seen.append(batch_heatmaps)
+        arrays = {**to_arrays(Heatmaps.joined(seen)), **_with_prefix(to_arrays(sums))}
+        self.store.replace(self.plan.file(first), _npz_bytes(arrays))
         return {"rows": np.array([len(ids)])}
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
+class MeanHeatmaps:
     """Of all samples of a set: every map, and sums over all and over classes."""
 
     seen: Heatmaps
@@ -151,82 +151,95 @@ class Means:
 
 
 def mean_heatmaps(
-    asked: HeatRequest,
+    request: HeatmapRequest,
     to: str,
     classes: Sequence[int],
     *,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> Means:
+) -> MeanHeatmaps:
     """Heatmaps of all samples of the generated set, with their sums; needs a session.
 
     Files of ranges lie in the folder `ranges` of `to`, which all machines must share; those that
     are there are not made again. Neither the number of workers nor a restart changes a bit.
     """
-    uri = f"{Store(to).absolute_uri}/{FOLDER}"
-    plan = Plan(
-        asked.source, asked.extractor, asked.of_members(), asked.generated.sample_ids,
-        tuple(classes), uri, fingerprint({**asked.identity, "classes": [*classes], "v": VERSION}),
-    )  # fmt: skip
+    uri = f"{Store(to).absolute_uri}/{_RANGES_FOLDER}"
+    plan = RangePlan(
+        request.source,
+        request.extractor,
+        request.of_members(),
+        request.generated.sample_ids,
+        tuple(classes),
+        uri,
+        fingerprint({**request.identity, "classes": [*classes], "v": _RANGES_VERSION}),
+    )
     store = Store(uri)
-    there = store.names()
-    todo = [first for first in plan.firsts if plan.file(first) not in there]
+    existing_files = store.names()
+    todo = [first for first in plan.firsts if plan.file(first) not in existing_files]
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
-    for made in keep_ranges(plan, todo, resources or Resources()):
-        rows += made
+    for rows_made in keep_ranges(plan, todo, resources or Resources()):
+        rows += rows_made
         if progress:
             rate = rows / (time.monotonic() - start)
             progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
-    return gathered(plan, store, len(todo))
+    return _merge_ranges(plan, store, len(todo))
 
 
-def keep_ranges(plan: Plan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
+def keep_ranges(plan: RangePlan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
     """Makes the ranges on actors; yields the samples of each, in order, once it is kept."""
     if not todo:
         return
     dataset = ray.data.from_items([{"first": first} for first in todo])
-    configure(dataset.context)
-    place = placement(replace(resources, fused=True, generators=None), len(todo))
-    stage = pool(dataset, KeepRange, (ray.put(plan),), place.generate)
+    configure_ray_data(dataset.context)
+    actor_placement = plan_cluster_placement(
+        replace(resources, fused=True, generators=None), len(todo)
+    )
+    stage = add_stage(dataset, RangeStage, (ray.put(plan),), actor_placement.generate)
     for row in stage.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
         yield int(row["rows"][0])
 
 
-def gathered(plan: Plan, store: Store, made: int) -> Means:
+def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatmaps:
     """All ranges, merged in the order of their ids."""
     seen, averages = [], None
     for first in plan.firsts:
-        arrays = load_arrays(store, plan.file(first))
+        arrays = load_npz_or_none(store, plan.file(first))
         if arrays is None:
             raise ShardError(
                 f"{store.path(plan.file(first))} is missing or damaged; remove it and run the same "
                 "command again; a cluster needs a place that all of its machines share"
             )
-        sums = {name[len(SUMS) :]: a for name, a in arrays.items() if name.startswith(SUMS)}
-        some: Averages = from_arrays(Averages, sums)
-        averages = some if averages is None else averages.merge(some)
-        own = {name: a for name, a in arrays.items() if not name.startswith(SUMS)}
-        seen.append(from_arrays(Heatmaps, own))
+        sums = {
+            name[len(_SUMS_PREFIX) :]: a
+            for name, a in arrays.items()
+            if name.startswith(_SUMS_PREFIX)
+        }
+        range_sums: Averages = from_arrays(Averages, sums)
+        averages = range_sums if averages is None else averages.merge(range_sums)
+        heatmap_arrays = {
+            name: a for name, a in arrays.items() if not name.startswith(_SUMS_PREFIX)
+        }
+        seen.append(from_arrays(Heatmaps, heatmap_arrays))
     assert averages is not None  # no set is empty
-    return Means(Heatmaps.joined(seen), averages, plan.classes, made)
+    return MeanHeatmaps(Heatmaps.joined(seen), averages, plan.classes, ranges_made)
 
 
-SUMS = "sums_"
+_SUMS_PREFIX = "sums_"
 
 
-def prefixed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _with_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Under names that those of heatmaps do not have."""
-    return {f"{SUMS}{name}": array for name, array in arrays.items()}
+    return {f"{_SUMS_PREFIX}{name}": array for name, array in arrays.items()}
 
 
-def write_arrays(to: str, name: str, found: Heatmaps | Averages, **more: object) -> None:
+def write_heatmap_arrays(to: str, name: str, record: Heatmaps | Averages, **more: object) -> None:
     """The fields of what was found, and more, as an .npz of numpy."""
     others = {key: np.asarray(value) for key, value in more.items()}
-    Store(to).replace(name, packed_arrays({**to_arrays(found), **others}))
+    Store(to).replace(name, _npz_bytes({**to_arrays(record), **others}))
 
 
-def packed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of an .npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]

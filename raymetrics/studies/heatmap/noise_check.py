@@ -13,19 +13,19 @@ from raymetrics import option_strings
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract_all
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.errors import RangeError
-from raymetrics.heatmaps.noisy_source import WHERE, positive
+from raymetrics.errors import SampleRangeError
+from raymetrics.heatmaps.noisy_source import NOISE_REGIONS, require_noise_scale
 from raymetrics.results import Result
 from raymetrics.shards.view import Selection, View
 from raymetrics.studies.evaluate import evaluate
-from raymetrics.studies.heatmap.request import HeatRequest
+from raymetrics.studies.heatmap.request import HeatmapRequest
 
-SOURCE = "raymetrics.heatmaps.noisy_source:Noisy"
-FOLDER = "noise"
+_NOISY_SOURCE = "raymetrics.heatmaps.noisy_source:NoisySource"
+_NOISE_FOLDER = "noise"
 
 
 def noise_distances(
-    asked: HeatRequest,
+    request: HeatmapRequest,
     maps: str | Path,
     to: str | Path,
     scales: Sequence[float],
@@ -39,51 +39,51 @@ def noise_distances(
     `to`/noise, of which a rerun makes only what is missing.
     RangeError unless the generated samples are one range.
     """
-    samples = one_range(asked.generated)
+    samples = require_one_range(request.generated)
     for scale in scales:
-        positive(str(scale))
+        require_noise_scale(str(scale))
     sources = {
-        f"{to}/{FOLDER}/{where}-{scale:g}": noisy_source(asked, maps, where, scale)
-        for where in WHERE
+        f"{to}/{_NOISE_FOLDER}/{where}-{scale:g}": _noisy_source_text(request, maps, where, scale)
+        for where in NOISE_REGIONS
         for scale in scales
     }
-    made = extract_all(
-        sources, [asked.extractor[0]], samples, resources=resources, progress=progress,
-        shard_rows=asked.generated.shards.spec.shard_rows,
+    extractions = extract_all(
+        sources, [request.extractor[0]], samples, resources=resources, progress=progress,
+        shard_rows=request.generated.shards.spec.shard_rows,
     )  # fmt: skip
-    noisy = [distance(asked, done.shards.uri) for done in made]
-    return [distance(asked, asked.generated.shards.uri), *noisy]
+    noisy = [frechet_result(request, extraction.shards.uri) for extraction in extractions]
+    return [frechet_result(request, request.generated.shards.uri), *noisy]
 
 
-def noisy_source(asked: HeatRequest, maps: str | Path, where: str, scale: float) -> str:
+def _noisy_source_text(request: HeatmapRequest, maps: str | Path, where: str, scale: float) -> str:
     """The generated set's source with noise, as a source."""
-    options = {"of": asked.source[0], "maps": str(maps), "where": where, "scale": f"{scale:g}"}
-    return option_strings.join(SOURCE, options)
+    options = {"of": request.source[0], "maps": str(maps), "where": where, "scale": f"{scale:g}"}
+    return option_strings.format_options(_NOISY_SOURCE, options)
 
 
-def distance(asked: HeatRequest, generated: str) -> Result:
+def frechet_result(request: HeatmapRequest, generated: str) -> Result:
     """The Frechet distance of a set to the real one in the column of the heatmaps."""
-    (found,) = evaluate(
-        real=uri_of(asked.real),
+    (result,) = evaluate(
+        real=_view_uri(request.real),
         generated=generated,
         metrics=["fid"],
-        columns=[asked.column.name],
+        columns=[request.column.name],
         any_size=True,  # as the heatmaps that are checked, of which sizes were compared
     )
-    return found
+    return result
 
 
-def uri_of(view: View) -> str:
+def _view_uri(view: View) -> str:
     """The text that opens this view."""
     if isinstance(view.samples, Selection):
         return f"{view.shards.uri}?ids={view.samples.file}"
     return view.shards.uri
 
 
-def one_range(view: View) -> range:
+def require_one_range(view: View) -> range:
     """The samples of a view. RangeError if they are not one range."""
     if isinstance(view.samples, Selection) or len(view.samples) != 1:
-        raise RangeError(
+        raise SampleRangeError(
             f"noise is put on all samples of a set that are one range; {view.shards.uri} has "
             f"{', '.join(view.described())}; extract them to a set of their own"
         )

@@ -10,21 +10,30 @@ from raymetrics.attacks.top1_rejection import Matcher
 from raymetrics.errors import ShardError, StorageError
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import SAMPLE_ID
-from raymetrics.shards.selection_files import made_of, parts_of, read_choice, write_choice
+from raymetrics.shards.selection_files import (
+    read_selection,
+    selection_metadata,
+    split_path,
+    write_selection,
+)
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.studies.match.request import Request
+from raymetrics.studies.match.request import MatchRequest
 
-FILE = "accepted.parquet"
+ACCEPTED_FILE = "accepted.parquet"
 
 
 def write_accepted(
-    path: str, request: Request, shards: ShardSet, matcher: Matcher, found: np.ndarray
+    path: str, request: MatchRequest, shards: ShardSet, matcher: Matcher, accepted: np.ndarray
 ) -> None:
     """Writes the file, whole. found: int64 [accepted, 2], sample ids and classes."""
-    columns = {SAMPLE_ID: found[:, 0], "class": found[:, 1], "draw": found[:, 0] - request.first}
-    metadata = made_of(
+    columns = {
+        SAMPLE_ID: accepted[:, 0],
+        "class": accepted[:, 1],
+        "draw": accepted[:, 0] - request.first,
+    }
+    metadata = selection_metadata(
         "accepted",
         View.of(shards),
         complete=matcher.full,
@@ -33,12 +42,12 @@ def write_accepted(
         drawn=matcher.drawn.tolist(),
         accepted=matcher.filled.tolist(),
         unfilled=matcher.unfilled.tolist(),
-        **about(request, shards.spec),
+        **request_record(request, shards.spec),
     )
-    write_choice(path, columns, metadata)
+    write_selection(path, columns, metadata)
 
 
-def about(request: Request, spec: DatasetSpec) -> dict[str, Any]:
+def request_record(request: MatchRequest, spec: DatasetSpec) -> dict[str, Any]:
     """What was asked for, as the file tells it: on this the accepted samples depend, and on
     nothing else."""
     real = request.real.shards
@@ -55,14 +64,14 @@ def about(request: Request, spec: DatasetSpec) -> dict[str, Any]:
     }
 
 
-def remove_of_another(path: str, asked: dict[str, Any]) -> None:
+def remove_stale_file(path: str, record: dict[str, Any]) -> None:
     """Removes the file of a match of something else, which is not to be taken for this one's while
     this one is under way."""
     try:
-        there = read_choice(path, partial=True).metadata
+        stored = read_selection(path, partial=True).metadata
     except (StorageError, ShardError):
         return  # none, or none that could be taken for one
-    if all(there.get(name) == value for name, value in asked.items()):
+    if all(stored.get(name) == value for name, value in record.items()):
         return
-    folder, name = parts_of(path)
+    folder, name = split_path(path)
     Store(folder).remove(name)

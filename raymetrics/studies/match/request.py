@@ -9,14 +9,18 @@ import torch
 
 from raymetrics.distributed.extraction.continuation import continue_set
 from raymetrics.distributed.extraction.dataset_request import (
-    most_samples,
-    named_apart,
-    specification,
+    load_extractors,
+    make_spec,
+    max_samples,
 )
-from raymetrics.errors import NotEnoughData, RangeError, SpecMismatch
-from raymetrics.generators import Generator, absolute, open_source, permission_for
+from raymetrics.errors import NotEnoughData, SampleRangeError, SpecMismatch
+from raymetrics.generators import Generator, absolute_source, open_source, permission_for
 from raymetrics.shards import layout
-from raymetrics.shards.comparability import require_alike, require_same_size, shared_extractors
+from raymetrics.shards.comparability import (
+    require_same_extractor,
+    require_same_size,
+    shared_extractors,
+)
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
@@ -24,11 +28,11 @@ from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 
-FIRST_CHOICE = "inception"  # of the networks that give classes
+_PREFERRED_NETWORK = "inception"  # of the networks that give classes
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class MatchRequest:
     """What is asked, checked and opened; nothing is written yet."""
 
     real: View
@@ -44,36 +48,40 @@ class Request:
     any_size: bool
 
 
-def requested(
+def make_match_request(
     real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
     keep: str, run_code: bool, any_size: bool = False,
-) -> Request:  # fmt: skip
+) -> MatchRequest:  # fmt: skip
     """The request, if it makes sense."""
     permission = permission_for(run_code, generated)
     view = open_view(real)
-    column = column_of_classes(view.shards, classes)
-    there = open_shards(generated) if is_shard_set(generated) else None
-    source, texts = absolute(generated), [*extractors] or [*view.shards.spec.asked]
+    column = choose_logits_column(view.shards, classes)
+    existing_set = open_shards(generated) if names_shard_set(generated) else None
+    source, texts = absolute_source(generated), [*extractors] or [*view.shards.spec.asked]
     store = Store(shards or f"{to}/shards")
-    if there is not None:
+    if existing_set is not None:
         if shards is not None:
-            raise RangeError(
+            raise SampleRangeError(
                 f"shards is {shards!r}, but {generated} is a shard set, which is drawn on into; "
                 "leave it out, or name a source"
             )
-        source, texts, store = there.spec.source, [*extractors] or [*there.spec.asked], there.store
+        source, texts, store = (
+            existing_set.spec.source,
+            [*extractors] or [*existing_set.spec.asked],
+            existing_set.store,
+        )
         if first is None:
-            first = min(ids.start for ids in there.spec.samples)
-    for place in (store, Store(to)):
-        place.names()  # one that cannot be used is found before anything is loaded
-    if there is not None:
-        permission.require_source(source, there.uri)
+            first = min(ids.start for ids in existing_set.spec.samples)
+    for writable_store in (store, Store(to)):
+        writable_store.names()  # one that cannot be used is found before anything is loaded
+    if existing_set is not None:
+        permission.require_source(source, existing_set.uri)
     if not extractors:
         for text in texts:
-            permission.require_extractor(text, (there or view.shards).uri)
+            permission.require_extractor(text, (existing_set or view.shards).uri)
     generator = open_source(source, torch.device("cpu"))
-    first, length = first or 0, most_samples(generator)
+    first, length = first or 0, max_samples(generator)
     if length - first < n:
         raise NotEnoughData(
             f"{n} samples are asked for, but {generator.name} has only {max(0, length - first)} "
@@ -81,31 +89,41 @@ def requested(
         )
     stop = min(length, first + (max_draws or length))
     # The set is to have no more than it needs for certain, and grows with every shard.
-    least = range(first, first + 1)
-    spelled, networks = named_apart(texts)
-    now = specification(source, generator, spelled, networks, least, shard_rows)
-    asked, _ = continue_set(store, now, generator, networks)
-    made = ShardSet(store, asked, ())
-    for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, made)]):
-        require_alike(view.shards, made, name, any_size=any_size)
-    if there is not None and not any_size:
-        require_same_size(view.shards, there)
-    for side in (made, there or made):
-        require_column(side, column)
-    return Request(
-        view, column, generator, store, asked, first, stop, n, keep, now.extractors, any_size
+    first_range = range(first, first + 1)
+    extractor_texts, networks = load_extractors(texts)
+    current_spec = make_spec(source, generator, extractor_texts, networks, first_range, shard_rows)
+    dataset_spec, _ = continue_set(store, current_spec, generator, networks)
+    requested_set = ShardSet(store, dataset_spec, ())
+    for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, requested_set)]):
+        require_same_extractor(view.shards, requested_set, name, any_size=any_size)
+    if existing_set is not None and not any_size:
+        require_same_size(view.shards, existing_set)
+    for side in (requested_set, existing_set or requested_set):
+        _require_column(side, column)
+    return MatchRequest(
+        view,
+        column,
+        generator,
+        store,
+        dataset_spec,
+        first,
+        stop,
+        n,
+        keep,
+        current_spec.extractors,
+        any_size,
     )
 
 
-def is_shard_set(uri: str) -> bool:
+def names_shard_set(uri: str) -> bool:
     """Whether it is one, and no source."""
     if "?" in uri or uri.partition(":")[0] in ("diffusers",):
         return False
     store = Store(uri) if "://" in uri or ":" not in uri else None
-    return store is not None and not store.fs.isfile(store.root) and layout.holds_set(store)
+    return store is not None and not store.fs.isfile(store.root) and layout.holds_shard_set(store)
 
 
-def require_column(shards: ShardSet, column: Column) -> None:
+def _require_column(shards: ShardSet, column: Column) -> None:
     """SpecMismatch unless the generated set has, or is to have, the column of the classes."""
     if column.name not in shards.columns:
         raise SpecMismatch(
@@ -115,20 +133,26 @@ def require_column(shards: ShardSet, column: Column) -> None:
         )
 
 
-def column_of_classes(shards: ShardSet, asked: str | None) -> Column:
+def choose_logits_column(shards: ShardSet, wanted: str | None) -> Column:
     """The column of logits that is asked for, or inception's, or the only one. SpecMismatch with
     those that there are."""
-    there = [column for column in shards.spec.columns if column.output == "logits"]
-    names = ", ".join(column.name for column in there) or "none"
-    if asked is not None:
-        there = [column for column in there if column.name == asked]
-        if not there:
-            raise SpecMismatch(f"{shards.uri} has no logits {asked!r}; it has {names}")
+    logits_columns = [column for column in shards.spec.columns if column.output == "logits"]
+    names = ", ".join(column.name for column in logits_columns) or "none"
+    if wanted is not None:
+        logits_columns = [column for column in logits_columns if column.name == wanted]
+        if not logits_columns:
+            raise SpecMismatch(f"{shards.uri} has no logits {wanted!r}; it has {names}")
     networks = {str(e["name"]): str(e.get("network", e["name"])) for e in shards.spec.extractors}
-    first = [column for column in there if networks[column.extractor] == FIRST_CHOICE]
-    if len(first or there) != 1:
+    preferred = [
+        column for column in logits_columns if networks[column.extractor] == _PREFERRED_NETWORK
+    ]
+    if len(preferred or logits_columns) != 1:
         raise SpecMismatch(
             f"the Top-1 classes need one column of logits, {shards.uri} has {names}; "
-            + ("name one: --classes COLUMN" if there else "extract with inception, for example")
+            + (
+                "name one: --classes COLUMN"
+                if logits_columns
+                else "extract with inception, for example"
+            )
         )
-    return (first or there)[0]
+    return (preferred or logits_columns)[0]

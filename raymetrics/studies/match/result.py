@@ -12,7 +12,7 @@ from raymetrics.shards.shard_set import ShardSet
 
 
 @dataclass(frozen=True)
-class Bin:
+class OpenBin:
     """A class that lacks samples, and about how many more draws it needs."""
 
     number: int
@@ -35,7 +35,7 @@ class MatchProgress:
     n: int
     draws: int
     rate: float
-    rarest: tuple[Bin, ...]  # those that need the most draws first
+    rarest: tuple[OpenBin, ...]  # those that need the most draws first
 
     @property
     def draws_to_go(self) -> float:
@@ -44,7 +44,7 @@ class MatchProgress:
 
 
 @dataclass(frozen=True, eq=False)
-class Matched:
+class MatchResult:
     """What `match` found, as it is in accepted.parquet at `path`."""
 
     path: str

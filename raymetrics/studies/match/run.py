@@ -21,30 +21,35 @@ import numpy as np
 import ray
 
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
-from raymetrics.distributed.cluster_resources import Resources, placement
+from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
-from raymetrics.distributed.extraction.pipeline import Made, Target
-from raymetrics.distributed.extraction.sequel import Sequel
+from raymetrics.distributed.extraction.pipeline import SetToMake, ShardOutcome
+from raymetrics.distributed.extraction.sequel import ShardSequence
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
-from raymetrics.errors import RangeError, ShardError
-from raymetrics.generators import listing
+from raymetrics.errors import SampleRangeError, ShardError
+from raymetrics.generators import quick_fingerprint
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.writer import seal
-from raymetrics.statistics import Measure
+from raymetrics.shards.writer import seal_set
+from raymetrics.statistics import ColumnStatistic
 from raymetrics.statistics.class_histogram import Histogram
-from raymetrics.studies.match.accepted_file import FILE, about, remove_of_another, write_accepted
-from raymetrics.studies.match.candidate_stream import Supply
-from raymetrics.studies.match.request import Request, requested
-from raymetrics.studies.match.result import Bin, Matched, MatchProgress
-from raymetrics.studies.match.shard_draws import Draws, dropped
+from raymetrics.studies.match.accepted_file import (
+    ACCEPTED_FILE,
+    remove_stale_file,
+    request_record,
+    write_accepted,
+)
+from raymetrics.studies.match.candidate_stream import CandidateStream
+from raymetrics.studies.match.request import MatchRequest, make_match_request
+from raymetrics.studies.match.result import MatchProgress, MatchResult, OpenBin
+from raymetrics.studies.match.shard_draws import ShardClasses, drop_rejected
 
-RAREST = 3  # bins that a progress report names
-DROPPING = 4  # shards whose rejected rows are dropped at a time
+_RAREST_SHOWN = 3  # bins that a progress report names
+_DROPPING_AT_ONCE = 4  # shards whose rejected rows are dropped at a time
 
 
 def match(
@@ -65,7 +70,7 @@ def match(
     any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
-) -> Matched:
+) -> MatchResult:
     """The first generated samples, in the order of their ids, whose classes are as often as in the
     real set; draws until n are found, into a shard set that grows.
 
@@ -88,43 +93,51 @@ def match(
     that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty and
     that is to fail.
     """
-    for name, value, least in (
+    for name, value, minimum in (
         ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
     ):  # fmt: skip
-        if value is not None and value < least:
-            raise RangeError(f"{name} is {value}, expected at least {least}")
+        if value is not None and value < minimum:
+            raise SampleRangeError(f"{name} is {value}, expected at least {minimum}")
     require_shard_rows(shard_rows)
     for name, word, words in (
         ("on_unfilled", on_unfilled, ("stop", "fail")), ("keep", keep, ("all", "accepted")),
     ):  # fmt: skip
         if word not in words:
-            raise RangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
-    request = requested(
+            raise SampleRangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
+    request = make_match_request(
         real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
         run_code, any_size,
     )  # fmt: skip
-    start, path = time.monotonic(), f"{to}/{FILE}"
+    start, path = time.monotonic(), f"{to}/{ACCEPTED_FILE}"
     with session():
-        run = Run(request, max_draws, resources or Resources(), progress)
-        remove_of_another(path, about(request, run.spec))
+        run = _MatchRun(request, max_draws, resources or Resources(), progress)
+        remove_stale_file(path, request_record(request, run.spec))
         run.draw()
-    made = sealed(request, run)
+    sealed_set = _seal_match(request, run)
     if on_unfilled == "fail":
         require_full(run.matcher, run.class_names)
-    found = np.concatenate(run.accepted)
-    write_accepted(path, request, made, run.matcher, found)
-    return Matched(
-        path, made, request.column.name, run.class_names, found[:, 0], found[:, 1], run.matcher,
-        request.first, run.made, time.monotonic() - start,
-    )  # fmt: skip
+    accepted = np.concatenate(run.accepted)
+    write_accepted(path, request, sealed_set, run.matcher, accepted)
+    return MatchResult(
+        path,
+        sealed_set,
+        request.column.name,
+        run.class_names,
+        accepted[:, 0],
+        accepted[:, 1],
+        run.matcher,
+        request.first,
+        run.made,
+        time.monotonic() - start,
+    )
 
 
-class Run:
+class _MatchRun:
     """One run of a match; needs a session."""
 
     def __init__(
         self,
-        request: Request,
+        request: MatchRequest,
         max_draws: int | None,
         resources: Resources,
         progress: Callable[[MatchProgress], None] | None,
@@ -132,19 +145,21 @@ class Run:
         self.request, self.progress = request, progress
         column = request.column
         self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
-        self.matcher = Matcher(target_counts(histogram(request), request.n), max_draws)
-        asked = named(request, self.matcher.targets)
-        self.spec, present = layout.entered(request.store, asked)
-        self.sequel = Sequel(request.first, request.stop, tuple(present), self.spec.shard_rows)
-        self.target = Target(
+        self.matcher = Matcher(target_counts(_real_histogram(request), request.n), max_draws)
+        wanted_spec = match_spec(request, self.matcher.targets)
+        self.spec, present = layout.open_for_writing(request.store, wanted_spec)
+        self.sequel = ShardSequence(
+            request.first, request.stop, tuple(present), self.spec.shard_rows
+        )
+        self.target = SetToMake(
             self.spec,
-            listing(request.generator),
+            quick_fingerprint(request.generator),
             (),
             request.store.absolute_uri,
             request.extractors,
         )
         self.resources = resources
-        self.actors = placement(resources, sys.maxsize).producing.actors
+        self.actors = plan_cluster_placement(resources, sys.maxsize).producing.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
         self.made = self._rows = self._rows_before = 0
@@ -154,7 +169,7 @@ class Run:
     def draw(self) -> None:
         """Draws until every bin is full, or there is nothing more to look at."""
         column = self.request.column.name
-        with Supply(self.sequel, self.target, column, self.resources) as supply:
+        with CandidateStream(self.sequel, self.target, column, self.resources) as supply:
             while not self.matcher.finished:
                 draws = supply.next(self.window())
                 if draws is None:
@@ -162,9 +177,9 @@ class Run:
                 self.decide(draws)
                 if self.progress:
                     self.progress(self.told())
-            for made in supply.rest():
-                if made.account.failure is None:  # what nobody needs may fail
-                    self.decide(made)
+            for outcome in supply.rest():
+                if outcome.account.failure is None:  # what nobody needs may fail
+                    self.decide(outcome)
         self._drop_beyond()
 
     def window(self) -> int:
@@ -176,36 +191,36 @@ class Run:
         needed = float(expected_draws(self.matcher).max())
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 
-    def decide(self, shard: Draws | Made) -> None:
+    def decide(self, shard: ShardClasses | ShardOutcome) -> None:
         """Accepts or rejects a shard's samples."""
-        draws = self._counted(shard) if isinstance(shard, Made) else shard
+        draws = self._counted(shard) if isinstance(shard, ShardOutcome) else shard
         if draws.drawn is not None:
             self._accept_again(draws)
             return
         new = draws.sample_ids >= self.request.first
         ids, classes = draws.sample_ids[new], draws.classes[new]
-        before = self.matcher.drawn
+        drawn_before = self.matcher.drawn
         chosen = self.matcher.decide(classes)
         self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
         if self.request.keep == "accepted":
-            looked_at = self.matcher.drawn - before
+            looked_at = self.matcher.drawn - drawn_before
             if self.matcher.full or looked_at.sum() == len(draws.ids):
                 self._drop(draws.ids, ids[chosen], looked_at)
 
-    def _accept_again(self, draws: Draws) -> None:
+    def _accept_again(self, draws: ShardClasses) -> None:
         """A shard that was decided before, and holds its accepted samples only."""
         if self.matcher.full:
             return
         assert draws.drawn is not None
-        before, max_draws = self.matcher.filled, self.matcher.max_draws
+        filled_before, max_draws = self.matcher.filled, self.matcher.max_draws
         if max_draws is not None and self.matcher.draws + draws.drawn.sum() > max_draws:
-            raise RangeError(
+            raise SampleRangeError(
                 f"{self.request.store} was drawn beyond {max_draws} samples and keeps only the "
                 "accepted ones; allow more draws, or match into another set"
             )
         self.matcher.pass_over(draws.drawn)
-        there = np.bincount(draws.classes, minlength=len(before))
-        if (there != self.matcher.filled - before).any():
+        present_counts = np.bincount(draws.classes, minlength=len(filled_before))
+        if (present_counts != self.matcher.filled - filled_before).any():
             raise ShardError(
                 f"{layout.shard_name(draws.ids)} of {self.request.store} holds other samples than "
                 "this match accepts; remove it and run the command again"
@@ -215,9 +230,9 @@ class Run:
     def _drop(self, ids: range, accepted: np.ndarray, drawn: np.ndarray) -> None:
         """Begins to replace a shard by its accepted rows; a few at a time."""
         counts = {str(c): int(drawn[c]) for c in np.flatnonzero(drawn)}
-        task = ray.remote(dropped).options(num_cpus=0)
+        task = ray.remote(drop_rejected).options(num_cpus=0)
         self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
-        if len(self._dropping) > DROPPING:
+        if len(self._dropping) > _DROPPING_AT_ONCE:
             ray.get(self._dropping.popleft())
 
     def _drop_beyond(self) -> None:
@@ -228,35 +243,35 @@ class Run:
             return
         shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
         for ids in shards.present:
-            beyond = ids.start >= self.request.first + self.matcher.draws
-            if beyond and shards.footer(ids).drawn is None:
+            is_beyond = ids.start >= self.request.first + self.matcher.draws
+            if is_beyond and shards.footer(ids).drawn is None:
                 self._drop(ids, nothing, np.zeros_like(self.matcher.drawn))
         ray.get(list(self._dropping))
 
-    def _counted(self, made: Made) -> Draws:
+    def _counted(self, outcome: ShardOutcome) -> ShardClasses:
         """A shard of this run, which from now on belongs to the set."""
-        size = self.spec.image_size or made.account.image_size
-        self.spec = layout.adopt(
-            self.request.store, replace(self.spec, image_size=size), [made.ids]
+        size = self.spec.image_size or outcome.account.image_size
+        self.spec = layout.add_samples(
+            self.request.store, replace(self.spec, image_size=size), [outcome.ids]
         )
         if not self.request.any_size:
-            drawn = ShardSet(self.request.store, self.spec, ())
-            require_same_size(self.request.real.shards, drawn)
-        self.devices.add(made.account.device)
-        self.made += made.made
-        self._rows += made.rows
+            drawn_set = ShardSet(self.request.store, self.spec, ())
+            require_same_size(self.request.real.shards, drawn_set)
+        self.devices.add(outcome.account.device)
+        self.made += outcome.made
+        self._rows += outcome.rows
         if not self._rows_before:
             self._rows_before, self._since = self._rows, time.monotonic()
-        assert made.classes is not None
-        return Draws(made.ids, np.array(made.ids), made.classes)
+        assert outcome.classes is not None
+        return ShardClasses(outcome.ids, np.array(outcome.ids), outcome.classes)
 
     def told(self) -> MatchProgress:
         """How far it is."""
         matcher, needed = self.matcher, expected_draws(self.matcher)
-        order = sorted(matcher.unfilled.tolist(), key=lambda c: -needed[c])[:RAREST]
+        order = sorted(matcher.unfilled.tolist(), key=lambda c: -needed[c])[:_RAREST_SHOWN]
         names, filled = self.class_names, matcher.filled
         rarest = tuple(
-            Bin(
+            OpenBin(
                 c,
                 names[c] if c < len(names) else "",
                 int(filled[c]),
@@ -273,15 +288,15 @@ class Run:
         return MatchProgress(full, bins, accepted, n, matcher.draws, rate, rarest)
 
 
-def histogram(request: Request) -> np.ndarray:
+def _real_histogram(request: MatchRequest) -> np.ndarray:
     """The Top-1 histogram of the real samples, int64 [classes]."""
-    measure = Measure(request.column.name, lambda _ids, logits: Histogram.of(logits))
-    folded = fold_shards(request.real, {"top1": measure})
-    counts: np.ndarray = folded["top1"].counts if folded else np.zeros(1, np.int64)
+    measure = ColumnStatistic(request.column.name, lambda _ids, logits: Histogram.of(logits))
+    statistics = fold_shards(request.real, {"top1": measure})
+    counts: np.ndarray = statistics["top1"].counts if statistics else np.zeros(1, np.int64)
     return counts
 
 
-def named(request: Request, targets: np.ndarray) -> DatasetSpec:
+def match_spec(request: MatchRequest, targets: np.ndarray) -> DatasetSpec:
     """The set that is asked for; one that keeps only accepted samples says of which match."""
     if request.keep == "all":
         return request.asked
@@ -293,10 +308,12 @@ def named(request: Request, targets: np.ndarray) -> DatasetSpec:
     return replace(request.asked, accepted=accepted)
 
 
-def sealed(request: Request, run: Run) -> ShardSet:
+def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:
     """The set with all that was made, and its seal if it is complete."""
     # A run that was killed may have left shards that dataset.json does not ask for yet.
-    begun = [ids for ids in open_shards(request.store.uri).present if ids.start >= request.first]
-    layout.adopt(request.store, run.spec, begun)
+    begun_ranges = [
+        ids for ids in open_shards(request.store.uri).present if ids.start >= request.first
+    ]
+    layout.add_samples(request.store, run.spec, begun_ranges)
     shards = join_overlapping(open_shards(request.store.uri))
-    return shards if shards.missing else seal(shards, sorted(run.devices))
+    return shards if shards.missing else seal_set(shards, sorted(run.devices))

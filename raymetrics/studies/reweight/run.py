@@ -13,40 +13,56 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from raymetrics.attacks import Evaluator, Goal, Optimised, State, Step, minimise
-from raymetrics.attacks.gradient_descent import DescentState, by_the_paper, descend
-from raymetrics.attacks.matched_features import Match, Occurring, kept
+from raymetrics.attacks import (
+    Evaluator,
+    LbfgsState,
+    OptimizedWeights,
+    Step,
+    TargetGaussian,
+    minimize_distance,
+)
+from raymetrics.attacks.gradient_descent import DescentState, descend, paper_loss
+from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, shared_columns
 from raymetrics.attacks.weights_optimizer import with_exact_distance
-from raymetrics.distributed.checkpoint import Arrays, Kept, require_same
+from raymetrics.distributed.checkpoint import Arrays, Checkpoint, require_same_request
 from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.partition_workers import held, planned
-from raymetrics.distributed.partitioned_features import Candidates, Matching, OverParts
+from raymetrics.distributed.partition_workers import plan_workers, start_workers
+from raymetrics.distributed.partitioned_features import (
+    FeatureTransform,
+    PartitionedEvaluator,
+    PartitionedFeatures,
+)
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
-from raymetrics.provenance import environment
-from raymetrics.shards.comparability import require_alike, require_some_shared
+from raymetrics.provenance import software_environment
+from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import SAMPLE_ID, Column
-from raymetrics.shards.selection_files import WEIGHT, made_of, read_weights, write_choice
+from raymetrics.shards.selection_files import (
+    WEIGHT,
+    read_weights,
+    selection_metadata,
+    write_selection,
+)
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
-from raymetrics.statistics import Measure, Moments, from_arrays, to_arrays
-from raymetrics.studies.reweight.weights_file import DRAWN, FILE, Weighted
+from raymetrics.statistics import ColumnStatistic, Moments, from_arrays, to_arrays
+from raymetrics.studies.reweight.weights_file import DRAWN_FILE, WEIGHTS_FILE, SampleWeights
 
-VERSION = 1  # of what a request means
-FIRST_CHOICE = "inception"  # of the extractors, where both sets have it
-BUDGET = {"lbfgs": 100, "gd": 1000}  # evaluations, by optimizer
+_REQUEST_VERSION = 1  # of what a request means
+_PREFERRED_EXTRACTOR = "inception"  # of the extractors, where both sets have it
+_DEFAULT_EVALUATIONS = {"lbfgs": 100, "gd": 1000}  # evaluations, by optimizer
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class ReweightRequest:
     """What is asked, checked and opened."""
 
     real: View
     generated: View
     column: Column
-    match: Match
+    match: MatchTarget
     optimizer: str
     tolerance: float
     budget: int  # evaluations
@@ -55,7 +71,7 @@ class Request:
     def identity(self) -> dict[str, object]:
         """All that the way to the weights depends on; how far to go on it is not in here."""
         return {
-            "version": VERSION,
+            "version": _REQUEST_VERSION,
             "real": self.real.digest(),
             "generated": self.generated.digest(),
             "column": self.column.name,
@@ -77,8 +93,8 @@ def reweight_shards(
     tolerance: float = 1e-3,
     in_memory: bool | None = None,
     any_size: bool = False,
-    told: Callable[[Step], None] | None = None,
-) -> Weighted:
+    on_step: Callable[[Step], None] | None = None,
+) -> SampleWeights:
     """Weights of the generated samples for which their Frechet distance to the real ones is least.
 
     real, generated: complete shard sets, or some of their samples as "SHARDS?ids=FILE".
@@ -94,187 +110,210 @@ def reweight_shards(
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or PlanTooLarge before any feature is read.
     """
-    asked = requested(
+    request = make_reweight_request(
         real, generated, match, extractor, optimizer, tolerance, max_evaluations, any_size=any_size
     )
-    store, states = Store(to), Kept(Store(to), asked.identity)
-    found = finished(store, asked)
-    if found is None:
+    store, states = Store(to), Checkpoint(Store(to), request.identity)
+    sample_weights = _load_if_done(store, request)
+    if sample_weights is None:
         # The last bits of a product and of eigenvalues depend on how many threads compute them.
         with session(), states, threadpool_limits(1, user_api="blas"):
-            optimised = optimise(asked, in_memory, states, told)
-        write(store, asked, optimised)
-        found = finished(store, asked)
-        assert found is not None
-    if found.converged:
+            optimized = optimize_weights(request, in_memory, states, on_step)
+        _write_weights(store, request, optimized)
+        sample_weights = _load_if_done(store, request)
+        assert sample_weights is not None
+    if sample_weights.converged:
         states.remove()
-    return found
+    return sample_weights
 
 
-def requested(
+def make_reweight_request(
     real: str, generated: str, match: str, extractor: str | None, optimizer: str,
     tolerance: float, max_evaluations: int | None = None, *, any_size: bool = False,
-) -> Request:  # fmt: skip
+) -> ReweightRequest:  # fmt: skip
     """The request, if it makes sense."""
-    if optimizer not in BUDGET:
-        raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(BUDGET)}")
+    if optimizer not in _DEFAULT_EVALUATIONS:
+        raise RaymetricsError(
+            f"no optimizer {optimizer!r}; there are {', '.join(_DEFAULT_EVALUATIONS)}"
+        )
     if not 0 <= tolerance < 1:
         raise RaymetricsError(f"the tolerance is {tolerance}; expected at least 0 and below 1")
-    budget = BUDGET[optimizer] if max_evaluations is None else max_evaluations
+    budget = _DEFAULT_EVALUATIONS[optimizer] if max_evaluations is None else max_evaluations
     if budget < 1:
         raise RaymetricsError(f"{budget} evaluations are asked for; it takes at least 1")
-    how = Match.parse(match)
+    match_target = MatchTarget.parse(match)
     views = {"real": open_view(real), "generated": open_view(generated)}
-    for side, least in (("real", 2), ("generated", 1)):
-        if len(views[side]) < least:
+    for side, minimum in (("real", 2), ("generated", 1)):
+        if len(views[side]) < minimum:
             raise NotEnoughData(
                 f"{views[side].shards.uri} has {len(views[side])} {side} samples; weights take at "
-                f"least {least}"
+                f"least {minimum}"
             )
     if views["generated"].repeats:
         raise RaymetricsError(f"{generated} names candidates repeatedly; expected each once")
     sets = {side: view.shards for side, view in views.items()}
-    column = column_of(**sets, output=how.output, extractor=extractor, any_size=any_size)
-    if how.marks:
-        how.places(column.dimension)
-    return Request(
-        **views, column=column, match=how, optimizer=optimizer, tolerance=tolerance, budget=budget
+    column = choose_output_column(
+        **sets, output=match_target.output, extractor=extractor, any_size=any_size
+    )
+    if match_target.marks:
+        match_target.places(column.dimension)
+    return ReweightRequest(
+        **views,
+        column=column,
+        match=match_target,
+        optimizer=optimizer,
+        tolerance=tolerance,
+        budget=budget,
     )
 
 
-def column_of(
+def choose_output_column(
     *, real: ShardSet, generated: ShardSet, output: str, extractor: str | None,
     any_size: bool = False,
 ) -> Column:  # fmt: skip
     """The column of this output. SpecMismatch unless both sets have it, made alike."""
-    require_some_shared(real, generated)
+    require_shared_extractors(real, generated)
     if extractor is not None:
-        require_alike(real, generated, extractor, any_size=any_size)
-    both = [column for column in real.spec.columns if column in generated.spec.columns]
-    there = {column.extractor: column for column in both if column.output == output}
-    asked = extractor or (FIRST_CHOICE if FIRST_CHOICE in there else None)
-    if asked is None and len(there) == 1:
-        (asked,) = there
-    if asked not in there:
-        of = f" of {extractor}" if extractor else ""
-        choose = f"; choose an extractor: {', '.join(there)}" if asked is None and there else ""
-        raise SpecMismatch(
-            f"{'several columns' if choose else 'no column'} {output}{of} in both {real.uri} and "
-            f"{generated.uri}, which both have {', '.join(column.name for column in both)}{choose}"
-        )
-    require_alike(real, generated, asked, any_size=any_size)
-    return there[asked]
-
-
-def optimise(
-    asked: Request,
-    in_memory: bool | None,
-    states: Kept,
-    told: Callable[[Step], None] | None,
-) -> Optimised:
-    """The weights, from equal ones or from what was kept."""
-    name = asked.column.name
-    plan = planned(asked.generated, asked.column.dimension, in_memory)
-    states.load()
-    matching = matching_of(asked)
-    moments = {"moments": Measure(name, partial(moments_of, matching))}
-    goal = Goal.of(fold_shards(asked.real, moments)["moments"])
-    candidates = Candidates.of(asked.generated, name, matching, goal)
-
-    def tell(state: State | DescentState) -> None:
-        states.keep(to_arrays(state))
-        if told:
-            told(Step(*state.trace[-1]))
-
-    with closing(held(candidates, plan)) as pool:
-        evaluate = OverParts(goal, candidates.slices, pool)
-        return with_exact_distance(weighed(evaluate, asked, states.found, tell), evaluate)
-
-
-def weighed(
-    evaluate: Evaluator,
-    asked: Request,
-    before: Arrays,
-    tell: Callable[[State | DescentState], None],
-) -> Optimised:
-    """The weights that the optimizer finds, on from an earlier state if there is one."""
-    if asked.optimizer == "lbfgs":
-        return minimise(
-            evaluate,
-            max_evaluations=asked.budget,
-            tolerance=asked.tolerance,
-            state=from_arrays(State, before) if before else None,
-            told=tell,
-        )
-    found = descend(
-        by_the_paper(evaluate),
-        len(asked.generated),
-        max_evaluations=asked.budget,
-        learning_rate=asked.match.learning_rate,
-        state=from_arrays(DescentState, before) if before else None,
-        told=tell,
-        told_every=10,
+        require_same_extractor(real, generated, extractor, any_size=any_size)
+    common_columns = [column for column in real.spec.columns if column in generated.spec.columns]
+    columns_by_extractor = {
+        column.extractor: column for column in common_columns if column.output == output
+    }
+    chosen_extractor = extractor or (
+        _PREFERRED_EXTRACTOR if _PREFERRED_EXTRACTOR in columns_by_extractor else None
     )
-    return replace(found, finished=False)  # it has no end of its own, and can always go on
+    if chosen_extractor is None and len(columns_by_extractor) == 1:
+        (chosen_extractor,) = columns_by_extractor
+    if chosen_extractor not in columns_by_extractor:
+        extractor_suffix = f" of {extractor}" if extractor else ""
+        hint = (
+            f"; choose an extractor: {', '.join(columns_by_extractor)}"
+            if chosen_extractor is None and columns_by_extractor
+            else ""
+        )
+        raise SpecMismatch(
+            f"{'several columns' if hint else 'no column'} {output}{extractor_suffix} in both {real.uri} and "
+            f"{generated.uri}, which both have {', '.join(column.name for column in common_columns)}{hint}"
+        )
+    require_same_extractor(real, generated, chosen_extractor, any_size=any_size)
+    return columns_by_extractor[chosen_extractor]
 
 
-def matching_of(asked: Request) -> Matching:
+def optimize_weights(
+    request: ReweightRequest,
+    in_memory: bool | None,
+    states: Checkpoint,
+    on_step: Callable[[Step], None] | None,
+) -> OptimizedWeights:
+    """The weights, from equal ones or from what was kept."""
+    name = request.column.name
+    plan = plan_workers(request.generated, request.column.dimension, in_memory)
+    states.load()
+    matching = _feature_transform(request)
+    moments = {"moments": ColumnStatistic(name, partial(matched_moments, matching))}
+    goal = TargetGaussian.of(fold_shards(request.real, moments)["moments"])
+    candidates = PartitionedFeatures.of(request.generated, name, matching, goal)
+
+    def save_and_report(state: LbfgsState | DescentState) -> None:
+        states.keep(to_arrays(state))
+        if on_step:
+            on_step(Step(*state.trace[-1]))
+
+    with closing(start_workers(candidates, plan)) as pool:
+        evaluate = PartitionedEvaluator(goal, candidates.slices, pool)
+        return with_exact_distance(
+            _run_optimizer(evaluate, request, states.found, save_and_report), evaluate
+        )
+
+
+def _run_optimizer(
+    evaluate: Evaluator,
+    request: ReweightRequest,
+    saved_state: Arrays,
+    on_state: Callable[[LbfgsState | DescentState], None],
+) -> OptimizedWeights:
+    """The weights that the optimizer finds, on from an earlier state if there is one."""
+    if request.optimizer == "lbfgs":
+        return minimize_distance(
+            evaluate,
+            max_evaluations=request.budget,
+            tolerance=request.tolerance,
+            state=from_arrays(LbfgsState, saved_state) if saved_state else None,
+            on_step=on_state,
+        )
+    optimized = descend(
+        paper_loss(evaluate),
+        len(request.generated),
+        max_evaluations=request.budget,
+        learning_rate=request.match.learning_rate,
+        state=from_arrays(DescentState, saved_state) if saved_state else None,
+        on_step=on_state,
+        report_every=10,
+    )
+    return replace(optimized, finished=False)  # it has no end of its own, and can always go on
+
+
+def _feature_transform(request: ReweightRequest) -> FeatureTransform:
     """What makes the matched features of a column's values; after a look at both sides, where
     it takes one to know which columns stay."""
-    match = asked.match
+    match = request.match
     if not match.marks:
         return match.of
-    measures = {"occurring": Measure(asked.column.name, partial(occurring_in, match))}
+    measures = {"occurring": ColumnStatistic(request.column.name, partial(_nonzero_columns, match))}
     real, generated = (
-        fold_shards(view, measures)["occurring"] for view in (asked.real, asked.generated)
+        fold_shards(view, measures)["occurring"] for view in (request.real, request.generated)
     )
-    return partial(match.of, kept=kept(match, real=real, generated=generated))
+    return partial(match.of, columns=shared_columns(match, real=real, generated=generated))
 
 
-def occurring_in(match: Match, sample_ids: np.ndarray, values: np.ndarray) -> Occurring:
+def _nonzero_columns(
+    match: MatchTarget, sample_ids: np.ndarray, values: np.ndarray
+) -> NonzeroColumns:
     """A measure: the columns that occur in a block."""
-    return Occurring.of(match.of(values))
+    return NonzeroColumns.of(match.of(values))
 
 
-def moments_of(matching: Matching, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+def matched_moments(
+    matching: FeatureTransform, sample_ids: np.ndarray, values: np.ndarray
+) -> Moments:
     """A measure: the moments of matched features."""
     return Moments.of(matching(values))
 
 
-def finished(store: Store, asked: Request) -> Weighted | None:
+def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | None:
     """The weights that are there already, unless more evaluations could better them.
     SpecMismatch if they are of another request."""
-    if FILE not in store.names():
+    if WEIGHTS_FILE not in store.names():
         return None
-    path = f"{store.uri}/{FILE}"
+    path = f"{store.uri}/{WEIGHTS_FILE}"
     choice = read_weights(path)
-    require_same(choice.metadata.get("request", {}), asked.identity, path)
-    found = Weighted.of(choice)
-    enough = found.converged or choice.metadata["max_evaluations"] >= asked.budget
-    return found if enough else None
+    require_same_request(choice.metadata.get("request", {}), request.identity, path)
+    sample_weights = SampleWeights.of(choice)
+    enough = sample_weights.converged or choice.metadata["max_evaluations"] >= request.budget
+    return sample_weights if enough else None
 
 
-def write(store: Store, asked: Request, found: Optimised) -> None:
+def _write_weights(store: Store, request: ReweightRequest, optimized: OptimizedWeights) -> None:
     """Weights and all that is known of them, at once; a draw by earlier ones goes before."""
-    real = asked.real
-    store.remove(DRAWN)
-    about = made_of(
+    real = request.real
+    store.remove(DRAWN_FILE)
+    metadata = selection_metadata(
         "weights",
-        asked.generated,
-        request=asked.identity,
+        request.generated,
+        request=request.identity,
         real={"uri": real.shards.store.absolute_uri, "digest": real.digest()},
-        match=str(asked.match),
-        column=asked.column.name,
-        extractor=asked.column.extractor,
-        optimizer=asked.optimizer,
-        tolerance=asked.tolerance,
-        max_evaluations=max(asked.budget, found.evaluations),
-        converged=found.finished,
-        distance=found.distance,
-        effective_sample_size=found.effective_sample_size,
-        gap=found.gap,
-        trace=[list(step) for step in found.trace],
-        **environment(),
+        match=str(request.match),
+        column=request.column.name,
+        extractor=request.column.extractor,
+        optimizer=request.optimizer,
+        tolerance=request.tolerance,
+        max_evaluations=max(request.budget, optimized.evaluations),
+        converged=optimized.finished,
+        distance=optimized.distance,
+        effective_sample_size=optimized.effective_sample_size,
+        gap=optimized.gap,
+        trace=[list(step) for step in optimized.trace],
+        **software_environment(),
     )
-    columns = {SAMPLE_ID: asked.generated.sample_ids, WEIGHT: found.weights}
-    write_choice(f"{store.uri}/{FILE}", columns, about)
+    columns = {SAMPLE_ID: request.generated.sample_ids, WEIGHT: optimized.weights}
+    write_selection(f"{store.uri}/{WEIGHTS_FILE}", columns, metadata)

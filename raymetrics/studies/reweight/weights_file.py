@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 
 from raymetrics.attacks import Step
-from raymetrics.attacks.weighted_sampling import draw
+from raymetrics.attacks.weighted_sampling import draw_by_weight
 from raymetrics.errors import NotEnoughData
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import SAMPLE_ID
-from raymetrics.shards.selection_files import WEIGHT, Choice, made_of, parts_of, write_choice
+from raymetrics.shards.selection_files import (
+    WEIGHT,
+    SelectionFile,
+    selection_metadata,
+    split_path,
+    write_selection,
+)
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 
-FILE = "weights.parquet"
-DRAWN = "drawn.parquet"
+WEIGHTS_FILE = "weights.parquet"
+DRAWN_FILE = "drawn.parquet"
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted:
+class SampleWeights:
     """Weights of the samples of a shard set."""
 
     path: str
@@ -34,12 +40,12 @@ class Weighted:
     about: Mapping[str, Any]  # all that the file says of how they were made
 
     @classmethod
-    def of(cls, choice: Choice) -> Weighted:
+    def of(cls, choice: SelectionFile) -> SampleWeights:
         """What a file holds that `reweight_shards` wrote."""
-        about = choice.metadata
-        trace = tuple(Step(*step) for step in about["trace"])
+        metadata = choice.metadata
+        trace = tuple(Step(*step) for step in metadata["trace"])
         weights = choice.columns[WEIGHT]
-        return cls(choice.path, choice.sample_ids, weights, trace, about["converged"], about)
+        return cls(choice.path, choice.sample_ids, weights, trace, metadata["converged"], metadata)
 
     @property
     def distance(self) -> float:
@@ -53,7 +59,7 @@ class Weighted:
 
     def drawn(self, n: int, seed: int, scheme: str) -> np.ndarray:
         """n sample ids by their weights, int64, ascending, with repetitions."""
-        return self.sample_ids[draw(self.weights, n, seed, scheme)]
+        return self.sample_ids[draw_by_weight(self.weights, n, seed, scheme)]
 
     @property
     def digest(self) -> str:
@@ -61,25 +67,31 @@ class Weighted:
         return hashlib.sha256(self.sample_ids.tobytes() + self.weights.tobytes()).hexdigest()
 
 
-def size_of_draws(*, real: str, generated: str, n: int | None = None) -> int:
+def require_draw_size(*, real: str, generated: str, n: int | None = None) -> int:
     """n, or as many as there are real samples. NotEnoughData for fewer than the 2 that a
     covariance takes, and if there are fewer candidates."""
-    candidates, of_real = len(open_view(generated)), len(open_view(real))
-    count = of_real if n is None else n
-    if not 2 <= count <= candidates:
+    candidate_count, real_count = len(open_view(generated)), len(open_view(real))
+    count = real_count if n is None else n
+    if not 2 <= count <= candidate_count:
         raise NotEnoughData(
-            f"draws of {count} samples from {candidates} candidates in {generated}; ask for "
-            f"2 to {candidates} (--n), or extract more candidates"
+            f"draws of {count} samples from {candidate_count} candidates in {generated}; ask for "
+            f"2 to {candidate_count} (--n), or extract more candidates"
         )
     return count
 
 
-def write_drawn(found: Weighted, view: View, n: int, scheme: str, seed: int = 0) -> str:
+def write_drawn(
+    sample_weights: SampleWeights, view: View, n: int, scheme: str, seed: int = 0
+) -> str:
     """A draw of n samples as drawn.parquet beside its weights; where it is."""
-    folder, _ = parts_of(found.path)
-    path = f"{Store(folder).uri}/{DRAWN}"
-    how = {"scheme": scheme, "seed": seed, "n": n, "request": found.about["request"]}
-    how |= {name: found.about[name] for name in ("match", "extractor", "distance")}
-    how["weights"] = found.digest
-    write_choice(path, {SAMPLE_ID: found.drawn(n, seed, scheme)}, made_of("drawn", view, **how))
+    folder, _ = split_path(sample_weights.path)
+    path = f"{Store(folder).uri}/{DRAWN_FILE}"
+    metadata = {"scheme": scheme, "seed": seed, "n": n, "request": sample_weights.about["request"]}
+    metadata |= {name: sample_weights.about[name] for name in ("match", "extractor", "distance")}
+    metadata["weights"] = sample_weights.digest
+    write_selection(
+        path,
+        {SAMPLE_ID: sample_weights.drawn(n, seed, scheme)},
+        selection_metadata("drawn", view, **metadata),
+    )
     return path

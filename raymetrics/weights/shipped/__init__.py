@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raymetrics.weights.locate import Weights
+from raymetrics.weights.locate import WeightsFile
 
-CHECKPOINTS = Path(__file__).parent
+SHIPPED_FOLDER = Path(__file__).parent
 
 
-def shipped(name: str) -> Weights:
+def shipped_weights(name: str) -> WeightsFile:
     """A file of this folder, with the digest that SHA256SUMS gives it."""
-    lines = (CHECKPOINTS / "SHA256SUMS").read_text().splitlines()
+    lines = (SHIPPED_FOLDER / "SHA256SUMS").read_text().splitlines()
     digests = {file: digest for digest, file in (line.split() for line in lines)}
-    return Weights(name, digests[name], lambda: CHECKPOINTS / name, package="raymetrics")
+    return WeightsFile(name, digests[name], lambda: SHIPPED_FOLDER / name, package="raymetrics")

@@ -26,7 +26,7 @@ from raymetrics.distributed.extraction.extract import extract
 from raymetrics.errors import ClusterFailure, SourceError, StorageUnavailable
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from tests.conftest import without_actors
+from tests.conftest import disable_actors
 
 SAMPLES, SHARD_ROWS, BATCH = range(200), 40, 20
 AT = 137  # the sample at which most faults strike: in the fourth of five shards
@@ -51,7 +51,7 @@ def make(
 
 def make_undisturbed(*arguments: Any) -> int:
     """The same in the driver's own process, where no fault strikes."""
-    with without_actors():
+    with disable_actors():
         return make(*arguments)
 
 
@@ -76,14 +76,14 @@ class Place:
 
     def held(self, job: Future[int]) -> dict[str, Any]:
         """Waits until a worker is at the sample that is held; which process it is, on what node."""
-        told = self.fault / fault_sources.HELD
+        told = self.fault / fault_sources.HELD_FILE
         wait_until(lambda: told.exists() or job.done())
         assert told.exists(), job.result()
         return json.loads(told.read_text())
 
     def release(self) -> None:
         """Nobody is held from now on."""
-        (self.fault / fault_sources.RELEASED).touch()
+        (self.fault / fault_sources.RELEASED_FILE).touch()
 
     def require_same(self, driver: Driver) -> None:
         """Every id once, and the bytes of a run to which nothing happened."""
@@ -120,7 +120,7 @@ def place(tmp_path: Path, driver: Driver) -> Iterator[Place]:
 
 def test_a_worker_killed_from_outside(place: Place, driver: Driver) -> None:
     """Beside it, nothing was wrong: the run goes on by itself."""
-    fault_sources.order(place.fault, "hold", AT)
+    fault_sources.order_fault(place.fault, "hold", AT)
     job = place.begin(driver)
     os.kill(place.held(job)["pid"], signal.SIGKILL)
     assert job.result(timeout=PATIENCE) == 5
@@ -129,19 +129,19 @@ def test_a_worker_killed_from_outside(place: Place, driver: Driver) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_ends_in_the_middle_of_a_unit(place: Place, driver: Driver) -> None:
-    fault_sources.order(place.fault, "exit", AT, times=2)
+    fault_sources.order_fault(place.fault, "exit", AT, times=2)
     assert place.begin(driver).result(timeout=PATIENCE) == 5
-    assert fault_sources.happened(place.fault) == 2
+    assert fault_sources.count_strikes(place.fault) == 2
     place.require_same(driver)
 
 
 @pytest.mark.slow
 def test_samples_that_always_end_their_worker(place: Place, driver: Driver) -> None:
     """They are named, after three times, and the same command makes them once they are mended."""
-    fault_sources.order(place.fault, "exit", AT, times=fault_sources.ALWAYS)
+    fault_sources.order_fault(place.fault, "exit", AT, times=fault_sources.ALWAYS)
     with pytest.raises(SourceError, match="samples 120-139 ended their worker 3 times"):
         place.begin(driver).result(timeout=PATIENCE)
-    assert fault_sources.happened(place.fault) == 3
+    assert fault_sources.count_strikes(place.fault) == 3
     assert {shard.start for shard in open_shards(str(place.set)).present} >= {0, 40, 80}
     fault_sources.recover(place.fault)
     assert place.begin(driver).result(timeout=PATIENCE) <= 2
@@ -151,9 +151,9 @@ def test_samples_that_always_end_their_worker(place: Place, driver: Driver) -> N
 @pytest.mark.slow
 def test_a_worker_that_ends_while_it_starts(place: Place, driver: Driver) -> None:
     place.extractor = f"fault_sources:Fragile?folder={place.fault}"
-    fault_sources.order(place.fault, "start", times=1)
+    fault_sources.order_fault(place.fault, "start", times=1)
     assert place.begin(driver).result(timeout=PATIENCE) == 5
-    assert fault_sources.happened(place.fault) == 1
+    assert fault_sources.count_strikes(place.fault) == 1
     place.require_same(driver)
 
 
@@ -161,7 +161,7 @@ def test_a_worker_that_ends_while_it_starts(place: Place, driver: Driver) -> Non
 def test_workers_that_always_end_while_they_start(place: Place, driver: Driver) -> None:
     """That ends the run instead of going on for ever."""
     place.extractor = f"fault_sources:Fragile?folder={place.fault}"
-    fault_sources.order(place.fault, "start", times=fault_sources.ALWAYS)
+    fault_sources.order_fault(place.fault, "start", times=fault_sources.ALWAYS)
     with pytest.raises(ClusterFailure, match="worker"):
         place.begin(driver).result(timeout=PATIENCE)
     fault_sources.recover(place.fault)
@@ -172,7 +172,7 @@ def test_workers_that_always_end_while_they_start(place: Place, driver: Driver) 
 @pytest.mark.slow
 def test_a_node_lost_and_another_added(place: Place, driver: Driver, cluster: Machines) -> None:
     """The loss takes an actor, the unit that it worked on, and rows that wait for their shard."""
-    fault_sources.order(place.fault, "hold", AT)
+    fault_sources.order_fault(place.fault, "hold", AT)
     job = place.begin(driver)
     lost = "one" if cluster.node_id("one") == place.held(job)["node"] else "two"
     cluster.remove(lost)
@@ -184,7 +184,7 @@ def test_a_node_lost_and_another_added(place: Place, driver: Driver, cluster: Ma
 @pytest.mark.slow
 def test_all_nodes_lost_and_one_added(place: Place, driver: Driver, cluster: Machines) -> None:
     """Nobody is left to work until it joins."""
-    fault_sources.order(place.fault, "hold", AT)
+    fault_sources.order_fault(place.fault, "hold", AT)
     job = place.begin(driver)
     place.held(job)
     for name in ("one", "two"):
@@ -200,7 +200,7 @@ def test_the_driver_killed_and_another_in_its_place(
     place: Place, driver: Driver, cluster: Machines
 ) -> None:
     """Its workers go with it, and what it has made stays."""
-    fault_sources.order(place.fault, "hold", AT)
+    fault_sources.order_fault(place.fault, "hold", AT)
     killed = Driver(cluster.address)
     place.held(place.begin(killed))
     wait_until(lambda: len(files(place.set)) == 3)
@@ -221,7 +221,7 @@ def test_a_worker_that_is_killed_for_its_memory(
     memory = psutil.virtual_memory()
     limit = (memory.total - memory.available + 2e9) / memory.total
     limits = {"RAY_memory_usage_threshold": f"{limit:.3f}", "RAY_memory_monitor_refresh_ms": "100"}
-    fault_sources.order(place.fault, "devour", AT)
+    fault_sources.order_fault(place.fault, "devour", AT)
     for name in ("one", "two"):
         cluster.remove(name)
     cluster.add("tight", limits)
@@ -232,20 +232,20 @@ def test_a_worker_that_is_killed_for_its_memory(
         cluster.remove("tight")
         for name in ("one", "two"):
             cluster.add(name)
-    assert fault_sources.happened(place.fault) == 1
+    assert fault_sources.count_strikes(place.fault) == 1
     place.require_same(driver)
 
 
 @pytest.mark.slow
 def test_a_sample_that_cannot_be_made(place: Place, driver: Driver) -> None:
     """It is named; what fails only once is made all the same; or the others are, without it."""
-    fault_sources.order(place.fault, "fail", AT, times=1)
+    fault_sources.order_fault(place.fault, "fail", AT, times=1)
     assert place.begin(driver).result(timeout=PATIENCE) == 5
     place.require_same(driver)
     for shard in open_shards(str(place.set)).present[3:]:
         (place.set / shard_name(shard)).unlink()
 
-    fault_sources.order(place.fault, "fail", AT, times=fault_sources.ALWAYS)
+    fault_sources.order_fault(place.fault, "fail", AT, times=fault_sources.ALWAYS)
     with pytest.raises(SourceError, match=r"sample.* 137.*no such latent"):
         place.begin(driver).result(timeout=PATIENCE)
     assert place.begin(driver, max_errors=1).result(timeout=PATIENCE) >= 1
@@ -302,7 +302,7 @@ def both_at_once(
     place: Place, driver: Driver, cluster: Machines, one: range, other: range
 ) -> tuple[ShardSet, int]:
     """The set after two drivers made these samples of it, and the shards that both wrote."""
-    fault_sources.order(place.fault, "hold", 100, times=2)
+    fault_sources.order_fault(place.fault, "hold", 100, times=2)
     second = Driver(cluster.address)
     try:
         jobs = [
@@ -310,7 +310,7 @@ def both_at_once(
             for of, samples in ((driver, one), (second, other))
         ]
         done = [job.done for job in jobs]
-        wait_until(lambda: fault_sources.happened(place.fault) == 2 or any(d() for d in done))
+        wait_until(lambda: fault_sources.count_strikes(place.fault) == 2 or any(d() for d in done))
         place.release()
         made = sum(job.result(timeout=PATIENCE) for job in jobs)
     finally:

@@ -12,17 +12,17 @@ from typing import Any
 
 import placed_sources
 import pytest
-from gpu_seats import Seat, seats_of
+from gpu_seats import Seat, collect_seats
 from machines import Driver, Machines
 from ray._private.state import actors
 
 from raymetrics.distributed import placement as placing
-from raymetrics.distributed.cluster_resources import placement
-from raymetrics.distributed.extraction.dry_run import plan_of
+from raymetrics.distributed.cluster_resources import plan_cluster_placement
+from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.distributed.resources import Placement, Pool, Resources
-from raymetrics.errors import PlanTooLarge
-from tests.conftest import without_actors
+from raymetrics.distributed.resources import ActorPool, Placement, Resources
+from raymetrics.errors import InsufficientResources
+from tests.conftest import disable_actors
 
 # All of them; how pools are cut is held against a simulated scheduler in tests/distributed.
 pytestmark = pytest.mark.slow
@@ -53,19 +53,19 @@ def single(cluster: Machines) -> Iterator[str]:
 
 def promised(**more: Any) -> Placement:
     """In the driver's process."""
-    return placement(asked(**more), 12)
+    return plan_cluster_placement(asked(**more), 12)
 
 
-def given(**more: Any) -> tuple[tuple[Pool, ...], list[list[Seat]]]:
+def given(**more: Any) -> tuple[tuple[ActorPool, ...], list[list[Seat]]]:
     """In the driver's process: what is promised, and what Ray makes of it."""
     pools = promised(**more).pools
-    return pools, seats_of(pools, patience=90)
+    return pools, collect_seats(pools, patience=90)
 
 
 def test_parts_of_cpus_on_several_nodes(driver: Driver, cluster: Machines) -> None:
     """Three workers on two nodes of one CPU: halves, none of which lies on two nodes."""
     pools, [seats] = driver.begin(given, actors=3).result(timeout=PATIENCE)
-    assert pools == (Pool(3, 0.5),)
+    assert pools == (ActorPool(3, 0.5),)
     held = Counter(node for node, _ in seats)
     assert set(held) == {cluster.node_id("one"), cluster.node_id("two")}
     assert max(held.values()) == 2
@@ -74,7 +74,7 @@ def test_parts_of_cpus_on_several_nodes(driver: Driver, cluster: Machines) -> No
 def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> None:
     """A generator and an extractor on each; with halves Ray puts two of a kind on one."""
     pools, seats = driver.begin(given, fused=False).result(timeout=PATIENCE)
-    assert pools == (Pool(3, 0.5, 0.75), Pool(3, 0.5, 0.25))
+    assert pools == (ActorPool(3, 0.5, 0.75), ActorPool(3, 0.5, 0.25))
     every = sorted([(pair, ("0",)), (pair, ("1",)), (single, ("0",))])
     assert [sorted(some) for some in seats] == [every, every]
 
@@ -82,7 +82,7 @@ def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> No
 def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
     """Seven workers on three GPUs, none of which has parts of two."""
     pools, [seats] = driver.begin(given, actors=7).result(timeout=PATIENCE)
-    assert pools == (Pool(7, 0.3333, 0.3333),)
+    assert pools == (ActorPool(7, 0.3333, 0.3333),)
     held = Counter(seats)
     assert len(held) == 3
     assert max(held.values()) == 3
@@ -91,7 +91,9 @@ def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
 
 def text_of_plan(to: str) -> str:
     """In the driver's process, where no Ray is to be started."""
-    return str(plan_of("digits", ["digits"], to, SAMPLES, resources=asked(), shard_rows=SHARD_ROWS))
+    return str(
+        plan_extraction("digits", ["digits"], to, SAMPLES, resources=asked(), shard_rows=SHARD_ROWS)
+    )
 
 
 def test_a_plan_tells_the_nodes_of_the_cluster(
@@ -107,7 +109,7 @@ def test_a_plan_tells_the_nodes_of_the_cluster(
 
 def refused(to: str, **more: Any) -> str:
     """In the driver's process: why nothing is made."""
-    with pytest.raises(PlanTooLarge) as raised:
+    with pytest.raises(InsufficientResources) as raised:
         extract("digits", ["digits"], to, SAMPLES, resources=asked(**more))
     return str(raised.value)
 
@@ -132,7 +134,7 @@ def make(folder: str, to: str, **more: Any) -> None:
     """In the driver's process: by workers that tell where they are, with a committer for every
     two that produce."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placing, "ACTORS_TO_A_COMMITTER", 2)
+        patch.setattr(placing, "ACTORS_PER_COMMITTER", 2)
         made(folder, to, **more)
 
 
@@ -167,7 +169,7 @@ def test_a_stream_has_the_places_and_the_same_bytes(
         assert sorted(seats["generate"] + seats["extract"]) == every
     else:
         assert seats == {"generate": every, "extract": every}
-    with pytest.MonkeyPatch.context() as patch, without_actors():
+    with pytest.MonkeyPatch.context() as patch, disable_actors():
         patch.setattr(sys.modules[extract.__module__], "session", nullcontext)
         made(str(folder), str(plain))
     assert len(files(there)) == 3

@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from raymetrics import user_code
 from raymetrics.cli import main
 from raymetrics.distributed.extraction import extract as module
-from raymetrics.distributed.extraction.dry_run import plan_of
+from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.set_in_progress import Extraction
 from raymetrics.errors import SourceError, SpecMismatch
 from raymetrics.shards.shard_set import open_shards
-from raymetrics.studies.comparison import shared_columns
-from raymetrics.studies.match.request import requested
-from tests.conftest import plain_stream, write_set
-from tests.helpers.user_modules import Folder
+from raymetrics.studies.comparison import comparable_columns
+from raymetrics.studies.match.request import make_match_request
+from tests.conftest import stream_in_process, write_set
+from tests.helpers.user_modules import ModuleFolder
 
 GENERATOR = """
 from pathlib import Path
@@ -52,15 +52,15 @@ def colors(images):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
-    monkeypatch.setattr(module, "stream", plain_stream)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleFolder:
+    monkeypatch.setattr(module, "stream", stream_in_process)
     monkeypatch.setattr(module, "session", nullcontext)
-    found = Folder(tmp_path, monkeypatch)
+    found = ModuleFolder(tmp_path, monkeypatch)
     found.write(grown_gen=GENERATOR, grown_layers=LAYERS, grown_features=FEATURES)
     return found
 
 
-def grown(folder: Folder, samples: str, query: str = "", to: str = "set") -> Extraction:
+def grown(folder: ModuleFolder, samples: str, query: str = "", to: str = "set") -> Extraction:
     """As a new process would."""
     folder.forget()
     source = f"grown_gen:Model{query}"
@@ -68,7 +68,7 @@ def grown(folder: Folder, samples: str, query: str = "", to: str = "set") -> Ext
     return extract(source, "grown_features:colors", place, samples, shard_rows=8)
 
 
-def files(folder: Folder) -> dict[str, bytes]:
+def files(folder: ModuleFolder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder.path / "set").iterdir()}
 
 
@@ -147,7 +147,7 @@ def test_code_that_makes_other_samples_is_named(kind, folder) -> None:
     folder.forget()
     place = str(folder.path / "set")
     with pytest.raises(SpecMismatch, match=message):
-        plan_of("grown_gen:Model", ["grown_features:colors"], place, "0-29", shard_rows=8)
+        plan_extraction("grown_gen:Model", ["grown_features:colors"], place, "0-29", shard_rows=8)
     assert files(folder) == before
 
 
@@ -269,14 +269,14 @@ def test_sets_of_different_sizes_are_not_compared_unless_asked(folder) -> None:
     six, eight = (grown(folder, "0-9", f"?side={side}", to=side).shards for side in ("6", "8"))
     message = "are 8 x 8 pixels, those of .*/6 6 x 6, .*--any-size"
     with pytest.raises(SpecMismatch, match=message):
-        shared_columns(eight, six, None, None)
-    assert shared_columns(eight, six, None, None, any_size=True)
-    assert shared_columns(eight, eight, None, None)
+        comparable_columns(eight, six, None, None)
+    assert comparable_columns(eight, six, None, None, any_size=True)
+    assert comparable_columns(eight, eight, None, None)
     file = folder.path / "6" / "dataset.json"
     value = json.loads(file.read_text())
     del value["image_size"]
     file.write_text(json.dumps(value))  # as before sizes were kept
-    assert shared_columns(eight, open_shards(str(folder.path / "6")), None, None)
+    assert comparable_columns(eight, open_shards(str(folder.path / "6")), None, None)
 
 
 def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> None:
@@ -290,8 +290,8 @@ def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> No
         "run_code": True,
     }  # fmt: skip
     with pytest.raises(SpecMismatch, match="8 x 8 pixels, .* 6 x 6"):
-        requested(**asked)
-    assert requested(**asked, any_size=True).asked.image_size == (6, 6)
+        make_match_request(**asked)
+    assert make_match_request(**asked, any_size=True).asked.image_size == (6, 6)
 
 
 def test_a_generator_gives_one_size(folder) -> None:

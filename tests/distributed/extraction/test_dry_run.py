@@ -17,17 +17,23 @@ from click.testing import CliRunner
 from raymetrics.cli import main
 from raymetrics.distributed.extraction import dry_run
 from raymetrics.distributed.extraction.disk_space import free_bytes, row_bytes
-from raymetrics.distributed.extraction.dry_run import ExtractionPlan, plan_of
+from raymetrics.distributed.extraction.dry_run import ExtractionPlan, plan_extraction
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.distributed.model_sizes import largest, sizes_of, weights_of
-from raymetrics.distributed.resources import Node, Placement, Pool, Resources, Sizes
-from raymetrics.errors import PlanTooLarge, RangeError, SpecMismatch
+from raymetrics.distributed.model_sizes import largest_sizes, measure_model_sizes, weight_bytes
+from raymetrics.distributed.resources import (
+    ActorPool,
+    ClusterNode,
+    ModelSizes,
+    Placement,
+    Resources,
+)
+from raymetrics.errors import InsufficientResources, SampleRangeError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
-from tests.conftest import without_actors, write_set
+from tests.conftest import disable_actors, write_set
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -37,7 +43,7 @@ DIGITS_BYTES = 4 * (64 + 10) + 8 + 8  # two columns, the id, the label
 @pytest.fixture(autouse=True)
 def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same machine for every test, and no Ray."""
-    monkeypatch.setattr(dry_run, "this_machine", lambda gpu_memory: Node(2, 0, 8 * GB))
+    monkeypatch.setattr(dry_run, "this_machine", lambda gpu_memory: ClusterNode(2, 0, 8 * GB))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
@@ -49,13 +55,13 @@ def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_to_make_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     to = str(tmp_path / "shards")
-    plan = plan_of("digits", ["digits"], to, "0-99", shard_rows=40)
+    plan = plan_extraction("digits", ["digits"], to, "0-99", shard_rows=40)
     assert not Path(to).exists()
     assert (plan.shards_to_make, plan.samples_to_make) == (3, 100)
     assert (plan.shards_present, plan.samples_present) == (0, 0)
     assert plan.bytes_to_make == 100 * DIGITS_BYTES
     assert plan.placement is not None
-    assert plan.placement.pools == (Pool(2, 1.0),)
+    assert plan.placement.pools == (ActorPool(2, 1.0),)
 
 
 def test_what_is_there_is_not_to_make_and_cuts_the_rest(
@@ -63,23 +69,23 @@ def test_what_is_there_is_not_to_make_and_cuts_the_rest(
 ) -> None:
     to = str(tmp_path)
     monkeypatch.setattr(sys.modules[extract.__module__], "session", nullcontext)
-    with without_actors():
+    with disable_actors():
         extract("digits", ["digits"], to, "0-49", shard_rows=20)
     before = files(tmp_path)
-    plan = plan_of("digits", ["digits"], to, "30-69", shard_rows=2048)
+    plan = plan_extraction("digits", ["digits"], to, "30-69", shard_rows=2048)
     assert (plan.shards_to_make, plan.samples_to_make) == (2, 20)  # 50-59 and 60-69
     assert (plan.shards_present, plan.samples_present) == (2, 20)
-    done = plan_of("digits", ["digits"], to, "10-29")
+    done = plan_extraction("digits", ["digits"], to, "10-29")
     assert done.placement is None
     assert str(done).splitlines()[1:] == [
         "  to make   0 shards, 0 samples; 2 shards, 20 samples are there"
     ]
     with pytest.raises(SpecMismatch, match="made from something else"):
-        plan_of("digits?snapshot=400", ["digits"], to, "0-49")
+        plan_extraction("digits?snapshot=400", ["digits"], to, "0-49")
     begun = Store(f"{tmp_path}/begun")  # by somebody else, who has not made a shard yet
-    layout.enter(begun, done_by(to))
-    assert plan_of("digits", ["digits"], str(begun), "0-49").shards_to_make == 3
-    assert plan_of("mnist", ["digits"], str(begun), "0-49").shards_to_make == 1
+    layout.create_or_extend_spec(begun, done_by(to))
+    assert plan_extraction("digits", ["digits"], str(begun), "0-49").shards_to_make == 3
+    assert plan_extraction("mnist", ["digits"], str(begun), "0-49").shards_to_make == 1
     assert files(tmp_path) == before
 
 
@@ -110,15 +116,17 @@ def test_a_full_disk_is_found_before_anything_is_made(
     assert free_bytes(Store("s3://bucket/prefix")) is None
     disk = namedtuple("disk", "f_bavail f_frsize")
     monkeypatch.setattr(os, "statvfs", lambda place: disk(10, 1000))
-    with pytest.raises(PlanTooLarge, match=rf"take 312.0 kB, {to} has 10.0 kB free; free some"):
-        plan_of("digits", ["digits"], to, "0-999")
-    assert plan_of("digits", ["digits"], to, "0-31").free == 10_000
+    with pytest.raises(
+        InsufficientResources, match=rf"take 312.0 kB, {to} has 10.0 kB free; free some"
+    ):
+        plan_extraction("digits", ["digits"], to, "0-999")
+    assert plan_extraction("digits", ["digits"], to, "0-31").free == 10_000
 
 
 PLAN = ExtractionPlan(
     "network.pkl", "s3://bucket/shards", 25, 1, 50_000, 100, 12_232, 2048, 64, None, "the cluster",
-    (Node(0.0), *[Node(96.0, 8, 500 * GB, 80 * GB)] * 2), Sizes(30 * GB, None),
-    Placement(Pool(16, 1.0, 1.0), None, Pool(2, 0.0), "both networks fit into a GPU"),
+    (ClusterNode(0.0), *[ClusterNode(96.0, 8, 500 * GB, 80 * GB)] * 2), ModelSizes(30 * GB, None),
+    Placement(ActorPool(16, 1.0, 1.0), None, ActorPool(2, 0.0), "both networks fit into a GPU"),
 )  # fmt: skip
 
 
@@ -137,12 +145,14 @@ def test_the_text_of_a_plan() -> None:
 
 
 def test_the_text_of_two_pools_that_need_more_memory_than_there_is() -> None:
-    pools = Placement(Pool(4, 0.5), Pool(4, 0.5), Pool(1, 0.0), "two pools are asked for")
-    text = str(replaced(PLAN, placement=pools, nodes=(Node(4.0, 0, 64 * GB),)))
+    pools = Placement(
+        ActorPool(4, 0.5), ActorPool(4, 0.5), ActorPool(1, 0.0), "two pools are asked for"
+    )
+    text = str(replaced(PLAN, placement=pools, nodes=(ClusterNode(4.0, 0, 64 * GB),)))
     assert "4 to generate (0.5 CPU each), 4 to extract (0.5 CPU each), 1 to commit" in text
     assert "488.0 GB on a node that has 64.0 GB; workers may be killed for memory" in text
     assert "some 640 images on their way between the pools" in text
-    assert "on a node, of an unknown amount" in str(replaced(PLAN, nodes=(Node(4.0, 4),)))
+    assert "on a node, of an unknown amount" in str(replaced(PLAN, nodes=(ClusterNode(4.0, 4),)))
 
 
 def replaced(plan: ExtractionPlan, **changes: object) -> ExtractionPlan:
@@ -152,19 +162,19 @@ def replaced(plan: ExtractionPlan, **changes: object) -> ExtractionPlan:
 def test_weights_are_those_of_all_networks() -> None:
     digits = open_source("digits", CPU)
     network = sum(p.nbytes for p in digits.network.parameters())  # type: ignore[attr-defined]
-    assert weights_of(digits) == network
-    assert weights_of(open_source("digits?truncate=clamp:0.7", CPU)) == network
+    assert weight_bytes(digits) == network
+    assert weight_bytes(open_source("digits?truncate=clamp:0.7", CPU)) == network
     extractor = make_extractor("digits", CPU)
-    own = weights_of(extractor)
+    own = weight_bytes(extractor)
     assert own is not None
     assert own > 0
-    assert weights_of(open_source("mnist", CPU)) == 0
-    assert weights_of(open_source("sources:noise", CPU)) is None
-    assert weights_of(make_extractor("sources:Classes", CPU)) is None
-    assert sizes_of(digits, [extractor, extractor]) == Sizes(network, 2 * own)
-    both = [Sizes(network, own), Sizes(0, own)]
-    assert largest(both) == Sizes(network, own)
-    assert largest([*both, Sizes(None, own)]) == Sizes(None, own)
+    assert weight_bytes(open_source("mnist", CPU)) == 0
+    assert weight_bytes(open_source("sources:noise", CPU)) is None
+    assert weight_bytes(make_extractor("sources:Classes", CPU)) is None
+    assert measure_model_sizes(digits, [extractor, extractor]) == ModelSizes(network, 2 * own)
+    both = [ModelSizes(network, own), ModelSizes(0, own)]
+    assert largest_sizes(both) == ModelSizes(network, own)
+    assert largest_sizes([*both, ModelSizes(None, own)]) == ModelSizes(None, own)
 
 
 def test_weights_of_a_users_object_are_found_once() -> None:
@@ -173,7 +183,7 @@ def test_weights_of_a_users_object_are_found_once() -> None:
             layer = torch.nn.Linear(10, 10, bias=False)
             self.parts = {"a": [layer], "again": layer, "self": self, "w": torch.ones(7)}
 
-    assert weights_of(Held()) == 4 * (100 + 7)
+    assert weight_bytes(Held()) == 4 * (100 + 7)
 
 
 def test_dry_run_from_the_command_line(tmp_path: Path) -> None:
@@ -198,7 +208,9 @@ def test_dry_run_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_what_extract_refuses_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RangeError, match="never ends"):
-        plan_of("digits", ["digits"], str(tmp_path))
-    with pytest.raises(PlanTooLarge, match="over 10000 parts"):
-        plan_of("digits", ["digits"], str(tmp_path), "0-99999", resources=Resources(30000, batch=1))
+    with pytest.raises(SampleRangeError, match="never ends"):
+        plan_extraction("digits", ["digits"], str(tmp_path))
+    with pytest.raises(InsufficientResources, match="over 10000 parts"):
+        plan_extraction(
+            "digits", ["digits"], str(tmp_path), "0-99999", resources=Resources(30000, batch=1)
+        )

@@ -20,27 +20,36 @@ import torch
 from PIL import Image
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.cluster_resources import Resources, equal_part
+from raymetrics.distributed.cluster_resources import Resources, equal_share
 from raymetrics.distributed.devices import machine_kind
-from raymetrics.distributed.extraction.commit_stage import CommitShard, Place, packed
+from raymetrics.distributed.extraction.commit_stage import (
+    CommitShard,
+    ShardDestination,
+    encode_unit,
+)
 from raymetrics.distributed.extraction.extract import extract, extract_all
-from raymetrics.distributed.extraction.pipeline import made_of
+from raymetrics.distributed.extraction.pipeline import parse_outcome
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.distributed.extraction.stages import Generate, account_told
-from raymetrics.distributed.extraction.unit_record import Account
-from raymetrics.distributed.extraction.work_units import FILLER, Shards, units_of, units_to_a_shard
-from raymetrics.errors import RangeError, ShardError, SourceError, SpecMismatch
+from raymetrics.distributed.extraction.stages import Generate, decode_record
+from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.work_units import (
+    FILLER,
+    PlannedShards,
+    max_units_per_shard,
+    split_into_units,
+)
+from raymetrics.errors import SampleRangeError, ShardError, SourceError, SpecMismatch
 from raymetrics.extractors import make_extractor
-from raymetrics.fixed_batches import in_blocks
-from raymetrics.generators import listing, open_source
-from raymetrics.reports.inspection import describe
+from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators import open_source, quick_fingerprint
+from raymetrics.reports.inspection import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.schema import SAMPLE_ID
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import seal
-from tests.conftest import without_actors, write_set
+from raymetrics.shards.writer import seal_set
+from tests.conftest import disable_actors, write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
 
@@ -56,7 +65,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def reference(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
     """200 digits in 4 shards, in one process."""
     to = tmp_path_factory.mktemp("reference")
-    with without_actors():
+    with disable_actors():
         extract("digits", ["digits"], str(to), "0-199", shard_rows=60)
     return to
 
@@ -83,7 +92,7 @@ def test_equals_a_plain_loop(reference: Path) -> None:
     generator = open_source("digits", torch.device("cpu"))
     extractor = make_extractor("digits", torch.device("cpu"))
     ids = np.arange(200)
-    expected = in_blocks(extractor, ids, generator(ids), extractor.block)
+    expected = run_in_fixed_batches(extractor, ids, generator(ids), extractor.block)
     shards = open_shards(str(reference))
     for output in ("pre_logits", "logits"):
         np.testing.assert_array_equal(shards.read(f"digits_{output}"), expected[output])
@@ -121,7 +130,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     """Short shards in the middle of a stream: at both ends, where an earlier run ended, and where
     another set begins that has labels and larger shards."""
     to = str(tmp_path / "one")
-    with without_actors():
+    with disable_actors():
         first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40)
     assert [shard_name(r) for r in first.shards.present] == [
         shard_name(r) for r in (range(10, 40), range(40, 80), range(80, 100))
@@ -139,17 +148,17 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     assert second.shards.digest != sealed
     images = open_source("sources:noise", torch.device("cpu"))(np.arange(150))
     extractor = make_extractor("digits", torch.device("cpu"))
-    expected = in_blocks(extractor, np.arange(150), images, extractor.block)["logits"]
+    expected = run_in_fixed_batches(extractor, np.arange(150), images, extractor.block)["logits"]
     np.testing.assert_array_equal(second.shards.read("digits_logits"), expected)
-    with without_actors():
+    with disable_actors():
         alone = extract("sources:Brightness", ["digits"], str(tmp_path / "alone"), "0-149")
     assert (labelled.made, labelled.rows) == (1, 150)
     assert labelled.shards.digest == alone.shards.digest
 
 
 def test_units_fill_short_shards_up_except_the_last() -> None:
-    todo = Shards([[range(10, 40), range(40, 80)], [range(80, 85)]])
-    shards = list(units_of(todo, 16, most=4))
+    todo = PlannedShards([[range(10, 40), range(40, 80)], [range(80, 85)]])
+    shards = list(split_into_units(todo, 16, units_per_shard=4))
     assert [unit["target"] for units in shards for unit in units] == [0] * 8 + [1]
     assert [[unit["first"] for unit in units] for units in shards] == [
         [10, 16, 32, FILLER["first"]], [40, 48, 64, FILLER["first"]], [80],
@@ -157,25 +166,25 @@ def test_units_fill_short_shards_up_except_the_last() -> None:
     assert [sum(unit["rows"] for unit in units) for units in shards] == [30, 40, 5]
     for shard_rows, batch in ((40, 16), (64, 16), (16, 64), (60, 7), (1, 1), (64, 48)):
         several = [range(k, k + shard_rows) for k in range(0, 40 * shard_rows, shard_rows)]
-        cut = max(len(sample_ranges.cut(ids, batch)) for ids in several)
-        assert units_to_a_shard(shard_rows, batch) in (cut, cut + 1)
+        cut = max(len(sample_ranges.split_at_multiples(ids, batch)) for ids in several)
+        assert max_units_per_shard(shard_rows, batch) in (cut, cut + 1)
 
 
 def test_equal_parts_fit() -> None:
     for available in (1.0, 2.0, 7.0):
         for takers in (1, 3, 4, 7, 16):
-            part = equal_part(available, takers)
+            part = equal_share(available, takers)
             assert 0 < part <= 1
             assert int(1 / part) * available >= takers  # none needs parts of two
 
 
 def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
-    with without_actors():
+    with disable_actors():
         done = extract("sources:Brightness?offset=3", ["digits"], str(tmp_path / "a"), "0-39")
     assert done.shards.spec.labels
     with pytest.raises(SpecMismatch, match=r"offset: there 3, asked for 4.*another place"):
         extract("sources:Brightness?offset=4", ["digits"], str(tmp_path / "a"), "0-39")
-    with pytest.raises(RangeError, match="0-999, but 990-1000"):
+    with pytest.raises(SampleRangeError, match="0-999, but 990-1000"):
         extract("sources:Brightness", ["digits"], str(tmp_path / "b"), "990-1000")
     assert not (tmp_path / "b").exists()
 
@@ -183,7 +192,7 @@ def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
 def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: Path) -> None:
     to = str(tmp_path / "set")
     rule = "gave float64 .*height, width.*unit-truncate$"
-    with without_actors(), pytest.raises(SourceError, match=rule):
+    with disable_actors(), pytest.raises(SourceError, match=rule):
         extract("sources:floats", ["digits"], to, "0-99", shard_rows=20)
     with pytest.raises(
         SourceError, match=r"fails_at_sixty failed.*no such latent .*sources\.py, line"
@@ -211,9 +220,9 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
         Image.new("RGB", (28, 28), (40 * i,) * 3).save(name)
     (photos / "cat" / "2.png").write_bytes(b"broken")
     why = r"2\.png.*--skip-broken N, which makes another set"
-    with without_actors(), pytest.raises(SourceError, match=why):
+    with disable_actors(), pytest.raises(SourceError, match=why):
         extract(str(photos), ["digits"], str(tmp_path / "all"))
-    with without_actors():
+    with disable_actors():
         done = extract(str(photos), ["digits"], str(tmp_path / "good"), skip_broken=1)
     assert (done.broken, len(done.shards)) == (("cat/2.png",), 5)
     spec = done.shards.spec
@@ -227,10 +236,10 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
 
 def test_a_worker_that_has_another_source_says_so() -> None:
     generator = open_source("sources:noise", torch.device("cpu"))
-    unit = Account(0, 0, 3)
-    there = Generate([("sources:noise", listing(generator))]).make(unit)
+    unit = UnitRecord(0, 0, 3)
+    there = Generate([("sources:noise", quick_fingerprint(generator))]).make(unit)
     assert there[SAMPLE_ID].tolist() == [[0, 1, 2]]
-    failed = account_told(Generate([("sources:noise", "other")]).make(unit))
+    failed = decode_record(Generate([("sources:noise", "other")]).make(unit))
     assert failed is not None
     assert "on a worker is not what it is on the driver" in str(failed.error())
 
@@ -245,20 +254,20 @@ def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> N
     """Its units may be made on several; how often it is sealed changes nothing, nor its digest."""
     features = {"logits": np.zeros((50, 3), np.float32)}
     spec, digest = (shards := write_set(str(tmp_path), features)).spec, shards.digest
-    layout.enter(shards.store, replace(spec, samples=(range(60),)))
-    stage = CommitShard([Place(str(tmp_path), spec.fingerprint, [range(50, 60)])])
+    layout.create_or_extend_spec(shards.store, replace(spec, samples=(range(60),)))
+    stage = CommitShard([ShardDestination(str(tmp_path), spec.fingerprint, [range(50, 60)])])
     table = schema.to_table(
         spec.columns, np.arange(50, 60), None, {"made_up_logits": np.zeros((10, 3), np.float32)}
     )
     units = [
-        packed(table.slice(first, 5), Account(0, 50 + first, 5, made_on=[machine]))
+        encode_unit(table.slice(first, 5), UnitRecord(0, 50 + first, 5, made_on=[machine]))
         for first, machine in ((0, "Zen 5"), (5, "Zen 4"))
     ]
-    assert made_of(stage(pa.concat_tables(units))).made
-    sealed = seal(seal(open_shards(str(tmp_path))))
+    assert parse_outcome(stage(pa.concat_tables(units))).made
+    sealed = seal_set(seal_set(open_shards(str(tmp_path))))
     assert sealed.seal is not None
     assert sealed.seal["made_on"] == ["Zen 4", "Zen 5"]
-    assert "made on       2 kinds of machine: Zen 4; Zen 5" in describe(sealed)
+    assert "made on       2 kinds of machine: Zen 4; Zen 5" in describe_shard_set(sealed)
     first = shard_name(range(50))
     assert sealed.digests[first] == shards.digests[first]
     assert (sealed.spec.fingerprint, digest) == (spec.fingerprint, shards.digest)
@@ -267,10 +276,10 @@ def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> N
 def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> None:
     """Two extractions that both found the place empty: the one whose set it is goes on."""
     spec = write_set(str(tmp_path), {"logits": np.zeros((50, 3), np.float32)}).spec
-    stage = CommitShard([Place(str(tmp_path), "another fingerprint", [range(50, 60)])])
+    stage = CommitShard([ShardDestination(str(tmp_path), "another fingerprint", [range(50, 60)])])
 
     def fails_on(rows: pa.Table) -> str:
-        made = made_of(stage(packed(rows, Account(0, 50, rows.num_rows))))
+        made = parse_outcome(stage(encode_unit(rows, UnitRecord(0, 50, rows.num_rows))))
         with pytest.raises(ShardError) as raised:
             made.checked()
         assert (made.made, made.rows) == (False, 0)
@@ -311,7 +320,7 @@ def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
     assert 3 <= len(was) <= 5
 
     gate.touch()
-    with without_actors():
+    with disable_actors():
         done = extract(source, ["digits"], str(killed), "0-999", shard_rows=100)
     assert done.made == 10 - done.present
     assert done.present >= len(was) >= 3
@@ -324,10 +333,10 @@ def plainly_made(shards: ShardSet) -> Iterator[tuple[str, bytes]]:
     extractor = make_extractor("digits", torch.device("cpu"))
     for shard in shards.present:
         ids = np.array(shard)
-        found = in_blocks(extractor, ids, sources.noise(ids), extractor.block)
+        found = run_in_fixed_batches(extractor, ids, sources.noise(ids), extractor.block)
         features = {column.name: found[column.output] for column in shards.spec.columns}
         table = schema.to_table(shards.spec.columns, ids, None, features)
         yield (
             shard_name(shard),
-            schema.encode(table, shards.spec.fingerprint, made_on=[machine_kind()]),
+            schema.encode_shard(table, shards.spec.fingerprint, made_on=[machine_kind()]),
         )

@@ -18,14 +18,22 @@ from ray.exceptions import RayTaskError
 from raymetrics import errors
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction import retry_limit, stages
-from raymetrics.distributed.extraction.commit_stage import CommitShard, Place, packed
-from raymetrics.distributed.extraction.extract import Request, extract, extract_each
-from raymetrics.distributed.extraction.generate_with_retry import made
-from raymetrics.distributed.extraction.retry_limit import MOST, Attempts, bounded
+from raymetrics.distributed.extraction.commit_stage import (
+    CommitShard,
+    ShardDestination,
+    encode_unit,
+)
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_each
+from raymetrics.distributed.extraction.generate_with_retry import generate_samples
+from raymetrics.distributed.extraction.retry_limit import (
+    MAX_ATTEMPTS,
+    AttemptCounter,
+    run_with_limit,
+)
 from raymetrics.distributed.extraction.set_in_progress import Extraction
-from raymetrics.distributed.extraction.stages import Extract, Generate, account_told
-from raymetrics.distributed.extraction.unit_record import Account, joined
-from raymetrics.distributed.ray_errors import meant
+from raymetrics.distributed.extraction.stages import Extract, Generate, decode_record
+from raymetrics.distributed.extraction.unit_record import UnitRecord, merge_records
+from raymetrics.distributed.ray_errors import translate_ray_error
 from raymetrics.errors import (
     RaymetricsError,
     ShardError,
@@ -34,12 +42,12 @@ from raymetrics.errors import (
     StorageUnavailable,
 )
 from raymetrics.generators import open_source
-from raymetrics.reports.inspection import describe
+from raymetrics.reports.inspection import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import commit
+from raymetrics.shards.writer import commit_shard
 from tests.conftest import write_set
 from tests.distributed.extraction.test_extract import files
 
@@ -84,7 +92,7 @@ def test_samples_are_left_out_within_a_number_and_the_set_says_which(tmp_path: P
     assert (len(shards), done.rows, done.spent.left_out) == (98, 98, 2)
     assert shards.seal is not None
     shards.verify()
-    assert "37 (sources:Faulty failed on sample 37" in describe(shards)
+    assert "37 (sources:Faulty failed on sample 37" in describe_shard_set(shards)
     # The others are what they would be, under the ids that they would have.
     view, images = View.of(shards), open_source("sources:noise", torch.device("cpu"))
     kept = np.delete(np.arange(100), [37, 99])
@@ -148,12 +156,12 @@ def test_one_set_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) ->
     other = str(tmp_path / "other")
     write_set(other, {"logits": np.zeros((5, 3), np.float32)})
     asked = [
-        Request(str(tmp_path / "a"), "sources:noise", "0-39"),
-        Request(str(tmp_path / "b"), str(tmp_path / "nothing.pkl"), "0-39"),
-        Request(str(tmp_path / "c"), faulty(tmp_path, "raises:37"), "0-99"),
-        Request(other, "sources:noise", "0-39"),
-        Request(str(tmp_path / "e"), "sources:Brightness", "990-1010"),
-        Request(str(tmp_path / "f"), "sources:Brightness", "0-39"),
+        ExtractRequest(str(tmp_path / "a"), "sources:noise", "0-39"),
+        ExtractRequest(str(tmp_path / "b"), str(tmp_path / "nothing.pkl"), "0-39"),
+        ExtractRequest(str(tmp_path / "c"), faulty(tmp_path, "raises:37"), "0-99"),
+        ExtractRequest(other, "sources:noise", "0-39"),
+        ExtractRequest(str(tmp_path / "e"), "sources:Brightness", "990-1010"),
+        ExtractRequest(str(tmp_path / "f"), "sources:Brightness", "0-39"),
     ]
     told: list[int] = []
     found = extract_each(
@@ -175,8 +183,8 @@ def test_one_set_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) ->
 def test_a_shard_that_is_not_of_the_set_any_more_fails_its_set_alone(tmp_path: Path) -> None:
     """Somebody begins another set at the place of the first."""
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
-    asked = [Request(first, faulty(tmp_path, "replaces:" + first), "0-39"),
-             Request(second, "sources:noise", "0-39")]  # fmt: skip
+    asked = [ExtractRequest(first, faulty(tmp_path, "replaces:" + first), "0-39"),
+             ExtractRequest(second, "sources:noise", "0-39")]  # fmt: skip
     found = extract_each(asked, ["digits"], shard_rows=20, resources=SMALL)
     assert isinstance(found[0], SpecMismatch)
     assert isinstance(found[1], Extraction)
@@ -188,14 +196,14 @@ def test_a_store_that_does_not_answer_stops_everything(
     def down(*_: object) -> int:
         raise StorageUnavailable("does not answer")
 
-    monkeypatch.setattr("raymetrics.distributed.extraction.commit_stage.commit", down)
+    monkeypatch.setattr("raymetrics.distributed.extraction.commit_stage.commit_shard", down)
     with pytest.raises(StorageUnavailable):
-        extract_each([Request(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"])
+        extract_each([ExtractRequest(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"])
 
 
 def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
     """The actor's own methods, called as an actor's are."""
-    counter, begun = Attempts(), Counter[str]()
+    counter, begun = AttemptCounter(), Counter[str]()
     actor = SimpleNamespace(
         begin=SimpleNamespace(remote=lambda unit: ray.put(counter.begin(unit))),
         end=SimpleNamespace(remote=counter.end),
@@ -205,32 +213,32 @@ def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
         begun["dies"] += 1
         raise KeyboardInterrupt
 
-    for _ in range(MOST):
+    for _ in range(MAX_ATTEMPTS):
         with pytest.raises(KeyboardInterrupt):
-            bounded(actor, "a", dies, str)
-    assert bounded(actor, "a", dies, str) == str(MOST)
-    assert begun["dies"] == MOST
-    assert counter.lost() == MOST  # the first beginning was not again
+            run_with_limit(actor, "a", dies, str)
+    assert run_with_limit(actor, "a", dies, str) == str(MAX_ATTEMPTS)
+    assert begun["dies"] == MAX_ATTEMPTS
+    assert counter.lost() == MAX_ATTEMPTS  # the first beginning was not again
     # One that ends is forgotten, so that losses far apart do not add up.
-    for _ in range(2 * MOST):
-        assert bounded(actor, "b", lambda: "made", str) == "made"
-    assert counter.begun == {"a": MOST + 1}
-    assert retry_limit.bounded(None, "c", lambda: "made", str) == "made"
+    for _ in range(2 * MAX_ATTEMPTS):
+        assert run_with_limit(actor, "b", lambda: "made", str) == "made"
+    assert counter.begun == {"a": MAX_ATTEMPTS + 1}
+    assert retry_limit.run_with_limit(None, "c", lambda: "made", str) == "made"
 
 
 def test_what_is_wrong_with_the_extractors_is_raised_at_once() -> None:
     stage = Extract(["digits"], [{"name": "digits", "version": "another"}])
-    unit = Generate([("sources:noise", "")]).make(Account(0, 0, 3))
+    unit = Generate([("sources:noise", "")]).make(UnitRecord(0, 0, 3))
     with pytest.raises(errors.ExtractorError, match="on a worker is not what it is on the driver"):
         stage.make(unit)
 
 
 def test_a_failed_unit_goes_through_both_pools() -> None:
-    unit = Generate([("no-such-source", "")]).make(Account(0, 0, 3))
-    assert set(unit) == {stages.ACCOUNT}
+    unit = Generate([("no-such-source", "")]).make(UnitRecord(0, 0, 3))
+    assert set(unit) == {stages.RECORD_COLUMN}
     packed = Extract(["digits"], [{}]).extractors
     assert packed == []
-    account = account_told(unit)
+    account = decode_record(unit)
     assert account is not None
     assert isinstance(account.error(), SourceError)
 
@@ -248,7 +256,7 @@ def test_images_of_different_sizes_are_an_error_of_all() -> None:
             return None
 
     with pytest.raises(SourceError, match="sizes differ"):
-        made(Mixed(), np.arange(3))  # type: ignore[arg-type]
+        generate_samples(Mixed(), np.arange(3))  # type: ignore[arg-type]
 
 
 def test_left_out_samples_are_written_with_their_shard(tmp_path: Path) -> None:
@@ -257,12 +265,12 @@ def test_left_out_samples_are_written_with_their_shard(tmp_path: Path) -> None:
         shards.spec.columns, np.array([50, 52]), None, {"made_up_logits": np.zeros((2, 3), "f4")}
     )
     with pytest.raises(ShardError, match="one unbroken range"):
-        commit(shards.store, table, shards.spec.fingerprint)
+        commit_shard(shards.store, table, shards.spec.fingerprint)
     with pytest.raises(ShardError, match="one unbroken range"):
-        commit(shards.store, table, shards.spec.fingerprint, {54: "why"})
-    assert commit(shards.store, table, shards.spec.fingerprint, {51: "why", 53: "why"}) > 0
+        commit_shard(shards.store, table, shards.spec.fingerprint, {54: "why"})
+    assert commit_shard(shards.store, table, shards.spec.fingerprint, {51: "why", 53: "why"}) > 0
     found = open_shards(shards.uri)
-    layout.adopt(found.store, found.spec, [range(50, 54)])
+    layout.add_samples(found.store, found.spec, [range(50, 54)])
     assert open_shards(shards.uri).left_out == {51: "why", 53: "why"}
     assert len(found) == 52
     assert found.read("made_up_logits").shape == (52, 3)
@@ -273,19 +281,21 @@ def test_accounts_join(units: list[tuple[int, bool, bool]]) -> None:
     """Of any cut of the units into two, and through JSON."""
     accounts, first = [], 5
     for rows, lacks, fails in units:
-        account = Account(1, first, rows, "cpu", {first: "why"} if lacks else {},
+        account = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
                           seconds={"generate": float(rows)}, retried=rows)  # fmt: skip
         error = SourceError(f"at {first}")
         accounts.append(account.failed(error) if fails else account)
         first += rows
-    whole = joined(accounts)
+    whole = merge_records(accounts)
     assert whole.ids == range(5, first)
     assert whole.seconds["generate"] == first - 5
     assert len(whole.left_out) == sum(lacks for _, lacks, _ in units)
     assert (whole.failure is not None) == any(fails for _, _, fails in units)
     for cut in range(1, len(accounts)):
-        assert joined([joined(accounts[:cut]), joined(accounts[cut:])]) == whole
-    assert Account.from_json(whole.to_json()) == whole
+        assert (
+            merge_records([merge_records(accounts[:cut]), merge_records(accounts[cut:])]) == whole
+        )
+    assert UnitRecord.from_json(whole.to_json()) == whole
     if whole.failure:
         assert isinstance(whole.error(), RaymetricsError)
 
@@ -295,8 +305,8 @@ def test_an_error_that_was_told_once_is_told_again() -> None:
     told = SourceError("no such latent")
     wrapper = RayTaskError("stage", "", told)
     told.__cause__ = wrapper
-    assert meant(wrapper) is told
-    assert meant(told) is told
+    assert translate_ray_error(wrapper) is told
+    assert translate_ray_error(told) is told
 
 
 def test_what_a_killed_process_left_aside_goes(tmp_path: Path) -> None:
@@ -310,9 +320,9 @@ def test_what_a_killed_process_left_aside_goes(tmp_path: Path) -> None:
 
 def test_a_place_that_workers_cannot_use_is_told_once(tmp_path: Path) -> None:
     """By a call of the stage, as an actor that raises while it starts would be started again."""
-    stage = CommitShard([Place("nowhere://bucket", "fingerprint", [range(10)])])
+    stage = CommitShard([ShardDestination("nowhere://bucket", "fingerprint", [range(10)])])
     with pytest.raises(errors.StorageError, match="nowhere"):
-        stage(packed(None, Account(0, 0, 10)))
+        stage(encode_unit(None, UnitRecord(0, 0, 10)))
 
 
 def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +330,7 @@ def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         "raymetrics.distributed.extraction.disk_space.free_bytes", lambda _: 2 * one
     )
-    asked = [Request(str(tmp_path / name), "sources:noise", "0-99") for name in "abc"]
-    with pytest.raises(errors.PlanTooLarge, match="free some"):
+    asked = [ExtractRequest(str(tmp_path / name), "sources:noise", "0-99") for name in "abc"]
+    with pytest.raises(errors.InsufficientResources, match="free some"):
         extract_each(asked, ["digits"])
     assert not list(tmp_path.rglob("*.parquet"))

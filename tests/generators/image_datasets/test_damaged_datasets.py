@@ -19,17 +19,17 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFile
 
-from raymetrics.distributed.extraction.generate_with_retry import made
-from raymetrics.errors import PlanTooLarge, SourceError, StorageError
-from raymetrics.generators import open_source, without_broken
-from raymetrics.generators.image_datasets.file_access import MAX_FILES, Place, expand
+from raymetrics.distributed.extraction.generate_with_retry import generate_samples
+from raymetrics.errors import InsufficientResources, SourceError, StorageError
+from raymetrics.generators import open_source, skip_broken_images
+from raymetrics.generators.image_datasets.file_access import MAX_FILES, DataLocation, expand_pattern
 from raymetrics.generators.image_datasets.image_list import MANY_IMAGES
-from raymetrics.generators.image_datasets.parquet import Group, cells
+from raymetrics.generators.image_datasets.parquet import RowGroup, image_cells
 from tests.helpers import dataset_makers
-from tests.helpers.dataset_makers import png, some_pictures, write_files, write_tar, write_zip
+from tests.helpers.dataset_makers import make_pictures, png, write_files, write_tar, write_zip
 
 CPU = torch.device("cpu")
-PICTURES = some_pictures()
+PICTURES = make_pictures()
 PNG = png(PICTURES["a/0.png"])
 Change = Callable[[bytearray, int], None]
 
@@ -52,19 +52,19 @@ ZIP_DAMAGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", ZIP_DAMAGES)
 def test_one_damaged_image_of_a_zip_is_named_and_left_out(what: str, tmp_path: Path) -> None:
-    source = dataset_makers.zipped(tmp_path, PICTURES)
+    source = dataset_makers.zip_file(tmp_path, PICTURES)
     change_member(Path(source), b"b/3.png", ZIP_DAMAGES[what])
     with pytest.raises(SourceError, match=r"cannot read 1 of 6 images: .*b/3\.png: it cannot be"):
         open_source(source, CPU)(np.arange(6))
-    mended, names = without_broken(source, 1)
+    mended, names = skip_broken_images(source, 1)
     assert names == ["b/3.png"]
     assert len(open_source(mended, CPU)(np.arange(5))) == 5
 
 
 def test_what_a_generator_cannot_give_is_one_sample_of_a_unit(tmp_path: Path) -> None:
-    source = dataset_makers.zipped(tmp_path, PICTURES)
+    source = dataset_makers.zip_file(tmp_path, PICTURES)
     change_member(Path(source), b"b/3.png", ZIP_DAMAGES["places before the file"])
-    samples = made(open_source(source, CPU), np.arange(6))
+    samples = generate_samples(open_source(source, CPU), np.arange(6))
     assert list(samples.left_out) == [4]
     assert "b/3.png: it cannot be unpacked" in samples.left_out[4]
     assert samples.sample_ids.tolist() == [0, 1, 2, 3, 5]
@@ -76,7 +76,7 @@ def test_a_damaged_row_group_is_named_for_each_of_its_images(tmp_path: Path) -> 
     at = pq.read_metadata(source).row_group(1).column(0).dictionary_page_offset
     data[at : at + 10] = b"\xff" * 10
     Path(source).write_bytes(data)
-    mended, names = without_broken(source, 2)
+    mended, names = skip_broken_images(source, 2)
     assert names == ["4", "5"]
     assert len(open_source(mended, CPU)(np.arange(4))) == 4
     with pytest.raises(SourceError, match=r"set\.parquet/4: its row group 1 cannot be read: "):
@@ -254,7 +254,7 @@ def test_what_parquet_repeats_is_in_memory_once(tmp_path: Path) -> None:
     table = {name: pa.DictionaryArray.from_arrays(first, each) for name, each in values.items()}
     pq.write_table(pa.table(table), source, store_schema=False)
     assert open_source(source, CPU)(np.array([0, rows - 1])).shape[0] == 2
-    assert cells(Place(source), Group("", 0, 0, rows, "image")).nbytes < 2 * size
+    assert image_cells(DataLocation(source), RowGroup("", 0, 0, rows, "image")).nbytes < 2 * size
 
 
 def test_names_of_classes_have_a_limit(tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def test_a_unit_of_images_has_a_limit(tmp_path: Path) -> None:
     dataset = open_source(dataset_makers.folder(tmp_path, PICTURES), CPU)
     ids = np.broadcast_to(np.int64(0), (10**8,))
     with pytest.raises(
-        PlanTooLarge, match=r"100000000 images of 5 x 4 pixels, .* take 5\.6 GiB at"
+        InsufficientResources, match=r"100000000 images of 5 x 4 pixels, .* take 5\.6 GiB at"
     ):
-        made(dataset, ids)
+        generate_samples(dataset, ids)
 
 
 def test_large_images_are_decoded_one_after_another(tmp_path: Path) -> None:
@@ -295,4 +295,4 @@ def test_large_images_are_decoded_one_after_another(tmp_path: Path) -> None:
 )
 def test_patterns_of_too_many_files_or_none(pattern: str, count: str) -> None:
     with pytest.raises(SourceError, match=f"names {count} files, expected 1 to {MAX_FILES}; count"):
-        expand(pattern)
+        expand_pattern(pattern)

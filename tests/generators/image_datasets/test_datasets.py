@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymetrics.errors import SourceError
-from raymetrics.generators import Generator, listing, open_source, without_broken
+from raymetrics.generators import Generator, open_source, quick_fingerprint, skip_broken_images
 from raymetrics.generators.image_datasets import parquet
-from raymetrics.generators.image_datasets.decode import Decoding
-from raymetrics.generators.image_datasets.file_access import expand
+from raymetrics.generators.image_datasets.decode import DecodeOptions
+from raymetrics.generators.image_datasets.file_access import expand_pattern
 from raymetrics.generators.image_datasets.image_dataset import ImageDataset, skip_text
-from raymetrics.generators.image_datasets.image_list import Entries
+from raymetrics.generators.image_datasets.image_list import ImageList
 from tests.helpers import dataset_makers
-from tests.helpers.dataset_makers import BY_NAME, BY_ROW, png, some_pictures, write_files, write_tar
+from tests.helpers.dataset_makers import BY_NAME, BY_ROW, make_pictures, png, write_files, write_tar
 
 CPU = torch.device("cpu")
-PICTURES = some_pictures()
+PICTURES = make_pictures()
 PIXELS = np.stack(list(PICTURES.values())).transpose(0, 3, 1, 2)
-CLASSES = [dataset_makers.class_of(name) for name in PICTURES]
+CLASSES = [dataset_makers.class_from_name(name) for name in PICTURES]
 
 
 def opened(source: str) -> Generator:
@@ -46,7 +46,7 @@ def test_every_kind_gives_the_same_samples(write: dataset_makers.Writer, tmp_pat
         assert labels.tolist() == [CLASSES[k] for k in ids]
     again = opened(source)
     assert again.spec == dataset.spec
-    assert listing(again) == listing(dataset)
+    assert quick_fingerprint(again) == quick_fingerprint(dataset)
 
 
 @pytest.mark.parametrize("write", BY_NAME + BY_ROW, ids=lambda w: w.__name__)
@@ -103,7 +103,7 @@ def test_what_is_skipped_is_as_if_it_had_never_been_there(
     np.testing.assert_array_equal(fewer(ids), alone(ids))
     assert str(fewer.labels(ids)) == str(alone.labels(ids))
     assert fewer.spec["skipped"] == sorted([names[0], names[4]])
-    assert listing(fewer) != listing(opened(source))
+    assert quick_fingerprint(fewer) != quick_fingerprint(opened(source))
 
 
 @settings(deadline=None, max_examples=40)
@@ -111,13 +111,13 @@ def test_what_is_skipped_is_as_if_it_had_never_been_there(
 def test_any_names_can_be_skipped(names: list[str], data: st.DataObject) -> None:
     left_out = data.draw(st.lists(st.sampled_from(names), max_size=len(names) - 1, unique=True))
     place = type("Place", (), {"uri": "made/up"})
-    entries = Entries("folder", place, {}, names, [None] * len(names), lambda k: PIXELS[k])
-    dataset = ImageDataset(entries, Decoding(), skip_text(left_out))
+    entries = ImageList("folder", place, {}, names, [None] * len(names), lambda k: PIXELS[k])
+    dataset = ImageDataset(entries, DecodeOptions(), skip_text(left_out))
     assert dataset.names == [name for name in names if name not in left_out]
 
 
 @pytest.mark.parametrize(
-    "write", [dataset_makers.folder, dataset_makers.zipped, dataset_makers.tar]
+    "write", [dataset_makers.folder, dataset_makers.zip_file, dataset_makers.tar]
 )
 def test_broken_images_are_left_out_once_and_for_all(
     write: dataset_makers.Writer, tmp_path: Path
@@ -129,14 +129,14 @@ def test_broken_images_are_left_out_once_and_for_all(
     with pytest.raises(SourceError, match=r"cannot read 2 of 6 .*/a/0, .*/a/4, .*--skip-broken N"):
         opened(source)(np.arange(6))
     with pytest.raises(SourceError, match="2 of 6 images .* at most 1 may be left out: a/0"):
-        without_broken(source, 1)
-    mended, names = without_broken(source, 2)
+        skip_broken_images(source, 1)
+    mended, names = skip_broken_images(source, 2)
     assert set(names) == bad
     dataset = opened(mended)
     assert dataset.length == 4
     assert len(dataset(np.arange(4))) == 4
     assert dataset.spec["skipped"] == sorted(bad)
-    assert without_broken(mended, 0) == (mended, [])
+    assert skip_broken_images(mended, 0) == (mended, [])
 
 
 def damage(source: str, pictures: dataset_makers.Pictures, bad: set[str]) -> None:
@@ -153,11 +153,11 @@ def damage(source: str, pictures: dataset_makers.Pictures, bad: set[str]) -> Non
 def test_a_broken_image_is_added_to_those_that_are_skipped_already(tmp_path: Path) -> None:
     source = dataset_makers.folder(tmp_path, PICTURES)
     (tmp_path / "folder/b/1.png").write_bytes(b"broken")
-    mended, names = without_broken(f"{source}?size=4&skip=a/0.png", 1)
+    mended, names = skip_broken_images(f"{source}?size=4&skip=a/0.png", 1)
     assert names == ["b/1.png"]
     assert mended == f"{source}?size=4&skip=a/0.png,b/1.png"
     with pytest.raises(SourceError, match="mnist is no data set of image files"):
-        without_broken("mnist", 1)
+        skip_broken_images("mnist", 1)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_broken_image_is_added_to_those_that_are_skipped_already(tmp_path: Pat
     ],
 )
 def test_patterns(pattern: str, names: list[str]) -> None:
-    assert expand(pattern) == names
+    assert expand_pattern(pattern) == names
 
 
 def test_labels_of_nvidia_s_kind_are_for_all_or_none(tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_each_row_group_is_read_once_for_ids_in_order(
 ) -> None:
     dataset = opened(dataset_makers.parquet(tmp_path, PICTURES))
     read = []
-    cells = parquet.cells
-    monkeypatch.setattr(parquet, "cells", lambda p, g: read.append(g.index) or cells(p, g))
+    cells = parquet.image_cells
+    monkeypatch.setattr(parquet, "image_cells", lambda p, g: read.append(g.index) or cells(p, g))
     for k in range(6):
         dataset(np.array([k]))
     assert read == [0, 1]

@@ -16,14 +16,19 @@ from torch_fidelity.datasets import ImagesPathDataset
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.image_datasets.decode import MAX_PIXELS, BrokenImage, Decoding, decode
+from raymetrics.generators.image_datasets.decode import (
+    MAX_PIXELS,
+    BrokenImage,
+    DecodeOptions,
+    decode,
+)
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (6, 8, 3), np.uint8)
 GREY = RNG.integers(0, 256, (6, 8), np.uint8)
 ALPHA = RNG.integers(0, 256, (6, 8), np.uint8)
-AS_PEERS = Decoding(exif=False)
+AS_PEERS = DecodeOptions(exif=False)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -77,10 +82,10 @@ def test_pixels_are_those_of_torch_fidelity(name: str, tmp_path: Path) -> None:
 
 
 def test_the_first_frame_of_an_animation() -> None:
-    np.testing.assert_array_equal(decode(FILES["animated.webp"], Decoding()), RGB)
+    np.testing.assert_array_equal(decode(FILES["animated.webp"], DecodeOptions()), RGB)
     frames = [Image.fromarray(GREY), Image.new("L", (8, 6))]
     gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(decode(gif, Decoding()), np.dstack([GREY] * 3))
+    np.testing.assert_array_equal(decode(gif, DecodeOptions()), np.dstack([GREY] * 3))
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -93,24 +98,24 @@ def test_exif_rotation_is_applied_unless_it_is_to_be_ignored(turn: int) -> None:
         5: RGB.transpose(1, 0, 2), 6: RGB[::-1].transpose(1, 0, 2),
         7: RGB[::-1, ::-1].transpose(1, 0, 2), 8: RGB[:, ::-1].transpose(1, 0, 2),
     }  # fmt: skip
-    np.testing.assert_array_equal(decode(file, Decoding()), upright[turn])
+    np.testing.assert_array_equal(decode(file, DecodeOptions()), upright[turn])
     tiff = encoded(Image.fromarray(RGB), "TIFF", exif=with_orientation(turn))
-    np.testing.assert_array_equal(decode(tiff, Decoding()), upright[turn])
+    np.testing.assert_array_equal(decode(tiff, DecodeOptions()), upright[turn])
 
 
 def test_alpha_is_dropped_or_composited() -> None:
-    np.testing.assert_array_equal(decode(FILES["alpha.png"], Decoding()), RGB)
-    on_blue = decode(FILES["alpha.png"], Decoding.parse(background="0000ff"))
+    np.testing.assert_array_equal(decode(FILES["alpha.png"], DecodeOptions()), RGB)
+    on_blue = decode(FILES["alpha.png"], DecodeOptions.parse(background="0000ff"))
     share = ALPHA[..., None] / 255
     np.testing.assert_allclose(on_blue, RGB * share + np.array([0, 0, 255]) * (1 - share), atol=1)
-    opaque = decode(FILES["rgb.png"], Decoding.parse(background="0000ff"))
+    opaque = decode(FILES["rgb.png"], DecodeOptions.parse(background="0000ff"))
     np.testing.assert_array_equal(opaque, RGB)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_of_grey_are_scaled_and_rounded(kind: str) -> None:
     values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
-    found = decode(encoded(Image.fromarray(values), kind), Decoding())
+    found = decode(encoded(Image.fromarray(values), kind), DecodeOptions())
     np.testing.assert_array_equal(found, np.dstack([np.rint(values / 257).astype(np.uint8)] * 3))
 
 
@@ -132,7 +137,7 @@ def test_sixteen_bits_of_colour_keep_the_high_byte() -> None:
     values = RNG.integers(0, 2**16, (6, 8, 3), np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     file = png_of(struct.pack(">IIBBBBB", 8, 6, 16, 2, 0, 0, 0), rows)
-    np.testing.assert_array_equal(decode(file, Decoding()), values // 256)
+    np.testing.assert_array_equal(decode(file, DecodeOptions()), values // 256)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def test_sixteen_bits_of_colour_keep_the_high_byte() -> None:
 )
 def test_images_that_cannot_be_used(data: bytes, what: str) -> None:
     with pytest.raises(BrokenImage, match=what):
-        decode(data, Decoding())
+        decode(data, DecodeOptions())
 
 
 @pytest.mark.parametrize("filters", ["error", "ignore", "default"])
@@ -161,7 +166,7 @@ def test_claims_of_many_pixels_are_refused_whatever_becomes_of_warnings(filters:
         with warnings.catch_warnings(record=True):
             warnings.simplefilter(filters)  # type: ignore[arg-type]
             with pytest.raises(BrokenImage, match="pixels"):
-                decode(file, Decoding())
+                decode(file, DecodeOptions())
 
 
 def test_the_limit_is_where_pillow_begins_to_warn() -> None:
@@ -172,12 +177,14 @@ def test_a_size_takes_the_largest_centred_square() -> None:
     wide = np.zeros((4, 10, 3), np.uint8)
     wide[:, 3:7] = 200
     file = encoded(Image.fromarray(wide))
-    np.testing.assert_array_equal(decode(file, Decoding(size=4)), np.full((4, 4, 3), 200))
+    np.testing.assert_array_equal(decode(file, DecodeOptions(size=4)), np.full((4, 4, 3), 200))
     square = encoded(Image.fromarray(RGB[:, :6]))
-    np.testing.assert_array_equal(decode(square, Decoding(size=6)), RGB[:, :6])
+    np.testing.assert_array_equal(decode(square, DecodeOptions(size=6)), RGB[:, :6])
     centre = (1, 0, 7, 6)
     small = Image.fromarray(RGB).resize((3, 3), Image.Resampling.LANCZOS, centre)
-    np.testing.assert_array_equal(decode(FILES["rgb.png"], Decoding(size=3)), np.asarray(small))
+    np.testing.assert_array_equal(
+        decode(FILES["rgb.png"], DecodeOptions(size=3)), np.asarray(small)
+    )
 
 
 def test_every_choice_is_in_the_spec(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from raymetrics.errors import RaymetricsError, SourceError, StorageError
 from raymetrics.generators import open_source
 from raymetrics.generators.image_datasets import folder, numpy_arrays, parquet, webdataset, zip
 from tests.helpers import dataset_makers
-from tests.helpers.dataset_makers import png, some_pictures, write_files, write_tar, write_zip
+from tests.helpers.dataset_makers import make_pictures, png, write_files, write_tar, write_zip
 
 CPU = torch.device("cpu")
-PICTURES = some_pictures()
+PICTURES = make_pictures()
 PNG = png(PICTURES["a/0.png"])
 
 
@@ -92,7 +92,7 @@ def test_a_member_gives_no_more_than_it_claims(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "write",
-    [dataset_makers.folder, dataset_makers.zipped, dataset_makers.tar, dataset_makers.parquet],
+    [dataset_makers.folder, dataset_makers.zip_file, dataset_makers.tar, dataset_makers.parquet],
     ids=lambda w: w.__name__,
 )
 def test_encoded_images_have_a_limit(
@@ -107,7 +107,7 @@ def test_encoded_images_have_a_limit(
 @pytest.mark.parametrize(
     ("write", "what"),
     [
-        (dataset_makers.zipped, "is no whole zip file"),
+        (dataset_makers.zip_file, "is no whole zip file"),
         (dataset_makers.tar, "is no whole tar file: no end mark at 10240"),
         (dataset_makers.parquet, "is no whole Parquet file"),
         (dataset_makers.npz, "is no whole zip file"),
@@ -220,7 +220,7 @@ def test_arrays_that_are_no_images(
 
 
 def test_packed_arrays_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numpy_arrays, "MAX_UNPACKED", 100)
+    monkeypatch.setattr(numpy_arrays, "MAX_UNPACKED_BYTES", 100)
     dataset_makers.npz(tmp_path, PICTURES)
     assert len(all_of(tmp_path / "set.npz")) == 6
     with pytest.raises(SourceError, match=r"is compressed, .* GiB .* write it again with numpy"):

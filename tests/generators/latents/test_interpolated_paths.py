@@ -12,8 +12,8 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.latents import w_estimation, w_of
-from raymetrics.generators.latents.interpolated_paths import Paths, source_of
+from raymetrics.generators.latents import sample_w, w_estimation
+from raymetrics.generators.latents.interpolated_paths import InterpolatedPaths, paths_source
 
 CPU = torch.device("cpu")
 START, END = [5, 107, 3], [6, 2, 3]
@@ -39,9 +39,9 @@ def written(folder: Path, columns: dict[str, list[int] | pa.Array]) -> str:
     "of", ["latent_sources:Flow", "latent_sources:Flow?truncate=B:0.3&classes=2", "digits", "faces"]
 )
 def test_images_lie_on_straight_lines(of: str, ends: str) -> None:
-    inner, paths = open_source(of, CPU), Paths(of, ends, 4)
+    inner, paths = open_source(of, CPU), InterpolatedPaths(of, ends, 4)
     assert paths.length == 12
-    start, end = w_of(inner, np.array(START)), w_of(inner, np.array(END))
+    start, end = sample_w(inner, np.array(START)), sample_w(inner, np.array(END))
     ids = np.arange(12)
     w = paths.latents(ids).reshape(3, 4, -1)
     for step, t in enumerate((0.2, 0.4, 0.6, 0.8)):
@@ -56,7 +56,7 @@ def test_images_lie_on_straight_lines(of: str, ends: str) -> None:
 
 
 def test_many_steps_come_near_to_the_ends(ends: str) -> None:
-    paths, inner = Paths("digits", ends, "9999"), open_source("digits", CPU)
+    paths, inner = InterpolatedPaths("digits", ends, "9999"), open_source("digits", CPU)
     first_and_last = paths(np.array([0, 9998])).astype(int)
     of_the_ends = inner(np.array([START[0], END[0]])).astype(int)
     assert np.abs(first_and_last - of_the_ends).max() <= 2
@@ -65,16 +65,18 @@ def test_many_steps_come_near_to_the_ends(ends: str) -> None:
 def test_a_source_by_its_name(ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     of = "digits?snapshot=400&truncate=D:0.5"
-    text = source_of(of, "ends.parquet", 3)
+    text = paths_source(of, "ends.parquet", 3)
     assert "%3Fsnapshot%3D400%26truncate%3DD:0.5" in text
     assert f"ends={ends}" in text
-    generator, direct = open_source(text, CPU), Paths(of, ends, 3)
+    generator, direct = open_source(text, CPU), InterpolatedPaths(of, ends, 3)
     np.testing.assert_array_equal(generator(np.arange(9)), direct(np.arange(9)))
     assert (generator.length, generator.labels(np.arange(9))) == (9, None)
     assert generator.spec["spec"] == direct.spec
-    others = [Paths(of, ends, 4), Paths("digits", ends, 3)]
+    others = [InterpolatedPaths(of, ends, 4), InterpolatedPaths("digits", ends, 3)]
     (tmp_path / "other").mkdir()
-    others.append(Paths(of, written(tmp_path / "other", {"start": END, "end": START}), 3))
+    others.append(
+        InterpolatedPaths(of, written(tmp_path / "other", {"start": END, "end": START}), 3)
+    )
     assert all(direct.spec != other.spec for other in others)
 
 
@@ -93,16 +95,16 @@ def test_ends_that_are_none(
     columns: dict[str, list[int] | pa.Array], what: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceError, match=what):
-        Paths("latent_sources:Flow?length=9", written(tmp_path, columns), 4)
+        InterpolatedPaths("latent_sources:Flow?length=9", written(tmp_path, columns), 4)
 
 
 def test_other_errors(ends: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="mnist is no latent generator"):
-        Paths("mnist", ends, 4)
+        InterpolatedPaths("mnist", ends, 4)
     with pytest.raises(SourceError, match="steps is 0, expected .* at least 1"):
-        Paths("digits", ends, 0)
+        InterpolatedPaths("digits", ends, 0)
     with pytest.raises(SourceError, match=r"cannot read .*none\.parquet: FileNotFoundError"):
-        Paths("digits", str(tmp_path / "none.parquet"), 4)
+        InterpolatedPaths("digits", str(tmp_path / "none.parquet"), 4)
     (tmp_path / "text.parquet").write_text("text")
     with pytest.raises(SourceError, match=r"cannot read the ends of paths in .*text\.parquet"):
-        Paths("digits", str(tmp_path / "text.parquet"), 4)
+        InterpolatedPaths("digits", str(tmp_path / "text.parquet"), 4)

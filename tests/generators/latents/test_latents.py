@@ -11,8 +11,8 @@ from scipy.stats import chi2, kstest, truncnorm
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.latents import strategies
-from raymetrics.generators.latents.random_streams import Purpose, stream, uniforms
-from raymetrics.generators.latents.rejection import MOST, first_accepted
+from raymetrics.generators.latents.random_streams import Purpose, sample_stream, uniforms
+from raymetrics.generators.latents.rejection import MAX_CANDIDATES, first_accepted
 from raymetrics.generators.latents.w_distribution import Distribution
 
 MIXING = np.array([[2, 0.3, 0], [0, 0.7, -0.2], [0.1, 0, 0.05]])
@@ -55,7 +55,7 @@ def test_a_flat_direction_has_no_outliers() -> None:
     np.testing.assert_allclose(after, before, atol=0.05)
 
 
-@pytest.mark.parametrize("kept", [strategies.near, strategies.dense])
+@pytest.mark.parametrize("kept", [strategies.within_distance, strategies.within_density])
 def test_kept_by_distance_and_by_density(
     kept: Callable[..., np.ndarray], distribution: Distribution
 ) -> None:
@@ -80,7 +80,7 @@ def test_distance_and_density_are_those_of_their_definitions(distribution: Distr
 def test_clamped_are_the_outliers_alone_and_to_the_boundary(distribution: Distribution) -> None:
     w = gaussian(5, 2000)
     for amount in (0.01, 0.3, 0.9):
-        out = ~strategies.dense(w, distribution, amount)
+        out = ~strategies.within_density(w, distribution, amount)
         clamped = strategies.clamp(w, distribution, amount)
         assert clamped.dtype == np.float32
         np.testing.assert_array_equal(clamped[~out], w[~out])
@@ -97,7 +97,7 @@ def test_clamped_are_the_outliers_alone_and_to_the_boundary(distribution: Distri
 def test_clamping_moves_less_than_going_towards_the_mean(distribution: Distribution) -> None:
     """The closest point of the boundary is closer than where the way to the mean meets it."""
     w = gaussian(6, 2000)
-    out = w[~strategies.dense(w, distribution, 0.5)]
+    out = w[~strategies.within_density(w, distribution, 0.5)]
     shrunk = distribution.mahalanobis_of(0.5) / distribution.mahalanobis(out)[:, None]
     on_the_way = distribution.mean + shrunk * (out - distribution.mean)
     moved = np.linalg.norm(strategies.clamp(out, distribution, 0.5) - out, axis=1)
@@ -152,7 +152,7 @@ def test_replaced_are_fewer_with_a_larger_amount() -> None:
 
 
 def test_streams_are_their_sample_s_and_purpose_s() -> None:
-    seen = {stream(k, purpose).random_sample() for k in (0, 1, 2**40) for purpose in Purpose}
+    seen = {sample_stream(k, purpose).random_sample() for k in (0, 1, 2**40) for purpose in Purpose}
     assert len(seen) == 3 * len(Purpose)
     ids = np.array([5, 2, 9])
     together = uniforms(ids, Purpose.REPLACEMENT, 3)
@@ -172,5 +172,7 @@ def test_the_first_that_is_accepted_is_taken() -> None:
 
 
 def test_nothing_to_accept() -> None:
-    with pytest.raises(SourceError, match=f"none of {MOST} latents .* truncate less, .* clamp"):
+    with pytest.raises(
+        SourceError, match=f"none of {MAX_CANDIDATES} latents .* truncate less, .* clamp"
+    ):
         first_accepted(np.zeros((2, 1), np.float32), lambda w: w[:, 0] > 1e9, numbered)

@@ -11,14 +11,14 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import LatentGenerator, open_source
-from raymetrics.generators.latents import Truncated, rejection, w_estimation, w_of
-from raymetrics.generators.latents.random_streams import Purpose, stream
-from raymetrics.generators.latents.truncated_generator import LETTERS
+from raymetrics.generators.latents import TruncatedGenerator, rejection, sample_w, w_estimation
+from raymetrics.generators.latents.random_streams import Purpose, sample_stream
+from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
 from tests.generators.stylegan2.test_stylegan2 import W, nvidia_file, random_state
 
 CPU = torch.device("cpu")
 IDS = np.array([107, 3, 64, 65, 1000, 2, 2**31, 3])
-NAMES = sorted(LETTERS.values())
+NAMES = sorted(STRATEGY_BY_LETTER.values())
 IN_W = [name for name in NAMES if not name.endswith("-z")]
 
 
@@ -30,10 +30,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights" / "latents"
 
 
-def flow(truncate: str, **options: object) -> Truncated:
+def flow(truncate: str, **options: object) -> TruncatedGenerator:
     query = "".join(f"&{name}={value}" for name, value in options.items())
     generator = open_source(f"latent_sources:Flow?truncate={truncate}{query}", CPU)
-    assert isinstance(generator, Truncated)
+    assert isinstance(generator, TruncatedGenerator)
     return generator
 
 
@@ -74,7 +74,7 @@ def test_zero_makes_all_samples_of_a_class_the_same(name: str) -> None:
     assert labels is not None
     own = [np.unique(np.round(w[labels == c], 3), axis=0) for c in range(3)]
     assert [len(rows) for rows in own] == [1, 1, 1]
-    centre = latent_sources.CENTRE if name.endswith("-z") else None
+    centre = latent_sources.CENTER if name.endswith("-z") else None
     for label, rows in enumerate(own):
         expected = generator.distributions.of(label).mean if centre is None else centre + 20 * label
         np.testing.assert_allclose(rows[0], expected, atol=2e-3)
@@ -83,7 +83,7 @@ def test_zero_makes_all_samples_of_a_class_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ["reject-distance", "reject-density"])
 def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: str) -> None:
     generator, ids = flow(f"{name}:0.2", classes=2), np.arange(100)
-    w, plain = generator.latents(ids), w_of(generator.inner, ids)
+    w, plain = generator.latents(ids), sample_w(generator.inner, ids)
     for label in (0, 1):
         rows = np.flatnonzero(generator.labels(ids) == label)
         distribution = generator.distributions.of(label)
@@ -97,9 +97,9 @@ def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: s
         assert (distance(w[rows]) <= limit).all()
         assert 0.05 < stays.mean() < 0.4
         for k in rows[~stays][:5]:
-            z = stream(k, Purpose.CANDIDATES).randn(200, 3).astype(np.float32)
+            z = sample_stream(k, Purpose.CANDIDATES).randn(200, 3).astype(np.float32)
             places = np.arange(k + 1, k + 201) % 64
-            moved = latent_sources.w_in(z, np.full(200, label)) + 1e-6 * places[:, None]
+            moved = latent_sources.expected_w(z, np.full(200, label)) + 1e-6 * places[:, None]
             candidates = moved.astype(np.float32)
             expected = candidates[distance(candidates) <= limit][0]
             np.testing.assert_array_equal(w[k], expected)
@@ -108,7 +108,7 @@ def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: s
 def test_densities_under_rejection_are_those_of_the_samples_that_are_near() -> None:
     """Half of all are kept: the mean of a kept quantity is that of the plain samples' near half."""
     generator, ids = flow("B:0.5"), np.arange(1500)
-    w, plain = generator.latents(ids), w_of(generator.inner, ids)
+    w, plain = generator.latents(ids), sample_w(generator.inner, ids)
     distribution = generator.distributions.of(None)
     near = plain[distribution.mahalanobis(plain) <= distribution.mahalanobis_of(0.5)]
     error = 4 * np.sqrt(near.var(axis=0) * (1 / len(w) + 1 / len(near)))
@@ -118,7 +118,7 @@ def test_densities_under_rejection_are_those_of_the_samples_that_are_near() -> N
 def test_clamping_and_replacing_take_the_kept_distribution() -> None:
     ids = np.arange(600)
     clamped, plain = flow("C:0.7"), open_source("latent_sources:Flow", CPU)
-    w, before = clamped.latents(ids), w_of(plain, ids)
+    w, before = clamped.latents(ids), sample_w(plain, ids)
     distribution = clamped.distributions.of(None)
     assert distribution.mahalanobis(w).max() <= distribution.mahalanobis_of(0.7) * (1 + 1e-5)
     moved = (w != before).any(axis=1)
@@ -133,11 +133,11 @@ def test_interpolation_is_stylegan2_s_psi_with_the_same_mean(tmp_path: Path) -> 
     state = random_state("skip")
     path = nvidia_file(tmp_path / "g.pkl", state)
     truncated = open_source(f"{path}?truncate=D:0.6", CPU)
-    assert isinstance(truncated, Truncated)
+    assert isinstance(truncated, TruncatedGenerator)
     mean = truncated.distributions.of(None).mean
     same = nvidia_file(tmp_path / "h.pkl", {**state, "mapping.w_avg": mean})
     psi = open_source(f"{same}?psi=0.6", CPU)
-    np.testing.assert_allclose(w_of(truncated, IDS), w_of(psi, IDS), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(sample_w(truncated, IDS), sample_w(psi, IDS), rtol=1e-5, atol=1e-5)
     near = truncated(IDS).astype(int) - psi(IDS).astype(int)
     assert np.abs(near).max() <= 1
     assert psi(IDS).std() > 5
@@ -187,7 +187,7 @@ def test_a_distribution_that_cannot_be_kept(
 
 def test_no_sample_is_behind_the_distribution() -> None:
     """Its draws are another stream: none is a sample's z."""
-    z = stream(0, Purpose.DISTRIBUTION).randn(2000, 3).astype(np.float32)
+    z = sample_stream(0, Purpose.DISTRIBUTION).randn(2000, 3).astype(np.float32)
     own = open_source("latent_sources:Flow", CPU).draw(np.arange(2000))  # type: ignore[attr-defined]
     assert not set(map(tuple, z.tolist())) & set(map(tuple, own.tolist()))
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_truncated(source: str, what: str) -> None:
 
 
 def test_too_little_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rejection, "MOST", 200)
+    monkeypatch.setattr(rejection, "MAX_CANDIDATES", 200)
     with pytest.raises(SourceError, match="none of 200 latents of a sample is accepted"):
         flow("A:0.000001")(np.arange(50))
 
@@ -251,7 +251,7 @@ def test_a_stylegan2_that_normalises_z(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="g normalises z"):
         open_source(f"{path}?truncate=E:0.5", CPU)
     truncated = open_source(f"{path}?truncate=E:0", CPU)
-    w = w_of(truncated, IDS)
+    w = sample_w(truncated, IDS)
     assert w.shape == (8, W)
     # Equal latents at other places of a block may differ in their last bits on some processors.
     np.testing.assert_allclose(w, np.broadcast_to(w[:1], w.shape), rtol=1e-5, atol=1e-6)

@@ -16,7 +16,7 @@ from nvidia_pickles import EasyDict, Network
 from scipy.signal import convolve2d, correlate2d
 
 from raymetrics.errors import SourceError, UnsafePickle
-from raymetrics.generators.base import LatentGenerator, latent
+from raymetrics.generators.base import LatentGenerator, require_latent_generator
 from raymetrics.generators.stylegan2 import StyleGAN2
 
 CPU = torch.device("cpu")
@@ -305,9 +305,9 @@ def test_it_is_latent(tmp_path: Path) -> None:
 )
 def test_what_is_no_image_of_one_w(options: dict[str, Any], what: str, tmp_path: Path) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
-    assert latent(StyleGAN2(path, CPU, psi=0.5)) is not None
+    assert require_latent_generator(StyleGAN2(path, CPU, psi=0.5)) is not None
     with pytest.raises(SourceError, match=what):
-        latent(StyleGAN2(path, CPU, **options))
+        require_latent_generator(StyleGAN2(path, CPU, **options))
 
 
 def test_classes(tmp_path: Path) -> None:

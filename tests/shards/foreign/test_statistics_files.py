@@ -18,7 +18,11 @@ from torch_fidelity.utils import cache_lookup_one_recompute_on_miss
 
 from raymetrics.errors import RaymetricsError, ShardError, StorageError, UnsafePickle
 from raymetrics.shards.foreign import read_statistics
-from raymetrics.shards.foreign.statistics_files import SPATIAL, USUAL, ReferenceStatistics
+from raymetrics.shards.foreign.statistics_files import (
+    MU_SIGMA,
+    SPATIAL_MU_SIGMA,
+    ReferenceStatistics,
+)
 
 Arrays = dict[str, Any]
 
@@ -56,7 +60,7 @@ def saved(path: Path, arrays: Any) -> str:
 def test_mu_and_sigma(tmp_path: Path, x: np.ndarray) -> None:
     uri = saved(tmp_path / "fid.npz", pair(x))
     found = read_statistics(uri)
-    assert same(found, USUAL, x)
+    assert same(found, MU_SIGMA, x)
     assert (found.count, found.ddof, found.made_of, found.uri) == (None, None, None, uri)
     assert found.sha256 == hashlib.sha256(Path(uri).read_bytes()).hexdigest()
 
@@ -65,8 +69,8 @@ def test_a_batch_of_adm(tmp_path: Path, x: np.ndarray) -> None:
     images = np.array([object()])  # what arr_0 holds is not looked at
     spatial = {f"{name}_s": value for name, value in pair(x[:, :4]).items()}
     found = read_statistics(saved(tmp_path / "adm.npz", {"arr_0": images, **pair(x), **spatial}))
-    assert same(found, USUAL, x)
-    assert same(found, SPATIAL, x[:, :4])
+    assert same(found, MU_SIGMA, x)
+    assert same(found, SPATIAL_MU_SIGMA, x[:, :4])
     assert found.layout == "ADM"
 
 
@@ -103,7 +107,7 @@ def test_the_caches_of_torch_fidelity(tmp_path: Path, x: np.ndarray) -> None:
     for name, make in kept.items():
         cache_lookup_one_recompute_on_miss(name, make, cache_root=str(tmp_path))
     statistics, features = (read_statistics(str(tmp_path / f"{name}.pt")) for name in kept)
-    assert same(statistics, USUAL, x, rel=1e-6)  # their mean is float32
+    assert same(statistics, MU_SIGMA, x, rel=1e-6)  # their mean is float32
     assert same(features, "features", x)
     assert (statistics.count, features.count) == (None, 40)
 
@@ -165,7 +169,7 @@ def test_what_rounding_leaves_below_zero_is_read(tmp_path: Path, x: np.ndarray) 
     sigma = few["sigma"].astype(np.float32)
     assert np.linalg.eigvalsh(sigma.astype(np.float64)).min() < 0
     found = read_statistics(saved(tmp_path / "few.npz", {**few, "sigma": sigma}))
-    assert found.gaussians[USUAL].covariance.dtype == np.float64
+    assert found.gaussians[MU_SIGMA].covariance.dtype == np.float64
 
 
 class Malicious:
@@ -227,11 +231,11 @@ def test_arrays_larger_than_their_files(tmp_path: Path, kind: int) -> None:
 def test_arrays_and_storages_have_a_limit(
     tmp_path: Path, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raymetrics.npz_files.LARGEST", 200)
+    monkeypatch.setattr("raymetrics.npz_files.MAX_ARRAY_BYTES", 200)
     np.savez_compressed(tmp_path / "a.npz", feats=x)
     with pytest.raises(ShardError, match=r"feats would take \d+ bytes, at most 200"):
         read_statistics(str(tmp_path / "a.npz"))
-    monkeypatch.setattr("raymetrics.safe_pickle.torch_zip.LARGEST", 200)
+    monkeypatch.setattr("raymetrics.safe_pickle.torch_zip.MAX_COMPRESSED_BYTES", 200)
     whole = saved(tmp_path / "whole.pt", torch.from_numpy(x))
     with zipfile.ZipFile(whole) as before, zipfile.ZipFile(tmp_path / "b.pt", "w", 8) as after:
         for name in before.namelist():

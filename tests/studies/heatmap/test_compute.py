@@ -21,18 +21,23 @@ from raymetrics.distributed.extraction import extract as extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.errors import (
     ExtractorError,
-    RangeError,
     RaymetricsError,
+    SampleRangeError,
     ShardError,
     SourceError,
     SpecMismatch,
 )
 from raymetrics.generators import open_source
 from raymetrics.studies.heatmap import compute
-from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_added, mean_heatmaps
-from raymetrics.studies.heatmap.request import CPU, HeatRequest, other_source, requested
-from tests.conftest import plain_stream
-from tests.helpers.tiny_networks import NAME, SPOTS, known, plain_ranges
+from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_if_added, mean_heatmaps
+from raymetrics.studies.heatmap.request import (
+    CPU,
+    HeatmapRequest,
+    make_heatmap_request,
+    open_added_source,
+)
+from tests.conftest import stream_in_process
+from tests.helpers.tiny_networks import NAME, SPOTS, ranges_in_process, register_tiny
 
 GENERATED = range(1000, 1080)
 
@@ -40,12 +45,12 @@ GENERATED = range(1000, 1080)
 @pytest.fixture(scope="module", autouse=True)
 def in_this_process() -> Iterator[None]:
     """Neither a session nor actors; ranges of 32 samples; the network `tiny`."""
-    with known(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "stream", plain_stream)
+    with register_tiny(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "stream", stream_in_process)
         for module in (extraction, session):
             patch.setattr(module, "session", nullcontext)
-        patch.setattr(compute, "keep_ranges", plain_ranges)
-        patch.setattr(compute, "RANGE", 32)
+        patch.setattr(compute, "keep_ranges", ranges_in_process)
+        patch.setattr(compute, "SAMPLES_PER_RANGE", 32)
         yield
 
 
@@ -59,22 +64,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(folder: Path) -> HeatRequest:
-    return requested(real=str(folder / "real"), generated=str(folder / "generated"), run_code=True)
+def asked(folder: Path) -> HeatmapRequest:
+    return make_heatmap_request(
+        real=str(folder / "real"), generated=str(folder / "generated"), run_code=True
+    )
 
 
-def test_the_column_is_the_only_mean_of_a_map(asked: HeatRequest, folder: Path) -> None:
+def test_the_column_is_the_only_mean_of_a_map(asked: HeatmapRequest, folder: Path) -> None:
     assert asked.column.name == "untrained_tiny_pre_logits"
     both: dict[str, Any] = {
         "real": str(folder / "real"), "generated": str(folder / "generated"), "run_code": True,
     }  # fmt: skip
-    named = requested(**both, column="untrained_tiny_pre_logits")
+    named = make_heatmap_request(**both, column="untrained_tiny_pre_logits")
     assert named.identity == asked.identity
     with pytest.raises(ExtractorError, match="untrained_tiny_logits' is not the mean of a map"):
-        requested(**both, column="untrained_tiny_logits")
+        make_heatmap_request(**both, column="untrained_tiny_logits")
 
 
-def test_the_features_seen_are_those_of_the_shards(asked: HeatRequest) -> None:
+def test_the_features_seen_are_those_of_the_shards(asked: HeatmapRequest) -> None:
     """The norms are of the gradients at the features that were extracted."""
     rows = np.array([79, 3, 40])
     _, seen = heatmaps(asked, rows + GENERATED.start)
@@ -85,7 +92,7 @@ def test_the_features_seen_are_those_of_the_shards(asked: HeatRequest) -> None:
 
 
 def test_of_all_has_the_bits_of_a_few_and_a_rerun_makes_what_is_missing(
-    asked: HeatRequest, tmp_path: Path
+    asked: HeatmapRequest, tmp_path: Path
 ) -> None:
     classes = asked.commonest()
     told: list[int] = []
@@ -119,7 +126,7 @@ def test_of_all_has_the_bits_of_a_few_and_a_rerun_makes_what_is_missing(
         mean_heatmaps(asked, str(tmp_path), classes)
 
 
-def test_commonest_classes_are_those_of_the_real_set(asked: HeatRequest) -> None:
+def test_commonest_classes_are_those_of_the_real_set(asked: HeatmapRequest) -> None:
     logits = asked.real.read("untrained_tiny_logits")
     counts = np.bincount(logits.argmax(axis=1), minlength=5)
     chosen = asked.commonest(2)
@@ -130,34 +137,34 @@ def test_commonest_classes_are_those_of_the_real_set(asked: HeatRequest) -> None
 
 
 def test_an_image_that_is_added_is_a_member_of_the_set_with_it(
-    asked: HeatRequest, folder: Path, tmp_path: Path
+    asked: HeatmapRequest, folder: Path, tmp_path: Path
 ) -> None:
     ids = np.array(GENERATED[:-1])
     pq.write_table(pa.table({"sample_id": ids}), tmp_path / "ids.parquet")
     some = f"{folder / 'generated'}?ids={tmp_path / 'ids.parquet'}"
-    base = requested(real=str(folder / "real"), generated=some, run_code=True)
+    base = make_heatmap_request(real=str(folder / "real"), generated=some, run_code=True)
     last = np.array(GENERATED[-1:])
-    source, _ = other_source(SPOTS)
-    _, exact = heatmaps_added(base, source, last, exact=True)
-    _, near = heatmaps_added(base, source, last)
+    source, _ = open_added_source(SPOTS)
+    _, exact = heatmaps_if_added(base, source, last, exact=True)
+    _, near = heatmaps_if_added(base, source, last)
     _, member = heatmaps(asked, last)
     np.testing.assert_allclose(exact.maps, member.maps, rtol=1e-4)
     apart = np.linalg.norm(near.maps - member.maps) / np.linalg.norm(member.maps)
     assert 1e-5 < apart < 0.5
 
 
-def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatRequest) -> None:
+def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatmapRequest) -> None:
     real, generated = str(folder / "real"), str(folder / "generated")
     for side, source in (("a", "sources:noise"), ("b", "sources:Brightness")):
         extract(source, ["digits"], str(tmp_path / side), range(30))
     with pytest.raises(ExtractorError, match="means of a map are none of digits_pre_logits"):
-        requested(real=str(tmp_path / "a"), generated=str(tmp_path / "b"), run_code=True)
+        make_heatmap_request(real=str(tmp_path / "a"), generated=str(tmp_path / "b"), run_code=True)
     with pytest.raises(SpecMismatch, match="has features of digits"):
-        requested(real=str(tmp_path / "a"), generated=generated, run_code=True)
+        make_heatmap_request(real=str(tmp_path / "a"), generated=generated, run_code=True)
     pq.write_table(pa.table({"sample_id": [1001, 1001, 1002]}), tmp_path / "twice.parquet")
     with pytest.raises(RaymetricsError, match="drawn with repetitions"):
-        requested(real=real, generated=f"{generated}?ids={tmp_path / 'twice.parquet'}")
-    with pytest.raises(RangeError, match="lacks 5 of the samples 1075-1084"):
+        make_heatmap_request(real=real, generated=f"{generated}?ids={tmp_path / 'twice.parquet'}")
+    with pytest.raises(SampleRangeError, match="lacks 5 of the samples 1075-1084"):
         asked.require_samples(range(1075, 1085))
     shutil.copytree(generated, tmp_path / "changed")
     text = (tmp_path / "changed/dataset.json").read_text()
@@ -165,7 +172,7 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: HeatRe
     (tmp_path / "changed/dataset.json").write_text(changed)
     assert changed != text
     with pytest.raises(SourceError, match="sources:noise is no longer what .* was made from"):
-        requested(real=real, generated=str(tmp_path / "changed"), run_code=True)
+        make_heatmap_request(real=real, generated=str(tmp_path / "changed"), run_code=True)
 
 
 def run(*words: str) -> tuple[int, str]:

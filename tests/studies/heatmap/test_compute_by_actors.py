@@ -13,27 +13,29 @@ from raymetrics import results
 from raymetrics.cli.heatmap import heatmap
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.reports.noise import in_words, noise_points
+from raymetrics.reports.noise import noise_points, noise_sentences
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.heatmap import compute, noise_check
-from raymetrics.studies.heatmap.compute import heatmaps, mean_heatmaps, write_arrays
-from raymetrics.studies.heatmap.request import HeatRequest, requested
-from tests.helpers.tiny_networks import NAME, SPOTS, known, plain_ranges
+from raymetrics.studies.heatmap.compute import heatmaps, mean_heatmaps, write_heatmap_arrays
+from raymetrics.studies.heatmap.request import HeatmapRequest, make_heatmap_request
+from tests.helpers.tiny_networks import NAME, SPOTS, ranges_in_process, register_tiny
 
 NETWORK = "efficientnet-lite0"
 IDS = range(1016, 1032)  # of two ranges
 
 
 @pytest.fixture(scope="module")
-def asked(no_actors: None, tmp_path_factory: pytest.TempPathFactory) -> HeatRequest:
+def asked(no_actors: None, tmp_path_factory: pytest.TempPathFactory) -> HeatmapRequest:
     """Digits of a generator against real ones."""
     folder = tmp_path_factory.mktemp("sets")
     extract("mnist", [NETWORK], str(folder / "real"), range(16))
     extract("digits", [NETWORK], str(folder / "generated"), IDS, shard_rows=16)
-    return requested(real=str(folder / "real"), generated=str(folder / "generated"), run_code=True)
+    return make_heatmap_request(
+        real=str(folder / "real"), generated=str(folder / "generated"), run_code=True
+    )
 
 
-def test_actors_find_the_bits_of_one_process(asked: HeatRequest, tmp_path: Path) -> None:
+def test_actors_find_the_bits_of_one_process(asked: HeatmapRequest, tmp_path: Path) -> None:
     found = mean_heatmaps(asked, str(tmp_path), (), resources=Resources(actors=2))
     assert found.made == 2
     _, seen = heatmaps(asked, np.array(IDS))
@@ -41,7 +43,7 @@ def test_actors_find_the_bits_of_one_process(asked: HeatRequest, tmp_path: Path)
         np.testing.assert_array_equal(getattr(found.seen, name), getattr(seen, name))
 
 
-def of_few(asked: HeatRequest, uri: str) -> SimpleNamespace:
+def of_few(asked: HeatmapRequest, uri: str) -> SimpleNamespace:
     """The Frechet distance of few samples of many dimensions: its root has the singular values of
     the products of all pairs."""
     shards = open_shards(uri)
@@ -54,25 +56,25 @@ def of_few(asked: HeatRequest, uri: str) -> SimpleNamespace:
 
 
 def test_noise_costs_most_where_the_distance_looks(
-    asked: HeatRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: HeatmapRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noise_check, "distance", of_few)
+    monkeypatch.setattr(noise_check, "frechet_result", of_few)
     _, seen = heatmaps(asked, np.array(IDS))
-    write_arrays(str(tmp_path), "maps.npz", seen)
+    write_heatmap_arrays(str(tmp_path), "maps.npz", seen)
     points = noise_points(
         noise_check.noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
     )
     values = {(point.where, point.scale): point.value for point in points}
     assert values["everywhere", 0.2] >= values["important", 0.2] > values["unimportant", 0.2]
     assert values["unimportant", 0.2] > values["important", 0.0]
-    assert in_words(points)[0].endswith("; as expected")
+    assert noise_sentences(points)[0].endswith("; as expected")
 
 
 def test_noise_on_the_terminal(
     no_actors: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compute, "keep_ranges", plain_ranges)
-    with known():
+    monkeypatch.setattr(compute, "keep_ranges", ranges_in_process)
+    with register_tiny():
         for side, ids in (("real", range(60)), ("generated", range(100, 150))):
             extract(SPOTS, [NAME], str(tmp_path / side), ids)
         words = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
@@ -81,7 +83,7 @@ def test_noise_on_the_terminal(
         done = CliRunner().invoke(heatmap, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "noise of 0.5: important half " in done.output
-    found = results.read(to / "results.jsonl")
+    found = results.read_results(to / "results.jsonl")
     assert [result.label for result in found] == ["FD untrained-tiny"] * 4
     assert [(p.where, p.scale) for p in noise_points(found)[3:]] == [
         ("important", 0.5), ("unimportant", 0.5), ("everywhere", 0.5),

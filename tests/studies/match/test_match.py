@@ -18,24 +18,30 @@ from ray._private.state import actors
 
 from raymetrics import sample_ranges
 from raymetrics.attacks.top1_rejection import match_top1
-from raymetrics.cli.match import line
+from raymetrics.cli.match import format_match_progress
 from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.distributed.extraction.dataset_request import named_apart, specification
-from raymetrics.distributed.extraction.sequel import Piece, Sequel
-from raymetrics.errors import NotEnoughData, RangeError, ShardError, SpecMismatch, StorageError
+from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
+from raymetrics.distributed.extraction.sequel import ShardSequence, ShardSlot
+from raymetrics.errors import (
+    NotEnoughData,
+    SampleRangeError,
+    ShardError,
+    SpecMismatch,
+    StorageError,
+)
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec, shard_name
 from raymetrics.shards.open_view import open_view
-from raymetrics.shards.selection_files import read_choice
+from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit
-from raymetrics.studies.match.request import Request, requested
-from raymetrics.studies.match.result import Matched, MatchProgress
-from raymetrics.studies.match.run import match, named
-from tests.conftest import without_actors, write_set
+from raymetrics.shards.writer import commit_shard
+from raymetrics.studies.match.request import MatchRequest, make_match_request
+from raymetrics.studies.match.result import MatchProgress, MatchResult
+from raymetrics.studies.match.run import match, match_spec
+from tests.conftest import disable_actors, write_set
 
 EXTRACTOR = "sources:Classes"
 COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
@@ -58,18 +64,20 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> str:
 def expected(n: int = 100, first: int = 0) -> np.ndarray:
     """The ids that are to be accepted, by a plain loop."""
     targets = np.array(COUNTS) * n // 100
-    found = match_top1(target_counts=targets, classes=sources.class_of(first + np.arange(5000)))
+    found = match_top1(
+        target_counts=targets, classes=sources.scattered_classes(first + np.arange(5000))
+    )
     return first + found
 
 
-def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> Matched:
+def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> MatchResult:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
     return match(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
 
 
-def asked(real: str, folder: Path, keep: str = "all") -> Request:
+def asked(real: str, folder: Path, keep: str = "all") -> MatchRequest:
     """The request whose shards are those of a folder."""
-    return requested(
+    return make_match_request(
         real,
         "sources:Classed",
         str(folder),
@@ -87,13 +95,13 @@ def asked(real: str, folder: Path, keep: str = "all") -> Request:
 
 def commit_shards(store: Store, spec: DatasetSpec, end: int) -> None:
     """The samples before `end`, as a stream makes them."""
-    generate, extract = sources.Classed(), make_extractor(EXTRACTOR, torch.device("cpu"))
-    for shard in sample_ranges.cut(range(end), 40):
+    generate, extract = sources.ClassSource(), make_extractor(EXTRACTOR, torch.device("cpu"))
+    for shard in sample_ranges.split_at_multiples(range(end), 40):
         ids = np.array(shard)
         found = extract(generate(ids))
         features = {column.name: found[column.output] for column in spec.columns}
         table = schema.to_table(spec.columns, ids, None, features)
-        assert commit(store, table, spec.fingerprint)
+        assert commit_shard(store, table, spec.fingerprint)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -103,7 +111,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def reference(
     real: str, tmp_path_factory: pytest.TempPathFactory, ray_session: None
-) -> tuple[Path, Matched]:
+) -> tuple[Path, MatchResult]:
     """One run by one actor that nothing disturbs."""
     to = tmp_path_factory.mktemp("reference")
     told: list[MatchProgress] = []
@@ -111,23 +119,26 @@ def reference(
     assert [p.draws for p in told] == sorted({p.draws for p in told})
     assert (told[-1].full, told[-1].accepted, told[-1].draws_to_go) == (6, 100, 0)
     assert told[0].rarest[0].draws >= told[0].rarest[-1].draws
-    assert "bins full" in line(told[0])
-    assert "needs" in line(told[0])
+    assert "bins full" in format_match_progress(told[0])
+    assert "needs" in format_match_progress(told[0])
     return to, done
 
 
 def test_accepts_what_a_plain_loop_does_and_stops(
-    reference: tuple[Path, Matched], real: str
+    reference: tuple[Path, MatchResult], real: str
 ) -> None:
     to, done = reference
     np.testing.assert_array_equal(done.sample_ids, expected())
-    np.testing.assert_array_equal(done.classes, sources.class_of(expected()))
+    np.testing.assert_array_equal(done.classes, sources.scattered_classes(expected()))
     assert np.bincount(done.classes).tolist() == COUNTS
     assert (done.complete, done.draws) == (True, expected()[-1] + 1)
-    choice = read_choice(str(to / "accepted.parquet")).require_of(done.shards)
+    choice = read_selection(str(to / "accepted.parquet")).require_of(done.shards)
     np.testing.assert_array_equal(choice.sample_ids, expected())
     np.testing.assert_array_equal(choice.columns["draw"], expected())
-    assert choice.metadata["drawn"] == np.bincount(sources.class_of(np.arange(done.draws))).tolist()
+    assert (
+        choice.metadata["drawn"]
+        == np.bincount(sources.scattered_classes(np.arange(done.draws))).tolist()
+    )
     assert len(open_view(f"{done.shards.uri}?ids={done.path}")) == 100
     # No more than one window is made beyond the last sample that was needed, and it is whole.
     window = 3 + 1
@@ -149,17 +160,17 @@ def alive() -> list[str]:
 
 @pytest.mark.slow
 def test_goes_on_from_shards_with_a_hole_on_more_workers(
-    reference: tuple[Path, Matched], real: str, tmp_path: Path
+    reference: tuple[Path, MatchResult], real: str, tmp_path: Path
 ) -> None:
     """Existing shards are not made again, whatever batch the rest is made in, and a worker that
     dies on the way changes nothing."""
     source = f"sources:Classed?dies={tmp_path / 'dead'}"
     shards, whole = Store(str(tmp_path / "shards")), reference[1].shards
     generator = open_source(source, torch.device("cpu"))
-    both = named_apart([EXTRACTOR])
-    spec = layout.enter(shards, specification(source, generator, *both, range(200), 40))
+    both = load_extractors([EXTRACTOR])
+    spec = layout.create_or_extend_spec(shards, make_spec(source, generator, *both, range(200), 40))
     for ids in (range(40), range(40, 80), range(160, 200)):
-        commit(shards, whole.table(ids), spec.fingerprint)
+        commit_shard(shards, whole.table(ids), spec.fingerprint)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/samples*")}
     done = matched(real, tmp_path, source, resources=Resources(actors=2, batch=7))
     assert (tmp_path / "dead").exists()
@@ -176,7 +187,7 @@ def test_of_shards_alone_nothing_is_made(real: str, tmp_path: Path) -> None:
     """A match of what is there, of other sizes and beginnings; bins that stay empty."""
     shards, end = tmp_path / "shards", int(expected()[-1]) + 1
     request = asked(real, tmp_path)
-    spec = layout.enter(request.store, request.asked)
+    spec = layout.create_or_extend_spec(request.store, request.asked)
     commit_shards(request.store, spec, end)
     before = files(shards)
     again = matched(real, tmp_path / "again", str(shards), shard_rows=99)
@@ -188,14 +199,14 @@ def test_of_shards_alone_nothing_is_made(real: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.sample_ids, expected()[:-1])
     assert (part.complete, part.draws, part.made) == (False, draws, 0)
     with pytest.raises(ShardError, match="only a part of the accepted"):
-        read_choice(part.path)
-    assert read_choice(part.path, partial=True).metadata["unfilled"] == [5]
+        read_selection(part.path)
+    assert read_selection(part.path, partial=True).metadata["unfilled"] == [5]
 
     # A longer extraction that has not ended does not matter.
     longer = replace(again.shards.spec, samples=(range(9000),))
     request.store.replace(layout.DATASET, longer.to_json())
     later = matched(real, tmp_path / "later", str(shards), max_draws=100, first=50)
-    classes = sources.class_of(50 + np.arange(100))
+    classes = sources.scattered_classes(50 + np.arange(100))
     room = np.array([(classes[:i] == c).sum() < COUNTS[c] for i, c in enumerate(classes)])
     np.testing.assert_array_equal(later.sample_ids, 50 + np.flatnonzero(room))
     assert later.shards.missing
@@ -206,7 +217,7 @@ def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path
     """Also where a run was killed between a shard and dataset.json, and where another match had
     ended in the same place."""
     request, to = asked(real, tmp_path), tmp_path / "to"
-    spec = layout.enter(request.store, request.asked)
+    spec = layout.create_or_extend_spec(request.store, request.asked)
     commit_shards(request.store, spec, 500)
     complete = matched(real, to, request.store.uri)
     request.store.replace(layout.DATASET, replace(spec, samples=(range(40),)).to_json())
@@ -218,7 +229,7 @@ def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path
     assert len(open_view(request.store.uri)) == len(complete.shards)
     assert open_shards(request.store.uri).seal is not None
     # The file of the same request is what a run without that end gives; that of another goes.
-    assert read_choice(complete.path).complete
+    assert read_selection(complete.path).complete
     with pytest.raises(NotEnoughData):
         matched(real, to, request.store.uri, n=50, **fails)
     assert not [*to.iterdir()]
@@ -229,7 +240,7 @@ def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
     killed leaves them. Stopped in the middle, with one shard decided whose rows are not dropped
     yet: the next run goes on, and accepts the same."""
     request, shards = asked(real, tmp_path, "accepted"), str(tmp_path / "shards")
-    spec = layout.enter(request.store, named(request, np.array(COUNTS)))
+    spec = layout.create_or_extend_spec(request.store, match_spec(request, np.array(COUNTS)))
     end = int(expected()[-1]) + 81
     commit_shards(request.store, spec, end)
     one = tmp_path / "shards" / shard_name(range(40, 80))
@@ -249,7 +260,7 @@ def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
     assert done.shards.seal is not None
     assert done.shards.seal["rows"] == 100
     view = open_view(f"{done.shards.uri}?ids={done.path}")
-    features = sources.Classes()(sources.Classed()(expected()))["features"]
+    features = sources.Classes()(sources.ClassSource()(expected()))["features"]
     np.testing.assert_array_equal(view.read("Classes_features"), features)
     with pytest.raises(ShardError, match="keeps only the samples that a match accepted"):
         done.shards.require_all_samples()
@@ -262,7 +273,7 @@ def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
     for other in ({"keep": "all"}, {"keep": "accepted", "n": 50}):
         with pytest.raises(SpecMismatch, match="accepted"):
             matched(real, tmp_path / "other", shards, **other)
-    with pytest.raises(RangeError, match="drawn beyond 60 samples"):
+    with pytest.raises(SampleRangeError, match="drawn beyond 60 samples"):
         matched(real, tmp_path, shards, keep="accepted", max_draws=60)
 
 
@@ -297,7 +308,7 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     assert half.seal is None
 
     gate.touch()
-    with without_actors():
+    with disable_actors():
         done = matched(real, tmp_path / "out", source, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
     assert done.made == len(done.shards.present) - len(half.present)
@@ -315,7 +326,7 @@ def test_what_makes_no_sense_is_told_before_anything_is_written(
         ({"shard_rows": 0}, "shard_rows is 0"),
         ({"source": real, "shards": "x"}, "shards is 'x', but .* is a shard set"),
     ):  # fmt: skip
-        with pytest.raises(RangeError, match=word):
+        with pytest.raises(SampleRangeError, match=word):
             matched(real, tmp_path / "out", **options)
     with pytest.raises(NotEnoughData, match="has only 30 from 60 on"):
         matched(real, tmp_path / "out", "sources:Classed?length=90", n=40, first=60)
@@ -336,13 +347,20 @@ def test_what_makes_no_sense_is_told_before_anything_is_written(
 
 def test_a_sequel_fills_holes_and_goes_on() -> None:
     present = (range(5), range(12, 40), range(60, 80))
-    pieces = [*Sequel(3, 95, present, 20)]
+    pieces = [*ShardSequence(3, 95, present, 20)]
     assert pieces == [
-        Piece(range(5), True), Piece(range(5, 12), False), Piece(range(12, 40), True),
-        Piece(range(40, 60), False), Piece(range(60, 80), True), Piece(range(80, 95), False),
-    ]  # fmt: skip
-    endless = iter(Sequel(50, None, present, 20))
+        ShardSlot(range(5), True),
+        ShardSlot(range(5, 12), False),
+        ShardSlot(range(12, 40), True),
+        ShardSlot(range(40, 60), False),
+        ShardSlot(range(60, 80), True),
+        ShardSlot(range(80, 95), False),
+    ]
+    endless = iter(ShardSequence(50, None, present, 20))
     assert [next(endless).ids for _ in range(4)] == [
         range(50, 60), range(60, 80), range(80, 100), range(100, 120),
     ]  # fmt: skip
-    assert [*Sequel(0, 8, present, 20)] == [Piece(range(5), True), Piece(range(5, 8), False)]
+    assert [*ShardSequence(0, 8, present, 20)] == [
+        ShardSlot(range(5), True),
+        ShardSlot(range(5, 8), False),
+    ]

@@ -19,29 +19,34 @@ import pytest
 import ray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from raymetrics.attacks import Goal, InMemory, Step
-from raymetrics.attacks.matched_features import Match
+from raymetrics.attacks import InMemoryEvaluator, Step, TargetGaussian
+from raymetrics.attacks.matched_features import MatchTarget
 from raymetrics.attacks.reweight_arrays import reweight
 from raymetrics.distributed import checkpoint, partition_workers, partitioned_features
 from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.partition_workers import Holder, Plan, Threads, planned
-from raymetrics.distributed.partitioned_features import Candidates, OverParts
+from raymetrics.distributed.partition_workers import (
+    PartitionPlan,
+    PartitionWorker,
+    ThreadWorkers,
+    plan_workers,
+)
+from raymetrics.distributed.partitioned_features import PartitionedEvaluator, PartitionedFeatures
 from raymetrics.errors import (
+    InsufficientResources,
     NotEnoughData,
-    PlanTooLarge,
     RaymetricsError,
     ShardError,
     SpecMismatch,
     StorageError,
 )
 from raymetrics.shards.open_view import open_view
-from raymetrics.shards.selection_files import read_choice
+from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import View
-from raymetrics.statistics import Measure, Moments
+from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.reweight import run as module
 from raymetrics.studies.reweight.run import reweight_shards
-from raymetrics.studies.reweight.weights_file import Weighted, size_of_draws, write_drawn
+from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
 from tests.conftest import write_set
 from tests.helpers.oracles import weighted_frechet_distance
 
@@ -77,24 +82,24 @@ def sides(features, tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch) -> None:
     """Six parts of two shards."""
-    monkeypatch.setattr(partitioned_features, "LEAST_ROWS", 50)
+    monkeypatch.setattr(partitioned_features, "MIN_PARTITION_ROWS", 50)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(sides, tmp_path_factory, ray_session) -> Weighted:
+def undisturbed(sides, tmp_path_factory, ray_session) -> SampleWeights:
     """What a run gives that nothing stops, with every part in this process."""
-    least, partitioned_features.LEAST_ROWS = partitioned_features.LEAST_ROWS, 50
+    least, partitioned_features.MIN_PARTITION_ROWS = partitioned_features.MIN_PARTITION_ROWS, 50
     to = tmp_path_factory.mktemp("undisturbed")
     try:
         found = reweight_shards(**sides, to=str(to), in_memory=True)
     finally:
-        partitioned_features.LEAST_ROWS = least
+        partitioned_features.MIN_PARTITION_ROWS = least
     assert found.converged
     assert [path.name for path in to.iterdir()] == ["weights.parquet"]
     return found
 
 
-def assert_same_bits(found: Weighted, expected: Weighted) -> None:
+def assert_same_bits(found: SampleWeights, expected: SampleWeights) -> None:
     np.testing.assert_array_equal(found.weights, expected.weights)
     np.testing.assert_array_equal(found.sample_ids, expected.sample_ids)
     assert found.trace == expected.trace
@@ -108,8 +113,8 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
     np.testing.assert_allclose(undisturbed.trace[:4], expected.trace[:4], rtol=1e-5)
     assert undisturbed.distance < 0.2 * undisturbed.trace[0].distance
     # And the weights are those of the rows that the file says.
-    goal = Goal.of(Moments.of(pre_logits["real"]))
-    evaluate = InMemory(goal, goal.centred(pre_logits["generated"]))
+    goal = TargetGaussian.of(Moments.of(pre_logits["real"]))
+    evaluate = InMemoryEvaluator(goal, goal.centred(pre_logits["generated"]))
     assert evaluate(undisturbed.weights).distance == pytest.approx(undisturbed.distance, rel=1e-5)
     about = undisturbed.about
     assert (about["kind"], about["match"], about["extractor"]) == (
@@ -124,20 +129,22 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
 def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, features) -> None:
     """The lines that run on a GPU, on a device that every machine has."""
     view = View.of(open_shards(sides["generated"]))
-    goal = Goal.of(Moments.of(features["real"]["pre_logits"]))
-    parts = Candidates.of(view, COLUMN, lambda values: values, goal)
+    goal = TargetGaussian.of(Moments.of(features["real"]["pre_logits"]))
+    parts = PartitionedFeatures.of(view, COLUMN, lambda values: values, goal)
     weights = np.random.default_rng(0).dirichlet(np.ones(300))
-    reading, holding = Threads(parts), Threads(parts)
-    reading.holder = Holder(parts, keep=False)
-    again, once = (OverParts(goal, parts.slices, pool)(weights) for pool in (reading, holding))
+    reading, holding = ThreadWorkers(parts), ThreadWorkers(parts)
+    reading.holder = PartitionWorker(parts, keep=False)
+    again, once = (
+        PartitionedEvaluator(goal, parts.slices, pool)(weights) for pool in (reading, holding)
+    )
     assert (len(reading.holder.kept), len(holding.holder.kept)) == (0, 6)
     np.testing.assert_array_equal(again.slopes, once.slopes)
     assert again.distance == once.distance
     found = []
     for device in (None, "cpu"):
-        pool = Threads(parts)
-        pool.holder = Holder(parts, keep=True, device=device)
-        found.append(OverParts(goal, parts.slices, pool))
+        pool = ThreadWorkers(parts)
+        pool.holder = PartitionWorker(parts, keep=True, device=device)
+        found.append(PartitionedEvaluator(goal, parts.slices, pool))
         assert isinstance(pool.holder.features(0), np.ndarray) == (device is None)
         sides_of = {side: made["pre_logits"] for side, made in features.items()}
         expected = weighted_frechet_distance(**sides_of, weights=weights)
@@ -205,22 +212,23 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.npz", "weights.parquet"]
     write_drawn(few, open_view(sides["generated"]), 150, "systematic")
     told: list[Step] = []
-    more = reweight_shards(**sides, to=to, in_memory=True, told=told.append)
+    more = reweight_shards(**sides, to=to, in_memory=True, on_step=told.append)
     assert_same_bits(more, undisturbed)
     assert told[0].evaluations > few.trace[-1].evaluations
     assert more.digest != few.digest
     # Nothing to go on with is left, and no draw by the weights of before.
     assert [path.name for path in tmp_path.iterdir()] == ["weights.parquet"]
 
-    monkeypatch.setattr(module, "optimise", None)
+    monkeypatch.setattr(module, "optimize_weights", None)
     for budget in (6, 1000):
         assert_same_bits(reweight_shards(**sides, to=to, max_evaluations=budget), undisturbed)
 
 
 DRIVER = """
 import contextlib, pickle, sys, time
-from raymetrics.distributed import candidates, kept, reweight
+from raymetrics.distributed import checkpoint, partitioned_features
 from raymetrics.distributed.partition_workers import Plan
+from raymetrics.studies.reweight import run as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)
@@ -233,7 +241,7 @@ def wait(step):
         print("there", flush=True)
         time.sleep(1000)
 
-candidates.LEAST_ROWS, kept.EVERY = 50, 0
+partitioned_features.LEAST_ROWS, checkpoint.EVERY = 50, 0
 reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told=wait)
 """
 
@@ -241,7 +249,9 @@ reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told
 def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> None:
     to = str(tmp_path / "killed")
     measures = {
-        "moments": Measure(COLUMN, partial(module.moments_of, Match.parse("pre_logits").of))
+        "moments": ColumnStatistic(
+            COLUMN, partial(module.matched_moments, MatchTarget.parse("pre_logits").of)
+        )
     }
     moments = fold_shards(open_view(sides["real"]), measures)["moments"]
     process = subprocess.Popen(
@@ -260,7 +270,7 @@ def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> Non
         process.communicate()
     assert [path.name for path in Path(to).iterdir()] == ["state.npz"]
     told: list[Step] = []
-    found = reweight_shards(**sides, to=to, in_memory=True, told=told.append)
+    found = reweight_shards(**sides, to=to, in_memory=True, on_step=told.append)
     assert told[0].evaluations > 7
     assert_same_bits(found, undisturbed)
 
@@ -279,7 +289,7 @@ def test_an_interrupted_run_leaves_no_weights_and_keeps_what_it_reached(
 
     asked = {**sides, "to": str(tmp_path), "in_memory": True}
     with pytest.raises(KeyboardInterrupt), threadpool_limits(2, user_api="blas"):
-        reweight_shards(**asked, told=interrupt)
+        reweight_shards(**asked, on_step=interrupt)
     assert threads == {1}  # or the last bits were those of a machine with as many
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     with pytest.raises(SpecMismatch, match=r"state.npz is of another.*match: there \"pre_logits\""):
@@ -359,7 +369,9 @@ def test_the_extractor_is_inception_or_the_only_one() -> None:
         columns = tuple(Column(name, "pre_logits", 4) for name in extractors)
         specs = [{"name": name} for name in extractors]
         side = FakeSet(FakeSpec(columns, specs))
-        found = module.column_of(real=side, generated=side, output="pre_logits", extractor=asked)
+        found = module.choose_output_column(
+            real=side, generated=side, output="pre_logits", extractor=asked
+        )
         return found.extractor
 
     assert chosen("digits") == "digits"
@@ -386,32 +398,32 @@ class FakeSet:
 @pytest.mark.parametrize(
     ("free", "workers", "in_memory", "plan"),
     [
-        (24e9, (2, 1.0, 0.0), None, Plan(alone=True, keep=True)),
-        (24e9, (2, 1.0, 0.0), False, Plan(alone=False, keep=True)),
-        (24e9, (2, 1.0, 1.0), None, Plan(alone=False, keep=True)),
-        (12e6, (2, 1.0, 0.0), None, Plan(alone=False, keep=False)),
+        (24e9, (2, 1.0, 0.0), None, PartitionPlan(alone=True, keep=True)),
+        (24e9, (2, 1.0, 0.0), False, PartitionPlan(alone=False, keep=True)),
+        (24e9, (2, 1.0, 1.0), None, PartitionPlan(alone=False, keep=True)),
+        (12e6, (2, 1.0, 0.0), None, PartitionPlan(alone=False, keep=False)),
     ],
 )
 def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> None:
     view = FakeView(rows=[1000] * 64)
     memory(monkeypatch, free, workers)
     monkeypatch.setattr(partition_workers, "VECTORS", 0)
-    assert planned(view, 64, in_memory) == plan
+    assert plan_workers(view, 64, in_memory) == plan
 
 
 def test_plans_that_do_not_fit(monkeypatch) -> None:
     memory(monkeypatch, 1e6, (2, 1.0, 0.0))
     for in_memory in (None, True, False):
         with pytest.raises(
-            PlanTooLarge, match="64000 candidates of 64 dimensions need .* are free"
+            InsufficientResources, match="64000 candidates of 64 dimensions need .* are free"
         ):
-            planned(FakeView(rows=[1000] * 64), 64, in_memory)
+            plan_workers(FakeView(rows=[1000] * 64), 64, in_memory)
 
 
 def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     found = psutil.virtual_memory()._replace(available=int(free))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
-    monkeypatch.setattr(partition_workers, "workers", lambda: workers)
+    monkeypatch.setattr(partition_workers, "actor_resources", lambda: workers)
     monkeypatch.setattr(partition_workers.ray, "nodes", lambda: [{"Alive": True}])
 
 
@@ -431,16 +443,16 @@ class FakeView:
 def test_draws(undisturbed, sides) -> None:
     view = open_view(sides["generated"])
     path = write_drawn(undisturbed, view, 150, "systematic")
-    choice = read_choice(path).require_of(view.shards)
+    choice = read_selection(path).require_of(view.shards)
     np.testing.assert_array_equal(choice.sample_ids, undisturbed.drawn(150, 0, "systematic"))
     assert (choice.kind, choice.metadata["seed"], len(choice)) == ("drawn", 0, 150)
     assert choice.metadata["weights"] == undisturbed.digest
     assert len(open_view(f"{sides['generated']}?ids={path}")) == 150
     Path(path).unlink()
-    assert size_of_draws(**sides) == 150
+    assert require_draw_size(**sides) == 150
     for n in (0, 1, 301):
         with pytest.raises(NotEnoughData, match=f"draws of {n} samples from 300 candidates"):
-            size_of_draws(**sides, n=n)
+            require_draw_size(**sides, n=n)
 
 
 def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> None:
@@ -448,12 +460,12 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
 
     times = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: times[0])
-    states = checkpoint.Kept(Store(str(tmp_path)), {"match": "pre_logits"})
+    states = checkpoint.Checkpoint(Store(str(tmp_path)), {"match": "pre_logits"})
     with states:
         states.load()
         for times[0] in (10.0, 20.0, 31.0, 40.0):
             states.keep({"at": np.array(times[0])})
-            again = checkpoint.Kept(Store(str(tmp_path)), {"match": "pre_logits"})
+            again = checkpoint.Checkpoint(Store(str(tmp_path)), {"match": "pre_logits"})
             again.load()
             assert again.found == ({} if times[0] < 30 else {"at": 31.0})
     again.load()
@@ -463,7 +475,7 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
 # Last, since the processes of actors that end are missed by whatever Ray runs next.
 @pytest.mark.slow
 def test_same_bits_with_actors_of_which_one_dies(sides, undisturbed, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(partition_workers, "Alone", dying_worker.DiesOnce)
+    monkeypatch.setattr(partition_workers, "SingleThreadWorker", dying_worker.DyingWorker)
     found = reweight_shards(**sides, to=str(tmp_path), in_memory=False)
     assert (Path(sides["generated"]) / "died").exists()
     assert_same_bits(found, undisturbed)
@@ -476,8 +488,8 @@ def test_actors_that_do_not_start_are_not_waited_for(monkeypatch) -> None:
 
     monkeypatch.setattr(partition_workers, "START_SECONDS", 0.1)
     one, never = (ray.remote(num_cpus=cpus)(Idle).remote() for cpus in (0.1, 1000))
-    assert partition_workers.started([one, never]) == [one]
+    assert partition_workers.wait_for_actors([one, never]) == [one]
     monkeypatch.setattr(partition_workers, "NO_PROGRESS_SECONDS", 0.1)
     with pytest.raises(RaymetricsError, match=r"no actor has started for 0.1 s; .* run the same"):
-        partition_workers.started([ray.remote(num_cpus=1000)(Idle).remote()])
+        partition_workers.wait_for_actors([ray.remote(num_cpus=1000)(Idle).remote()])
     ray.kill(one)
