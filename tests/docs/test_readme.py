@@ -45,7 +45,8 @@ from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report
 from raymetrics.studies.heatmap import compute
-from tests.docs.blocks import ROOT, block, command, commands, first_cells, table
+from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
+from tests.docs.tables import TABLES, renewed
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 from tests.helpers.tiny_networks import ranges_in_process
 
@@ -456,14 +457,10 @@ def test_every_verb_has_a_row_in_the_readme() -> None:
     assert set(cli.commands) == set(first_cells("README.md", "command"))
 
 
-def test_protocols_are_as_the_page_says() -> None:
-    for name, metrics, generated, real, convention in table(CONVENTIONS_PAGE, "`--protocol`"):
-        protocol = PROTOCOLS[name.strip(" `")]
-        assert tuple(re.findall("`(.*?)`", metrics)) == protocol.metrics
-        assert int(generated.replace(",", "")) == protocol.generated
-        numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", real)]
-        assert numbers == [n for n in (protocol.real or protocol.real_at_most,) if n]
-        assert f"`{protocol.convention.name}`" in convention
+@pytest.mark.parametrize("page", sorted({page for page, _ in TABLES.values()}))
+def test_tables_are_as_the_program_has_them(page: str) -> None:
+    """Make them anew with: python -m tests.docs.tables."""
+    assert renewed(page) == text_of(page)
 
 
 def test_make_runs_what_the_readme_says() -> None:
