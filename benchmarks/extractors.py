@@ -42,7 +42,7 @@ class Peer:
     """Another program's features: made of our extractor and the weights that it has."""
 
     program: str
-    make: Callable[[NetworkExtractor, StateDict], FeatureFunction]
+    build: Callable[[NetworkExtractor, StateDict], FeatureFunction]
     images: int = 16
 
 
@@ -181,7 +181,7 @@ def compare_with_peer(name: str, peer: Peer, rounds: int) -> float:
     column = next(iter(extractor.columns))
     runs: dict[str, FeatureFunction] = {
         "ours": lambda images: extractor(images)[column],
-        "theirs": peer.make(extractor, state),
+        "theirs": peer.build(extractor, state),
     }
     noise = np.random.default_rng(0).integers(0, 256, (peer.images, 3, 256, 256), np.uint8)
     our_features, peer_features = (run(noise) for run in runs.values())

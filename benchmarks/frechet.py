@@ -39,7 +39,7 @@ def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
 def moments_by_blocks(features: np.ndarray) -> Moments:
     """Block by block, merged, as over shards."""
     blocks = (features[i : i + BLOCK_ROWS] for i in range(0, len(features), BLOCK_ROWS))
-    return reduce(lambda a, b: a.merge(b), map(Moments.of, blocks))
+    return reduce(lambda a, b: a.merge(b), map(Moments.from_samples, blocks))
 
 
 def frechet_by_sqrtm(real: Moments, generated: Moments) -> float:

@@ -40,7 +40,7 @@ def random_moments(dimension: int, seed: int, center: np.ndarray, scale: float) 
     """Of features about as spread out as the network's."""
     rng = np.random.default_rng(seed)
     x = rng.normal(0, scale, (2 * dimension, dimension)) + center
-    sample_moments = Moments.of(x * rng.uniform(0.5, 1.5, dimension))
+    sample_moments = Moments.from_samples(x * rng.uniform(0.5, 1.5, dimension))
     return Moments(
         GENERATED_COUNT,
         sample_moments.mean,
@@ -113,10 +113,10 @@ def compare_network(name: str, rounds: int) -> bool:
     ids = np.arange(size)
     features = next(iter(extractor(images).values())).astype(np.float64)
     scale, center = float(features.std()), features.mean(axis=0)
-    real = Gaussian.fitted(random_moments(features.shape[1], 1, center, scale), ddof=1)
+    real = Gaussian.from_moments(random_moments(features.shape[1], 1, center, scale), ddof=1)
     generated = random_moments(features.shape[1], 2, center * 1.1, scale)
     start = time.process_time()
-    extract_heatmaps = HeatmapExtractor(extractor, Sensitivity.of_members(real, generated))
+    extract_heatmaps = HeatmapExtractor(extractor, Sensitivity.for_members(real, generated))
     setup_seconds = time.process_time() - start
     heatmaps: list[Heatmaps] = []
     features_seconds = best_seconds(lambda: extractor(images), rounds) / size

@@ -77,7 +77,9 @@ def flags_by_engine(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
         manifolds = survey_manifolds(
             real=real, generated=generated, ks=[K], search=engine, count=False
         )
-        return Flags(manifolds.of_generated.hits[:, 0] > 0, manifolds.of_real.hits[:, 0] > 0)
+        return Flags(
+            manifolds.generated_in_real.hits[:, 0] > 0, manifolds.real_in_generated.hits[:, 0] > 0
+        )
 
     return run
 
@@ -93,7 +95,9 @@ def flags_with_all_metrics(real: np.ndarray, generated: np.ndarray) -> Flags:
     manifolds = survey_manifolds(
         real=real, generated=generated, ks=[3, 5, 10], search=engine, count=True, realism=True
     )
-    return Flags(manifolds.of_generated.hits[:, 0] > 0, manifolds.of_real.hits[:, 0] > 0)
+    return Flags(
+        manifolds.generated_in_real.hits[:, 0] > 0, manifolds.real_in_generated.hits[:, 0] > 0
+    )
 
 
 def flags_by_plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:

@@ -154,8 +154,8 @@ def measure_growth(folder: str, rows: int) -> bool:
         print(f"{last.rows:11d}{window.rate:10.0f}{ratio:20.2f}", end="")
         print(f"{last.memory:20.2f}{last.driver:13.2f}", flush=True)
     kept_rate = min(window.rate for window in windows) / windows[0].rate
-    growth = max(reading.memory for reading in watch.seen) - windows[0].first.memory
-    driver = max(reading.driver for reading in watch.seen)
+    growth = max(reading.memory for reading in watch.readings) - windows[0].first.memory
+    driver = max(reading.driver for reading in watch.readings)
     print(f"  memory grew by {growth:.2f} GB from {windows[0].first.rows} rows on")
     return kept_rate >= MIN_KEPT_RATE and growth <= MAX_GROWTH_GB and driver <= MAX_DRIVER_GB
 

@@ -49,18 +49,18 @@ class UsageWatch:
     """Looks after the first shard, and whenever so many rows are reached."""
 
     def __init__(self, marks: Sequence[int]) -> None:
-        self.marks, self.seen = list(marks), list[UsageReading]()
+        self.marks, self.readings = list(marks), list[UsageReading]()
 
     def __call__(self, rows: int) -> None:
         """So many are made."""
-        if not self.seen or (self.marks and rows >= self.marks[0]):
-            self.seen.append(take_reading(rows))
+        if not self.readings or (self.marks and rows >= self.marks[0]):
+            self.readings.append(take_reading(rows))
             self.marks = [mark for mark in self.marks if mark > rows]
 
     @property
     def windows(self) -> list[UsageWindow]:
         """From one look to the next."""
-        return [UsageWindow(*pair) for pair in zip(self.seen, self.seen[1:], strict=False)]
+        return [UsageWindow(*pair) for pair in zip(self.readings, self.readings[1:], strict=False)]
 
 
 def take_reading(rows: int) -> UsageReading:

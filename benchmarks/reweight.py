@@ -107,13 +107,13 @@ class TimedEvaluator:
     """An evaluator, and the CPU seconds until each of its calls was done."""
 
     def __init__(self, evaluate: InMemoryEvaluator) -> None:
-        self.of, self.lengths = evaluate, evaluate.lengths
+        self.evaluate, self.norms = evaluate, evaluate.norms
         self.start = time.process_time()
-        self.done: list[float] = []
+        self.done_seconds: list[float] = []
 
     def __call__(self, weights: np.ndarray) -> Any:
-        value = self.of(weights)
-        self.done.append(time.process_time() - self.start)
+        value = self.evaluate(weights)
+        self.done_seconds.append(time.process_time() - self.start)
         return value
 
 
@@ -121,7 +121,7 @@ def run_descent(
     evaluate: InMemoryEvaluator, steps: int, multiple: int
 ) -> tuple[float, Sequence[Step]]:
     """The paper's descent with this multiple of its rate; seconds a step, and its trace."""
-    count = len(evaluate.lengths)
+    count = len(evaluate.norms)
     rate = PAPER["rate"] * count / PAPER["candidates"] * multiple
     elapsed, optimized = time_call(
         lambda: descend(
@@ -140,8 +140,8 @@ def compare_optimizers(
     name: str, real: np.ndarray, generated: np.ndarray, multiple: int
 ) -> list[str]:
     """Prints the table of one problem; the promises that it breaks."""
-    goal = TargetGaussian.of(Moments.of(real))
-    evaluate = InMemoryEvaluator(goal, goal.centred(generated))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    evaluate = InMemoryEvaluator(goal, goal.center_features(generated))
     clock = TimedEvaluator(evaluate)
     default_run = minimize_distance(clock, max_evaluations=100)
     best = minimize_distance(evaluate, max_evaluations=400, tolerance=0)
@@ -157,7 +157,11 @@ def compare_optimizers(
     broken_promises = []
     for steps, distance in zip(STEPS, distances, strict=True):
         evaluations = first_evaluation(best, distance)
-        elapsed = clock.done[evaluations - 1] if evaluations <= len(clock.done) else np.nan
+        elapsed = (
+            clock.done_seconds[evaluations - 1]
+            if evaluations <= len(clock.done_seconds)
+            else np.nan
+        )
         print(
             f"    {steps:7d}  {distance:8.4f}  {steps * step_seconds:8.1f}   {evaluations:18d} "
             f"{elapsed:8.2f}   {steps / evaluations:11.0f}"
@@ -188,11 +192,11 @@ def extrapolate() -> None:
     """Prints what an evaluation takes at the paper's size, from one block and one matrix."""
     count, dimension = PAPER["candidates"], int(PAPER["dimension"])
     real = mixture(2 * dimension, dimension, 1, generated=False)
-    goal = TargetGaussian.of(Moments.of(real))
-    block = goal.centred(mixture(BLOCK, dimension, 2, generated=True))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    block = goal.center_features(mixture(BLOCK, dimension, 2, generated=True))
     weights = np.full(BLOCK, 1.0)
-    WeightedMoments.of(block[:64], weights[:64])
-    products_seconds, moments = time_call(lambda: WeightedMoments.of(block, weights))
+    WeightedMoments.from_samples(block[:64], weights[:64])
+    products_seconds, moments = time_call(lambda: WeightedMoments.from_samples(block, weights))
     root_seconds, transported = time_call(lambda: compute_transport(goal, moments))
     slopes_seconds, _ = time_call(lambda: objective_gradient(block, transported))
     evaluation_seconds = (products_seconds + slopes_seconds) * count / BLOCK + root_seconds

@@ -44,29 +44,29 @@ class Job:
     side: int = 256
 
     @property
-    def rows(self) -> float:
+    def rows_per_second(self) -> float:
         """A second."""
         return self.gpus * self.rate
 
     @property
-    def bytes(self) -> float:
+    def bytes_per_second(self) -> float:
         """A second, of features."""
-        return self.rows * self.dimension * FLOAT_BYTES
+        return self.rows_per_second * self.dimension * FLOAT_BYTES
 
     def loads(self) -> dict[str, float]:
         """What is asked of everything, as a part of what it can do."""
         committers = -(-self.gpus // ACTORS_PER_COMMITTER)
-        units, shards = self.rows / self.batch, self.rows / self.shard_rows
+        units, shards = self.rows_per_second / self.batch, self.rows_per_second / self.shard_rows
         images = min(self.gpus, GPUS_PER_NODE) * self.rate * 3 * self.side**2
         return {
             "driver": (units + shards) / TASKS_PER_SECOND,
-            "one committer": self.bytes / COMMITTED_BYTES_PER_SECOND,
-            "committers": self.bytes / committers / COMMITTED_BYTES_PER_SECOND,
+            "one committer": self.bytes_per_second / COMMITTED_BYTES_PER_SECOND,
+            "committers": self.bytes_per_second / committers / COMMITTED_BYTES_PER_SECOND,
             "PUTs": shards / PUTS_PER_SECOND,
             "images moved": images / NODE_BANDWIDTH,
         }
 
-    def relieved(self) -> Job:
+    def relieve_driver(self) -> Job:
         """The same in units and shards so large that the driver has half of its time."""
         job = self
         while job.loads()["driver"] > 0.5:
@@ -82,9 +82,9 @@ def print_loads(job: Job) -> None:
     print(" GPUs  batch  shard rows   rows/s    MB/s" + "".join(f"{name:>15}" for name in names))
     for gpus in (8, 64, 512):
         sized_job = replace(job, gpus=gpus)
-        for variant in dict.fromkeys((sized_job, sized_job.relieved())):
+        for variant in dict.fromkeys((sized_job, sized_job.relieve_driver())):
             print(f"{gpus:5d}{variant.batch:7d}{variant.shard_rows:12d}", end="")
-            print(f"{variant.rows:9.0f}{variant.bytes / 1e6:8.0f}", end="")
+            print(f"{variant.rows_per_second:9.0f}{variant.bytes_per_second / 1e6:8.0f}", end="")
             print("".join(f"{load:15.3f}" for load in variant.loads().values()))
 
 

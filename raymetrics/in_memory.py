@@ -38,7 +38,9 @@ def frechet_distance(
     require_comparable_features(real=real, generated=generated)
     settings = named(convention, ddof=ddof)
     return metrics.frechet_distance(
-        real=Moments.of(real), generated=Moments.of(generated), ddof=settings.ddof
+        real=Moments.from_samples(real),
+        generated=Moments.from_samples(generated),
+        ddof=settings.ddof,
     )
 
 
@@ -108,7 +110,9 @@ def realism(
     the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
     sample inside of one; infinite for a copy of a real sample."""
     settings = named(convention, k=k)
-    return survey_features(real, generated, settings, count=False, scores=True).of_generated.realism
+    return survey_features(
+        real, generated, settings, count=False, scores=True
+    ).generated_in_real.realism
 
 
 def survey_features(

@@ -62,7 +62,7 @@ class UserCallable:
             )
         return value
 
-    def make(self, options: Mapping[str, str]) -> Callable[..., Any]:
+    def instantiate(self, options: Mapping[str, str]) -> Callable[..., Any]:
         """The function, or an object of the class, which is made with the options."""
         definition = self.load()
         if not inspect.isclass(definition):
@@ -82,7 +82,7 @@ class UserCallable:
             raise self.error(f"an object of {self.text} cannot be called; give it __call__")
         return instance
 
-    def attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
+    def get_attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
         """Look an attribute of the callable up; the default if it has none."""
         try:
             return getattr(instance, name, default)
@@ -91,7 +91,7 @@ class UserCallable:
                 f"{name} of {self.text} failed: {describe_exception(error)}"
             ) from error
 
-    def identity(
+    def spec_fields(
         self, instance: Callable[..., Any], options: Mapping[str, str]
     ) -> dict[str, object]:
         """Its own `spec`, if it has one; else digests of its code and of what its options name.
@@ -99,7 +99,7 @@ class UserCallable:
         The spec is the user's word for all that matters: an option may name a folder of logs that
         changes and moves no pixel.
         """
-        spec = self.attribute(instance, "spec")
+        spec = self.get_attribute(instance, "spec")
         if spec is not None:
             return {"spec": self._as_json(spec)}
         # Of the module that the target names: a decorator may come from anywhere.

@@ -80,14 +80,14 @@ def stream_in_process(
     spent = spent or StreamUsage()
     sources = [(target.spec.source, target.listing) for target in plan.targets]
     make = GenerateAndExtract(sources, plan.extractors)
-    finish = CommitShard(shard_destinations(plan), plan.logits, plan.most_left_out)
-    most = plan.units_to_a_shard(resources.batch)
+    finish = CommitShard(shard_destinations(plan), plan.logits, plan.max_left_out)
+    most = plan.max_units_per_shard(resources.batch)
     for number, units in enumerate(split_into_units(plan.shards, resources.batch, most)):
         if plan.gate is not None and not ray.get(plan.gate.admits.remote(number)):
             return
         rows = [make({name: np.array([n]) for name, n in unit.items()}) for unit in units]
         shard = parse_outcome(finish(pa.concat_tables(rows)))
-        spent.add(shard.account)
+        spent.add(shard.record)
         yield shard
 
 
@@ -133,7 +133,7 @@ def write_set(
         labels=labels is not None,
         shard_rows=shard_rows,
         samples=(range(count),),
-        asked=(extractor,),
+        extractor_texts=(extractor,),
         files=files or {},
         label_names=label_names,
     )

@@ -70,7 +70,7 @@ def descend(
         if on_step is not None and len(trace) % report_every == 0:
             on_step(DescentState(log_weights, np.array(trace)))
     trace.append(_make_step(len(trace) + 1, loss(log_weights), log_weights))
-    return OptimizedWeights(_normalized_weights(log_weights), tuple(trace), finished=False)
+    return OptimizedWeights(_normalized_weights(log_weights), tuple(trace), converged=False)
 
 
 def _make_step(evaluations: int, loss: Loss, log_weights: np.ndarray) -> Step:
@@ -111,7 +111,7 @@ def official_code_loss(
     """
 
     def loss(log_weights: np.ndarray) -> Loss:
-        moments = WeightedMoments.of(features, np.exp(log_weights))
+        moments = WeightedMoments.from_samples(features, np.exp(log_weights))
         optimal_transport = compute_transport(target, moments, ddof=1)
         excess = moments.weight / (moments.weight - 1)
         weights, y = np.exp(log_weights) / moments.weight, features - optimal_transport.mean

@@ -65,7 +65,7 @@ class LinePoint(NamedTuple):
     length: float
     value: float
     slope: float
-    look: Any  # whatever else the caller knows of it
+    payload: Any  # whatever else the caller knows of it
 
 
 def line_search(

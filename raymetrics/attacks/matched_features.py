@@ -22,7 +22,7 @@ _INDICATOR_KINDS = ("top_n", "middle_n")
 class MatchTarget:
     """What is matched, and how it is made from a column of features."""
 
-    what: str  # pre_logits, logits, probabilities, top_n or middle_n
+    kind: str  # pre_logits, logits, probabilities, top_n or middle_n
     n: int = 0  # classes marked per sample; 0 for those that mark none
 
     @classmethod
@@ -36,45 +36,45 @@ class MatchTarget:
         return cls(text)
 
     def __str__(self) -> str:
-        return f"{self.what}:{self.n}" if self.n else self.what
+        return f"{self.kind}:{self.n}" if self.n else self.kind
 
     @property
     def output(self) -> str:
         """The extractor's output that it is made from."""
-        return "pre_logits" if self.what == "pre_logits" else "logits"
+        return "pre_logits" if self.kind == "pre_logits" else "logits"
 
     @property
     def learning_rate(self) -> float:
         """The paper's, for gradient descent (appendix D)."""
-        return 10.0 if self.what == "pre_logits" else 5.0
+        return 10.0 if self.kind == "pre_logits" else 5.0
 
     @property
-    def marks(self) -> bool:
+    def is_indicator(self) -> bool:
         """It marks classes by 0 and 1, and leaves out those that one side never has."""
-        return self.what in _INDICATOR_KINDS
+        return self.kind in _INDICATOR_KINDS
 
-    def of(self, values: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, values: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Make what is matched of a block of the output, [n, d]: features as they are, in their own
         type, as float32 would round those of a large mean; the others float32.
 
         values: real [n, dimension]; kept: bool [dimension], of `kept`, or all. ShardError for
         more classes than half of them: beyond, 0 and 1 only change places.
         """
-        if self.what == "probabilities":
+        if self.kind == "probabilities":
             features = _softmax(values).astype(np.float32)
-        elif self.marks:
-            features = _mark_classes(values, self.places(values.shape[1]))
+        elif self.is_indicator:
+            features = _mark_classes(values, self.marked_ranks(values.shape[1]))
         else:
             features = values
         return features if columns is None else features[:, columns]
 
-    def places(self, classes: int) -> slice:
+    def marked_ranks(self, classes: int) -> slice:
         """Which of the classes, in order of falling logits, are marked."""
         if self.n > classes // 2:
             raise ShardError(
                 f"{self} marks more than half of {classes} classes; N is {classes // 2} at most"
             )
-        first = 0 if self.what == "top_n" else classes // 2 - self.n // 2
+        first = 0 if self.kind == "top_n" else classes // 2 - self.n // 2
         return slice(first, first + self.n)
 
 
@@ -107,7 +107,7 @@ class NonzeroColumns:
         return cls(np.zeros(dimension, bool))
 
     @classmethod
-    def of(cls, features: np.ndarray) -> Self:
+    def from_samples(cls, features: np.ndarray) -> Self:
         """made: real [n, d], of `Match.of`."""
         return cls((features != 0).any(axis=0))
 
@@ -128,7 +128,7 @@ def shared_columns(
     class occurs on both sides.
     """
     shared = real.columns & generated.columns
-    if not match.marks:
+    if not match.is_indicator:
         return np.ones_like(shared)
     if not shared.any():
         raise NotEnoughData(
@@ -145,8 +145,10 @@ def match_arrays(
 
     real, generated: the output `match.output`, real [n, dimension], [m, dimension].
     """
-    a, b = match.of(real), match.of(generated)
-    if not match.marks:
+    a, b = match.transform(real), match.transform(generated)
+    if not match.is_indicator:
         return a, b
-    shared = shared_columns(match, real=NonzeroColumns.of(a), generated=NonzeroColumns.of(b))
+    shared = shared_columns(
+        match, real=NonzeroColumns.from_samples(a), generated=NonzeroColumns.from_samples(b)
+    )
     return a[:, shared], b[:, shared]

@@ -54,8 +54,8 @@ def reweight(
     match_target = MatchTarget.parse(match)
     real, generated = match_arrays(match_target, real=real, generated=generated)
     unit = _choose_unit(real, generated)
-    target = TargetGaussian.of(_blockwise_moments(real, unit), ddof)
-    evaluate = InMemoryEvaluator(target, target.centred(generated, unit))
+    target = TargetGaussian.from_moments(_blockwise_moments(real, unit), ddof)
+    evaluate = InMemoryEvaluator(target, target.center_features(generated, unit))
     if optimizer == "lbfgs":
         optimized = minimize_distance(
             evaluate, max_evaluations=max_evaluations, tolerance=tolerance
@@ -68,7 +68,7 @@ def reweight(
             max_evaluations=max_evaluations,
             learning_rate=rate * unit**2,
         )
-    return with_exact_distance(optimized, evaluate).in_units(unit)
+    return with_exact_distance(optimized, evaluate).restore_unit(unit)
 
 
 def _require_valid_request(
@@ -87,7 +87,7 @@ def _require_valid_request(
 
 def _blockwise_moments(features: np.ndarray, unit: float) -> Moments:
     """Block by block, so that they take no memory to speak of; of features in such units."""
-    parts = (Moments.of(features[rows] / unit) for rows in block_slices(len(features)))
+    parts = (Moments.from_samples(features[rows] / unit) for rows in block_slices(len(features)))
     return reduce(Moments.merge, parts)
 
 

@@ -45,56 +45,56 @@ class Matcher:
     def __init__(self, targets: np.ndarray, max_draws: int | None = None) -> None:
         self.targets = np.asarray(targets, np.int64)
         self.max_draws = max_draws
-        self.drawn = np.zeros_like(self.targets)
+        self.drawn_counts = np.zeros_like(self.targets)
 
     @property
-    def draws(self) -> int:
+    def total_draws(self) -> int:
         """How many samples were looked at."""
-        return int(self.drawn.sum())
+        return int(self.drawn_counts.sum())
 
     @property
-    def filled(self) -> np.ndarray:
+    def accepted_counts(self) -> np.ndarray:
         """int64 [classes], accepted so far."""
-        return np.minimum(self.drawn, self.targets)
+        return np.minimum(self.drawn_counts, self.targets)
 
     @property
-    def unfilled(self) -> np.ndarray:
+    def unfilled_classes(self) -> np.ndarray:
         """The classes that lack samples, int64, ascending."""
-        return np.flatnonzero(self.drawn < self.targets)
+        return np.flatnonzero(self.drawn_counts < self.targets)
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether every bin is."""
-        return not len(self.unfilled)
+        return not len(self.unfilled_classes)
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no further sample is looked at."""
-        return self.full or self.draws == self.max_draws
+        return self.is_full or self.total_draws == self.max_draws
 
-    def decide(self, classes: np.ndarray) -> np.ndarray:
+    def accept(self, classes: np.ndarray) -> np.ndarray:
         """classes int64 [m], of the next samples -> bool [m], whether each is accepted.
 
         RangeError for a class that the targets do not have.
         """
-        classes = self._checked(classes)
+        classes = self._require_classes(classes)
         accepted = np.zeros(len(classes), bool)
-        if self.full:
+        if self.is_full:
             return accepted
-        seen = classes if self.max_draws is None else classes[: self.max_draws - self.draws]
-        room = self.targets[seen] - self.drawn[seen]
+        seen = classes if self.max_draws is None else classes[: self.max_draws - self.total_draws]
+        room = self.targets[seen] - self.drawn_counts[seen]
         accepted[: len(seen)] = _rank_in_class(seen) < room
-        drawn = self.drawn + np.bincount(seen, minlength=len(self.targets))
+        drawn = self.drawn_counts + np.bincount(seen, minlength=len(self.targets))
         if (drawn >= self.targets).all():
             seen = seen[: np.flatnonzero(accepted)[-1] + 1]
-        self.pass_over(np.bincount(seen, minlength=len(self.targets)))
+        self.add_drawn(np.bincount(seen, minlength=len(self.targets)))
         return accepted
 
-    def pass_over(self, drawn: np.ndarray) -> None:
+    def add_drawn(self, drawn: np.ndarray) -> None:
         """Counts samples that were decided before; int64 [classes], of those looked at."""
-        self.drawn = self.drawn + drawn
+        self.drawn_counts = self.drawn_counts + drawn
 
-    def _checked(self, classes: np.ndarray) -> np.ndarray:
+    def _require_classes(self, classes: np.ndarray) -> np.ndarray:
         classes = np.asarray(classes)
         if classes.ndim != 1 or (len(classes) and classes.dtype.kind not in "iu"):
             raise SampleRangeError(
@@ -133,12 +133,12 @@ def match_top1(
     """
     matcher, accepted = Matcher(target_counts, max_draws), array("q")
     parts = iter([classes] if isinstance(classes, np.ndarray) else classes)
-    while not matcher.finished:
+    while not matcher.is_finished:
         block = _accept_single_ids(matcher, parts, accepted)
         if block is None:
             break
-        start = matcher.draws
-        chosen = start + np.flatnonzero(matcher.decide(np.atleast_1d(block)))
+        start = matcher.total_draws
+        chosen = start + np.flatnonzero(matcher.accept(np.atleast_1d(block)))
         accepted.frombytes(chosen.astype(np.int64).tobytes())
     require_full(matcher)
     return np.array(accepted, np.int64)
@@ -150,8 +150,8 @@ def _accept_single_ids(
     """Decides single ids, as long as they come and are needed, and adds the accepted positions.
     What came after them and is none; or None."""
     # Lists, as an array of one id costs a hundred times as much as an int.
-    targets, drawn = matcher.targets.tolist(), matcher.drawn.tolist()
-    unfilled, position, part = len(matcher.unfilled), matcher.draws, None
+    targets, drawn = matcher.targets.tolist(), matcher.drawn_counts.tolist()
+    unfilled, position, part = len(matcher.unfilled_classes), matcher.total_draws, None
     while unfilled and position != matcher.max_draws:
         part = next(parts, None)
         if not isinstance(part, _INTEGER_TYPES):
@@ -165,16 +165,16 @@ def _accept_single_ids(
         position += 1
     else:
         part = None
-    matcher.pass_over(np.array(drawn, np.int64) - matcher.drawn)
+    matcher.add_drawn(np.array(drawn, np.int64) - matcher.drawn_counts)
     return part
 
 
 def require_full(matcher: Matcher, names: Sequence[str] = ()) -> None:
     """NotEnoughData, with what is known of the bins that are not full, if there are any."""
-    if not matcher.full:
+    if not matcher.is_full:
         raise NotEnoughData(
-            f"{len(matcher.unfilled)} of {np.count_nonzero(matcher.targets)} classes lack samples "
-            f"after {matcher.draws} draws: {describe_unfilled(matcher, names)}; draw more, or match fewer"
+            f"{len(matcher.unfilled_classes)} of {np.count_nonzero(matcher.targets)} classes lack samples "
+            f"after {matcher.total_draws} draws: {describe_unfilled(matcher, names)}; draw more, or match fewer"
         )
 
 
@@ -183,14 +183,16 @@ def describe_unfilled(matcher: Matcher, names: Sequence[str] = (), limit: int = 
 
     names: of the classes. Of a class that was never drawn, how rare it must be.
     """
-    missing = matcher.targets - matcher.filled
-    order = sorted(matcher.unfilled.tolist(), key=lambda c: (matcher.drawn[c], -missing[c]))
+    missing = matcher.targets - matcher.accepted_counts
+    order = sorted(
+        matcher.unfilled_classes.tolist(), key=lambda c: (matcher.drawn_counts[c], -missing[c])
+    )
     words = []
     for c in order[:limit]:
         name = f"{c} {names[c]!r}" if c < len(names) else str(c)
-        words.append(f"class {name} has {matcher.filled[c]} of {matcher.targets[c]}")
-        if not matcher.drawn[c] and matcher.draws:
-            words[-1] += f" (rate below {rate_bound(matcher.draws):.2g}, 95 % confidence)"
+        words.append(f"class {name} has {matcher.accepted_counts[c]} of {matcher.targets[c]}")
+        if not matcher.drawn_counts[c] and matcher.total_draws:
+            words[-1] += f" (rate below {rate_bound(matcher.total_draws):.2g}, 95 % confidence)"
     return ", ".join(words) + (f", and {len(order) - limit} more" if order[limit:] else "")
 
 
@@ -211,8 +213,8 @@ def expected_draws(matcher: Matcher) -> np.ndarray:
     What it lacks, divided by the share of its class among the draws: 0 for a full bin, infinite
     for one whose class was never drawn. All bins together need the largest of them, or more.
     """
-    missing = (matcher.targets - matcher.filled).astype(np.float64)
-    rates = matcher.drawn / max(matcher.draws, 1)
+    missing = (matcher.targets - matcher.accepted_counts).astype(np.float64)
+    rates = matcher.drawn_counts / max(matcher.total_draws, 1)
     expected = np.full(len(missing), _NEVER)
     np.divide(missing, rates, out=expected, where=rates > 0)
     return np.where(missing > 0, expected, 0.0)

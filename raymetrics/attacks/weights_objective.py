@@ -33,14 +33,14 @@ class Evaluation(NamedTuple):
     """The objective at some weights."""
 
     distance: float
-    slopes: np.ndarray  # float64 [n]: dF/dp_i up to a constant
+    weight_gradient: np.ndarray  # float64 [n]: dF/dp_i up to a constant
 
 
 class Evaluator(Protocol):
     """Where the candidates are, and how they are walked, is its own affair."""
 
     @property
-    def lengths(self) -> np.ndarray:
+    def norms(self) -> np.ndarray:
         """float64 [n]: |f_i - m_r|."""
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
@@ -50,7 +50,7 @@ class Evaluator(Protocol):
 class ExactEvaluator(Evaluator, Protocol):
     """One that can do better than float32."""
 
-    def exact(self, weights: np.ndarray) -> float:
+    def exact_distance(self, weights: np.ndarray) -> float:
         """Compute the distance alone, with all products in float64; at least 0."""
 
 
@@ -63,14 +63,14 @@ class TargetGaussian:
     factor: np.ndarray  # float64 [d, r]: covariance = factor factor^T
 
     @classmethod
-    def of(cls, real: Moments | Gaussian, ddof: int = 1) -> TargetGaussian:
+    def from_moments(cls, real: Moments | Gaussian, ddof: int = 1) -> TargetGaussian:
         """The covariance is divided by count - ddof. NotEnoughData for ddof samples or fewer."""
-        fitted = Gaussian.fitted(real, ddof)
+        fitted = Gaussian.from_moments(real, ddof)
         return cls(
             fitted.mean, float(np.trace(fitted.covariance)), covariance_factor(fitted.covariance)
         )
 
-    def centred(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
+    def center_features(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
         """features / unit - mean, float32 [n, d]; the difference is taken in float64, block by
         block."""
         out = np.empty(features.shape, np.float32)
@@ -110,7 +110,9 @@ def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False)
     """Sum up the weighted moments of features, centred [n, d], of numpy or torch, block by block;
     exact: with products in float64, of twice the time. weights: float64 [n]."""
     parts = (
-        WeightedMoments.of(as_float64(features[rows]) if exact else features[rows], weights[rows])
+        WeightedMoments.from_samples(
+            as_float64(features[rows]) if exact else features[rows], weights[rows]
+        )
         for rows in block_slices(len(weights))
     )
     return reduce(WeightedMoments.merge, parts)
@@ -146,18 +148,18 @@ class InMemoryEvaluator:
 
     def __init__(self, target: TargetGaussian, features: Any) -> None:
         """features: centred float32 [n, d] (`Goal.centred`), a numpy array or a torch tensor."""
-        self.goal, self.features = target, features
-        self.lengths = row_norms(features)
+        self.target, self.features = target, features
+        self.norms = row_norms(features)
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
-        optimal_transport = compute_transport(self.goal, self.moments(weights))
+        optimal_transport = compute_transport(self.target, self.moments(weights))
         return Evaluation(
             optimal_transport.distance, objective_gradient(self.features, optimal_transport)
         )
 
-    def exact(self, weights: np.ndarray) -> float:
+    def exact_distance(self, weights: np.ndarray) -> float:
         """Compute the distance in float64."""
-        return exact_distance(self.goal, self.moments(weights, exact=True))
+        return exact_distance(self.target, self.moments(weights, exact=True))
 
     def moments(self, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
         """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""

@@ -60,7 +60,7 @@ class OptimizedWeights:
 
     weights: np.ndarray  # float64 [n], with a sum of 1
     trace: tuple[Step, ...]  # of every point on the way, from equal weights on
-    finished: bool  # it ended by its own rule, and not because evaluations ran out
+    converged: bool  # it ended by its own rule, and not because evaluations ran out
 
     @property
     def distance(self) -> float:
@@ -77,7 +77,7 @@ class OptimizedWeights:
         """No weights are better by more than this; true, but often far from tight."""
         return self.trace[-1].gap
 
-    def in_units(self, unit: float) -> OptimizedWeights:
+    def restore_unit(self, unit: float) -> OptimizedWeights:
         """Convert distances of features that were divided by a unit."""
         return replace(self, trace=tuple(_restore_unit_of_step(step, unit) for step in self.trace))
 
@@ -94,7 +94,7 @@ def _restore_unit_of_step(step: Step, unit: float) -> Step:
 def with_exact_distance(optimized: OptimizedWeights, evaluate: ExactEvaluator) -> OptimizedWeights:
     """Replace the distance at the weights, which float32's products make too large or too small by
     a ten-thousandth where there are fewer candidates than dimensions, by that of float64."""
-    last = optimized.trace[-1]._replace(distance=evaluate.exact(optimized.weights))
+    last = optimized.trace[-1]._replace(distance=evaluate.exact_distance(optimized.weights))
     return replace(optimized, trace=(*optimized.trace[:-1], last))
 
 
@@ -114,7 +114,9 @@ def minimize_distance(
     told: is given every state as it is reached. Going on from any of them gives the same bits as
     never having stopped, also with another budget.
     """
-    problem = _Problem.of(evaluate, max_evaluations, 0 if state is None else state.evaluations)
+    problem = _Problem.from_evaluator(
+        evaluate, max_evaluations, 0 if state is None else state.evaluations
+    )
     report = on_step or (lambda state: None)
     converged = False
     try:
@@ -140,7 +142,7 @@ class _PointValue(NamedTuple):
 
     point: np.ndarray
     distance: float
-    slopes: np.ndarray  # by weights
+    weight_gradient: np.ndarray  # by weights
     gradient: np.ndarray  # by the point
 
 
@@ -155,9 +157,11 @@ class _Problem:
     zero: float  # a distance that is as good as 0
 
     @classmethod
-    def of(cls, evaluate: Evaluator, max_evaluations: int, evaluations: int) -> _Problem:
+    def from_evaluator(
+        cls, evaluate: Evaluator, max_evaluations: int, evaluations: int
+    ) -> _Problem:
         """With a_i = |x_i|, in units of their root mean square, and none of them near 0."""
-        squares = evaluate.lengths**2
+        squares = evaluate.norms**2
         power = float(squares.mean())
         scale = np.sqrt((squares + 1e-4 * power) / power) if power > 0 else np.ones(len(squares))
         return cls(evaluate, max_evaluations, evaluations, scale, _ZERO_DISTANCE * power)
@@ -167,14 +171,16 @@ class _Problem:
         squares = (point / self.scale) ** 2
         return np.asarray(squares / squares.sum())
 
-    def look(self, point: np.ndarray) -> _PointValue:
+    def evaluate_point(self, point: np.ndarray) -> _PointValue:
         """One evaluation. OutOfBudget if there is none left."""
         if self.evaluations >= self.max_evaluations:
             raise _OutOfBudget
         self.evaluations += 1
-        return self.known(point, *self.evaluate(self.weights(point)))
+        return self.with_gradient(point, *self.evaluate(self.weights(point)))
 
-    def known(self, point: np.ndarray, distance: float, weight_gradient: np.ndarray) -> _PointValue:
+    def with_gradient(
+        self, point: np.ndarray, distance: float, weight_gradient: np.ndarray
+    ) -> _PointValue:
         """What was already evaluated, with its gradient dF/ds_i = 2 s_i (h_i - p.h) / a_i^2 sum."""
         squares = (point / self.scale) ** 2
         total = squares.sum()
@@ -186,20 +192,23 @@ class _Problem:
         )
         return _PointValue(point, distance, weight_gradient, gradient)
 
-    def step(self, point_value: _PointValue) -> Step:
+    def make_step(self, point_value: _PointValue) -> Step:
         """What the trace keeps of a point."""
         weights = self.weights(point_value.point)
         spread = effective_sample_size(weights)
         return Step(
-            self.evaluations, point_value.distance, spread, duality_gap(weights, point_value.slopes)
+            self.evaluations,
+            point_value.distance,
+            spread,
+            duality_gap(weights, point_value.weight_gradient),
         )
 
 
 def _initial_state(problem: _Problem) -> LbfgsState:
     """Equal weights."""
-    first = problem.look(problem.scale)
+    first = problem.evaluate_point(problem.scale)
     no_pairs = np.empty((0, len(first.point)))
-    trace = np.array([problem.step(first)], np.float64)
+    trace = np.array([problem.make_step(first)], np.float64)
     return LbfgsState(problem.evaluations, *first[:3], no_pairs, no_pairs, trace, stuck=False)
 
 
@@ -213,11 +222,11 @@ def _is_converged(state: LbfgsState, tolerance: float, zero: float) -> bool:
 
 def _advance(problem: _Problem, state: LbfgsState) -> LbfgsState:
     """The next point. Where none is found, the same without memory; and then, stuck."""
-    current = problem.known(state.point, state.distance, state.slopes)
+    current = problem.with_gradient(state.point, state.distance, state.slopes)
     direction, length = _descent_direction(current, state.moves, state.turns)
 
     def try_length(length: float) -> LinePoint:
-        point_value = problem.look(current.point + length * direction)
+        point_value = problem.evaluate_point(current.point + length * direction)
         return LinePoint(
             length, point_value.distance, float(point_value.gradient @ direction), point_value
         )
@@ -228,11 +237,11 @@ def _advance(problem: _Problem, state: LbfgsState) -> LbfgsState:
         no_pairs = np.empty((0, len(current.point)))
         stuck = len(state.moves) == 0
         return LbfgsState(problem.evaluations, *current[:3], no_pairs, no_pairs, state.trace, stuck)
-    reached: _PointValue = accepted.look
+    reached: _PointValue = accepted.payload
     point_changes, gradient_changes = update_memory(
         state.moves, state.turns, reached.point - current.point, reached.gradient - current.gradient
     )
-    trace = np.concatenate([state.trace, [problem.step(reached)]])
+    trace = np.concatenate([state.trace, [problem.make_step(reached)]])
     return LbfgsState(
         problem.evaluations, *reached[:3], point_changes, gradient_changes, trace, stuck=False
     )

@@ -101,10 +101,10 @@ def extract(
             f"left out {len(extraction.broken)} broken images: {', '.join(extraction.broken)}"
         )
     print_lines(
-        f"{to}: {extraction.made} shards made ({extraction.rows} samples in {extraction.seconds:.0f} s), "
-        f"{extraction.present} were there; {len(extraction.shards)} samples in all"
+        f"{to}: {extraction.shards_made} shards made ({extraction.rows} samples in {extraction.seconds:.0f} s), "
+        f"{extraction.shards_present} were there; {len(extraction.shards)} samples in all"
     )
     for sample, reason in extraction.shards.left_out.items():
         print_lines(f"left out sample {sample}: {reason}")
-    if extraction.made:
-        print_table(format_usage(extraction.spent))
+    if extraction.shards_made:
+        print_table(format_usage(extraction.usage))

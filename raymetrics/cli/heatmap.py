@@ -107,13 +107,13 @@ def heatmap(
     request = make_heatmap_request(
         real=real, generated=generated, column=column, run_code=run_code, any_size=any_size
     )
-    chosen_classes = request.classes_named(classes or ())
+    chosen_classes = request.class_numbers(classes or ())
     if noise_scales:
         require_one_range(request.generated)  # before the means take their time
     source, ids = _samples_to_show(request, samples, images)
     with session() if needs_all_samples else nullcontext():
         if needs_all_samples and classes is None:
-            chosen_classes = request.commonest()
+            chosen_classes = request.most_common_classes()
         pictures = _make_pictures(request, to, source, ids, exact)
         means: list[MeanPicture] = []
         if needs_all_samples:
@@ -175,8 +175,10 @@ def _make_means(request: HeatmapRequest, to: str, set_means: MeanHeatmaps) -> li
     from raymetrics.reports.heatmap_page import mean_pictures
     from raymetrics.studies.heatmap.compute import write_heatmap_arrays
 
-    print_lines(f"means   of {set_means.averages.counts[0]} samples; {set_means.made} ranges made")
-    write_heatmap_arrays(to, "maps.npz", set_means.seen)
+    print_lines(
+        f"means   of {set_means.averages.counts[0]} samples; {set_means.ranges_made} ranges made"
+    )
+    write_heatmap_arrays(to, "maps.npz", set_means.heatmaps)
     write_heatmap_arrays(to, "means.npz", set_means.averages, classes=set_means.classes)
     titles = ["all classes", *(request.class_names[number] for number in set_means.classes)]
     return mean_pictures(set_means.averages, titles)

@@ -117,12 +117,12 @@ def match(
         )  # fmt: skip
         if not match_result.complete:
             print_lines(
-                f"only a part: {len(match_result.matcher.unfilled)} bins are not full: "
+                f"only a part: {len(match_result.matcher.unfilled_classes)} bins are not full: "
                 f"{describe_unfilled(match_result.matcher, match_result.class_names)}"
             )
         print_lines(
             f"{match_result.path}: {len(match_result.sample_ids)} of {count} accepted in {match_result.draws} draws; "
-            f"{match_result.made} shards made in {match_result.seconds:.0f} s, {match_result.shards.uri} holds "
+            f"{match_result.shards_made} shards made in {match_result.seconds:.0f} s, {match_result.shards.uri} holds "
             f"{len(match_result.shards)} samples",
             "",
         )

@@ -164,7 +164,7 @@ def _summary_lines(sample_weights: SampleWeights) -> list[str]:
     )
     return [
         f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
-        f"{sample_weights.about['match']} of {sample_weights.about['extractor']}",
+        f"{sample_weights.metadata['match']} of {sample_weights.metadata['extractor']}",
         f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
         f"effective sample size  {last.effective_sample_size:.0f} of {len(sample_weights.weights)}",
         f"evaluations            {last.evaluations}, {ended}",

@@ -227,11 +227,11 @@ def snapshots(
 
     watcher, outcome = SnapshotWatch(generated), SweepOutcome()
     while True:
-        new_sources = watcher.look(settled=watch is not None)
+        new_sources = watcher.poll(settled=watch is not None)
         if new_sources:
-            outcome = outcome.updated(run_sweep(new_sources, **rest))
+            outcome = outcome.merge(run_sweep(new_sources, **rest))
             print_and_write(outcome, rest["to"], rest["run_code"])
-        if watch is None or (until and len(outcome.measured) >= until):
+        if watch is None or (until and len(outcome.results_by_row) >= until):
             exit_if_failed(outcome)
             return
         time.sleep(watch)

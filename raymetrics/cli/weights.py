@@ -41,7 +41,7 @@ def list_all() -> None:
         print_lines(f"  {'here' if entry.path else '-   '}  {entry.weights.name}")
         print_lines(f"        from     {entry.origin}")
         print_lines(f"        sha256   {digest or 'none was published; it is not downloaded'}")
-        print_lines(f"        licence  {entry.weights.licence}")
+        print_lines(f"        licence  {entry.weights.license_terms}")
 
 
 @weights.command()
@@ -77,12 +77,12 @@ def verify() -> None:
 
     verdicts = list(run())
     for verdict in verdicts:
-        if verdict.found is None:
+        if verdict.located is None:
             verdict_text = f"WRONG     {verdict.problem}"
-        elif verdict.found.published:
+        elif verdict.located.published:
             verdict_text = "verified"
         else:
-            verdict_text = f"unknown   no digest was published; sha256 {verdict.found.sha256}"
+            verdict_text = f"unknown   no digest was published; sha256 {verdict.located.sha256}"
         print_lines(f"{verdict.entry.weights.name}  {verdict_text}")
     if any(verdict.problem for verdict in verdicts):
         sys.exit(1)

@@ -50,7 +50,9 @@ def main(
                 shard_rows=_SHARD_ROWS,
                 progress=progress_printer(),
             )
-            print_now(f"{side}: {extraction.made} shards made, {extraction.present} were there")
+            print_now(
+                f"{side}: {extraction.shards_made} shards made, {extraction.shards_present} were there"
+            )
         results_file = folder / "results.jsonl"
         all_results = _earlier_results(results_file, uris)
         if not all_results:

@@ -28,50 +28,50 @@ class Checkpoint:
 
     def __init__(self, store: Store, request: Mapping[str, object]) -> None:
         self.store, self.request = store, request
-        self.found: Arrays = {}  # from where to go on; empty to begin
-        self.newest: Arrays | None = None  # not written yet
-        self.begun = False  # and nothing reached that is worth keeping
-        self.written = time.monotonic()
+        self.saved_state: Arrays = {}  # from where to go on; empty to begin
+        self.unsaved_state: Arrays | None = None  # not written yet
+        self.is_empty = False  # and nothing reached that is worth keeping
+        self.written_at = time.monotonic()
 
     def __enter__(self) -> Checkpoint:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Whatever ended the run, what it has reached is kept."""
-        if self.newest is not None:
-            self.write(self.newest)
-        elif self.begun:
+        if self.unsaved_state is not None:
+            self.save(self.unsaved_state)
+        elif self.is_empty:
             self.remove()
 
-    def load(self) -> None:
+    def resume(self) -> None:
         """Looks for what an earlier run of this request has kept. StorageError if nothing can be
         written there, SpecMismatch if another request was begun there."""
         data = self.store.read(_STATE_FILE)
         if data is None:
-            self.write({})
-            self.begun = True
+            self.save({})
+            self.is_empty = True
             return
         request, state = _parse_state(data, self.store.path(_STATE_FILE))
         require_same_request(request, self.request, self.store.path(_STATE_FILE))
-        self.found, self.begun = state, not state
+        self.saved_state, self.is_empty = state, not state
 
-    def keep(self, state: Arrays) -> None:
+    def save_if_due(self, state: Arrays) -> None:
         """Writes it, unless the last one is less than half a minute old."""
-        self.newest, self.begun = state, False
-        if time.monotonic() - self.written >= SAVE_SECONDS:
-            self.write(state)
+        self.unsaved_state, self.is_empty = state, False
+        if time.monotonic() - self.written_at >= SAVE_SECONDS:
+            self.save(state)
 
-    def write(self, state: Arrays) -> None:
+    def save(self, state: Arrays) -> None:
         """Replaces the file."""
         buffer = io.BytesIO()
         request = np.frombuffer(json.dumps(self.request).encode(), np.uint8)
         np.savez(buffer, **{_REQUEST_KEY: request}, **state)  # type: ignore[arg-type]
         self.store.replace(_STATE_FILE, buffer.getvalue())
-        self.newest, self.written = None, time.monotonic()
+        self.unsaved_state, self.written_at = None, time.monotonic()
 
     def remove(self) -> None:
         """Nothing is left to go on with."""
-        self.newest = None
+        self.unsaved_state = None
         self.store.remove(_STATE_FILE)
 
 

@@ -36,10 +36,10 @@ def distances_agree(
     """
     rows = _choose_rows(distances)
     sampled_view = View(view.shards, Selection(view.sample_ids[rows]))
-    queries, k = convention.rounded(sampled_view.read(column)), distances.shape[1]
+    queries, k = convention.round_features(sampled_view.read(column)), distances.shape[1]
     recomputed, search = NearestDistances.empty(len(rows), k + 1), TileSearch()
     for block in blocks:
-        prepared_block, prepared_queries = search.place(block, queries)
+        prepared_block, prepared_queries = search.prepare(block, queries)
         recomputed = recomputed.merge(
             NearestDistances(search.nearest(prepared_queries, prepared_block, k + 1))
         )

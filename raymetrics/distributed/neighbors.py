@@ -59,39 +59,39 @@ class Partition:
 
     uri: str
     samples: tuple[range, ...] | Selection
-    group: tuple[range, ...]  # the shards
+    shards: tuple[range, ...]  # the shards
     column: str
     convention: Convention
-    first: int  # the number in the view of the first row
+    first_row: int  # the number in the view of the first row
     rows: int
     digest: str  # of the values and of how they are rounded
 
     @property
-    def slice(self) -> slice:
+    def view_slice(self) -> slice:
         """The rows of the view."""
-        return slice(self.first, self.first + self.rows)
+        return slice(self.first_row, self.first_row + self.rows)
 
     def read(self) -> np.ndarray:
         """float32 [rows, d]."""
-        view = View(open_shards(self.uri, self.group), self.samples)
-        return self.convention.rounded(view.read(self.column, self.group))
+        view = View(open_shards(self.uri, self.shards), self.samples)
+        return self.convention.round_features(view.read(self.column, self.shards))
 
 
 @dataclass(frozen=True)
 class PartitionPair:
     """What is to be found of two parts; `base` is a place in a list of parts."""
 
-    base: int
+    base_index: int
     queries: Partition
     k: int = 0  # the nearest k; or, of 0, who lies in whose balls:
-    radii_of_base: np.ndarray | None = None
-    radii_of_queries: np.ndarray | None = None
+    base_radii: np.ndarray | None = None
+    query_radii: np.ndarray | None = None
     count: bool = True
     realism_radii: np.ndarray | None = None
 
     def key(self, base: Partition) -> str:
         """A name for what is found, by all that it depends on."""
-        radii = (self.radii_of_base, self.radii_of_queries, self.realism_radii)
+        radii = (self.base_radii, self.query_radii, self.realism_radii)
         digests = [None if a is None else sha256(a.tobytes()).hexdigest() for a in radii]
         same_values = base.digest == self.queries.digest
         settings = {
@@ -103,13 +103,13 @@ class PartitionPair:
         }
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
-    def trouble(self, arrays: Arrays, base: Partition) -> str | None:
+    def problem_with(self, arrays: Arrays, base: Partition) -> str | None:
         """Say why arrays cannot be what is to be found; None if they can."""
         if self.k:
             shape = (self.queries.rows, self.k)
             return problem_with_distances(arrays, shape, all_finite=False)
-        assert self.radii_of_base is not None
-        radii, sizes = self.radii_of_base.shape[1], (self.queries.rows, base.rows)
+        assert self.base_radii is not None
+        radii, sizes = self.base_radii.shape[1], (self.queries.rows, base.rows)
         return problem_with_balls(arrays, "base", *sizes, radii) or problem_with_balls(
             arrays, "queries", *sizes[::-1], radii
         )
@@ -119,32 +119,34 @@ class LoadedPartition:
     """A part, held in memory and searched."""
 
     def __init__(self, partition: Partition, engine_name: str) -> None:
-        self.part, self.search = partition, make_engine(engine_name)
-        (self.placed,) = self.search.place(partition.read())
+        self.partition, self.search = partition, make_engine(engine_name)
+        (self.prepared,) = self.search.prepare(partition.read())
 
     def find(self, pair: PartitionPair) -> Arrays:
         """What is found of a cell, as arrays."""
-        partition, queries = self.part, pair.queries
-        is_same_part = (partition.uri, partition.samples, partition.slice) == (
+        partition, queries = self.partition, pair.queries
+        is_same_part = (partition.uri, partition.samples, partition.view_slice) == (
             queries.uri,
             queries.samples,
-            queries.slice,
+            queries.view_slice,
         )
         prepared_queries = (
-            self.placed if is_same_part else self.search.place_like(self.placed, queries.read())
+            self.prepared
+            if is_same_part
+            else self.search.prepare_like(self.prepared, queries.read())
         )
         if pair.k:
             same_set = (partition.uri, partition.samples) == (queries.uri, queries.samples)
-            base_rows = np.arange(queries.rows) + queries.first - partition.first
+            base_rows = np.arange(queries.rows) + queries.first_row - partition.first_row
             in_base = same_set & (base_rows >= 0) & (base_rows < partition.rows)
             self_rows = np.where(in_base, base_rows, -1)
             return to_arrays(
                 NearestDistances(
-                    self.search.nearest(prepared_queries, self.placed, pair.k, self_rows)
+                    self.search.nearest(prepared_queries, self.prepared, pair.k, self_rows)
                 )
             )
-        queries_in_base, base_in_queries = self.search.both_ways(
-            self.placed, prepared_queries, pair.radii_of_base, pair.radii_of_queries,
+        queries_in_base, base_in_queries = self.search.balls_both_directions(
+            self.prepared, prepared_queries, pair.base_radii, pair.query_radii,
             count=pair.count, realism_radii=pair.realism_radii,
         )  # fmt: skip
         return {
@@ -162,7 +164,7 @@ class Searcher:
 
     def find(self, partition: Partition, pair: PartitionPair) -> Arrays:
         """What is found of a cell, with this part as its base."""
-        if self.base is None or self.base.part != partition:
+        if self.base is None or self.base.partition != partition:
             self.base = None  # before the next one is read
             self.base = LoadedPartition(partition, self.engine_name)
         return self.base.find(pair)
@@ -197,7 +199,7 @@ def survey_views(
     engine_name = choose_engine_name(real, generated, column, convention)
     with closing(LocalSearch(engine_name) if in_driver else ActorSearch(engine_name)) as search:
         real_radii, generated_radii = (
-            convention.reach(
+            convention.effective_radii(
                 _nearest_distances(view, column, convention, base_rows, search)[
                     :, [k - 1 for k in ks]
                 ]
@@ -247,18 +249,23 @@ def _survey_pairs(
     real_in_generated = BallMembership.empty(*sizes[::-1], len(ks))
     pairs = [
         PartitionPair(
-            base, queries, 0, real_radii[partition.slice], generated_radii[queries.slice], count,
-            None if realism_radii is None else realism_radii[partition.slice],
+            base,
+            queries,
+            0,
+            real_radii[partition.view_slice],
+            generated_radii[queries.view_slice],
+            count,
+            None if realism_radii is None else realism_radii[partition.view_slice],
         )
         for base, partition in enumerate(real_partitions)
         for queries in generated_partitions
-    ]  # fmt: skip
+    ]
     store = Store(f"{generated.shards.uri}/{NEIGHBORS_FOLDER}")
     for pair, arrays in _find_pairs(pairs, real_partitions, store, search):
-        base, queries = real_partitions[pair.base].slice, pair.queries.slice
+        base, queries = real_partitions[pair.base_index].view_slice, pair.queries.view_slice
         balls = [_balls_of_side(arrays, side) for side in ("base", "queries")]
-        generated_in_real = generated_in_real.merge(balls[0].within(queries, base, sizes))
-        real_in_generated = real_in_generated.merge(balls[1].within(base, queries, sizes[::-1]))
+        generated_in_real = generated_in_real.merge(balls[0].embed(queries, base, sizes))
+        real_in_generated = real_in_generated.merge(balls[1].embed(base, queries, sizes[::-1]))
     return ManifoldSurvey(
         ks, engine_name, real_radii, generated_radii, generated_in_real, real_in_generated
     )
@@ -344,7 +351,7 @@ def partition_view(
     partitions: list[Partition] = []
     for group in groups:
         rows = sum(map(view.count, group))
-        first_row = partitions[-1].slice.stop if partitions else 0
+        first_row = partitions[-1].view_slice.stop if partitions else 0
         values = {"values": view.digest(group), "column": column}
         digest = fingerprint({**values, "distances": convention.distances})
         uri = view.shards.store.absolute_uri
@@ -408,8 +415,8 @@ def _find_pairs(
     """What is found of every cell: what was kept first, and then the rest, as it is found."""
     missing = []
     for pair in pairs:
-        file = f"cell-{pair.key(partitions[pair.base])}.npz"
-        check = partial(pair.trouble, base=partitions[pair.base])
+        file = f"cell-{pair.key(partitions[pair.base_index])}.npz"
+        check = partial(pair.problem_with, base=partitions[pair.base_index])
         stored = read_neighbor_file(store, file, check) if store else None
         if stored is None:
             missing.append(pair)
@@ -417,7 +424,7 @@ def _find_pairs(
             yield pair, stored
     for pair, arrays in search.find_all(missing, partitions):
         if store:
-            write_neighbor_file(store, f"cell-{pair.key(partitions[pair.base])}.npz", arrays)
+            write_neighbor_file(store, f"cell-{pair.key(partitions[pair.base_index])}.npz", arrays)
         yield pair, arrays
 
 
@@ -432,7 +439,7 @@ class LocalSearch:
     ) -> Iterator[tuple[PartitionPair, Arrays]]:
         """What is found of every cell."""
         for pair in pairs:
-            yield pair, self.searcher.find(partitions[pair.base], pair)
+            yield pair, self.searcher.find(partitions[pair.base_index], pair)
 
     def close(self) -> None:
         """Nothing is left behind."""
@@ -454,7 +461,7 @@ class ActorSearch:
         """What is found of every cell, as it is found."""
         waiting: dict[int, deque[PartitionPair]] = defaultdict(deque)
         for pair in pairs:
-            waiting[pair.base].append(pair)
+            waiting[pair.base_index].append(pair)
         if pairs and not self.actors:
             self.start()
         busy: dict[Any, tuple[Any, PartitionPair]] = {}
@@ -462,7 +469,7 @@ class ActorSearch:
         while remaining:
             while self.idle and any(waiting.values()):
                 actor, loaded = self.idle.pop()
-                base = loaded if waiting.get(loaded) else self.longest(waiting, busy)
+                base = loaded if waiting.get(loaded) else self.busiest_base(waiting, busy)
                 pair = waiting[base].popleft()
                 busy[actor.find.remote(partitions[base], pair)] = actor, pair
             done, _ = ray.wait([*busy, *self.starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
@@ -476,16 +483,16 @@ class ActorSearch:
                 continue
             actor, pair = busy.pop(done[0])
             arrays = ray.get(done[0])
-            self.idle.append((actor, pair.base))
+            self.idle.append((actor, pair.base_index))
             remaining -= 1
             yield pair, arrays
         self.idle = [(actor, -1) for actor, _ in self.idle]  # numbers of other parts come next
 
-    def longest(
+    def busiest_base(
         self, waiting: dict[int, deque[PartitionPair]], busy: dict[Any, tuple[Any, PartitionPair]]
     ) -> int:
         """The base with the most cells left to each actor that has it."""
-        holders = Counter(pair.base for _, pair in busy.values())
+        holders = Counter(pair.base_index for _, pair in busy.values())
         return max(waiting, key=lambda base: (len(waiting[base]) / (1 + holders[base]), -base))
 
     def start(self) -> None:
@@ -518,7 +525,7 @@ def false_files(shards: ShardSet) -> list[str]:
     the radii of the whole set also by finding some of them again."""
     store = Store(f"{shards.uri}/{NEIGHBORS_FOLDER}")
     names = [name for name in sorted(store.names()) if name.endswith(".npz")]
-    return [name for name in names if _is_false(store, name, View.of(shards))]
+    return [name for name in names if _is_false(store, name, View.from_shards(shards))]
 
 
 def _is_false(store: Store, name: str, view: View) -> bool:

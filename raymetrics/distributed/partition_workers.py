@@ -37,7 +37,7 @@ VECTORS = 80  # of all weights in float64, with the driver: the optimiser, and i
 class PartitionPlan:
     """Who holds the parts, and whether they stay in memory."""
 
-    alone: bool
+    in_driver: bool
     keep: bool
 
 
@@ -69,14 +69,14 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
         keep = feature_bytes / actors + part <= (GPU_BYTES - GPU_OVERHEAD) * gpus
     else:
         keep = bytes_with_actors + feature_bytes / nodes <= free
-    return PartitionPlan(alone=in_memory, keep=in_memory or keep)
+    return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)
 
 
 def start_workers(
     candidates: PartitionedFeatures, plan: PartitionPlan
 ) -> ThreadWorkers | ActorWorkers:
     """The parts with those that the plan names; to be closed."""
-    return ThreadWorkers(candidates) if plan.alone else ActorWorkers(candidates, plan.keep)
+    return ThreadWorkers(candidates) if plan.in_driver else ActorWorkers(candidates, plan.keep)
 
 
 def _count_threads() -> int:
@@ -88,11 +88,11 @@ class ThreadWorkers:
     """Parts in the driver's memory."""
 
     def __init__(self, candidates: PartitionedFeatures) -> None:
-        self.holder = PartitionWorker(candidates, keep=True)
-        self.count = len(candidates.parts)
-        self.pool = ThreadPoolExecutor(min(self.count, _count_threads()))
+        self.worker = PartitionWorker(candidates, keep=True)
+        self.partition_count = len(candidates.partitions)
+        self.executor = ThreadPoolExecutor(min(self.partition_count, _count_threads()))
 
-    def each(
+    def map_partitions(
         self,
         method: str,
         *,
@@ -100,15 +100,17 @@ class ThreadWorkers:
         shared_argument: Any = None,
     ) -> Iterator[Any]:
         """What a method of the holder gives of every part, in order."""
-        compute = getattr(self.holder, method)
+        compute = getattr(self.worker, method)
         with threadpool_limits(1, user_api="blas"):
-            yield from self.pool.map(
-                compute, range(self.count), partition_arguments or [shared_argument] * self.count
+            yield from self.executor.map(
+                compute,
+                range(self.partition_count),
+                partition_arguments or [shared_argument] * self.partition_count,
             )
 
     def close(self) -> None:
         """Ends the threads."""
-        self.pool.shutdown(cancel_futures=True)
+        self.executor.shutdown(cancel_futures=True)
 
 
 class ActorWorkers:
@@ -118,16 +120,16 @@ class ActorWorkers:
         self, candidates: PartitionedFeatures, keep: bool, actors: int | None = None
     ) -> None:
         count, cpus, gpus = actor_resources()
-        count = min(actors or count, len(candidates.parts))
+        count = min(actors or count, len(candidates.partitions))
         device = "cuda" if gpus else None
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
         shared = ray.put(candidates)
         self.actors = wait_for_actors(
             [remote(SingleThreadWorker).remote(shared, keep, device) for _ in range(count)]
         )
-        self.count = len(candidates.parts)
+        self.partition_count = len(candidates.partitions)
 
-    def each(
+    def map_partitions(
         self,
         method: str,
         *,
@@ -135,10 +137,12 @@ class ActorWorkers:
         shared_argument: Any = None,
     ) -> Iterator[Any]:
         """What a method of the holder gives of every part, in order."""
-        arguments = partition_arguments or [ray.put(shared_argument)] * self.count
+        arguments = partition_arguments or [ray.put(shared_argument)] * self.partition_count
         waiting = [
-            getattr(self.actors[i * len(self.actors) // self.count], method).remote(i, arguments[i])
-            for i in range(self.count)
+            getattr(self.actors[i * len(self.actors) // self.partition_count], method).remote(
+                i, arguments[i]
+            )
+            for i in range(self.partition_count)
         ]
         while waiting:
             yield _get_result(waiting.pop(0))

@@ -42,13 +42,13 @@ class PartitionedFeatures:
     uri: str
     samples: Selection | tuple[range, ...]
     column: str
-    matching: FeatureTransform
+    transform: FeatureTransform
     goal: TargetGaussian
-    parts: Sequence[Sequence[range]]  # the shards of each
+    partitions: Sequence[Sequence[range]]  # the shards of each
     rows: Sequence[int]  # of each
 
     @classmethod
-    def of(
+    def from_view(
         cls, view: View, column: str, transform: FeatureTransform, goal: TargetGaussian
     ) -> PartitionedFeatures:
         """All samples of a view, cut into parts."""
@@ -65,8 +65,10 @@ class PartitionedFeatures:
 
     def read(self, index: int) -> np.ndarray:
         """The features of a part, centred float32 [n, d]."""
-        view = View(open_shards(self.uri, self.parts[index]), self.samples)
-        return self.goal.centred(self.matching(view.read(self.column, self.parts[index])))
+        view = View(open_shards(self.uri, self.partitions[index]), self.samples)
+        return self.goal.center_features(
+            self.transform(view.read(self.column, self.partitions[index]))
+        )
 
 
 def partition_shards(view: View, dimension: int) -> tuple[tuple[range, ...], ...]:
@@ -92,11 +94,11 @@ class PartitionWorker:
         self, candidates: PartitionedFeatures, keep: bool, device: str | None = None
     ) -> None:
         self.candidates, self.keep, self.device = candidates, keep, device
-        self.kept: dict[int, Any] = {}
+        self.cache: dict[int, Any] = {}
 
     def features(self, index: int) -> Any:
         """A part, centred float32 [n, d]: an array, or a tensor where there is a device."""
-        matrix = self.kept.get(index)
+        matrix = self.cache.get(index)
         if matrix is None:
             matrix = self.candidates.read(index)
             if self.device:
@@ -104,10 +106,10 @@ class PartitionWorker:
 
                 matrix = torch.from_numpy(matrix).to(self.device)
             if self.keep:
-                self.kept[index] = matrix
+                self.cache[index] = matrix
         return matrix
 
-    def lengths(self, index: int, _: None) -> np.ndarray:
+    def norms(self, index: int, _: None) -> np.ndarray:
         """float64 [n]: how far the candidates of a part lie from the real mean."""
         return weights_objective.row_norms(self.features(index))
 
@@ -119,7 +121,7 @@ class PartitionWorker:
         """Sum up the same with products in float64."""
         return weights_objective.weighted_moments(self.features(index), weights, exact=True)
 
-    def slopes(self, index: int, optimal_transport: OptimalTransport) -> np.ndarray:
+    def gradient(self, index: int, optimal_transport: OptimalTransport) -> np.ndarray:
         """Of the objective by the weights of a part, float64 [n]."""
         return weights_objective.objective_gradient(self.features(index), optimal_transport)
 
@@ -127,7 +129,7 @@ class PartitionWorker:
 class PartitionPool(Protocol):
     """Whoever holds the parts."""
 
-    def each(
+    def map_partitions(
         self,
         method: str,
         *,
@@ -143,16 +145,18 @@ class PartitionedEvaluator:
 
     def __init__(self, goal: TargetGaussian, slices: Sequence[slice], pool: PartitionPool) -> None:
         self.goal, self.slices, self.pool = goal, slices, pool
-        self.lengths = np.concatenate([*pool.each("lengths")])
+        self.norms = np.concatenate([*pool.map_partitions("norms")])
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
         optimal_transport = compute_transport(self.goal, self.moments(weights))
         return Evaluation(
             optimal_transport.distance,
-            np.concatenate([*self.pool.each("slopes", shared_argument=optimal_transport)]),
+            np.concatenate(
+                [*self.pool.map_partitions("gradient", shared_argument=optimal_transport)]
+            ),
         )
 
-    def exact(self, weights: np.ndarray) -> float:
+    def exact_distance(self, weights: np.ndarray) -> float:
         """Compute the distance in float64."""
         return weights_objective.exact_distance(self.goal, self.moments(weights, "exact_moments"))
 
@@ -161,5 +165,6 @@ class PartitionedEvaluator:
         scaled = weights * len(weights)
         weight_slices = [scaled[rows] for rows in self.slices]
         return reduce(
-            WeightedMoments.merge, self.pool.each(method, partition_arguments=weight_slices)
+            WeightedMoments.merge,
+            self.pool.map_partitions(method, partition_arguments=weight_slices),
         )

@@ -38,7 +38,7 @@ def plan_placement(
     them than that share equally. PlanTooLarge, with the figures, for what cannot be.
     """
     nodes = with_expected_gpus(nodes, resources)
-    _require_node_memory(nodes, sizes.largest if resources.two_pools else sizes.both)
+    _require_node_memory(nodes, sizes.maximum if resources.two_pools else sizes.total)
     with_gpus = [node for node in nodes if node.gpus]
     if with_gpus:
         return _plan_on_gpus(with_gpus, sizes, resources, units)
@@ -72,7 +72,7 @@ def _plan_on_cpus(
     actors = min(units, resources.actors or sum(room) or 1)
     short = resources.actors is None and room != [_count_shares(node.cpus, 1) for node in nodes]
     if short and any(room):
-        memory = estimate_worker_bytes(sizes.both)
+        memory = estimate_worker_bytes(sizes.total)
         return _make_placement(
             ActorPool(actors, 1.0, 0.0, memory), None, "as many as memory has room for"
         )
@@ -87,7 +87,7 @@ def _count_affordable_actors(node: ClusterNode, sizes: ModelSizes) -> int:
     return (
         by_cpu
         if node.memory is None
-        else min(by_cpu, node.memory // estimate_worker_bytes(sizes.both))
+        else min(by_cpu, node.memory // estimate_worker_bytes(sizes.total))
     )
 
 
@@ -126,13 +126,13 @@ def _plan_on_gpus(
     memory = min((node.gpu_memory for node in nodes if node.gpu_memory), default=None)
     _require_gpu_memory(sizes.generator or 0, memory, "the generator takes")
     _require_gpu_memory(sizes.extractors or 0, memory, "the extractors take")
-    together = memory is None or sizes.both <= _MAX_WEIGHTS_SHARE * memory
+    together = memory is None or sizes.total <= _MAX_WEIGHTS_SHARE * memory
     if resources.two_pools or (resources.two_pools is None and not together and gpus > 1):
         return _plan_two_pools(nodes, sizes, resources, units, memory, together)
     actors = min(units, resources.actors or gpus)
     actors_per_gpu = -(-actors // gpus)
     _require_gpu_memory(
-        actors_per_gpu * sizes.both,
+        actors_per_gpu * sizes.total,
         memory,
         f"{actors_per_gpu} x the generator and the extractors take",
     )
@@ -175,13 +175,13 @@ def _plan_two_pools(
     if not together:
         raise InsufficientResources(
             f"{generate} generators and {extract} extractors need a GPU each, as one of each takes "
-            f"{format_bytes(sizes.both)} of a GPU's {format_bytes(memory or 0)}, and there are {gpus} GPUs; ask "
+            f"{format_bytes(sizes.total)} of a GPU's {format_bytes(memory or 0)}, and there are {gpus} GPUs; ask "
             "for fewer actors, for fewer extractors at a time, or with --gpus N for what the "
             "cluster grows to"
         )
     pairs_per_gpu = -(-max(generate, extract) // gpus)
     generator_share, extractor_share = gpu_shares(pairs_per_gpu)
-    shared_weights = pairs_per_gpu * sizes.both
+    shared_weights = pairs_per_gpu * sizes.total
     if extract > generate:  # a GPU without a generator may get extractors in its place
         shared_weights = max(
             shared_weights, min(extract, int(1 / extractor_share)) * (sizes.extractors or 0)

@@ -69,12 +69,12 @@ class ModelSizes:
     extractors: int | None = None
 
     @property
-    def both(self) -> int:
+    def total(self) -> int:
         """What is known of both."""
         return (self.generator or 0) + (self.extractors or 0)
 
     @property
-    def largest(self) -> int:
+    def maximum(self) -> int:
         """What is known of the larger."""
         return max(self.generator or 0, self.extractors or 0)
 
@@ -92,12 +92,12 @@ class ActorPool:
     memory: int = 0
 
     @property
-    def each(self) -> str:
+    def resources_text(self) -> str:
         """What one of them asks for, in words."""
         gpus = f"{self.gpus:.4g} GPU, " if self.gpus else ""
         return f"{gpus}{self.cpus:.4g} CPU each"
 
-    def most_on(self, node: ClusterNode) -> int:
+    def max_actors_on(self, node: ClusterNode) -> int:
         """How many of them a node can have."""
         requirements = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
         room = [int((has + 1e-9) / part) for part, has in requirements if part and has is not None]
@@ -111,7 +111,7 @@ class Placement:
     generate: ActorPool
     extract: ActorPool | None
     commit: ActorPool
-    why: str
+    reason: str
 
     @property
     def fused(self) -> bool:
@@ -119,7 +119,7 @@ class Placement:
         return self.extract is None
 
     @property
-    def producing(self) -> ActorPool:
+    def feature_pool(self) -> ActorPool:
         """The actors that give features."""
         return self.extract or self.generate
 
@@ -132,7 +132,8 @@ class Placement:
         """ "2 to generate and extract (1 CPU each), 1 to commit"."""
         stages = ("generate and extract",) if self.fused else ("generate", "extract")
         pool_texts = [
-            f"{p.actors} to {stage} ({p.each})" for p, stage in zip(self.pools, stages, strict=True)
+            f"{p.actors} to {stage} ({p.resources_text})"
+            for p, stage in zip(self.pools, stages, strict=True)
         ]
         return ", ".join([*pool_texts, f"{self.commit.actors} to commit"])
 

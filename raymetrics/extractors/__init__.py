@@ -69,7 +69,7 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
     options = Options.parse(text)
     name = f"{UNTRAINED_PREFIX if options.untrained else ''}{options.network}"
     if options.network in PUBLISHED_NETWORKS:
-        options.allow(("seed", *_OPTIONS[1:]) if options.untrained else _OPTIONS)
+        options.require_known(("seed", *_OPTIONS[1:]) if options.untrained else _OPTIONS)
         return build_extractor(published_network(options.network), options, device)
     if os.path.isfile(name):
         from raymetrics.extractors.trial import try_columns
@@ -80,7 +80,7 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
     if CALLABLE.fullmatch(name):
         from raymetrics.extractors.user_function import UserFunctionExtractor
 
-        return UserFunctionExtractor(name, options.given)
+        return UserFunctionExtractor(name, options.option_values)
     raise ExtractorError(
         f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the file of a network "
         "(path/to/network.pt), and module:callable"

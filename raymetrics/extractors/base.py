@@ -94,7 +94,7 @@ class PublishedNetwork:
     columns: tuple[str, ...]
     weights: tuple[WeightsFile, ...]
     read: Callable[..., StateDict] = read_state
-    translate: Callable[[StateDict], StateDict] = _keep_names
+    rename_state: Callable[[StateDict], StateDict] = _keep_names
     finish: Callable[[Any], object] = lambda network: None
     any_shape: bool = False
     class_names: Callable[[], tuple[str, ...]] = tuple
@@ -105,10 +105,10 @@ class NetworkExtractor:
     """A torch network that sees fixed blocks."""
 
     name: str
-    architecture: str
+    network_name: str
     columns: Mapping[str, int]
     resize: str
-    weights: str  # SHA-256 of the tensors
+    weights_sha256: str  # SHA-256 of the tensors
     class_names: tuple[str, ...]
     network: nn.Module = field(repr=False)
     prepare: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 [n, 3, h, w] to its input
@@ -124,10 +124,10 @@ class NetworkExtractor:
     def spec(self) -> dict[str, object]:
         return {
             "name": self.name,
-            "network": self.architecture,
+            "network": self.network_name,
             "columns": dict(self.columns),
             "resize": self.resize,
-            "weights_sha256": self.weights,
+            "weights_sha256": self.weights_sha256,
             "precision": self.precision,
         }
 
@@ -148,11 +148,11 @@ class NetworkExtractor:
         return activation_map.float().cpu().numpy()
 
     @property
-    def mapped(self) -> bool:
+    def has_map(self) -> bool:
         """Whether its first output is the spatial mean of a map."""
         return hasattr(self.network, "activations")
 
-    def with_map(
+    def apply_to_map(
         self,
         images: np.ndarray,
         function: Callable[[Tensor, dict[str, Tensor]], dict[str, Tensor]],
@@ -174,7 +174,7 @@ class NetworkExtractor:
             return {name: values.cpu().numpy() for name, values in results.items()}
 
     def _require_map(self) -> None:
-        if not self.mapped:
+        if not self.has_map:
             raise ExtractorError(f"{self.name} has no map whose mean its features are")
 
     def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
@@ -196,17 +196,17 @@ def build_extractor(
     """
     a = published_network
     name = options.name or (f"untrained-{a.name}" if options.untrained else a.name)
-    convention = options.one_of(
+    convention = options.choice(
         "resize", CONVENTIONS if a.any_shape else SQUARE_CONVENTIONS, a.resize
     )
-    precision = options.one_of("precision", _PRECISIONS, "float32")
-    columns = options.some_of("columns", a.outputs, a.columns)
+    precision = options.choice("precision", _PRECISIONS, "float32")
+    columns = options.choices("columns", a.outputs, a.columns)
     network = a.build().eval().requires_grad_(False)
     if options.untrained:
         state, file = draw_random_weights(network, options.seed), {}
     else:
         weights_file = locate_or_download(a.weights, options.weights)
-        state, file = a.translate(a.read(weights_file.path)), _weights_file_record(weights_file)
+        state, file = a.rename_state(a.read(weights_file.path)), _weights_file_record(weights_file)
     load_into_network(network, state, str(file.get("name", "a seed")))
     sha256 = state_digest(state)
     a.finish(network)
@@ -217,10 +217,10 @@ def build_extractor(
 
     return NetworkExtractor(
         name=name,
-        architecture=a.name,
+        network_name=a.name,
         columns={output: a.outputs[output] for output in columns},
         resize=convention,
-        weights=sha256,
+        weights_sha256=sha256,
         class_names=a.class_names() if "logits" in columns else (),
         network=network,
         prepare=prepare,

@@ -87,7 +87,7 @@ def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
         outputs={"features": shape.features},
         columns=("features",),
         weights=CLIP[name],
-        translate=_rename_state,
+        rename_state=_rename_state,
     )
 
 

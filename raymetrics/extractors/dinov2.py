@@ -83,7 +83,7 @@ def _dinov2_network(name: str) -> PublishedNetwork:
         outputs={"features": features},
         columns=("features",),
         weights=DINOV2[name],
-        translate=_rename_state,
+        rename_state=_rename_state,
     )
 
 

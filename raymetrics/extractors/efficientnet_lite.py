@@ -168,7 +168,7 @@ ARCHITECTURE = PublishedNetwork(
     outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
     weights=(EFFICIENTNET_LITE0,),
-    translate=rename_state,
+    rename_state=rename_state,
     finish=EfficientNetLite0.fuse,
     class_names=class_names.imagenet_classes,
 )

@@ -159,12 +159,12 @@ class _Block(nn.Module):
         self.pool = shape.pool
         self.branches = [unit_names(name, steps) for name, steps in shape.branches.items()]
         for names, steps in zip(self.branches, shape.branches.values(), strict=True):
-            self._add(names, steps, shape.channels)
+            self._add_branch(names, steps, shape.channels)
         self.branch_pool: _Unit | None = None
         if shape.pool_channels:
             self.branch_pool = _Unit(shape.channels, shape.pool_channels, 1)
 
-    def _add(self, names: list[list[str]], steps: Steps, channels: int) -> None:
+    def _add_branch(self, names: list[list[str]], steps: Steps, channels: int) -> None:
         for step_number, (channels_out, kernels) in enumerate(steps, 1):
             halving = self.pool is _max_pool_stride_2 and step_number == len(steps)
             for unit, kernel in zip(names[step_number - 1], kernels, strict=True):

@@ -73,7 +73,7 @@ ARCHITECTURE = PublishedNetwork(
     outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
     weights=INCEPTION_TORCHVISION,
-    translate=_rename_state,
+    rename_state=_rename_state,
     finish=fold_batch_norms,
     class_names=class_names.imagenet_classes,
 )

@@ -34,7 +34,7 @@ class Options:
     """An extractor as it is asked for: `network?option=value&...`."""
 
     network: str
-    given: Mapping[str, str]
+    option_values: Mapping[str, str]
     untrained: bool = False
 
     @classmethod
@@ -47,9 +47,9 @@ class Options:
             network.startswith(UNTRAINED_PREFIX),
         )
 
-    def allow(self, names: Iterable[str]) -> Options:
+    def require_known(self, names: Iterable[str]) -> Options:
         """These options. ExtractorError if others are given."""
-        for name in self.given:
+        for name in self.option_values:
             if name not in names:
                 raise ExtractorError(
                     f"{self.network} has no option {name!r}; there are {', '.join(names)}"
@@ -60,7 +60,7 @@ class Options:
     def name(self) -> str | None:
         """Another name, so that one set may hold two variants of a network. Columns are named
         after it: ExtractorError for anything but letters, digits, underscores and hyphens."""
-        name = self.given.get("name")
+        name = self.option_values.get("name")
         if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ExtractorError(
                 f"name of {self.network} is {name!r}, expected letters, digits, _ and -"
@@ -70,7 +70,7 @@ class Options:
     @property
     def weights(self) -> str | None:
         """The path of a file."""
-        return self.given.get("weights")
+        return self.option_values.get("weights")
 
     @property
     def seed(self) -> int:
@@ -79,27 +79,27 @@ class Options:
 
     def number(self, option: str, default: int, minimum: int = 0) -> int:
         """A whole number, at least so large. ExtractorError for anything else."""
-        text = self.given.get(option, str(default))
+        text = self.option_values.get(option, str(default))
         if not text.isdecimal() or int(text) < minimum:
             raise ExtractorError(
                 f"{option} of {self.network} is {text!r}, expected a whole number from {minimum} on"
             )
         return int(text)
 
-    def one_of(self, option: str, allowed: Iterable[str], default: str) -> str:
+    def choice(self, option: str, allowed: Iterable[str], default: str) -> str:
         """One of the names. ExtractorError for anything else."""
-        value = self.given.get(option, default)
+        value = self.option_values.get(option, default)
         if value not in allowed:
             raise ExtractorError(
                 f"{self.network} has no {option} {value!r}; there are {', '.join(allowed)}"
             )
         return value
 
-    def some_of(
+    def choices(
         self, option: str, allowed: Iterable[str], default: tuple[str, ...]
     ) -> tuple[str, ...]:
         """Several of the names, with commas between them, in the order of `there`."""
-        values = self.given.get(option, ",".join(default)).split(",")
+        values = self.option_values.get(option, ",".join(default)).split(",")
         for value in values:
             if value not in allowed:
                 raise ExtractorError(

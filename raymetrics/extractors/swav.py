@@ -63,7 +63,7 @@ ARCHITECTURE = PublishedNetwork(
     outputs={"features": _FEATURES},
     columns=("features",),
     weights=SWAV,
-    translate=_rename_state,
+    rename_state=_rename_state,
     finish=fold_batch_norms,
     any_shape=True,
 )

@@ -44,16 +44,19 @@ class UserFunctionExtractor:
         self.options = {key: value for key, value in options.items() if key != "name"}
         self.name = column_safe(options.get("name", target.partition(":")[2]))
         self._target = UserCallable(target, "extractor", ExtractorError)
-        self._call = self._target.make(self.options)
+        self._call = self._target.instantiate(self.options)
         self.columns = self._columns()
 
-    def _attribute(self, name: str, default: Any = None) -> Any:
-        return self._target.attribute(self._call, name, default)
+    def _user_attribute(self, name: str, default: Any = None) -> Any:
+        return self._target.get_attribute(self._call, name, default)
 
     def _columns(self) -> dict[str, int]:
-        columns = self._attribute("columns")
+        columns = self._user_attribute("columns")
         if columns is None:
-            return {name: x.shape[1] for name, x in self._ask(gray_images(self.block)).items()}
+            return {
+                name: x.shape[1]
+                for name, x in self._call_user_function(gray_images(self.block)).items()
+            }
         if not isinstance(columns, Mapping) or not all(
             isinstance(d, int) for d in columns.values()
         ):
@@ -65,7 +68,7 @@ class UserFunctionExtractor:
     @property
     def block(self) -> int:
         """The callable's `block`, if it has one. ExtractorError if it is no number of images."""
-        block = self._attribute("block", _DEFAULT_BLOCK)
+        block = self._user_attribute("block", _DEFAULT_BLOCK)
         if not isinstance(block, int) or block < 1:
             raise ExtractorError(f"block of {self.target} is {block!r}, expected an int from 1 on")
         return block
@@ -73,7 +76,7 @@ class UserFunctionExtractor:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The callable's `class_names`, if it has them."""
-        return tuple(self._attribute("class_names", ()))
+        return tuple(self._user_attribute("class_names", ()))
 
     @property
     def file(self) -> Mapping[str, object]:
@@ -89,17 +92,17 @@ class UserFunctionExtractor:
             "options": self.options,
             "columns": self.columns,
             "resize": OWN_RESIZE,
-            **self._target.identity(self._call, self.options),
+            **self._target.spec_fields(self._call, self.options),
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
         and if it gives anything else."""
-        features = self._ask(require_images(images, self.target))
+        features = self._call_user_function(require_images(images, self.target))
         require_same_columns(features, self.columns, self.target)
         return features
 
-    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _call_user_function(self, images: np.ndarray) -> dict[str, np.ndarray]:
         function: Callable[[np.ndarray], Any] = self._call
         try:
             outputs = function(images)

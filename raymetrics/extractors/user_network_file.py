@@ -119,11 +119,11 @@ def open_network_file(
 
     columns: {name: d}, where they are known; otherwise a first call finds them.
     """
-    options.allow(_OPTIONS)
+    options.require_known(_OPTIONS)
     prepare = Preprocessing(
         size=options.number("size", _DEFAULT_SIZE),
-        resize=options.one_of("resize", CONVENTIONS, "clean"),
-        scale=options.one_of("scale", SCALES, "unit"),
+        resize=options.choice("resize", CONVENTIONS, "clean"),
+        scale=options.choice("scale", SCALES, "unit"),
     )
     extractor = NetworkFileExtractor(
         name=column_safe(options.name or path.stem),

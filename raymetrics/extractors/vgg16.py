@@ -73,6 +73,6 @@ ARCHITECTURE = PublishedNetwork(
     outputs={"fc2": _FEATURES, "fc2_relu": _FEATURES, "logits": _CLASSES},
     columns=("fc2_relu",),
     weights=VGG16,
-    translate=rename_state,
+    rename_state=rename_state,
     class_names=class_names.imagenet_classes,
 )

@@ -119,7 +119,7 @@ def quick_fingerprint(generator: Generator) -> str:
 
     The fingerprint of the spec, or the generator's own `listing` where the spec reads much.
     """
-    cheap_digest: str | None = getattr(generator, "listing", None)
+    cheap_digest: str | None = getattr(generator, "quick_fingerprint", None)
     return fingerprint(generator.spec) if cheap_digest is None else cheap_digest
 
 
@@ -148,7 +148,7 @@ def open_source(source: str, device: torch.device) -> Generator:
         return _open_generator(source, name, options, device)
     from raymetrics.generators.latents import TruncatedGenerator, Truncation
 
-    truncation = Truncation.read(truncate, options.pop("mean", None))
+    truncation = Truncation.parse(truncate, options.pop("mean", None))
     return TruncatedGenerator(_open_generator(source, name, options, device), truncation)
 
 

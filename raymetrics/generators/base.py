@@ -71,7 +71,7 @@ def require_latent_generator(generator: Generator) -> LatentGenerator:
             "interpolated; expected digits, faces, a network in a .pkl or TorchScript file, or a "
             "class of yours with draw(sample_ids), map(z, labels) and synthesize(w)"
         )
-    reason: str | None = getattr(generator, "hindrance", None)
+    reason: str | None = getattr(generator, "not_latent_because", None)
     if reason is not None:
         raise SourceError(f"{generator.name} cannot be truncated or interpolated: {reason}")
     return generator

@@ -70,7 +70,7 @@ class DiffusersPipeline:
         files = {file: (Path(path) / file).stat() for file in self._files()}
         seen = tuple((file, s.st_size, s.st_mtime_ns) for file, s in files.items())
         self.pipeline = load_once((path, revision, seen, device), lambda: self._load(device))
-        self._check()
+        self._require_options_fit()
 
     @property
     def seeds(self) -> int | None:
@@ -83,7 +83,7 @@ class DiffusersPipeline:
                 f"{self.path} is no folder here; a pipeline's name needs its commit, all 40 "
                 "digits, as in ?revision=..."
             )
-        self._refuse_code()
+        self._require_no_code()
         try:
             diffusers = importlib.import_module("diffusers")
         except ImportError:
@@ -101,12 +101,12 @@ class DiffusersPipeline:
             reason = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"cannot open the pipeline {self.path}: {reason}; expected a folder as diffusers' "
-                f"save_pretrained writes it, with weights as .safetensors{self._lacking()}"
+                f"save_pretrained writes it, with weights as .safetensors{self._transformers_hint()}"
             ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
 
-    def _refuse_code(self) -> None:
+    def _require_no_code(self) -> None:
         if code := [file for file in self._files() if file.endswith(".py")]:
             raise SourceError(
                 f"{self.path} comes with code, {code[0]}, which is not run; expected a pipeline "
@@ -114,12 +114,12 @@ class DiffusersPipeline:
                 "and give that as module:Class"
             )
 
-    def _lacking(self) -> str:
+    def _transformers_hint(self) -> str:
         if find_spec("transformers") is not None:
             return ""
         return f"; pipelines that take text need the library transformers too: {_INSTALL_COMMAND}"
 
-    def _check(self) -> None:
+    def _require_options_fit(self) -> None:
         """That the pipeline takes what is given, and is given what it cannot do without."""
         takes = inspect.signature(self.pipeline.__call__).parameters
         kind = type(self.pipeline).__name__
@@ -136,7 +136,7 @@ class DiffusersPipeline:
     @cached_property
     def spec(self) -> dict[str, object]:
         """Covers the bytes of a folder's files; a name is covered by its commit."""
-        digests = {file: file_sha256(Path(self.path) / file) for file in self._parts()}
+        digests = {file: file_sha256(Path(self.path) / file) for file in self._pixel_files()}
         return {
             "name": "diffusers",
             "pipeline": fingerprint(digests) if digests else f"{self.path}@{self.revision}",
@@ -147,15 +147,15 @@ class DiffusersPipeline:
         }
 
     @property
-    def listing(self) -> str:
+    def quick_fingerprint(self) -> str:
         """Names and sizes of the files: what a worker compares, as it does not digest them."""
-        sizes = {file: (Path(self.path) / file).stat().st_size for file in self._parts()}
+        sizes = {file: (Path(self.path) / file).stat().st_size for file in self._pixel_files()}
         return fingerprint(
             {"path": self.path, "revision": self.revision, "files": sizes}
             | {"options": self.options, "label": self.label, "classes": self.classes}
         )
 
-    def _parts(self) -> list[str]:
+    def _pixel_files(self) -> list[str]:
         return [file for file in self._files() if Path(file).suffix in _PIXEL_SUFFIXES]
 
     def _files(self) -> list[str]:

@@ -43,29 +43,29 @@ class _Coupling(nn.Module):
             nn.Linear(128, W_DIM),
         )
 
-    def parameters_for(self, fixed: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def shift_and_log_scale(self, fixed: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and log-scale of the other half, each [n, 10]."""
         one_hot = nn.functional.one_hot(label, _CLASSES).to(fixed.dtype)
         shift, log_scale = self.layers(torch.cat([fixed, one_hot], dim=1)).chunk(2, dim=1)
         return shift, torch.tanh(log_scale)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        fixed, moved = self.halves(x)
-        shift, log_scale = self.parameters_for(fixed, label)
-        return self.whole(fixed, moved * log_scale.exp() + shift)
+        fixed, moved = self.split_halves(x)
+        shift, log_scale = self.shift_and_log_scale(fixed, label)
+        return self.join_halves(fixed, moved * log_scale.exp() + shift)
 
     def inverse(self, y: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """x, and the logarithm of |dx / dy|, [n]."""
-        fixed, moved = self.halves(y)
-        shift, log_scale = self.parameters_for(fixed, label)
-        return self.whole(fixed, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
+        fixed, moved = self.split_halves(y)
+        shift, log_scale = self.shift_and_log_scale(fixed, label)
+        return self.join_halves(fixed, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
 
-    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def split_halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The half that stays, and the half that moves."""
         first, second = x.chunk(2, dim=1)
         return (second, first) if self.flipped else (first, second)
 
-    def whole(self, fixed: Tensor, moved: Tensor) -> Tensor:
+    def join_halves(self, fixed: Tensor, moved: Tensor) -> Tensor:
         """Puts the halves together again."""
         return torch.cat([moved, fixed] if self.flipped else [fixed, moved], dim=1)
 

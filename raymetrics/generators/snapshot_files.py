@@ -65,10 +65,10 @@ class SnapshotWatch:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
-        self._seen: dict[str, _Signature] = {}  # at the last look
-        self._told: dict[str, _Signature] = {}
+        self._last_signatures: dict[str, _Signature] = {}  # at the last look
+        self._reported_signatures: dict[str, _Signature] = {}
 
-    def look(self, *, settled: bool) -> list[str]:
+    def poll(self, *, settled: bool) -> list[str]:
         """Sources that are new, or have changed since they were told.
 
         settled: without files that have changed since the last look and within a minute, which may
@@ -84,16 +84,16 @@ class SnapshotWatch:
         new = [
             source
             for source, now in signatures.items()
-            if (source not in self._told or self._told[source] != now)
+            if (source not in self._reported_signatures or self._reported_signatures[source] != now)
             and (not settled or self._is_whole(source, now))
         ]
-        self._seen = signatures
-        self._told |= {source: signatures[source] for source in new}
+        self._last_signatures = signatures
+        self._reported_signatures |= {source: signatures[source] for source in new}
         return new
 
     def _is_whole(self, source: str, now: _Signature) -> bool:
         old = now is None or time.time() - now[1] / 1e9 > _SETTLED_SECONDS
-        return old or self._seen.get(source, ()) == now
+        return old or self._last_signatures.get(source, ()) == now
 
 
 def _file_signature(source: str) -> _Signature:

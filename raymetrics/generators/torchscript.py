@@ -77,17 +77,17 @@ class TorchScript:
                 f"{self.path} failed on z float32 {list(z.shape)}: {reason}; another size of z "
                 "is given as ?z=128"
             ) from None
-        return to_uint8(self._images(images), nvidia)
+        return to_uint8(self._require_images(images), nvidia)
 
-    def _images(self, images: object) -> Tensor:
+    def _require_images(self, images: object) -> Tensor:
         if not isinstance(images, Tensor):
-            raise self._wrong(type(images).__name__)
+            raise self._output_error(type(images).__name__)
         floats = images.is_floating_point()
         if images.ndim != 4 or images.shape[1] != 3 or not (floats or images.dtype == torch.uint8):
-            raise self._wrong(f"{images.dtype} {list(images.shape)}")
+            raise self._output_error(f"{images.dtype} {list(images.shape)}")
         return images
 
-    def _wrong(self, received: str) -> SourceError:
+    def _output_error(self, received: str) -> SourceError:
         return SourceError(
             f"{self.path} gave {received} for {self.block} samples, expected uint8 or floats in -1..1 "
             f"[{self.block}, 3, height, width]; for others, {USER_CLASS_ADVICE}"

@@ -49,8 +49,8 @@ _MODULE_HINT = (
 def open_user_function(text: str, options: Mapping[str, str]) -> UserFunctionGenerator:
     """The generator around what "module:callable" names; a latent one if it has the methods."""
     target = UserCallable(text, "source", SourceError)
-    call = target.make(options)
-    is_latent = all(callable(target.attribute(call, method)) for method in _LATENT_METHODS)
+    call = target.instantiate(options)
+    is_latent = all(callable(target.get_attribute(call, method)) for method in _LATENT_METHODS)
     return (UserLatentGenerator if is_latent else UserFunctionGenerator)(target, call, options)
 
 
@@ -63,31 +63,31 @@ class UserFunctionGenerator:
         self.name = target.text
         self.options = dict(options)
         self._target, self._call = target, call
-        self._size: tuple[int, int] | None = None  # of the images so far
-        self.rule: str | None = self._attribute("uint8")
+        self._image_size: tuple[int, int] | None = None  # of the images so far
+        self.rule: str | None = self._user_attribute("uint8")
         if self.rule is not None and not (isinstance(self.rule, str) and self.rule in RULES):
             raise SourceError(
                 f"uint8 of {self.name} is {self.rule!r}; the rules are {', '.join(RULES)}"
             )
 
-    def _attribute(self, name: str, default: Any = None) -> Any:
-        return self._target.attribute(self._call, name, default)
+    def _user_attribute(self, name: str, default: Any = None) -> Any:
+        return self._target.get_attribute(self._call, name, default)
 
     @property
     def trial(self) -> bool:
         """Whether samples may be made before workers make them; not of what raymetrics has."""
-        return self._attribute("trial", True) and not self.name.startswith("raymetrics.")
+        return self._user_attribute("trial", True) and not self.name.startswith("raymetrics.")
 
     def renew(self) -> None:
         """Make the object anew, in the place of the one that there is."""
         del self._call  # first, as two may not fit
-        self._call = self._target.make(self.options)
+        self._call = self._target.instantiate(self.options)
 
     @property
     def length(self) -> int | None:
         """The callable's `length`, if it has one; else it is endless. SourceError for a length
         that is no number of samples."""
-        length = self._attribute("length")
+        length = self._user_attribute("length")
         if length is None:
             return None
         is_number = isinstance(length, int | np.integer) and not isinstance(length, bool)
@@ -105,36 +105,38 @@ class UserFunctionGenerator:
             "name": self.name,
             "options": self.options,
             **({} if self.rule is None else {"uint8": self.rule}),
-            **self._target.identity(self._call, self.options),
+            **self._target.spec_fields(self._call, self.options),
         }
 
     @property
-    def listing(self) -> str:
+    def quick_fingerprint(self) -> str:
         """What a worker compares."""
         return fingerprint(without_folders(self.spec))
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """The callable's `labels(sample_ids)`, if it has that. SourceError for anything but whole
         numbers from 0 on, one for each sample."""
-        labels_method = self._attribute("labels")
+        labels_method = self._user_attribute("labels")
         if labels_method is None:
             return None
-        given = self._ask(
+        given = self._call_user_code(
             lambda: labels_method(sample_ids), f"the labels of {_describe_ids(sample_ids)}"
         )
         if given is None:
             return None
-        labels = self._ask(lambda: np.asarray(given), f"the labels of {_describe_ids(sample_ids)}")
+        labels = self._call_user_code(
+            lambda: np.asarray(given), f"the labels of {_describe_ids(sample_ids)}"
+        )
         if labels.shape != sample_ids.shape:
-            raise self._wrong_labels(labels, sample_ids, "", f"[{len(sample_ids)}]")
+            raise self._labels_error(labels, sample_ids, "", f"[{len(sample_ids)}]")
         if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
             dtype = "" if labels.dtype.kind in "iu" else f"{labels.dtype} "
             minimum = f", the least is {labels.min()}" if labels.dtype.kind in "iu" else ""
             what = f"int64 [{len(sample_ids)}] from 0 on{minimum}"
-            raise self._wrong_labels(labels, sample_ids, dtype, what)
+            raise self._labels_error(labels, sample_ids, dtype, what)
         return labels.astype(np.int64)
 
-    def _wrong_labels(
+    def _labels_error(
         self, labels: np.ndarray, sample_ids: np.ndarray, dtype: str, expected: str
     ) -> SourceError:
         return SourceError(
@@ -144,10 +146,12 @@ class UserFunctionGenerator:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
-        images = self._ask(lambda: np.asarray(self._call(sample_ids)), _describe_ids(sample_ids))
-        return self._images(images, sample_ids)
+        images = self._call_user_code(
+            lambda: np.asarray(self._call(sample_ids)), _describe_ids(sample_ids)
+        )
+        return self._require_images(images, sample_ids)
 
-    def _images(self, images: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
+    def _require_images(self, images: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
         right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3) and images.size
         floats = self.rule is not None and images.dtype in _FLOATS
         if not right or not (floats or images.dtype == np.uint8):
@@ -164,14 +168,14 @@ class UserFunctionGenerator:
 
     def _require_one_size(self, images: np.ndarray, sample_ids: np.ndarray) -> None:
         height, width = images.shape[2:]
-        self._size = self._size or (height, width)
-        if self._size != (height, width):
+        self._image_size = self._image_size or (height, width)
+        if self._image_size != (height, width):
             raise SourceError(
                 f"{self.name} gave images of {height} x {width} for {_describe_ids(sample_ids)}, and "
-                f"of {self._size[0]} x {self._size[1]} before; give all of them one size"
+                f"of {self._image_size[0]} x {self._image_size[1]} before; give all of them one size"
             )
 
-    def _ask(self, function: Callable[[], Any], input_text: str) -> Any:
+    def _call_user_code(self, function: Callable[[], Any], input_text: str) -> Any:
         try:
             return function()
         except USER_CODE_EXCEPTIONS as error:
@@ -187,34 +191,36 @@ class UserLatentGenerator(UserFunctionGenerator):
     @property
     def block(self) -> int:
         """The callable's own, or 16. SourceError for one that is no number of samples."""
-        block = self._attribute("block", 16)
+        block = self._user_attribute("block", 16)
         if not isinstance(block, int) or isinstance(block, bool) or block < 1:
             raise SourceError(f"block of {self.name} is {block!r}, expected an int from 1 on")
         return block
 
     @property
-    def hindrance(self) -> str | None:
+    def not_latent_because(self) -> str | None:
         """The callable's own, if it has one."""
-        reason: str | None = self._attribute("hindrance")
+        reason: str | None = self._user_attribute("not_latent_because")
         return reason
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> z float32 [n, z]."""
-        return self._latents("draw", _describe_ids(sample_ids), sample_ids)
+        return self._call_latent_method("draw", _describe_ids(sample_ids), sample_ids)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         """z float32 [n, z], labels int64 [n] or None -> w float32 [n, w]."""
-        return self._latents("map", f"{len(z)} latents", z, labels)
+        return self._call_latent_method("map", f"{len(z)} latents", z, labels)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """w float32 [n, w] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
         call: Any = self._call
-        images = self._ask(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
-        return self._images(images, np.arange(len(w)))
+        images = self._call_user_code(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
+        return self._require_images(images, np.arange(len(w)))
 
-    def _latents(self, method: str, input_text: str, *inputs: np.ndarray | None) -> np.ndarray:
+    def _call_latent_method(
+        self, method: str, input_text: str, *inputs: np.ndarray | None
+    ) -> np.ndarray:
         function, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
-        given = self._ask(lambda: np.asarray(function(*inputs)), input_text)
+        given = self._call_user_code(lambda: np.asarray(function(*inputs)), input_text)
         if given.dtype not in _FLOATS or given.ndim != 2 or len(given) != n:
             raise SourceError(
                 f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {input_text}, "

@@ -25,7 +25,7 @@ class Averages:
     maps: np.ndarray  # float64 [groups, h, w]
 
     @classmethod
-    def of(cls, images: np.ndarray, heatmaps: Heatmaps, classes: Sequence[int]) -> Self:
+    def from_images(cls, images: np.ndarray, heatmaps: Heatmaps, classes: Sequence[int]) -> Self:
         """images: uint8 [n, 3, height, width] of the samples that were seen."""
         top = heatmaps.classes[:, :1].ravel() if len(classes) else np.empty(0)
         groups = [np.ones(len(images), bool), *(top == number for number in classes)]

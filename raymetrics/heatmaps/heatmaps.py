@@ -34,7 +34,7 @@ class Heatmaps:
     probabilities: np.ndarray  # float32, of these classes
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """One behind another."""
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
@@ -56,11 +56,16 @@ class HeatmapExtractor:
         size = self.extractor.block
         places = compact_ids(sample_ids, size)
         outputs = run_in_fixed_batches(
-            lambda block: self.extractor.with_map(block, self._seen), places, images, size
+            lambda block: self.extractor.apply_to_map(block, self._heatmap_outputs),
+            places,
+            images,
+            size,
         )
         return Heatmaps(sample_ids, **outputs)
 
-    def _seen(self, activations: Tensor, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _heatmap_outputs(
+        self, activations: Tensor, outputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         features = next(iter(outputs.values())).double()
         gradients = gradient(features, *self.constants)
         weights = channel_weights(gradients, activations.shape[2:].numel())
@@ -68,9 +73,9 @@ class HeatmapExtractor:
             "maps": importance(weights.float(), activations.float()),
             "norms": gradients.norm(dim=1),
         }
-        return results | self._top(outputs, len(features))
+        return results | self._top_classes(outputs, len(features))
 
-    def _top(self, outputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    def _top_classes(self, outputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:
         """The most probable classes, if the extractor has any."""
         if LOGITS not in outputs or LOGITS not in self.extractor.columns:
             empty = torch.zeros(count, 0)

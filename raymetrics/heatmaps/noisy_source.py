@@ -43,7 +43,7 @@ class NoisySource:
         self.where, self.scale = where, require_noise_scale(scale)
         self.inner = open_source(of, torch.device("cuda:0" if torch.cuda.is_available() else "cpu"))
         data = read_bytes(maps)
-        self.numbers, self.maps = _read_maps(data, maps)
+        self.mapped_ids, self.maps = _read_maps(data, maps)
         self.sha256 = hashlib.sha256(data).hexdigest()
 
     @property
@@ -62,7 +62,7 @@ class NoisySource:
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
-        maps = self._maps_of(sample_ids)
+        maps = self._select_maps(sample_ids)
         images = self.inner(sample_ids)
         return np.stack(
             [
@@ -71,13 +71,13 @@ class NoisySource:
             ]
         )
 
-    def _maps_of(self, sample_ids: np.ndarray) -> np.ndarray:
-        rows = np.searchsorted(self.numbers, sample_ids).clip(max=len(self.numbers) - 1)
-        missing = sample_ids[self.numbers[rows] != sample_ids]
+    def _select_maps(self, sample_ids: np.ndarray) -> np.ndarray:
+        rows = np.searchsorted(self.mapped_ids, sample_ids).clip(max=len(self.mapped_ids) - 1)
+        missing = sample_ids[self.mapped_ids[rows] != sample_ids]
         if len(missing):
             raise SourceError(
                 f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there are maps "
-                f"of {len(self.numbers)} samples from {self.numbers[0]} to {self.numbers[-1]}"
+                f"of {len(self.mapped_ids)} samples from {self.mapped_ids[0]} to {self.mapped_ids[-1]}"
             )
         return self.maps[rows]
 

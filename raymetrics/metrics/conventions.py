@@ -77,7 +77,7 @@ class Convention:
         """Every k once, ascending."""
         return (self.k,) if isinstance(self.k, int) else tuple(self.k)
 
-    def reach(self, radii: np.ndarray) -> np.ndarray:
+    def effective_radii(self, radii: np.ndarray) -> np.ndarray:
         """The radii of closed balls that hold, in float64, what this convention's balls hold."""
         if self.distances == "float16":
             # Beyond any distance of float16's numbers it need not be infinite.
@@ -86,7 +86,7 @@ class Convention:
             return radii
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
 
-    def rounded(self, features: np.ndarray) -> np.ndarray:
+    def round_features(self, features: np.ndarray) -> np.ndarray:
         """Features as the distances are computed from them. ShardError if they do not fit."""
         if self.distances == "float64":
             return features

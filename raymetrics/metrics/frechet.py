@@ -26,7 +26,7 @@ class Gaussian:
     covariance: np.ndarray  # float64 [d, d]
 
     @classmethod
-    def fitted(cls, moments: Moments | Gaussian, ddof: int) -> Gaussian:
+    def from_moments(cls, moments: Moments | Gaussian, ddof: int) -> Gaussian:
         """With the covariance divided by count - ddof; one that is finished stays what it is.
 
         NotEnoughData for fewer than ddof + 1 samples.
@@ -48,7 +48,7 @@ def frechet_distance(
     in Heusel et al.'s program, 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a
     side.
     """
-    a, b = Gaussian.fitted(real, ddof), Gaussian.fitted(generated, ddof)
+    a, b = Gaussian.from_moments(real, ddof), Gaussian.from_moments(generated, ddof)
     shift = a.mean - b.mean
     overlap = _trace_of_root(a.covariance, b.covariance)
     distance = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)

@@ -32,7 +32,7 @@ class Sensitivity:
     matrix: np.ndarray  # float64 [d, d], symmetric
 
     @classmethod
-    def of_members(cls, real: Gaussian, generated: Moments) -> Sensitivity:
+    def for_members(cls, real: Gaussian, generated: Moments) -> Sensitivity:
         """Of images that are in the generated set: each against all the others of it. Exact.
 
         The updated moments are those of the whole set, whichever image came last.
@@ -44,7 +44,7 @@ class Sensitivity:
         return cls(generated.mean, shift, (np.eye(len(shift)) - transport) * (2 / (n - 1)))
 
     @classmethod
-    def of_added(cls, real: Gaussian, base: Moments) -> Sensitivity:
+    def for_new_images_approximately(cls, real: Gaussian, base: Moments) -> Sensitivity:
         """Of images that are not in the set, with T of the set without them: near for many.
 
         NotEnoughData unless the set has more images than dimensions: in a direction in which no
@@ -55,19 +55,21 @@ class Sensitivity:
                 f"images are added to a set of {base.count}, of {len(base.mean)} dimensions, whose "
                 "covariance is singular; ask for exact ones (--exact), or extract more samples"
             )
-        return cls._added(real, base, _optimal_map_to_real(real, base))
+        return cls._for_new_image(real, base, _optimal_map_to_real(real, base))
 
     @classmethod
-    def of_one(cls, real: Gaussian, base: Moments, features: np.ndarray) -> Sensitivity:
+    def for_new_image_exactly(
+        cls, real: Gaussian, base: Moments, features: np.ndarray
+    ) -> Sensitivity:
         """Of one image that is not in the set, with T of the set and it. Exact.
 
         features: float [d]. It takes an eigendecomposition for every image.
         """
-        updated = base.merge(Moments.of(features[None]))
-        return cls._added(real, base, _optimal_map_to_real(real, updated))
+        updated = base.merge(Moments.from_samples(features[None]))
+        return cls._for_new_image(real, base, _optimal_map_to_real(real, updated))
 
     @classmethod
-    def _added(cls, real: Gaussian, base: Moments, transport: np.ndarray) -> Sensitivity:
+    def _for_new_image(cls, real: Gaussian, base: Moments, transport: np.ndarray) -> Sensitivity:
         n = base.count + 1
         shift = (base.mean - real.mean) * (2 / n)
         # The updated mean is m + (f - m) / N.

@@ -22,7 +22,7 @@ class NeighborSearch(Protocol):
 
     name: str
 
-    def place(self, *sets: np.ndarray) -> tuple[Any, ...]:
+    def prepare(self, *sets: np.ndarray) -> tuple[Any, ...]:
         """Sets of features, real [n, d], as the other methods take them."""
 
     def nearest(
@@ -36,7 +36,7 @@ class NeighborSearch(Protocol):
     ) -> BallMembership:  # fmt: skip
         """Which closed balls hold which queries; and the realism, for the realism_radii radii."""
 
-    def both_ways(
+    def balls_both_directions(
         self, left: Any, right: Any, left_radii: np.ndarray, right_radii: np.ndarray, *,
         count: bool = True, realism_radii: np.ndarray | None = None,
     ) -> tuple[BallMembership, BallMembership]:  # fmt: skip
@@ -50,10 +50,10 @@ class ManifoldSurvey:
 
     ks: tuple[int, ...]
     engine: str
-    radii_of_real: np.ndarray  # float64 [n, K]
-    radii_of_generated: np.ndarray  # float64 [m, K]
-    of_generated: BallMembership  # the generated among the balls of the real
-    of_real: (
+    real_radii: np.ndarray  # float64 [n, K]
+    generated_radii: np.ndarray  # float64 [m, K]
+    generated_in_real: BallMembership  # the generated among the balls of the real
+    real_in_generated: (
         BallMembership  # the real among the balls of the generated; hits may be 1 for any number
     )
 
@@ -84,13 +84,13 @@ def survey_manifolds(
     ks = sorted(set(ks))
     for side, features in (("real", real), ("generated", generated)):
         require_neighbors(len(features), ks[-1], side)
-    real_set, generated_set = search.place(real, generated)
+    real_set, generated_set = search.prepare(real, generated)
     real_radii, generated_radii = (
         radius_rule(knn_radii(real_set, ks, search)),
         radius_rule(knn_radii(generated_set, ks, search)),
     )
     realism_radii = radii_up_to_median(real_radii[:, 0]) if realism else None
-    memberships = search.both_ways(
+    memberships = search.balls_both_directions(
         real_set,
         generated_set,
         real_radii,

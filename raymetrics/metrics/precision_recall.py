@@ -56,16 +56,16 @@ def precision_recall(
 
 def precisions_recalls(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
     """Equation 2 for every k."""
-    precision = (manifolds.of_generated.hits > 0).mean(axis=0)
-    recall = (manifolds.of_real.hits > 0).mean(axis=0)
+    precision = (manifolds.generated_in_real.hits > 0).mean(axis=0)
+    recall = (manifolds.real_in_generated.hits > 0).mean(axis=0)
     return list(zip(precision.tolist(), recall.tolist(), strict=True))
 
 
 def densities_coverages(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
     """Naeem et al. (2020), section 3, for every k of a survey that counted: how many real balls
     hold a generated sample, over k; and the share of real balls that hold any."""
-    density = manifolds.of_generated.hits.mean(axis=0) / np.array(manifolds.ks)
-    coverage = manifolds.of_generated.occupied.mean(axis=0)
+    density = manifolds.generated_in_real.hits.mean(axis=0) / np.array(manifolds.ks)
+    coverage = manifolds.generated_in_real.occupied.mean(axis=0)
     return list(zip(density.tolist(), coverage.tolist(), strict=True))
 
 

@@ -20,7 +20,7 @@ class MetricValue:
     """What a metric gives: one number, before its provenance is added."""
 
     metric: str
-    short: str  # "FD"; the feature space is added to it
+    short_name: str  # "FD"; the feature space is added to it
     value: float
     better: str
     convention: Mapping[str, Any]
@@ -45,8 +45,8 @@ class Metric:
     compute: Compute
     needs: Needs | None = None
     survey: frozenset[str] | None = None
-    of_logits: tuple[str, ...] = ()
-    only: str | None = None  # columns whose extractor or output is so called
+    logits_outputs: tuple[str, ...] = ()
+    requires_space: str | None = None  # columns whose extractor or output is so called
 
 
 def _same_for_both_sides(name: str, statistic: required_statistics.StatisticFunction) -> Needs:
@@ -58,7 +58,7 @@ def _all_rows(
     samples: SampleIds, side: str, convention: Convention
 ) -> Mapping[str, required_statistics.StatisticFunction]:
     """All features of a side."""
-    return {"rows": FeatureRows.of}
+    return {"rows": FeatureRows.from_samples}
 
 
 def _frechet_values(
@@ -145,7 +145,7 @@ def realism_values(
     survey: ManifoldSurvey, convention: Convention, sample_ids: np.ndarray
 ) -> list[MetricValue]:
     """The share of samples that are realistic, with those that are most and least so."""
-    scores = survey.of_generated.realism
+    scores = survey.generated_in_real.realism
     fields = {
         **ball_fields(convention, survey, survey.ks[0]),
         "balls": "radius <= median",
@@ -301,7 +301,7 @@ def _frechet_by_count_needs(
     sizes = _default_sample_counts(samples)
     return {
         f"nested {seed}": required_statistics.nested_subsets(
-            samples.of(side), sizes, first_seed + seed
+            samples.for_side(side), sizes, first_seed + seed
         )
         for seed in range(_FID_COUNT_SEEDS)
     }
@@ -367,12 +367,12 @@ METRICS = {
             "top1",
             _top1_values,
             _same_for_both_sides("histogram", required_statistics.top1_histogram),
-            of_logits=(LOGITS,),
+            logits_outputs=(LOGITS,),
         ),
         Metric("dc", _survey_only, survey=frozenset({"count"})),
         Metric("realism", _survey_only, survey=frozenset({"realism"})),
         Metric("prd", _prd_values, _all_rows),
-        Metric("is", _inception_values, _inception_needs, of_logits=CLASS_LOGITS),
+        Metric("is", _inception_values, _inception_needs, logits_outputs=CLASS_LOGITS),
         Metric("fid-infinity", _frechet_infinity_values, _frechet_infinity_needs),
         Metric("fid-counts", _frechet_by_count_values, _frechet_by_count_needs),
         Metric(
@@ -380,12 +380,12 @@ METRICS = {
             _vendi_values,
             _same_for_both_sides("normalised moments", required_statistics.normalized_moments),
         ),
-        Metric("cmmd", _cmmd_values, _all_rows, only="clip"),
+        Metric("cmmd", _cmmd_values, _all_rows, requires_space="clip"),
         Metric(
             "sfid",
             _frechet_values,
             _same_for_both_sides("moments", required_statistics.feature_moments),
-            only="spatial",
+            requires_space="spatial",
         ),
     )
 }

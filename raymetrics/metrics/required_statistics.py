@@ -24,7 +24,7 @@ class SampleIds:
     real: np.ndarray  # int64 [n], ascending ids; of a drawn side some may stand there repeatedly
     generated: np.ndarray
 
-    def of(self, side: str) -> np.ndarray:
+    def for_side(self, side: str) -> np.ndarray:
         """The ids of "real" or "generated"."""
         ids: np.ndarray = getattr(self, side)
         return ids
@@ -32,17 +32,17 @@ class SampleIds:
 
 def feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
     """Of all samples."""
-    return Moments.of(values)
+    return Moments.from_samples(values)
 
 
 def normalized_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
     """Of rows scaled to length 1."""
-    return Moments.of(normalize_rows(values))
+    return Moments.from_samples(normalize_rows(values))
 
 
 def top1_histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
     """Of logits."""
-    return Histogram.of(values)
+    return Histogram.from_samples(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class SelectedRows:
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> FeatureRows:
         present, rows = np.unique(sample_ids, return_index=True)
         selected = np.isin(present, self.ids, assume_unique=True)
-        return FeatureRows.of(present[selected], values[rows[selected]])
+        return FeatureRows.from_samples(present[selected], values[rows[selected]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class SplitClassScores:
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> ClassScores:
         rows = np.searchsorted(self.ids, sample_ids)
-        return ClassScores.of(self.splits[rows], values, self.count)
+        return ClassScores.from_samples(self.splits[rows], values, self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +80,12 @@ class NestedSubsets:
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> NestedMoments:
         rows = np.searchsorted(self.ids, sample_ids)
-        return NestedMoments.of(self.ranks[rows], values, self.sizes)
+        return NestedMoments.from_samples(self.ranks[rows], values, self.sizes)
 
 
 def split_class_scores(samples: SampleIds, side: str, convention: Convention) -> SplitClassScores:
     """For the Inception Score."""
-    ids = samples.of(side)
+    ids = samples.for_side(side)
     return SplitClassScores(
         ids,
         assign_splits(len(ids), convention.is_splits, convention.is_shuffle),
@@ -122,7 +122,7 @@ def kid_rows(samples: SampleIds, side: str, convention: Convention) -> SelectedR
     rows = np.unique(
         np.concatenate([subset[side_index] for subset in kid_subsets(samples, convention)])
     )
-    return SelectedRows(np.unique(samples.of(side)[rows]))
+    return SelectedRows(np.unique(samples.for_side(side)[rows]))
 
 
 def estimated_bytes(need: StatisticFunction, dimension: int, rows: int) -> int:
@@ -131,7 +131,7 @@ def estimated_bytes(need: StatisticFunction, dimension: int, rows: int) -> int:
         return 8 * dimension**2 * len(need.sizes)
     if isinstance(need, SelectedRows):
         return 4 * dimension * len(need.ids)
-    if need == FeatureRows.of:
+    if need == FeatureRows.from_samples:
         return 4 * dimension * rows
     if isinstance(need, SplitClassScores) or need is top1_histogram:
         return 8 * dimension

@@ -43,11 +43,11 @@ class ExactSearch:
 
     name = "exact-float64"
 
-    def place(self, *sets: np.ndarray) -> tuple[np.ndarray, ...]:
+    def prepare(self, *sets: np.ndarray) -> tuple[np.ndarray, ...]:
         """The sets as they are."""
         return sets
 
-    def place_like(self, prepared: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def prepare_like(self, prepared: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The set as it is."""
         return features
 
@@ -86,7 +86,7 @@ class ExactSearch:
                 )
         return membership
 
-    def both_ways(
+    def balls_both_directions(
         self, left: np.ndarray, right: np.ndarray, left_radii: np.ndarray,
         right_radii: np.ndarray, *, count: bool = True, realism_radii: np.ndarray | None = None,
     ) -> tuple[BallMembership, BallMembership]:  # fmt: skip

@@ -66,13 +66,13 @@ def survey_arrays(
     """
     for side, features in (("real", real), ("generated", generated)):
         require_neighbors(len(features), convention.ks[-1], side)
-    real, generated = convention.rounded(real), convention.rounded(generated)
+    real, generated = convention.round_features(real), convention.round_features(generated)
     return survey_manifolds(
         real=real,
         generated=generated,
         ks=convention.ks,
         search=fastest_engine(real=real, generated=generated, k=convention.ks[0]),
-        radius_rule=convention.reach,
+        radius_rule=convention.effective_radii,
         count=count,
         realism=realism,
     )

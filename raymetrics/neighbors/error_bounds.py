@@ -46,7 +46,7 @@ class BoundedCandidates:
     low: np.ndarray  # float64 [b, c]
     high: np.ndarray  # float64 [b, c]
 
-    def settle(self, open_pairs: np.ndarray) -> BoundedCandidates:
+    def compute_exactly(self, open_pairs: np.ndarray) -> BoundedCandidates:
         """The same with exact distances for the pairs where the flag, bool [b, c], is set."""
         rows, columns = np.nonzero(open_pairs)
         exact = pair_distances(self.queries, self.base, rows, self.ids[rows, columns])
@@ -66,7 +66,7 @@ def nearest_distances(candidates: BoundedCandidates, k: int) -> np.ndarray:
     """The k smallest distances, float64 [b, k] ascending; infinite where there are fewer."""
     limit = kth_distance_bound(candidates.high, k)
     open_pairs = (candidates.low <= limit) & (candidates.ids >= 0)
-    exact = np.where(open_pairs, candidates.settle(open_pairs).high, np.inf)
+    exact = np.where(open_pairs, candidates.compute_exactly(open_pairs).high, np.inf)
     smallest = np.full((len(exact), k), np.inf)
     smallest[:, : exact.shape[1]] = np.sort(exact, axis=1)[:, :k]
     return smallest
@@ -80,7 +80,7 @@ def inside_balls(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray
     candidate_radii = radii[candidates.ids]
     possibly_inside = candidates.low[..., None] <= candidate_radii
     surely_inside = candidates.high[..., None] <= candidate_radii
-    settled = candidates.settle((possibly_inside & ~surely_inside).any(axis=2))
+    settled = candidates.compute_exactly((possibly_inside & ~surely_inside).any(axis=2))
     is_inside: np.ndarray = (settled.high[..., None] <= candidate_radii) & (candidates.ids >= 0)[
         ..., None
     ]
@@ -94,6 +94,6 @@ def largest_ratios(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarr
     open_pairs = (radius_ratios(candidate_radii, candidates.low) >= lower_bound[:, None]) & (
         candidate_radii >= 0
     )
-    exact = radius_ratios(candidate_radii, candidates.settle(open_pairs).high)
+    exact = radius_ratios(candidate_radii, candidates.compute_exactly(open_pairs).high)
     best: np.ndarray = np.where(open_pairs, exact, 0.0).max(axis=1, initial=0.0)
     return best

@@ -63,17 +63,17 @@ class FlatSearch:
     def __init__(self) -> None:
         load_faiss()  # says what is missing before anything is read
 
-    def place(self, *sets: np.ndarray) -> tuple[PreparedSet, ...]:
+    def prepare(self, *sets: np.ndarray) -> tuple[PreparedSet, ...]:
         """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
         scale = unit_scale(*sets)
-        sketch = self.sketch(*sets, scale=scale)
+        sketch = self.make_sketch(*sets, scale=scale)
         return tuple(PreparedSet(sketch, features, scale) for features in sets)
 
-    def place_like(self, prepared: PreparedSet, features: np.ndarray) -> PreparedSet:
+    def prepare_like(self, prepared: PreparedSet, features: np.ndarray) -> PreparedSet:
         """Another set, on the centre and scale of one that was placed before."""
         return PreparedSet(prepared.sketch, features, prepared.scale)
 
-    def sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
+    def make_sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
         """What the index holds of the rows."""
         return FullSketch(joint_mean(*sets) * scale)
 
@@ -90,12 +90,12 @@ class FlatSearch:
         query_search = QuerySearch(queries, base)
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, surely_beyond = query_search.near(rows, fetch, self_rows)
-            values = error_bounds.nearest_distances(query_search.refined_for(candidates, k), k)
+            candidates, surely_beyond = query_search.nearest_candidates(rows, fetch, self_rows)
+            values = error_bounds.nearest_distances(query_search.refine_nearest(candidates, k), k)
             return values, surely_beyond(values[:, -1])
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return error_bounds.nearest_distances(query_search.everything(rows, self_rows), k)
+            return error_bounds.nearest_distances(query_search.all_candidates(rows, self_rows), k)
 
         distances = np.empty((len(queries), k))
         fetch = k + self.first_fetch
@@ -121,7 +121,7 @@ class FlatSearch:
             return membership
         radii = scale_radii(radii, centers.scale)
         query_search = QuerySearch(queries, centers, radii)
-        fill_membership = self._count if count else self._cover
+        fill_membership = self._count_balls if count else self._find_covered
         fill_membership(query_search, membership)
         if realism_radii is None:
             return membership
@@ -129,7 +129,7 @@ class FlatSearch:
         scores = self._realism(QuerySearch(queries, centers, realism_radii[:, None]), realism_radii)
         return BallMembership(membership.hits, membership.occupied, scores)
 
-    def both_ways(
+    def balls_both_directions(
         self,
         left: PreparedSet,
         right: PreparedSet,
@@ -146,26 +146,26 @@ class FlatSearch:
             self.balls(left, right, right_radii, count=False),
         )
 
-    def _cover(self, query_search: QuerySearch, membership: BallMembership) -> None:
+    def _find_covered(self, query_search: QuerySearch, membership: BallMembership) -> None:
         """Whether any ball holds a query."""
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = query_search.balls(rows, fetch)
-            flags = query_search.any_held(candidates)
+            candidates, complete = query_search.deepest_balls(rows, fetch)
+            flags = query_search.any_inside(candidates)
             return flags, complete | flags.all(axis=1)
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
             return np.asarray(
-                error_bounds.inside_balls(query_search.everything(rows), query_search.radii).any(
-                    axis=1
-                )
+                error_bounds.inside_balls(
+                    query_search.all_candidates(rows), query_search.radii
+                ).any(axis=1)
             )
 
         # The deepest ball alone decides, where distances are known but for rounding.
         fetch = 1 if query_search.sketch.exact else self.first_fetch
         _search_until_certified(membership.hits, attempt, exhaust, fetch, len(query_search.base))
 
-    def _count(self, query_search: QuerySearch, membership: BallMembership) -> None:
+    def _count_balls(self, query_search: QuerySearch, membership: BallMembership) -> None:
         """How many balls hold a query, and which of them hold any."""
 
         def count_inside(candidates: BoundedCandidates) -> np.ndarray:
@@ -175,11 +175,11 @@ class FlatSearch:
             return is_inside.sum(axis=1)
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = query_search.balls(rows, fetch)
-            return count_inside(query_search.refined(candidates)), complete
+            candidates, complete = query_search.deepest_balls(rows, fetch)
+            return count_inside(query_search.refine(candidates)), complete
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return count_inside(query_search.everything(rows))
+            return count_inside(query_search.all_candidates(rows))
 
         _search_until_certified(
             membership.hits, attempt, exhaust, self.first_fetch, len(query_search.base)
@@ -191,19 +191,19 @@ class FlatSearch:
         reached = np.ones(len(query_search.queries))
 
         def first_attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, _ = query_search.balls(rows, fetch, beyond=True)
-            return error_bounds.largest_ratios(query_search.refined(candidates), radii), np.ones(
+            candidates, _ = query_search.deepest_balls(rows, fetch, beyond=True)
+            return error_bounds.largest_ratios(query_search.refine(candidates), radii), np.ones(
                 len(rows), bool
             )
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-            candidates, complete = query_search.balls(rows, fetch, reached[rows])
-            best = error_bounds.largest_ratios(query_search.refined(candidates), radii)
+            candidates, complete = query_search.deepest_balls(rows, fetch, reached[rows])
+            best = error_bounds.largest_ratios(query_search.refine(candidates), radii)
             reached[rows] = np.maximum(reached[rows], best)
             return reached[rows], complete | np.isinf(reached[rows])
 
         def exhaust(rows: np.ndarray) -> np.ndarray:
-            return error_bounds.largest_ratios(query_search.everything(rows), radii)
+            return error_bounds.largest_ratios(query_search.all_candidates(rows), radii)
 
         size = len(query_search.base)
         reached = _search_until_certified(
@@ -229,7 +229,7 @@ class LowerBoundSearch(FlatSearch):
         self.dimensions = dimensions
         self.name = f"faiss-lower-bound-{dimensions}"
 
-    def sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
+    def make_sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
         """What the index holds of the rows."""
         center = joint_mean(*sets) * scale
         rows = np.concatenate(
@@ -288,24 +288,24 @@ class QuerySearch:
         self, queries: PreparedSet, base: PreparedSet, radii: np.ndarray | None = None
     ) -> None:
         self.sketch, self.queries, self.base = base.sketch, queries, base
-        self.rough = Float32Bounds(queries.features, base.features)
+        self.bounds32 = Float32Bounds(queries.features, base.features)
         width = base.vectors(slice(0, 1)).shape[1]
         self.terms = width + 2
         if radii is None:
             self.index = FlatIndex("l2", base.vectors())
             return
         self.radii = radii
-        self.squared = np.square(radii[:, -1].clip(min=0))
-        self.largest = max(self.squared.max(), SMALLEST_NORMAL32)
+        self.squared_radii = np.square(radii[:, -1].clip(min=0))
+        self.largest_squared = max(self.squared_radii.max(), SMALLEST_NORMAL32)
         # A point's power is radius^2 - distance^2; that of empty balls is beyond all others.
-        empty = 8 * (base.norms.max() + self.squared.max() + 1)
+        empty = 8 * (base.norms.max() + self.squared_radii.max() + 1)
         rows = np.empty((len(base), width + 2), np.float32)
         rows[:, :-2] = base.vectors()
         rows[:, -2] = np.where(radii[:, -1] < 0, -empty, -base.norms) / 2
-        rows[:, -1] = self.squared / 2
+        rows[:, -1] = self.squared_radii / 2
         self.index = FlatIndex("ip", rows)
 
-    def near(
+    def nearest_candidates(
         self, rows: np.ndarray, fetch: int, self_rows: np.ndarray | None
     ) -> tuple[BoundedCandidates, Callable[[np.ndarray], np.ndarray]]:
         """The nearest sketches; and a function that says for which queries all that was not
@@ -324,7 +324,7 @@ class QuerySearch:
 
         return self._candidates(rows, ids, squared, error), surely_beyond
 
-    def balls(
+    def deepest_balls(
         self, rows: np.ndarray, fetch: int, reached: np.ndarray | None = None,
         *, beyond: bool = False,
     ) -> tuple[BoundedCandidates, np.ndarray]:  # fmt: skip
@@ -342,10 +342,12 @@ class QuerySearch:
         power = 2 * scores.astype(np.float64) - of_queries[:, None]
         growth64 = growth.astype(np.float64)
         # |y|^2 <= 2 |x|^2 + 2 radius^2 for a ball around y that holds x.
-        error = squared_error_bound(self.terms, 3 * (of_queries + self.largest * growth64))[:, None]
+        error = squared_error_bound(self.terms, 3 * (of_queries + self.largest_squared * growth64))[
+            :, None
+        ]
         if not beyond:
             ids = np.where(power >= -error, ids, -1)
-        squared = self.squared[ids] * growth64[:, None] - power
+        squared = self.squared_radii[ids] * growth64[:, None] - power
         complete = (power[:, -1] < -error[:, 0]) | (fetch >= len(self.base))
         return self._candidates(rows, ids, squared, error), complete
 
@@ -361,14 +363,14 @@ class QuerySearch:
         )
         return BoundedCandidates(self.queries.features[rows], self.base.features, ids, low, high)
 
-    def refined(
+    def refine(
         self, candidates: BoundedCandidates, mask: np.ndarray | None = None
     ) -> BoundedCandidates:
         """With bounds from differences, where they are needed; bool [b, c], or everywhere."""
         if self.sketch.exact:
             return candidates
         ids = candidates.ids if mask is None else np.where(mask, candidates.ids, -1)
-        low, high = self.rough.bounds(candidates.queries, ids)
+        low, high = self.bounds32.bounds(candidates.queries, ids)
         is_present = ids >= 0
         return replace(
             candidates,
@@ -376,19 +378,19 @@ class QuerySearch:
             high=np.where(is_present, np.minimum(high, candidates.high), candidates.high),
         )
 
-    def refined_for(self, candidates: BoundedCandidates, k: int) -> BoundedCandidates:
+    def refine_nearest(self, candidates: BoundedCandidates, k: int) -> BoundedCandidates:
         """With bounds from differences for all that could be among the k nearest."""
         if self.sketch.exact:
             return candidates
         first = np.zeros(candidates.ids.shape, bool)
         first[:, : k + 1 + _SPARE_NEIGHBORS // 2] = True
-        candidates = self.refined(candidates, first)
-        return self.refined(
+        candidates = self.refine(candidates, first)
+        return self.refine(
             candidates,
             ~first & (candidates.low <= error_bounds.kth_distance_bound(candidates.high, k)),
         )
 
-    def any_held(self, candidates: BoundedCandidates) -> np.ndarray:
+    def any_inside(self, candidates: BoundedCandidates) -> np.ndarray:
         """Whether any candidate's ball holds the query, bool [b, K]; the likely ones first."""
         flags = np.zeros((len(candidates.ids), self.radii.shape[1]), bool)
         undecided = np.arange(len(flags))
@@ -401,22 +403,22 @@ class QuerySearch:
                 candidates.high[undecided, stage],
             )
             flags[undecided] |= error_bounds.inside_balls(
-                self.refined(stage_candidates), self.radii
+                self.refine(stage_candidates), self.radii
             ).any(axis=1)
             undecided = undecided[~flags[undecided].all(axis=1)]
         return flags
 
-    def everything(
+    def all_candidates(
         self, rows: np.ndarray, self_rows: np.ndarray | None = None
     ) -> BoundedCandidates:
         """All base rows as candidates, with bounds from products in float64."""
         queries, base = self.queries.features[rows], self.base.features
-        x = queries.astype(np.float64) - self.sketch.centre
+        x = queries.astype(np.float64) - self.sketch.center
         squared = np.empty((len(x), len(self.base)))
         norms = squared_norms(x)[:, None]
         error = np.empty_like(squared)
         for block in row_slices(len(self.base), BLOCK):
-            y = base[block].astype(np.float64) - self.sketch.centre
+            y = base[block].astype(np.float64) - self.sketch.center
             scale = norms + squared_norms(y)
             squared[:, block] = scale - 2 * (x @ y.T)
             error[:, block] = squared_error_bound(x.shape[1], scale, ROUNDOFF64)

@@ -37,14 +37,14 @@ def squared_norms(rows: np.ndarray) -> np.ndarray:
 class FullSketch:
     """All coordinates: distances are those of the features, but for rounding."""
 
-    centre: np.ndarray  # float64 [d]
+    center: np.ndarray  # float64 [d]
     exact = True
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """float32 [n, d]."""
         vectors = np.empty(rows.shape, np.float32)
         for block in row_slices(len(rows), BLOCK):
-            vectors[block] = rows[block].astype(np.float64) - self.centre
+            vectors[block] = rows[block].astype(np.float64) - self.center
         return vectors
 
 
@@ -57,7 +57,7 @@ class LowerBoundSketch:
     rounding is all that can be wrong.
     """
 
-    centre: np.ndarray  # float64 [d]
+    center: np.ndarray  # float64 [d]
     directions: np.ndarray  # float64 [d, p], orthonormal columns
     exact = False
 
@@ -65,7 +65,7 @@ class LowerBoundSketch:
         """float32 [n, p + 1]."""
         vectors = np.empty((len(rows), self.directions.shape[1] + 1), np.float32)
         for block in row_slices(len(rows), BLOCK):
-            x = rows[block].astype(np.float64) - self.centre
+            x = rows[block].astype(np.float64) - self.center
             projected = x @ self.directions
             rest_squared = squared_norms(x) - squared_norms(projected)
             vectors[block, :-1], vectors[block, -1] = projected, np.sqrt(rest_squared.clip(min=0))
@@ -84,7 +84,7 @@ class PreparedSet:
     def __init__(self, sketch: Sketch, features: np.ndarray, scale: float) -> None:
         self.sketch, self.scale = sketch, scale
         self.features = features if scale == 1 else features * scale
-        self.kept = None if sketch.exact else sketch(self.features)
+        self.stored_vectors = None if sketch.exact else sketch(self.features)
         self.norms = np.empty(len(features))  # of the sketches, squared
         for block in row_slices(len(features), BLOCK):
             self.norms[block] = squared_norms(self.vectors(block))
@@ -94,7 +94,11 @@ class PreparedSet:
 
     def vectors(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float32 [b, p], of some rows."""
-        return self.sketch(self.features[rows]) if self.kept is None else self.kept[rows]
+        return (
+            self.sketch(self.features[rows])
+            if self.stored_vectors is None
+            else self.stored_vectors[rows]
+        )
 
 
 def unit_scale(*arrays: np.ndarray) -> float:

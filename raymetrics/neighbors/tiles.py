@@ -36,23 +36,23 @@ class TileOperand:
 
     def __init__(self, features: np.ndarray, center: np.ndarray, scale: float) -> None:
         self.features = features if scale == 1 else features * scale
-        self.centre, self.scale = center, scale
-        self.left = np.empty((len(features), features.shape[1] + 2), np.float32)
+        self.center, self.scale = center, scale
+        self.left_factor = np.empty((len(features), features.shape[1] + 2), np.float32)
         self.norms = np.empty(len(features))
         center_rows = FullSketch(center)
         for block in row_slices(len(features), SIDE):
             x = center_rows(self.features[block])
             self.norms[block] = squared_norms(x)
-            self.left[block, :-2] = x
-        self.left[:, -2], self.left[:, -1] = -self.norms / 2, 1
-        self.terms = self.left.shape[1]
+            self.left_factor[block, :-2] = x
+        self.left_factor[:, -2], self.left_factor[:, -1] = -self.norms / 2, 1
+        self.terms = self.left_factor.shape[1]
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def right(self, row_slice: slice) -> np.ndarray:
+    def right_factor(self, row_slice: slice) -> np.ndarray:
         """float32 [terms, b]: the columns of tiles."""
-        rows = self.left[row_slice].copy()
+        rows = self.left_factor[row_slice].copy()
         rows[:, [-2, -1]] = rows[:, [-1, -2]]
         return rows.T
 
@@ -85,11 +85,11 @@ def _iterate_tiles(
     """All tiles; or those on and above the diagonal. Each is overwritten by the next one."""
     buffer = np.empty(SIDE * SIDE, np.float32)
     for columns in row_slices(len(column_set), SIDE):
-        right = column_set.right(columns)
+        right = column_set.right_factor(columns)
         for rows in row_slices(min(columns.stop, len(row_set)) if half else len(row_set), SIDE):
             shape = (rows.stop - rows.start, columns.stop - columns.start)
             values = buffer[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(row_set.left[rows], right, out=values)
+            np.matmul(row_set.left_factor[rows], right, out=values)
             largest = row_set.norms[rows].max() + column_set.norms[columns].max()
             yield _Tile(
                 rows, columns, values, float(squared_error_bound(row_set.terms, largest)) / 2
@@ -126,15 +126,15 @@ class TileSearch:
 
     name = "tiles"
 
-    def place(self, *sets: np.ndarray) -> tuple[TileOperand, ...]:
+    def prepare(self, *sets: np.ndarray) -> tuple[TileOperand, ...]:
         """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
         scale = unit_scale(*sets)
         center = joint_mean(*sets) * scale
         return tuple(TileOperand(features, center, scale) for features in sets)
 
-    def place_like(self, prepared: TileOperand, features: np.ndarray) -> TileOperand:
+    def prepare_like(self, prepared: TileOperand, features: np.ndarray) -> TileOperand:
         """Another set, on the centre and scale of one that was placed before."""
-        return TileOperand(features, prepared.centre, prepared.scale)
+        return TileOperand(features, prepared.center, prepared.scale)
 
     def nearest(
         self, queries: TileOperand, base: TileOperand, k: int, self_rows: np.ndarray | None = None
@@ -159,9 +159,9 @@ class TileSearch:
             if half and tile.rows != tile.columns:
                 transposed = np.ascontiguousarray(tile.values.T)
                 best.add(tile.columns, transposed, tile.rows.start)
-        return self._settled(queries, base, best, k, self_rows, largest) / base.scale
+        return self._exact_nearest(queries, base, best, k, self_rows, largest) / base.scale
 
-    def _settled(
+    def _exact_nearest(
         self,
         queries: TileOperand,
         base: TileOperand,
@@ -208,9 +208,11 @@ class TileSearch:
         for realism, float64 [m].
         """
         nothing = np.full((len(queries), radii.shape[1]), -1.0)
-        return self.both_ways(centers, queries, radii, nothing, realism_radii=realism_radii)[0]
+        return self.balls_both_directions(
+            centers, queries, radii, nothing, realism_radii=realism_radii
+        )[0]
 
-    def both_ways(
+    def balls_both_directions(
         self,
         left: TileOperand,
         right: TileOperand,
@@ -247,7 +249,7 @@ class TileSearch:
                 max_ratio.add(tile)
         if max_ratio:
             right_in_left = BallMembership(
-                right_in_left.hits, right_in_left.occupied, max_ratio.settled()
+                right_in_left.hits, right_in_left.occupied, max_ratio.largest_ratios()
             )
         return right_in_left, left_in_right
 
@@ -296,37 +298,37 @@ class _MaxRatio:
     """The largest radius / distance of each query (the columns), as tiles go by."""
 
     def __init__(self, centers: TileOperand, queries: TileOperand, radii: np.ndarray) -> None:
-        self.centres, self.queries, self.radii = centers, queries, radii
+        self.centers, self.queries, self.radii = centers, queries, radii
         self.reach = _half_squared_radii(radii)  # at least; and at most:
-        self.least = np.nextafter(np.nextafter(self.reach.clip(min=0), 0), 0)
-        self.at_least = np.zeros(len(queries))  # a ratio that some ball reaches
+        self.reach_lower = np.nextafter(np.nextafter(self.reach.clip(min=0), 0), 0)
+        self.lower_bounds = np.zeros(len(queries))  # a ratio that some ball reaches
         self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # i, j, ratio at most
 
     def add(self, tile: _Tile) -> None:
         """Remembers the pairs of a tile whose ratio may be the largest."""
-        reached, reach = self.at_least[tile.columns], self.reach[tile.rows, None]
+        reached, reach = self.lower_bounds[tile.columns], self.reach[tile.rows, None]
         if not reached.all():
             further = np.maximum(tile.error - tile.values, np.float32(1e-20))
-            best = np.sqrt(self.least[tile.rows, None] / further).max(axis=0) * (1 - 1e-6)
+            best = np.sqrt(self.reach_lower[tile.rows, None] / further).max(axis=0) * (1 - 1e-6)
             reached = np.maximum(reached, best)
         # radius / distance >= reached, without dividing; a little is left to rounding.
         squared = np.square(reached.clip(max=1e9)) * (1 - 1e-6)
         squared = np.nextafter(squared.astype(np.float32), np.float32(0))[None, :]
         i, j, values = tile.pairs((tile.values + np.float32(tile.error)) * squared >= -reach)
         low, high = tile.bounds(values)
-        self.at_least[tile.columns] = reached
-        np.maximum.at(self.at_least, j, radius_ratios(self.radii[i], high))
+        self.lower_bounds[tile.columns] = reached
+        np.maximum.at(self.lower_bounds, j, radius_ratios(self.radii[i], high))
         upper_bounds = radius_ratios(self.radii[i], low)
-        open_pairs = upper_bounds >= self.at_least[j]
+        open_pairs = upper_bounds >= self.lower_bounds[j]
         self.pairs.append((i[open_pairs], j[open_pairs], upper_bounds[open_pairs]))
 
-    def settled(self) -> np.ndarray:
+    def largest_ratios(self) -> np.ndarray:
         """float64 [queries]; 0 of no ball."""
         largest = np.zeros(len(self.queries))
         if self.pairs:
             i, j, upper_bounds = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
-            open_pairs = (upper_bounds >= self.at_least[j]) & (self.radii[i] >= 0)
+            open_pairs = (upper_bounds >= self.lower_bounds[j]) & (self.radii[i] >= 0)
             i, j = i[open_pairs], j[open_pairs]
-            distances = pair_distances(self.queries.features, self.centres.features, j, i)
+            distances = pair_distances(self.queries.features, self.centers.features, j, i)
             np.maximum.at(largest, j, radius_ratios(self.radii[i], distances))
         return largest

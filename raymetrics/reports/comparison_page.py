@@ -43,9 +43,9 @@ class _SidePanel:
 
     role: str
     side: Side
-    picture: str | None
-    shown: int
-    trouble: str | None
+    grid_uri: str | None
+    shown_count: int
+    why_no_images: str | None
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class _ClassHistogram:
 
     space: str
     bars: list[_ClassBar]
-    hidden: int  # classes that occur and are not shown
-    longest: float
+    hidden_classes: int  # classes that occur and are not shown
+    largest_share: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class _Comparison:
     generated: _SidePanel
     results: list[Result]
     spaces: dict[str, list[Result]]  # of whole sides
-    draws: list[ResamplingSection]
+    resampling: list[ResamplingSection]
     histograms: list[_ClassHistogram]
 
 
@@ -154,7 +154,7 @@ def _comparison(pair_results: list[Result], shown_count: int, images: SampleImag
         ),
         results=pair_results,
         spaces=spaces,
-        draws=resampling_sections(pair_results, images),
+        resampling=resampling_sections(pair_results, images),
         histograms=[_class_histogram(r) for r in pair_results if r.metric == "top1_distance"],
     )
 
@@ -164,7 +164,7 @@ class _Correlation:
     """Distances from features against those from logits, over several sets."""
 
     space: str
-    sets: int
+    set_count: int
     coefficient: float
     figure: str
 
@@ -207,7 +207,7 @@ def _side_panel(role: str, side: Side, shown_count: int, images: SampleImages) -
         )
     try:
         ids = images.sample_ids(side, shown_count)
-        return _SidePanel(role, side, images.picture(side, ids), len(ids), None)
+        return _SidePanel(role, side, images.image_grid_uri(side, ids), len(ids), None)
     except RaymetricsError as error:
         return _SidePanel(role, side, None, 0, str(error))
 

@@ -40,7 +40,7 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float]
     spread: Sequence[float]
-    colour: int
+    color: int
     dashed: bool
 
 
@@ -115,7 +115,7 @@ def curve_chart(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
     """Lines over a logarithmic axis, with a band of one deviation; y starts at 0 (Fig. 6)."""
     figure, axes = new_axes(x_label, y_label)
     for line in lines:
-        color = COLORS[line.colour % len(COLORS)]
+        color = COLORS[line.color % len(COLORS)]
         style = "--" if line.dashed else "-"
         axes.plot(line.x, line.y, style, color=color, marker="o", markersize=3, label=LEGEND_LABEL)
         low, high = (np.add(line.y, sign * np.array(line.spread)) for sign in (-1, 1))

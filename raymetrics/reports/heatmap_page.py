@@ -37,7 +37,7 @@ class HeatmapPicture:
     sample_id: int
     image: np.ndarray  # uint8 [h, w, 3], enlarged
     overlay: np.ndarray
-    top: list[TopClass]
+    top_classes: list[TopClass]
 
     def uri(self, name: str) -> str:
         """One of the two, inside a page."""
@@ -65,7 +65,7 @@ class HeatmapPage:
     facts: Mapping[str, object]  # what was compared, in words
     pictures: Sequence[HeatmapPicture] = ()
     means: Sequence[MeanPicture] = ()
-    noise: Sequence[Result] = ()
+    noise_results: Sequence[Result] = ()
     columns: int = 8  # of the grid
 
 
@@ -158,7 +158,10 @@ def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
     folder = Path(to)
     files: dict[str, bytes] = {}
     if page.pictures:
-        tiles = [add_caption(p.overlay, p.top[0].name if p.top else "") for p in page.pictures]
+        tiles = [
+            add_caption(p.overlay, p.top_classes[0].name if p.top_classes else "")
+            for p in page.pictures
+        ]
         files["overlays.png"] = _png_bytes(tile_grid(tiles, page.columns))
     if page.means:
         rows = [[add_caption(m.tiles[0], m.title), *m.tiles[1:]] for m in page.means]
@@ -173,8 +176,8 @@ def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
 
 def _page_html(page: HeatmapPage) -> str:
     """The page's HTML."""
-    points = noise_points(page.noise)
-    figure = noise_figure(points, page.noise[0].label) if points else None
+    points = noise_points(page.noise_results)
+    figure = noise_figure(points, page.noise_results[0].label) if points else None
     return render_template(
         "heatmap_page.html", page=page, noise=figure, sentences=noise_sentences(points)
     )

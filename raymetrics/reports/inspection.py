@@ -38,7 +38,7 @@ def describe_shard_set(shards: ShardSet) -> str:
     if shards.missing:
         facts["missing"] = _format_ranges(shards.missing)
     if shards.missing or not shards.seal:
-        facts["make it"] = shards.command()
+        facts["make it"] = shards.extraction_command()
     return "\n".join(escape_unprintable(f"{name:12}  {fact}") for name, fact in facts.items())
 
 

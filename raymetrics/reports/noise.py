@@ -16,7 +16,7 @@ from raymetrics.results import Result
 class NoisePoint:
     """The distance of a set with noise of this scale; without any it is in every region."""
 
-    where: str
+    region: str
     scale: float
     value: float
 
@@ -37,7 +37,7 @@ def noise_figure(points: Sequence[NoisePoint], label: str) -> str:
     """The distance over the scale of the noise, a line for each region."""
     figure, axes = new_axes("noise: standard deviation, of pixels in 0..1", label)
     for region, color in zip(NOISE_REGIONS, COLORS, strict=False):
-        line = sorted((point.scale, point.value) for point in points if point.where == region)
+        line = sorted((point.scale, point.value) for point in points if point.region == region)
         axes.plot(
             *zip(*line, strict=True), color=color, marker="o", markersize=4, label=LEGEND_LABEL
         )
@@ -50,7 +50,7 @@ def noise_figure(points: Sequence[NoisePoint], label: str) -> str:
 def noise_sentences(points: Sequence[NoisePoint]) -> list[str]:
     """What the points say, a sentence for each scale."""
     sentences = []
-    values = {(point.where, point.scale): point.value for point in points}
+    values = {(point.region, point.scale): point.value for point in points}
     for scale in sorted({point.scale for point in points if point.scale}):
         important, unimportant, everywhere = (values[region, scale] for region in NOISE_REGIONS)
         as_expected = everywhere >= important > unimportant

@@ -73,7 +73,7 @@ def table_cells(
 def _row_order(point: Point) -> tuple[object, ...]:
     """What rows are sorted by: no truncation first, then every strategy from the least to the
     most; numbers in names as numbers."""
-    setting = point.place
+    setting = point.source_setting
     base = [int(text) if text.isdecimal() else text for text in _DIGITS.split(setting.base)]
     return setting.strategy or "", base, -setting.amount
 

@@ -73,7 +73,7 @@ class _RealismSection:
     note: str
     groups: list[_RealismGroup]
     paths: list[_PathFigure]
-    trouble: str | None
+    why_no_images: str | None
 
 
 def write_realism_page(
@@ -187,7 +187,7 @@ def _sample_tiles(
     side: Side, scored_samples: Sequence[_ScoredSample], images: SampleImages
 ) -> list[Tile]:
     """Images of samples, made again, with their R. RaymetricsError if they cannot be made."""
-    pixels = images.images(side, [sample_id for sample_id, _ in scored_samples])
+    pixels = images.regenerate_images(side, [sample_id for sample_id, _ in scored_samples])
     return [
         realism_tile(image, realism)
         for image, (_, realism) in zip(pixels, scored_samples, strict=True)

@@ -33,7 +33,7 @@ class ResamplingRow:
     """A metric in a space, over the ways of drawing."""
 
     label: str
-    opinion: str
+    matched_or_second_opinion: str
     cells: list[ResamplingCell | None]
 
 
@@ -42,25 +42,27 @@ class SampleGrid:
     """A grid of samples, or the reason why there is none."""
 
     title: str
-    image: str | None
-    trouble: str
+    grid_uri: str | None
+    why_no_images: str
 
 
 @dataclass(frozen=True)
 class ResamplingTable:
     """The numbers of draws, side by side."""
 
-    ways: list[str]
+    schemes: list[str]
     rows: list[ResamplingRow]
-    readings: list[str]
+    summary_sentences: list[str]
 
     def __str__(self) -> str:
         """As text, with what the distances say below."""
-        cells = [["", "", *self.ways]]
+        cells = [["", "", *self.schemes]]
         for row in self.rows:
             texts = [f"{cell.text} {cell.change}".strip() if cell else "" for cell in row.cells]
-            cells.append([row.label, row.opinion, *texts])
-        return "\n".join([align_columns(cells), "", *map(escape_unprintable, self.readings)])
+            cells.append([row.label, row.matched_or_second_opinion, *texts])
+        return "\n".join(
+            [align_columns(cells), "", *map(escape_unprintable, self.summary_sentences)]
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class ResamplingSection:
 
     title: str
     table: ResamplingTable
-    sweep: str | None  # a figure
-    pictures: list[SampleGrid]
+    class_count_figure: str | None  # a figure
+    sample_grids: list[SampleGrid]
 
 
 def is_resampled(result: Result) -> bool:
@@ -119,7 +121,7 @@ def resampling_table(results: Sequence[Result]) -> ResamplingTable:
     rows = [_resampling_row(label, by_scheme, matched_by) for label in labels]
     return ResamplingTable(
         list(by_scheme),
-        sorted(rows, key=lambda row: row.opinion),
+        sorted(rows, key=lambda row: row.matched_or_second_opinion),
         [
             _summary_sentence(scheme, by_scheme, matched_by)
             for scheme in by_scheme
@@ -236,6 +238,6 @@ def _sample_grid(
 ) -> SampleGrid:
     """Draw samples of the generated side as a grid; without one it says why."""
     try:
-        return SampleGrid(title, images.picture(result.generated, ids), "")
+        return SampleGrid(title, images.image_grid_uri(result.generated, ids), "")
     except RaymetricsError as error:
         return SampleGrid(title, None, str(error))

@@ -52,33 +52,33 @@ class SampleImages:
             ]
         )
 
-    def images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    def regenerate_images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Make samples again: uint8 [n, 3, h, w]. RaymetricsError if they would not be the ones
         that were measured, ProgramRefused if that takes a program or another machine."""
-        self._require(self.permission.require_address, side.uri)
+        self._require_permission(self.permission.require_address, side.uri)
         spec = open_shards(side.uri).spec
         if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
             raise RaymetricsError(f"{side.uri} is no longer the set that was measured")
-        self._require(self.permission.require_source, side.source)
+        self._require_permission(self.permission.require_source, side.source)
         generator = open_source(side.source, torch.device("cpu"))
         if fingerprint(generator.spec) != fingerprint(spec.generator):
             raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
         return generator(np.asarray(ids, np.int64))
 
-    def picture(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
+    def image_grid_uri(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
         """Draw samples as a grid inside a page. Errors of `images`."""
-        tiles = [thumbnail(image) for image in self.images(side, ids)]
+        tiles = [thumbnail(image) for image in self.regenerate_images(side, ids)]
         return data_uri(tile_grid(tiles, _GRID_COLUMNS))
 
     def _selected_ids(self, side: Side, file: str) -> np.ndarray:
-        self._require(self.permission.require_address, file)
+        self._require_permission(self.permission.require_address, file)
         ids = read_selection(file, partial=True).sample_ids
         selection = Selection(np.sort(ids)[: side.count])
         if selection.digest != side.selection["digest"]:
             raise RaymetricsError(f"{file} holds other samples by now")
         return selection.ids
 
-    def _require(self, require: Callable[[str, str], None], text: str) -> None:
+    def _require_permission(self, require: Callable[[str, str], None], text: str) -> None:
         try:
             require(text, _RESULTS_FILE)
         except ProgramRefused as error:

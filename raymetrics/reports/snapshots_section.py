@@ -36,8 +36,8 @@ def group_by_run(sweep: Sweep) -> SnapshotRuns:
     """The snapshots of every run that has enough, under what tells the runs apart."""
     runs: SnapshotRuns = {}
     for point in sweep.points:
-        if point.place.run is not None:
-            runs.setdefault(point.place.run, []).append(point)
+        if point.source_setting.run is not None:
+            runs.setdefault(point.source_setting.run, []).append(point)
     long_runs = {
         run: sorted(points, key=_snapshot_number)
         for run, points in runs.items()
@@ -52,7 +52,7 @@ def group_by_run(sweep: Sweep) -> SnapshotRuns:
 
 def _snapshot_number(point: Point) -> int:
     """Of a snapshot."""
-    return point.place.snapshot or 0
+    return point.source_setting.snapshot or 0
 
 
 def _best_snapshot(points: list[Point], distance: MeasureKey) -> Point | None:
@@ -68,7 +68,9 @@ def frontier_charts(sweep: Sweep, runs: SnapshotRuns) -> Iterator[Chart]:
         lines: list[Line] = []
         frontier_numbers: dict[str, list[int]] = {}
         for style, (run, points) in enumerate(runs.items()):
-            measured_points, values = select_measured(points, precision.of("recall"), precision)
+            measured_points, values = select_measured(
+                points, precision.with_metric("recall"), precision
+            )
             if not measured_points:
                 continue
             frontier = pareto_frontier(values.T)
@@ -107,7 +109,7 @@ def _best_markers(
     for i, distance in enumerate(sweep.measures("frechet_distance")):
         best_point = _best_snapshot(points, distance)
         if best_point:
-            _, (x, y) = select_measured([best_point], precision.of("recall"), precision)
+            _, (x, y) = select_measured([best_point], precision.with_metric("recall"), precision)
             yield _best_marker("", x, y, style, i)
 
 

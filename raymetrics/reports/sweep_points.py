@@ -40,10 +40,10 @@ class MeasureKey:
     metric: str
     extractor: str
     output: str
-    space: str  # all that the features were made of, as canonical JSON
-    how: str  # likewise the convention, without what changes no number
+    space_json: str  # all that the features were made of, as canonical JSON
+    convention_json: str  # likewise the convention, without what changes no number
 
-    def of(self, metric: str) -> MeasureKey:
+    def with_metric(self, metric: str) -> MeasureKey:
         """Another metric of the same features in the same convention."""
         return replace(self, metric=metric)
 
@@ -53,7 +53,7 @@ class Point:
     """A generated set with its numbers, by measure and label; no label is all samples."""
 
     side: Side
-    place: SourceSetting
+    source_setting: SourceSetting
     results: dict[tuple[MeasureKey, int | None], Result]
     row: Mapping[str, str]  # of the plan, by column; empty without one
 

@@ -19,16 +19,16 @@ class TradeoffSection:
     """All that a page shows of a sweep."""
 
     title: str
-    parts: list[ChartGroup]
+    chart_groups: list[ChartGroup]
     table: TradeoffsTable
-    planned: bool  # rows of a plan, so that the table comes first
+    is_plan: bool  # rows of a plan, so that the table comes first
 
 
 def tradeoff_sections(results: Sequence[Result]) -> list[TradeoffSection]:
     """One for every real set against which truncated sets, snapshots, or the rows of a plan were
     measured."""
     sections = [_tradeoff_section(sweep_group) for sweep_group in group_sweeps(results)]
-    return [candidate for candidate in sections if candidate.parts or candidate.planned]
+    return [candidate for candidate in sections if candidate.chart_groups or candidate.is_plan]
 
 
 def _tradeoff_section(sweep_group: Sweep) -> TradeoffSection:

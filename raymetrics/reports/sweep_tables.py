@@ -75,7 +75,9 @@ def charts_over_setting(sweep: Sweep, setting: str) -> Iterator[Chart]:
     for precision in sweep.measures("precision"):
         lines = []
         for style, (name, points) in enumerate(line_groups):
-            measured_points, (x, y) = select_measured(points, precision.of("recall"), precision)
+            measured_points, (x, y) = select_measured(
+                points, precision.with_metric("recall"), precision
+            )
             if len(measured_points) > 1:
                 lines.append(Line(name, x, y, style, texts=_end_texts(measured_points, setting)))
         if lines:

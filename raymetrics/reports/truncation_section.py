@@ -27,7 +27,7 @@ _PRD_METRICS = {"prd_f_8": "F_8 (recall)", "prd_f_1_8": "F_1/8 (precision)"}
 def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
     """All that can be drawn of every generator that was truncated."""
     chart_groups: list[ChartGroup] = []
-    for base in dict.fromkeys(point.place.base for point in sweep.points):
+    for base in dict.fromkeys(point.source_setting.base for point in sweep.points):
         strategy_points = group_by_strategy(sweep.points, base)
         if not strategy_points:
             continue
@@ -65,15 +65,19 @@ _AMOUNT_NOTE = "What the strategy changes, over its amount: 1 is the generator a
 
 def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
     """The truncated sets of a source. The source itself is the end of every strategy."""
-    base_points = [point for point in points if point.place.base == base]
-    untruncated = [point for point in base_points if point.place.strategy is None]
+    base_points = [point for point in points if point.source_setting.base == base]
+    untruncated = [point for point in base_points if point.source_setting.strategy is None]
     strategy_points = {}
-    for name in sorted({p.place.strategy for p in base_points if p.place.strategy}):
-        same_strategy = [point for point in base_points if point.place.strategy == name]
-        if all(point.place.amount != 1 for point in same_strategy):
+    for name in sorted(
+        {p.source_setting.strategy for p in base_points if p.source_setting.strategy}
+    ):
+        same_strategy = [point for point in base_points if point.source_setting.strategy == name]
+        if all(point.source_setting.amount != 1 for point in same_strategy):
             same_strategy += untruncated
-        if len({point.place.amount for point in same_strategy}) > 1:
-            strategy_points[name] = sorted(same_strategy, key=lambda point: point.place.amount)
+        if len({point.source_setting.amount for point in same_strategy}) > 1:
+            strategy_points[name] = sorted(
+                same_strategy, key=lambda point: point.source_setting.amount
+            )
     return strategy_points
 
 
@@ -82,7 +86,7 @@ def _tradeoff_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[
     (Fig. 7b, 7c)."""
     for precision in sweep.measures("precision"):
         space_text = space_name(sweep, precision)
-        lines = strategy_lines(strategy_points, precision.of("recall"), precision)
+        lines = strategy_lines(strategy_points, precision.with_metric("recall"), precision)
         if lines:
             title = f"Precision against recall, {space_text}"
             yield Chart(title, line_chart(lines, "recall", "precision"))
@@ -109,9 +113,9 @@ def strategy_lines(strategy_points: StrategyPoints, x: MeasureKey, y: MeasureKey
 def _end_amounts(points: Sequence[Point], lower_only: bool) -> list[str]:
     """The amount at either end; the upper one is common to all strategies, and said once."""
     texts = [""] * len(points)
-    last = points[-1].place.amount
+    last = points[-1].source_setting.amount
     texts[-1] = "" if lower_only and last == 1 else f"{last:g}"
-    texts[0] = f"{points[0].place.amount:g}"
+    texts[0] = f"{points[0].source_setting.amount:g}"
     return texts
 
 
@@ -119,12 +123,16 @@ def _amount_charts(sweep: Sweep, points: list[Point], strategy: str) -> Iterator
     """Every metric over the amount: ours, that of Sajjadi et al., distances (Fig. 4b, 4c)."""
     axis = "psi" if strategy.startswith(PSI) else "amount"
     for precision in sweep.measures("precision"):
-        lines = _metric_lines({name: precision.of(name) for name in _MANIFOLD_METRICS}, points)
+        lines = _metric_lines(
+            {name: precision.with_metric(name) for name in _MANIFOLD_METRICS}, points
+        )
         if lines:
             title = f"Precision and recall, {space_name(sweep, precision)}"
             yield Chart(title, line_chart(lines, axis, "", from_zero=True))
     for f_8 in sweep.measures("prd_f_8"):
-        lines = _metric_lines({text: f_8.of(name) for name, text in _PRD_METRICS.items()}, points)
+        lines = _metric_lines(
+            {text: f_8.with_metric(name) for name, text in _PRD_METRICS.items()}, points
+        )
         if lines:
             title = f"Precision and recall of Sajjadi et al., {space_name(sweep, f_8)}"
             yield Chart(title, line_chart(lines, axis, "", from_zero=True))
@@ -139,9 +147,11 @@ def _metric_lines(measures: dict[str, MeasureKey], points: Sequence[Point]) -> l
     lines = []
     for style, (name, measure) in enumerate(measures.items()):
         measured_points, (values,) = select_measured(points, measure)
-        if len({point.place.amount for point in measured_points}) > 1:
+        if len({point.source_setting.amount for point in measured_points}) > 1:
             lines.append(
-                Line(name, [point.place.amount for point in measured_points], values, style)
+                Line(
+                    name, [point.source_setting.amount for point in measured_points], values, style
+                )
             )
     return lines
 
@@ -164,7 +174,7 @@ def _class_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Cha
 
 def _whole_set_lines(points: list[Point], precision: MeasureKey) -> list[Line]:
     """The line of the whole set, to see the classes against."""
-    measured_points, (x, y) = select_measured(points, precision.of("recall"), precision)
+    measured_points, (x, y) = select_measured(points, precision.with_metric("recall"), precision)
     return (
         [Line("all classes", x, y, None, marker="", stroke="--")]
         if len(measured_points) > 1
@@ -178,7 +188,7 @@ def select_classes(sweep: Sweep, points: list[Point], precision: MeasureKey) -> 
     last_precisions = {}
     for label in sweep.classes:
         measured_points, (_, values) = select_measured(
-            points, precision.of("recall"), precision, label=label
+            points, precision.with_metric("recall"), precision, label=label
         )
         if len(measured_points) > 1:
             last_precisions[label] = values[-1]
@@ -193,7 +203,7 @@ def _class_lines(
 ) -> list[Line]:
     """A class's line, and a larger marker where it is truncated least."""
     measured_points, (x, y) = select_measured(
-        points, precision.of("recall"), precision, label=label
+        points, precision.with_metric("recall"), precision, label=label
     )
     name = shorten_name(sweep.classes[label])
     distance = matching_distance(sweep, precision)

@@ -23,16 +23,16 @@ class Allowance:
     """What is left of the work that a file of this many bytes may ask for."""
 
     def __init__(self, file_bytes: int) -> None:
-        self.supplied = file_bytes
-        self.left = self.most = _MAX_RATIO * file_bytes + _BASE_ALLOWANCE
+        self.file_bytes = file_bytes
+        self.remaining = self.total = _MAX_RATIO * file_bytes + _BASE_ALLOWANCE
         self.instructions = _MAX_INSTRUCTIONS
 
     def spend(self, amount: int) -> None:
         """Take an amount of bytes or entries off. ValueError if that is more than there is."""
-        self.left -= amount
-        if self.left < 0:
+        self.remaining -= amount
+        if self.remaining < 0:
             raise ValueError(
-                f"it makes more than {self.most} bytes or entries out of {self.supplied} bytes"
+                f"it makes more than {self.total} bytes or entries out of {self.file_bytes} bytes"
             )
 
     def spend_instruction(self) -> None:
@@ -68,10 +68,10 @@ def copy_cost(value: object) -> int:
 def require_bounded(value: object, allowance: Allowance) -> None:
     """ValueError for a value that, written out in full, is too deep, too large, or endless."""
     size, _ = _extent(value, {}, 0)
-    if size > allowance.most:
+    if size > allowance.total:
         raise ValueError(
-            f"its values, written out in full, are more than {allowance.most} bytes and values, "
-            f"out of {allowance.supplied} bytes"
+            f"its values, written out in full, are more than {allowance.total} bytes and values, "
+            f"out of {allowance.file_bytes} bytes"
         )
 
 

@@ -22,7 +22,7 @@ class LegacyStorages:
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
-        self.found: dict[str, tuple[str, np.ndarray]] = {}
+        self.by_key: dict[str, tuple[str, np.ndarray]] = {}
 
     def storage(self, pid: Any) -> np.ndarray:
         """("storage", type, key, device, count, None) -> room for its numbers, read-only."""
@@ -33,9 +33,9 @@ class LegacyStorages:
             raise ValueError(
                 f"a storage {describe_value(kind.name)}, {describe_value(key)}, {describe_value(view)}"
             )
-        if key not in self.found:
-            self.found[key] = kind.name, self._room(kind.name, require_size(count))
-        first_kind, numbers = self.found[key]
+        if key not in self.by_key:
+            self.by_key[key] = kind.name, self._room(kind.name, require_size(count))
+        first_kind, numbers = self.by_key[key]
         if first_kind != kind.name or len(numbers) != require_size(count):
             raise ValueError(
                 f"a storage {first_kind} of {len(numbers)} numbers that is another too"
@@ -52,10 +52,10 @@ class LegacyStorages:
     def fill(self, keys: Any, file: IO[bytes]) -> None:
         """Read the numbers of all of them, in this order, each after its count."""
         texts = [key for key in keys if isinstance(key, str)]
-        if sorted(texts) != sorted(self.found):
+        if sorted(texts) != sorted(self.by_key):
             raise ValueError("numbers of other storages than those of the tensors")
         for key in texts:
-            kind, numbers = self.found[key]
+            kind, numbers = self.by_key[key]
             count, width = (
                 int.from_bytes(file.read(8), "little"),
                 np.dtype(STORAGE_DTYPES[kind]).itemsize,

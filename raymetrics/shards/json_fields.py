@@ -13,7 +13,7 @@ PARSE_ERRORS = (ValueError, RecursionError)  # of JSON that is not what it shoul
 class FieldKind(NamedTuple):
     """What a field may hold, in words and as a test."""
 
-    words: str
+    description: str
     accepts: Callable[[Any], bool]
 
 
@@ -50,20 +50,22 @@ DIGEST = FieldKind("a SHA-256", lambda value: isinstance(value, str) and len(val
 def list_of(kind: FieldKind) -> FieldKind:
     """Accept a list whose items are all of the kind."""
     return FieldKind(
-        f"a list of {kind.words}",
+        f"a list of {kind.description}",
         lambda value: isinstance(value, list) and all(map(kind.accepts, value)),
     )
 
 
 def pair_of(kind: FieldKind) -> FieldKind:
     """Accept a list of two items of the kind."""
-    return FieldKind(f"two of {kind.words}", lambda x: list_of(kind).accepts(x) and len(x) == 2)
+    return FieldKind(
+        f"two of {kind.description}", lambda x: list_of(kind).accepts(x) and len(x) == 2
+    )
 
 
 def object_of(kind: FieldKind, key: Callable[[str], bool] = bool) -> FieldKind:
     """Accept an object whose values are all of the kind, and whose keys the test accepts."""
     return FieldKind(
-        f"an object of {kind.words}",
+        f"an object of {kind.description}",
         lambda value: (
             isinstance(value, dict)
             and all(map(kind.accepts, value.values()))
@@ -96,4 +98,4 @@ def require_fields(
         if name in value and not kind.accepts(value[name]):
             text = json.dumps(value[name])
             short = text if len(text) < 60 else f"{text[:60]}..."
-            raise ValueError(f"{name} is {short}, expected {kind.words}")
+            raise ValueError(f"{name} is {short}, expected {kind.description}")

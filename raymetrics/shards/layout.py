@@ -56,7 +56,7 @@ class DatasetSpec:
     labels: bool
     shard_rows: int
     samples: tuple[range, ...]
-    asked: tuple[str, ...] = ()  # the extractors as written, to make any shard again
+    extractor_texts: tuple[str, ...] = ()  # the extractors as written, to make any shard again
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
     image_size: tuple[int, int] | None = None  # height and width; None until it is known
@@ -83,7 +83,7 @@ class DatasetSpec:
 
     def to_json(self) -> bytes:
         """The text of dataset.json. ShardError if what it is made of is named by a secret."""
-        for text in (self.source, *self.asked):
+        for text in (self.source, *self.extractor_texts):
             require_no_secret(text, ShardError)
         value = {
             **self.identity,
@@ -96,7 +96,7 @@ class DatasetSpec:
             "labels": self.labels,
             "shard_rows": self.shard_rows,
             "samples": [sample_ranges.format_range(ids) for ids in self.samples],
-            "asked": list(self.asked),
+            "asked": list(self.extractor_texts),
             "label_names": list(self.label_names),
             **({} if self.image_size is None else {"image_size": list(self.image_size)}),
             "files": {name: dict(file) for name, file in self.files.items()},
@@ -125,7 +125,7 @@ class DatasetSpec:
                 labels=value["labels"],
                 shard_rows=value["shard_rows"],
                 samples=tuple(sample_ranges.parse_range(text) for text in value["samples"]),
-                asked=tuple(value["asked"]),
+                extractor_texts=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 accepted=value.get("accepted"),
@@ -185,7 +185,7 @@ def require_same_spec(existing: DatasetSpec, requested: DatasetSpec, store: Stor
     """SpecMismatch, with all that differs, unless both give the same numbers."""
     if existing.fingerprint != requested.fingerprint:
         change_texts = [
-            change.in_words(requested.source)
+            change.describe(requested.source)
             for change in changes(existing.identity, requested.identity)
         ]
         raise SpecMismatch(

@@ -25,16 +25,18 @@ def open_view(uri: str) -> View:
         raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
     shards = open_complete(name)
     if "ids" not in options:
-        return View.of(shards.require_all_samples())
+        return View.from_shards(shards.require_all_samples())
     selection_file = read_selection(options["ids"], partial=options.get("partial") == "yes")
     if WEIGHT in selection_file.columns:
         raise ShardError(
             f"{selection_file.path} holds weights of all candidates and chooses none; draw from them: "
             "raymetrics reweight writes drawn.parquet beside it"
         )
-    ids = selection_file.require_of(shards).sample_ids
+    ids = selection_file.require_made_from(shards).sample_ids
     folder, file = split_path(selection_file.path)
-    return View.of(shards, selection=Selection.of(ids, f"{Store(folder).absolute_uri}/{file}"))
+    return View.from_shards(
+        shards, selection=Selection.from_ids(ids, f"{Store(folder).absolute_uri}/{file}")
+    )
 
 
 def open_complete(uri: str) -> ShardSet:

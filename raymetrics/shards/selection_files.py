@@ -56,7 +56,7 @@ class SelectionFile:
         """ "accepted", "weights", "drawn"; "" of another program's file."""
         return str(self.metadata.get("kind", ""))
 
-    def require_of(self, shards: ShardSet) -> SelectionFile:
+    def require_made_from(self, shards: ShardSet) -> SelectionFile:
         """Itself. SpecMismatch if it was made from another set, ShardError if this one lacks
         some of its samples."""
         set_fingerprint, made_from = shards.spec.fingerprint, self.metadata.get("fingerprint", None)
@@ -66,14 +66,14 @@ class SelectionFile:
                 f"{self.metadata.get('uri', '?')} ({str(made_from)[:12]}), not of {shards.uri} "
                 f"({set_fingerprint[:12]}); name the set that it was made from, or make it again"
             )
-        present_ids = View.of(shards).sample_ids
+        present_ids = View.from_shards(shards).sample_ids
         foreign = np.setdiff1d(self.sample_ids, present_ids)
         if len(foreign):
             first_ids = ", ".join(map(str, foreign[:5])) + (", ..." if len(foreign) > 5 else "")
             raise ShardError(
                 f"{self.path} holds {len(foreign)} samples that {shards.uri} does not have "
                 f"({first_ids}); name the set that it was made from, or extract them: "
-                f"{shards.command()}"
+                f"{shards.extraction_command()}"
             )
         return self
 

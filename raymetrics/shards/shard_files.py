@@ -70,7 +70,7 @@ def present_ranges(
         for shard in sample_ranges.split_at_multiples(gap, shard_rows)
     }
     unlisted = (by_name | _names_in_manifest(store)) - set(names)
-    return shard_ranges({*names, *store.there(sorted(unlisted))})
+    return shard_ranges({*names, *store.find_existing(sorted(unlisted))})
 
 
 def _names_in_manifest(store: Store) -> set[str]:

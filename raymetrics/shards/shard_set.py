@@ -128,7 +128,7 @@ class ShardSet:
         """The digest of every shard's values by file name, as the shards themselves say."""
         return {shard_name(ids): footer.digest for ids, footer in self._footers.items()}
 
-    def made_on(self) -> list[str]:
+    def machine_kinds(self) -> list[str]:
         """The kinds of machine that made shards, as the shards themselves say."""
         return sorted({machine for f in self._footers.values() for machine in f.made_on})
 
@@ -137,7 +137,7 @@ class ShardSet:
         """One SHA-256 for the values of the whole set."""
         return fingerprint(self.digests)
 
-    def command(self) -> str:
+    def extraction_command(self) -> str:
         """The command that makes what is missing, one for each gap."""
         return self._command_for(self.missing or self.spec.samples)
 
@@ -145,7 +145,7 @@ class ShardSet:
         if self.spec.accepted is not None:
             return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
         words = ["raymetrics", "extract", self.spec.source]
-        for text in self.spec.asked:
+        for text in self.spec.extractor_texts:
             words += ["--extractor", text]
         return " && ".join(
             shlex.join([*words, "--to", self.uri, "--samples", sample_ranges.format_range(ids)])
@@ -156,7 +156,9 @@ class ShardSet:
         """Itself. ShardError, with the command that mends it, if shards are missing."""
         if self.missing:
             gaps = ", ".join(sample_ranges.format_range(ids) for ids in self.missing)
-            raise ShardError(f"{self.uri} lacks samples {gaps}; make them with: {self.command()}")
+            raise ShardError(
+                f"{self.uri} lacks samples {gaps}; make them with: {self.extraction_command()}"
+            )
         return self
 
     def footer(self, ids: range) -> Footer:
@@ -301,7 +303,7 @@ class ShardSet:
         their footer and the seal promise."""
         _ = self.manifest  # once, and not in every thread
         with ThreadPoolExecutor(_READER_THREADS if not self.store.local else 1) as pool:
-            matches = list(pool.map(self._keeps_promise, self.present))
+            matches = list(pool.map(self._digest_matches, self.present))
         damaged = [ids for ids, good in zip(self.present, matches, strict=True) if not good]
         if damaged:
             raise ShardError(
@@ -310,7 +312,7 @@ class ShardSet:
                 f"{self._command_for(damaged)}"
             )
 
-    def _keeps_promise(self, ids: range) -> bool:
+    def _digest_matches(self, ids: range) -> bool:
         def parse(file: Any, shard: range) -> bool:
             table = self._table_in(file, shard, None)
             promise = schema.read_footer(table.schema, self.store.path(shard_name(shard))).digest

@@ -23,27 +23,27 @@ class Change:
     """
 
     path: tuple[str, ...]
-    there: Any
-    asked: Any
+    existing: Any
+    requested: Any
     owner: Mapping[str, Any]
 
     @property
-    def of_code(self) -> bool:
+    def concerns_code(self) -> bool:
         """Whether it may leave all samples as they are: a user's code or folder that has changed,
         or a file of which an older set kept no digest."""
         if {"spec", "options"} & {*self.path}:  # the user's own words
             return False
         if self.path[-1] == _SOURCE_KEY:
-            return None not in (self.there, self.asked)
+            return None not in (self.existing, self.requested)
         kind = self.path[-2] if len(self.path) > 1 else ""
-        return kind in _CODE_KEYS or (kind == "files" and None in (self.there, self.asked))
+        return kind in _CODE_KEYS or (kind == "files" and None in (self.existing, self.requested))
 
-    def in_words(self, source: str) -> str:
+    def describe(self, source: str) -> str:
         """Say what has changed. source: the one that is asked for."""
         target = str(self.owner.get("callable") or self.owner.get("name"))
         module, last = target.partition(":")[0], self.path[-1]
         kind = self.path[-2] if len(self.path) > 1 else ""
-        if last == _SOURCE_KEY and self.of_code:
+        if last == _SOURCE_KEY and self.concerns_code:
             return f"{_module_path(module)} has changed"
         if kind == "modules":
             return f"{_module_path(last)}, which {module} imports, has changed"
@@ -51,13 +51,13 @@ class Change:
             subject = f"the {kind[:-1]} {self.owner['options'][last]} that {last} names"
             return (
                 f"{subject} has other contents"
-                if self.there and self.asked
+                if self.existing and self.requested
                 else f"{subject} is new"
             )
         if last == "files_sha256":
             return f"images in {source.partition('?')[0]} have changed"
         existing_text, requested_text = (
-            _shorten_value(last, value) for value in (self.there, self.asked)
+            _shorten_value(last, value) for value in (self.existing, self.requested)
         )
         return f"{'.'.join(self.path)}: there {existing_text}, asked for {requested_text}"
 
@@ -83,7 +83,7 @@ def changes(
 def differences(existing: Mapping[str, object], requested: Mapping[str, object]) -> list[str]:
     """Where two specifications differ, field by field, as "field: there X, asked for Y"."""
     return [
-        f"{'.'.join(c.path)}: there {json.dumps(c.there)}, asked for {json.dumps(c.asked)}"
+        f"{'.'.join(c.path)}: there {json.dumps(c.existing)}, asked for {json.dumps(c.requested)}"
         for c in changes(existing, requested)
     ]
 

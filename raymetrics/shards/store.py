@@ -56,7 +56,7 @@ class Store:
     def __init__(self, uri: str) -> None:
         require_complete_uri(require_no_secret(uri, StorageError), StorageError)
         self.uri = uri.rstrip("/") or uri
-        self.retries, self.patience = 0, retry_seconds()
+        self.retries, self.retry_seconds = 0, retry_seconds()
         try:
             self.fs, self.root = fsspec.core.url_to_fs(
                 self.uri, **store_remote.storage_options(self.uri)
@@ -88,7 +88,7 @@ class Store:
         """
         self.fs.invalidate_cache()
         ls = partial(self.fs.ls, self.root, detail=True)
-        entries = self._unless_absent("list", ls) or []
+        entries = self._none_if_missing("list", ls) or []
         if [entry["name"] for entry in entries if entry["type"] == "file"] == [self.root]:
             raise StorageError(f"{self.uri} is a file; expected a directory or a prefix")
         return {
@@ -97,12 +97,12 @@ class Store:
             if entry["type"] == "file"
         }
 
-    def there(self, names: Iterable[str]) -> set[str]:
+    def find_existing(self, names: Iterable[str]) -> set[str]:
         """Those of these files that can be read, whatever a listing says: one request for each."""
 
         def can_be_read(name: str) -> bool:
-            first = partial(self._range, name, 0, 1)
-            return self._unless_absent(f"look for {name} in", first) is not None
+            first = partial(self._read_range, name, 0, 1)
+            return self._none_if_missing(f"look for {name} in", first) is not None
 
         candidates = list(names)
         with ThreadPoolExecutor(_MAX_REQUESTS) as threads:
@@ -114,7 +114,9 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """The file's bytes; None if it is not there. StorageError for a device or a pipe."""
         self._require_data(name)
-        return self._unless_absent(f"read {name} from", partial(self.fs.cat_file, self.path(name)))
+        return self._none_if_missing(
+            f"read {name} from", partial(self.fs.cat_file, self.path(name))
+        )
 
     def open(self, name: str) -> IO[bytes]:
         """The file, to be read at any place; FileNotFoundError if it is not there."""
@@ -122,12 +124,12 @@ class Store:
         self._require_data(name)
         if self.local:
             return cast(IO[bytes], open(self.path(name), "rb"))
-        info = self._unless_absent(action, partial(self.fs.info, self.path(name)))
+        info = self._none_if_missing(action, partial(self.fs.info, self.path(name)))
         if info is None:
             raise FileNotFoundError(f"there is no {name} in {self.uri}")
 
         def fetch(start: int, stop: int) -> bytes:
-            return self._patiently(action, partial(self._range, name, start, stop))
+            return self._with_retries(action, partial(self._read_range, name, start, stop))
 
         return cast(IO[bytes], store_remote.RangedFile(fetch, self._size(info)))
 
@@ -138,16 +140,16 @@ class Store:
         that file is whole, and is what we wanted to write.
         """
         put = self._link if self.local else self._put_new
-        return self._patiently(f"write {name} to", partial(put, name, data))
+        return self._with_retries(f"write {name} to", partial(put, name, data))
 
     def replace(self, name: str, data: bytes) -> None:
         """Writes the file, over an earlier one if there is one."""
         put = self._move if self.local else self._put
-        self._patiently(f"write {name} to", partial(put, name, data))
+        self._with_retries(f"write {name} to", partial(put, name, data))
 
     def remove(self, name: str) -> None:
         """Removes the file, if it is there."""
-        self._unless_absent(f"remove {name} from", partial(self.fs.rm_file, self.path(name)))
+        self._none_if_missing(f"remove {name} from", partial(self.fs.rm_file, self.path(name)))
 
     def _size(self, entry: Mapping[str, Any]) -> int:
         """The bytes of a file that the store tells of. StorageError if it does not say."""
@@ -158,7 +160,7 @@ class Store:
             )
         return int(entry["size"])
 
-    def _unless_absent(self, action: str, attempt: Callable[[], T]) -> T | None:
+    def _none_if_missing(self, action: str, attempt: Callable[[], T]) -> T | None:
         """None for a file that is not there; a bucket that is not there is an error."""
 
         def attempt_or_none() -> T | None:
@@ -169,22 +171,22 @@ class Store:
                     raise
                 return None
 
-        return self._patiently(action, attempt_or_none)
+        return self._with_retries(action, attempt_or_none)
 
-    def _patiently(self, action: str, attempt: Callable[[], T]) -> T:
+    def _with_retries(self, action: str, attempt: Callable[[], T]) -> T:
         """What the attempt gives, which is made again while its failures may pass."""
-        sleeps, warned = backoff(self.patience), False
+        sleeps, warned = backoff(self.retry_seconds), False
         while True:
             try:
                 return attempt()
             except Exception as error:
                 if not is_transient(error):
-                    raise self._hopeless(action, error) from error
+                    raise self._permanent_error(action, error) from error
                 failure = error
             waited = next(sleeps, None)
             if waited is None:
                 raise StorageUnavailable(
-                    f"cannot {action} {self.uri}: {reason(failure)}; tried for {self.patience:.0f} "
+                    f"cannot {action} {self.uri}: {reason(failure)}; tried for {self.retry_seconds:.0f} "
                     "s; what is there is whole: run the same command again when the store answers"
                 ) from failure
             self.retries += 1
@@ -192,7 +194,7 @@ class Store:
                 warned = True
                 log.warning("cannot %s %s yet: %s; trying on", action, self.uri, reason(failure))
 
-    def _hopeless(self, action: str, error: Exception) -> RaymetricsError:
+    def _permanent_error(self, action: str, error: Exception) -> RaymetricsError:
         """The error of ours for one that does not pass by itself."""
         if is_full(error):
             return StorageUnavailable(
@@ -205,7 +207,7 @@ class Store:
         if self.local:
             require_file_or_folder(self.path(name))
 
-    def _range(self, name: str, start: int, stop: int) -> bytes:
+    def _read_range(self, name: str, start: int, stop: int) -> bytes:
         return self.fs.cat_file(self.path(name), start=start, end=stop)
 
     def _link(self, name: str, data: bytes) -> bool:

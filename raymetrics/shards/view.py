@@ -25,7 +25,7 @@ class Selection:
     file: str = ""  # that names them
 
     @classmethod
-    def of(cls, sample_ids: np.ndarray, file: str = "") -> Selection:
+    def from_ids(cls, sample_ids: np.ndarray, file: str = "") -> Selection:
         """sample_ids: int64 [n], in any order."""
         return cls(np.sort(sample_ids), file)
 
@@ -59,7 +59,7 @@ class View:
     samples: tuple[range, ...] | Selection
 
     @classmethod
-    def of(
+    def from_shards(
         cls, shards: ShardSet, count: int | None = None, selection: Selection | None = None
     ) -> View:
         """All samples that there are, or that are selected; or the first `count` of these."""
@@ -105,7 +105,7 @@ class View:
         parts = [np.arange(ids.start, ids.stop) for ids in self.samples]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
-    def described(self) -> list[str]:
+    def describe_samples(self) -> list[str]:
         """The samples as text: ranges, or the digest of those that were selected."""
         if isinstance(self.samples, Selection):
             return [f"selected, {self.samples.digest}"]
@@ -151,7 +151,7 @@ class View:
         if isinstance(self.samples, Selection):
             selection_digests = [Selection(self.samples.within(ids)).digest for ids in group]
             return fingerprint({"shards": values, "selection": selection_digests})
-        chosen = self.described()
+        chosen = self.describe_samples()
         whole = sum(map(self.count, group)) == sample_ranges.count_ids(group)
         return fingerprint({"shards": values, "samples": None if whole else chosen})
 

@@ -99,6 +99,6 @@ def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
         "shards": digests,
         **({"left_out": left_out} if left_out else {}),
         "devices": sorted({*shards.manifest.get("devices", ()), *devices}),
-        "made_on": shards.made_on(),
+        "made_on": shards.machine_kinds(),
         "sealed_by": software_environment(),
     }

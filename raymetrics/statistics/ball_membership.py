@@ -43,7 +43,7 @@ class BallMembership:
             np.maximum(self.realism, addend.realism),
         )
 
-    def within(self, points: slice, balls: slice, sizes: tuple[int, int]) -> Self:
+    def embed(self, points: slice, balls: slice, sizes: tuple[int, int]) -> Self:
         """The same of a larger whole of (points, balls), of which these are only slices."""
         whole = type(self).empty(*sizes, self.hits.shape[1])
         whole.hits[points] = self.hits

@@ -38,14 +38,14 @@ class ColumnStatistic:
     """A statistic of one column: `of(sample_ids, values)` makes it from a block."""
 
     column: str
-    of: Callable[[np.ndarray, np.ndarray], Any]
+    compute: Callable[[np.ndarray, np.ndarray], Any]
     label: int | None = None  # only of the samples with this label
 
     def __call__(self, block: Block) -> Any:
         ids, values = block["sample_id"], block[self.column]
         if self.label is not None:
             ids, values = ids[block["label"] == self.label], values[block["label"] == self.label]
-        return self.of(ids, values)
+        return self.compute(ids, values)
 
     @property
     def columns(self) -> set[str]:

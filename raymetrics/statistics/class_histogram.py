@@ -20,7 +20,7 @@ class Histogram:
         return cls(np.zeros(classes, np.int64))
 
     @classmethod
-    def of(cls, logits: np.ndarray) -> Self:
+    def from_samples(cls, logits: np.ndarray) -> Self:
         """logits: real [n, classes]; of equal logits the first class counts."""
         return cls(np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]))
 

@@ -23,7 +23,7 @@ class ClassScores:
         return cls(np.zeros(splits, np.int64), np.zeros((splits, classes)), np.zeros(splits))
 
     @classmethod
-    def of(cls, splits_of_rows: np.ndarray, logits: np.ndarray, splits: int) -> Self:
+    def from_samples(cls, splits_of_rows: np.ndarray, logits: np.ndarray, splits: int) -> Self:
         """splits_of_rows: int64 [n], in 0..splits-1; logits: real [n, classes]."""
         log_p = log_softmax(logits.astype(np.float64), axis=1)
         p = np.exp(log_p)

@@ -21,7 +21,7 @@ class FeatureRows:
         return cls(np.empty(0, np.int64), np.empty((0, dimension), np.float32))
 
     @classmethod
-    def of(cls, sample_ids: np.ndarray, features: np.ndarray) -> Self:
+    def from_samples(cls, sample_ids: np.ndarray, features: np.ndarray) -> Self:
         """sample_ids: int64 [n], in any order, each once; features: float32 [n, d]."""
         order = np.argsort(sample_ids)
         return cls(sample_ids[order], features[order])

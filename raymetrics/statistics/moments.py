@@ -24,7 +24,7 @@ class Moments:
         return cls(0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
-    def of(cls, features: np.ndarray) -> Self:
+    def from_samples(cls, features: np.ndarray) -> Self:
         """features: real [n, d]."""
         if len(features) == 0:
             return cls.empty(features.shape[1])

@@ -27,16 +27,18 @@ class NestedMoments:
     @classmethod
     def empty(cls, buckets: int, dimension: int) -> Self:
         """The moments of no features of this dimension, for this many subsets."""
-        return cls.stacked([Moments.empty(dimension)] * buckets)
+        return cls.from_buckets([Moments.empty(dimension)] * buckets)
 
     @classmethod
-    def of(cls, ranks: np.ndarray, features: np.ndarray, sizes: Sequence[int]) -> Self:
+    def from_samples(cls, ranks: np.ndarray, features: np.ndarray, sizes: Sequence[int]) -> Self:
         """ranks: int64 [n]; features: real [n, d]; sizes: of the subsets, ascending."""
         buckets = np.searchsorted(sizes, ranks, side="right")
-        return cls.stacked(Moments.of(features[buckets == i]) for i in range(len(sizes)))
+        return cls.from_buckets(
+            Moments.from_samples(features[buckets == i]) for i in range(len(sizes))
+        )
 
     @classmethod
-    def stacked(cls, buckets: Iterable[Moments]) -> Self:
+    def from_buckets(cls, buckets: Iterable[Moments]) -> Self:
         """From the moments of every bucket."""
         moments = list(buckets)
         return cls(
@@ -60,7 +62,7 @@ class NestedMoments:
                 "subsets and dimensions"
             )
         pairs = zip(self.buckets(), addend.buckets(), strict=True)
-        return self.stacked(left.merge(right) for left, right in pairs)
+        return self.from_buckets(left.merge(right) for left, right in pairs)
 
     def moments(self) -> list[Moments]:
         """The moments of every subset, the smallest first."""

@@ -26,7 +26,7 @@ class WeightedMoments:
         return cls(0.0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
-    def of(cls, features: Any, weights: np.ndarray) -> Self:
+    def from_samples(cls, features: Any, weights: np.ndarray) -> Self:
         """features: real [n, d], of numpy or torch; weights: float64 [n], not negative.
 
         The products are computed in the type of the features, and on their device. With float32

@@ -40,12 +40,12 @@ def evaluate_matched(
     set that keeps only accepted samples there is no other, and no random draw.
     """
     shards = open_shards(generated)
-    choice = read_selection(accepted, partial=True).require_of(shards)
+    choice = read_selection(accepted, partial=True).require_made_from(shards)
     first, count = (int(_require_metadata(choice, name)) for name in ("first", "draws"))
     ids, convention_fields = np.sort(choice.sample_ids), _matching_fields(choice, shards)
     name = _MATCHED if choice.complete else f"{_MATCHED}, in part"
     if shards.spec.accepted is not None:
-        accepted_view = View(shards, Selection.of(ids, accepted))
+        accepted_view = View(shards, Selection.from_ids(ids, accepted))
         return _evaluate_with_defaults(
             real, accepted_view, [Resampling(name, [ids], convention_fields)], convention
         )
@@ -77,7 +77,9 @@ def evaluate_reweighted(
     resamplings = [_random_resampling(view.sample_ids, count, seeds)]
     for path in weights:
         resamplings.append(
-            _weighted_resampling(read_weights(path).require_of(view.shards), count, seeds, scheme)
+            _weighted_resampling(
+                read_weights(path).require_made_from(view.shards), count, seeds, scheme
+            )
         )
     return _evaluate_with_defaults(real, view, resamplings, convention)
 
@@ -177,4 +179,4 @@ def fold_top1_classes(view: View, column: str) -> np.ndarray:
 
 def _top1_rows(sample_ids: np.ndarray, logits: np.ndarray) -> FeatureRows:
     """Classes as features of one dimension; whole numbers below 2^24 are exact in float32."""
-    return FeatureRows.of(sample_ids, logits.argmax(axis=1).astype(np.float32)[:, None])
+    return FeatureRows.from_samples(sample_ids, logits.argmax(axis=1).astype(np.float32)[:, None])

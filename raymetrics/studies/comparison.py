@@ -47,10 +47,13 @@ def metric_applies(
 
     of: the set that has the column.
     """
-    if metric.only:
-        return metric.only in (column.output, _network_name(column, dataset_spec).partition("-")[0])
-    if metric.of_logits:
-        return column.output in metric.of_logits
+    if metric.requires_space:
+        return metric.requires_space in (
+            column.output,
+            _network_name(column, dataset_spec).partition("-")[0],
+        )
+    if metric.logits_outputs:
+        return column.output in metric.logits_outputs
     return explicit or column.output not in NOT_FEATURES
 
 
@@ -67,7 +70,9 @@ def require_applicable(
     for name in names:
         if not any(task.metric.name == name for task in tasks):
             column_names = ", ".join(column.name for column in spaces)
-            what = METRICS[name].only or (LOGITS if METRICS[name].of_logits else "features")
+            what = METRICS[name].requires_space or (
+                LOGITS if METRICS[name].logits_outputs else "features"
+            )
             raise RaymetricsError(f"{name} takes a column of {what}; there are {column_names}")
 
 

@@ -56,8 +56,8 @@ class _EvaluationRequest:
 
     views: Mapping[str, View]
     labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, where it is by label
-    items: Sequence[MetricTask]
-    asked: Convention
+    tasks: Sequence[MetricTask]
+    convention: Convention
     protocol: Protocol | None
 
     def samples(self, label: int | None) -> SampleIds:
@@ -207,17 +207,17 @@ def _compute_all(
                     statistics[side].get(column_and_label, {}) for side in SIDES
                 )
                 values = task.metric.compute(
-                    real_statistics, generated_statistics, samples, request.asked
+                    real_statistics, generated_statistics, samples, request.convention
                 )
             else:
                 column_and_label = task.column.name, task.label
                 if column_and_label not in surveys:
                     surveys[column_and_label] = _survey_for(request, task, statistics)
                 values = _values_from_survey(
-                    task, surveys[column_and_label], request.asked, samples
+                    task, surveys[column_and_label], request.convention, samples
                 )
                 if task.metric.name == "realism":
-                    scores[task.column.name] = surveys[column_and_label].of_generated.realism
+                    scores[task.column.name] = surveys[column_and_label].generated_in_real.realism
             seconds = time.monotonic() - start
             yield from ((task, value, seconds) for value in values)
 
@@ -236,10 +236,10 @@ def _survey_for(
     request: _EvaluationRequest, task: MetricTask, statistics: Mapping[str, Any]
 ) -> ManifoldSurvey:
     """One survey for all the metrics of the column and label that need one."""
-    convention, column = request.asked, task.column.name
+    convention, column = request.convention, task.column.name
     parts = [
         other_task.metric.survey or frozenset()
-        for other_task in request.items
+        for other_task in request.tasks
         if (other_task.column.name, other_task.label) == (column, task.label)
     ]
     count, realism = (
@@ -267,8 +267,8 @@ def _required_statistics(
 ) -> dict[str, Any]:
     """The statistics that an item needs of a side, by name."""
     if task.metric.needs is not None:
-        return dict(task.metric.needs(request.samples(task.label), side, request.asked))
-    return {} if task.label is None else {"rows": FeatureRows.of}
+        return dict(task.metric.needs(request.samples(task.label), side, request.convention))
+    return {} if task.label is None else {"rows": FeatureRows.from_samples}
 
 
 def _fold_required(
@@ -294,7 +294,7 @@ def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
     """The items in their order, as many at a time as one pass may gather statistics for."""
     batch: list[MetricTask] = []
     total = 0
-    for task in request.items:
+    for task in request.tasks:
         need = _bytes_needed(request, task)
         if batch and total + need > BYTES_PER_PASS:
             yield batch
@@ -308,7 +308,7 @@ def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
     """By the statistics of both sides."""
     samples = request.samples(task.label)
     return sum(
-        estimated_bytes(block_statistic, task.column.dimension, len(samples.of(side)))
+        estimated_bytes(block_statistic, task.column.dimension, len(samples.for_side(side)))
         for side in SIDES
         for block_statistic in _required_statistics(request, task, side).values()
     )
@@ -327,14 +327,14 @@ def _min_samples(metric: Metric, convention: Convention) -> int:
 
 def _require_enough_samples(request: _EvaluationRequest) -> None:
     """NotEnoughData if a metric takes more samples than a side has."""
-    for label in dict.fromkeys(task.label for task in request.items):
+    for label in dict.fromkeys(task.label for task in request.tasks):
         samples = request.samples(label)
         label_suffix = "" if label is None else f" of label {label}"
-        for metric in {task.metric.name: task.metric for task in request.items}.values():
+        for metric in {task.metric.name: task.metric for task in request.tasks}.values():
             for side in SIDES:
-                uri, count = request.views[side].shards.uri, len(samples.of(side))
+                uri, count = request.views[side].shards.uri, len(samples.for_side(side))
                 count_in_words = f"{uri} has {count} {side} ones{label_suffix}"
-                require_enough_for_metric(metric, request.asked, count, count_in_words)
+                require_enough_for_metric(metric, request.convention, count, count_in_words)
             if metric.name == "prd":
                 require_equal_counts(len(samples.real), len(samples.generated), 20)
 
@@ -354,16 +354,16 @@ def require_enough_for_metric(
 
 def _require_memory(request: _EvaluationRequest) -> None:
     """PlanTooLarge if what a metric must hold does not fit into memory."""
-    if any(task.metric.survey is not None for task in request.items):
+    if any(task.metric.survey is not None for task in request.tasks):
         load_faiss()  # says what is missing before anything is read
-        for task in request.items:
+        for task in request.tasks:
             if not fits_at_once(request.views, task.column.name):
                 rows_that_fit(task.column.dimension)
     free = psutil.virtual_memory().available
-    for task in request.items:
+    for task in request.tasks:
         need = 2 * _bytes_needed(request, task)  # a merge holds what it merges
         if need > free:
-            rows = sum(len(request.samples(task.label).of(side)) for side in SIDES)
+            rows = sum(len(request.samples(task.label).for_side(side)) for side in SIDES)
             raise InsufficientResources(
                 f"{task.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
                 f"{task.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
@@ -377,10 +377,11 @@ def _result_for_request(
     """The value as a result of both sides."""
     samples = request.samples(task.label)
     sides = {
-        name: side_from_view(view, len(samples.of(name))) for name, view in request.views.items()
+        name: side_from_view(view, len(samples.for_side(name)))
+        for name, view in request.views.items()
     }
     specs = [request.views[side].shards.spec for side in SIDES]
-    return make_result(value, task, specs, sides, request.asked, request.protocol, seconds)
+    return make_result(value, task, specs, sides, request.convention, request.protocol, seconds)
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:

@@ -41,8 +41,8 @@ _MOMENT_METRICS = ("fid", "sfid")
 class _ColumnMatch:
     """One number to compute: a column, and the place of the file that has its space."""
 
-    item: MetricTask
-    place: str
+    task: MetricTask
+    file_part: str
 
 
 def evaluate_with_statistics_file(
@@ -87,32 +87,33 @@ def evaluate_with_statistics_file(
         )
     ]
     moments = _moments_by_column(
-        view, [column_match.item.column for column_match in column_matches]
+        view, [column_match.task.column for column_match in column_matches]
     )
     result_sides = {
         file_side: _side_from_file(reference),
         shards_side: side_from_view(view, len(view)),
     }
     # Nobody vouches for the features of a foreign file: their distance is not called FID.
-    dataset_spec = shards.spec if reference.made_of else replace(shards.spec, files={})
+    dataset_spec = shards.spec if reference.origin else replace(shards.spec, files={})
     results = []
     for column_match in column_matches:
         start = time.monotonic()
         fitted: dict[str, Any] = {
-            file_side: {"moments": reference.gaussians[column_match.place]},
-            shards_side: {"moments": moments[column_match.item.column.name]},
+            file_side: {"moments": reference.gaussians[column_match.file_part]},
+            shards_side: {"moments": moments[column_match.task.column.name]},
         }
-        (value,) = column_match.item.metric.compute(
+        (value,) = column_match.task.metric.compute(
             fitted["real"], fitted["generated"], _NO_SAMPLES, convention
         )
         value = replace(
-            value, convention={**value.convention, **_file_fields(reference, column_match.place)}
+            value,
+            convention={**value.convention, **_file_fields(reference, column_match.file_part)},
         )
         seconds = time.monotonic() - start
         results.append(
             make_result(
                 value,
-                column_match.item,
+                column_match.task,
                 [dataset_spec],
                 result_sides,
                 convention,
@@ -186,7 +187,7 @@ def _match_columns(
             "leave it out of --metrics"
         )
     fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
-    if reference.made_of:
+    if reference.origin:
         return [
             _ColumnMatch(
                 MetricTask(metric, _exported_column(fitting, reference, shards)), file_parts[0]
@@ -225,7 +226,7 @@ def _exported_column(
     columns: Sequence[Column], reference: ReferenceStatistics, shards: ShardSet
 ) -> Column:
     """The column that an exported file is of. SpecMismatch unless it was made alike."""
-    made_of = reference.made_of or {}
+    made_of = reference.origin or {}
     spec = {str(spec["name"]): spec for spec in shards.spec.extractors}
     for column in columns:
         if column.name == made_of["column"]:
@@ -264,7 +265,7 @@ def _side_from_file(reference: ReferenceStatistics) -> Side:
         count=reference.count,
         fingerprint="not stated by the file",
         digest=reference.sha256,
-        made_by={"layout": reference.layout, **(reference.made_of or {})},
+        made_by={"layout": reference.layout, **(reference.origin or {})},
     )
 
 
@@ -280,4 +281,4 @@ def _file_fields(reference: ReferenceStatistics, file_part: str) -> dict[str, An
         if reference.ddof is None
         else reference.ddof,
     }
-    return fields if reference.made_of else {**fields, "resize": "not stated by the file"}
+    return fields if reference.origin else {**fields, "resize": "not stated by the file"}

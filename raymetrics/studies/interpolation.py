@@ -150,7 +150,7 @@ def judge_paths(
     )
     name = task.column.name
     on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-    realism = survey_realism(real_view, candidate_view, name, convention).of_generated.realism
+    realism = survey_realism(real_view, candidate_view, name, convention).generated_in_real.realism
     ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
     images_source = paths_source(source, write_ends(to, ends), rule.steps)
     on_message(f"{len(ends.ids)} paths of {rule.steps} images")
@@ -169,7 +169,9 @@ def judge_paths(
         for value in values
     ]
     tell(results)
-    write_scores(f"{to}/{SCORES_FILE}", images_view.sample_ids, {name: survey.of_generated.realism})
+    write_scores(
+        f"{to}/{SCORES_FILE}", images_view.sample_ids, {name: survey.generated_in_real.realism}
+    )
     return results
 
 
@@ -207,7 +209,7 @@ def _extractor_texts(view: View, column: Column, permission: Permission) -> list
     allowed."""
     spec = view.shards.spec
     names = [extractor["name"] for extractor in spec.extractors]
-    text = spec.asked[names.index(column.extractor)]
+    text = spec.extractor_texts[names.index(column.extractor)]
     permission.require_extractor(text, view.shards.uri)
     return [text]
 
@@ -221,7 +223,7 @@ def _stray_values(
 ) -> list[MetricValue]:
     """The share of straying paths, with R of some; where samples have labels, also the share among
     the paths between two of the same label."""
-    realism = survey.of_generated.realism.reshape(len(ends.ids), rule.steps)
+    realism = survey.generated_in_real.realism.reshape(len(ends.ids), rule.steps)
     convention_fields = {
         **registry.ball_fields(convention, survey, convention.ks[0]),
         "balls": "radius <= median",

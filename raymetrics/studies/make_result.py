@@ -70,18 +70,18 @@ def _metric_label(
     """ "FD efficientnet-lite0": what it is, and in which space. In FID's own it is FID; with
     another convention of resizing, that is said."""
     resize = _fid_resize_convention(task.column, dataset_specs)
-    if resize is not None and value.short.startswith(tuple(_FID_NAMES)):
-        distance_prefix = value.short[:2]
-        name = value.short.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
+    if resize is not None and value.short_name.startswith(tuple(_FID_NAMES)):
+        distance_prefix = value.short_name[:2]
+        name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
         return name if resize == "tf1-bilinear" else f"{name} ({resize})"
     column = task.column
-    default_outputs = (LOGITS,) if task.metric.of_logits else ("pre_logits", "features")
+    default_outputs = (LOGITS,) if task.metric.logits_outputs else ("pre_logits", "features")
     space = (
         column.extractor
         if column.output in default_outputs
         else f"{column.extractor} {column.output}"
     )
-    return f"{value.short} {space}"
+    return f"{value.short_name} {space}"
 
 
 _FID_NAMES = {"FD": "FID", "KD": "KID"}

@@ -94,7 +94,7 @@ def rank_samples(
     for task in tasks:
         start, name = time.monotonic(), task.column.name
         survey = survey_realism(real_view, generated_view, name, convention)
-        scores[name] = survey.of_generated.realism
+        scores[name] = survey.generated_in_real.realism
         first, *others = registry.realism_values(survey, convention, ids)
         shown_samples = _best_and_worst(ids, scores[name], groups, count)
         seconds = time.monotonic() - start

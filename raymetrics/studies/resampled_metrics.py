@@ -47,7 +47,9 @@ class Resampling:
 
     name: str  # "Top-1 matched"
     ids: Sequence[np.ndarray]  # int64 [n] for each seed, ascending; repeated where drawn again
-    how: Mapping[str, Any] = field(default_factory=dict)  # for the convention of a result
+    convention_fields: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # for the convention of a result
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -56,12 +58,12 @@ class SubsetStatistic:
     """A statistic of the samples of one draw, as often as they were drawn."""
 
     ids: np.ndarray  # int64 [n], ascending
-    of: StatisticFunction
+    block_statistic: StatisticFunction
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Any:
         first, stop = (np.searchsorted(self.ids, sample_ids, side) for side in ("left", "right"))
         rows = np.repeat(np.arange(len(sample_ids)), stop - first)
-        return self.of(sample_ids[rows], values[rows])
+        return self.block_statistic(sample_ids[rows], values[rows])
 
 
 def evaluate_resamplings(
@@ -104,7 +106,11 @@ def evaluate_resamplings(
         seed_values = list(_compute_seed_values(views, tasks, resamplings, resolved_convention))
     return [
         _mean_result(
-            [seed_value for seed_value in seed_values if seed_value.of == (task, resampling)],
+            [
+                seed_value
+                for seed_value in seed_values
+                if seed_value.task_and_resampling == (task, resampling)
+            ],
             views,
             resolved_convention,
         )
@@ -117,21 +123,21 @@ def evaluate_resamplings(
 class _ResampledSet:
     """One draw, and by which convention its numbers are computed."""
 
-    way: Resampling
+    resampling: Resampling
     samples: SampleIds
-    asked: Convention  # with a seed of its own
+    convention: Convention  # with a seed of its own
 
-    def needs_of(self, task: MetricTask, side: str) -> Mapping[str, StatisticFunction]:
+    def required_statistics(self, task: MetricTask, side: str) -> Mapping[str, StatisticFunction]:
         """The statistics that an item needs of a side, by name."""
         assert task.metric.needs is not None  # those that a survey answers are not offered
-        return task.metric.needs(self.samples, side, self.asked)
+        return task.metric.needs(self.samples, side, self.convention)
 
     def bytes_needed(self, tasks: Sequence[MetricTask]) -> int:
         """By the statistics of the generated side."""
         return sum(
             estimated_bytes(block_statistic, task.column.dimension, len(self.samples.generated))
             for task in tasks
-            for block_statistic in self.needs_of(task, "generated").values()
+            for block_statistic in self.required_statistics(task, "generated").values()
         )
 
 
@@ -139,7 +145,7 @@ class _ResampledSet:
 class _SeedValue:
     """A number of one draw."""
 
-    of: tuple[MetricTask, Resampling]
+    task_and_resampling: tuple[MetricTask, Resampling]
     value: MetricValue
     seconds: float
 
@@ -172,8 +178,12 @@ def _compute_seed_values(
             for task in tasks:
                 value_start, column = time.monotonic(), task.column.name
                 sides = real_statistics[column], set_statistics[column]
-                (value,) = task.metric.compute(*sides, resampled_set.samples, resampled_set.asked)
-                yield _SeedValue((task, resampled_set.way), value, time.monotonic() - value_start)
+                (value,) = task.metric.compute(
+                    *sides, resampled_set.samples, resampled_set.convention
+                )
+                yield _SeedValue(
+                    (task, resampled_set.resampling), value, time.monotonic() - value_start
+                )
 
 
 def _fold_real_statistics(
@@ -182,10 +192,13 @@ def _fold_real_statistics(
     """What the items need of the real side, for all draws."""
     measures = {
         (task.column.name, name): _shared_statistic(
-            [resampled_set.needs_of(task, "real")[name] for resampled_set in resampled_sets]
+            [
+                resampled_set.required_statistics(task, "real")[name]
+                for resampled_set in resampled_sets
+            ]
         )
         for task in tasks
-        for name in resampled_sets[0].needs_of(task, "real")
+        for name in resampled_sets[0].required_statistics(task, "real")
     }
     statistics: _StatisticsByColumn = {}
     for (column, name), statistic in _fold_by_key(view, measures).items():
@@ -218,7 +231,7 @@ def _fold_set_statistics(
         )
         for index, resampled_set in enumerate(batch)
         for task in tasks
-        for name, block_statistic in resampled_set.needs_of(task, "generated").items()
+        for name, block_statistic in resampled_set.required_statistics(task, "generated").items()
     }
     statistics: list[_StatisticsByColumn] = [
         {task.column.name: {} for task in tasks} for _ in batch
@@ -272,7 +285,7 @@ def _mean_result(
     seed_values: Sequence[_SeedValue], views: Mapping[str, View], convention: Convention
 ) -> Result:
     """The mean over the seeds as a result."""
-    task, resampling = seed_values[0].of
+    task, resampling = seed_values[0].task_and_resampling
     values = [seed_value.value.value for seed_value in seed_values]
     first = seed_values[0].value
     several = len(values) > 1
@@ -311,7 +324,7 @@ def _convention_fields(resampling: Resampling) -> dict[str, Any]:
         "drawn": resampling.name,
         "n": len(resampling.ids[0]),
         "seeds": len(resampling.ids),
-        **resampling.how,
+        **resampling.convention_fields,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -60,26 +61,26 @@ class SweepOutcome:
     written: the sources of the plan, which a page may open.
     """
 
-    measured: Mapping[str, list[Result]] = field(default_factory=dict)
+    results_by_row: Mapping[str, list[Result]] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
     written: frozenset[str] = frozenset()
 
     @property
     def results(self) -> list[Result]:
         """The numbers of all rows."""
-        return [result for row_results in self.measured.values() for result in row_results]
+        return [result for row_results in self.results_by_row.values() for result in row_results]
 
-    def updated(self, newer: SweepOutcome) -> SweepOutcome:
+    def merge(self, newer: SweepOutcome) -> SweepOutcome:
         """With the rows of another sweep, which count where both have them."""
-        newer_names = {*newer.measured, *(failure.name for failure in newer.failures)}
+        newer_names = {*newer.results_by_row, *(failure.name for failure in newer.failures)}
         rest = {
             name: row_results
-            for name, row_results in self.measured.items()
+            for name, row_results in self.results_by_row.items()
             if name not in newer_names
         }
         failures = [failure for failure in self.failures if failure.name not in newer_names]
         written = self.written | newer.written
-        return SweepOutcome({**rest, **newer.measured}, [*failures, *newer.failures], written)
+        return SweepOutcome({**rest, **newer.results_by_row}, [*failures, *newer.failures], written)
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def sweep(
                     told(row.name)
                 results = _cached_results(numbers_store, side.uri, request.to, sweep_metrics)
                 results_by_row[row.name] = [
-                    replace(result, row=dict(row.said)) for result in results
+                    replace(result, row=dict(row.cells)) for result in results
                 ]
             except TemporaryFailure:
                 raise
@@ -250,7 +251,7 @@ def _require_exact_samples(request: ExtractRequest) -> None:
 
 def _make_failure(row: PlanRow, error: RaymetricsError) -> Failure:
     """Why a row has no numbers."""
-    return Failure(row.name, row.source, dict(row.said), type(error).__name__, str(error))
+    return Failure(row.name, row.source, dict(row.cells), type(error).__name__, str(error))
 
 
 def _plan_real_side(
@@ -269,9 +270,11 @@ def _plan_real_side(
                 f"{view.shards.uri} is a shard set, whose samples are all taken; leave out which "
                 "real samples, or name the source"
             )
-        for text in () if extractors else view.shards.spec.asked:
+        for text in () if extractors else view.shards.spec.extractor_texts:
             permission.require_extractor(text, view.shards.uri)
-        return _RealSide(shards, (), range(len(view)), extractors or view.shards.spec.asked)
+        return _RealSide(
+            shards, (), range(len(view)), extractors or view.shards.spec.extractor_texts
+        )
     if shards is not None or source is None:
         raise RaymetricsError("give the real side either as a shard set or as a source of samples")
     ids = requested_samples(open_source(source, torch.device("cpu")), samples)
@@ -347,6 +350,6 @@ def truncated_sources(
         )
         for amount in other_amounts:
             truncate_options = {"truncate": f"{strategy}:{amount:g}", **strategy_options}
-            Truncation.read(truncate_options["truncate"], truncate_options.get("mean"))
+            Truncation.parse(truncate_options["truncate"], truncate_options.get("mean"))
             texts.append(option_strings.format_options(name, {**options, **truncate_options}))
     return [option_strings.format_options(name, options), *texts] if 1 in amounts else texts

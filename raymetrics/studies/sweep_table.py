@@ -48,7 +48,7 @@ class PlanRow:
 
     source: str  # with its options
     samples: str | None = None  # "0-999"
-    said: Mapping[str, str] = field(default_factory=dict)  # by column, with its name filled in
+    cells: Mapping[str, str] = field(default_factory=dict)  # by column, with its name filled in
 
     @property
     def ids(self) -> range | None:
@@ -59,7 +59,7 @@ class PlanRow:
     def name(self) -> str:
         """Its own, or what it is made from."""
         ids = f", samples {self.samples}" if self.samples else ""
-        return self.said.get(_NAME) or f"{self.source}{ids}"
+        return self.cells.get(_NAME) or f"{self.source}{ids}"
 
 
 def read_plan(

@@ -41,7 +41,7 @@ class VerificationResult:
     """What was found of a file that is here. problem: None if it is what it should be."""
 
     entry: WeightsEntry
-    found: LocatedFile | None
+    located: LocatedFile | None
     problem: str | None = None
 
 

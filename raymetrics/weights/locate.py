@@ -25,7 +25,7 @@ class WeightsFile:
     sha256: str | None
     locate: Callable[[], Path] | None = None
     url: str | None = None
-    licence: str = "not stated"
+    license_terms: str = "not stated"
     package: str | None = None
 
     @property

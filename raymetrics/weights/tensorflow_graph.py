@@ -55,12 +55,12 @@ class _RepeatBudget:
     """Places for what a graph repeats: a file of a kilobyte can ask for gigabytes."""
 
     def __init__(self, limit: int) -> None:
-        self._left = limit
+        self._remaining = limit
 
-    def holds(self, count: int) -> bool:
+    def try_take(self, count: int) -> bool:
         """Whether `count` more have room, which they take."""
-        self._left -= count
-        return self._left >= 0
+        self._remaining -= count
+        return self._remaining >= 0
 
 
 def _read_fields(message: memoryview) -> Iterator[tuple[int, _FieldValue]]:
@@ -157,7 +157,7 @@ def _float_array(
 ) -> np.ndarray:
     """The array of this shape that the bytes hold."""
     count, byte_count = math.prod(shape), len(content or values)
-    repeated = not content and 0 < byte_count < 4 * count and budget.holds(count)
+    repeated = not content and 0 < byte_count < 4 * count and budget.try_take(count)
     if byte_count % 4 or (byte_count != 4 * count and not repeated):
         raise _DamagedGraph(f"{byte_count} bytes for a tensor float32 {list(shape)}")
     stored = np.frombuffer(content or values, "<f4")

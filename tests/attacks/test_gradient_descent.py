@@ -54,7 +54,7 @@ def by_autograd(
 @pytest.mark.parametrize("ddof", [0, 1])
 def test_loss_and_weights_of_every_step(sets: tuple[np.ndarray, np.ndarray], ddof: int) -> None:
     real, generated = sets
-    goal = TargetGaussian.of(Moments.of(real))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
     features = generated - goal.mean
     loss = (
         official_code_loss(goal, features)
@@ -71,7 +71,7 @@ def test_loss_and_weights_of_every_step(sets: tuple[np.ndarray, np.ndarray], ddo
 
 def test_the_last_distance_is_that_of_the_weights(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = TargetGaussian.of(Moments.of(real))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
     evaluate = InMemoryEvaluator(goal, generated - goal.mean)
     found = descend(paper_loss(evaluate), 60, max_evaluations=5)
     assert found.evaluations == len(found.trace) == 5
@@ -80,8 +80,8 @@ def test_the_last_distance_is_that_of_the_weights(sets: tuple[np.ndarray, np.nda
 
 def test_goes_on_from_any_state_with_the_same_bits(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = TargetGaussian.of(Moments.of(real))
-    loss = paper_loss(InMemoryEvaluator(goal, goal.centred(generated)))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    loss = paper_loss(InMemoryEvaluator(goal, goal.center_features(generated)))
     states: list[DescentState] = []
     whole = descend(loss, 60, max_evaluations=20, on_step=states.append, report_every=4)
     assert [state.evaluations for state in states] == [4, 8, 12, 16]
@@ -94,7 +94,7 @@ def test_goes_on_from_any_state_with_the_same_bits(sets: tuple[np.ndarray, np.nd
 
 def test_both_optimisers_come_to_the_same(sets: tuple[np.ndarray, np.ndarray]) -> None:
     real, generated = sets
-    goal = TargetGaussian.of(Moments.of(real))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
     evaluate = InMemoryEvaluator(goal, generated - goal.mean)
     slow = descend(paper_loss(evaluate), 60, max_evaluations=2000, learning_rate=0.5)
     quick = minimize_distance(evaluate, max_evaluations=100)

@@ -48,7 +48,7 @@ def test_marks_by_a_sort_of_each_row(seed: int, classes: int, data: st.DataObjec
         for row, values in enumerate(logits):
             order = sorted(range(classes), key=lambda c: (-values[c], c))
             expected[row, [order[place] for place in places]] = 1
-        found = MatchTarget.parse(f"{kind}:{n}").of(logits)
+        found = MatchTarget.parse(f"{kind}:{n}").transform(logits)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
 
@@ -56,21 +56,21 @@ def test_marks_by_a_sort_of_each_row(seed: int, classes: int, data: st.DataObjec
 @pytest.mark.parametrize(("n", "first", "last"), [(1, 504, 504), (2, 503, 504), (5, 502, 506)])
 def test_the_middle_of_inception_s_1008_classes(n: int, first: int, last: int) -> None:
     falling = -np.arange(1008.0)[None]
-    found = np.flatnonzero(MatchTarget.parse(f"middle_n:{n}").of(falling)[0])
+    found = np.flatnonzero(MatchTarget.parse(f"middle_n:{n}").transform(falling)[0])
     assert (found[0], found[-1], len(found)) == (first, last, n)
 
 
 def test_more_than_half_of_the_classes() -> None:
     logits = np.zeros((2, 10))
-    assert MatchTarget.parse("top_n:5").of(logits).sum() == 10
+    assert MatchTarget.parse("top_n:5").transform(logits).sum() == 10
     for kind in ("top_n", "middle_n"):
         with pytest.raises(ShardError, match=rf"{kind}:6 marks more than half of 10.*5 at most"):
-            MatchTarget.parse(f"{kind}:6").of(logits)
+            MatchTarget.parse(f"{kind}:6").transform(logits)
 
 
 def test_probabilities_are_a_softmax(rng: np.random.Generator) -> None:
     logits = (rng.normal(size=(20, 7)) * 300).astype(np.float32)
-    found = MatchTarget.parse("probabilities").of(logits)
+    found = MatchTarget.parse("probabilities").transform(logits)
     assert found.dtype == np.float32
     np.testing.assert_allclose(
         found, softmax(logits.astype(np.float64), axis=1), rtol=1e-6, atol=1e-37
@@ -84,7 +84,10 @@ def test_block_by_block_is_all_at_once(rng: np.random.Generator, text: str) -> N
     real, generated = rng.normal(size=(30, 40)), rng.normal(size=(50, 40))
     sides = []
     for side in (real, generated):
-        parts = [NonzeroColumns.of(match.of(side[i : i + 7])) for i in range(0, len(side), 7)]
+        parts = [
+            NonzeroColumns.from_samples(match.transform(side[i : i + 7]))
+            for i in range(0, len(side), 7)
+        ]
         merged = NonzeroColumns.empty(40)
         for part in parts:
             merged = merged.merge(part)
@@ -92,17 +95,17 @@ def test_block_by_block_is_all_at_once(rng: np.random.Generator, text: str) -> N
     columns = shared_columns(match, real=sides[0], generated=sides[1])
     whole = match_arrays(match, real=real, generated=generated)
     for side, expected in zip((real, generated), whole, strict=True):
-        blocks = [match.of(side[i : i + 7], columns) for i in range(0, len(side), 7)]
+        blocks = [match.transform(side[i : i + 7], columns) for i in range(0, len(side), 7)]
         np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
 @given(st.lists(st.integers(0, 20), max_size=5), st.permutations(range(6)))
 @settings(deadline=None)
 def test_occurring_is_a_statistic(cuts: list[int], order: list[int]) -> None:
-    marks = MatchTarget.parse("top_n:2").of(np.random.default_rng(0).normal(size=(20, 30)))
+    marks = MatchTarget.parse("top_n:2").transform(np.random.default_rng(0).normal(size=(20, 30)))
     assert_laws(
         NonzeroColumns.empty(30),
-        lambda rows: NonzeroColumns.of(marks[list(rows)]),
+        lambda rows: NonzeroColumns.from_samples(marks[list(rows)]),
         20,
         cuts,
         [i for i in order if i <= len(cuts)],

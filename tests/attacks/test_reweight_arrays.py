@@ -30,7 +30,7 @@ def weighted_distance(real: np.ndarray, generated: np.ndarray, weights: np.ndarr
         np.average(generated.astype(np.float64), axis=0, weights=weights),
         np.cov(generated.T.astype(np.float64), aweights=weights, ddof=0),
     )
-    return frechet_distance(real=Moments.of(real), generated=of_generated)
+    return frechet_distance(real=Moments.from_samples(real), generated=of_generated)
 
 
 def test_the_distance_is_that_of_the_weighted_moments(sets: dict[str, np.ndarray]) -> None:
@@ -102,8 +102,8 @@ def test_samples_drawn_by_the_weights_are_nearer(sets: dict[str, np.ndarray], sc
         np.mean(
             [
                 frechet_distance(
-                    real=Moments.of(real),
-                    generated=Moments.of(generated[draw_by_weight(w, 200, i, scheme)]),
+                    real=Moments.from_samples(real),
+                    generated=Moments.from_samples(generated[draw_by_weight(w, 200, i, scheme)]),
                 )
                 for i in range(10)
             ]

@@ -44,15 +44,18 @@ def test_any_partition_gives_what_the_loop_does(data: st.DataObject, targets: li
     expected, drawn = loop(targets, classes, max_draws)
     matcher = Matcher(np.array(targets), max_draws)
     blocks = np.split(np.array(classes, np.int64), cuts)
-    accepted = np.concatenate([matcher.decide(block) for block in blocks])
+    accepted = np.concatenate([matcher.accept(block) for block in blocks])
     assert np.flatnonzero(accepted).tolist() == expected
-    assert matcher.drawn.tolist() == drawn
-    assert matcher.filled.sum() == len(expected)
-    assert matcher.full == (len(expected) == sum(targets))
+    assert matcher.drawn_counts.tolist() == drawn
+    assert matcher.accepted_counts.sum() == len(expected)
+    assert matcher.is_full == (len(expected) == sum(targets))
     # What was decided can be passed over, shard by shard.
     again = Matcher(np.array(targets), max_draws)
-    again.pass_over(matcher.drawn)
-    assert (again.draws, again.unfilled.tolist()) == (matcher.draws, matcher.unfilled.tolist())
+    again.add_drawn(matcher.drawn_counts)
+    assert (again.total_draws, again.unfilled_classes.tolist()) == (
+        matcher.total_draws,
+        matcher.unfilled_classes.tolist(),
+    )
 
 
 @given(counts, st.integers(1, 200))
@@ -110,7 +113,7 @@ def test_bins_that_stay_empty_are_told() -> None:
                        r"\(rate below 0\.05, 95 % confidence\)"):  # fmt: skip
         match_top1(target_counts=np.array([1, 0, 4]), classes=np.zeros(70, int), max_draws=59)
     matcher = Matcher(np.array([3, 0, 4]))
-    matcher.decide(np.array([2, 2, 1, 1]))
+    matcher.accept(np.array([2, 2, 1, 1]))
     assert describe_unfilled(matcher, ["cat", "dog", "owl"]) == (
         "class 0 'cat' has 0 of 3 (rate below 0.53, 95 % confidence), class 2 'owl' has 2 of 4"
     )
@@ -122,7 +125,7 @@ def test_classes_that_are_none() -> None:
                "float64": np.array([0.5]), r"\[2, 2\]": np.zeros((2, 2), int)}  # fmt: skip
     for word, classes in strange.items():
         with pytest.raises(SampleRangeError, match=word):
-            Matcher(np.array([5, 5])).decide(classes)
+            Matcher(np.array([5, 5])).accept(classes)
         if classes.ndim == 1:
             with pytest.raises(SampleRangeError, match=word):
                 match_top1(target_counts=np.array([5, 5]), classes=classes.tolist())
@@ -142,5 +145,5 @@ def test_the_bound_of_what_was_always_seen() -> None:
 def test_expected_draws_follow_the_rates() -> None:
     matcher = Matcher(np.array([10, 30, 5, 0]))
     assert expected_draws(matcher).tolist() == [np.inf, np.inf, np.inf, 0]
-    matcher.decide(np.repeat([0, 1, 3], [20, 10, 10]))
+    matcher.accept(np.repeat([0, 1, 3], [20, 10, 10]))
     assert expected_draws(matcher).tolist() == [0, 20 / (10 / 40), np.inf, 0]

@@ -34,7 +34,7 @@ def problem(
 
 def evaluator(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemoryEvaluator:
     """In float64, for comparisons beyond float32's."""
-    goal = TargetGaussian.of(Moments.of(real), ddof)
+    goal = TargetGaussian.from_moments(Moments.from_samples(real), ddof)
     return InMemoryEvaluator(goal, generated - goal.mean)
 
 
@@ -45,20 +45,20 @@ def some_weights(seed: int, count: int) -> np.ndarray:
 
 def of_samples(real: np.ndarray, generated: np.ndarray) -> float:
     """Eq. 3 with equal weights, by the metric: the generated covariance has no ddof."""
-    of_real = Gaussian.fitted(Moments.of(real), 1)
-    of_generated = Gaussian.fitted(Moments.of(generated), 0)
+    of_real = Gaussian.from_moments(Moments.from_samples(real), 1)
+    of_generated = Gaussian.from_moments(Moments.from_samples(generated), 0)
     return frechet_distance(real=of_real, generated=of_generated)
 
 
 @pytest.mark.parametrize("real_count", [60, 5])  # of 5, the covariance is singular
 def test_equal_weights_are_the_frechet_distance(real_count: int) -> None:
     real, generated = problem(0, real=real_count)
-    goal = TargetGaussian.of(Moments.of(real))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
     expected = of_samples(real, generated)
     equal = np.full(len(generated), 1 / len(generated))
     exact = InMemoryEvaluator(goal, generated - goal.mean)(equal)
     assert exact.distance == pytest.approx(expected, rel=1e-10)
-    rounded = InMemoryEvaluator(goal, goal.centred(generated.astype(np.float32)))(equal)
+    rounded = InMemoryEvaluator(goal, goal.center_features(generated.astype(np.float32)))(equal)
     assert rounded.distance == pytest.approx(expected, rel=1e-6)
 
 
@@ -77,9 +77,9 @@ def test_thousands_of_float32_features(rng: np.random.Generator) -> None:
         np.maximum(rng.normal(size=(n, 64)) * spectrum + at, 0).astype(np.float32)
         for n, at in ((1000, 0.3), (weights_objective.BLOCK * 2 + 100, 0.35))
     )
-    goal = TargetGaussian.of(Moments.of(real))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
     counts = rng.integers(0, 3, size=len(generated))
-    found = InMemoryEvaluator(goal, goal.centred(generated))(counts / counts.sum()).distance
+    found = InMemoryEvaluator(goal, goal.center_features(generated))(counts / counts.sum()).distance
     expected = of_samples(real, np.repeat(generated, counts, axis=0))
     assert found == pytest.approx(expected, rel=1e-6)
 
@@ -91,7 +91,7 @@ def test_slopes_are_those_of_differences(seed: int) -> None:
     direction = some_weights(seed + 10, len(generated)) - weights  # the sum stays 1
     here, there = (evaluate(weights + t * direction).distance for t in (-1e-4, 1e-4))
     expected = (there - here) / 2e-4
-    assert evaluate(weights).slopes @ direction == pytest.approx(expected, rel=1e-5)
+    assert evaluate(weights).weight_gradient @ direction == pytest.approx(expected, rel=1e-5)
 
 
 def by_autograd(real: np.ndarray, generated: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def by_autograd(real: np.ndarray, generated: np.ndarray, weights: np.ndarray) ->
 def test_slopes_are_autograd_s_up_to_a_constant() -> None:
     real, generated = problem(3)
     weights = some_weights(3, len(generated))
-    found = evaluator(real, generated)(weights).slopes
+    found = evaluator(real, generated)(weights).weight_gradient
     expected = by_autograd(real, generated, weights)
     difference = found - expected
     np.testing.assert_allclose(difference, difference.mean(), atol=1e-9 * np.abs(expected).max())
@@ -126,24 +126,26 @@ def test_convex_along_chords_and_above_its_tangents(seed: int, dimension: int, t
     scale = 1e-9 * (1 + at_p.distance + at_q.distance)
     chord = t * at_p.distance + (1 - t) * at_q.distance
     assert evaluate(t * p + (1 - t) * q).distance <= chord + scale
-    assert at_q.distance >= at_p.distance + at_p.slopes @ (q - p) - scale
-    assert at_q.distance >= at_p.distance - duality_gap(p, at_p.slopes) - scale
+    assert at_q.distance >= at_p.distance + at_p.weight_gradient @ (q - p) - scale
+    assert at_q.distance >= at_p.distance - duality_gap(p, at_p.weight_gradient) - scale
 
 
 def test_torch_tensors_and_arrays_are_treated_alike() -> None:
     real, generated = problem(4, dimension=12)
-    goal = TargetGaussian.of(Moments.of(real))
-    features = goal.centred(generated)
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    features = goal.center_features(generated)
     weights = some_weights(4, len(generated))
     ours, theirs = (
         InMemoryEvaluator(goal, features),
         InMemoryEvaluator(goal, torch.from_numpy(features)),
     )
-    np.testing.assert_allclose(theirs.lengths, ours.lengths, rtol=1e-6)
-    assert theirs.lengths.dtype == np.float64
+    np.testing.assert_allclose(theirs.norms, ours.norms, rtol=1e-6)
+    assert theirs.norms.dtype == np.float64
     a, b = ours(weights), theirs(weights)
     assert b.distance == pytest.approx(a.distance, rel=1e-6)
-    np.testing.assert_allclose(b.slopes, a.slopes, atol=1e-5 * np.abs(a.slopes).max())
+    np.testing.assert_allclose(
+        b.weight_gradient, a.weight_gradient, atol=1e-5 * np.abs(a.weight_gradient).max()
+    )
 
 
 def test_blocks_merge_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ def test_blocks_merge_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_objective, "BLOCK", 7)
     parts = evaluator(real, generated)(weights)
     assert parts.distance == pytest.approx(whole.distance, rel=1e-12)
-    np.testing.assert_allclose(parts.slopes, whole.slopes, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(parts.weight_gradient, whole.weight_gradient, rtol=1e-9, atol=1e-9)
 
 
 def test_columns_that_never_vary_change_nothing() -> None:
@@ -164,14 +166,16 @@ def test_columns_that_never_vary_change_nothing() -> None:
               (real, generated)]  # fmt: skip
     found = evaluator(*padded)(weights)
     assert found.distance == pytest.approx(expected.distance, rel=1e-9)
-    np.testing.assert_allclose(found.slopes, expected.slopes, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(
+        found.weight_gradient, expected.weight_gradient, rtol=1e-7, atol=1e-7
+    )
 
 
 def test_the_map_takes_the_candidates_to_the_goal() -> None:
     """T S T = S_r, for T of the transport."""
     real, generated = problem(7)
-    goal = TargetGaussian.of(Moments.of(real))
-    moments = WeightedMoments.of(generated - goal.mean, some_weights(7, len(generated)))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    moments = WeightedMoments.from_samples(generated - goal.mean, some_weights(7, len(generated)))
     found = weights_objective.compute_transport(goal, moments)
     linear = found.root @ found.root.T
     np.testing.assert_allclose(

@@ -20,8 +20,8 @@ from raymetrics.statistics import Moments, from_arrays, to_arrays
 
 
 def of_arrays(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> InMemoryEvaluator:
-    goal = TargetGaussian.of(Moments.of(real), ddof)
-    return InMemoryEvaluator(goal, goal.centred(generated))
+    goal = TargetGaussian.from_moments(Moments.from_samples(real), ddof)
+    return InMemoryEvaluator(goal, goal.center_features(generated))
 
 
 def mixture(rng: np.random.Generator, count: int, shift: float, dimension: int = 24) -> np.ndarray:
@@ -47,8 +47,8 @@ class Counted:
         self.of, self.calls = of, 0
 
     @property
-    def lengths(self) -> np.ndarray:
-        return self.of.lengths
+    def norms(self) -> np.ndarray:
+        return self.of.norms
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
         self.calls += 1
@@ -70,7 +70,7 @@ def test_two_clusters_get_the_real_proportions() -> None:
     real = np.repeat([[-1.0, 0.0], [1.0, 0.0]], [70, 30], axis=0)
     generated = np.repeat([[-1.0, 0.0], [1.0, 0.0]], [10, 40], axis=0)
     found = minimize_distance(of_arrays(real, generated, ddof=0), max_evaluations=100)
-    assert found.finished
+    assert found.converged
     np.testing.assert_allclose(found.weights[:10], 0.07, rtol=1e-3)
     np.testing.assert_allclose(found.weights[10:], 0.3 / 40, rtol=1e-3)
     assert found.effective_sample_size == pytest.approx(1 / (10 * 0.07**2 + 0.3**2 / 40), rel=1e-3)
@@ -80,7 +80,7 @@ def test_ends_by_itself_near_the_minimum(problem: InMemoryEvaluator) -> None:
     evaluate = Counted(problem)
     found = minimize_distance(evaluate, max_evaluations=100)
     best = minimize_distance(problem, max_evaluations=500, tolerance=0).distance
-    assert found.finished
+    assert found.converged
     assert found.evaluations <= evaluate.calls <= 60
     assert found.distance < 1.001 * best
     assert found.distance - found.gap <= best
@@ -94,7 +94,7 @@ def test_the_distance_only_falls(problem: InMemoryEvaluator) -> None:
     trace = np.array(minimize_distance(problem, max_evaluations=200, tolerance=0).trace)
     assert (np.diff(trace[:, 0]) >= 1).all()
     assert (np.diff(trace[:, 1]) <= 1e-6 * trace[1:, 1]).all()
-    assert trace[0, 2] == pytest.approx(len(problem.lengths))
+    assert trace[0, 2] == pytest.approx(len(problem.norms))
 
 
 @pytest.mark.parametrize("budget", [1, 2, 7])
@@ -102,7 +102,7 @@ def test_spends_no_more_than_its_budget(problem: InMemoryEvaluator, budget: int)
     evaluate = Counted(problem)
     found = minimize_distance(evaluate, max_evaluations=budget)
     assert evaluate.calls == budget
-    assert not found.finished
+    assert not found.converged
     if budget == 1:
         np.testing.assert_allclose(found.weights, 1 / len(found.weights))
 
@@ -110,7 +110,7 @@ def test_spends_no_more_than_its_budget(problem: InMemoryEvaluator, budget: int)
 def assert_same_bits(a: OptimizedWeights, b: OptimizedWeights) -> None:
     np.testing.assert_array_equal(a.weights, b.weights)
     assert a.trace == b.trace
-    assert a.finished == b.finished
+    assert a.converged == b.converged
 
 
 def reread(state: LbfgsState) -> LbfgsState:
@@ -261,12 +261,12 @@ def test_degenerate_problems(
     real, generated = made(rng)
     evaluate = of_arrays(real, generated)
     found = minimize_distance(evaluate, max_evaluations=100)
-    first, power = found.trace[0].distance, (evaluate.lengths**2).mean()
+    first, power = found.trace[0].distance, (evaluate.norms**2).mean()
     assert np.isfinite(found.weights).all()
     assert found.weights.sum() == pytest.approx(1)
     assert np.isfinite(np.array(found.trace)).all()
     assert found.distance <= first + 1e-6 * power
-    goal = evaluate.goal
+    goal = evaluate.target
     exact = InMemoryEvaluator(goal, generated - goal.mean)
     best = minimize_distance(exact, max_evaluations=300, tolerance=0).distance
     assert found.distance <= 1.001 * best + 2e-3 * max(first - best, 0) + 1e-6 * power

@@ -42,7 +42,7 @@ def sides(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def views(folder: Path) -> dict[str, View]:
-    return {name: View.of(rm_open(folder / name)) for name in ("real", "generated")}
+    return {name: View.from_shards(rm_open(folder / name)) for name in ("real", "generated")}
 
 
 def rm_open(path: Path):
@@ -52,18 +52,28 @@ def rm_open(path: Path):
 
 
 def assert_same(found: ManifoldSurvey, expected: ManifoldSurvey) -> None:
-    np.testing.assert_array_equal(found.radii_of_real, expected.radii_of_real)
-    np.testing.assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
-    np.testing.assert_array_equal(found.of_generated.hits, expected.of_generated.hits)
-    np.testing.assert_array_equal(found.of_generated.occupied, expected.of_generated.occupied)
-    np.testing.assert_array_equal(found.of_generated.realism, expected.of_generated.realism)
-    np.testing.assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+    np.testing.assert_array_equal(found.real_radii, expected.real_radii)
+    np.testing.assert_array_equal(found.generated_radii, expected.generated_radii)
+    np.testing.assert_array_equal(found.generated_in_real.hits, expected.generated_in_real.hits)
+    np.testing.assert_array_equal(
+        found.generated_in_real.occupied, expected.generated_in_real.occupied
+    )
+    np.testing.assert_array_equal(
+        found.generated_in_real.realism, expected.generated_in_real.realism
+    )
+    np.testing.assert_array_equal(
+        found.real_in_generated.hits > 0, expected.real_in_generated.hits > 0
+    )
 
 
 def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> ManifoldSurvey:
-    rounded = {side: asked.rounded(features) for side, features in sides.items()}
+    rounded = {side: asked.round_features(features) for side, features in sides.items()}
     return survey_manifolds(
-        **rounded, ks=asked.ks, search=ExactSearch(), radius_rule=asked.reach, realism=True
+        **rounded,
+        ks=asked.ks,
+        search=ExactSearch(),
+        radius_rule=asked.effective_radii,
+        realism=True,
     )
 
 
@@ -109,7 +119,7 @@ def test_conventions(sides, tmp_path, name) -> None:
 
 
 def test_the_first_samples_only(sides, tmp_path) -> None:
-    some = {name: View.of(view.shards, 130) for name, view in views(tmp_path).items()}
+    some = {name: View.from_shards(view.shards, 130) for name, view in views(tmp_path).items()}
     found = survey_views(**some, column=COLUMN, convention=ASKED, realism=True)
     assert_same(found, truth({name: features[:130] for name, features in sides.items()}))
 
@@ -119,7 +129,7 @@ def test_a_set_against_itself(sides, tmp_path) -> None:
     real = views(tmp_path)["real"]
     found = survey_views(real=real, generated=real, column=COLUMN, convention=ASKED, realism=True)
     assert_same(found, truth({"real": sides["real"], "generated": sides["real"]}))
-    assert (found.of_generated.hits > 0).all()
+    assert (found.generated_in_real.hits > 0).all()
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -149,7 +159,7 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
     other = rng.normal(5, 1, (250, 12)).astype(np.float32)
     write_set(str(tmp_path / "other"), {"pre_logits": other}, shard_rows=50)
     computed.clear()
-    real, generated = views(tmp_path)["real"], View.of(rm_open(tmp_path / "other"))
+    real, generated = views(tmp_path)["real"], View.from_shards(rm_open(tmp_path / "other"))
     found = survey_views(real=real, generated=generated, **asked)
     assert computed == [9, 12]
     assert_same(found, truth({"real": sides["real"], "generated": other}))
@@ -180,7 +190,7 @@ def test_parts_are_whole_shards_of_at_most_so_many_rows(sides, tmp_path) -> None
     view = views(tmp_path)["real"]
     cut = neighbors.partition_view(view, COLUMN, ASKED, 120)
     assert [part.rows for part in cut] == [100, 100, 100, 30]
-    assert [part.first for part in cut] == [0, 100, 200, 300]
+    assert [part.first_row for part in cut] == [0, 100, 200, 300]
     assert len({part.digest for part in cut}) == 4
     assert [part.rows for part in neighbors.partition_view(view, COLUMN, ASKED, 10)] == [50] * 6 + [
         30
@@ -190,7 +200,7 @@ def test_parts_are_whole_shards_of_at_most_so_many_rows(sides, tmp_path) -> None
 
 def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> None:
     both = views(tmp_path)
-    few = View.of(both["generated"].shards, 5)
+    few = View.from_shards(both["generated"].shards, 5)
     with pytest.raises(NotEnoughData, match="5 generated samples; it takes at least 6"):
         survey_views(real=both["real"], generated=few, column=COLUMN, convention=ASKED)
     memory = psutil.virtual_memory()._replace(total=1000)
@@ -308,7 +318,9 @@ def test_true_radii_are_used(sides, tmp_path, computed, caplog, name) -> None:
     """Of samples that stand there several times too, whose neighbors are their copies."""
     both = views(tmp_path)
     drawn = np.sort(np.random.default_rng(3).integers(250, size=300))
-    both["generated"] = View.of(both["generated"].shards, selection=Selection.of(drawn))
+    both["generated"] = View.from_shards(
+        both["generated"].shards, selection=Selection.from_ids(drawn)
+    )
     asked = {"column": COLUMN, "convention": get_convention(name)}
     first = survey_views(**both, **asked)
     computed.clear()

@@ -70,9 +70,9 @@ def test_every_actor_fits_on_a_node_of_cpus(
     nodes = [ClusterNode(n) for n in cpus]
     placement = plan_placement(nodes, NOTHING_KNOWN, Resources(actors=actors, fused=fused), ENDLESS)
     fill(nodes, placement, seed)
-    assert placement.producing.actors == (actors or max(1, sum(map(int, cpus))))
+    assert placement.feature_pool.actors == (actors or max(1, sum(map(int, cpus))))
     assert placement.fused == (fused is not False)
-    assert placement.commit == ActorPool(-(-placement.producing.actors // 8), 0.0)
+    assert placement.commit == ActorPool(-(-placement.feature_pool.actors // 8), 0.0)
 
 
 gpu_nodes = st.lists(st.tuples(st.integers(1, 8), st.sampled_from([1, 2, 7, 96])), max_size=3)
@@ -115,7 +115,7 @@ def test_one_fused_actor_on_every_gpu_that_holds_both() -> None:
     assert placement.generate == ActorPool(16, 1.0, 1.0)
     assert placement.extract is None
     assert placement.commit.actors == 2
-    assert placement.why == "both networks fit into a GPU"
+    assert placement.reason == "both networks fit into a GPU"
 
 
 def test_what_does_not_fit_together_has_gpus_of_its_own() -> None:
@@ -125,12 +125,12 @@ def test_what_does_not_fit_together_has_gpus_of_its_own() -> None:
     odd = plan_placement(
         [ClusterNode(8, 3, None, 24 * GB)], ModelSizes(10 * GB, 4 * GB), AUTO, ENDLESS
     )
-    assert (odd.generate.actors, odd.producing.actors) == (2, 1)
+    assert (odd.generate.actors, odd.feature_pool.actors) == (2, 1)
     alone = plan_placement(
         [ClusterNode(8, 1, None, 24 * GB)], ModelSizes(10 * GB, 4 * GB), AUTO, ENDLESS
     )
     assert alone.fused
-    assert "tight" in alone.why
+    assert "tight" in alone.reason
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3, 4])
@@ -211,15 +211,16 @@ def test_what_cannot_be_is_refused_with_the_figures(
 def test_what_is_assumed_is_said() -> None:
     nodes = [ClusterNode(8, 2, None, 80 * GB)]
     assert (
-        plan_placement(nodes, ModelSizes(GB, GB), AUTO, ENDLESS).why
+        plan_placement(nodes, ModelSizes(GB, GB), AUTO, ENDLESS).reason
         == "both networks fit into a GPU"
     )
     assert (
         "not all weights are known"
-        in plan_placement(nodes, ModelSizes(None, GB), AUTO, ENDLESS).why
+        in plan_placement(nodes, ModelSizes(None, GB), AUTO, ENDLESS).reason
     )
     assert (
-        "--gpu-memory" in plan_placement([ClusterNode(8, 2)], ModelSizes(GB, GB), AUTO, ENDLESS).why
+        "--gpu-memory"
+        in plan_placement([ClusterNode(8, 2)], ModelSizes(GB, GB), AUTO, ENDLESS).reason
     )
 
 

@@ -239,7 +239,7 @@ def test_every_extractor_of_the_table_is_one() -> None:
         for options in ours:
             found = published_network(options.network)
             seen.add(found.name)
-            convention = options.one_of("resize", RESIZES, found.resize)
+            convention = options.choice("resize", RESIZES, found.resize)
             assert stated.keys() <= found.outputs.keys()
             if not options.untrained:
                 assert str(found.size) in pixels
@@ -298,7 +298,7 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     assert [run.exit_code for run in done] == [0, 0, 0, 0, 2], [run.output for run in done]
     printed = [run.output for run in done]
     for metric in METRICS.values():
-        if metric.only is None:
+        if metric.requires_space is None:
             assert f",{metric.name}" in lines[0].replace(" ", ",")
     for label in ("FD-infinity digits", "FD at 110 digits", "Vendi digits", "PRD F_1/8 digits"):
         assert label in printed[0]

@@ -106,7 +106,7 @@ def test_an_image_depends_on_its_id_alone(ddpm: Path) -> None:
         np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
     assert len({image.tobytes() for image in together}) == 5
     again = DiffusersPipeline(str(ddpm), CPU, steps=3)
-    assert (again.spec, again.listing) == (generator.spec, generator.listing)
+    assert (again.spec, again.quick_fingerprint) == (generator.spec, generator.quick_fingerprint)
     np.testing.assert_array_equal(again(ids), together)
     assert (generator.name, generator.length, generator.labels(ids)) == ("tiny", None, None)
 
@@ -157,7 +157,7 @@ def test_the_spec_covers_all_that_changes_pixels(ddpm: Path, dit: Path) -> None:
     made = [DiffusersPipeline(str(ddpm), CPU), DiffusersPipeline(str(ddpm), CPU, steps=2)]
     made += [DiffusersPipeline(str(dit), CPU, label=1), DiffusersPipeline(str(dit), CPU, classes=3)]
     made += [DiffusersPipeline(str(dit), CPU, label=1, guidance="2")]
-    for what in ([one.spec for one in made], [one.listing for one in made]):
+    for what in ([one.spec for one in made], [one.quick_fingerprint for one in made]):
         assert all(a != b for i, a in enumerate(what) for b in what[:i])
     before = DiffusersPipeline(str(ddpm), CPU).spec
     (ddpm / "scheduler" / "notes.json").write_text("{}")

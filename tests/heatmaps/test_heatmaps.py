@@ -30,14 +30,14 @@ def features_of(extractor) -> np.ndarray:
 @pytest.fixture(scope="module")
 def real() -> Gaussian:
     rng = np.random.default_rng(2)
-    return Gaussian.fitted(Moments.of(rng.normal(0.2, 0.3, (200, FEATURES))), 1)
+    return Gaussian.from_moments(Moments.from_samples(rng.normal(0.2, 0.3, (200, FEATURES))), 1)
 
 
 @pytest.fixture(scope="module")
 def seen(real: Gaussian) -> Heatmaps:
     extractor = make_tiny()
     return HeatmapExtractor(
-        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+        extractor, Sensitivity.for_members(real, Moments.from_samples(features_of(extractor)))
     )(IDS, IMAGES)
 
 
@@ -61,7 +61,9 @@ def test_a_heatmap_is_that_of_a_backward_pass(real: Gaussian, seen: Heatmaps, nu
 def test_one_pass_gives_the_bits_of_a_call() -> None:
     extractor = make_tiny()
     block = IMAGES[: extractor.block]
-    found = extractor.with_map(block, lambda activations, outputs: {"map": activations, **outputs})
+    found = extractor.apply_to_map(
+        block, lambda activations, outputs: {"map": activations, **outputs}
+    )
     for name, values in extractor(block).items():
         np.testing.assert_array_equal(found[name], values)
     np.testing.assert_array_equal(found["map"], extractor.activations(block))
@@ -70,15 +72,15 @@ def test_one_pass_gives_the_bits_of_a_call() -> None:
 
 def test_a_network_without_a_map_is_refused() -> None:
     digits = make_extractor("digits", torch.device("cpu"))
-    assert not digits.mapped
+    assert not digits.has_map
     with pytest.raises(ExtractorError, match="digits has no map whose mean its features are"):
-        digits.with_map(IMAGES, lambda activations, outputs: outputs)
+        digits.apply_to_map(IMAGES, lambda activations, outputs: outputs)
 
 
 def test_bits_are_a_function_of_the_sample(real: Gaussian, seen: Heatmaps) -> None:
     extractor = make_tiny()
     lens = HeatmapExtractor(
-        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+        extractor, Sensitivity.for_members(real, Moments.from_samples(features_of(extractor)))
     )
     some = np.array([29, 3, 19, 8])
     found = lens(some, IMAGES[some])
@@ -103,7 +105,7 @@ def test_classes_are_those_of_the_logits(seen: Heatmaps) -> None:
 def test_without_logits_there_are_no_classes(real: Gaussian) -> None:
     extractor = make_tiny("?columns=pre_logits")
     found = HeatmapExtractor(
-        extractor, Sensitivity.of_members(real, Moments.of(features_of(extractor)))
+        extractor, Sensitivity.for_members(real, Moments.from_samples(features_of(extractor)))
     )(IDS[:2], IMAGES[:2])
     assert found.classes.shape == found.probabilities.shape == (2, 0)
 

@@ -57,7 +57,7 @@ def test_means_are_of_all_and_of_classes(rng: np.random.Generator) -> None:
     maps = rng.random((9, 2, 2)).astype(np.float32)
     classes = [1, 2, 1, 3, 1, 2, 0, 1, 0]
     parts = [
-        Averages.of(images[rows], seen(classes[rows], maps[rows]), (1, 2, 7))
+        Averages.from_images(images[rows], seen(classes[rows], maps[rows]), (1, 2, 7))
         for rows in (slice(0, 4), slice(4, 9))
     ]
     found = parts[0].merge(parts[1])
@@ -71,7 +71,7 @@ def test_means_are_of_all_and_of_classes(rng: np.random.Generator) -> None:
 
 def test_images_of_two_sizes_have_no_mean() -> None:
     parts = [
-        Averages.of(np.zeros((1, 3, *size), np.uint8), seen([0], np.zeros((1, 2, 2))), ())
+        Averages.from_images(np.zeros((1, 3, *size), np.uint8), seen([0], np.zeros((1, 2, 2))), ())
         for size in ((4, 5), (4, 6))
     ]
     with pytest.raises(SourceError, match="some images are 4 x 5, others 4 x 6"):

@@ -123,7 +123,7 @@ def damage_copy(rng: np.random.Generator, data: bytes, kind: str) -> bytes:
 def read_images(path: Path) -> None:
     """All that is done with a data set, its broken images left out."""
     dataset = open_dataset(str(path))
-    names = list(dataset.broken())
+    names = list(dataset.find_broken())
     ids = np.array([k for k in range(min(dataset.length, 100)) if dataset.names[k] not in names])
     dataset.labels(ids)
     assert dataset.label_names is not None

@@ -119,11 +119,11 @@ def read_archive(path: Path) -> Any:
 
 def attempts(programs: Programs, folder: Path) -> Iterator[Callable[[], Any]]:
     """The ways that a program goes through: as a pickle, in a zip file, in torch's old files."""
-    data = programs.damaged(programs.whole())
+    data = programs.damage(programs.compose_pickle())
     files = {
         "a.pkl": data,
-        "a.pt": programs.damaged(programs.archive(data)),
-        "old.pt": programs.damaged(programs.old_file(programs.whole(old=True))),
+        "a.pt": programs.damage(programs.archive(data)),
+        "old.pt": programs.damage(programs.old_file(programs.compose_pickle(old=True))),
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -63,7 +63,7 @@ class Head:
         result = self.ray("job", "stop", "--address", self.address, name)
         assert result.returncode == 0, result.stdout
 
-    def told(self, name: str) -> dict[str, Any]:
+    def job_info(self, name: str) -> dict[str, Any]:
         """What the head knows of a job: status, driver_exit_code, ..."""
         return self._get(f"jobs/{name}")
 
@@ -71,11 +71,11 @@ class Head:
         """What the job printed."""
         return self._get(f"jobs/{name}/logs")["logs"]
 
-    def ended(self, name: str) -> dict[str, Any]:
+    def wait_until_ended(self, name: str) -> dict[str, Any]:
         """What it knows once the job is over."""
         over = {"SUCCEEDED", "FAILED", "STOPPED"}
-        wait_until(lambda: self.told(name)["status"] in over, f"{name} did not end")
-        return self.told(name)
+        wait_until(lambda: self.job_info(name)["status"] in over, f"{name} did not end")
+        return self.job_info(name)
 
     def _get(self, path: str) -> Any:
         token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()

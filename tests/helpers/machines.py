@@ -49,29 +49,29 @@ class Machines:
         self.temp_dir = tempfile.mkdtemp(prefix="rc", dir="/tmp")  # sockets need short paths
         variables = SHORT_HEALTH_CHECKS | {"PYTHONPATH": python_path()} | dict(environment or {})
         self._process = start_child(_set_variables, variables)
-        self.address: str = self._do(_start, self.temp_dir)
+        self.address: str = self._call(_start, self.temp_dir)
 
     def add(self, name: str, environment: Mapping[str, str] | None = None, **node: Any) -> None:
         """One more node, as `ray.cluster_utils.Cluster.add_node` takes it; 1 CPU unless said."""
-        self._do(_add, name, dict(environment or {}), node)
+        self._call(_add, name, dict(environment or {}), node)
 
     def remove(self, name: str) -> None:
         """The node's processes are killed, all at once and without a word."""
-        self._do(_remove, name)
+        self._call(_remove, name)
 
     def node_id(self, name: str) -> str:
         """As `ray.get_runtime_context().get_node_id()` tells it to a worker there."""
-        return self._do(_node_id, name)
+        return self._call(_node_id, name)
 
     def stop(self) -> None:
         """Kills all processes of the cluster, and no other Ray's."""
         try:
-            self._do(_stop)
+            self._call(_stop)
         finally:
             self._process.shutdown()
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
-    def _do(self, function: Any, *arguments: Any) -> Any:
+    def _call(self, function: Any, *arguments: Any) -> Any:
         return self._process.submit(function, *arguments).result(timeout=200)
 
 

@@ -175,9 +175,9 @@ class Case:
 
     queries: np.ndarray
     base: np.ndarray
-    own: np.ndarray  # numbers of the base rows
-    near_own: np.ndarray  # of the base, but for themselves
-    near: np.ndarray  # of the queries
+    self_rows: np.ndarray  # numbers of the base rows
+    base_neighbors: np.ndarray  # of the base, but for themselves
+    query_neighbors: np.ndarray  # of the queries
     radii: np.ndarray  # of the base for KS; 1 where there are too few neighbours
     realism_radii: np.ndarray
     balls: BallMembership
@@ -202,9 +202,9 @@ def solve_case(queries: np.ndarray, base: np.ndarray) -> Case:
     return Case(
         queries=queries,
         base=base,
-        own=self_rows,
-        near_own=base_neighbors,
-        near=exact.nearest(queries, base, max(KS)),
+        self_rows=self_rows,
+        base_neighbors=base_neighbors,
+        query_neighbors=exact.nearest(queries, base, max(KS)),
         radii=radii,
         realism_radii=realism_radii,
         balls=exact.balls(queries, base, radii, realism_radii=realism_radii),

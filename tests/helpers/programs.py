@@ -73,22 +73,22 @@ class Programs:
         self.intact = True  # whether all numbers are of bytes 0 and 1 still
         self.hostility = self.pick([0, 0.1, 0.5, 1, 3])
 
-    def whole(self, old: bool = False) -> bytes:
+    def compose_pickle(self, old: bool = False) -> bytes:
         """A whole pickle; old: its storages lie where torch.save's old files have them."""
         self.memo, self.old = 0, old
         start = self.random.choice([b"", b"\x80\x02", b"\x80\x04", b"\x80\x05"])
         roots: list[Callable[[], bytes]] = [
             lambda: b"}(" + self.pairs(3) + b"u",
-            lambda: b"](" + b"".join(self.value(3) for _ in range(self.up_to(6))) + b"e",
+            lambda: b"](" + b"".join(self.value(3) for _ in range(self.random_count(6))) + b"e",
             lambda: self.module(3),
             lambda: self.value(4),
         ]
         return start + self.pick(roots)() + b"."
 
-    def damaged(self, data: bytes) -> bytes:
+    def damage(self, data: bytes) -> bytes:
         """The same with a few other bytes, now and then."""
         changed = bytearray(data)
-        while self.unfit(0.2):
+        while self.is_unfit(0.2):
             self.intact = False
             changed[self.random.randrange(len(changed))] = self.random.randrange(256)
         return bytes(changed)
@@ -96,72 +96,76 @@ class Programs:
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
-    def unfit(self, probability: float) -> bool:
+    def is_unfit(self, probability: float) -> bool:
         """Whether something is to be what it should not be; never in some of the programs."""
         return self.chance(min(0.8, probability * self.hostility))
 
     def pick(self, choices: Any) -> Any:
         return self.random.choice(choices)
 
-    def up_to(self, maximum: int) -> int:
+    def random_count(self, maximum: int) -> int:
         return self.random.randint(0, maximum)
 
     def number(self, sensible: int) -> bytes:
         """Mostly the sensible number, at times as one of numpy's, else anything."""
-        if self.unfit(0.05):
-            return self.hostile()
+        if self.is_unfit(0.05):
+            return self.hostile_value()
         return literal(np.int16(sensible)) if self.chance(0.1) else literal(sensible)
 
-    def hostile(self) -> bytes:
+    def hostile_value(self) -> bytes:
         if self.chance(0.3):
             return literal(self.pick(OTHER_VALUES))
         number = self.pick(NUMBERS)
-        return self.of_numpy(number) if self.chance(0.5) else literal(number)
+        return self.numpy_scalar(number) if self.chance(0.5) else literal(number)
 
-    def of_numpy(self, number: int) -> bytes:
+    def numpy_scalar(self, number: int) -> bytes:
         """A scalar of some width, into which the number may not fit."""
         raw = (number % 2**64).to_bytes(8, "little")
         dtype = np.dtype(self.pick(SCALARS))
         return literal(np.frombuffer(raw[: dtype.itemsize], dtype)[0])
 
     def numbers(self, sensible: tuple[int, ...]) -> bytes:
-        if self.unfit(0.03):
+        if self.is_unfit(0.03):
             return self.value(1)
-        many = 70 if self.unfit(0.01) else 1
+        many = 70 if self.is_unfit(0.01) else 1
         return b"(" + b"".join(self.number(n) for n in sensible) * many + b"t"
 
     def value(self, depth: int) -> bytes:
         """Any value; it may go into the memo, and an instruction may change it."""
-        makers = [self.again, self.text]
-        if self.unfit(0.3):
-            makers = [self.hostile, self.tower, *[lambda: self.reduced(depth)] * (depth > 0)]
+        makers = [self.memo_reference, self.text]
+        if self.is_unfit(0.3):
+            makers = [
+                self.hostile_value,
+                self.tower,
+                *[lambda: self.random_call(depth)] * (depth > 0),
+            ]
         elif depth > 0:
             makers += [lambda: self.container(depth), lambda: self.module(depth)]
             makers += [self.tensor, self.array, self.buffer, self.dtype, self.storage] * 2
         code = self.pick(makers)()
         if self.chance(0.3):
             code += self.put()
-        while depth >= 0 and self.unfit(0.1):
-            code += self.changed(depth - 1)
+        while depth >= 0 and self.is_unfit(0.1):
+            code += self.change_value(depth - 1)
         return code
 
     def put(self) -> bytes:
-        if self.unfit(0.03):
+        if self.is_unfit(0.03):
             return b"p%d\n" % self.pick(NUMBERS)
         self.memo += 1
         return b"r" + struct.pack("<I", self.memo)
 
-    def again(self) -> bytes:
+    def memo_reference(self) -> bytes:
         return b"j" + struct.pack("<I", self.random.randint(1, self.memo)) if self.memo else b"N"
 
     def text(self) -> bytes:
-        text = self.pick(["", "a", "\x1b[2J\n", "\x01" * self.up_to(300), *NAMES])
+        text = self.pick(["", "a", "\x1b[2J\n", "\x01" * self.random_count(300), *NAMES])
         return literal(self.pick([text, text.encode(), bytearray(text.encode())]))
 
     def tower(self) -> bytes:
         """A value inside of itself many times over, as a tuple or a list."""
         double = self.pick([b"q\xff]h\xffah\xffa", b"q\xffh\xff\x86", b"q\xff(h\xffh\xffl"])
-        return literal("x" * self.up_to(9)) + double * self.pick([1, 3, 20, 60, 300])
+        return literal("x" * self.random_count(9)) + double * self.pick([1, 3, 20, 60, 300])
 
     def container(self, depth: int) -> bytes:
         if self.chance(0.1):
@@ -171,23 +175,23 @@ class Programs:
             start, end = self.pick([(b"(", b"d"), (b"}(", b"u"), (ordered, b"u")])
             return start + self.pairs(depth - 1) + end
         start, end = self.pick([(b"(", b"t"), (b"](", b"e"), (b"(", b"l")])
-        return start + b"".join(self.value(depth - 1) for _ in range(self.up_to(4))) + end
+        return start + b"".join(self.value(depth - 1) for _ in range(self.random_count(4))) + end
 
     def pairs(self, depth: int) -> bytes:
         return b"".join(
-            (self.value(0) if self.unfit(0.1) else literal(self.pick(NAMES))) + self.value(depth)
-            for _ in range(self.up_to(4))
+            (self.value(0) if self.is_unfit(0.1) else literal(self.pick(NAMES))) + self.value(depth)
+            for _ in range(self.random_count(4))
         )
 
     def keys(self) -> bytes:
         """A set, or a frozenset, mostly of what can be a key."""
-        items = [self.value(1) if self.unfit(0.1) else literal(self.pick(NAMES)) for _ in NAMES]
+        items = [self.value(1) if self.is_unfit(0.1) else literal(self.pick(NAMES)) for _ in NAMES]
         return self.pick([b"\x8f(" + b"".join(items) + b"\x90", b"(" + b"".join(items) + b"\x91"])
 
-    def reduced(self, depth: int) -> bytes:
+    def random_call(self, depth: int) -> bytes:
         """A call of any name with anything, by any instruction that calls."""
         name = self.pick(GLOBALS)
-        args = b"".join(self.value(depth - 1) for _ in range(self.up_to(4)))
+        args = b"".join(self.value(depth - 1) for _ in range(self.random_count(4)))
         return self.pick(
             [
                 call(name, args),
@@ -204,9 +208,9 @@ class Programs:
             ]
         )
 
-    def changed(self, depth: int) -> bytes:
+    def change_value(self, depth: int) -> bytes:
         """An instruction that changes the value before it, fit or unfit."""
-        key, value = self.hostile(), self.value(depth)
+        key, value = self.hostile_value(), self.value(depth)
         return self.pick(
             [
                 key + value + b"s",
@@ -225,9 +229,9 @@ class Programs:
         return [self.pick([-1, -1, *NUMBERS[5:12]]) for _ in range(2)] + [self.pick([0, 1, 63])]
 
     def dtype(self) -> bytes:
-        text = self.pick(["O", "V8", "f4,f4", "M8[s]"] if self.unfit(0.1) else DTYPES)
+        text = self.pick(["O", "V8", "f4,f4", "M8[s]"] if self.is_unfit(0.1) else DTYPES)
         code = call(("numpy", "dtype"), literal(text), literal(False), literal(True))
-        if not self.unfit(0.4):
+        if not self.is_unfit(0.4):
             return code
         size = -1 if self.chance(0.7) else self.pick(NUMBERS)
         state = (self.pick([3, 4]), self.pick("<>|="), None, None, None, size, *self.tail()[1:])
@@ -242,20 +246,20 @@ class Programs:
     def content(self, count: int) -> bytes:
         return bytes(self.random.choices([0, 1], k=count))
 
-    def sized(self, count: int | None = None) -> tuple[bytes, bytes, int]:
+    def typed_content(self, count: int | None = None) -> tuple[bytes, bytes, int]:
         """A dtype, bytes for it, and how many numbers they are."""
         text = self.pick(DTYPES[:10])
         width = np.dtype(text).itemsize or 1
         count = self.pick([0, 1, 6, 30]) if count is None else count
         content = bytes(count * width) if text == "U2" else self.content(count * width)
-        if self.unfit(0.05):
+        if self.is_unfit(0.05):
             content += b"\xff"
         dtype_code = call(("numpy", "dtype"), literal(text), literal(False), literal(True))
-        return (self.dtype() if self.unfit(0.1) else dtype_code), content, count
+        return (self.dtype() if self.is_unfit(0.1) else dtype_code), content, count
 
     def state_of_array(self) -> bytes:
-        dtype, content, count = self.sized()
-        raw = self.value(0) if self.unfit(0.05) else literal(content)
+        dtype, content, count = self.typed_content()
+        raw = self.value(0) if self.is_unfit(0.05) else literal(content)
         shape = self.numbers(self.shape(count))
         return b"(" + self.number(1) + shape + dtype + self.number(0) + raw + b"t"
 
@@ -264,17 +268,19 @@ class Programs:
         kind = push_global("numpy", "ndarray")
         code = call(("numpy.core.multiarray", "_reconstruct"), kind, self.numbers((0,)), b"C\x01b")
         code += self.put() if self.chance(0.5) else b""
-        return code + (self.state_of_array() + b"b") * (self.pick([0, 2]) if self.unfit(0.2) else 1)
+        return code + (self.state_of_array() + b"b") * (
+            self.pick([0, 2]) if self.is_unfit(0.2) else 1
+        )
 
     def buffer(self) -> bytes:
         """As numpy writes it in protocol 5; or one of its numbers."""
         if self.chance(0.2):
-            dtype, content, _ = self.sized(1)
+            dtype, content, _ = self.typed_content(1)
             return call(("numpy.core.multiarray", "scalar"), dtype, literal(content))
-        dtype, content, count = self.sized()
+        dtype, content, count = self.typed_content()
         raw = literal(self.pick([content, bytearray(content)]))
         shape = self.shape(count)
-        order = self.pick(["A", "x", None, b"C"] if self.unfit(0.2) else "CFK")
+        order = self.pick(["A", "x", None, b"C"] if self.is_unfit(0.2) else "CFK")
         axes = self.numbers(tuple(reversed(range(len(shape))))) if order == "K" else b""
         return call(
             ("numpy._core.numeric", "_frombuffer"),
@@ -287,15 +293,15 @@ class Programs:
 
     def storage(self, kind: str = "FloatStorage") -> bytes:
         """Outside of the pickle, inside of it, or what is none."""
-        if self.unfit(0.1):
+        if self.is_unfit(0.1):
             return self.value(0)
         count = LENGTH // STORAGES[kind]
         if self.old:
             return self.old_storage(count)
         if self.chance(0.3):
             content = self.storage_file(kind, count)
-            return call(("torch.storage", "_load_from_bytes"), literal(self.damaged(content)))
-        key = self.value(0) if self.unfit(0.03) else literal(f"{kind}{self.up_to(1)}")
+            return call(("torch.storage", "_load_from_bytes"), literal(self.damage(content)))
+        key = self.value(0) if self.is_unfit(0.03) else literal(f"{kind}{self.random_count(1)}")
         parts = [
             literal("storage"),
             push_global("torch", kind),
@@ -310,15 +316,15 @@ class Programs:
         system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
         pid = self.old_storage(count, kind)
         heads = [literal(0x1950A86A20F9469CFC6C), literal(1001), literal(system), pid]
-        written = self.pick(NUMBERS) % 2**63 if self.unfit(0.1) else count
+        written = self.pick(NUMBERS) % 2**63 if self.is_unfit(0.1) else count
         pickles = b"".join(b"\x80\x02" + head + b"." for head in [*heads, literal(["7"])])
         return pickles + struct.pack("<q", written) + self.content(LENGTH)
 
     def old_storage(self, count: int, kind: str = "FloatStorage") -> bytes:
         """The same name for every one of a file."""
-        view = self.hostile() if self.unfit(0.1) else b"N"
+        view = self.hostile_value() if self.is_unfit(0.1) else b"N"
         parts = [literal("storage"), push_global("torch", kind), literal("7"), literal("cpu")]
-        written = self.hostile() if self.unfit(0.05) else literal(count)
+        written = self.hostile_value() if self.is_unfit(0.05) else literal(count)
         return b"(" + b"".join(parts) + written + view + b"tQ"
 
     def tensor(self) -> bytes:
@@ -340,7 +346,7 @@ class Programs:
     def module(self, depth: int) -> bytes:
         """A network of NVIDIA's, of torch.nn or of TorchScript."""
         tensors = b"}(" + b"".join(
-            literal(self.pick(NAMES)) + self.tensor() for _ in range(self.up_to(2))
+            literal(self.pick(NAMES)) + self.tensor() for _ in range(self.random_count(2))
         ) + b"u"  # fmt: skip
         inner = b"}" + (literal("a") + self.module(depth - 1) + b"s" if depth > 0 else b"")
         state = b"}(" + literal("_parameters") + tensors + literal("_modules") + inner
@@ -358,13 +364,15 @@ class Programs:
             zip_file.writestr("net/data.pkl", data)
             zip_file.writestr("net/version", "3\n")
             if self.chance(0.5):
-                zip_file.writestr("net/byteorder", "big" if self.unfit(0.05) else "little")
+                zip_file.writestr("net/byteorder", "big" if self.is_unfit(0.05) else "little")
             if self.chance(0.5):
                 program = 'class Net(Module):\n  __parameters__ = ["weight", "a", ]\n'
                 zip_file.writestr("net/constants.pkl", b"\x80\x02).")
                 zip_file.writestr("net/code/__torch__/a.py", program)
             for key in [f"{kind}{i}" for kind in STORAGES for i in range(2)]:
-                length = self.pick([0, 1, LENGTH - 1, 4 * LENGTH]) if self.unfit(0.02) else LENGTH
+                length = (
+                    self.pick([0, 1, LENGTH - 1, 4 * LENGTH]) if self.is_unfit(0.02) else LENGTH
+                )
                 zip_file.writestr(f"net/data/{key}", self.content(length))
         return buffer.getvalue()
 

@@ -165,15 +165,15 @@ class FailingSource:
 
     def __init__(self, log: str) -> None:
         self.log = Path(log)
-        self.kind, _, self.of = (self.log / "fault").read_text().partition(":")
+        self.kind, _, self.argument = (self.log / "fault").read_text().partition(":")
         self.spec: dict[str, object] = {"noise": True}
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         if self.kind == "replaces":
-            spec_file = Path(self.of) / "dataset.json"
+            spec_file = Path(self.argument) / "dataset.json"
             spec_file.write_text(spec_file.read_text().replace('"noise": true', '"noise": false'))
             return noise(sample_ids)
-        hits = [int(k) for k in self.of.split(",") if self.of and int(k) in sample_ids]
+        hits = [int(k) for k in self.argument.split(",") if self.argument and int(k) in sample_ids]
         if hits and self.kind == "exits":
             sys.exit(3)
         marker = self.log / f"{self.kind}-{hits}"

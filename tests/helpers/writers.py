@@ -36,7 +36,7 @@ SPEC = DatasetSpec(
     labels=False,
     shard_rows=16,
     samples=(range(1),),
-    asked=("made-up",),
+    extractor_texts=("made-up",),
 )
 
 
@@ -53,7 +53,7 @@ def extend_set(
     uri: str, samples: range, pause: Callable[[], None] = lambda: None, machine: str = "here"
 ) -> None:
     """Makes what the set lacks of these samples, as an extraction does. pause: between steps."""
-    set_in_progress = SetInProgress.of(
+    set_in_progress = SetInProgress.begin(
         Store(uri), replace(SPEC, samples=(samples,)), "", ModelSizes(0, 0), 0
     )
     for ids in set_in_progress.todo:
@@ -65,7 +65,7 @@ def extend_set(
             ShardOutcome(UnitRecord(0, ids.start, len(ids), device="cpu"), written > 0)
         )
     pause()
-    set_in_progress.finished(StreamUsage())
+    set_in_progress.finish(StreamUsage())
 
 
 def write_in_a_process(uri: str, samples: range, seed: int) -> None:
@@ -85,7 +85,7 @@ def require_whole(uri: str, wanted: list[range]) -> None:
     shards = open_shards(uri)
     assert shards.seal is not None
     assert list(shards.spec.samples) == sample_ranges.union(wanted)
-    ids = View.of(shards).sample_ids
+    ids = View.from_shards(shards).sample_ids
     assert set().union(*wanted) == set(ids.tolist())
     np.testing.assert_array_equal(shards.read(NAME), values(ids))
     assert overlapping_groups(all_shard_ranges(shards.store.names())) == []

@@ -78,12 +78,12 @@ def test_jobs_end_with_what_the_same_command_would_do(head: Head, tmp_path: Path
     assert wrong.returncode == 0, wrong.stdout
     made = head.submit(extraction(tmp_path / "made"), "made")
     assert made.returncode == 0, made.stdout
-    assert head.ended("made")["driver_exit_code"] == 0
+    assert head.wait_until_ended("made")["driver_exit_code"] == 0
     assert files(tmp_path / "made") == plainly("digits", tmp_path / "plain")
 
     assert f"{tmp_path}/made: 3 shards made" in head.log("made")
     assert not re.search("Traceback|WARNING|pid=", head.log("made"))  # nothing of Ray's own
-    assert head.ended("wrong")["driver_exit_code"] == 2
+    assert head.wait_until_ended("wrong")["driver_exit_code"] == 2
     assert head.log("wrong").splitlines()[-1].startswith("error: no extractor 'nothing'")
     assert not (tmp_path / "wrong").exists()
 
@@ -100,7 +100,7 @@ def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.M
     head.submit(words, "first", "--no-wait", folder=checkout)
     wait_until(lambda: len(files(tmp_path / "made")) > 0, "no shard was made")
     head.stop("first")
-    assert head.ended("first")["status"] == "STOPPED"
+    assert head.wait_until_ended("first")["status"] == "STOPPED"
     stopped = head.log("first")
     assert stopped.splitlines()[-1] == "stopped; what is there is whole, the same command goes on"
     assert "Traceback" not in stopped

@@ -118,10 +118,10 @@ def test_float16(rng: np.random.Generator, ball: Any, dimension: int) -> None:
     asked = Convention(k=3, ball=ball, distances="float16")
     found = survey_features(real, generated, asked)
     held = held_in_half(generated, real, 3, ball, half=True)
-    np.testing.assert_array_equal(found.of_generated.hits[:, 0], held.sum(axis=1))
-    np.testing.assert_array_equal(found.of_generated.occupied[:, 0], held.any(axis=0))
+    np.testing.assert_array_equal(found.generated_in_real.hits[:, 0], held.sum(axis=1))
+    np.testing.assert_array_equal(found.generated_in_real.occupied[:, 0], held.any(axis=0))
     of_real = held_in_half(real, generated, 3, ball, half=True).any(axis=1)
-    np.testing.assert_array_equal(found.of_real.hits[:, 0] > 0, of_real)
+    np.testing.assert_array_equal(found.real_in_generated.hits[:, 0] > 0, of_real)
     # Otherwise nothing that is rounded would be seen here.
     assert (held != held_in_half(generated, real, 3, ball, half=False)).any()
 
@@ -184,7 +184,7 @@ def test_reach_of_float16_at_its_own_border(radius: float, direction: float) -> 
 @example(distance=1.0, radius=1.0)
 @example(distance=0.0, radius=0.0)
 def test_reach_of_open_balls(distance: float, radius: float) -> None:
-    (reach,) = Convention(ball="open").reach(np.array([radius]))
+    (reach,) = Convention(ball="open").effective_radii(np.array([radius]))
     assert (distance <= reach) == (distance < radius)
 
 

@@ -32,7 +32,7 @@ def test_gaussians_on_common_axes() -> None:
 
 
 def test_the_same_set_is_at_distance_zero(rng: np.random.Generator) -> None:
-    moments = Moments.of(rng.normal(size=(30, 60)))  # fewer samples than dimensions
+    moments = Moments.from_samples(rng.normal(size=(30, 60)))  # fewer samples than dimensions
     scale = np.trace(moments.covariance())
     assert abs(frechet_distance(real=moments, generated=moments)) < 1e-7 * scale
 
@@ -136,6 +136,8 @@ def test_the_distance_of_equal_sets_is_not_below_0(rng: np.random.Generator) -> 
     found = []
     for dimension in range(1, 40):
         x = rng.normal(size=(30, dimension)) + 1
-        found.append(frechet_distance(real=Moments.of(x), generated=Moments.of(x[::-1])))
+        found.append(
+            frechet_distance(real=Moments.from_samples(x), generated=Moments.from_samples(x[::-1]))
+        )
     assert min(found) == 0
     assert max(found) < 1e-6

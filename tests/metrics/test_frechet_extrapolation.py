@@ -21,7 +21,7 @@ REAL = Moments(10**9, np.zeros(DIMENSION), np.eye(DIMENSION) * (10**9 - 1))
 def nested(rng: np.random.Generator, count: int, sizes: list[int]) -> list[Moments]:
     """Moments of subsets of samples with mean 0.1 and deviation 1.2 on every axis."""
     features = rng.normal(0.1, 1.2, size=(count, DIMENSION))
-    return NestedMoments.of(rng.permutation(count), features, sizes).moments()
+    return NestedMoments.from_samples(rng.permutation(count), features, sizes).moments()
 
 
 def test_extrapolated_is_nearer_to_the_closed_form(rng: np.random.Generator) -> None:

@@ -22,11 +22,11 @@ D = 5
 def sets(rng: np.random.Generator, count: int = 40) -> tuple[Gaussian, np.ndarray]:
     """Real features as a Gaussian, and generated ones, float64 [count, 5]."""
     real = rng.normal(0, 1, (300, D)) @ rng.normal(0, 1, (D, D))
-    return Gaussian.fitted(Moments.of(real), 1), rng.normal(0.3, 1.2, (count, D))
+    return Gaussian.from_moments(Moments.from_samples(real), 1), rng.normal(0.3, 1.2, (count, D))
 
 
 def distance(real: Gaussian, features: np.ndarray) -> float:
-    return frechet_distance(real=real, generated=Moments.of(features))
+    return frechet_distance(real=real, generated=Moments.from_samples(features))
 
 
 def at(sensitivity: Sensitivity, features: np.ndarray) -> np.ndarray:
@@ -62,14 +62,14 @@ def by_autograd(real: Gaussian, base: np.ndarray, features: torch.Tensor) -> tor
 
 def test_of_a_member_is_what_differences_say(rng: np.random.Generator) -> None:
     real, features = sets(rng)
-    found = at(Sensitivity.of_members(real, Moments.of(features)), features)
+    found = at(Sensitivity.for_members(real, Moments.from_samples(features)), features)
     for row in (0, 17):
         np.testing.assert_allclose(found[row], by_differences(real, features, row), rtol=1e-5)
 
 
 def test_of_a_member_is_what_autograd_says_of_the_others_and_it(rng: np.random.Generator) -> None:
     real, features = sets(rng)
-    found = at(Sensitivity.of_members(real, Moments.of(features)), features)
+    found = at(Sensitivity.for_members(real, Moments.from_samples(features)), features)
     for row in (3, 39):
         added = torch.from_numpy(features[row]).requires_grad_()
         by_autograd(real, np.delete(features, row, axis=0), added).backward()
@@ -78,9 +78,9 @@ def test_of_a_member_is_what_autograd_says_of_the_others_and_it(rng: np.random.G
 
 def test_an_added_image_makes_a_member_of_a_larger_set(rng: np.random.Generator) -> None:
     real, features = sets(rng)
-    base, added = Moments.of(features[:-1]), features[-1]
-    exact = at(Sensitivity.of_one(real, base, added), added[None])[0]
-    member = at(Sensitivity.of_members(real, Moments.of(features)), features)[-1]
+    base, added = Moments.from_samples(features[:-1]), features[-1]
+    exact = at(Sensitivity.for_new_image_exactly(real, base, added), added[None])[0]
+    member = at(Sensitivity.for_members(real, Moments.from_samples(features)), features)[-1]
     np.testing.assert_allclose(exact, member, rtol=1e-9)
 
 
@@ -88,9 +88,9 @@ def test_the_map_without_the_image_is_nearer_the_more_there_are(rng: np.random.G
     apart = []
     for count in (50, 500, 5000):
         real, features = sets(rng, count + 20)
-        base, added = Moments.of(features[:-20]), features[-20:]
-        near = at(Sensitivity.of_added(real, base), added)
-        exact = np.stack([at(Sensitivity.of_one(real, base, f), f) for f in added])
+        base, added = Moments.from_samples(features[:-20]), features[-20:]
+        near = at(Sensitivity.for_new_images_approximately(real, base), added)
+        exact = np.stack([at(Sensitivity.for_new_image_exactly(real, base, f), f) for f in added])
         apart.append(np.linalg.norm(near - exact) / np.linalg.norm(exact))
     assert apart[0] > 4 * apart[1] > 16 * apart[2]
     assert apart[2] < 3e-3
@@ -99,7 +99,7 @@ def test_the_map_without_the_image_is_nearer_the_more_there_are(rng: np.random.G
 def test_few_samples_give_the_derivative_within_their_span(rng: np.random.Generator) -> None:
     """Fewer images than dimensions: a step towards another image of the set."""
     real, features = sets(rng, 4)
-    found = at(Sensitivity.of_members(real, Moments.of(features)), features)
+    found = at(Sensitivity.for_members(real, Moments.from_samples(features)), features)
     step, direction = 1e-3, features[1] - features[2]
     values = []
     for sign in (1, -1):
@@ -114,21 +114,21 @@ def test_few_samples_give_the_derivative_within_their_span(rng: np.random.Genera
 def test_what_is_arbitrary_is_refused(rng: np.random.Generator) -> None:
     real, features = sets(rng, D)
     with pytest.raises(NotEnoughData, match="a set of 5, of 5 dimensions, .*--exact"):
-        Sensitivity.of_added(real, Moments.of(features))
+        Sensitivity.for_new_images_approximately(real, Moments.from_samples(features))
     with pytest.raises(NotEnoughData, match="covariance of 1 samples"):
-        Sensitivity.of_members(real, Moments.of(features[:1]))
+        Sensitivity.for_members(real, Moments.from_samples(features[:1]))
 
 
 def test_equal_sets_have_no_gradient(rng: np.random.Generator) -> None:
     _, features = sets(rng)
-    moments = Moments.of(features)
-    found = at(Sensitivity.of_members(Gaussian.fitted(moments, 1), moments), features)
+    moments = Moments.from_samples(features)
+    found = at(Sensitivity.for_members(Gaussian.from_moments(moments, 1), moments), features)
     assert np.abs(found).max() < 1e-12
 
 
 def test_numpy_and_torch_say_the_same(rng: np.random.Generator) -> None:
     real, features = sets(rng)
-    s = Sensitivity.of_members(real, Moments.of(features))
+    s = Sensitivity.for_members(real, Moments.from_samples(features))
     arrays = features, s.mean, s.shift, s.matrix
     activations = rng.random((len(features), D, 2, 3))
     found = importance(channel_weights(gradient(*arrays), 6), activations)

@@ -14,7 +14,9 @@ from raymetrics.statistics import ClassScores
 
 
 def score_of(logits: np.ndarray, splits: int = 1, seed: int | None = None):
-    return inception_score(ClassScores.of(assign_splits(len(logits), splits, seed), logits, splits))
+    return inception_score(
+        ClassScores.from_samples(assign_splits(len(logits), splits, seed), logits, splits)
+    )
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

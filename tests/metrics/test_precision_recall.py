@@ -95,10 +95,10 @@ def test_realism_is_of_the_convention(rng: np.random.Generator) -> None:
     generated = rng.integers(0, 5, size=(80, 4)).astype(float)
     for name in ("raymetrics", "prdc", "nvidia"):
         found = survey_features(real, generated, get_convention(name, k=3), scores=True)
-        kept = found.radii_of_real[:, 0] <= np.median(found.radii_of_real[:, 0])
+        kept = found.real_radii[:, 0] <= np.median(found.real_radii[:, 0])
         apart = np.sqrt(((generated[:, None] - real) ** 2).sum(axis=2))
-        held = (apart <= found.radii_of_real[:, 0]) & kept
-        np.testing.assert_array_equal(found.of_generated.realism >= 1, held.any(axis=1))
+        held = (apart <= found.real_radii[:, 0]) & kept
+        np.testing.assert_array_equal(found.generated_in_real.realism >= 1, held.any(axis=1))
 
 
 def test_ranked_from_the_most_realistic_and_ties_by_id() -> None:

@@ -13,7 +13,7 @@ from raymetrics.statistics import Moments
 
 
 def score_of(features: np.ndarray) -> float:
-    return vendi_score(Moments.of(normalize_rows(features)))
+    return vendi_score(Moments.from_samples(normalize_rows(features)))
 
 
 @pytest.mark.parametrize(("count", "dimension"), [(200, 12), (10, 30)])
@@ -35,12 +35,14 @@ def test_counts_different_samples(rng: np.random.Generator) -> None:
 
 def test_in_one_pass(rng: np.random.Generator) -> None:
     features = normalize_rows(rng.normal(size=(50, 6)))
-    parts = Moments.of(features[:20]).merge(Moments.of(features[20:]))
-    assert vendi_score(parts) == pytest.approx(vendi_score(Moments.of(features)), rel=1e-12)
+    parts = Moments.from_samples(features[:20]).merge(Moments.from_samples(features[20:]))
+    assert vendi_score(parts) == pytest.approx(
+        vendi_score(Moments.from_samples(features)), rel=1e-12
+    )
 
 
 def test_what_has_no_score_is_an_error_not_a_number(rng: np.random.Generator) -> None:
     with pytest.raises(NotEnoughData, match="no samples"):
         vendi_score(Moments.empty(3))
     with pytest.raises(ShardError, match=r"expected 1; scale them"):
-        vendi_score(Moments.of(rng.normal(size=(50, 6))))
+        vendi_score(Moments.from_samples(rng.normal(size=(50, 6))))

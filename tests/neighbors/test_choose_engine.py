@@ -56,12 +56,12 @@ def test_the_engine_fits_and_answers_as_brute_force(rng, kind, expected) -> None
         survey_manifolds(real=real, generated=generated, ks=[1, 3], search=search, realism=True)
         for search in (chosen, ExactSearch())
     )
-    assert_array_equal(found.radii_of_real, truth.radii_of_real)
-    assert_array_equal(found.radii_of_generated, truth.radii_of_generated)
-    assert_array_equal(found.of_generated.hits, truth.of_generated.hits)
-    assert_array_equal(found.of_generated.occupied, truth.of_generated.occupied)
-    assert_array_equal(found.of_generated.realism, truth.of_generated.realism)
-    assert_array_equal(found.of_real.hits > 0, truth.of_real.hits > 0)
+    assert_array_equal(found.real_radii, truth.real_radii)
+    assert_array_equal(found.generated_radii, truth.generated_radii)
+    assert_array_equal(found.generated_in_real.hits, truth.generated_in_real.hits)
+    assert_array_equal(found.generated_in_real.occupied, truth.generated_in_real.occupied)
+    assert_array_equal(found.generated_in_real.realism, truth.generated_in_real.realism)
+    assert_array_equal(found.real_in_generated.hits > 0, truth.real_in_generated.hits > 0)
     assert found.engine == chosen.name
 
 

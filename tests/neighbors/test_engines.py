@@ -42,15 +42,15 @@ def assert_equal(found: BallMembership, expected: BallMembership) -> None:
 @worlds
 def test_nearest(engine: Any, name: str) -> None:
     for case in cases(name):
-        queries, base = engine.place(case.queries, case.base)
-        assert_array_equal(engine.nearest(base, base, max(KS), case.own), case.near_own)
-        assert_array_equal(engine.nearest(queries, base, max(KS)), case.near)
+        queries, base = engine.prepare(case.queries, case.base)
+        assert_array_equal(engine.nearest(base, base, max(KS), case.self_rows), case.base_neighbors)
+        assert_array_equal(engine.nearest(queries, base, max(KS)), case.query_neighbors)
 
 
 @worlds
 def test_hits_occupied_and_realism(engine: Any, name: str) -> None:
     for case in cases(name):
-        placed = engine.place(case.queries, case.base)
+        placed = engine.prepare(case.queries, case.base)
         assert_equal(
             engine.balls(*placed, case.radii, realism_radii=case.realism_radii), case.balls
         )
@@ -59,7 +59,7 @@ def test_hits_occupied_and_realism(engine: Any, name: str) -> None:
 @worlds
 def test_flags_without_counts(engine: Any, name: str) -> None:
     for case in cases(name):
-        placed = engine.place(case.queries, case.base)
+        placed = engine.prepare(case.queries, case.base)
         for some in (slice(None), slice(1)):
             found = engine.balls(*placed, case.radii[:, some], count=False)
             assert_array_equal(found.hits > 0, case.balls.hits[:, some] > 0)
@@ -69,7 +69,7 @@ def test_flags_without_counts(engine: Any, name: str) -> None:
 def test_open_balls(engine: Any, name: str) -> None:
     """The largest number below the radius; of radius 0 that is an empty ball."""
     for case in cases(name):
-        placed = engine.place(case.queries, case.base)
+        placed = engine.prepare(case.queries, case.base)
         found = engine.balls(*placed, case.open_radii)
         assert_array_equal(found.hits, case.open_balls.hits)
         assert_array_equal(found.occupied, case.open_balls.occupied)
@@ -79,8 +79,8 @@ def test_open_balls(engine: Any, name: str) -> None:
 @pytest.mark.parametrize("count", [True, False])
 def test_both_ways_is_each_way(engine: Any, name: str, count: bool) -> None:
     of_other, of_one = cases(name)
-    by_one, by_other = engine.both_ways(
-        *engine.place(of_other.base, of_other.queries),
+    by_one, by_other = engine.balls_both_directions(
+        *engine.prepare(of_other.base, of_other.queries),
         of_other.radii,
         of_one.radii,
         count=count,
@@ -103,15 +103,15 @@ def test_the_textbook(engine: Any, kind: str, k: int) -> None:
         real=real, generated=generated, ks=[k], search=engine, count=True, realism=True
     )
     for queries, features, balls in (
-        (generated, real, found.of_generated),
-        (real, generated, found.of_real),
+        (generated, real, found.generated_in_real),
+        (real, generated, found.real_in_generated),
     ):
         expected = oracles.manifold_flags(queries, features, k)
         assert_array_equal(balls.hits[:, 0] > 0, expected)
     hits, occupied, realism = oracles.balls(generated, real, k)
-    assert_array_equal(found.of_generated.hits[:, 0], hits)
-    assert_array_equal(found.of_generated.occupied[:, 0], occupied)
-    assert_array_equal(found.of_generated.realism, realism)
+    assert_array_equal(found.generated_in_real.hits[:, 0], hits)
+    assert_array_equal(found.generated_in_real.occupied[:, 0], occupied)
+    assert_array_equal(found.generated_in_real.realism, realism)
 
 
 @pytest.mark.parametrize("ks", [[1], [7, 2], [1, 2, 3, 4, 5, 6]])
@@ -122,10 +122,10 @@ def test_any_numbers_of_neighbours(engine: Any, rng: np.random.Generator, ks: li
         for search in (engine, EXACT)
     )
     assert found.ks == tuple(sorted(ks))
-    assert_array_equal(found.radii_of_real, expected.radii_of_real)
-    assert_array_equal(found.radii_of_generated, expected.radii_of_generated)
-    assert_equal(found.of_generated, expected.of_generated)
-    assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+    assert_array_equal(found.real_radii, expected.real_radii)
+    assert_array_equal(found.generated_radii, expected.generated_radii)
+    assert_equal(found.generated_in_real, expected.generated_in_real)
+    assert_array_equal(found.real_in_generated.hits > 0, expected.real_in_generated.hits > 0)
 
 
 def test_more_neighbours_than_are_ever_fetched(
@@ -134,13 +134,13 @@ def test_more_neighbours_than_are_ever_fetched(
     monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
     real, _ = gaussian(rng)
     own = np.arange(len(real))
-    (placed,) = (engine := FlatSearch()).place(real)
+    (placed,) = (engine := FlatSearch()).prepare(real)
     assert_array_equal(engine.nearest(placed, placed, 30, own), EXACT.nearest(real, real, 30, own))
 
 
 def test_more_neighbours_than_there_are(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
-    queries, base = engine.place(generated, real[:3])
+    queries, base = engine.prepare(generated, real[:3])
     found = engine.nearest(queries, base, 5)
     assert_array_equal(found[:, :3], EXACT.nearest(generated, real[:3], 3))
     assert np.isinf(found[:, 3:]).all()
@@ -150,21 +150,21 @@ def test_own_rows_may_be_any_or_none(engine: Any, rng: np.random.Generator) -> N
     real, _ = gaussian(rng)
     own = rng.permutation(len(real))
     own[::3] = -1
-    (placed,) = engine.place(real)
+    (placed,) = engine.prepare(real)
     assert_array_equal(engine.nearest(placed, placed, 3, own), EXACT.nearest(real, real, 3, own))
 
 
 def test_only_the_own_number_is_left_out(engine: Any) -> None:
     """Not the distance 0, which a copy has too."""
     points = np.array([[0.0, 0], [0, 0], [3, 4]], np.float32)
-    (placed,) = engine.place(points)
+    (placed,) = engine.prepare(points)
     found = engine.nearest(placed, placed, 2, np.arange(3))
     assert_array_equal(found, [[0, 5], [0, 5], [5, 5]])
 
 
 def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
-    none, base = engine.place(generated[:0], real)
+    none, base = engine.prepare(generated[:0], real)
     assert engine.nearest(none, base, 3).shape == (0, 3)
     found = engine.balls(none, base, np.ones((len(real), 2)), realism_radii=np.ones(len(real)))
     assert_equal(found, BallMembership.empty(0, len(real), 2))
@@ -172,21 +172,21 @@ def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
 
 def test_no_base(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
-    queries, none = engine.place(generated, real[:0])
+    queries, none = engine.prepare(generated, real[:0])
     assert_array_equal(engine.nearest(queries, none, 3), np.full((len(generated), 3), np.inf))
     found = engine.balls(queries, none, np.ones((0, 2)), realism_radii=np.ones(0))
     assert_equal(found, BallMembership.empty(len(generated), 0, 2))
 
 
 def test_nothing_at_all(engine: Any) -> None:
-    none, base = engine.place(np.zeros((0, 4)), np.zeros((0, 4)))
+    none, base = engine.prepare(np.zeros((0, 4)), np.zeros((0, 4)))
     assert engine.nearest(none, base, 2).shape == (0, 2)
 
 
 def test_balls_below_0_are_empty(engine: Any, rng: np.random.Generator) -> None:
     """Even around the query itself."""
     real, _ = gaussian(rng)
-    placed = engine.place(real, real)
+    placed = engine.prepare(real, real)
     nothing = np.full((len(real), 2), -1.0)
     found = engine.balls(*placed, nothing, realism_radii=nothing[:, 0])
     assert_equal(found, BallMembership.empty(len(real), len(real), 2))
@@ -199,7 +199,7 @@ def test_some_empty_balls_among_others(engine: Any, rng: np.random.Generator) ->
     assert (reach[:, 0] < 0).any()
     assert (reach[:, 2] < 0).any()
     for realism_radii in (reach[:, 0], reach[:, 2]):
-        found = engine.balls(*engine.place(generated, real), reach, realism_radii=realism_radii)
+        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=realism_radii)
         assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=realism_radii))
 
 
@@ -208,7 +208,7 @@ def test_balls_of_radius_0_hold_copies_of_their_centres(
 ) -> None:
     real, generated = gaussian(rng)
     zeros = np.zeros((len(real), 1))
-    found = engine.balls(*engine.place(generated, real), zeros, realism_radii=zeros[:, 0])
+    found = engine.balls(*engine.prepare(generated, real), zeros, realism_radii=zeros[:, 0])
     assert_equal(found, EXACT.balls(generated, real, zeros, realism_radii=zeros[:, 0]))
     assert_array_equal(found.hits[:, 0], np.repeat([0, 1], [50, 20]))
 
@@ -216,10 +216,10 @@ def test_balls_of_radius_0_hold_copies_of_their_centres(
 def test_a_set_placed_later(engine: Any, rng: np.random.Generator) -> None:
     """On a centre and scale that are not its own."""
     real, generated = gaussian(rng)
-    (base,) = engine.place(real)
+    (base,) = engine.prepare(real)
     later = generated * np.float32(50) + np.float32(1000)
     reach = EXACT.nearest(real, real, 3) + 200 * rng.random(size=(len(real), 1))
-    queries = engine.place_like(base, later)
+    queries = engine.prepare_like(base, later)
     assert_array_equal(engine.nearest(queries, base, 3), EXACT.nearest(later, real, 3))
     found = engine.balls(queries, base, reach, realism_radii=reach[:, 0])
     assert_equal(found, EXACT.balls(later, real, reach, realism_radii=reach[:, 0]))
@@ -244,12 +244,12 @@ def test_isotropic_data_fall_back_to_everything(
 ) -> None:
     """Lower bounds of 4 of 200 coordinates rule nothing out."""
     monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 70)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
     case = solve_case(*isotropic_gaussian(rng))
     engine = LowerBoundSearch(4)
-    queries, base = engine.place(case.queries, case.base)
+    queries, base = engine.prepare(case.queries, case.base)
 
-    assert_array_equal(engine.nearest(base, base, max(KS), case.own), case.near_own)
+    assert_array_equal(engine.nearest(base, base, max(KS), case.self_rows), case.base_neighbors)
     assert looked
     looked.clear()
     assert_equal(
@@ -266,12 +266,12 @@ def test_ties_beyond_what_is_fetched_fall_back_to_everything(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
     pairs = counted(monkeypatch, tiles, "pair_distances")
     same = np.repeat(rng.normal(size=(3, 4)), 40, axis=0).astype(np.float32)
     own = np.arange(120)
     for engine, calls in ((FlatSearch(), looked), (TileSearch(), pairs)):
-        (placed,) = engine.place(same)
+        (placed,) = engine.prepare(same)
         assert_array_equal(engine.nearest(placed, placed, 3, own), np.zeros((120, 3)))
         assert calls
 
@@ -279,13 +279,13 @@ def test_ties_beyond_what_is_fetched_fall_back_to_everything(
 def test_what_is_far_from_all_balls_needs_no_look_at_everything(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
     real = rng.normal(size=(200, 8)).astype(np.float32)
     generated = (rng.normal(size=(50, 8)) + 20).astype(np.float32)
     reach = EXACT.nearest(real, real, 3, np.arange(len(real)))
     realism_radii = radii_up_to_median(reach[:, 0])
     for engine in (FlatSearch(), LowerBoundSearch(4)):
-        found = engine.balls(*engine.place(generated, real), reach, realism_radii=realism_radii)
+        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=realism_radii)
         assert not found.hits.any()
         assert (found.realism > 0).all()
     assert not looked
@@ -296,11 +296,11 @@ def test_everything_is_looked_at_in_blocks(
 ) -> None:
     """Realism where every ball has radius 0: there is no ratio to start from."""
     monkeypatch.setattr(faiss_engines, "EXHAUSTIVE_PAIRS", 500)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "everything")
+    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
     real, generated = gaussian(rng)
     zeros = np.zeros(len(real))
     engine = FlatSearch()
-    placed = engine.place(generated, real)
+    placed = engine.prepare(generated, real)
     found = engine.balls(*placed, zeros[:, None], realism_radii=zeros)
     assert_array_equal(found.realism, np.repeat([0, np.inf], [50, 20]))
     assert max(looked) == 500 // len(real)
@@ -313,7 +313,7 @@ def test_a_point_at_the_centre_far_from_all_others(monkeypatch: pytest.MonkeyPat
     generated = np.zeros((3, 2), np.float32)
     reach = np.full((5, 1), 1e6)
     for engine in (FlatSearch(), TileSearch()):
-        found = engine.balls(*engine.place(generated, real), reach, realism_radii=reach[:, 0])
+        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=reach[:, 0])
         assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=reach[:, 0]))
 
 

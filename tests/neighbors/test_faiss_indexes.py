@@ -187,9 +187,9 @@ def test_an_index_on_a_gpu_is_filled_by_one_add(
 @pytest.mark.parametrize("name", ["gaussian 8 30 float32", "gaussian 64 0 float64", "lattice"])
 def test_engines_on_a_gpu(faiss_with_gpu: FaissWithGpu, engine: Any, name: str) -> None:
     for case in cases(name):
-        queries, base = engine.place(case.queries, case.base)
-        assert_array_equal(engine.nearest(base, base, 5, case.own), case.near_own)
-        assert_array_equal(engine.nearest(queries, base, 5), case.near)
+        queries, base = engine.prepare(case.queries, case.base)
+        assert_array_equal(engine.nearest(base, base, 5, case.self_rows), case.base_neighbors)
+        assert_array_equal(engine.nearest(queries, base, 5), case.query_neighbors)
         found = engine.balls(queries, base, case.radii, realism_radii=case.realism_radii)
         assert_array_equal(found.hits, case.balls.hits)
         assert_array_equal(found.occupied, case.balls.occupied)

@@ -59,10 +59,10 @@ def assert_same_balls(found: BallMembership, expected: BallMembership) -> None:
 
 
 def assert_same(found: ManifoldSurvey, expected: ManifoldSurvey, factor: float = 1.0) -> None:
-    assert_array_equal(found.radii_of_real, expected.radii_of_real * factor)
-    assert_array_equal(found.radii_of_generated, expected.radii_of_generated * factor)
-    assert_same_balls(found.of_generated, expected.of_generated)
-    assert_array_equal(found.of_real.hits > 0, expected.of_real.hits > 0)
+    assert_array_equal(found.real_radii, expected.real_radii * factor)
+    assert_array_equal(found.generated_radii, expected.generated_radii * factor)
+    assert_same_balls(found.generated_in_real, expected.generated_in_real)
+    assert_array_equal(found.real_in_generated.hits > 0, expected.real_in_generated.hits > 0)
 
 
 @engines
@@ -80,17 +80,17 @@ def test_permuted_rows_permute_the_answers(engine: Engine, pair: Pair) -> None:
     i = pair.rng.permutation(len(pair.real))
     j = pair.rng.permutation(len(pair.generated))
     after = Pair(pair.real[i], pair.generated[j], pair.rng).survey(engine)
-    assert_array_equal(after.radii_of_real, before.radii_of_real[i])
-    assert_array_equal(after.radii_of_generated, before.radii_of_generated[j])
+    assert_array_equal(after.real_radii, before.real_radii[i])
+    assert_array_equal(after.generated_radii, before.generated_radii[j])
     assert_same_balls(
-        after.of_generated,
+        after.generated_in_real,
         BallMembership(
-            before.of_generated.hits[j],
-            before.of_generated.occupied[i],
-            before.of_generated.realism[j],
+            before.generated_in_real.hits[j],
+            before.generated_in_real.occupied[i],
+            before.generated_in_real.realism[j],
         ),
     )
-    assert_array_equal(after.of_real.hits > 0, before.of_real.hits[i] > 0)
+    assert_array_equal(after.real_in_generated.hits > 0, before.real_in_generated.hits[i] > 0)
 
 
 def cut(rows: int, cuts: list[float]) -> list[slice]:
@@ -109,12 +109,12 @@ def test_the_nearest_of_the_parts_of_a_base_merge(
     engine: Engine, pair: Pair, cuts: list[float]
 ) -> None:
     search, base, k = engine(), pair.real, 3
-    (placed,) = search.place(base)
+    (placed,) = search.prepare(base)
     own = np.arange(len(base))
     parts = []
     for some in cut(len(base), cuts):
         inside = (own >= some.start) & (own < some.stop)
-        part = search.place_like(placed, base[some])
+        part = search.prepare_like(placed, base[some])
         of_part = np.where(inside, own - some.start, -1)
         parts.append(NearestDistances(search.nearest(placed, part, k, of_part)))
     whole = search.nearest(placed, placed, k, own)
@@ -129,14 +129,14 @@ def test_balls_of_parts_of_both_sets_merge(
     engine: Engine, pair: Pair, cuts_of_real: list[float], cuts_of_generated: list[float]
 ) -> None:
     search = engine()
-    centres, queries = search.place(pair.real, pair.generated)
+    centres, queries = search.prepare(pair.real, pair.generated)
     reach = search.nearest(centres, centres, 3, np.arange(len(centres)))
     realism_radii = radii_up_to_median(reach[:, 0])
     sizes = len(queries), len(centres)
     cells = [
         search.balls(
-            search.place_like(queries, pair.generated[points]),
-            search.place_like(centres, pair.real[balls]),
+            search.prepare_like(queries, pair.generated[points]),
+            search.prepare_like(centres, pair.real[balls]),
             reach[balls],
             realism_radii=realism_radii[balls],
         ).within(points, balls, sizes)
@@ -174,11 +174,11 @@ def test_rotations_do_not_matter(engine: Engine, seed: int, dimension: int) -> N
     rotation = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0]
     before = pair.survey(engine)
     after = pair.changed(lambda x: x @ rotation).survey(engine)
-    assert_allclose(after.radii_of_real, before.radii_of_real, rtol=1e-5)
-    assert_allclose(after.of_generated.realism, before.of_generated.realism, rtol=1e-5)
-    assert_array_equal(after.of_generated.hits, before.of_generated.hits)
-    assert_array_equal(after.of_generated.occupied, before.of_generated.occupied)
-    assert_array_equal(after.of_real.hits > 0, before.of_real.hits > 0)
+    assert_allclose(after.real_radii, before.real_radii, rtol=1e-5)
+    assert_allclose(after.generated_in_real.realism, before.generated_in_real.realism, rtol=1e-5)
+    assert_array_equal(after.generated_in_real.hits, before.generated_in_real.hits)
+    assert_array_equal(after.generated_in_real.occupied, before.generated_in_real.occupied)
+    assert_array_equal(after.real_in_generated.hits > 0, before.real_in_generated.hits > 0)
 
 
 @engines
@@ -186,9 +186,9 @@ def test_rotations_do_not_matter(engine: Engine, seed: int, dimension: int) -> N
 @settings(deadline=None, max_examples=25)
 def test_precision_is_the_recall_of_swapped_sides(engine: Engine, pair: Pair) -> None:
     one, other = pair.survey(engine), Pair(pair.generated, pair.real, pair.rng).survey(engine)
-    assert_array_equal(one.of_generated.hits > 0, other.of_real.hits > 0)
-    assert_array_equal(one.of_real.hits > 0, other.of_generated.hits > 0)
-    assert_array_equal(one.radii_of_real, other.radii_of_generated)
+    assert_array_equal(one.generated_in_real.hits > 0, other.real_in_generated.hits > 0)
+    assert_array_equal(one.real_in_generated.hits > 0, other.generated_in_real.hits > 0)
+    assert_array_equal(one.real_radii, other.generated_radii)
 
 
 @engines
@@ -196,9 +196,13 @@ def test_precision_is_the_recall_of_swapped_sides(engine: Engine, pair: Pair) ->
 @settings(deadline=None, max_examples=25)
 def test_more_neighbours_never_cover_less(engine: Engine, pair: Pair) -> None:
     found = pair.survey(engine)
-    for values in (found.radii_of_real, found.of_generated.hits, found.of_generated.occupied):
+    for values in (
+        found.real_radii,
+        found.generated_in_real.hits,
+        found.generated_in_real.occupied,
+    ):
         assert (np.diff(values.astype(float), axis=1) >= 0).all()
-    assert (np.diff((found.of_real.hits > 0).astype(int), axis=1) >= 0).all()
+    assert (np.diff((found.real_in_generated.hits > 0).astype(int), axis=1) >= 0).all()
 
 
 @engines
@@ -206,11 +210,11 @@ def test_more_neighbours_never_cover_less(engine: Engine, pair: Pair) -> None:
 @settings(deadline=None, max_examples=25)
 def test_counts_are_of_the_flags(engine: Engine, pair: Pair) -> None:
     counted, flagged = pair.survey(engine), pair.survey(engine, count=False)
-    hits, flags = counted.of_generated.hits, flagged.of_generated.hits > 0
+    hits, flags = counted.generated_in_real.hits, flagged.generated_in_real.hits > 0
     assert_array_equal(hits > 0, flags)
-    assert_array_equal(counted.of_generated.occupied.any(axis=0), flags.any(axis=0))
-    assert (hits.sum(axis=0) >= counted.of_generated.occupied.sum(axis=0)).all()
-    assert_array_equal(counted.of_generated.realism, flagged.of_generated.realism)
+    assert_array_equal(counted.generated_in_real.occupied.any(axis=0), flags.any(axis=0))
+    assert (hits.sum(axis=0) >= counted.generated_in_real.occupied.sum(axis=0)).all()
+    assert_array_equal(counted.generated_in_real.realism, flagged.generated_in_real.realism)
 
 
 @engines
@@ -219,4 +223,4 @@ def test_counts_are_of_the_flags(engine: Engine, pair: Pair) -> None:
 def test_copies_of_the_other_side_are_covered(engine: Engine, pair: Pair) -> None:
     generated = np.concatenate([pair.generated, pair.real[:2]])
     found = Pair(pair.real, generated, pair.rng).survey(engine)
-    assert (found.of_generated.hits[-2:] > 0).all()
+    assert (found.generated_in_real.hits[-2:] > 0).all()

@@ -43,13 +43,13 @@ def test_both_opinions_are_told_apart() -> None:
         drawn("matched", 4.3, 0.2, "other", matched_by="own"),
     ]
     found = resampling_table(results)
-    assert found.ways == ["random", "matched"]
-    assert [(row.label, row.opinion) for row in found.rows] == [
+    assert found.schemes == ["random", "matched"]
+    assert [(row.label, row.matched_or_second_opinion) for row in found.rows] == [
         ("FD own", "matched in this space"),
         ("FD other", "second opinion"),
     ]
     assert [cell.change if cell else None for cell in found.rows[0].cells] == ["", "\u221235 %"]
-    assert found.readings == [
+    assert found.summary_sentences == [
         "Matched: FD own falls by 35 %; the second opinion: FD other moves no more than the seeds "
         "differ."
     ]
@@ -58,19 +58,21 @@ def test_both_opinions_are_told_apart() -> None:
         "FD own    matched in this space  10.000 ± 0.500   6.5000 ± 0.1000 \u221235 %",
         "FD other  second opinion         4.0000 ± 0.2000  4.3000 ± 0.2000 +7 %",
         "",
-        found.readings[0],
+        found.summary_sentences[0],
     ]
     (section,) = resampling_sections(results, IMAGES)
     assert section.title == "3 draws of 1,000 from 5,000 generated samples"
-    assert section.sweep is None
-    assert all("no shard set at nowhere" in picture.trouble for picture in section.pictures)
+    assert section.class_count_figure is None
+    assert all(
+        "no shard set at nowhere" in picture.why_no_images for picture in section.sample_grids
+    )
 
 
 def test_without_a_second_space_or_random_draws() -> None:
     one = resampling_table([drawn("random", 10, 0), drawn("worse", 12, 0.1, matched_by="own")])
-    assert one.readings == ["Worse: FD own rises by 20 %; there is no second opinion."]
+    assert one.summary_sentences == ["Worse: FD own rises by 20 %; there is no second opinion."]
     alone = resampling_table([drawn("matched", 10, 0.1, matched_by="own")])
-    assert (alone.readings, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
+    assert (alone.summary_sentences, alone.rows[0].cells[0].change) == ([], "")  # type: ignore[union-attr]
     assert resampling_sections([a_result(SIDE, SIDE)], IMAGES) == []
 
 
@@ -84,7 +86,7 @@ def test_only_draws_of_the_same_candidates_are_compared() -> None:
         ],
         IMAGES,
     )
-    assert [section.table.readings for section in found] == [
+    assert [section.table.summary_sentences for section in found] == [
         ["Matched: FD own falls by 5 %; there is no second opinion."],
         ["Weighted: FD own falls by 50 %; there is no second opinion."],
     ]
@@ -101,9 +103,9 @@ def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
         ],
         IMAGES,
     )
-    assert found.sweep is not None
-    ElementTree.fromstring(found.sweep)  # well-formed
-    names = re.findall(r"FD (\w+), (\w+)", found.sweep)
+    assert found.class_count_figure is not None
+    ElementTree.fromstring(found.class_count_figure)  # well-formed
+    names = re.findall(r"FD (\w+), (\w+)", found.class_count_figure)
     assert sorted(set(names)) == sorted(
         (space, kind) for space in ("own", "other") for kind in ("top_n", "middle_n")
     )
@@ -124,7 +126,7 @@ def test_features_against_logits_over_three_sets(tmp_path: Path) -> None:
 def test_the_samples_of_a_selection(tmp_path: Path) -> None:
     path = tmp_path / "chosen.parquet"
     pq.write_table(pa.table({"sample_id": [9, 3, 7]}), path)
-    chosen = {"file": str(path), "digest": Selection.of(np.array([3, 7])).digest}
+    chosen = {"file": str(path), "digest": Selection.from_ids(np.array([3, 7])).digest}
     side = Side("nowhere", "digits", (), 2, "f", "d", {}, chosen)
     np.testing.assert_array_equal(IMAGES.sample_ids(side, 9), [3, 7])
     pq.write_table(pa.table({"sample_id": [9, 3, 8]}), path)

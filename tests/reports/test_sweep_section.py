@@ -166,13 +166,13 @@ def test_the_source_itself_is_the_end_of_every_strategy() -> None:
         ]
     )
     paths = group_by_strategy(swept.points, "digits")
-    assert {name: [p.place.amount for p in points] for name, points in paths.items()} == {
+    assert {name: [p.source_setting.amount for p in points] for name, points in paths.items()} == {
         "C clamp": [0.25, 1],
         "D interpolate-w": [0, 1],
         "E interpolate-z": [0.5, 1],
     }
     (precision,) = swept.measures("precision")
-    lines = strategy_lines(paths, precision.of("recall"), precision)
+    lines = strategy_lines(paths, precision.with_metric("recall"), precision)
     assert [(line.name, list(line.x), list(line.y), line.texts) for line in lines] == [
         ("C clamp", [0.2, 0.45], [0.8, 0.6], ["0.25", "1"]),
         ("D interpolate-w", [0.0, 0.4], [0.9, 0.5], ["0", ""]),  # E has no recall at 0.5
@@ -193,7 +193,7 @@ def test_of_many_classes_the_easiest_and_the_hardest_are_drawn() -> None:
     labels = select_classes(swept, points, swept.measures("precision")[0])
     assert sorted(precisions[labels]) == sorted(np.sort(precisions)[[*range(5), *range(-5, 0)]])
     (section,) = tradeoff_sections(swept_found)
-    (part,) = (part for part in section.parts if part.title == "Classes of digits")
+    (part,) = (part for part in section.chart_groups if part.title == "Classes of digits")
     assert part.charts[0].note.endswith("of lowest precision; 20 more.")
     assert "Unbrokenclassname" not in part.charts[0].figure.replace("UnbrokenclassnameUn…", "")
     assert "zero FD 7" in part.charts[0].figure  # of the set that is truncated least
@@ -215,14 +215,14 @@ def test_snapshots_and_their_frontiers() -> None:
     ]
     (swept,) = group_sweeps(made)
     runs = group_by_run(swept)
-    assert {run: [p.place.snapshot for p in points] for run, points in runs.items()} == {
+    assert {run: [p.source_setting.snapshot for p in points] for run, points in runs.items()} == {
         "a": [0, 100, 200, 300],
         "b": [0, 100, 200],
     }
     (drawn,) = frontier_charts(swept, runs)
     assert drawn.note == "On the frontier: a: 100, 300; b: 200."
     (section,) = tradeoff_sections(made)
-    (part,) = section.parts
+    (part,) = section.chart_groups
     assert part.charts[1].note == "The best of a: 5.0000 at 100. The best of b: 3.0000 at 200."
 
 
@@ -320,7 +320,9 @@ def test_many_comparisons_are_folded_and_show_few_samples(
     monkeypatch.setattr(
         SampleImages, "sample_ids", lambda self, side, count: np.arange(min(80, count))
     )
-    monkeypatch.setattr(SampleImages, "picture", lambda self, side, ids: asked.append(len(ids)))
+    monkeypatch.setattr(
+        SampleImages, "image_grid_uri", lambda self, side, ids: asked.append(len(ids))
+    )
     made = [
         result
         for i in range(sets)

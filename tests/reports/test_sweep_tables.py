@@ -69,7 +69,7 @@ def test_of_other_counts_none_is_the_best() -> None:
     ]
     (section,) = tradeoff_sections(unlike)
     assert section.title == "2 generated sets against mnist"
-    assert not section.parts
+    assert not section.chart_groups
 
 
 def test_a_line_is_of_rows_that_differ_in_one_setting() -> None:
@@ -117,7 +117,7 @@ def test_truncation_and_snapshots_of_a_plan_are_drawn_as_elsewhere() -> None:
         for result in found(f"digits?truncate={amount}", 0.5, float(amount[2:]), 9)
     ]
     (section,) = tradeoff_sections(plan)
-    assert section.parts[0].title == "Truncation of digits"
+    assert section.chart_groups[0].title == "Truncation of digits"
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,22 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     spent.begin([PoolUsage(("generate", "extract"), 2, gpus=1.5), PoolUsage(("commit",), 1)])
     now = 110.0
     seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
-    spent.add(UnitRecord(0, 0, 100, seconds=seconds, written=5_000_000, retried=1, resent=2))
-    spent.add(UnitRecord(0, 100, 100, left_out={150: "why"}, seconds=seconds, written=5_000_000))
+    spent.add(
+        UnitRecord(
+            0, 0, 100, seconds=seconds, bytes_written=5_000_000, retried_units=1, store_retries=2
+        )
+    )
+    spent.add(
+        UnitRecord(0, 100, 100, left_out={150: "why"}, seconds=seconds, bytes_written=5_000_000)
+    )
     failed = UnitRecord(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
     now = 120.0
     spent.add(failed)
-    spent.end(lost=3)
+    spent.end(lost_units=3)
     assert (spent.rows, spent.shards, spent.left_out, spent.seconds) == (199, 3, 1, 20.0)
     assert spent.rate("extract") == 199 / 16
     assert spent.gpu_seconds == 1.5 * 20
-    assert spent.waiting(spent.pools[0]) == 1 - 26 / 40
+    assert spent.waiting_share(spent.pools[0]) == 1 - 26 / 40
     assert format_usage(spent).splitlines() == [
         "generate  19.9 rows/s in each worker, 10 s",
         "extract   12.4 rows/s in each worker, 16 s",

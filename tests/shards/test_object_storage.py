@@ -91,7 +91,7 @@ def test_files_are_there_whole_or_not_at_all(bucket) -> None:
     with store.open("a") as file:
         file.seek(-2, 2)
         assert file.read() == b"rd"
-    assert store.there(["a", "b"]) == {"a"}
+    assert store.find_existing(["a", "b"]) == {"a"}
     store.remove("a")
     assert store.names() == {}
     assert store.retries == 0
@@ -173,7 +173,7 @@ def test_a_listing_that_is_late(swift, bucket, local) -> None:
     made = written(to, names)
     Store(to).remove("manifest.json")  # they are found without its promise
     again = extract("digits", ["digits"], to, "0-199", resources=ONE)
-    assert (again.made, again.present) == (0, 5)
+    assert (again.shards_made, again.shards_present) == (0, 5)
     swift.update_listings()
     assert set(names) <= set(Store(to).names())
     assert written(to, names) == made

@@ -154,7 +154,9 @@ def test_shards_that_overlap_are_read_once(overlapping_set) -> None:
     assert list(overlapping_set.present) == pieces
     assert len(overlapping_set) == 48
     np.testing.assert_array_equal(overlapping_set.read(NAME), values(np.arange(48)))
-    np.testing.assert_array_equal(View.of(overlapping_set, 31).read(NAME), values(np.arange(31)))
+    np.testing.assert_array_equal(
+        View.from_shards(overlapping_set, 31).read(NAME), values(np.arange(31))
+    )
     worker = open_shards(overlapping_set.uri, [range(30, 32)])  # knows this piece, lists nothing
     assert worker.block(range(30, 32), [NAME])["sample_id"].tolist() == [30, 31]
     assert worker.table(range(30, 32), [NAME]).column_names == [NAME]

@@ -38,7 +38,7 @@ def file(shards: ShardSet, tmp_path: Path) -> str:
     path = str(tmp_path / "chosen" / "weights.parquet")
     columns = {"sample_id": IDS, "weight": WEIGHTS}
     write_selection(
-        path, columns, selection_metadata("weights", View.of(shards), trace=[1.5, 1.25])
+        path, columns, selection_metadata("weights", View.from_shards(shards), trace=[1.5, 1.25])
     )
     return path
 
@@ -49,7 +49,7 @@ def test_read_as_written(file, shards) -> None:
     np.testing.assert_array_equal(choice.columns["weight"], WEIGHTS)
     assert choice.metadata["trace"] == [1.5, 1.25]
     assert (choice.kind, choice.complete, len(choice)) == ("weights", True, 4)
-    assert choice.require_of(shards) is choice
+    assert choice.require_made_from(shards) is choice
     assert [path.name for path in Path(file).parent.iterdir()] == ["weights.parquet"]
     # Any program reads it.
     assert pq.read_table(file).to_pydict() == {"sample_id": [3, 5, 8, 9], "weight": [*WEIGHTS]}
@@ -59,15 +59,17 @@ def test_of_another_set_and_of_samples_that_are_not_there(file, tmp_path, shards
     features = {"pre_logits": rng.normal(size=(9, 3)).astype(np.float32)}
     other = write_set(str(tmp_path / "other"), features, extractor="other")
     with pytest.raises(SpecMismatch, match=rf"{shards.uri} \(\w{{12}}\), not of {other.uri} "):
-        read_weights(file).require_of(other)
+        read_weights(file).require_made_from(other)
     fewer = write_set(str(tmp_path / "fewer"), {"pre_logits": features["pre_logits"]})
     with pytest.raises(ShardError, match=r"1 samples that .*fewer does not have \(9\)"):
-        read_weights(file).require_of(fewer)
+        read_weights(file).require_made_from(fewer)
 
 
 def test_a_partial_choice_is_taken_only_where_it_is_asked_for(file, shards) -> None:
     write_selection(
-        file, {"sample_id": IDS}, selection_metadata("accepted", View.of(shards), complete=False)
+        file,
+        {"sample_id": IDS},
+        selection_metadata("accepted", View.from_shards(shards), complete=False),
     )
     with pytest.raises(ShardError, match="only a part of the accepted"):
         read_selection(file)
@@ -77,7 +79,7 @@ def test_a_partial_choice_is_taken_only_where_it_is_asked_for(file, shards) -> N
 def test_files_of_other_programs_need_no_metadata(tmp_path, shards) -> None:
     path = tmp_path / "ids.parquet"
     pq.write_table(pa.table({"sample_id": pa.array([2, 2, 7], pa.int32())}), path)
-    choice = read_selection(str(path)).require_of(shards)
+    choice = read_selection(str(path)).require_made_from(shards)
     assert choice.sample_ids.dtype == np.int64
     assert choice.sample_ids.tolist() == [2, 2, 7]
 
@@ -113,7 +115,7 @@ def test_missing_and_truncated_files(file, tmp_path) -> None:
 
 def test_a_place_that_cannot_be_written_keeps_what_was_there(file, shards, tmp_path) -> None:
     before = Path(file).read_bytes()
-    metadata = selection_metadata("weights", View.of(shards))
+    metadata = selection_metadata("weights", View.from_shards(shards))
     with pytest.raises(StorageError, match="cannot write"):
         write_selection(f"{file}/weights.parquet", {"sample_id": IDS}, metadata)
     assert Path(file).read_bytes() == before

@@ -80,7 +80,7 @@ def test_what_is_not_listed_is_asked_for_by_name(store, spec, monkeypatch) -> No
 
 
 def test_nothing_is_asked_for_if_all_is_listed(store, spec, monkeypatch) -> None:
-    monkeypatch.setattr(Store, "there", None)
+    monkeypatch.setattr(Store, "find_existing", None)
     assert len(present_ranges(store, store.names(), spec.samples, 40)) == 3
 
 

@@ -263,7 +263,7 @@ def test_empty_shards_and_damaged_seals_are_errors_of_ours(shard_set) -> None:
 def test_every_gap_has_its_own_command(shard_set) -> None:
     for ids in ("000000000000-000000000099", "000000000200-000000000249"):
         Path(shard_set.uri, f"samples-{ids}.parquet").unlink()
-    first, second = open_shards(shard_set.uri).command().split(" && ")
+    first, second = open_shards(shard_set.uri).extraction_command().split(" && ")
     assert first.endswith("--samples 0-99")
     assert second.endswith("--samples 200-249")
 

@@ -38,7 +38,7 @@ def gaps(whole: ShardSet) -> ShardSet:
 
 
 def test_all_samples(whole: ShardSet, features: np.ndarray) -> None:
-    view = View.of(whole)
+    view = View.from_shards(whole)
     assert view.samples == (range(250),)
     assert len(view) == 250
     assert view.present == list(whole.present)
@@ -51,7 +51,7 @@ def test_all_samples(whole: ShardSet, features: np.ndarray) -> None:
 def test_the_first_samples_over_gaps(gaps: ShardSet, features: np.ndarray, count: int) -> None:
     there = np.concatenate([np.arange(part.start, part.stop) for part in GAPS])
     ids = there[:count]
-    view = View.of(gaps, count)
+    view = View.from_shards(gaps, count)
     assert len(view) == len(ids)
     np.testing.assert_array_equal(view.sample_ids, ids)
     assert view.sample_ids.dtype == np.int64
@@ -79,7 +79,9 @@ def test_blocks_and_groups_of_any_samples(gaps: ShardSet, features: np.ndarray) 
 
 
 def test_a_digest_is_of_the_samples(whole: ShardSet, tmp_path: Path, features: np.ndarray) -> None:
-    digests = [View.of(whole, count).digest() for count in (0, 1, 24, 25, 26, 50, 249, 250)]
+    digests = [
+        View.from_shards(whole, count).digest() for count in (0, 1, 24, 25, 26, 50, 249, 250)
+    ]
     assert len(set(digests)) == len(digests)
     shifted = View(whole, (range(1, 25),)).digest()
     assert shifted not in digests  # as many, of the same shard
@@ -90,8 +92,12 @@ def test_a_digest_is_of_the_samples(whole: ShardSet, tmp_path: Path, features: n
         shard_rows=25,
     )
     for count in (24, 25, 250):
-        assert View.of(again, count).digest() == View.of(whole, count).digest()
-    assert View.of(again).digest() == View.of(again, 250).digest() == View.of(again, 999).digest()
+        assert View.from_shards(again, count).digest() == View.from_shards(whole, count).digest()
+    assert (
+        View.from_shards(again).digest()
+        == View.from_shards(again, 250).digest()
+        == View.from_shards(again, 999).digest()
+    )
 
 
 def test_a_digest_is_of_the_values(tmp_path: Path, whole: ShardSet, features: np.ndarray) -> None:
@@ -103,22 +109,22 @@ def test_a_digest_is_of_the_values(tmp_path: Path, whole: ShardSet, features: np
         labels=np.arange(250) % 7,
         shard_rows=25,
     )
-    assert View.of(other, 25).digest() == View.of(whole, 25).digest()
-    assert View.of(other, 50).digest() != View.of(whole, 50).digest()
+    assert View.from_shards(other, 25).digest() == View.from_shards(whole, 25).digest()
+    assert View.from_shards(other, 50).digest() != View.from_shards(whole, 50).digest()
 
 
 def test_a_digest_of_a_group(whole: ShardSet) -> None:
     """Whole shards have the same digest in every view of them, so that what was found of them
     is found again."""
-    all_of, some = View.of(whole), View.of(whole, 60)
+    all_of, some = View.from_shards(whole), View.from_shards(whole, 60)
     groups = [whole.present[:2], whole.present[2:3]]
     assert all_of.digest(groups[0]) == some.digest(groups[0])
     assert all_of.digest(groups[1]) != some.digest(groups[1])
-    assert some.digest(groups[1]) != View.of(whole, 61).digest(groups[1])
+    assert some.digest(groups[1]) != View.from_shards(whole, 61).digest(groups[1])
     assert len({all_of.digest([shard]) for shard in whole.present}) == len(whole.present)
 
 
 def test_a_set_without_labels(tmp_path: Path, features: np.ndarray) -> None:
     plain = write_set(str(tmp_path / "plain"), {"pre_logits": features})
     with pytest.raises(ShardError, match="has no labels; extract from a source that knows"):
-        View.of(plain, 10).labels()
+        View.from_shards(plain, 10).labels()

@@ -40,7 +40,7 @@ def test_moments(partition: tuple[list[int], list[int]], offset: float) -> None:
     features = FEATURES.astype(np.float64) + offset
     assert_laws(
         Moments.empty(5),
-        lambda rows: Moments.of(features[list(rows)]),
+        lambda rows: Moments.from_samples(features[list(rows)]),
         COUNT,
         *partition,
         # float64 holds features of 1e6 to 1e-10, and their scatter is of order 1.
@@ -55,7 +55,7 @@ def test_weighted_moments(partition: tuple[list[int], list[int]]) -> None:
     features = FEATURES.astype(np.float64)
     assert_laws(
         WeightedMoments.empty(5),
-        lambda rows: WeightedMoments.of(features[list(rows)], weights[list(rows)]),
+        lambda rows: WeightedMoments.from_samples(features[list(rows)], weights[list(rows)]),
         COUNT,
         *partition,
         tolerance=1e-13,
@@ -66,7 +66,10 @@ def test_weighted_moments(partition: tuple[list[int], list[int]]) -> None:
 @settings(deadline=None)
 def test_histogram(partition: tuple[list[int], list[int]]) -> None:
     assert_laws(
-        Histogram.empty(5), lambda rows: Histogram.of(FEATURES[list(rows)]), COUNT, *partition
+        Histogram.empty(5),
+        lambda rows: Histogram.from_samples(FEATURES[list(rows)]),
+        COUNT,
+        *partition,
     )
 
 
@@ -76,7 +79,7 @@ def test_rows(partition: tuple[list[int], list[int]]) -> None:
     ids = np.arange(COUNT) * 3
     assert_laws(
         FeatureRows.empty(5),
-        lambda rows: FeatureRows.of(ids[list(rows)], FEATURES[list(rows)]),
+        lambda rows: FeatureRows.from_samples(ids[list(rows)], FEATURES[list(rows)]),
         COUNT,
         *partition,
     )
@@ -88,7 +91,7 @@ def test_class_scores(partition: tuple[list[int], list[int]]) -> None:
     splits = np.arange(COUNT) % 3
     assert_laws(
         ClassScores.empty(4, 5),  # one split stays empty
-        lambda rows: ClassScores.of(splits[list(rows)], FEATURES[list(rows)], 4),
+        lambda rows: ClassScores.from_samples(splits[list(rows)], FEATURES[list(rows)], 4),
         COUNT,
         *partition,
         tolerance=1e-12,
@@ -102,7 +105,9 @@ def test_nested_moments(partition: tuple[list[int], list[int]], offset: float) -
     ranks = np.random.default_rng(1).permutation(COUNT)
     assert_laws(
         NestedMoments.empty(3, 5),
-        lambda rows: NestedMoments.of(ranks[list(rows)], features[list(rows)], [7, 8, 30]),
+        lambda rows: NestedMoments.from_samples(
+            ranks[list(rows)], features[list(rows)], [7, 8, 30]
+        ),
         COUNT,
         *partition,
         tolerance=1e-12,
@@ -133,7 +138,7 @@ def balls_of(points: range, balls: range) -> BallMembership:
     found = ExactSearch().balls(
         QUERIES[some], FEATURES[others], RADII[others], realism_radii=LESSER[others]
     )
-    return found.within(some, others, (len(QUERIES), COUNT))
+    return found.embed(some, others, (len(QUERIES), COUNT))
 
 
 @given(partitions())
@@ -161,7 +166,7 @@ def test_balls_of_parts_of_the_points(cuts: list[int], order: list[int]) -> None
 
 def test_a_part_of_the_balls_in_its_place() -> None:
     part = BallMembership(np.array([[2], [1]]), np.array([[True]]), np.array([0.5, np.inf]))
-    whole = part.within(slice(1, 3), slice(2, 3), (4, 3))
+    whole = part.embed(slice(1, 3), slice(2, 3), (4, 3))
     np.testing.assert_array_equal(whole.hits[:, 0], [0, 2, 1, 0])
     np.testing.assert_array_equal(whole.occupied[:, 0], [False, False, True])
     np.testing.assert_array_equal(whole.realism, [0, 0.5, np.inf, 0])
@@ -195,9 +200,9 @@ def test_other_shapes_in_two_ways(kind: type, other: tuple[int, int]) -> None:
 def test_nested_moments_are_those_of_the_subsets() -> None:
     ranks = np.random.default_rng(1).permutation(COUNT)
     sizes = [2, 10, 30]
-    found = NestedMoments.of(ranks, FEATURES, sizes).moments()
+    found = NestedMoments.from_samples(ranks, FEATURES, sizes).moments()
     for moments, size in zip(found, sizes, strict=True):
-        expected = Moments.of(FEATURES[ranks < size])
+        expected = Moments.from_samples(FEATURES[ranks < size])
         assert moments.count == size
         np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12)
         np.testing.assert_allclose(moments.scatter, expected.scatter, rtol=1e-10, atol=1e-12)
@@ -205,7 +210,7 @@ def test_nested_moments_are_those_of_the_subsets() -> None:
 
 def test_class_scores_are_sums_of_probabilities() -> None:
     splits = np.arange(COUNT) % 2
-    found = ClassScores.of(splits, FEATURES, 2)
+    found = ClassScores.from_samples(splits, FEATURES, 2)
     p = np.exp(FEATURES.astype(np.float64))
     p /= p.sum(axis=1, keepdims=True)
     np.testing.assert_array_equal(found.counts, [COUNT / 2, COUNT / 2])
@@ -217,20 +222,20 @@ def test_class_scores_are_sums_of_probabilities() -> None:
 
 def test_class_scores_of_a_class_without_a_chance() -> None:
     """p log p of 0 is 0, not NaN: logits so far apart that the softmax underflows."""
-    found = ClassScores.of(np.zeros(1, np.int64), np.array([[2000.0, 0.0]]), 1)
+    found = ClassScores.from_samples(np.zeros(1, np.int64), np.array([[2000.0, 0.0]]), 1)
     np.testing.assert_array_equal(found.probabilities, [[1, 0]])
     np.testing.assert_array_equal(found.negative_entropy, [0])
 
 
 def test_a_sample_counted_twice_is_refused() -> None:
-    rows = FeatureRows.of(np.array([1, 2]), FEATURES[:2])
+    rows = FeatureRows.from_samples(np.array([1, 2]), FEATURES[:2])
     with pytest.raises(ValueError, match="both"):
         rows.merge(rows)
 
 
 def test_moments_are_numpy_s(rng: np.random.Generator) -> None:
     features = rng.normal(size=(50, 4))
-    moments = Moments.of(features)
+    moments = Moments.from_samples(features)
     np.testing.assert_allclose(moments.mean, features.mean(axis=0), rtol=1e-14)
     for ddof in (0, 1):
         np.testing.assert_allclose(moments.covariance(ddof), np.cov(features.T, ddof=ddof))
@@ -240,7 +245,7 @@ def test_moments_are_numpy_s(rng: np.random.Generator) -> None:
 def test_weighted_moments_are_numpy_s(rng: np.random.Generator, dtype: type) -> None:
     features = rng.normal(0.3, 1, size=(200, 4)).astype(dtype)
     weights = rng.gamma(0.5, size=200)
-    found = WeightedMoments.of(features, weights)
+    found = WeightedMoments.from_samples(features, weights)
     exact = {"rtol": 1e-5, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-12}
     assert found.sums.dtype == found.products.dtype == np.float64
     np.testing.assert_allclose(found.mean, np.average(features, axis=0, weights=weights), **exact)
@@ -248,5 +253,5 @@ def test_weighted_moments_are_numpy_s(rng: np.random.Generator, dtype: type) -> 
     np.testing.assert_allclose(found.covariance(), expected, **exact)
     counts = rng.integers(1, 4, size=200)  # weights that are counts have a ddof
     expected = np.cov(np.repeat(features, counts, axis=0).T)
-    found = WeightedMoments.of(features, counts.astype(np.float64))
+    found = WeightedMoments.from_samples(features, counts.astype(np.float64))
     np.testing.assert_allclose(found.covariance(ddof=1), expected, **exact)

@@ -60,7 +60,11 @@ def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
     of_generated = classes(sets["generated"])
     ids = match_top1(target_counts=targets, classes=of_generated)
     about = selection_metadata(
-        "accepted", View.of(sets["generated"]), column=LOGITS, first=0, draws=int(ids[-1]) + 1
+        "accepted",
+        View.from_shards(sets["generated"]),
+        column=LOGITS,
+        first=0,
+        draws=int(ids[-1]) + 1,
     )
     columns = {"sample_id": ids, "class": of_generated[ids], "draw": ids}
     write_selection(path, columns, about)
@@ -68,7 +72,7 @@ def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
 
 
 def test_the_top_1_class_of_every_sample(sets: dict[str, ShardSet]) -> None:
-    found = fold_top1_classes(View.of(sets["generated"]), LOGITS)
+    found = fold_top1_classes(View.from_shards(sets["generated"]), LOGITS)
     np.testing.assert_array_equal(found, classes(sets["generated"]))
 
 
@@ -98,7 +102,7 @@ def test_reweighted_draws(sets: dict[str, ShardSet], tmp_path: Path) -> None:
     path = str(tmp_path / "weights.parquet")
     about = selection_metadata(
         "weights",
-        View.of(sets["generated"]),
+        View.from_shards(sets["generated"]),
         match="pre_logits",
         extractor="made-up",
         optimizer="lbfgs",

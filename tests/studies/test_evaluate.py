@@ -97,7 +97,7 @@ def numbers(found: list[rm.Result], **of: Any) -> dict[str, float]:
 
 def frechet(real: np.ndarray, generated: np.ndarray, ddof: int = 1) -> float:
     return formulas.frechet_distance(
-        real=Moments.of(real), generated=Moments.of(generated), ddof=ddof
+        real=Moments.from_samples(real), generated=Moments.from_samples(generated), ddof=ddof
     )
 
 
@@ -201,7 +201,7 @@ def test_vendi_and_inception_score(sets: Sets) -> None:
         )
     }
     vendi = [
-        formulas.vendi_score(Moments.of(formulas.normalize_rows(x)))
+        formulas.vendi_score(Moments.from_samples(formulas.normalize_rows(x)))
         for x in sets.column("pre_logits").values()
     ]
     assert found["vendi_score"].details["real"] == close(vendi[0])
@@ -229,7 +229,8 @@ def test_distances_at_other_counts(sets: Sets) -> None:
     order = np.random.default_rng(2).permutation(350)
     subsets = [generated[order < n] for n in formulas.subset_sizes(350, smallest=35)]
     expected = formulas.frechet_infinity(
-        real=Moments.of(real), generated=[Moments.of(subset) for subset in subsets]
+        real=Moments.from_samples(real),
+        generated=[Moments.from_samples(subset) for subset in subsets],
     )
     assert infinity.value == close(expected.value)
     assert infinity.details["counts"] == expected.counts.tolist()
@@ -350,7 +351,7 @@ def test_label_by_label(sets: Sets) -> None:
         assert values["frechet_distance"] == close(frechet(**pair))
         assert values["kernel_distance"] == rm.kernel_distance(**pair, subsets=7, subset_size=60)[0]
         assert values["vendi_score"] == close(
-            formulas.vendi_score(Moments.of(formulas.normalize_rows(pair["generated"])))
+            formulas.vendi_score(Moments.from_samples(formulas.normalize_rows(pair["generated"])))
         )
         firsts = [x.argmax(axis=1) for x in sets.of_label("logits", label).values()]
         counts = [np.bincount(first, minlength=5) / len(first) for first in firsts]

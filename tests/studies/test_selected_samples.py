@@ -61,7 +61,7 @@ def chosen_by(path: Path, ids: list[int]) -> str:
 def test_a_selection_is_read_as_a_set(
     generated: ShardSet, features: dict[str, np.ndarray], ids: list[int]
 ) -> None:
-    view = View.of(generated, selection=Selection.of(np.array(ids)))
+    view = View.from_shards(generated, selection=Selection.from_ids(np.array(ids)))
     ascending = np.sort(ids)
     assert len(view) == len(ids)
     assert view.repeats == (len(set(ids)) < len(ids))
@@ -76,11 +76,11 @@ def test_a_selection_is_read_as_a_set(
 
 def test_digests_tell_selections_apart(generated: ShardSet) -> None:
     def digest(*ids: int) -> str:
-        return View.of(generated, selection=Selection.of(np.array(ids))).digest()
+        return View.from_shards(generated, selection=Selection.from_ids(np.array(ids))).digest()
 
     assert digest(1, 2) == digest(2, 1)
     assert len({digest(1, 2), digest(1, 3), digest(1, 2, 2), digest(1), digest(31)}) == 5
-    assert View.of(generated, 2).digest() != digest(0, 1)
+    assert View.from_shards(generated, 2).digest() != digest(0, 1)
 
 
 def test_samples_that_are_not_there(generated: ShardSet, tmp_path: Path) -> None:
@@ -100,15 +100,19 @@ def test_files_of_other_sets_partial_ones_and_weights(
     other = write_set(
         str(tmp_path / "other"), {"pre_logits": np.zeros((9, 4), np.float32)}, extractor="other"
     )
-    write_selection(path, ids, selection_metadata("accepted", View.of(other)))
+    write_selection(path, ids, selection_metadata("accepted", View.from_shards(other)))
     with pytest.raises(SpecMismatch, match="accepted of another shard set, .*other"):
         open_view(f"{generated.uri}?ids={path}")
-    write_selection(path, ids, selection_metadata("accepted", View.of(generated), complete=False))
+    write_selection(
+        path, ids, selection_metadata("accepted", View.from_shards(generated), complete=False)
+    )
     with pytest.raises(ShardError, match="only a part of the accepted"):
         open_view(f"{generated.uri}?ids={path}")
     assert len(open_view(f"{generated.uri}?ids={path}&partial=yes")) == 5
     write_selection(
-        path, {**ids, "weight": np.full(5, 0.2)}, selection_metadata("weights", View.of(generated))
+        path,
+        {**ids, "weight": np.full(5, 0.2)},
+        selection_metadata("weights", View.from_shards(generated)),
     )
     with pytest.raises(ShardError, match="weights of all candidates and chooses none"):
         open_view(f"{generated.uri}?ids={path}")
@@ -150,7 +154,7 @@ class TestEvaluation:
         side = found[0].generated
         assert (side.count, side.samples) == (90, ())
         assert side.selection["file"] == str(tmp_path / "x.parquet")
-        assert side.selection["digest"] == Selection.of(ids).digest
+        assert side.selection["digest"] == Selection.from_ids(ids).digest
         assert rm.Result.from_json(found[0].to_json()) == found[0]
 
     def test_of_repeated_samples(
@@ -223,7 +227,7 @@ class TestEvaluation:
 
 
 def test_the_samples_of_a_draw_among_those_of_a_shard() -> None:
-    among = SubsetStatistic(np.array([2, 2, 5, 9]), lambda ids, x: Moments.of(x))
+    among = SubsetStatistic(np.array([2, 2, 5, 9]), lambda ids, x: Moments.from_samples(x))
     values = np.arange(6.0)[:, None]
     block = np.array([1, 2, 4, 5, 6, 8])
     np.testing.assert_array_equal(among(block, values).mean, values[[1, 1, 3]].mean(axis=0))

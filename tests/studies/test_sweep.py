@@ -138,7 +138,7 @@ def test_numbers_are_those_of_sets_alone(tmp_path: Path) -> None:
     alone = rm.evaluate(
         real=str(tmp_path / "real"), generated=str(tmp_path / "20"), metrics=["fid", "pr"]
     )
-    of_row = found.measured["sources:Brightness?offset=20"]
+    of_row = found.results_by_row["sources:Brightness?offset=20"]
     assert [r.value for r in of_row] == [r.value for r in alone]
     assert [r.row for r in of_row] == [{"source": "sources:Brightness", "offset": "20"}] * len(
         alone
@@ -148,7 +148,7 @@ def test_numbers_are_those_of_sets_alone(tmp_path: Path) -> None:
     named = [{"name": "twenty", "source": "sources:Brightness?offset=20"}]
     (uri,) = {r.real.uri for r in of_row}
     again = sweep(named, real=uri, to=str(tmp_path / "sweep"), metrics=["fid", "pr"])
-    assert [r.value for r in again.measured["twenty"]] == [r.value for r in alone]
+    assert [r.value for r in again.results_by_row["twenty"]] == [r.value for r in alone]
     assert [r.seconds for r in again.results] == [r.seconds for r in of_row]
 
 
@@ -212,7 +212,7 @@ def test_newer_rows_take_the_place_of_older_ones() -> None:
         return Failure(name, name, {}, "SourceError", "gone")
 
     older = SweepOutcome({"a": [], "b": []}, [failed("c"), failed("d")])
-    newer = older.updated(SweepOutcome({"c": []}, [failed("b")]))
-    assert list(newer.measured) == ["a", "c"]
+    newer = older.merge(SweepOutcome({"c": []}, [failed("b")]))
+    assert list(newer.results_by_row) == ["a", "c"]
     assert [failure.name for failure in newer.failures] == ["d", "b"]
     assert Failure.from_json(json.dumps(json.loads(failed("x").to_json()))) == failed("x")

@@ -30,7 +30,7 @@ def test_a_line_stands_for_all_its_values(tmp_path: Path) -> None:
         for step in ("1000", "2000")
         for psi in ("0.5", "1")
     ]
-    assert rows[1].said == {
+    assert rows[1].cells == {
         "name": "run 1000 at 1", "source": "runs/{step}.pkl", "step": "1000", "psi": "1",
         "samples": "0-9",
     }  # fmt: skip

@@ -176,27 +176,27 @@ def test_texts_stand_for_sources(tmp_path: Path) -> None:
     assert expand_sources("a-{000..009}.tar") == ["a-{000..009}.tar"]
     assert expand_sources("digits") == ["digits"]
     with pytest.raises(SourceError, match=r"no snapshots at .*expected a folder with \.pkl"):
-        SnapshotWatch([f"{tmp_path}/*.ts"]).look(settled=False)
+        SnapshotWatch([f"{tmp_path}/*.ts"]).poll(settled=False)
 
 
 def test_files_are_told_when_they_no_longer_grow(tmp_path: Path) -> None:
     watch = SnapshotWatch([str(tmp_path)])
-    assert watch.look(settled=True) == []
+    assert watch.poll(settled=True) == []
     one = tmp_path / "1.pkl"
     one.write_bytes(b"begun")
-    assert watch.look(settled=True) == []
+    assert watch.poll(settled=True) == []
     one.write_bytes(b"begun, longer")
-    assert watch.look(settled=True) == []
-    assert watch.look(settled=True) == [str(one)]
-    assert watch.look(settled=True) == []
+    assert watch.poll(settled=True) == []
+    assert watch.poll(settled=True) == [str(one)]
+    assert watch.poll(settled=True) == []
     one.write_bytes(b"another")
-    assert watch.look(settled=True) == []
-    assert watch.look(settled=True) == [str(one)]
+    assert watch.poll(settled=True) == []
+    assert watch.poll(settled=True) == [str(one)]
     old = tmp_path / "0.pkl"
     old.touch()
     long_ago = time.time() - 3600
     os.utime(old, (long_ago, long_ago))
-    assert watch.look(settled=True) == [str(old)]
+    assert watch.poll(settled=True) == [str(old)]
 
 
 class Noise(torch.nn.Module):

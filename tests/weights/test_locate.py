@@ -283,7 +283,7 @@ def test_what_is_here_and_whether_it_is_right(folder) -> None:
     }
     verdicts = {v.entry.weights.name: v for v in verify_local_files(catalogue())}
     assert not any(v.problem for v in verdicts.values())
-    assert [v.found.published for v in verdicts.values()] == [False, True]
+    assert [v.located.published for v in verdicts.values()] == [False, True]
     (folder / "net.pth").write_bytes(CONTENT[::-1])
     problem = [v for v in verify_local_files(catalogue()) if v.problem]
     assert [v.entry.weights.name for v in problem] == ["net.pth"]

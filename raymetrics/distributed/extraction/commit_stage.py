@@ -36,7 +36,7 @@ class ShardDestination:
 
     uri: str
     fingerprint: str
-    planned: Iterable[range]
+    planned_shards: Iterable[range]
 
 
 def encode_unit(table: pa.Table | None, record: UnitRecord | None = None) -> pa.Table:
@@ -78,7 +78,7 @@ class CommitShard:
         logits: str | None = None,
         max_left_out: int = 0,
     ) -> None:
-        self.logits, self.most_left_out = logits, max_left_out
+        self.logits, self.max_left_out = logits, max_left_out
         self.error: RaymetricsError | None = None
         self.sets: list[_SetWriter] = []
         try:
@@ -95,15 +95,15 @@ class CommitShard:
         written = 0
         if record.failure is None:
             try:
-                written = self._committed(rows, record)
+                written = self._commit(rows, record)
             except TemporaryFailure:
                 raise  # no other shard would fare better
             except RaymetricsError as error:
-                record = record.failed(error)
+                record = record.with_failure(error)
         record = replace(
-            record.took(COMMIT, time.monotonic() - start),
-            written=written,
-            resent=self.sets[record.target].sent_again(),
+            record.with_time(COMMIT, time.monotonic() - start),
+            bytes_written=written,
+            store_retries=self.sets[record.target].new_retries(),
         )
         output = {RECORD_COLUMN: [record.to_json()], "made": [int(written > 0)]}
         if self.logits is None:
@@ -112,9 +112,9 @@ class CommitShard:
             return {**output, "classes": np.zeros((1, 1), np.int64)}  # of nobody
         return {**output, "classes": top1_classes(schema.to_numpy(rows[self.logits]))[None]}
 
-    def _committed(self, rows: pa.Table | None, record: UnitRecord) -> int:
+    def _commit(self, rows: pa.Table | None, record: UnitRecord) -> int:
         """The bytes written. SourceError if too many samples are left out."""
-        require_few_left_out(record.left_out, self.most_left_out)
+        require_few_left_out(record.left_out, self.max_left_out)
         if rows is None:
             raise SourceError(
                 f"none of the samples {sample_ranges.format_range(record.ids)} can be "
@@ -140,10 +140,10 @@ class _SetWriter:
 
     def __init__(self, destination: ShardDestination) -> None:
         self.store, self.fingerprint = Store(destination.uri), destination.fingerprint
-        self._sent_again = 0
-        self.planned = destination.planned
-        self._rest = iter(self.planned)
-        self._next = next(self._rest, None)
+        self._retries_counted = 0
+        self.planned_shards = destination.planned_shards
+        self._upcoming = iter(self.planned_shards)
+        self._next_planned = next(self._upcoming, None)
 
     def commit(
         self, rows: pa.Table, left_out: Mapping[int, str], made_on: Sequence[str] = ()
@@ -155,10 +155,10 @@ class _SetWriter:
         self.require_same_set()
         return commit_shard(self.store, rows, self.fingerprint, left_out, made_on)
 
-    def sent_again(self) -> int:
+    def new_retries(self) -> int:
         """The requests that were sent to the store again since this was asked last."""
-        counted, self._sent_again = self._sent_again, self.store.retries
-        return self._sent_again - counted
+        counted, self._retries_counted = self._retries_counted, self.store.retries
+        return self._retries_counted - counted
 
     def require_same_set(self) -> None:
         """SpecMismatch if somebody else has begun another set here since this one was begun."""
@@ -182,12 +182,12 @@ class _SetWriter:
     def _planned_from(self, first: int) -> range | None:
         """The planned shard that begins there or later; they are asked for in order, but after a
         fault an earlier one may come again."""
-        if self._next is None or self._next.start > first:
-            self._rest = iter(self.planned)
-            self._next = next(self._rest, None)
-        while self._next is not None and self._next.start < first:
-            self._next = next(self._rest, None)
-        return self._next
+        if self._next_planned is None or self._next_planned.start > first:
+            self._upcoming = iter(self.planned_shards)
+            self._next_planned = next(self._upcoming, None)
+        while self._next_planned is not None and self._next_planned.start < first:
+            self._next_planned = next(self._upcoming, None)
+        return self._next_planned
 
 
 def top1_classes(logits: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def continue_set(
     if existing_spec is None:
         return requested_spec, ""
     changed = list(changes(_makers(existing_spec), _makers(requested_spec)))
-    if not all(change.of_code for change in changed):
+    if not all(change.concerns_code for change in changed):
         return requested_spec, ""  # refused when the set is entered
     shards = open_shards(str(store))
     if not shards.present or not _should_compare(shards, generator, networks, changed):
@@ -148,7 +148,7 @@ def _relative_distances(recomputed: np.ndarray, stored: np.ndarray) -> np.ndarra
 
 
 def _describe_changes(changed: Sequence[Change], source: str) -> str:
-    return ", ".join(dict.fromkeys(change.in_words(source) for change in changed))
+    return ", ".join(dict.fromkeys(change.describe(source) for change in changed))
 
 
 def _refusal_message(

@@ -70,7 +70,7 @@ def empty_spec(
         labels=False,
         shard_rows=shard_rows,
         samples=(),
-        asked=texts,
+        extractor_texts=texts,
         files={network.name: network.file for network in networks if network.file},
     )
 

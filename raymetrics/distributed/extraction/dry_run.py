@@ -64,7 +64,7 @@ class ExtractionPlan:
     shard_rows: int
     batch: int
     free: int | None
-    where: str
+    cluster_name: str
     nodes: tuple[ClusterNode, ...]
     sizes: ModelSizes
     placement: Placement | None
@@ -78,14 +78,16 @@ class ExtractionPlan:
     def worker_bytes(self) -> int:
         """About what one worker takes of its machine's memory, by the weights that are known."""
         fused = self.placement is None or self.placement.fused
-        return estimate_worker_bytes(self.sizes.both if fused else self.sizes.largest)
+        return estimate_worker_bytes(self.sizes.total if fused else self.sizes.maximum)
 
     @property
-    def fullest(self) -> tuple[ClusterNode, int]:
+    def fullest_node(self) -> tuple[ClusterNode, int]:
         """The node that has the least memory left, and how many workers it may have."""
         assert self.placement is not None
         pools = self.placement.pools
-        worker_counts = [(node, sum(pool.most_on(node) for pool in pools)) for node in self.nodes]
+        worker_counts = [
+            (node, sum(pool.max_actors_on(node) for pool in pools)) for node in self.nodes
+        ]
         used_nodes = [(node, workers) for node, workers in worker_counts if workers]
         return max(used_nodes, key=lambda h: h[1] * self.worker_bytes - (h[0].memory or 0))
 
@@ -93,7 +95,7 @@ class ExtractionPlan:
     def store_bytes(self) -> int:
         """About what features take in Ray's object store, all nodes together."""
         assert self.placement is not None
-        waiting = (_UNITS_IN_FLIGHT * self.placement.producing.actors + 1) * self.batch
+        waiting = (_UNITS_IN_FLIGHT * self.placement.feature_pool.actors + 1) * self.batch
         gathered = (1 + self.placement.commit.actors) * self.shard_rows
         return self.row_bytes * min(waiting + gathered, self.samples_to_make)
 
@@ -103,9 +105,9 @@ class ExtractionPlan:
         if self.placement is not None:
             lines += [
                 ("size", self._size()),
-                ("cluster", f"{self.where}: {_format_nodes(self.nodes)}"),
+                ("cluster", f"{self.cluster_name}: {_format_nodes(self.nodes)}"),
                 ("workers", str(self.placement)),
-                ("because", self.placement.why),
+                ("because", self.placement.reason),
                 ("weights", self._weights()),
                 ("memory", self._memory()),
                 ("store", self._store()),
@@ -140,7 +142,7 @@ class ExtractionPlan:
         )
 
     def _memory(self) -> str:
-        node, workers = self.fullest
+        node, workers = self.fullest_node
         text = f"about {format_bytes(self.worker_bytes)} a worker, {format_bytes(workers * self.worker_bytes)} on "
         if node.memory is None:
             return f"{text}a node, of an unknown amount"
@@ -202,7 +204,7 @@ def plan_extraction(
         shard_rows=spec.shard_rows,
         batch=resources.batch,
         free=free_bytes(store),
-        where=cluster_name,
+        cluster_name=cluster_name,
         nodes=tuple(nodes),
         sizes=sizes,
         placement=plan_placement(nodes, sizes, resources, units) if todo else None,

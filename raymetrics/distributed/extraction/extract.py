@@ -129,8 +129,8 @@ def _extract_requests(
     open_set = _make_set_opener(requests, extractors, shard_rows, max_errors)
     datasets = [open_set(request) for request in requests]
     for dataset in _make_missing(datasets, resources, progress, usage := StreamUsage()):
-        dataset.require_sound()
-    return [dataset.finished(usage) for dataset in datasets]
+        dataset.require_no_failure()
+    return [dataset.finish(usage) for dataset in datasets]
 
 
 def extract_each(
@@ -157,7 +157,7 @@ def extract_each(
     for _ in _make_missing(datasets, resources, progress, usage := StreamUsage()):
         pass
     return [
-        _catch_error(partial(entry.finished, usage)) if isinstance(entry, SetInProgress) else entry
+        _catch_error(partial(entry.finish, usage)) if isinstance(entry, SetInProgress) else entry
         for entry in entries
     ]
 
@@ -196,7 +196,7 @@ def _make_set_opener(
             source, generator, texts, networks, request.samples, shard_rows, max_errors
         )
         spec, note = continue_set(store, requested_spec, generator, networks)
-        return SetInProgress.of(
+        return SetInProgress.begin(
             store,
             spec,
             quick_fingerprint(generator),
@@ -230,7 +230,7 @@ def _make_missing(
             max(dataset.max_errors for dataset in todo),
             largest_sizes([dataset.sizes for dataset in todo]),
         )
-        plan = StreamPlan(targets, most_left_out=max_left_out, sizes=sizes)
+        plan = StreamPlan(targets, max_left_out=max_left_out, sizes=sizes)
         for outcome in stream(plan, resources or Resources(), usage):
             todo[outcome.target].add(outcome)
             report(len(outcome.ids))

@@ -23,7 +23,7 @@ class GeneratedSamples(NamedTuple):
     images: np.ndarray
     labels: np.ndarray | None
     left_out: dict[int, str]
-    again: bool
+    one_by_one: bool
 
 
 def generate_samples(generator: Generator, sample_ids: np.ndarray) -> GeneratedSamples:

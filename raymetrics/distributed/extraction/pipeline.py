@@ -77,21 +77,21 @@ class StreamPlan:
     targets: Sequence[SetToMake]
     logits: str | None = None
     gate: Any = None
-    most_left_out: int = 0
+    max_left_out: int = 0
     sizes: ModelSizes = UNKNOWN_SIZES
 
     @property
     def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
         """The texts that ask for the extractors of all sets, and the specifications they have."""
         target = self.targets[0]
-        return target.spec.asked, target.extractors or target.spec.extractors
+        return target.spec.extractor_texts, target.extractors or target.spec.extractors
 
     @property
     def shards(self) -> Iterable[PlannedShard]:
         """What is to be made, in order."""
         return PlannedShards([target.todo for target in self.targets])
 
-    def units_to_a_shard(self, batch: int) -> int:
+    def max_units_per_shard(self, batch: int) -> int:
         """The most units that a shard of any set has."""
         return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
 
@@ -103,29 +103,29 @@ class ShardOutcome(NamedTuple):
     already. classes: int64 [rows].
     """
 
-    account: UnitRecord
-    made: bool
+    record: UnitRecord
+    newly_made: bool
     classes: np.ndarray | None = None
 
     @property
     def target(self) -> int:
         """Of which set."""
-        return self.account.target
+        return self.record.target
 
     @property
     def ids(self) -> range:
         """The samples that it stands for."""
-        return self.account.ids
+        return self.record.ids
 
     @property
     def rows(self) -> int:
         """Those that it holds."""
-        failed = self.account.failure is not None
-        return 0 if failed else len(self.ids) - len(self.account.left_out)
+        failed = self.record.failure is not None
+        return 0 if failed else len(self.ids) - len(self.record.left_out)
 
-    def checked(self) -> ShardOutcome:
+    def require_success(self) -> ShardOutcome:
         """Itself; raises what went wrong."""
-        error = self.account.error()
+        error = self.record.error()
         if error is not None:
             raise error
         return self
@@ -146,10 +146,10 @@ def stream(
         # A batch that is fetched ahead would be told with the next one, which may wait for it.
         for row in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             outcome = parse_outcome(row)
-            usage.add(outcome.account)
+            usage.add(outcome.record)
             yield outcome
         with suppress(RayActorError):  # all is made, whatever became of who counted
-            usage.end(lost=ray.get(attempt_counter.lost.remote()))
+            usage.end(lost_units=ray.get(attempt_counter.count_lost.remote()))
     finally:
         ray.kill(attempt_counter)
 
@@ -158,7 +158,7 @@ def _build_pipeline(
     plan: StreamPlan, resources: Resources, attempt_counter: Any, usage: StreamUsage
 ) -> Dataset:
     """The stages one after another; nothing runs yet. spent: is told of the actors."""
-    units_per_shard = plan.units_to_a_shard(resources.batch)
+    units_per_shard = plan.max_units_per_shard(resources.batch)
     shards = split_into_units(plan.shards, resources.batch, units_per_shard)
     unit_count = sum(map(len, itertools.islice(shards, _ENOUGH_UNITS // units_per_shard + 1)))
     dataset = ray.data.read_datasource(
@@ -182,7 +182,7 @@ def _build_pipeline(
         )
     return dataset.map_batches(
         CommitShard,
-        fn_constructor_args=(shard_destinations(plan), plan.logits, plan.most_left_out),
+        fn_constructor_args=(shard_destinations(plan), plan.logits, plan.max_left_out),
         batch_size=units_per_shard,
         batch_format="pyarrow",
         # Asks for no CPU, so that no loss of a node can leave it without one.

@@ -35,18 +35,19 @@ class ProgressReporter:
     def __init__(
         self, datasets: Sequence[SetInProgress], progress: Callable[[Progress], None] | None
     ) -> None:
-        self.to_make = sum(sample_ranges.count_ids(dataset.todo) for dataset in datasets)
-        self.there = (
-            sum(sample_ranges.count_ids(dataset.wanted) for dataset in datasets) - self.to_make
+        self.rows_to_make = sum(sample_ranges.count_ids(dataset.todo) for dataset in datasets)
+        self.rows_present = (
+            sum(sample_ranges.count_ids(dataset.requested_ranges) for dataset in datasets)
+            - self.rows_to_make
         )
-        self.progress, self.since = progress, time.monotonic()
-        self.rows = self.before = 0
+        self.progress, self.rate_start = progress, time.monotonic()
+        self.rows = self.first_rows = 0
 
     def __call__(self, rows: int) -> None:
         """So many more are there."""
         self.rows += rows
         if self.progress:
-            rate = (self.rows - self.before) / (time.monotonic() - self.since)
-            self.progress(Progress(self.rows, self.to_make, self.there, rate))
-        if not self.before:
-            self.before, self.since = self.rows, time.monotonic()
+            rate = (self.rows - self.first_rows) / (time.monotonic() - self.rate_start)
+            self.progress(Progress(self.rows, self.rows_to_make, self.rows_present, rate))
+        if not self.first_rows:
+            self.first_rows, self.rate_start = self.rows, time.monotonic()

@@ -20,22 +20,22 @@ class AttemptCounter:
     """An actor: how often each unit was begun and not ended."""
 
     def __init__(self) -> None:
-        self.begun: dict[str, int] = {}
-        self.again = 0
+        self.attempts_by_unit: dict[str, int] = {}
+        self.repeats = 0
 
     def begin(self, unit: str) -> int:
         """How often it was begun, this time included."""
-        self.begun[unit] = self.begun.get(unit, 0) + 1
-        self.again += self.begun[unit] > 1
-        return self.begun[unit]
+        self.attempts_by_unit[unit] = self.attempts_by_unit.get(unit, 0) + 1
+        self.repeats += self.attempts_by_unit[unit] > 1
+        return self.attempts_by_unit[unit]
 
     def end(self, unit: str) -> None:
         """It came to an end, so its worker lived."""
-        self.begun.pop(unit, None)
+        self.attempts_by_unit.pop(unit, None)
 
-    def lost(self) -> int:
+    def count_lost(self) -> int:
         """How many beginnings came to no end."""
-        return self.again
+        return self.repeats
 
 
 def start_attempt_counter() -> Any:

@@ -13,7 +13,7 @@ class ShardSlot(NamedTuple):
     """A shard. there: whether it is, or is to be made."""
 
     ids: range
-    there: bool
+    exists: bool
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class ShardSequence:
     shard_rows: int
 
     @property
-    def there(self) -> list[range]:
+    def existing_shards(self) -> list[range]:
         """The shards that are there."""
         stop = np.inf if self.stop is None else self.stop
         return [ids for ids in self.present if ids.stop > self.first and ids.start < stop]
 
     def __iter__(self) -> Iterator[ShardSlot]:
         position = self.first
-        for ids in self.there:
+        for ids in self.existing_shards:
             yield from (ShardSlot(hole, False) for hole in self._cut(position, ids.start))
             yield ShardSlot(ids, True)
             position = ids.stop
@@ -54,7 +54,7 @@ class ShardSequence:
 class MissingShards:
     """The shards of a sequel that are not there; can be walked any number of times."""
 
-    sequel: ShardSequence
+    sequence: ShardSequence
 
     def __iter__(self) -> Iterator[range]:
-        return (slot.ids for slot in self.sequel if not slot.there)
+        return (slot.ids for slot in self.sequence if not slot.exists)

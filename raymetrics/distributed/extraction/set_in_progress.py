@@ -28,13 +28,13 @@ class Extraction:
     """What `extract` did."""
 
     shards: ShardSet
-    made: int  # shards, in this run
-    present: int  # shards that were there before, within the samples asked for
+    shards_made: int  # shards, in this run
+    shards_present: int  # shards that were there before, within the samples asked for
     rows: int  # made in this run
     seconds: float
     broken: tuple[str, ...] = ()  # images that were left out
     note: str = ""  # what to tell of how the set was continued
-    spent: StreamUsage = field(
+    usage: StreamUsage = field(
         default_factory=StreamUsage
     )  # of the stream, which may have made other sets too
 
@@ -51,22 +51,22 @@ class SetInProgress:
     store: Store
     spec: DatasetSpec
     listing: str
-    wanted: tuple[range, ...]
+    requested_ranges: tuple[range, ...]
     todo: list[range]
-    present: int
+    shards_present: int
     sizes: ModelSizes
     max_errors: int = 0
     extractors: Sequence[Mapping[str, object]] = ()
     note: str = ""
-    made: int = 0
+    shards_made: int = 0
     rows: int = 0
     devices: set[str] = field(default_factory=set)
     left_out: dict[int, str] = field(default_factory=dict)
     failure: RaymetricsError | None = None
-    start: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(
+    def begin(
         cls,
         store: Store,
         requested_spec: DatasetSpec,
@@ -105,20 +105,20 @@ class SetInProgress:
 
     def add(self, outcome: ShardOutcome) -> None:
         """A shard that is committed, or that cannot be made."""
-        self.failure = self.failure or outcome.account.error()
-        if outcome.account.failure:
+        self.failure = self.failure or outcome.record.error()
+        if outcome.record.failure:
             return
-        self.rows += outcome.rows * outcome.made  # another writer may have been the first
-        self.made += outcome.made
-        self.devices.add(outcome.account.device)
-        self.left_out.update(outcome.account.left_out)
-        self.keep_size(outcome.account.image_size)
+        self.rows += outcome.rows * outcome.newly_made  # another writer may have been the first
+        self.shards_made += outcome.newly_made
+        self.devices.add(outcome.record.device)
+        self.left_out.update(outcome.record.left_out)
+        self.record_image_size(outcome.record.image_size)
         try:
             require_few_left_out(self.left_out, self.max_errors)
         except SourceError as error:
             self.failure = self.failure or error
 
-    def keep_size(self, image_size: tuple[int, int] | None) -> None:
+    def record_image_size(self, image_size: tuple[int, int] | None) -> None:
         """Write the size of the images into dataset.json, as soon as the first ones are made.
         Images of another size than the others are a failure of the set."""
         if image_size is None or image_size == self.spec.image_size:
@@ -137,17 +137,17 @@ class SetInProgress:
             "another place"
         )
 
-    def require_sound(self) -> None:
+    def require_no_failure(self) -> None:
         """Raises what went wrong."""
         if self.failure is not None:
             raise self.failure
 
-    def finished(self, usage: StreamUsage) -> Extraction:
+    def finish(self, usage: StreamUsage) -> Extraction:
         """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
         there."""
-        self.require_sound()
-        shards = self._adopted()
-        lost_ranges = sample_ranges.subtract(self.wanted, shards.present)
+        self.require_no_failure()
+        shards = self._open_reconciled()
+        lost_ranges = sample_ranges.subtract(self.requested_ranges, shards.present)
         if lost_ranges:
             raise ShardError(
                 f"{sample_ranges.count_ids(lost_ranges)} of the samples that workers wrote to {self.uri} "
@@ -155,29 +155,39 @@ class SetInProgress:
             )
         if self.max_errors:  # those of earlier runs count too
             lacking = {
-                s: why for s, why in shards.left_out.items() if any(s in w for w in self.wanted)
+                s: why
+                for s, why in shards.left_out.items()
+                if any(s in w for w in self.requested_ranges)
             }
             require_few_left_out(lacking, self.max_errors)
         shards = join_overlapping(shards)
-        if not shards.missing and (self.made or shards.seal is None):
-            shards = self._sealed(shards)
-        seconds = time.monotonic() - self.start
+        if not shards.missing and (self.shards_made or shards.seal is None):
+            shards = self._seal(shards)
+        seconds = time.monotonic() - self.started_at
         return Extraction(
-            shards, self.made, self.present, self.rows, seconds, note=self.note, spent=usage
+            shards,
+            self.shards_made,
+            self.shards_present,
+            self.rows,
+            seconds,
+            note=self.note,
+            usage=usage,
         )
 
-    def _adopted(self) -> ShardSet:
+    def _open_reconciled(self) -> ShardSet:
         """The set, whose dataset.json asks for all that it has. Of several writers each may have
         written over what another one added: whoever was last finds here what is lost."""
         shards = open_shards(str(self.store))
         for _ in range(layout.WRITE_CHECKS):
-            if not sample_ranges.subtract([*self.wanted, *shards.present], shards.spec.samples):
+            if not sample_ranges.subtract(
+                [*self.requested_ranges, *shards.present], shards.spec.samples
+            ):
                 break
             layout.add_samples(self.store, self.spec, shards.present)
             shards = open_shards(str(self.store))
         return shards
 
-    def _sealed(self, shards: ShardSet) -> ShardSet:
+    def _seal(self, shards: ShardSet) -> ShardSet:
         """The set with its seal; without, if another job has just asked for more samples of it,
         which seals it when it has made them."""
         for attempts_left in reversed(range(layout.WRITE_CHECKS)):

@@ -56,9 +56,9 @@ class Generate:
 
     def __init__(self, sources: Sequence[tuple[str, str]], attempt_counter: Any = None) -> None:
         use_deterministic_kernels()
-        self.sources, self.attempts = sources, attempt_counter
+        self.sources, self.attempt_counter = sources, attempt_counter
         self.target: int | None = None
-        self.opened: Generator | RaymetricsError | None = None
+        self.generator_or_error: Generator | RaymetricsError | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
@@ -67,7 +67,7 @@ class Generate:
             return {RECORD_COLUMN: np.array([""])}
         name = f"{GENERATE} {record.target} {record.first}"
         return run_with_limit(
-            self.attempts,
+            self.attempt_counter,
             name,
             lambda: self.make(record),
             lambda n: _encode_record(_record_worker_deaths(record, n)),
@@ -77,41 +77,41 @@ class Generate:
         """The unit's samples."""
         start = time.monotonic()
         try:
-            samples = generate_samples(self._opened(record.target), np.array(record.ids))
+            samples = generate_samples(self._open_generator(record.target), np.array(record.ids))
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
-            return _encode_record(record.failed(error))
+            return _encode_record(record.with_failure(error))
         record = replace(
             record,
             left_out=samples.left_out,
-            retried=int(samples.again),
+            retried_units=int(samples.one_by_one),
             made_on=(machine_kind(),),
             image_size=_image_size(samples.images),
         )
-        output = _encode_record(record.took(GENERATE, time.monotonic() - start))
+        output = _encode_record(record.with_time(GENERATE, time.monotonic() - start))
         if len(samples.sample_ids):
             output |= {schema.SAMPLE_ID: samples.sample_ids[None], _IMAGE: samples.images[None]}
             if samples.labels is not None:
                 output[schema.LABEL] = samples.labels[None]
         return output
 
-    def _opened(self, target: int) -> Generator:
+    def _open_generator(self, target: int) -> Generator:
         """The generator of this target, or its error, as often as it is asked for; the one before
         is let go first, as it takes room."""
         if target != self.target:
-            self.opened = None
+            self.generator_or_error = None
             try:
-                self.opened = open_verified_generator(*self.sources[target])
+                self.generator_or_error = open_verified_generator(*self.sources[target])
             except TemporaryFailure:
                 raise
             except RaymetricsError as error:
-                self.opened = error
+                self.generator_or_error = error
             self.target = target
-        if isinstance(self.opened, RaymetricsError):
-            raise self.opened
-        assert self.opened is not None
-        return self.opened
+        if isinstance(self.generator_or_error, RaymetricsError):
+            raise self.generator_or_error
+        assert self.generator_or_error is not None
+        return self.generator_or_error
 
 
 class Extract:
@@ -124,7 +124,7 @@ class Extract:
         attempt_counter: Any = None,
     ) -> None:
         use_deterministic_kernels()
-        self.attempts = attempt_counter
+        self.attempt_counter = attempt_counter
         self.extractors: list[Extractor] = []
         self.error: RaymetricsError | None = None
         try:
@@ -149,7 +149,7 @@ class Extract:
             return encode_unit(None)
         name = f"{EXTRACT} {record.target} {record.first}"
         return run_with_limit(
-            self.attempts,
+            self.attempt_counter,
             name,
             lambda: self.make(unit),
             lambda times: encode_unit(None, _record_worker_deaths(record, times)),
@@ -168,10 +168,10 @@ class Extract:
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
-            return encode_unit(None, record.failed(error))
+            return encode_unit(None, record.with_failure(error))
         machines = sorted({*record.made_on, machine_kind()})
         record = replace(record, device=device_name(), made_on=machines)
-        return encode_unit(table, record.took(EXTRACT, time.monotonic() - start))
+        return encode_unit(table, record.with_time(EXTRACT, time.monotonic() - start))
 
     def _features(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         sample_ids, images = unit[schema.SAMPLE_ID][0], unit[_IMAGE][0]
@@ -196,7 +196,7 @@ class GenerateAndExtract:
         attempt_counter: Any = None,
     ) -> None:
         self.generate, self.extract = Generate(sources), Extract(*extractors, attempt_counter)
-        self.attempts = attempt_counter
+        self.attempt_counter = attempt_counter
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
         """unit: {"target" [1], "first" [1], "rows" [1]}."""
@@ -204,7 +204,7 @@ class GenerateAndExtract:
         if record is None:
             return encode_unit(None)
         return run_with_limit(
-            self.attempts,
+            self.attempt_counter,
             f"{record.target} {record.first}",
             lambda: self.extract.make(self.generate.make(record)),
             lambda times: encode_unit(None, _record_worker_deaths(record, times)),
@@ -235,7 +235,7 @@ def decode_record(unit: Mapping[str, np.ndarray]) -> UnitRecord | None:
 
 def _record_worker_deaths(record: UnitRecord, times: int) -> UnitRecord:
     """Of samples that end their worker whenever they are begun."""
-    return record.failed(
+    return record.with_failure(
         SourceError(
             f"samples {sample_ranges.format_range(record.ids)} ended their worker "
             f"{times} times, and are not "

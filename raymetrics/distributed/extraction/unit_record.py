@@ -32,9 +32,9 @@ class UnitRecord:
     left_out: Mapping[int, str] = field(default_factory=dict)
     failure: tuple[str, str] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    retried: int = 0
-    resent: int = 0
-    written: int = 0
+    retried_units: int = 0
+    store_retries: int = 0
+    bytes_written: int = 0
     made_on: Sequence[str] = ()
     image_size: tuple[int, int] | None = None
 
@@ -43,7 +43,7 @@ class UnitRecord:
         """The samples that were asked for."""
         return range(self.first, self.first + self.rows)
 
-    def failed(self, error: RaymetricsError) -> UnitRecord:
+    def with_failure(self, error: RaymetricsError) -> UnitRecord:
         """The same of samples that could not be made at all."""
         return replace(self, failure=(type(error).__name__, error.message))
 
@@ -55,7 +55,7 @@ class UnitRecord:
         raised: RaymetricsError = getattr(errors, kind, RaymetricsError)(message)
         return raised
 
-    def took(self, stage: str, seconds: float) -> UnitRecord:
+    def with_time(self, stage: str, seconds: float) -> UnitRecord:
         """The same, with the time that a stage worked."""
         return replace(self, seconds={**self.seconds, stage: seconds})
 
@@ -88,7 +88,7 @@ def merge_records(records: Sequence[UnitRecord]) -> UnitRecord:
         or _mixed_sizes(records),
         image_size=next((record.image_size for record in records if record.image_size), None),
         seconds={s: sum(record.seconds.get(s, 0.0) for record in records) for s in sorted(stages)},
-        retried=sum(record.retried for record in records),
+        retried_units=sum(record.retried_units for record in records),
         made_on=sorted({machine for record in records for machine in record.made_on}),
     )
 

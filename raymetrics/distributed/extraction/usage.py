@@ -33,51 +33,51 @@ class StreamUsage:
     seconds: float = 0.0
     rows: int = 0
     shards: int = 0
-    written: int = 0
-    lost: int = 0
-    retried: int = 0
-    resent: int = 0
+    bytes_written: int = 0
+    lost_units: int = 0
+    retried_units: int = 0
+    store_retries: int = 0
     left_out: int = 0
-    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    _since: float | None = None
+    busy_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    _started_at: float | None = None
 
     def begin(self, pools: Iterable[PoolUsage]) -> None:
         """The actors that there are to be."""
-        self.pools, self._since = tuple(pools), time.monotonic()
+        self.pools, self._started_at = tuple(pools), time.monotonic()
 
     def add(self, record: UnitRecord) -> None:
         """A shard."""
         self.shards += 1
-        self.written += record.written
-        self.retried += record.retried
-        self.resent += record.resent
+        self.bytes_written += record.bytes_written
+        self.retried_units += record.retried_units
+        self.store_retries += record.store_retries
         self.left_out += len(record.left_out)
         self.rows += 0 if record.failure else record.rows - len(record.left_out)
         for stage, seconds in record.seconds.items():
-            self.busy[stage] += seconds
+            self.busy_seconds[stage] += seconds
         self._until_now()
 
     def end(self, lost_units: int) -> None:
         """Nothing more comes. lost: units whose worker died."""
-        self.lost = lost_units
+        self.lost_units = lost_units
         self._until_now()
 
     def _until_now(self) -> None:
-        if self._since is not None:
-            self.seconds = time.monotonic() - self._since
+        if self._started_at is not None:
+            self.seconds = time.monotonic() - self._started_at
 
     @property
     def gpu_seconds(self) -> float:
         """That GPUs were held, whether they had work or not."""
         return self.seconds * sum(pool.gpus for pool in self.pools)
 
-    def waiting(self, pool: PoolUsage) -> float:
+    def waiting_share(self, pool: PoolUsage) -> float:
         """The part of their time in which a pool's actors did not work: they started, or had
         nothing to do."""
         available = pool.actors * self.seconds
-        working = sum(self.busy[stage] for stage in pool.stages)
+        working = sum(self.busy_seconds[stage] for stage in pool.stages)
         return max(0.0, 1 - working / available) if available else 0.0
 
     def rate(self, stage: str) -> float:
         """Rows a second of one actor while it works; 0 if it did not."""
-        return self.rows / self.busy[stage] if self.busy[stage] else 0.0
+        return self.rows / self.busy_seconds[stage] if self.busy_seconds[stage] else 0.0

@@ -114,37 +114,37 @@ class DataLocation:
             self.is_folder: bool = self.fs.isdir(path)
         self.root: str = path.rstrip("/")
         if self.is_folder:
-            self.files: Mapping[str, int] = dict(sorted(self._below()))
+            self.files: Mapping[str, int] = dict(sorted(self._walk_files()))
         elif _BRACES.search(path):
             self.root = _BRACES.split(path)[0].rpartition("/")[0]
             names = expand_pattern(path.removeprefix(f"{self.root}/"))
-            self.files = {name: self._size(name) for name in sorted(names)}
+            self.files = {name: self._file_size(name) for name in sorted(names)}
         else:
-            self.files = {"": self._size("")}
+            self.files = {"": self._file_size("")}
 
-    def _below(self) -> Iterator[tuple[str, int]]:
+    def _walk_files(self) -> Iterator[tuple[str, int]]:
         """Links to files are followed, links to folders are not."""
         with _storage_errors(self.uri):
             entries = self.fs.find(self.root, detail=True)
         for path, info in entries.items():
             yield path.removeprefix(self.root).lstrip("/"), int(info["size"])
 
-    def _size(self, name: str) -> int:
+    def _file_size(self, name: str) -> int:
         """SourceError if there is no such file; no right to look is a StorageError."""
-        with _storage_errors(self.where(name)):
+        with _storage_errors(self.display_path(name)):
             try:
                 info = self.fs.info(self.path(name))
             except FileNotFoundError:
                 info = {}
         if info.get("type") != "file":
-            raise SourceError(f"there is no file {self.where(name)}; expected a data set")
+            raise SourceError(f"there is no file {self.display_path(name)}; expected a data set")
         return int(info["size"])
 
     def path(self, name: str) -> str:
         """A file's path, as the file system below wants it."""
         return f"{self.root}/{name}" if name else self.root
 
-    def where(self, name: str) -> str:
+    def display_path(self, name: str) -> str:
         """A file's path, as a reader of an error knows it."""
         if not name:
             return self.uri
@@ -152,7 +152,7 @@ class DataLocation:
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
         """The file's bytes from `start` to before `stop`; StorageError if it cannot be read."""
-        with _storage_errors(self.where(name)):
+        with _storage_errors(self.display_path(name)):
             data: bytes = self.fs.cat_file(self.path(name), start=start, end=stop)
         return data
 
@@ -161,9 +161,9 @@ class DataLocation:
 
         block: bytes fetched at a time where it is not local; s3fs would take 50 MB for a byte.
         """
-        with _storage_errors(self.where(name)):
+        with _storage_errors(self.display_path(name)):
             opened: IO[bytes] = self.fs.open(self.path(name), "rb", block_size=block)
-        return cast(IO[bytes], _OpenedFile(opened, self.files[name], self.where(name)))
+        return cast(IO[bytes], _OpenedFile(opened, self.files[name], self.display_path(name)))
 
     def sha256(self, name: str) -> str:
         """The digest of the file's bytes, in hexadecimal digits."""

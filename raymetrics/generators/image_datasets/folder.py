@@ -35,7 +35,7 @@ def open_folder(location: DataLocation) -> ImageList:
     labels: Sequence[int | str | None] = labels_by_folder(names)
     if LABELS_FILE in location.files:
         files[LABELS_FILE] = location.files[LABELS_FILE]
-        where = location.where(LABELS_FILE)
+        where = location.display_path(LABELS_FILE)
         require_label_bytes(files[LABELS_FILE], names, where)
         labels = labels_by_file(location.read(LABELS_FILE), names, where)
 

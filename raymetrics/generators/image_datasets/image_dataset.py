@@ -35,49 +35,53 @@ class ImageDataset:
     def __init__(
         self, image_list: ImageList, decode_options: DecodeOptions, skip: str = ""
     ) -> None:
-        self.entries, self.decoding = image_list, decode_options
-        self.name = image_list.place.uri.rsplit("/", 1)[-1]
+        self.image_list, self.decode_options = image_list, decode_options
+        self.name = image_list.location.uri.rsplit("/", 1)[-1]
         self.skipped = sorted({unquote(name) for name in skip.split(",") if name})
         left_out = set(self.skipped)
         unknown = left_out.difference(image_list.names)
         if unknown:
             raise SourceError(
-                f"{image_list.place.uri} has no image {min(unknown)!r} to skip; expected names as "
+                f"{image_list.location.uri} has no image {min(unknown)!r} to skip; expected names as "
                 f"{image_list.names[0]!r}, quoted as in a URL"
             )
-        self.kept = [i for i, name in enumerate(image_list.names) if name not in left_out]
-        if not self.kept:
-            raise SourceError(f"all {len(left_out)} images of {image_list.place.uri} are skipped")
+        self.kept_indices = [i for i, name in enumerate(image_list.names) if name not in left_out]
+        if not self.kept_indices:
+            raise SourceError(
+                f"all {len(left_out)} images of {image_list.location.uri} are skipped"
+            )
 
     @property
     def length(self) -> int:
-        return len(self.kept)
+        return len(self.kept_indices)
 
     @property
     def files(self) -> dict[str, int]:
         """The files that the set is made of, and their bytes."""
         left_out = set(self.skipped)
-        return {f: size for f, size in self.entries.files.items() if f not in left_out}
+        return {f: size for f, size in self.image_list.files.items() if f not in left_out}
 
     @cached_property
     def spec(self) -> dict[str, object]:
         """Covers the bytes of every file, so that a changed image makes another set."""
         files = list(self.files)
         with ThreadPoolExecutor() as pool:
-            digests = dict(zip(files, pool.map(self.entries.place.sha256, files), strict=True))
+            digests = dict(
+                zip(files, pool.map(self.image_list.location.sha256, files), strict=True)
+            )
         return {"files_sha256": fingerprint(digests), **self._choices}
 
     @property
-    def listing(self) -> str:
+    def quick_fingerprint(self) -> str:
         """Names and bytes of all files: what a worker compares, as it does not read them all."""
         return fingerprint({"files": self.files, **self._choices})
 
     @property
     def _choices(self) -> dict[str, object]:
         return {
-            "name": self.entries.kind,
-            "decoding": self.decoding.spec,
-            "options": dict(self.entries.options),
+            "name": self.image_list.kind,
+            "decoding": self.decode_options.spec,
+            "options": dict(self.image_list.options),
             "skipped": self.skipped,
         }
 
@@ -91,7 +95,7 @@ class ImageDataset:
     @cached_property
     def _labels(self) -> list[int | str | None]:
         """The labels of the images that are kept; none at all unless each has one."""
-        labels = [self.entries.labels[i] for i in self.kept]
+        labels = [self.image_list.labels[i] for i in self.kept_indices]
         return [] if None in labels else labels
 
     @property
@@ -122,23 +126,23 @@ class ImageDataset:
                 continue
             if broken:  # only the names of the others are still wanted
                 continue
-            self._check_shape(int(k), picture)
+            self._require_shape(int(k), picture)
             if row == 0:
-                images = self._room(len(sample_ids))
+                images = self._allocate(len(sample_ids))
             images[row] = picture.transpose(2, 0, 1)
         if broken:
-            raise SourceError(self._complaint(broken, len(sample_ids)))
+            raise SourceError(self._broken_message(broken, len(sample_ids)))
         return images
 
-    def _room(self, count: int) -> np.ndarray:
+    def _allocate(self, count: int) -> np.ndarray:
         """Room for images, uint8 [count, 3, h, w]; PlanTooLarge for more than a worker can give."""
         height, width = self._first_shape
         size = count * 3 * height * width
         if size > _MAX_UNIT_BYTES:
             raise InsufficientResources(
-                f"{count} images of {width} x {height} pixels, as {self.entries.place.uri} has "
+                f"{count} images of {width} x {height} pixels, as {self.image_list.location.uri} has "
                 f"them, take {size / 2**30:.1f} GiB at once, at most {_MAX_UNIT_BYTES / 2**30:.0f} "
-                f"are given; make them smaller: '{self.entries.place.uri}?size=256', or ask for a "
+                f"are given; make them smaller: '{self.image_list.location.uri}?size=256', or ask for a "
                 "smaller --batch"
             )
         return np.empty((count, 3, height, width), np.uint8)
@@ -146,30 +150,30 @@ class ImageDataset:
     @cached_property
     def names(self) -> Sequence[str]:
         """The names of the images by sample id."""
-        return [self.entries.names[i] for i in self.kept]
+        return [self.image_list.names[i] for i in self.kept_indices]
 
     def image(self, sample_id: int) -> np.ndarray:
         """uint8 [h, w, 3]; BrokenImage if it cannot be used."""
-        return decode(self.entries.read(self.kept[sample_id]), self.decoding)
+        return decode(self.image_list.read(self.kept_indices[sample_id]), self.decode_options)
 
-    def _where(self, name: str) -> str:
-        return f"{self.entries.place.uri}/{name}"
+    def _display_path(self, name: str) -> str:
+        return f"{self.image_list.location.uri}/{name}"
 
-    def _complaint(self, broken: dict[str, str], count: int) -> str:
-        each = "; ".join(f"{self._where(name)}: {why}" for name, why in broken.items())
+    def _broken_message(self, broken: dict[str, str], count: int) -> str:
+        each = "; ".join(f"{self._display_path(name)}: {why}" for name, why in broken.items())
         return (
             f"cannot read {len(broken)} of {count} images: {each}; mend or remove what is "
             f"broken, or leave out up to N images with --skip-broken N, which makes another set: "
             f"extract it to another place"
         )
 
-    def _check_shape(self, sample_id: int, image: np.ndarray) -> None:
+    def _require_shape(self, sample_id: int, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if (height, width) != self._first_shape:
             raise SourceError(
-                f"{self._where(self.names[sample_id])} is {width} x {height} pixels, the first "
+                f"{self._display_path(self.names[sample_id])} is {width} x {height} pixels, the first "
                 f"image of the set {self._first_shape[1]} x {self._first_shape[0]}; give one size "
-                f"for all: '{self.entries.place.uri}?size=256'"
+                f"for all: '{self.image_list.location.uri}?size=256'"
             )
 
     @cached_property
@@ -177,10 +181,10 @@ class ImageDataset:
         try:
             height, width, _rgb = self.image(0).shape
         except BrokenImage as error:
-            raise SourceError(self._complaint({self.names[0]: error.message}, 1)) from None
+            raise SourceError(self._broken_message({self.names[0]: error.message}, 1)) from None
         return height, width
 
-    def broken(self) -> dict[str, str]:
+    def find_broken(self) -> dict[str, str]:
         """The names of all images that cannot be used, and why; decodes every image once."""
 
         def problem(sample_id: int) -> str | None:
@@ -201,12 +205,12 @@ class ImageDataset:
 
 def require_few_broken(dataset: ImageDataset, max_broken: int) -> list[str]:
     """The names of the broken images; SourceError if there are more than `at_most`."""
-    reasons = dataset.broken()
+    reasons = dataset.find_broken()
     if len(reasons) > max_broken:
         first = [f"{name} ({why})" for name, why in list(reasons.items())[:_MAX_NAMED]]
         more = f", and {len(reasons) - _MAX_NAMED} more" if len(reasons) > _MAX_NAMED else ""
         raise SourceError(
-            f"{len(reasons)} of {dataset.length} images of {dataset.entries.place.uri} are broken, "
+            f"{len(reasons)} of {dataset.length} images of {dataset.image_list.location.uri} are broken, "
             f"at most {max_broken} may be left out: {', '.join(first)}{more}; mend or remove them"
         )
     return list(reasons)

@@ -33,7 +33,7 @@ class ImageList:
     """
 
     kind: str
-    place: DataLocation
+    location: DataLocation
     files: Mapping[str, int]
     names: Sequence[str]
     labels: Sequence[int | str | None]
@@ -44,7 +44,7 @@ class ImageList:
         for name, label in zip(self.names, self.labels, strict=True):
             if isinstance(label, bool) or (isinstance(label, int) and not 0 <= label < 2**63):
                 raise SourceError(
-                    f"the label of {name!r} in {self.place.uri} is {str(label)[:_MAX_SHOWN]}, "
+                    f"the label of {name!r} in {self.location.uri} is {str(label)[:_MAX_SHOWN]}, "
                     "expected whole numbers from 0 to 2**63 - 1; number the classes from 0 on, or "
                     "leave out all labels"
                 )

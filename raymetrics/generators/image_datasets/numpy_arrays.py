@@ -83,7 +83,7 @@ def _array_image_list(
 class _UncompressedImages:
     """Images uint8 [n, h, w, 3] that lie in a file from `start` on."""
 
-    place: DataLocation
+    location: DataLocation
     shape: tuple[int, ...]
     start: int
 
@@ -91,7 +91,7 @@ class _UncompressedImages:
         height_width_3 = self.shape[1:]
         size = int(np.prod(height_width_3))
         begin = self.start + index * size
-        data = self.place.read("", begin, begin + size)
+        data = self.location.read("", begin, begin + size)
         if len(data) != size:
             raise BrokenImage(f"{len(data)} bytes of {size} are there")
         return np.frombuffer(data, np.uint8).reshape(height_width_3)

@@ -40,7 +40,7 @@ class RowGroup:
     index: int
     first: int
     rows: int
-    leaf: str  # the path of the column that holds the bytes
+    bytes_column: str  # the path of the column that holds the bytes
 
 
 def open_parquet(
@@ -52,7 +52,7 @@ def open_parquet(
     labels: list[int | str | None] = []
     groups: list[RowGroup] = []
     for file in files:
-        where = location.where(file)
+        where = location.display_path(file)
         damage = require_undamaged(SourceError, f"{where} is no whole Parquet file", COPY_HINT)
         with location.open(file) as opened, damage:
             table = _open_parquet_file(opened)
@@ -195,7 +195,7 @@ def image_cells(location: DataLocation, group: RowGroup) -> Any:
     damage = require_undamaged(BrokenImage, f"its row group {group.index} cannot be read")
     try:
         with location.open(group.file) as opened, damage:
-            return _read_column(opened, group, group.leaf)
+            return _read_column(opened, group, group.bytes_column)
     except BrokenImage as error:
         return error
 

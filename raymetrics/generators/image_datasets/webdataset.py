@@ -58,7 +58,7 @@ def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
     labels: list[int | None] = []
     spans: list[tuple[str, int, int]] = []  # file, offset, bytes
     for file in files:
-        where = location.where(file)
+        where = location.display_path(file)
         for key, sample in sorted(_read_samples(location, file).items()):
             if sample.images:
                 name, offset, size = _choose_image(sample, image, f"{key!r} in {where}")
@@ -93,7 +93,7 @@ def _choose_image(sample: _Sample, image: str | None, where: str) -> tuple[str, 
 def _read_samples(location: DataLocation, file: str) -> dict[str, _Sample]:
     """The samples of one tar, by their keys; SourceError if it is none, not whole, or not safe."""
     samples_by_key: dict[str, _Sample] = {}
-    where = location.where(file)
+    where = location.display_path(file)
     with location.open(file, _READ_AHEAD_BYTES) as opened:
         with require_undamaged(SourceError, f"{where} is no plain tar file"):
             tar = open_tar(opened)

@@ -53,9 +53,9 @@ class InterpolatedPaths:
         data = read_bytes(ends)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.ends = _read_ends(data, ends)
-        self._check_ids(ends)
+        self._require_known_ids(ends)
 
-    def _check_ids(self, where: str) -> None:
+    def _require_known_ids(self, where: str) -> None:
         length = self.inner.length
         if self.ends.min() < 0 or (length is not None and self.ends.max() >= length):
             known = "from 0 on" if length is None else f"0-{length - 1}"

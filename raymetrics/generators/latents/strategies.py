@@ -20,7 +20,7 @@ def within_distance(w: np.ndarray, distribution: Distribution, amount: float) ->
     The threshold is the distance within which the share `amount` of all samples lies. What is
     rejected is drawn again; see `rejection`.
     """
-    return distribution.distance(w) <= distribution.distance_of(amount)
+    return distribution.distance(w) <= distribution.distance_quantile(amount)
 
 
 def within_density(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
@@ -29,7 +29,7 @@ def within_density(w: np.ndarray, distribution: Distribution, amount: float) -> 
     Density falls with the Mahalanobis distance; the threshold is the one within which the share
     `amount` of all samples lies. What is rejected is drawn again; see `rejection`.
     """
-    return distribution.mahalanobis(w) <= distribution.mahalanobis_of(amount)
+    return distribution.mahalanobis(w) <= distribution.mahalanobis_quantile(amount)
 
 
 def clamp(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
@@ -40,13 +40,13 @@ def clamp(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarra
     """
     if amount == 0:
         return interpolate(w, distribution.mean, 0)
-    radius = distribution.mahalanobis_of(amount)
+    radius = distribution.mahalanobis_quantile(amount)
     outliers = np.flatnonzero(distribution.mahalanobis(w) > radius)
     if not len(outliers):
         return w
-    coordinates = distribution.along_axes(w[outliers])
+    coordinates = distribution.axis_coordinates(w[outliers])
     clamped = w.copy()
-    clamped[outliers] = distribution.from_axes(
+    clamped[outliers] = distribution.from_axis_coordinates(
         closest_points(coordinates, radius * distribution.deviations)
     )
     return clamped

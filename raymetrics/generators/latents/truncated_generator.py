@@ -55,7 +55,7 @@ class Truncation:
     mean: str
 
     @classmethod
-    def read(cls, text: str, mean: str | None) -> Truncation:
+    def parse(cls, text: str, mean: str | None) -> Truncation:
         """Of the options `truncate` and `mean`. SourceError for what makes no sense."""
         name, _, number = text.partition(":")
         strategy = STRATEGY_BY_LETTER.get(name, name)
@@ -102,9 +102,9 @@ class TruncatedGenerator:
         self.block = self.inner.block
         self.distributions = DistributionCache(self.inner)
         if truncation.strategy == "interpolate-z" and 0 < truncation.amount < 1:
-            self._check_that_lengths_matter()
+            self._require_length_matters()
 
-    def _check_that_lengths_matter(self) -> None:
+    def _require_length_matters(self) -> None:
         first = np.arange(1)
         z, labels = self.inner.draw(first), self.inner.labels(first)
         whole, half = (map_at_places(self.inner, first, part, labels) for part in (z, z / 2))
@@ -146,23 +146,25 @@ class TruncatedGenerator:
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
         """sample_ids int64 [n] -> truncated w float32 [n, w]. SourceError; see `rejection`."""
         if self.truncation.strategy in Z_STRATEGIES:
-            z = self._in_z(self.inner.draw(sample_ids), sample_ids)
+            z = self._truncate_z(self.inner.draw(sample_ids), sample_ids)
             places = sample_ids % self.block
             return map_at_places(self.inner, places, z, self.inner.labels(sample_ids))
         w = sample_w(self.inner, sample_ids)
         if self.truncation.amount < 1:
-            for label, rows in self._classes(sample_ids):
-                w[rows] = self._in_w(w[rows], sample_ids[rows], self.distributions.of(label))
+            for label, rows in self._rows_by_class(sample_ids):
+                w[rows] = self._truncate_w(
+                    w[rows], sample_ids[rows], self.distributions.for_class(label)
+                )
         return w
 
-    def _in_z(self, z: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
+    def _truncate_z(self, z: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
         amount = self.truncation.amount
         if self.truncation.strategy == "interpolate-z":
             return strategies.interpolate(z, 0, amount)
         drawn = uniforms(sample_ids, Purpose.TRUNCATED_NORMALS, z.shape[1])
         return strategies.truncate_axes(z, drawn, amount)
 
-    def _classes(self, sample_ids: np.ndarray) -> Iterator[tuple[int | None, np.ndarray]]:
+    def _rows_by_class(self, sample_ids: np.ndarray) -> Iterator[tuple[int | None, np.ndarray]]:
         """Which rows belong to which class; all to None where one mean serves all."""
         labels = self.inner.labels(sample_ids) if self.truncation.mean == "class" else None
         if labels is None:
@@ -171,7 +173,7 @@ class TruncatedGenerator:
         for label in np.unique(labels):
             yield int(label), np.flatnonzero(labels == label)
 
-    def _in_w(self, w: np.ndarray, ids: np.ndarray, distribution: Distribution) -> np.ndarray:
+    def _truncate_w(self, w: np.ndarray, ids: np.ndarray, distribution: Distribution) -> np.ndarray:
         strategy, amount = self.truncation.strategy, self.truncation.amount
         if strategy == "clamp":
             return strategies.clamp(w, distribution, amount)

@@ -29,9 +29,9 @@ class Distribution:
     densities: np.ndarray  # float64 [draws], Mahalanobis distances, ascending
 
     @classmethod
-    def of(cls, w: np.ndarray) -> Self:
+    def from_samples(cls, w: np.ndarray) -> Self:
         """w: float [draws, w]."""
-        moments = Moments.of(w)
+        moments = Moments.from_samples(w)
         variances, axes = np.linalg.eigh(moments.scatter / (moments.count - 1))
         deviations = np.sqrt(np.maximum(variances, 0))
         smallest = max(deviations[-1] * _MIN_RELATIVE_DEVIATION, np.finfo(np.float32).tiny)
@@ -45,11 +45,11 @@ class Distribution:
             np.sort(_row_norms(centered @ axes / deviations)),
         )
 
-    def along_axes(self, w: np.ndarray) -> np.ndarray:
+    def axis_coordinates(self, w: np.ndarray) -> np.ndarray:
         """w float [n, w] -> coordinates float64 [n, w], from the mean along the axes."""
         return np.stack([(row - self.mean) @ self.axes for row in w])
 
-    def from_axes(self, coordinates: np.ndarray) -> np.ndarray:
+    def from_axis_coordinates(self, coordinates: np.ndarray) -> np.ndarray:
         """The inverse of `along_axes`, float64 [n, w]."""
         return np.stack([self.mean + self.axes @ row for row in coordinates])
 
@@ -59,13 +59,13 @@ class Distribution:
 
     def mahalanobis(self, w: np.ndarray) -> np.ndarray:
         """From the mean in deviations along the axes: the smaller, the denser. float64 [n]."""
-        return _row_norms(self.along_axes(w) / self.deviations)
+        return _row_norms(self.axis_coordinates(w) / self.deviations)
 
-    def distance_of(self, share: float) -> float:
+    def distance_quantile(self, share: float) -> float:
         """The distance within which this share of the samples lies."""
         return _quantile(self.distances, share)
 
-    def mahalanobis_of(self, share: float) -> float:
+    def mahalanobis_quantile(self, share: float) -> float:
         """The Mahalanobis distance within which this share of the samples lies."""
         return _quantile(self.densities, share)
 

@@ -35,9 +35,9 @@ class DistributionCache:
 
     def __init__(self, generator: LatentGenerator) -> None:
         self.generator = generator
-        self.of = lru_cache(_MAX_IN_MEMORY)(self._of)
+        self.for_class = lru_cache(_MAX_IN_MEMORY)(self._load_or_estimate)
 
-    def _of(self, label: int | None) -> Distribution:
+    def _load_or_estimate(self, label: int | None) -> Distribution:
         """Of one class; of all samples where it is None. Read from its file, or estimated."""
         file = self.file(label)
         distribution = _load(file)
@@ -69,7 +69,7 @@ class DistributionCache:
             labels = np.full(DRAWS, label, np.int64)
         w = map_at_places(generator, ids % generator.block, z, labels)
         with threadpool_limits(1, user_api="blas"):
-            return Distribution.of(w)
+            return Distribution.from_samples(w)
 
 
 def estimation_settings() -> dict[str, object]:

@@ -36,7 +36,7 @@ class NetworkShape:
     mapping: tuple[int, ...]
     # Of the blocks at 4, 8, 16 ... pixels.
     channels: tuple[int, ...]
-    colours: int
+    colors: int
     # "skip" sums the colours of all blocks, "orig" has the last one's, "resnet" residual blocks.
     architecture: str
     noise: bool
@@ -82,7 +82,7 @@ def infer_shape(state: Mapping[str, Tensor]) -> NetworkShape:
         joint=joint,
         mapping=tuple(len(weight) for weight in mapping),
         channels=tuple(len(state[f"synthesis.b{r}.conv1.weight"]) for r in blocks),
-        colours=len(state[f"synthesis.b{last}.torgb.weight"]),
+        colors=len(state[f"synthesis.b{last}.torgb.weight"]),
         architecture=_detect_architecture(state, last),
         noise="synthesis.b4.conv1.noise_strength" in state,
     )

@@ -60,18 +60,18 @@ class StyleGAN2:
         self.noise = noise
         self.label = None if label is None else int(label)
         self.block = max(1, min(16, _BLOCK_PIXELS // self.shape.resolution**2))
-        self._check(path)
+        self._require_valid_options(path)
 
-    def _check(self, path: str) -> None:
+    def _require_valid_options(self, path: str) -> None:
         if self.noise not in _NOISES:
             raise ValueError(f"noise is {self.noise!r}, expected one of {', '.join(_NOISES)}")
         if self.cutoff is not None and not 0 <= self.cutoff <= self.shape.num_ws:
             raise ValueError(f"cutoff is {self.cutoff}, the layers are 0-{self.shape.num_ws}")
         if self.label is not None and not 0 <= self.label < self.shape.classes:
             raise ValueError(f"label is {self.label}, the network has {self.shape.classes} classes")
-        if self.shape.colours not in (1, 3):
+        if self.shape.colors not in (1, 3):
             raise SourceError(
-                f"{path} makes {self.shape.colours} channels, expected 3; {OTHER_NETWORKS_HINT}"
+                f"{path} makes {self.shape.colors} channels, expected 3; {OTHER_NETWORKS_HINT}"
             )
 
     @property
@@ -91,15 +91,15 @@ class StyleGAN2:
             return None
         if self.label is not None:
             return np.full(len(sample_ids), self.label, np.int64)
-        return np.array([self._drawn_class(k) for k in sample_ids], np.int64)
+        return np.array([self._draw_class(k) for k in sample_ids], np.int64)
 
-    def _drawn_class(self, seed: int) -> int:
+    def _draw_class(self, seed: int) -> int:
         rng = np.random.RandomState(seed)
         rng.randn(self.shape.z_dim)
         return int(rng.randint(self.shape.classes))
 
     @property
-    def hindrance(self) -> str | None:
+    def not_latent_because(self) -> str | None:
         """Why no single w makes a sample's image; see `LatentGenerator`."""
         if self.cutoff is not None:
             return "with a cutoff its layers have different w; leave out the option cutoff"
@@ -128,9 +128,9 @@ class StyleGAN2:
         z, classes = rows.split([self.shape.z_dim, self.shape.classes], dim=1)
         w = self.network.mapping(z, classes if self.shape.classes else None)
         if self.cutoff is None:
-            return {"w": self.network.mapping.truncated(w, self.psi).cpu().numpy()}
+            return {"w": self.network.mapping.truncate(w, self.psi).cpu().numpy()}
         ws = w[:, None].repeat(1, self.shape.num_ws, 1)
-        ws[:, : self.cutoff] = self.network.mapping.truncated(ws[:, : self.cutoff], self.psi)
+        ws[:, : self.cutoff] = self.network.mapping.truncate(ws[:, : self.cutoff], self.psi)
         return {"w": ws.cpu().numpy()}
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ _MAX_TAPS = 64
 # Sizes that the program states, and that the tensors must have.
 _SIZES = {
     "latent_size": "z_dim", "label_size": "classes", "dlatent_size": "w_dim",
-    "resolution": "resolution", "num_channels": "colours",
+    "resolution": "resolution", "num_channels": "colors",
 }  # fmt: skip
 # What the tensors tell, what concerns the training alone, and what is an option here.
 _IGNORED_OPTIONS = frozenset({

@@ -45,7 +45,7 @@ class Mapping(nn.Module):
             return normalize(torch.cat([z, self.concat(classes)], dim=1))
         return torch.cat([normalize(z), normalize(self.embed(classes))], dim=1)
 
-    def truncated(self, w: Tensor, psi: float) -> Tensor:
+    def truncate(self, w: Tensor, psi: float) -> Tensor:
         """w moved towards its average; psi = 1 leaves it, 0 is the average (Karras et al. 2019,
         appendix B)."""
         return self.w_avg.lerp(w, psi)

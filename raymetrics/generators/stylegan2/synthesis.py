@@ -41,9 +41,9 @@ class _Block(nn.Module):
         else:
             self.conv0 = convolution(before, up=True)
         self.conv1 = convolution(channels, up=False)
-        self.has_colours = shape.architecture == "skip" or index == len(shape.channels) - 1
-        if self.has_colours:
-            self.torgb = ToColors(channels, shape.colours, shape.w_dim, settings.clamp)
+        self.has_colors = shape.architecture == "skip" or index == len(shape.channels) - 1
+        if self.has_colors:
+            self.torgb = ToColors(channels, shape.colors, shape.w_dim, settings.clamp)
         if index and shape.architecture == "resnet":
             self.skip = Skip(before, channels)
 
@@ -55,15 +55,15 @@ class _Block(nn.Module):
         noise: Sequence[Tensor | None],
         fir: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        x = self.first(ws, noise, fir) if x is None else self.features(x, ws, noise, fir)
+        x = self.first_features(ws, noise, fir) if x is None else self.features(x, ws, noise, fir)
         if colors is not None:
             colors = upsample(colors, fir)
-        if self.has_colours:
+        if self.has_colors:
             block_colors = self.torgb(x, ws[:, self.layer + 1])
             colors = block_colors if colors is None else colors + block_colors
         return x, colors
 
-    def first(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
+    def first_features(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
         x = self.const.expand(len(ws), -1, -1, -1)
         return self.conv1(x, ws[:, 0], fir, noise[0])
 

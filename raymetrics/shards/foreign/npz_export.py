@@ -17,7 +17,7 @@ def npz_bytes(view: View, column: Column, ddof: int) -> bytes:
     features are, which only raymetrics reads. The same samples give the same bytes."""
     moments = Moments.empty(column.dimension)
     for shard in view.present:
-        moments = moments.merge(Moments.of(view.block(shard, [column.name])[column.name]))
+        moments = moments.merge(Moments.from_samples(view.block(shard, [column.name])[column.name]))
     buffer = io.BytesIO()
     sigma = moments.covariance(ddof)
     # The third is what `reference.MADE_OF` names.
@@ -37,7 +37,7 @@ def _origin_json(view: View, column: Column, ddof: int) -> str:
             "source": spec.source,
             "fingerprint": spec.fingerprint,
             "digest": view.digest(),
-            "samples": view.described(),
+            "samples": view.describe_samples(),
             "count": len(view),
             "ddof": ddof,
         }

@@ -53,7 +53,7 @@ class FileStatistics:
     gaussians: Mapping[str, Gaussian]  # by the place in the file: "mu, sigma", "fd_dinov2"
     count: int | None = None  # samples; None where the file does not say
     ddof: int | None = None  # likewise what covariances were divided by, count - ddof
-    made_of: Mapping[str, Any] | None = None  # likewise column, extractor and shard set
+    origin: Mapping[str, Any] | None = None  # likewise column, extractor and shard set
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ def _read_npz(file: Any, where: str) -> FileStatistics:
         return statistics
     origin = json.loads(arrays[_ORIGIN_KEY].item())
     return replace(statistics, layout="raymetrics", count=origin["count"], ddof=origin["ddof"],
-                   made_of=origin)  # fmt: skip
+                   origin=origin)  # fmt: skip
 
 
 def _read_pickle(file: Any, where: str) -> FileStatistics:
@@ -211,7 +211,7 @@ def _fit_features(features: Any, name: str, where: str) -> FileStatistics:
             f"{name} in {where} is {x.dtype} {list(x.shape)}, expected floats [samples, dimension] "
             "of two samples at least"
         )
-    fitted = Gaussian.fitted(Moments.of(x), 1)
+    fitted = Gaussian.from_moments(Moments.from_samples(x), 1)
     return FileStatistics(
         "features", {name: _require_gaussian(fitted.mean, fitted.covariance, "", where)}, len(x), 1
     )

@@ -51,12 +51,12 @@ class SampleViewer:
         """
         loaded_extractor = load_verified_extractor(*extractor)
         self.generator = open_verified_generator(*source)
-        self.lens = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
+        self.heatmap_extractor = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
         """sample_ids int64 [n] -> uint8 [n, 3, h, w], and what is seen in them."""
         images = self.generator(sample_ids)
-        return images, self.lens(sample_ids, images)
+        return images, self.heatmap_extractor(sample_ids, images)
 
 
 def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
@@ -64,7 +64,7 @@ def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarra
 
     sample_ids: int64 [n]. Exact: the updated moments are those of the whole set.
     """
-    viewer = SampleViewer(request.source, request.extractor, request.of_members())
+    viewer = SampleViewer(request.source, request.extractor, request.member_sensitivity())
     return viewer(sample_ids)
 
 
@@ -78,15 +78,15 @@ def heatmaps_if_added(
     many samples. NotEnoughData where that one is singular.
     """
     if not exact:
-        return SampleViewer(source, request.extractor, request.of_added())(sample_ids)
+        return SampleViewer(source, request.extractor, request.added_sensitivity())(sample_ids)
     extractor = load_verified_extractor(*request.extractor)
     images, seen = open_verified_generator(*source)(sample_ids), []
     for row, number in enumerate(sample_ids):
         ids, image = sample_ids[row : row + 1], images[row : row + 1]
         features = request.features_of(extractor, number, image)
-        heatmap_extractor = HeatmapExtractor(extractor, request.of_one(features))  # type: ignore[arg-type]
+        heatmap_extractor = HeatmapExtractor(extractor, request.single_sensitivity(features))  # type: ignore[arg-type]
         seen.append(heatmap_extractor(ids, image))
-    return images, Heatmaps.joined(seen)
+    return images, Heatmaps.concatenate(seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class RangePlan:
     key: str
 
     @property
-    def firsts(self) -> list[int]:
+    def range_starts(self) -> list[int]:
         """Where the ranges begin that hold any of the samples."""
         return (np.unique(self.sample_ids // SAMPLES_PER_RANGE) * SAMPLES_PER_RANGE).tolist()
 
@@ -111,7 +111,7 @@ class RangePlan:
         start, stop = np.searchsorted(self.sample_ids, [first, first + SAMPLES_PER_RANGE])
         return self.sample_ids[start:stop]
 
-    def file(self, first: int) -> str:
+    def file_name(self, first: int) -> str:
         """The name of the file of a range."""
         return f"heat-{first:012d}-{self.key[:24]}.npz"
 
@@ -122,7 +122,7 @@ class RangeStage:
     def __init__(self, plan: Any) -> None:
         """plan: a `Plan`, or Ray's reference to one."""
         self.plan: RangePlan = ray.get(plan) if isinstance(plan, ray.ObjectRef) else plan
-        self.look = SampleViewer(self.plan.source, self.plan.extractor, self.plan.sensitivity)
+        self.viewer = SampleViewer(self.plan.source, self.plan.extractor, self.plan.sensitivity)
         self.store = Store(self.plan.uri)
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -131,12 +131,12 @@ class RangeStage:
         ids = self.plan.ids(first)
         sums, seen = None, []
         for start in range(0, len(ids), _IMAGES_PER_BATCH):
-            images, batch_heatmaps = self.look(ids[start : start + _IMAGES_PER_BATCH])
-            batch_sums = Averages.of(images, batch_heatmaps, self.plan.classes)
+            images, batch_heatmaps = self.viewer(ids[start : start + _IMAGES_PER_BATCH])
+            batch_sums = Averages.from_images(images, batch_heatmaps, self.plan.classes)
             sums = batch_sums if sums is None else sums.merge(batch_sums)
             seen.append(batch_heatmaps)
-        arrays = {**to_arrays(Heatmaps.joined(seen)), **_with_prefix(to_arrays(sums))}
-        self.store.replace(self.plan.file(first), _npz_bytes(arrays))
+        arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
+        self.store.replace(self.plan.file_name(first), _npz_bytes(arrays))
         return {"rows": np.array([len(ids)])}
 
 
@@ -144,10 +144,10 @@ class RangeStage:
 class MeanHeatmaps:
     """Of all samples of a set: every map, and sums over all and over classes."""
 
-    seen: Heatmaps
+    heatmaps: Heatmaps
     averages: Averages
     classes: tuple[int, ...]
-    made: int  # ranges, in this run
+    ranges_made: int  # ranges, in this run
 
 
 def mean_heatmaps(
@@ -167,7 +167,7 @@ def mean_heatmaps(
     plan = RangePlan(
         request.source,
         request.extractor,
-        request.of_members(),
+        request.member_sensitivity(),
         request.generated.sample_ids,
         tuple(classes),
         uri,
@@ -175,7 +175,7 @@ def mean_heatmaps(
     )
     store = Store(uri)
     existing_files = store.names()
-    todo = [first for first in plan.firsts if plan.file(first) not in existing_files]
+    todo = [first for first in plan.range_starts if plan.file_name(first) not in existing_files]
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
     for rows_made in keep_ranges(plan, todo, resources or Resources()):
@@ -203,11 +203,11 @@ def keep_ranges(plan: RangePlan, todo: Sequence[int], resources: Resources) -> I
 def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatmaps:
     """All ranges, merged in the order of their ids."""
     seen, averages = [], None
-    for first in plan.firsts:
-        arrays = load_npz_or_none(store, plan.file(first))
+    for first in plan.range_starts:
+        arrays = load_npz_or_none(store, plan.file_name(first))
         if arrays is None:
             raise ShardError(
-                f"{store.path(plan.file(first))} is missing or damaged; remove it and run the same "
+                f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the same "
                 "command again; a cluster needs a place that all of its machines share"
             )
         sums = {
@@ -222,7 +222,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
         }
         seen.append(from_arrays(Heatmaps, heatmap_arrays))
     assert averages is not None  # no set is empty
-    return MeanHeatmaps(Heatmaps.joined(seen), averages, plan.classes, ranges_made)
+    return MeanHeatmaps(Heatmaps.concatenate(seen), averages, plan.classes, ranges_made)
 
 
 _SUMS_PREFIX = "sums_"

@@ -85,6 +85,6 @@ def require_one_range(view: View) -> range:
     if isinstance(view.samples, Selection) or len(view.samples) != 1:
         raise SampleRangeError(
             f"noise is put on all samples of a set that are one range; {view.shards.uri} has "
-            f"{', '.join(view.described())}; extract them to a set of their own"
+            f"{', '.join(view.describe_samples())}; extract them to a set of their own"
         )
     return view.samples[0]

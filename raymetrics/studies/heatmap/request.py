@@ -65,26 +65,26 @@ class HeatmapRequest:
             _fold_column(view, self.column.name, _feature_moments)
             for view in (self.real, self.generated)
         )
-        return Gaussian.fitted(real, ddof=1), generated
+        return Gaussian.from_moments(real, ddof=1), generated
 
-    def of_members(self) -> Sensitivity:
+    def member_sensitivity(self) -> Sensitivity:
         """Of samples of the generated set."""
-        return Sensitivity.of_members(*self.moments)
+        return Sensitivity.for_members(*self.moments)
 
-    def of_added(self) -> Sensitivity:
+    def added_sensitivity(self) -> Sensitivity:
         """Of other images, by the set as it is."""
-        return Sensitivity.of_added(*self.moments)
+        return Sensitivity.for_new_images_approximately(*self.moments)
 
-    def of_one(self, features: np.ndarray) -> Sensitivity:
+    def single_sensitivity(self, features: np.ndarray) -> Sensitivity:
         """Of one other image, exactly; features: [d]."""
-        return Sensitivity.of_one(*self.moments, features)
+        return Sensitivity.for_new_image_exactly(*self.moments, features)
 
     def features_of(self, extractor: Extractor, sample_id: int, image: np.ndarray) -> np.ndarray:
         """Of one image uint8 [1, 3, h, w], at the sample's place in a block; float32 [d]."""
         outputs = run_in_fixed_batches(extractor, np.array([sample_id]), image, extractor.block)
         return outputs[self.column.output][0]
 
-    def commonest(self, count: int = _DEFAULT_CLASS_COUNT) -> list[int]:
+    def most_common_classes(self, count: int = _DEFAULT_CLASS_COUNT) -> list[int]:
         """The commonest Top-1 classes of the real set; none unless both sets have logits."""
         name = Column(self.column.extractor, "logits", 0).name
         if name not in self.real.shards.columns or not self.class_names:
@@ -93,7 +93,7 @@ class HeatmapRequest:
         order = np.lexsort((np.arange(len(counts)), -counts))[:count]
         return [int(number) for number in order if counts[number]]
 
-    def classes_named(self, names: Sequence[str]) -> list[int]:
+    def class_numbers(self, names: Sequence[str]) -> list[int]:
         """The numbers of classes by their names. RaymetricsError for one that there is not."""
         return [_class_number(name, self.class_names) for name in dict.fromkeys(names)]
 
@@ -146,7 +146,7 @@ def make_heatmap_request(
 def _require_permission(shards: ShardSet, permission: Permission) -> None:
     """ProgramRefused if the source or an extractor of the set is a program that is not allowed."""
     permission.require_source(shards.spec.source, shards.uri)
-    for text in shards.spec.asked:
+    for text in shards.spec.extractor_texts:
         permission.require_extractor(text, shards.uri)
 
 
@@ -157,7 +157,7 @@ def _choose_map_column(
     shared_names = require_shared_extractors(real, generated)
     spec = generated.spec
     means: dict[str, tuple[Column, tuple[str, Mapping[str, object]]]] = {}
-    for text, extractor_spec in zip(spec.asked, spec.extractors, strict=True):
+    for text, extractor_spec in zip(spec.extractor_texts, spec.extractors, strict=True):
         extractor_columns = [
             c
             for c in spec.columns
@@ -188,9 +188,9 @@ def _mean_output(text: str, spec: Mapping[str, object]) -> str | None:
     """The output that is the mean of a map, if the extractor has any. ExtractorError if it is no
     longer what it was."""
     extractor = load_verified_extractor(text, spec)
-    if not isinstance(extractor, NetworkExtractor) or not extractor.mapped:
+    if not isinstance(extractor, NetworkExtractor) or not extractor.has_map:
         return None
-    return next(iter(published_network(extractor.architecture).outputs))
+    return next(iter(published_network(extractor.network_name).outputs))
 
 
 def _source_with_listing(shards: ShardSet) -> tuple[str, str]:
@@ -240,12 +240,12 @@ def _fold_column(view: View, column: str, block_statistic: Any) -> Any:
 
 def _feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
     """Of a block of features."""
-    return Moments.of(values)
+    return Moments.from_samples(values)
 
 
 def _class_histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
     """Of a block of logits."""
-    return Histogram.of(values)
+    return Histogram.from_samples(values)
 
 
 def _class_number(name: str, names: Sequence[str]) -> int:

@@ -35,13 +35,13 @@ def write_accepted(
     }
     metadata = selection_metadata(
         "accepted",
-        View.of(shards),
-        complete=matcher.full,
-        draws=matcher.draws,
+        View.from_shards(shards),
+        complete=matcher.is_full,
+        draws=matcher.total_draws,
         targets=matcher.targets.tolist(),
-        drawn=matcher.drawn.tolist(),
-        accepted=matcher.filled.tolist(),
-        unfilled=matcher.unfilled.tolist(),
+        drawn=matcher.drawn_counts.tolist(),
+        accepted=matcher.accepted_counts.tolist(),
+        unfilled=matcher.unfilled_classes.tolist(),
         **request_record(request, shards.spec),
     )
     write_selection(path, columns, metadata)

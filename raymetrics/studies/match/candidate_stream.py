@@ -49,37 +49,37 @@ class CandidateStream:
     ) -> None:
         self._pieces = iter(sequel)
         self._ahead: deque[ShardSlot] = deque()
-        self._begun = 0  # shards to make that may be begun
+        self._admitted = 0  # shards to make that may be begun
         self._plan = StreamPlan([replace(target, todo=MissingShards(sequel))], logits)
         self._resources = resources
-        self._there = _stream_shard_classes(target.uri, sequel.there, logits)
+        self._present_shards = _stream_shard_classes(target.uri, sequel.existing_shards, logits)
         self._gate: Any = None
-        self._made: Iterator[ShardOutcome] = iter(())
+        self._new_shards: Iterator[ShardOutcome] = iter(())
 
     def __enter__(self) -> CandidateStream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        close = getattr(self._made, "close", None)
+        close = getattr(self._new_shards, "close", None)
         if close:
             close()
         if self._gate is not None:
             ray.kill(self._gate)
 
-    def next(self, window: int) -> ShardClasses | ShardOutcome | None:
+    def next_shard(self, window: int) -> ShardClasses | ShardOutcome | None:
         """The next shard's draws, while so many shards from it on may be under way; None at the
         end of the sequel."""
         self._admit(window)
         if not self._ahead:
             return None
         piece = self._ahead.popleft()
-        return next(self._there) if piece.there else self._next_made(piece.ids)
+        return next(self._present_shards) if piece.exists else self._next_new_shard(piece.ids)
 
-    def rest(self) -> Iterator[ShardOutcome]:
+    def drain(self) -> Iterator[ShardOutcome]:
         """Begins no further shard; those that were begun, once they are made."""
         if self._gate is not None:
             ray.get(self._gate.close.remote())
-        return self._made
+        return self._new_shards
 
     def _admit(self, window: int) -> None:
         while len(self._ahead) < window:
@@ -87,19 +87,19 @@ class CandidateStream:
             if piece is None:
                 break
             self._ahead.append(piece)
-            self._begun += not piece.there
+            self._admitted += not piece.exists
         if self._gate is not None:
-            self._gate.open.remote(self._begun)
+            self._gate.open.remote(self._admitted)
 
-    def _next_made(self, ids: range) -> ShardOutcome:
+    def _next_new_shard(self, ids: range) -> ShardOutcome:
         if self._gate is None:
             self._gate = ray.remote(Gate).options(num_cpus=0, max_concurrency=16).remote()
-            self._gate.open.remote(self._begun)
-            self._made = stream(replace(self._plan, gate=self._gate), self._resources)
-        outcome = next(self._made, None)
+            self._gate.open.remote(self._admitted)
+            self._new_shards = stream(replace(self._plan, gate=self._gate), self._resources)
+        outcome = next(self._new_shards, None)
         if outcome is None or outcome.ids != ids:
             received = None if outcome is None else sample_ranges.format_range(outcome.ids)
             raise ShardError(
                 f"the stream gave samples {received}, expected {sample_ranges.format_range(ids)}"
             )
-        return outcome.checked()
+        return outcome.require_success()

@@ -39,7 +39,7 @@ class MatchRequest:
     column: Column
     generator: Generator
     store: Store
-    asked: DatasetSpec
+    dataset_spec: DatasetSpec
     first: int
     stop: int
     n: int
@@ -58,7 +58,7 @@ def make_match_request(
     view = open_view(real)
     column = choose_logits_column(view.shards, classes)
     existing_set = open_shards(generated) if names_shard_set(generated) else None
-    source, texts = absolute_source(generated), [*extractors] or [*view.shards.spec.asked]
+    source, texts = absolute_source(generated), [*extractors] or [*view.shards.spec.extractor_texts]
     store = Store(shards or f"{to}/shards")
     if existing_set is not None:
         if shards is not None:
@@ -68,7 +68,7 @@ def make_match_request(
             )
         source, texts, store = (
             existing_set.spec.source,
-            [*extractors] or [*existing_set.spec.asked],
+            [*extractors] or [*existing_set.spec.extractor_texts],
             existing_set.store,
         )
         if first is None:

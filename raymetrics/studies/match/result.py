@@ -55,15 +55,15 @@ class MatchResult:
     classes: np.ndarray  # int64 [accepted]
     matcher: Matcher  # targets, draws by class, what is unfilled
     first: int  # the first id looked at
-    made: int  # shards, in this run
+    shards_made: int  # shards, in this run
     seconds: float
 
     @property
     def complete(self) -> bool:
         """Whether every bin is full."""
-        return self.matcher.full
+        return self.matcher.is_full
 
     @property
     def draws(self) -> int:
         """How many samples were looked at; the last has the id first + draws - 1."""
-        return self.matcher.draws
+        return self.matcher.total_draws

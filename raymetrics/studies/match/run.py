@@ -127,7 +127,7 @@ def match(
         accepted[:, 1],
         run.matcher,
         request.first,
-        run.made,
+        run.shards_made,
         time.monotonic() - start,
     )
 
@@ -159,10 +159,10 @@ class _MatchRun:
             request.extractors,
         )
         self.resources = resources
-        self.actors = plan_cluster_placement(resources, sys.maxsize).producing.actors
+        self.actors = plan_cluster_placement(resources, sys.maxsize).feature_pool.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
-        self.made = self._rows = self._rows_before = 0
+        self.shards_made = self._rows = self._rows_before = 0
         self._since = time.monotonic()
         self._dropping: deque[ray.ObjectRef[None]] = deque()
 
@@ -170,15 +170,15 @@ class _MatchRun:
         """Draws until every bin is full, or there is nothing more to look at."""
         column = self.request.column.name
         with CandidateStream(self.sequel, self.target, column, self.resources) as supply:
-            while not self.matcher.finished:
-                draws = supply.next(self.window())
+            while not self.matcher.is_finished:
+                draws = supply.next_shard(self.window())
                 if draws is None:
                     break
                 self.decide(draws)
                 if self.progress:
-                    self.progress(self.told())
-            for outcome in supply.rest():
-                if outcome.account.failure is None:  # what nobody needs may fail
+                    self.progress(self.current_progress())
+            for outcome in supply.drain():
+                if outcome.record.failure is None:  # what nobody needs may fail
                     self.decide(outcome)
         self._drop_beyond()
 
@@ -193,34 +193,37 @@ class _MatchRun:
 
     def decide(self, shard: ShardClasses | ShardOutcome) -> None:
         """Accepts or rejects a shard's samples."""
-        draws = self._counted(shard) if isinstance(shard, ShardOutcome) else shard
-        if draws.drawn is not None:
+        draws = self._adopt_shard(shard) if isinstance(shard, ShardOutcome) else shard
+        if draws.drawn_by_class is not None:
             self._accept_again(draws)
             return
         new = draws.sample_ids >= self.request.first
         ids, classes = draws.sample_ids[new], draws.classes[new]
-        drawn_before = self.matcher.drawn
-        chosen = self.matcher.decide(classes)
+        drawn_before = self.matcher.drawn_counts
+        chosen = self.matcher.accept(classes)
         self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
         if self.request.keep == "accepted":
-            looked_at = self.matcher.drawn - drawn_before
-            if self.matcher.full or looked_at.sum() == len(draws.ids):
+            looked_at = self.matcher.drawn_counts - drawn_before
+            if self.matcher.is_full or looked_at.sum() == len(draws.ids):
                 self._drop(draws.ids, ids[chosen], looked_at)
 
     def _accept_again(self, draws: ShardClasses) -> None:
         """A shard that was decided before, and holds its accepted samples only."""
-        if self.matcher.full:
+        if self.matcher.is_full:
             return
-        assert draws.drawn is not None
-        filled_before, max_draws = self.matcher.filled, self.matcher.max_draws
-        if max_draws is not None and self.matcher.draws + draws.drawn.sum() > max_draws:
+        assert draws.drawn_by_class is not None
+        filled_before, max_draws = self.matcher.accepted_counts, self.matcher.max_draws
+        if (
+            max_draws is not None
+            and self.matcher.total_draws + draws.drawn_by_class.sum() > max_draws
+        ):
             raise SampleRangeError(
                 f"{self.request.store} was drawn beyond {max_draws} samples and keeps only the "
                 "accepted ones; allow more draws, or match into another set"
             )
-        self.matcher.pass_over(draws.drawn)
+        self.matcher.add_drawn(draws.drawn_by_class)
         present_counts = np.bincount(draws.classes, minlength=len(filled_before))
-        if (present_counts != self.matcher.filled - filled_before).any():
+        if (present_counts != self.matcher.accepted_counts - filled_before).any():
             raise ShardError(
                 f"{layout.shard_name(draws.ids)} of {self.request.store} holds other samples than "
                 "this match accepts; remove it and run the command again"
@@ -239,37 +242,37 @@ class _MatchRun:
         """Ends the dropping. A run that was killed may have left whole shards beyond the sample
         that fills the last bin: nothing of them is accepted."""
         ray.get(list(self._dropping))
-        if self.request.keep != "accepted" or not self.matcher.full:
+        if self.request.keep != "accepted" or not self.matcher.is_full:
             return
         shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
         for ids in shards.present:
-            is_beyond = ids.start >= self.request.first + self.matcher.draws
+            is_beyond = ids.start >= self.request.first + self.matcher.total_draws
             if is_beyond and shards.footer(ids).drawn is None:
-                self._drop(ids, nothing, np.zeros_like(self.matcher.drawn))
+                self._drop(ids, nothing, np.zeros_like(self.matcher.drawn_counts))
         ray.get(list(self._dropping))
 
-    def _counted(self, outcome: ShardOutcome) -> ShardClasses:
+    def _adopt_shard(self, outcome: ShardOutcome) -> ShardClasses:
         """A shard of this run, which from now on belongs to the set."""
-        size = self.spec.image_size or outcome.account.image_size
+        size = self.spec.image_size or outcome.record.image_size
         self.spec = layout.add_samples(
             self.request.store, replace(self.spec, image_size=size), [outcome.ids]
         )
         if not self.request.any_size:
             drawn_set = ShardSet(self.request.store, self.spec, ())
             require_same_size(self.request.real.shards, drawn_set)
-        self.devices.add(outcome.account.device)
-        self.made += outcome.made
+        self.devices.add(outcome.record.device)
+        self.shards_made += outcome.newly_made
         self._rows += outcome.rows
         if not self._rows_before:
             self._rows_before, self._since = self._rows, time.monotonic()
         assert outcome.classes is not None
         return ShardClasses(outcome.ids, np.array(outcome.ids), outcome.classes)
 
-    def told(self) -> MatchProgress:
+    def current_progress(self) -> MatchProgress:
         """How far it is."""
         matcher, needed = self.matcher, expected_draws(self.matcher)
-        order = sorted(matcher.unfilled.tolist(), key=lambda c: -needed[c])[:_RAREST_SHOWN]
-        names, filled = self.class_names, matcher.filled
+        order = sorted(matcher.unfilled_classes.tolist(), key=lambda c: -needed[c])[:_RAREST_SHOWN]
+        names, filled = self.class_names, matcher.accepted_counts
         rarest = tuple(
             OpenBin(
                 c,
@@ -281,16 +284,18 @@ class _MatchRun:
             for c in order
         )
         bins = int(np.count_nonzero(matcher.targets))
-        full = bins - len(matcher.unfilled)
+        full = bins - len(matcher.unfilled_classes)
         seconds = time.monotonic() - self._since
         rate = (self._rows - self._rows_before) / seconds if self._rows_before else 0.0
         accepted, n = int(filled.sum()), self.request.n
-        return MatchProgress(full, bins, accepted, n, matcher.draws, rate, rarest)
+        return MatchProgress(full, bins, accepted, n, matcher.total_draws, rate, rarest)
 
 
 def _real_histogram(request: MatchRequest) -> np.ndarray:
     """The Top-1 histogram of the real samples, int64 [classes]."""
-    measure = ColumnStatistic(request.column.name, lambda _ids, logits: Histogram.of(logits))
+    measure = ColumnStatistic(
+        request.column.name, lambda _ids, logits: Histogram.from_samples(logits)
+    )
     statistics = fold_shards(request.real, {"top1": measure})
     counts: np.ndarray = statistics["top1"].counts if statistics else np.zeros(1, np.int64)
     return counts
@@ -299,13 +304,13 @@ def _real_histogram(request: MatchRequest) -> np.ndarray:
 def match_spec(request: MatchRequest, targets: np.ndarray) -> DatasetSpec:
     """The set that is asked for; one that keeps only accepted samples says of which match."""
     if request.keep == "all":
-        return request.asked
+        return request.dataset_spec
     accepted: dict[str, Any] = {
         "column": request.column.name,
         "targets": hashlib.sha256(np.ascontiguousarray(targets, "<i8").data).hexdigest(),
         "first": request.first,
     }
-    return replace(request.asked, accepted=accepted)
+    return replace(request.dataset_spec, accepted=accepted)
 
 
 def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:

@@ -24,7 +24,7 @@ class ShardClasses:
     ids: range
     sample_ids: np.ndarray  # int64 [n]
     classes: np.ndarray  # int64 [n]
-    drawn: np.ndarray | None = None
+    drawn_by_class: np.ndarray | None = None
 
 
 def read_shard_classes(uri: str, group: Sequence[range], logits: str) -> list[ShardClasses]:

@@ -155,8 +155,8 @@ def make_reweight_request(
     column = choose_output_column(
         **sets, output=match_target.output, extractor=extractor, any_size=any_size
     )
-    if match_target.marks:
-        match_target.places(column.dimension)
+    if match_target.is_indicator:
+        match_target.marked_ranks(column.dimension)
     return ReweightRequest(
         **views,
         column=column,
@@ -208,21 +208,21 @@ def optimize_weights(
     """The weights, from equal ones or from what was kept."""
     name = request.column.name
     plan = plan_workers(request.generated, request.column.dimension, in_memory)
-    states.load()
+    states.resume()
     matching = _feature_transform(request)
     moments = {"moments": ColumnStatistic(name, partial(matched_moments, matching))}
-    goal = TargetGaussian.of(fold_shards(request.real, moments)["moments"])
-    candidates = PartitionedFeatures.of(request.generated, name, matching, goal)
+    goal = TargetGaussian.from_moments(fold_shards(request.real, moments)["moments"])
+    candidates = PartitionedFeatures.from_view(request.generated, name, matching, goal)
 
     def save_and_report(state: LbfgsState | DescentState) -> None:
-        states.keep(to_arrays(state))
+        states.save_if_due(to_arrays(state))
         if on_step:
             on_step(Step(*state.trace[-1]))
 
     with closing(start_workers(candidates, plan)) as pool:
         evaluate = PartitionedEvaluator(goal, candidates.slices, pool)
         return with_exact_distance(
-            _run_optimizer(evaluate, request, states.found, save_and_report), evaluate
+            _run_optimizer(evaluate, request, states.saved_state, save_and_report), evaluate
         )
 
 
@@ -250,34 +250,34 @@ def _run_optimizer(
         on_step=on_state,
         report_every=10,
     )
-    return replace(optimized, finished=False)  # it has no end of its own, and can always go on
+    return replace(optimized, converged=False)  # it has no end of its own, and can always go on
 
 
 def _feature_transform(request: ReweightRequest) -> FeatureTransform:
     """What makes the matched features of a column's values; after a look at both sides, where
     it takes one to know which columns stay."""
     match = request.match
-    if not match.marks:
-        return match.of
+    if not match.is_indicator:
+        return match.transform
     measures = {"occurring": ColumnStatistic(request.column.name, partial(_nonzero_columns, match))}
     real, generated = (
         fold_shards(view, measures)["occurring"] for view in (request.real, request.generated)
     )
-    return partial(match.of, columns=shared_columns(match, real=real, generated=generated))
+    return partial(match.transform, columns=shared_columns(match, real=real, generated=generated))
 
 
 def _nonzero_columns(
     match: MatchTarget, sample_ids: np.ndarray, values: np.ndarray
 ) -> NonzeroColumns:
     """A measure: the columns that occur in a block."""
-    return NonzeroColumns.of(match.of(values))
+    return NonzeroColumns.from_samples(match.transform(values))
 
 
 def matched_moments(
     matching: FeatureTransform, sample_ids: np.ndarray, values: np.ndarray
 ) -> Moments:
     """A measure: the moments of matched features."""
-    return Moments.of(matching(values))
+    return Moments.from_samples(matching(values))
 
 
 def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | None:
@@ -288,7 +288,7 @@ def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | Non
     path = f"{store.uri}/{WEIGHTS_FILE}"
     choice = read_weights(path)
     require_same_request(choice.metadata.get("request", {}), request.identity, path)
-    sample_weights = SampleWeights.of(choice)
+    sample_weights = SampleWeights.from_file(choice)
     enough = sample_weights.converged or choice.metadata["max_evaluations"] >= request.budget
     return sample_weights if enough else None
 
@@ -308,7 +308,7 @@ def _write_weights(store: Store, request: ReweightRequest, optimized: OptimizedW
         optimizer=request.optimizer,
         tolerance=request.tolerance,
         max_evaluations=max(request.budget, optimized.evaluations),
-        converged=optimized.finished,
+        converged=optimized.converged,
         distance=optimized.distance,
         effective_sample_size=optimized.effective_sample_size,
         gap=optimized.gap,

@@ -37,10 +37,10 @@ class SampleWeights:
     weights: np.ndarray  # float64 [n], with a sum of 1
     trace: tuple[Step, ...]  # from equal weights on
     converged: bool  # or the evaluations ran out
-    about: Mapping[str, Any]  # all that the file says of how they were made
+    metadata: Mapping[str, Any]  # all that the file says of how they were made
 
     @classmethod
-    def of(cls, choice: SelectionFile) -> SampleWeights:
+    def from_file(cls, choice: SelectionFile) -> SampleWeights:
         """What a file holds that `reweight_shards` wrote."""
         metadata = choice.metadata
         trace = tuple(Step(*step) for step in metadata["trace"])
@@ -57,7 +57,7 @@ class SampleWeights:
         """1 / sum p_i^2."""
         return self.trace[-1].effective_sample_size
 
-    def drawn(self, n: int, seed: int, scheme: str) -> np.ndarray:
+    def draw_ids(self, n: int, seed: int, scheme: str) -> np.ndarray:
         """n sample ids by their weights, int64, ascending, with repetitions."""
         return self.sample_ids[draw_by_weight(self.weights, n, seed, scheme)]
 
@@ -86,12 +86,17 @@ def write_drawn(
     """A draw of n samples as drawn.parquet beside its weights; where it is."""
     folder, _ = split_path(sample_weights.path)
     path = f"{Store(folder).uri}/{DRAWN_FILE}"
-    metadata = {"scheme": scheme, "seed": seed, "n": n, "request": sample_weights.about["request"]}
-    metadata |= {name: sample_weights.about[name] for name in ("match", "extractor", "distance")}
+    metadata = {
+        "scheme": scheme,
+        "seed": seed,
+        "n": n,
+        "request": sample_weights.metadata["request"],
+    }
+    metadata |= {name: sample_weights.metadata[name] for name in ("match", "extractor", "distance")}
     metadata["weights"] = sample_weights.digest
     write_selection(
         path,
-        {SAMPLE_ID: sample_weights.drawn(n, seed, scheme)},
+        {SAMPLE_ID: sample_weights.draw_ids(n, seed, scheme)},
         selection_metadata("drawn", view, **metadata),
     )
     return path

@@ -46,7 +46,7 @@ def make(
     os.environ["RAYMETRICS_PATIENCE_S"] = str(patience)
     resources = Resources(actors=actors, batch=BATCH)
     more = {"shard_rows": SHARD_ROWS, "resources": resources, **more}
-    return extract(source, [extractor], to, samples, **more).made
+    return extract(source, [extractor], to, samples, **more).shards_made
 
 
 def make_undisturbed(*arguments: Any) -> int:

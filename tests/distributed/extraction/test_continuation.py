@@ -291,7 +291,7 @@ def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> No
     }  # fmt: skip
     with pytest.raises(SpecMismatch, match="8 x 8 pixels, .* 6 x 6"):
         make_match_request(**asked)
-    assert make_match_request(**asked, any_size=True).asked.image_size == (6, 6)
+    assert make_match_request(**asked, any_size=True).dataset_spec.image_size == (6, 6)
 
 
 def test_a_generator_gives_one_size(folder) -> None:

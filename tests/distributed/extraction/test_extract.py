@@ -81,7 +81,7 @@ def test_same_bits_on_actors_in_small_batches(reference: Path, tmp_path: Path) -
         resources=Resources(actors=2, batch=7),
         progress=told.append,
     )
-    assert (done.made, done.present, done.rows) == (4, 0, 200)
+    assert (done.shards_made, done.shards_present, done.rows) == (4, 0, 200)
     assert [p.rows for p in told] == [60, 120, 180, 200]
     assert told[-1].seconds_to_go == 0
     assert files(tmp_path) == files(reference)
@@ -116,14 +116,14 @@ def test_again_makes_only_what_is_missing_in_two_pools(reference: Path, tmp_path
 
     two_pools = Resources(actors=1, batch=32, fused=False)
     done = extract("digits", ["digits"], to, "0-199", shard_rows=60, resources=two_pools)
-    assert (done.made, done.present, done.rows) == (2, 2, 80)
+    assert (done.shards_made, done.shards_present, done.rows) == (2, 2, 80)
     assert files(tmp_path) == files(reference)
     assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
     done.shards.verify()
     assert done.shards.digest == open_shards(str(reference)).digest
 
     done = extract("digits", ["digits"], to, "0-199", shard_rows=60, resources=ONE)
-    assert (done.made, done.present, done.rows) == (0, 4, 0)
+    assert (done.shards_made, done.shards_present, done.rows) == (0, 4, 0)
 
 
 def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     assert [(r.start, r.stop) for r in second.shards.present] == [
         (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
     ]  # fmt: skip
-    assert (second.made, second.present) == (3, 3)
+    assert (second.shards_made, second.shards_present) == (3, 3)
     assert second.shards.seal is not None
     assert second.shards.digest != sealed
     images = open_source("sources:noise", torch.device("cpu"))(np.arange(150))
@@ -152,7 +152,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     np.testing.assert_array_equal(second.shards.read("digits_logits"), expected)
     with disable_actors():
         alone = extract("sources:Brightness", ["digits"], str(tmp_path / "alone"), "0-149")
-    assert (labelled.made, labelled.rows) == (1, 150)
+    assert (labelled.shards_made, labelled.rows) == (1, 150)
     assert labelled.shards.digest == alone.shards.digest
 
 
@@ -230,8 +230,8 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
     assert spec.source.endswith("photos?skip=cat/2.png")
     # The source of the set is enough to make it again, without looking for what is broken.
     again = extract(spec.source, ["digits"], str(tmp_path / "good"))
-    assert (again.made, again.broken) == (0, ())
-    assert View.of(done.shards).labels().tolist() == [0, 0, 1, 1, 1]
+    assert (again.shards_made, again.broken) == (0, ())
+    assert View.from_shards(done.shards).labels().tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_worker_that_has_another_source_says_so() -> None:
@@ -263,7 +263,7 @@ def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> N
         encode_unit(table.slice(first, 5), UnitRecord(0, 50 + first, 5, made_on=[machine]))
         for first, machine in ((0, "Zen 5"), (5, "Zen 4"))
     ]
-    assert parse_outcome(stage(pa.concat_tables(units))).made
+    assert parse_outcome(stage(pa.concat_tables(units))).newly_made
     sealed = seal_set(seal_set(open_shards(str(tmp_path))))
     assert sealed.seal is not None
     assert sealed.seal["made_on"] == ["Zen 4", "Zen 5"]
@@ -281,8 +281,8 @@ def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> 
     def fails_on(rows: pa.Table) -> str:
         made = parse_outcome(stage(encode_unit(rows, UnitRecord(0, 50, rows.num_rows))))
         with pytest.raises(ShardError) as raised:
-            made.checked()
-        assert (made.made, made.rows) == (False, 0)
+            made.require_success()
+        assert (made.newly_made, made.rows) == (False, 0)
         return str(raised.value)
 
     features = {"made_up_logits": np.zeros((10, 3), np.float32)}
@@ -322,8 +322,8 @@ def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
     gate.touch()
     with disable_actors():
         done = extract(source, ["digits"], str(killed), "0-999", shard_rows=100)
-    assert done.made == 10 - done.present
-    assert done.present >= len(was) >= 3
+    assert done.shards_made == 10 - done.shards_present
+    assert done.shards_present >= len(was) >= 3
     assert {path: path.stat().st_mtime_ns for path in was} == was
     assert files(killed) == dict(plainly_made(done.shards))
 

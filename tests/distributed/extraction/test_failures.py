@@ -89,15 +89,15 @@ def test_samples_are_left_out_within_a_number_and_the_set_says_which(tmp_path: P
     shards = open_shards(to).require_complete()
     assert [*shards.left_out] == [37, 99]
     assert "sample 37" in shards.left_out[37]
-    assert (len(shards), done.rows, done.spent.left_out) == (98, 98, 2)
+    assert (len(shards), done.rows, done.usage.left_out) == (98, 98, 2)
     assert shards.seal is not None
     shards.verify()
     assert "37 (sources:Faulty failed on sample 37" in describe_shard_set(shards)
     # The others are what they would be, under the ids that they would have.
-    view, images = View.of(shards), open_source("sources:noise", torch.device("cpu"))
+    view, images = View.from_shards(shards), open_source("sources:noise", torch.device("cpu"))
     kept = np.delete(np.arange(100), [37, 99])
     np.testing.assert_array_equal(view.sample_ids, kept)
-    assert view.described() == ["0-36", "38-98"]
+    assert view.describe_samples() == ["0-36", "38-98"]
     whole = tmp_path / "whole"
     extract("sources:noise", ["digits"], str(whole), "0-99", shard_rows=20)
     expected = open_shards(str(whole)).read("digits_pre_logits")
@@ -111,7 +111,7 @@ def test_samples_are_left_out_within_a_number_and_the_set_says_which(tmp_path: P
     ]
     # Again: there is nothing to make, and it still says so.
     again = extract(source, ["digits"], to, "0-99", shard_rows=20, resources=SMALL)
-    assert (again.made, [*again.shards.left_out]) == (0, [37, 99])
+    assert (again.shards_made, [*again.shards.left_out]) == (0, [37, 99])
 
 
 def test_more_than_the_number_end_the_run(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_samples_left_out_by_earlier_runs_count_too(tmp_path: Path) -> None:
             extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=1)
         assert open_shards(to).seal is None
     done = extract(source, ["digits"], to, "0-39", shard_rows=20, max_errors=2)
-    assert (done.made, [*done.shards.left_out]) == (0, [5, 37])
+    assert (done.shards_made, [*done.shards.left_out]) == (0, [5, 37])
     assert done.shards.seal is not None
 
 
@@ -142,7 +142,7 @@ def test_what_raises_once_heals(tmp_path: Path) -> None:
     to = tmp_path / "set"
     done = extract(faulty(tmp_path, "once:37"), ["digits"], str(to), "0-99", shard_rows=20,
                    resources=SMALL)  # fmt: skip
-    assert done.spent.retried == 1
+    assert done.usage.retried_units == 1
     assert files(to) == undisturbed(tmp_path)
     assert done.shards.left_out == {}
 
@@ -174,7 +174,7 @@ def test_one_set_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) ->
         extraction = found[k]
         assert isinstance(extraction, Extraction)
         assert extraction.shards.seal is not None
-        assert extraction.made == 2
+        assert extraction.shards_made == 2
     assert told[-1] == 180
     half = open_shards(str(tmp_path / "c"))
     assert half.missing == [range(20, 40)]  # the others of it are made
@@ -218,11 +218,11 @@ def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
             run_with_limit(actor, "a", dies, str)
     assert run_with_limit(actor, "a", dies, str) == str(MAX_ATTEMPTS)
     assert begun["dies"] == MAX_ATTEMPTS
-    assert counter.lost() == MAX_ATTEMPTS  # the first beginning was not again
+    assert counter.count_lost() == MAX_ATTEMPTS  # the first beginning was not again
     # One that ends is forgotten, so that losses far apart do not add up.
     for _ in range(2 * MAX_ATTEMPTS):
         assert run_with_limit(actor, "b", lambda: "made", str) == "made"
-    assert counter.begun == {"a": MAX_ATTEMPTS + 1}
+    assert counter.attempts_by_unit == {"a": MAX_ATTEMPTS + 1}
     assert retry_limit.run_with_limit(None, "c", lambda: "made", str) == "made"
 
 
@@ -282,9 +282,9 @@ def test_accounts_join(units: list[tuple[int, bool, bool]]) -> None:
     accounts, first = [], 5
     for rows, lacks, fails in units:
         account = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
-                          seconds={"generate": float(rows)}, retried=rows)  # fmt: skip
+                          seconds={"generate": float(rows)}, retried_units=rows)  # fmt: skip
         error = SourceError(f"at {first}")
-        accounts.append(account.failed(error) if fails else account)
+        accounts.append(account.with_failure(error) if fails else account)
         first += rows
     whole = merge_records(accounts)
     assert whole.ids == range(5, first)

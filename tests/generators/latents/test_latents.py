@@ -26,7 +26,7 @@ def gaussian(seed: int, n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def distribution() -> Distribution:
-    return Distribution.of(gaussian(0, 10_000))
+    return Distribution.from_samples(gaussian(0, 10_000))
 
 
 def within(share: float, expected: float, n: int) -> bool:
@@ -40,16 +40,18 @@ def test_a_gaussian_is_known_by_its_moments(distribution: Distribution) -> None:
     np.testing.assert_allclose(covariance, MIXING @ MIXING.T, atol=0.2)
     for share in (0.1, 0.5, 0.9):
         expected = math.sqrt(chi2.ppf(share, df=3))
-        assert abs(distribution.mahalanobis_of(share) / expected - 1) < 0.05
+        assert abs(distribution.mahalanobis_quantile(share) / expected - 1) < 0.05
     w = gaussian(1, 5)
-    np.testing.assert_allclose(distribution.from_axes(distribution.along_axes(w)), w, rtol=1e-12)
+    np.testing.assert_allclose(
+        distribution.from_axis_coordinates(distribution.axis_coordinates(w)), w, rtol=1e-12
+    )
 
 
 def test_a_flat_direction_has_no_outliers() -> None:
     """The last bit of float32 is no distance."""
     flat = gaussian(2, 2000)
     flat[:, 2] = flat[:, 0]
-    distribution, nearly = Distribution.of(flat), flat.copy()
+    distribution, nearly = Distribution.from_samples(flat), flat.copy()
     nearly[:, 2] = np.nextafter(flat[:, 2], np.inf, dtype=np.float32)
     before, after = distribution.mahalanobis(flat), distribution.mahalanobis(nearly)
     np.testing.assert_allclose(after, before, atol=0.05)
@@ -84,7 +86,7 @@ def test_clamped_are_the_outliers_alone_and_to_the_boundary(distribution: Distri
         clamped = strategies.clamp(w, distribution, amount)
         assert clamped.dtype == np.float32
         np.testing.assert_array_equal(clamped[~out], w[~out])
-        radius = distribution.mahalanobis_of(amount)
+        radius = distribution.mahalanobis_quantile(amount)
         np.testing.assert_allclose(distribution.mahalanobis(clamped[out]), radius, rtol=1e-4)
         assert within(out.mean(), 1 - amount, 2000)
         again = strategies.clamp(clamped, distribution, amount)
@@ -98,7 +100,7 @@ def test_clamping_moves_less_than_going_towards_the_mean(distribution: Distribut
     """The closest point of the boundary is closer than where the way to the mean meets it."""
     w = gaussian(6, 2000)
     out = w[~strategies.within_density(w, distribution, 0.5)]
-    shrunk = distribution.mahalanobis_of(0.5) / distribution.mahalanobis(out)[:, None]
+    shrunk = distribution.mahalanobis_quantile(0.5) / distribution.mahalanobis(out)[:, None]
     on_the_way = distribution.mean + shrunk * (out - distribution.mean)
     moved = np.linalg.norm(strategies.clamp(out, distribution, 0.5) - out, axis=1)
     assert (moved <= np.linalg.norm(on_the_way - out, axis=1) + 1e-5).all()

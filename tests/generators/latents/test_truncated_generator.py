@@ -76,7 +76,9 @@ def test_zero_makes_all_samples_of_a_class_the_same(name: str) -> None:
     assert [len(rows) for rows in own] == [1, 1, 1]
     centre = latent_sources.CENTER if name.endswith("-z") else None
     for label, rows in enumerate(own):
-        expected = generator.distributions.of(label).mean if centre is None else centre + 20 * label
+        expected = (
+            generator.distributions.for_class(label).mean if centre is None else centre + 20 * label
+        )
         np.testing.assert_allclose(rows[0], expected, atol=2e-3)
 
 
@@ -86,11 +88,11 @@ def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: s
     w, plain = generator.latents(ids), sample_w(generator.inner, ids)
     for label in (0, 1):
         rows = np.flatnonzero(generator.labels(ids) == label)
-        distribution = generator.distributions.of(label)
+        distribution = generator.distributions.for_class(label)
         distance, limit = (
-            (distribution.distance, distribution.distance_of(0.2))
+            (distribution.distance, distribution.distance_quantile(0.2))
             if name == "reject-distance"
-            else (distribution.mahalanobis, distribution.mahalanobis_of(0.2))
+            else (distribution.mahalanobis, distribution.mahalanobis_quantile(0.2))
         )
         stays = distance(plain[rows]) <= limit
         np.testing.assert_array_equal(w[rows[stays]], plain[rows[stays]])
@@ -109,8 +111,8 @@ def test_densities_under_rejection_are_those_of_the_samples_that_are_near() -> N
     """Half of all are kept: the mean of a kept quantity is that of the plain samples' near half."""
     generator, ids = flow("B:0.5"), np.arange(1500)
     w, plain = generator.latents(ids), sample_w(generator.inner, ids)
-    distribution = generator.distributions.of(None)
-    near = plain[distribution.mahalanobis(plain) <= distribution.mahalanobis_of(0.5)]
+    distribution = generator.distributions.for_class(None)
+    near = plain[distribution.mahalanobis(plain) <= distribution.mahalanobis_quantile(0.5)]
     error = 4 * np.sqrt(near.var(axis=0) * (1 / len(w) + 1 / len(near)))
     assert (np.abs(w.mean(axis=0) - near.mean(axis=0)) < error).all()
 
@@ -119,8 +121,8 @@ def test_clamping_and_replacing_take_the_kept_distribution() -> None:
     ids = np.arange(600)
     clamped, plain = flow("C:0.7"), open_source("latent_sources:Flow", CPU)
     w, before = clamped.latents(ids), sample_w(plain, ids)
-    distribution = clamped.distributions.of(None)
-    assert distribution.mahalanobis(w).max() <= distribution.mahalanobis_of(0.7) * (1 + 1e-5)
+    distribution = clamped.distributions.for_class(None)
+    assert distribution.mahalanobis(w).max() <= distribution.mahalanobis_quantile(0.7) * (1 + 1e-5)
     moved = (w != before).any(axis=1)
     assert abs(moved.mean() - 0.3) < 0.08
     replaced = flow("G:0.7").latents(ids)
@@ -134,7 +136,7 @@ def test_interpolation_is_stylegan2_s_psi_with_the_same_mean(tmp_path: Path) -> 
     path = nvidia_file(tmp_path / "g.pkl", state)
     truncated = open_source(f"{path}?truncate=D:0.6", CPU)
     assert isinstance(truncated, TruncatedGenerator)
-    mean = truncated.distributions.of(None).mean
+    mean = truncated.distributions.for_class(None).mean
     same = nvidia_file(tmp_path / "h.pkl", {**state, "mapping.w_avg": mean})
     psi = open_source(f"{same}?psi=0.6", CPU)
     np.testing.assert_allclose(sample_w(truncated, IDS), sample_w(psi, IDS), rtol=1e-5, atol=1e-5)
@@ -149,7 +151,7 @@ def test_one_mean_for_all_classes() -> None:
     assert each.spec != one.spec
     assert len(np.unique(each.latents(ids)[:, 0])) == 3
     assert len(np.unique(one.latents(ids)[:, 0])) == 1
-    own = np.stack([each.distributions.of(label).mean for label in range(3)])
+    own = np.stack([each.distributions.for_class(label).mean for label in range(3)])
     np.testing.assert_allclose(one.latents(ids[:1])[0], own.mean(axis=0), atol=0.5)
 
 

@@ -52,9 +52,9 @@ def test_npz(
     np.testing.assert_allclose(sigma, np.cov(x, rowvar=False, ddof=ddof), rtol=1e-10, atol=1e-12)
     found = read_statistics(to)
     assert (found.layout, found.count, found.ddof) == ("raymetrics", len(x), ddof)
-    assert found.made_of is not None
-    assert found.made_of["extractor"] == shard_set.spec.extractors[0]
-    assert found.made_of["samples"] == [f"0-{len(x) - 1}"]
+    assert found.origin is not None
+    assert found.origin["extractor"] == shard_set.spec.extractors[0]
+    assert found.origin["samples"] == [f"0-{len(x) - 1}"]
     again = tmp_path / "again.npz"
     export(shard_set, to=str(again), format="npz", ddof=ddof, samples=samples)
     assert again.read_bytes() == Path(to).read_bytes()
@@ -241,5 +241,5 @@ def test_lines_for_other_programs(
     exec(LINES[program], found)
     assert found["x"].dtype == np.float32
     np.testing.assert_array_equal(found["x"], features)
-    expected = {k: Moments.of(features[labels == k]).mean[0] for k in range(3)}
+    expected = {k: Moments.from_samples(features[labels == k]).mean[0] for k in range(3)}
     assert dict(found["mean"]) == pytest.approx(expected, rel=1e-6)

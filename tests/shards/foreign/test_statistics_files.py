@@ -61,7 +61,7 @@ def test_mu_and_sigma(tmp_path: Path, x: np.ndarray) -> None:
     uri = saved(tmp_path / "fid.npz", pair(x))
     found = read_statistics(uri)
     assert same(found, MU_SIGMA, x)
-    assert (found.count, found.ddof, found.made_of, found.uri) == (None, None, None, uri)
+    assert (found.count, found.ddof, found.origin, found.uri) == (None, None, None, uri)
     assert found.sha256 == hashlib.sha256(Path(uri).read_bytes()).hexdigest()
 
 

@@ -86,7 +86,7 @@ def test_the_features_seen_are_those_of_the_shards(asked: HeatmapRequest) -> Non
     rows = np.array([79, 3, 40])
     _, seen = heatmaps(asked, rows + GENERATED.start)
     features = asked.generated.read(asked.column.name)[rows].astype(np.float64)
-    s = asked.of_members()
+    s = asked.member_sensitivity()
     gradients = s.shift + (features - s.mean) @ s.matrix
     np.testing.assert_allclose(seen.norms, np.linalg.norm(gradients, axis=1), rtol=1e-12)
 
@@ -94,33 +94,33 @@ def test_the_features_seen_are_those_of_the_shards(asked: HeatmapRequest) -> Non
 def test_of_all_has_the_bits_of_a_few_and_a_rerun_makes_what_is_missing(
     asked: HeatmapRequest, tmp_path: Path
 ) -> None:
-    classes = asked.commonest()
+    classes = asked.most_common_classes()
     told: list[int] = []
     found = mean_heatmaps(
         asked, str(tmp_path), classes, progress=lambda progress: told.append(progress.rows)
     )
-    assert (found.made, told) == (3, [24, 56, 80])
+    assert (found.ranges_made, told) == (3, [24, 56, 80])
     rows = np.array([70, 0, 33])
     images, seen = heatmaps(asked, rows + GENERATED.start)
     for name in ("sample_ids", "maps", "norms", "classes", "probabilities"):
-        np.testing.assert_array_equal(getattr(found.seen, name)[rows], getattr(seen, name))
+        np.testing.assert_array_equal(getattr(found.heatmaps, name)[rows], getattr(seen, name))
     everything = open_source(SPOTS, CPU)(np.array(GENERATED))
     np.testing.assert_array_equal(images, everything[rows])
     assert np.abs(found.averages.mean_image(0) - everything.mean(axis=0)).max() <= 0.5
     for group, number in enumerate(classes, 1):
-        of_class = found.seen.classes[:, 0] == number
+        of_class = found.heatmaps.classes[:, 0] == number
         assert found.averages.counts[group] == of_class.sum() > 0
-        mean = found.seen.maps[of_class].mean(axis=0)
+        mean = found.heatmaps.maps[of_class].mean(axis=0)
         np.testing.assert_allclose(found.averages.mean_map(group), mean, rtol=1e-5)
 
     first, second, _ = sorted((tmp_path / "ranges").iterdir())
     second.unlink()
     again = mean_heatmaps(asked, str(tmp_path), classes)
-    assert again.made == 1
+    assert again.ranges_made == 1
     np.testing.assert_array_equal(again.averages.maps, found.averages.maps)
-    np.testing.assert_array_equal(again.seen.maps, found.seen.maps)
-    assert mean_heatmaps(asked, str(tmp_path), classes[:1]).made == 3  # another question
-    assert mean_heatmaps(asked, str(tmp_path), classes).made == 0
+    np.testing.assert_array_equal(again.heatmaps.maps, found.heatmaps.maps)
+    assert mean_heatmaps(asked, str(tmp_path), classes[:1]).ranges_made == 3  # another question
+    assert mean_heatmaps(asked, str(tmp_path), classes).ranges_made == 0
     first.write_bytes(first.read_bytes()[:-100])
     with pytest.raises(ShardError, match="is missing or damaged; remove it and run"):
         mean_heatmaps(asked, str(tmp_path), classes)
@@ -129,11 +129,11 @@ def test_of_all_has_the_bits_of_a_few_and_a_rerun_makes_what_is_missing(
 def test_commonest_classes_are_those_of_the_real_set(asked: HeatmapRequest) -> None:
     logits = asked.real.read("untrained_tiny_logits")
     counts = np.bincount(logits.argmax(axis=1), minlength=5)
-    chosen = asked.commonest(2)
+    chosen = asked.most_common_classes(2)
     assert counts[chosen].tolist() == sorted(counts.tolist())[::-1][: len(chosen)]
-    assert asked.classes_named(["Bow Tie", "cat", "cat"]) == [4, 0]
+    assert asked.class_numbers(["Bow Tie", "cat", "cat"]) == [4, 0]
     with pytest.raises(RaymetricsError, match="no class 'bow tye' among 5; did you mean bow tie"):
-        asked.classes_named(["bow tye"])
+        asked.class_numbers(["bow tye"])
 
 
 def test_an_image_that_is_added_is_a_member_of_the_set_with_it(

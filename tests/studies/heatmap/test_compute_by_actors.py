@@ -37,10 +37,10 @@ def asked(no_actors: None, tmp_path_factory: pytest.TempPathFactory) -> HeatmapR
 
 def test_actors_find_the_bits_of_one_process(asked: HeatmapRequest, tmp_path: Path) -> None:
     found = mean_heatmaps(asked, str(tmp_path), (), resources=Resources(actors=2))
-    assert found.made == 2
+    assert found.ranges_made == 2
     _, seen = heatmaps(asked, np.array(IDS))
     for name in ("sample_ids", "maps", "norms", "classes", "probabilities"):
-        np.testing.assert_array_equal(getattr(found.seen, name), getattr(seen, name))
+        np.testing.assert_array_equal(getattr(found.heatmaps, name), getattr(seen, name))
 
 
 def of_few(asked: HeatmapRequest, uri: str) -> SimpleNamespace:
@@ -64,7 +64,7 @@ def test_noise_costs_most_where_the_distance_looks(
     points = noise_points(
         noise_check.noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
     )
-    values = {(point.where, point.scale): point.value for point in points}
+    values = {(point.region, point.scale): point.value for point in points}
     assert values["everywhere", 0.2] >= values["important", 0.2] > values["unimportant", 0.2]
     assert values["unimportant", 0.2] > values["important", 0.0]
     assert noise_sentences(points)[0].endswith("; as expected")
@@ -85,7 +85,7 @@ def test_noise_on_the_terminal(
     assert "noise of 0.5: important half " in done.output
     found = results.read_results(to / "results.jsonl")
     assert [result.label for result in found] == ["FD untrained-tiny"] * 4
-    assert [(p.where, p.scale) for p in noise_points(found)[3:]] == [
+    assert [(p.region, p.scale) for p in noise_points(found)[3:]] == [
         ("important", 0.5), ("unimportant", 0.5), ("everywhere", 0.5),
     ]  # fmt: skip
     assert noise_points(found)[5].value > noise_points(found)[0].value

@@ -132,7 +132,7 @@ def test_accepts_what_a_plain_loop_does_and_stops(
     np.testing.assert_array_equal(done.classes, sources.scattered_classes(expected()))
     assert np.bincount(done.classes).tolist() == COUNTS
     assert (done.complete, done.draws) == (True, expected()[-1] + 1)
-    choice = read_selection(str(to / "accepted.parquet")).require_of(done.shards)
+    choice = read_selection(str(to / "accepted.parquet")).require_made_from(done.shards)
     np.testing.assert_array_equal(choice.sample_ids, expected())
     np.testing.assert_array_equal(choice.columns["draw"], expected())
     assert (
@@ -176,7 +176,7 @@ def test_goes_on_from_shards_with_a_hole_on_more_workers(
     assert (tmp_path / "dead").exists()
     np.testing.assert_array_equal(done.sample_ids, expected())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert done.made == len(done.shards.present) - 3
+    assert done.shards_made == len(done.shards.present) - 3
     both = done.shards.digests.keys() & whole.digests.keys()
     assert len(both) >= 8
     assert {n: done.shards.digests[n] for n in both} == {n: whole.digests[n] for n in both}
@@ -187,17 +187,17 @@ def test_of_shards_alone_nothing_is_made(real: str, tmp_path: Path) -> None:
     """A match of what is there, of other sizes and beginnings; bins that stay empty."""
     shards, end = tmp_path / "shards", int(expected()[-1]) + 1
     request = asked(real, tmp_path)
-    spec = layout.create_or_extend_spec(request.store, request.asked)
+    spec = layout.create_or_extend_spec(request.store, request.dataset_spec)
     commit_shards(request.store, spec, end)
     before = files(shards)
     again = matched(real, tmp_path / "again", str(shards), shard_rows=99)
     np.testing.assert_array_equal(again.sample_ids, expected())
-    assert (again.made, again.shards.missing) == (0, [])
+    assert (again.shards_made, again.shards.missing) == (0, [])
 
     draws = end - 1  # one too few
     part = matched(real, tmp_path / "part", str(shards), max_draws=draws)
     np.testing.assert_array_equal(part.sample_ids, expected()[:-1])
-    assert (part.complete, part.draws, part.made) == (False, draws, 0)
+    assert (part.complete, part.draws, part.shards_made) == (False, draws, 0)
     with pytest.raises(ShardError, match="only a part of the accepted"):
         read_selection(part.path)
     assert read_selection(part.path, partial=True).metadata["unfilled"] == [5]
@@ -217,7 +217,7 @@ def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path
     """Also where a run was killed between a shard and dataset.json, and where another match had
     ended in the same place."""
     request, to = asked(real, tmp_path), tmp_path / "to"
-    spec = layout.create_or_extend_spec(request.store, request.asked)
+    spec = layout.create_or_extend_spec(request.store, request.dataset_spec)
     commit_shards(request.store, spec, 500)
     complete = matched(real, to, request.store.uri)
     request.store.replace(layout.DATASET, replace(spec, samples=(range(40),)).to_json())
@@ -253,7 +253,7 @@ def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
 
     done = matched(real, tmp_path, shards, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
-    assert (done.draws, len(done.shards), done.made) == (expected()[-1] + 1, 100, 0)
+    assert (done.draws, len(done.shards), done.shards_made) == (expected()[-1] + 1, 100, 0)
     done.shards.verify()
     rows = np.concatenate([b["sample_id"] for b in done.shards.blocks([])])
     np.testing.assert_array_equal(rows, expected())
@@ -311,7 +311,7 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     with disable_actors():
         done = matched(real, tmp_path / "out", source, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
-    assert done.made == len(done.shards.present) - len(half.present)
+    assert done.shards_made == len(done.shards.present) - len(half.present)
     assert len(done.shards) == 100
     assert done.shards.seal is not None
     done.shards.verify()

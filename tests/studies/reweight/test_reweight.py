@@ -113,8 +113,8 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
     np.testing.assert_allclose(undisturbed.trace[:4], expected.trace[:4], rtol=1e-5)
     assert undisturbed.distance < 0.2 * undisturbed.trace[0].distance
     # And the weights are those of the rows that the file says.
-    goal = TargetGaussian.of(Moments.of(pre_logits["real"]))
-    evaluate = InMemoryEvaluator(goal, goal.centred(pre_logits["generated"]))
+    goal = TargetGaussian.from_moments(Moments.from_samples(pre_logits["real"]))
+    evaluate = InMemoryEvaluator(goal, goal.center_features(pre_logits["generated"]))
     assert evaluate(undisturbed.weights).distance == pytest.approx(undisturbed.distance, rel=1e-5)
     about = undisturbed.about
     assert (about["kind"], about["match"], about["extractor"]) == (
@@ -128,33 +128,33 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
 
 def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, features) -> None:
     """The lines that run on a GPU, on a device that every machine has."""
-    view = View.of(open_shards(sides["generated"]))
-    goal = TargetGaussian.of(Moments.of(features["real"]["pre_logits"]))
-    parts = PartitionedFeatures.of(view, COLUMN, lambda values: values, goal)
+    view = View.from_shards(open_shards(sides["generated"]))
+    goal = TargetGaussian.from_moments(Moments.from_samples(features["real"]["pre_logits"]))
+    parts = PartitionedFeatures.from_view(view, COLUMN, lambda values: values, goal)
     weights = np.random.default_rng(0).dirichlet(np.ones(300))
     reading, holding = ThreadWorkers(parts), ThreadWorkers(parts)
-    reading.holder = PartitionWorker(parts, keep=False)
+    reading.worker = PartitionWorker(parts, keep=False)
     again, once = (
         PartitionedEvaluator(goal, parts.slices, pool)(weights) for pool in (reading, holding)
     )
-    assert (len(reading.holder.kept), len(holding.holder.kept)) == (0, 6)
-    np.testing.assert_array_equal(again.slopes, once.slopes)
+    assert (len(reading.worker.cache), len(holding.worker.cache)) == (0, 6)
+    np.testing.assert_array_equal(again.weight_gradient, once.weight_gradient)
     assert again.distance == once.distance
     found = []
     for device in (None, "cpu"):
         pool = ThreadWorkers(parts)
-        pool.holder = PartitionWorker(parts, keep=True, device=device)
+        pool.worker = PartitionWorker(parts, keep=True, device=device)
         found.append(PartitionedEvaluator(goal, parts.slices, pool))
-        assert isinstance(pool.holder.features(0), np.ndarray) == (device is None)
+        assert isinstance(pool.worker.features(0), np.ndarray) == (device is None)
         sides_of = {side: made["pre_logits"] for side, made in features.items()}
         expected = weighted_frechet_distance(**sides_of, weights=weights)
-        assert found[-1].exact(weights) == pytest.approx(expected, rel=1e-7)
+        assert found[-1].exact_distance(weights) == pytest.approx(expected, rel=1e-7)
     for evaluate in found:
-        np.testing.assert_allclose(evaluate.lengths, found[0].lengths, rtol=1e-6)
+        np.testing.assert_allclose(evaluate.norms, found[0].norms, rtol=1e-6)
         assert evaluate(weights).distance == pytest.approx(found[0](weights).distance, rel=1e-6)
-        slopes = found[0](weights).slopes
+        slopes = found[0](weights).weight_gradient
         np.testing.assert_allclose(
-            evaluate(weights).slopes, slopes, rtol=1e-5, atol=1e-6 * abs(slopes).max()
+            evaluate(weights).weight_gradient, slopes, rtol=1e-5, atol=1e-6 * abs(slopes).max()
         )
 
 
@@ -166,7 +166,7 @@ def test_matched_features_equal_arrays(sides, features, tmp_path, match) -> None
     found = reweight_shards(**sides, to=str(tmp_path), match=match, max_evaluations=5)
     np.testing.assert_allclose(found.trace, expected.trace, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-2, atol=1e-6)
-    assert found.about["match"] == match
+    assert found.metadata["match"] == match
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -227,22 +227,22 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
 DRIVER = """
 import contextlib, pickle, sys, time
 from raymetrics.distributed import checkpoint, partitioned_features
-from raymetrics.distributed.partition_workers import Plan
+from raymetrics.distributed.partition_workers import PartitionPlan
 from raymetrics.studies.reweight import run as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)
 reweight.session = contextlib.nullcontext
 reweight.fold_shards = lambda view, measures: {{"moments": moments}}
-reweight.planned = lambda *_: Plan(alone=True, keep=True)
+reweight.plan_workers = lambda *_: PartitionPlan(in_driver=True, keep=True)
 
 def wait(step):
     if step.evaluations >= 7:
         print("there", flush=True)
         time.sleep(1000)
 
-partitioned_features.LEAST_ROWS, checkpoint.EVERY = 50, 0
-reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, told=wait)
+partitioned_features.MIN_PARTITION_ROWS, checkpoint.SAVE_SECONDS = 50, 0
+reweight.reweight_shards(real={real!r}, generated={generated!r}, to={to!r}, on_step=wait)
 """
 
 
@@ -250,7 +250,7 @@ def test_killed_in_the_middle_and_run_again(sides, undisturbed, tmp_path) -> Non
     to = str(tmp_path / "killed")
     measures = {
         "moments": ColumnStatistic(
-            COLUMN, partial(module.matched_moments, MatchTarget.parse("pre_logits").of)
+            COLUMN, partial(module.matched_moments, MatchTarget.parse("pre_logits").transform)
         )
     }
     moments = fold_shards(open_view(sides["real"]), measures)["moments"]
@@ -398,10 +398,10 @@ class FakeSet:
 @pytest.mark.parametrize(
     ("free", "workers", "in_memory", "plan"),
     [
-        (24e9, (2, 1.0, 0.0), None, PartitionPlan(alone=True, keep=True)),
-        (24e9, (2, 1.0, 0.0), False, PartitionPlan(alone=False, keep=True)),
-        (24e9, (2, 1.0, 1.0), None, PartitionPlan(alone=False, keep=True)),
-        (12e6, (2, 1.0, 0.0), None, PartitionPlan(alone=False, keep=False)),
+        (24e9, (2, 1.0, 0.0), None, PartitionPlan(in_driver=True, keep=True)),
+        (24e9, (2, 1.0, 0.0), False, PartitionPlan(in_driver=False, keep=True)),
+        (24e9, (2, 1.0, 1.0), None, PartitionPlan(in_driver=False, keep=True)),
+        (12e6, (2, 1.0, 0.0), None, PartitionPlan(in_driver=False, keep=False)),
     ],
 )
 def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> None:
@@ -443,7 +443,7 @@ class FakeView:
 def test_draws(undisturbed, sides) -> None:
     view = open_view(sides["generated"])
     path = write_drawn(undisturbed, view, 150, "systematic")
-    choice = read_selection(path).require_of(view.shards)
+    choice = read_selection(path).require_made_from(view.shards)
     np.testing.assert_array_equal(choice.sample_ids, undisturbed.drawn(150, 0, "systematic"))
     assert (choice.kind, choice.metadata["seed"], len(choice)) == ("drawn", 0, 150)
     assert choice.metadata["weights"] == undisturbed.digest
@@ -462,14 +462,14 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: times[0])
     states = checkpoint.Checkpoint(Store(str(tmp_path)), {"match": "pre_logits"})
     with states:
-        states.load()
+        states.resume()
         for times[0] in (10.0, 20.0, 31.0, 40.0):
-            states.keep({"at": np.array(times[0])})
+            states.save_if_due({"at": np.array(times[0])})
             again = checkpoint.Checkpoint(Store(str(tmp_path)), {"match": "pre_logits"})
-            again.load()
-            assert again.found == ({} if times[0] < 30 else {"at": 31.0})
-    again.load()
-    assert again.found == {"at": 40.0}
+            again.resume()
+            assert again.saved_state == ({} if times[0] < 30 else {"at": 31.0})
+    again.resume()
+    assert again.saved_state == {"at": 40.0}
 
 
 # Last, since the processes of actors that end are missed by whatever Ray runs next.
