@@ -61,7 +61,7 @@ def weights() -> str:
             comes = f"the package {file.package}" if file.package else "you copy it"
             if file.url and file.sha256:
                 comes = "downloaded, digest checked"
-            rows.append((f"`{extractor}`", f"`{file.name}`", comes, file.licence))
+            rows.append((f"`{extractor}`", f"`{file.name}`", comes, file.license_terms))
     return markdown(("extractor", "file", "how it comes", "licence"), rows)
 
 
