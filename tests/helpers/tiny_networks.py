@@ -76,7 +76,7 @@ def register_tiny() -> Iterator[None]:
     """The extractor `tiny` is one of raymetrics', in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
-        patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny_networks:ARCHITECTURE")
+        patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny:ARCHITECTURE")
         yield
 
 
