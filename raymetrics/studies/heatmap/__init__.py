@@ -1,1 +1,1 @@
-"""Which pixels of an image FID depends on: heatmaps of its sensitivity, their means, a noise check."""
+"""Which pixels of an image FID depends on: heatmaps, their means, and a check by noise."""
