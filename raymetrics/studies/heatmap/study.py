@@ -140,14 +140,14 @@ def heatmap(
     if noise:
         require_one_range(request.generated)  # before the means take their time
     source, ids = _samples_to_show(request, samples, images)
-    of_all = mean or classes is not None or bool(noise)
+    needs_all_samples = mean or classes is not None or bool(noise)
     means, noise_results, resources = None, [], resources or Resources()
-    with session() if of_all else nullcontext():
-        if of_all and classes is None:
+    with session() if needs_all_samples else nullcontext():
+        if needs_all_samples and classes is None:
             chosen_classes = request.most_common_classes()
         shown_images, shown = _show(request, source, ids, exact)
         write_heatmap_arrays(to, "heatmaps.npz", shown)
-        if of_all:
+        if needs_all_samples:
             means = mean_heatmaps(
                 request, to, chosen_classes, resources=resources, progress=progress
             )
