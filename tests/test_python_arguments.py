@@ -21,7 +21,7 @@ ARRAY = np.zeros((4, 3, 8, 8), np.uint8)
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (noise, r"source is the object noise, expected .* write 'tests\.sources:noise'"),
+        (noise, r"source is the object noise, expected .* write 'tests\.helpers\.sources:noise'"),
         (lambda ids: ARRAY, "put it into a file, and write 'my_file:its_name'"),
         (ARRAY, r"source is ndarray \[4, 3, 8, 8\], .*numpy.savez.*arr_0"),
         (torch.zeros(2), r"source is Tensor \[2\], expected a source as text"),
