@@ -106,7 +106,11 @@ def _satisfies_armijo(start: LinePoint, trial: LinePoint) -> bool:
 
 
 def _satisfies_wolfe(start: LinePoint, trial: LinePoint) -> bool:
-    """Return whether the weak Wolfe conditions hold, or a point is level and has a flatter slope."""
+    """Return whether the weak Wolfe conditions hold, or the value is level and its slope is
+    flatter.
+
+    A level value differs from the start only by rounding noise.
+    """
     if _satisfies_armijo(start, trial):
         return trial.slope >= _WOLFE_CURVATURE * start.slope
     is_level = trial.value <= start.value + _ROUNDING_NOISE * abs(start.value)

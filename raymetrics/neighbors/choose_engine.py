@@ -1,4 +1,4 @@
-"""Choose the engine that will be the fastest, from a thousand features. All engines agree exactly."""
+"""Choose the engine that will be the fastest, from a thousand features. All give the same answer."""
 
 from __future__ import annotations
 

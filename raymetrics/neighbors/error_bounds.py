@@ -56,14 +56,14 @@ class BoundedCandidates:
 
 
 def kth_distance_bound(high: np.ndarray, k: int) -> np.ndarray:
-    """Bound the k-th smallest distance from above, float64 [b, 1]; infinite for fewer candidates."""
+    """Bound the k-th smallest distance from above, float64 [b, 1]; infinite if c < k."""
     if high.shape[1] < k:
         return np.full((len(high), 1), np.inf)
     return np.partition(high, k - 1, axis=1)[:, k - 1 : k]
 
 
 def nearest_distances(candidates: BoundedCandidates, k: int) -> np.ndarray:
-    """Compute the k smallest distances, float64 [b, k], ascending; infinite beyond the candidates."""
+    """Compute the k smallest distances, float64 [b, k], ascending; infinite where c < k."""
     limit = kth_distance_bound(candidates.high, k)
     open_pairs = (candidates.low <= limit) & (candidates.ids >= 0)
     exact = np.where(open_pairs, candidates.compute_exactly(open_pairs).high, np.inf)

@@ -239,7 +239,7 @@ class LowerBoundSearch(FlatSearch):
         self.name = f"faiss-lower-bound-{dimensions}"
 
     def make_sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
-        """Fit the directions of largest variance, and make the function that projects rows to them."""
+        """Fit the directions of largest variance, and return the projection to them."""
         center = joint_mean(*sets) * scale
         rows = np.concatenate(
             [evenly_spaced_rows(features, SAMPLE_ROWS // len(sets)) for features in sets]
@@ -284,7 +284,7 @@ def _search_until_certified(
 def _search_exhaustively(
     results: np.ndarray, rows: np.ndarray, exhaust: Callable[[np.ndarray], np.ndarray], size: int
 ) -> np.ndarray:
-    """Fill `results` for these queries by comparing all `size` base rows, a few queries at a time."""
+    """Fill `results` for these queries by comparing all `size` base rows, in blocks of queries."""
     for block in row_slices(len(rows), max(1, EXHAUSTIVE_PAIRS // size)):
         results[rows[block]] = exhaust(rows[block])
     return results
@@ -411,7 +411,10 @@ class QuerySearch:
         )
 
     def any_inside(self, candidates: BoundedCandidates) -> np.ndarray:
-        """Compute whether any candidate's ball contains the query, bool [b, K]; likely balls first."""
+        """Compute whether any candidate's ball contains the query, bool [b, K].
+
+        The likely balls come first; the others are skipped if these suffice.
+        """
         flags = np.zeros((len(candidates.ids), self.radii.shape[1]), bool)
         undecided = np.arange(len(flags))
         for stage in _STAGES:

@@ -52,7 +52,9 @@ class FullSketch:
 class LowerBoundSketch:
     """The coordinates in a subspace, and the length of the rest outside of the subspace.
 
-    |Px - Py|^2 + (|x - Px| - |y - Py|)^2 is at most |x - y|^2 for any orthonormal P, by the triangle inequality in the subspace's complement. The sketch is computed in float64 and then rounded, so that rounding is its only error.
+    |Px - Py|^2 + (|x - Px| - |y - Py|)^2 is at most |x - y|^2 for any orthonormal P, by the
+    triangle inequality in the subspace's complement. The sketch is computed in float64 and then
+    rounded, so that rounding is its only error.
     """
 
     center: np.ndarray  # float64 [d]
