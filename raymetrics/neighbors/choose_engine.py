@@ -1,4 +1,4 @@
-"""Choose the engine that will be the fastest, from a thousand features. All give the same answer."""
+"""Choose the engine that will be the fastest, from a thousand features. All give equal results."""
 
 from __future__ import annotations
 

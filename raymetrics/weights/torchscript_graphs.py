@@ -80,7 +80,7 @@ def _lets_sizes_decide(node: Any) -> bool:
 
 
 def _signature(node: Any) -> str:
-    """Return the operator with its overload, such as aten::add.Tensor; aten::view has no overload."""
+    """Return the operator with its overload, such as aten::add.Tensor; aten::view has none."""
     kind: str = node.kind()
     schema = node.schema()
     name = schema.partition("(")[0]

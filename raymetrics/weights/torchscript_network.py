@@ -139,7 +139,7 @@ def load_torchscript(
 
 
 def _unsafe_program_error(where: str, problem: str) -> UnsafePickle:
-    """Make the error for a program with a problem that `find_forbidden` or a check here describes."""
+    """Make the error for a program with this problem."""
     return UnsafePickle(
         f"{where} {problem}, which raymetrics does not run from a file, as it may reach memory or "
         f"files that are not its own; if you trust it, {USER_CLASS_ADVICE}"
@@ -167,7 +167,7 @@ def _sanitized_copy(file: Path | bytes, where: str) -> io.BytesIO:
 
 
 def _require_safe_archive(archive: safe_pickle.TorchArchive, where: str) -> None:
-    """Check an archive without opening it in torch. Raise UnsafePickle if torch must not open it."""
+    """Check an archive without opening it in torch. Raise UnsafePickle if it may be unsafe."""
     if any(re.search(r"^models/.*\.json$", name) for name in archive.members):
         raise UnsafePickle(
             f"{where} is an archive of torch.export, which executes Python when it is opened; "

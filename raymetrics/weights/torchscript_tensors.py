@@ -61,7 +61,7 @@ def _module_arrays(
 
 
 def declaration_lookup(archive: safe_pickle.TorchArchive) -> DeclarationLookup:
-    """Return a function that parses the declarations of a file of the program, once for each file."""
+    """Return a function that parses the declarations of a program's file, once for each file."""
     return cache(lambda file: _parse_declarations(archive.text(file)))
 
 
