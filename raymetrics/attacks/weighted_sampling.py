@@ -44,7 +44,7 @@ def _systematic_draw(weights: np.ndarray, n: int, offset: float) -> np.ndarray:
 
 
 def _require_weights(weights: np.ndarray) -> None:
-    """Raise ShardError for a negative, infinite or NaN weight, NotEnoughData if every weight is 0."""
+    """Raise ShardError for invalid weights, NotEnoughData if no weight is above 0."""
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise ShardError(

@@ -84,7 +84,9 @@ def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any
 
 
 def read_torch_legacy(data: bytes, where: str) -> Any:
-    """Return the value in a file of torch.save from before its zip format, as `read_pickle` does."""
+    """Return the value in a file that torch.save wrote before its zip format, as `read_pickle`
+    does.
+    """
     return _load_or_explain(
         data, where, lambda source: read_legacy_file(source, Allowance(len(data)))
     )

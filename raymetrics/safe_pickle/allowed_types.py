@@ -1,4 +1,4 @@
-"""The names that a pickle may contain: functions that check their arguments and make plain values."""
+"""The names allowed in a pickle: functions that check their arguments and make plain values."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def require_sizes(values: Any) -> tuple[int, ...]:
 
 
 def require_bytes(raw: Any) -> bytes:
-    """Return bytes, which every protocol writes in its own way. Raise TypeError for anything else."""
+    """Return bytes, which some protocols write as text. Raise TypeError for anything else."""
     if isinstance(raw, str):
         return raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray):

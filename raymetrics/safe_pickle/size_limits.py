@@ -68,7 +68,7 @@ def copy_cost(value: object) -> int:
 
 
 def require_bounded(value: object, allowance: Allowance) -> None:
-    """Raise ValueError for a value that, written out in full, is too deep, too large, or endless."""
+    """Raise ValueError for a value that, written out in full, is too deep, too large or endless."""
     size, _ = _extent(value, {}, 0)
     if size > allowance.total:
         raise ValueError(
@@ -78,7 +78,10 @@ def require_bounded(value: object, allowance: Allowance) -> None:
 
 
 def _extent(value: object, extents: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
-    """Compute the size and the height of a tree of values; the depth limits a value inside itself."""
+    """Compute the size and height of a tree of values. Raise ValueError if it is too deep.
+
+    A value inside itself is too deep.
+    """
     if id(value) not in extents and depth <= _MAX_DEPTH:
         parts = [_extent(part, extents, depth + 1) for part in _parts(value)]
         size = 1 + _own_size(value) + sum(size for size, _ in parts)

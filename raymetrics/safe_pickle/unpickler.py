@@ -147,8 +147,9 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
     def load_put(self) -> None:
-        """Store a value in the memo. Raise ValueError beyond 32 bits: larger numbers may share a
-        hash.
+        """Store a value in the memo.
+
+        Raise ValueError for an index beyond 32 bits: larger numbers may all have the same hash.
         """
         place = int(self.readline()[:-1])  # type: ignore[attr-defined]
         if not 0 <= place < 1 << 32:
@@ -189,7 +190,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         return self.stack.pop()  # type: ignore[attr-defined]
 
     def _top(self, kind: type) -> Any:
-        """Return the value that an instruction changes. Raise ValueError unless it is of this kind."""
+        """Return the value that an instruction changes. Raise ValueError for another kind."""
         value = self.stack[-1]  # type: ignore[attr-defined]
         if not isinstance(value, kind):
             raise ValueError(
