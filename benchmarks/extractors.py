@@ -49,9 +49,7 @@ class Peer:
 def torch_fidelity_builder(
     module: str, kind: str, feature: str
 ) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
-    """Return a builder of torch-fidelity's extractor, which reads weights and prepares images
-    itself.
-    """
+    """Return a builder of torch-fidelity's extractor, which reads weights and prepares images."""
 
     def build_peer(our_extractor: NetworkExtractor, state: StateDict) -> FeatureFunction:
         extractor_class = getattr(__import__(f"torch_fidelity.{module}", fromlist=[kind]), kind)

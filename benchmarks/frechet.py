@@ -14,26 +14,17 @@ os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 import argparse  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
 from functools import reduce  # noqa: E402
-from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
+from timing import time_call  # noqa: E402
 
 from raymetrics.metrics import frechet_distance  # noqa: E402
 from raymetrics.statistics import Moments  # noqa: E402
 
 DIMENSION, BLOCK_ROWS = 2048, 2048
 MIN_GEMM_SHARE, MIN_SPEEDUP, MAX_ERROR = 0.6, 5.0, 1e-8
-
-
-def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU seconds of this process for a call, and the value of the call."""
-    start = time.process_time()
-    value = run()
-    return time.process_time() - start, value
 
 
 def moments_by_blocks(features: np.ndarray) -> Moments:

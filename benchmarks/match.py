@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 MIN_RATIO, MAX_GB = 0.9, 2.0
-OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
+OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnitSource|read_shard_classes|fold_group)")
 FOLDER = Path(__file__).parent
 
 

@@ -113,9 +113,7 @@ def write_set(uri: str, rows: int, dimension: int, seed: int) -> None:
 
 
 def watch_memory(stop: threading.Event, readings: list[float]) -> None:
-    """Append the memory of this process and its descendants in GB to `readings`, until `stop` is
-    set.
-    """
+    """Append the memory of this process and its descendants in GB to `readings`, until stopped."""
     while not stop.wait(2.0):
         total = 0
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:

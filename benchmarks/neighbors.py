@@ -21,13 +21,13 @@ import argparse  # noqa: E402
 import contextlib  # noqa: E402
 import io  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any, NamedTuple  # noqa: E402
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from prdc import compute_prdc  # noqa: E402
+from timing import time_call  # noqa: E402
 from torch_fidelity.metric_prc import prc_features_to_metric  # noqa: E402
 
 from raymetrics.metrics.manifold_survey import survey_manifolds  # noqa: E402
@@ -161,13 +161,6 @@ def exact_flags(real: np.ndarray, generated: np.ndarray) -> Flags:
     return Flags(
         in_real, np.concatenate([(d <= radii_y).any(axis=1) for d in squared_distances(x, y)])
     )
-
-
-def time_call(run: Callable[..., Any], *sides: np.ndarray) -> tuple[float, Any]:
-    """Return the CPU seconds of this process for a call, and the value of the call."""
-    start = time.process_time()
-    value = run(*sides)
-    return time.process_time() - start, value
 
 
 def pass_seconds(real: np.ndarray) -> float:

@@ -25,11 +25,12 @@ import re  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+from timing import time_call  # noqa: E402
 
 from raymetrics.attacks import (  # noqa: E402
     InMemoryEvaluator,
@@ -47,13 +48,6 @@ from raymetrics.statistics import Moments, WeightedMoments  # noqa: E402
 PAPER = {"candidates": 250_000, "dimension": 2048, "rate": 10.0}
 STEPS = (1_000, 10_000, 100_000)
 MIN_SPEEDUP, MAX_EVALUATIONS, MAX_EXCESS, MAX_MEMORY = 1000, 60, 1e-3, 3.0
-
-
-def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the CPU seconds of this process for a call, and the value of the call."""
-    start = time.process_time()
-    value = run()
-    return time.process_time() - start, value
 
 
 def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:

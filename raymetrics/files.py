@@ -163,9 +163,7 @@ def _append_whole(file: int, data: bytes) -> None:
 
 
 def _lock(file: int) -> bool:
-    """Wait for an exclusive lock until the file is closed; return False where locks are
-    unsupported.
-    """
+    """Lock a file until it is closed; wait for other locks. Return False if locks are unsupported."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:

@@ -90,9 +90,7 @@ class UserCallable:
         return instance
 
     def get_attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
-        """Return an attribute of the callable, or the default. Raise `error` if the attribute
-        fails.
-        """
+        """Return an attribute of the callable, or the default. Raise `error` if this fails."""
         try:
             return getattr(instance, name, default)
         except USER_CODE_EXCEPTIONS as error:

@@ -1,5 +1,7 @@
-"""PURE. The attacks on FID: choose or weigh samples so that a distance falls, while no image
-improves. Imports numpy and scipy.
+"""PURE. The attacks on FID: choose or weigh samples so that a distance falls, though no image
+improves.
+
+Imports numpy and scipy.
 """
 
 from raymetrics.attacks.gradient_descent import DescentState as DescentState

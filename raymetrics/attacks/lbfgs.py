@@ -106,7 +106,7 @@ def _satisfies_armijo(start: LinePoint, trial: LinePoint) -> bool:
 
 
 def _satisfies_wolfe(start: LinePoint, trial: LinePoint) -> bool:
-    """Return whether the weak Wolfe conditions hold, or the value is level and its slope is
+    """Return whether the weak Wolfe conditions hold, or the value is level and the slope is
     flatter.
 
     A level value differs from the start only by rounding noise.

@@ -50,9 +50,7 @@ class MatchTarget:
 
     @property
     def is_indicator(self) -> bool:
-        """Whether the features mark classes by 0 and 1; classes that one side never has are left
-        out.
-        """
+        """Whether the features mark classes by 0 and 1, without classes that one side never has."""
         return self.kind in _INDICATOR_KINDS
 
     def transform(self, values: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
@@ -72,8 +70,9 @@ class MatchTarget:
         return features if columns is None else features[:, columns]
 
     def marked_ranks(self, classes: int) -> slice:
-        """Return the ranks of the marked classes, by falling logits. Raise ShardError if n is too
-        large.
+        """Return the ranks of the marked classes, by falling logits.
+
+        Raise ShardError if n is more than half of the classes.
         """
         if self.n > classes // 2:
             raise ShardError(

@@ -76,8 +76,9 @@ def reweight(
 def _require_valid_request(
     real: int, generated: int, evaluations: int, optimizer: str, ddof: int
 ) -> None:
-    """Raise RaymetricsError for an unknown optimizer, NotEnoughData for too few samples or
-    evaluations.
+    """Raise an error for a request that cannot be computed.
+
+    RaymetricsError for an unknown optimizer, NotEnoughData for too few samples or evaluations.
     """
     if optimizer not in OPTIMIZERS:
         raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
@@ -96,10 +97,9 @@ def _blockwise_moments(features: np.ndarray, unit: float) -> Moments:
 
 
 def _choose_unit(real: np.ndarray, generated: np.ndarray) -> float:
-    """Choose the unit in which squares and products stay within float32: usually 1, else a power of
-    two.
+    """Choose the unit in which squares and products stay within float32: 1, or a power of two.
 
-    Raise ShardError for features whose squares exceed float64.
+    The unit is usually 1. Raise ShardError for features whose squares exceed float64.
     """
     origin = real[0].astype(np.float64)
     with np.errstate(over="ignore"):  # the check below sees an overflow

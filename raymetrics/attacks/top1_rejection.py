@@ -150,7 +150,7 @@ def _accept_single_ids(
 ) -> int | np.ndarray | None:
     """Decide single classes from `parts` while they come and are needed; append accepted positions.
 
-    Return the next part that is not a single class, or None if there is none or all is decided.
+    Return the next part that is an array, or None if the parts have ended or no more are needed.
     """
     # Lists, because an array of one class costs a hundred times as much as an int.
     targets, drawn = matcher.targets.tolist(), matcher.drawn_counts.tolist()

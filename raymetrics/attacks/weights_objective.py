@@ -39,9 +39,7 @@ class Evaluation(NamedTuple):
 
 
 class Evaluator(Protocol):
-    """The objective as a function of weights. Implementations decide where the candidates are
-    stored.
-    """
+    """The objective as a function of weights; implementations decide where to store candidates."""
 
     @property
     def norms(self) -> np.ndarray:
@@ -78,8 +76,9 @@ class TargetGaussian:
         )
 
     def center_features(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
-        """Compute features / unit - mean, float32 [n, d]; the difference in float64, block by
-        block.
+        """Compute features / unit - mean, float32 [n, d].
+
+        The difference is taken in float64, block by block.
         """
         out = np.empty(features.shape, np.float32)
         for rows in block_slices(len(features)):
@@ -115,10 +114,10 @@ def exact_distance(target: TargetGaussian, moments: WeightedMoments) -> float:
 
 
 def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
-    """Compute the weighted moments of centered features [n, d], from numpy or torch, block by
-    block.
+    """Compute the weighted moments of centered features [n, d], block by block.
 
-    exact: multiply in float64, which takes twice the time. weights: float64 [n].
+    features: from numpy or torch. exact: multiply in float64, which takes twice the time. weights:
+    float64 [n].
     """
     parts = (
         WeightedMoments.from_samples(
@@ -136,10 +135,10 @@ def row_norms(features: Any) -> np.ndarray:
 
 
 def objective_gradient(features: Any, optimal_transport: OptimalTransport) -> np.ndarray:
-    """Compute dF/dp_i up to a constant, float64 [n]; features: centered [n, d], from numpy or
-    torch.
+    """Compute dF/dp_i up to a constant, float64 [n].
 
-    Goes block by block; the map is copied to the device of the features once.
+    features: centered [n, d], from numpy or torch. Goes block by block; the map is copied to the
+    device of the features once.
     """
     mean, root = (
         cast_like(optimal_transport.mean, features),

@@ -21,8 +21,9 @@ def euclidean_distances(query: np.ndarray, centers: np.ndarray) -> np.ndarray:
 def pair_distances(
     queries: np.ndarray, centers: np.ndarray, rows: np.ndarray, ids: np.ndarray
 ) -> np.ndarray:
-    """Compute |queries[rows[i]] - centers[ids[i]]|, float64 [i], with the bits of
-    `euclidean_distances`.
+    """Compute |queries[rows[i]] - centers[ids[i]]|, float64 [i].
+
+    The bits equal those of `euclidean_distances`.
     """
     squared = np.empty(len(rows))
     for start in range(0, len(rows), _PAIRS_AT_ONCE):
@@ -34,9 +35,7 @@ def pair_distances(
 
 
 def radius_ratios(radii: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """Compute radius / distance: infinite at the center of a ball, 0 for an empty ball (radius <
-    0).
-    """
+    """Compute radius / distance: infinite at the center of a ball, 0 if the radius is below 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         quotients = np.where(distances > 0, radii / distances, np.inf)
     return np.where(radii >= 0, quotients, 0.0)
@@ -58,11 +57,10 @@ class ExactSearch:
     def nearest(
         self, queries: np.ndarray, base: np.ndarray, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
-        """Compute the k smallest distances of each query to base rows other than itself, float64
-        [n, k].
+        """Compute the k smallest distances of each query to base rows other than itself.
 
-        self_rows: int64 [n], the base row that equals the query, -1 if there is none. Rows ascend
-        and end with infinity if there are fewer than k base rows.
+        self_rows: int64 [n], the base row that equals the query, -1 if there is none. Returns
+        float64 [n, k], ascending; infinite beyond the number of rows.
         """
         smallest = np.full((len(queries), k), np.inf)
         for i, query in enumerate(queries):

@@ -66,9 +66,7 @@ class FlatSearch:
         load_faiss()  # raises now if FAISS is missing, before features are read
 
     def prepare(self, *sets: np.ndarray) -> tuple[PreparedSet, ...]:
-        """Move sets of features, real [n, d], to one center and scale, as the other methods
-        require.
-        """
+        """Move sets of features, real [n, d], to one center and scale, for the other methods."""
         scale = unit_scale(*sets)
         sketch = self.make_sketch(*sets, scale=scale)
         return tuple(PreparedSet(sketch, features, scale) for features in sets)
@@ -384,8 +382,9 @@ class QuerySearch:
     def refine(
         self, candidates: BoundedCandidates, mask: np.ndarray | None = None
     ) -> BoundedCandidates:
-        """Tighten the bounds by differences in float32, where mask, bool [b, c], is set or
-        everywhere.
+        """Tighten the bounds by differences in float32, where mask, bool [b, c], is set.
+
+        Without a mask, all bounds are tightened.
         """
         if self.sketch.exact:
             return candidates

@@ -58,8 +58,7 @@ def numpy_blas_core() -> str | None:
 
 
 def count_gpus(faiss: Any) -> int:
-    """Count the GPUs that FAISS sees; 0 for the CPU's package, which lacks the class of GPU
-    resources.
+    """Count the GPUs that FAISS sees; 0 for the CPU's package, which lacks GPU classes.
 
     GPUs are counted beforehand and never probed: without a GPU some of FAISS's GPU functions end
     the process instead of raising an error.
@@ -88,8 +87,7 @@ class FlatIndex:
         return int(self.index.ntotal)
 
     def search(self, queries: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Find the best `fetch` rows for float32 queries: scores float32 [n, fetch], ids int64 [n,
-        fetch].
+        """Find the best rows for float32 queries: scores float32 [n, fetch], ids int64 [n, fetch].
 
         The best row comes first. If memory is too small for a block of queries, the block is
         halved.

@@ -131,9 +131,7 @@ class TileSearch:
     name = "tiles"
 
     def prepare(self, *sets: np.ndarray) -> tuple[TileOperand, ...]:
-        """Move sets of features, real [n, d], to one center and scale, as the other methods
-        require.
-        """
+        """Move sets of features, real [n, d], to one center and scale, for the other methods."""
         scale = unit_scale(*sets)
         center = joint_mean(*sets) * scale
         return tuple(TileOperand(features, center, scale) for features in sets)

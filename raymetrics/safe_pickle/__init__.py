@@ -69,11 +69,11 @@ def read_pickle(data: bytes, where: str) -> Any:
 
 
 def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any:
-    """Return the value in data.pkl of an archive of torch.save or torch.jit.save, as `read_pickle`
-    does.
+    """Return the value in data.pkl of an archive of torch.save or torch.jit.save.
 
-    TorchScript's objects become `PickledObject`. folder: "data", whose storages lie in data/; or
-    TorchScript's "constants". Errors as in `read_pickle`, and `DAMAGE_ERRORS`.
+    Values are those of `read_pickle`; TorchScript's objects become `PickledObject`. folder: "data",
+    whose storages lie in data/; or TorchScript's "constants". Errors as in `read_pickle`, and
+    `DAMAGE_ERRORS`.
     """
     allowance, storage = Allowance(archive.size), partial(archive.storage, folder=folder)
     return _load_or_explain(
@@ -84,8 +84,9 @@ def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any
 
 
 def read_torch_legacy(data: bytes, where: str) -> Any:
-    """Return the value in a file that torch.save wrote before its zip format, as `read_pickle`
-    does.
+    """Return the value in a file that torch.save wrote before its zip format.
+
+    Values and errors as in `read_pickle`.
     """
     return _load_or_explain(
         data, where, lambda source: read_legacy_file(source, Allowance(len(data)))

@@ -34,8 +34,7 @@ def is_record(name: str) -> bool:
 
 
 def describe_value(value: object, limit: int = 100) -> str:
-    """Describe a value from a pickle: the start of a text in quotes, or the type of any other
-    value.
+    """Describe a value from a pickle: the start of a text in quotes, or the type of a value.
 
     The text of a nested value could be longer than any memory, and of a number longer than any
     screen.

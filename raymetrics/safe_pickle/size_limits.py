@@ -61,9 +61,7 @@ class CountedInstructions(dict):
 
 
 def copy_cost(value: object) -> int:
-    """Count the entries that copying a value touches: its length, and the lengths of a tuple's
-    parts.
-    """
+    """Count the entries that copying a value touches: its length, plus those of a tuple's parts."""
     return _length(value) + (sum(map(_length, value)) if isinstance(value, tuple) else 0)
 
 

@@ -26,8 +26,9 @@ class LegacyStorages:
         self.by_key: dict[str, tuple[str, np.ndarray]] = {}
 
     def storage(self, pid: Any) -> np.ndarray:
-        """Return ("storage", type, key, device, count, None) as memory to be filled later,
-        read-only.
+        """Return the memory for ("storage", type, key, device, count, None), read-only.
+
+        `fill` writes the numbers later.
         """
         if not (isinstance(pid, tuple) and len(pid) == 6 and pid[0] == "storage"):
             raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")

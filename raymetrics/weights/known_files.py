@@ -144,9 +144,7 @@ CLIP = {
 
 
 def _dinov2_file(size: str, sha256: str) -> tuple[WeightsFile, ...]:
-    """Describe a file of Meta; the digests are those that the conversion program of refiners
-    checks.
-    """
+    """Describe a file of Meta; the conversion program of refiners checks the same digests."""
     name = f"dinov2_vit{size}14_pretrain.pth"
     url = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/{name}"
     return (WeightsFile(name=name, sha256=sha256, url=url, license_terms="Apache-2.0"),)

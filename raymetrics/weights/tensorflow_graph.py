@@ -27,9 +27,7 @@ _FieldValue = int | memoryview
 
 @dataclass(frozen=True)
 class GraphNode:
-    """An operation of the graph: its name, its kind, and its attributes that are numbers or
-    tensors.
-    """
+    """An operation of the graph: its name, its kind, and its attributes (numbers and tensors)."""
 
     name: str
     operation: str

@@ -45,7 +45,7 @@ def find_forbidden(functions: Callable[[], Iterable[Any]], module: Any) -> str |
 
 
 def _iterate_nodes(graph: Any) -> Iterator[Any]:
-    """Yield all nodes of a graph, including those of branches, loops and inner graphs."""
+    """Yield all nodes of a graph, including nodes in branches, loops and inner graphs."""
     waiting = list(graph.nodes())
     while waiting:
         node = waiting.pop()
@@ -108,8 +108,9 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _find_wrong_attribute(module: Any, readers: list[Any]) -> str | None:
-    """Describe the first attribute whose value lacks the type that its readers expect, or return
-    None.
+    """Describe the first attribute whose value lacks the type that its readers expect.
+
+    Return None if there is no such attribute.
     """
     declared: dict[str, dict[str, Any]] = {}
     for node in readers:
