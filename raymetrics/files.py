@@ -163,7 +163,7 @@ def _append_whole(file: int, data: bytes) -> None:
 
 
 def _lock(file: int) -> bool:
-    """Lock a file until it is closed; wait for other locks. Return False if locks are unsupported."""
+    """Lock a file until it is closed, after other locks. Return False if locks are unsupported."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:

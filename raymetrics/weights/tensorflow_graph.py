@@ -20,7 +20,7 @@ from raymetrics.safe_archives.damage import require_undamaged
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DT_FLOAT = 1
 MAX_REPEATED_VALUES = 1 << 24  # elements of a graph that repeated values may fill
-_MAX_DIMENSIONS = 64  # numpy's
+_MAX_DIMENSIONS = 64  # numpy's limit
 
 _FieldValue = int | memoryview
 

@@ -44,8 +44,8 @@ USER_CLASS_ADVICE = "write a class that opens it, and give that as module:Class"
 _MEMBERS = re.compile(
     r"(data|constants)(\.pkl|/\d+)|code/.*\.py|(\.data/)?version|byteorder|\.data/serialization_id"
 )
-_OLDEST_FORMAT = 3  # format of torch 1.5; in older ones torch believes the types of what it reads
-# The instructions that torch writes into data.pkl; its reader takes others in ways of its own.
+_OLDEST_FORMAT = 3  # of torch 1.5; from older formats torch trusts the types that it reads
+# The instructions that torch writes into data.pkl; it interprets others unlike Python.
 _PICKLE_INSTRUCTIONS = frozenset(
     [
         "PROTO",
