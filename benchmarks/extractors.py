@@ -162,7 +162,7 @@ def our_extractor(name: str) -> tuple[NetworkExtractor, StateDict]:
     return build_extractor(published, Options.parse(f"untrained-{name}"), CPU), state
 
 
-def best_seconds(
+def best_seconds_by_name(
     runs: Mapping[str, FeatureFunction], images: np.ndarray, rounds: int
 ) -> dict[str, float]:
     """Return the smallest CPU seconds of each function, running all functions in every round."""
@@ -186,7 +186,7 @@ def compare_with_peer(name: str, peer: Peer, rounds: int) -> float:
     noise = np.random.default_rng(0).integers(0, 256, (peer.images, 3, 256, 256), np.uint8)
     our_features, peer_features = (run(noise) for run in runs.values())
     difference = np.abs(our_features - peer_features).max() / np.abs(peer_features).max()
-    seconds = best_seconds(runs, noise, rounds)
+    seconds = best_seconds_by_name(runs, noise, rounds)
     rates = {program: peer.images / elapsed for program, elapsed in seconds.items()}
     ratio = rates["ours"] / rates["theirs"]
     print(

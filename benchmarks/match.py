@@ -68,7 +68,7 @@ class Logits:
         return {"features": images[:, :1].reshape(-1, 4).astype(np.float32), "logits": logits}
 
 
-def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
+def run_one_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Run one of the two streams in a process of its own; return its rate, time and memory."""
     from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(run_stream(args, args.folder)))
+        print(json.dumps(run_one_stream(args, args.folder)))
         return
     measurements = {}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])

@@ -46,7 +46,7 @@ class Flags(NamedTuple):
     real: np.ndarray
 
 
-def mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) -> np.ndarray:
+def relu_mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) -> np.ndarray:
     """Make the ReLU of 200 Gaussians in a subspace of 256 dimensions; half of the numbers are 0.
 
     The variances follow a power law.
@@ -68,7 +68,7 @@ def make_cases(sizes: list[int], args: argparse.Namespace) -> Iterator[tuple[str
         return
     rng = np.random.default_rng(1)
     for size in sizes:
-        yield "mixture", mixture(size, rng, 0.6), mixture(size, rng, 0.5)
+        yield "mixture", relu_mixture(size, rng, 0.6), relu_mixture(size, rng, 0.5)
     isotropic = rng.normal(size=(2, sizes[0], DIMENSION)).astype(np.float32)
     yield "isotropic", *isotropic
 

@@ -50,7 +50,7 @@ STEPS = (1_000, 10_000, 100_000)
 MIN_SPEEDUP, MAX_EVALUATIONS, MAX_EXCESS, MAX_MEMORY = 1000, 60, 1e-3, 3.0
 
 
-def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
+def cluster_mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
     """Make features similar to pre-logits: clusters behind a ReLU, falling spectrum, heavy tails.
 
     Generated features have other proportions of the clusters, slightly other means, and 6 %
@@ -187,9 +187,9 @@ def compare_optimizers(
 def extrapolate() -> None:
     """Print the cost of an evaluation at the paper's size, from one block and one matrix."""
     count, dimension = PAPER["candidates"], int(PAPER["dimension"])
-    real = mixture(2 * dimension, dimension, 1, generated=False)
+    real = cluster_mixture(2 * dimension, dimension, 1, generated=False)
     goal = TargetGaussian.from_moments(Moments.from_samples(real))
-    block = goal.center_features(mixture(BLOCK, dimension, 2, generated=True))
+    block = goal.center_features(cluster_mixture(BLOCK, dimension, 2, generated=True))
     weights = np.full(BLOCK, 1.0)
     WeightedMoments.from_samples(block[:64], weights[:64])
     products_seconds, moments = time_call(lambda: WeightedMoments.from_samples(block, weights))
@@ -251,8 +251,8 @@ def main() -> None:
         return print_peak(args.remember)
     sets = {
         "mixture": (
-            mixture(args.candidates // 5, args.dimension, 1, generated=False),
-            mixture(args.candidates, args.dimension, 2, generated=True),
+            cluster_mixture(args.candidates // 5, args.dimension, 1, generated=False),
+            cluster_mixture(args.candidates, args.dimension, 2, generated=True),
         )
     }
     if args.shards:
