@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
 
-The inputs are named below, each with its origin; docs/scaling.md explains the tables. A load is the
+The inputs are named below, each with its origin; docs/design/scaling.md explains the tables. A load is the
 demand on a resource divided by its capacity: the resource saturates at 1.
 """
 
@@ -18,7 +18,7 @@ COMMITTED_BYTES_PER_SECOND = 70e6  # that one committer digests, encodes, and wr
 MOMENT_ROWS_PER_SECOND = 6300.0  # of 2048 floats, one core; a row costs d^2
 MERGED_BYTES_PER_SECOND = 0.5e9  # of moments that the driver fetches and merges
 CORE_OPERATIONS_PER_SECOND = 95e9  # of a matrix product in float32
-# Measured on one machine, see the README: passes of 2 N^2 d for 50,000 x 50,000.
+# Measured on one machine, see docs/benchmarks.md: passes of 2 N^2 d for 50,000 x 50,000.
 PASSES = 1.4
 # Assumed.
 GPU_OPERATIONS_PER_SECOND = 15e12
