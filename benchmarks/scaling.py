@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
 
-The inputs are named below, each with its origin; docs/design/scaling.md explains the tables. A load is the
-demand on a resource divided by its capacity: the resource saturates at 1.
+The inputs are named below, each with its origin; docs/design/scaling.md explains the tables. A load
+is the demand on a resource divided by its capacity: the resource saturates at 1.
 """
 
 from __future__ import annotations
