@@ -74,6 +74,13 @@ def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
     return DiffusersPipeline(name.removeprefix(PIPELINE_PREFIX), device, **options)
 
 
+def _dataset_endings() -> tuple[str, ...]:
+    """Return the endings of the files that hold a data set, such as .zip."""
+    from raymetrics.generators.image_datasets import OPENERS
+
+    return tuple(OPENERS)
+
+
 BUILT_IN_SOURCES: dict[str, Callable[..., Generator]] = {
     "digits": _digits,
     "faces": _faces,
@@ -86,7 +93,7 @@ _OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (os.path.isdir, _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
     (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),
-    (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
+    (lambda name: name.endswith(_dataset_endings()), _dataset),
     (lambda name: "://" in name, _dataset),
 )
 
@@ -172,10 +179,11 @@ def _open_generator(
         from raymetrics.generators.user_function import open_user_function
 
         return open_user_function(name, options)
+    *endings, last = _dataset_endings()
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
-        f"{', '.join(BUILT_IN_SOURCES)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "
-        "(or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
+        f"{', '.join(BUILT_IN_SOURCES)}, a folder or a {', '.join(endings)} or {last} file of "
+        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
         "diffusers:model, or module:callable"
     )
 

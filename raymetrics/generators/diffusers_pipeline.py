@@ -20,7 +20,7 @@ import torch
 from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT
-from raymetrics.generators.held import load_once
+from raymetrics.generators.network_files import load_once
 from raymetrics.generators.uint8_rules import require_finite, to_uint8, unit_round
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import file_sha256

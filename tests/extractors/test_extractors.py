@@ -71,13 +71,13 @@ def test_efficientnet_columns(efficientnet) -> None:
 
 def test_folding_batch_norms_changes_nothing() -> None:
     plain = lite.EfficientNetLite0()
-    plain.load_state_dict(lite.rename_state(load_state_dict(EFFICIENTNET_LITE0)))
+    plain.load_state_dict(lite._rename_state(load_state_dict(EFFICIENTNET_LITE0)))
     plain.eval()
     fused = lite.EfficientNetLite0()
     fused.load_state_dict(plain.state_dict())
     fused.eval().fuse()
     images = torch.from_numpy(skimage.data.coffee()).permute(2, 0, 1)[None].float()
-    x = lite.scale_pixels(resize(images, 224, "clean"))
+    x = lite._scale_pixels(resize(images, 224, "clean"))
     with torch.inference_mode():
         before, after = plain(x), fused(x)
     for name, a in before.items():

@@ -112,7 +112,7 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
     images = pixels(2, 64, 64)
     with torch.inference_mode():
         network(
-            inception.scale_pixels(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear"))
+            inception._scale_pixels(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear"))
         )
     found = ours.activations(images)
     assert difference(found, seen["Mixed_7c"].numpy()) < 1e-5
@@ -127,7 +127,7 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
 def test_folding_keeps_the_outputs(state) -> None:
     network = inception.build_empty_inception().eval().requires_grad_(False)
     load_into_network(network, state, "made here")
-    x = inception.scale_pixels(torch.from_numpy(pixels(1, 299, 299)).float())
+    x = inception._scale_pixels(torch.from_numpy(pixels(1, 299, 299)).float())
     with torch.inference_mode():
         plain = network(x)
         network.fuse()

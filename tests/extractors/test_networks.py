@@ -32,8 +32,7 @@ from raymetrics.extractors import (
 )
 from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.pillow import resize_like_pillow
-from raymetrics.extractors.resize import resize
+from raymetrics.extractors.resize import resize, resize_like_pillow
 from raymetrics.weights.known_files import KNOWN_WEIGHTS
 from raymetrics.weights.locate import WeightsFile, explain_how_to_get
 from raymetrics.weights.state_dict import read_state
@@ -108,7 +107,7 @@ def test_vgg16_is_torch_fidelity_s() -> None:
     in_theirs = {
         f"{a}.{k}": state[f"{b}.{k}"] for a, b in nvidia.items() for k in ("weight", "bias")
     }
-    in_ours = vgg16.rename_state({**in_theirs, "lpips0": torch.zeros(1)})
+    in_ours = vgg16._rename_state({**in_theirs, "lpips0": torch.zeros(1)})
     assert {name: id(x) for name, x in in_ours.items()} == {n: id(x) for n, x in state.items()}
 
 

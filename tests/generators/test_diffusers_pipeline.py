@@ -13,7 +13,7 @@ import torch
 from raymetrics.errors import SourceError
 from raymetrics.generators import diffusers_pipeline
 from raymetrics.generators.diffusers_pipeline import DiffusersPipeline
-from raymetrics.generators.held import _last_network
+from raymetrics.generators.network_files import _last_network
 
 CPU = torch.device("cpu")
 CAT, DOG = {"prompt": "a cat"}, {"prompt": "a dog"}

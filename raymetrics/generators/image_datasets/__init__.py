@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from raymetrics.errors import SourceError
 from raymetrics.generators.image_datasets.decode import DecodeOptions
 from raymetrics.generators.image_datasets.file_access import DataLocation
-from raymetrics.generators.image_datasets.folder import open_folder
+from raymetrics.generators.image_datasets.folder import FOLDER_ENDINGS, open_folder
 from raymetrics.generators.image_datasets.image_dataset import ImageDataset
 from raymetrics.generators.image_datasets.image_list import ImageList, is_image
 from raymetrics.generators.image_datasets.numpy_arrays import open_npy, open_npz
@@ -22,16 +22,14 @@ from raymetrics.generators.image_datasets.parquet import open_parquet
 from raymetrics.generators.image_datasets.webdataset import open_tars
 from raymetrics.generators.image_datasets.zip import open_zip
 
-# By how the file's name ends.
+# What opens a file, by the ending of the file's name: the only list of these endings.
 OPENERS: dict[str, Callable[..., ImageList]] = {
     ".zip": open_zip,
-    ".npz": open_npz,
-    ".npy": open_npy,
     ".tar": open_tars,
     ".parquet": open_parquet,
+    ".npz": open_npz,
+    ".npy": open_npy,
 }
-# Of these a folder may be full.
-_FOLDER_ENDINGS = (".tar", ".parquet")
 
 __all__ = ["OPENERS", "ImageDataset", "open_dataset"]
 
@@ -68,9 +66,9 @@ def _find_opener(location: DataLocation) -> Callable[..., ImageList]:
             )
         return OPENERS[suffix]
     kinds = Counter(
-        next((ending for ending in _FOLDER_ENDINGS if name.endswith(ending)), "images")
+        next((ending for ending in FOLDER_ENDINGS if name.endswith(ending)), "images")
         for name in location.files
-        if is_image(name) or name.endswith(_FOLDER_ENDINGS)
+        if is_image(name) or name.endswith(FOLDER_ENDINGS)
     )
     if len(kinds) > 1:
         contents = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

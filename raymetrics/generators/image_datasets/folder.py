@@ -23,13 +23,18 @@ from raymetrics.generators.image_datasets.image_list import (
 )
 
 
+# How the files end that a folder may hold instead of images, each with many images.
+FOLDER_ENDINGS = (".tar", ".parquet")
+
+
 def open_folder(location: DataLocation) -> ImageList:
     """The images below a folder; SourceError if there are none."""
     names = sorted(filter(is_image, location.files))
     if not names:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        archives = " or ".join(FOLDER_ENDINGS)
         raise SourceError(
-            f"no images in {location.uri}; expected files that end in {kinds}, .tar or .parquet"
+            f"no images in {location.uri}; expected files that end in {kinds}, {archives}"
         )
     files = {name: location.files[name] for name in names}
     labels: Sequence[int | str | None] = labels_by_folder(names)

@@ -13,8 +13,7 @@ from torch import Tensor
 from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
-from raymetrics.generators.held import load_once
-from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.network_files import load_once, read_bytes
 from raymetrics.generators.stylegan2.load_pickle import OTHER_NETWORKS_HINT, load_network
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 

@@ -80,6 +80,15 @@ def test_a_source_by_its_name(ends: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert all(direct.spec != other.spec for other in others)
 
 
+def test_the_text_of_earlier_versions_opens_the_same_source(ends: str) -> None:
+    options = f"?of=digits&ends={ends}&steps=3"
+    former = open_source(f"raymetrics.generators.latents.paths:Paths{options}", CPU)
+    current = open_source(paths_source("digits", ends, 3), CPU)
+    assert former.name == "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
+    assert former.spec == current.spec
+    np.testing.assert_array_equal(former(np.arange(9)), current(np.arange(9)))
+
+
 @pytest.mark.parametrize(
     ("columns", "what"),
     [
