@@ -24,7 +24,7 @@ from raymetrics.weights.tensorflow_graph import GraphNode, read_graph
 GRAPH = "classify_image_graph_def.pb"
 _MAX_GRAPH_BYTES = 1 << 30  # of the graph in an archive; the published graph has 92 MB
 _ZIP_MAGIC, _GZIP_MAGIC, _PICKLE_MAGIC = b"PK", b"\x1f\x8b", b"\x80"
-_OLD_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the start of torch.save's files before its zip format
+_OLD_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before its zip format
 
 # A batch norm's tensors: name in this package's state -> name in the graph.
 _NORM_TENSORS = {

@@ -1,8 +1,8 @@
-"""Data sets of images as sources: folders, zip, WebDataset tars, Parquet, arrays of numpy.
+"""Open data sets of images as sources: folders, zip, WebDataset tars, Parquet, numpy arrays.
 
-Each kind is a function from a place to an ordered list of images (`entries.py`); what the
-images become is the same for all (`images.py`); ids, labels and what is left out too
-(`dataset.py`). Nothing is extracted to a disk, and what is indexed is read once.
+Each format is a function from a location to an ordered list of images (`image_list`). All formats
+share the decoding of images (`decode`), and the sample ids, labels and skipped images
+(`image_dataset`). Nothing is extracted to a disk, and the index of an archive is read once.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def open_dataset(
     skip: str = "",
     **options: str,
 ) -> ImageDataset:
-    """The images at a path or a URI; other options are those of the kind of data set.
+    """Open the data set at a path or a URI; `options` are those of its format.
 
-    SourceError for what is no data set, StorageError for what cannot be read, TypeError for
-    an option that the kind does not have.
+    Raises SourceError if it is no data set, StorageError if it cannot be read, TypeError for an
+    option that the format does not have.
     """
     decode_options = DecodeOptions.parse(size, background, exif)
     location = DataLocation(uri)
@@ -54,7 +54,10 @@ def open_dataset(
 
 
 def _find_opener(location: DataLocation) -> Callable[..., ImageList]:
-    """What opens a place: by its ending, or by what most plainly lies in the folder."""
+    """Return the function that opens a location, chosen by its ending or the folder's files.
+
+    Raises SourceError for an unknown ending, and for a folder of files of several formats.
+    """
     if not location.is_folder:
         suffix = PurePosixPath(
             location.root if "" in location.files else min(location.files)
