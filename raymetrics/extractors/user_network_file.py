@@ -111,7 +111,7 @@ class NetworkFileExtractor:
         try:
             with torch.inference_mode():
                 outputs = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
-        except Exception as error:  # torch.jit.Error has no useful base class
+        except Exception as error:  # the errors of torch.jit have a class of their own
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise ExtractorError(
                 f"{self.path} failed on {len(images)} images of {images.shape[2]} x "

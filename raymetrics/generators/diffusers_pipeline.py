@@ -104,7 +104,8 @@ class DiffusersPipeline:
             reason = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"cannot open the pipeline {self.path}: {reason}; expected a folder as diffusers' "
-                f"save_pretrained writes it, with weights as .safetensors{self._transformers_hint()}"
+                "save_pretrained writes it, with weights as .safetensors"
+                f"{self._transformers_hint()}"
             ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
@@ -123,7 +124,7 @@ class DiffusersPipeline:
         return f"; pipelines that take text need the library transformers too: {_INSTALL_COMMAND}"
 
     def _require_options_fit(self) -> None:
-        """Raise ValueError if the pipeline does not take an option or needs one that is missing."""
+        """Raise ValueError if the pipeline takes no such option or lacks one that it needs."""
         takes = inspect.signature(self.pipeline.__call__).parameters
         kind = type(self.pipeline).__name__
         for name in self.options:

@@ -78,7 +78,7 @@ def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
 def _some_ids(samples: range, length: int | None) -> np.ndarray:
     """Return the first two and the last of the samples, ascending.
 
-    The second is included even if the range has only one sample, unless the length is 1.
+    The second is included even if the range has only one sample, if the generator has a second.
     """
     second = samples.start + 1
     ids = {samples.start, samples[-1], *([second] if length is None or second < length else [])}

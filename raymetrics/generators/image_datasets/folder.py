@@ -23,7 +23,6 @@ from raymetrics.generators.image_datasets.image_list import (
     require_label_bytes,
 )
 
-
 # How the files end that a folder may hold instead of images, each with many images.
 FOLDER_ENDINGS = (".tar", ".parquet")
 
