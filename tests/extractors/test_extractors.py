@@ -34,7 +34,7 @@ def efficientnet():
 
 
 def top(extractor, picture: np.ndarray, count: int = 3) -> list[str]:
-    """The names of the likeliest classes of a picture uint8 [h, w, 3]."""
+    """Return the names of the likeliest classes of a picture uint8 [h, w, 3]."""
     logits = extractor(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))["logits"][0]
     return [extractor.class_names[i] for i in np.argsort(-logits)[:count]]
 

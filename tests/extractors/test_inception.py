@@ -50,7 +50,7 @@ def state() -> StateDict:
 
 @pytest.fixture(scope="module")
 def no_gamma(state) -> StateDict:
-    """The same where batch norms do not scale, as those of NVIDIA's files."""
+    """Return the state with batch norms of scale 1, as in NVIDIA's files."""
     ones = {name: torch.ones_like(x) for name, x in state.items() if name.endswith("bn.weight")}
     return state | ones
 
@@ -79,7 +79,7 @@ def pixels(count: int, height: int, width: int) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest, relative to the largest value."""
+    """Return the largest difference, relative to the largest value."""
     assert a.shape == b.shape
     return np.abs(a - b).max() / np.abs(b).max()
 
@@ -204,7 +204,7 @@ def as_nvidia(state: StateDict) -> StateDict:
 
 
 def as_graph(state: StateDict, *, scaled: bool = True) -> bytes:
-    """The frozen graph; some tensors number by number."""
+    """Return the frozen graph, with some tensors encoded number by number."""
     ends = {"bn.weight": "batchnorm/gamma", "bn.bias": "batchnorm/beta"}
     ends |= {"bn.running_mean": "batchnorm/moving_mean"}
     ends |= {"bn.running_var": "batchnorm/moving_variance"}

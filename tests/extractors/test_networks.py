@@ -51,7 +51,7 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 
 
 def shaken(network: nn.Module) -> nn.Module:
-    """The network with random biases and norms, in evaluation mode."""
+    """Return the network with random biases and norms, in evaluation mode."""
     torch.manual_seed(3)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -62,7 +62,7 @@ def shaken(network: nn.Module) -> nn.Module:
 
 
 def extractor_of(a: PublishedNetwork, state: State, query: str = "") -> NetworkExtractor:
-    """The extractor with weights in the layout of their publisher, which no file holds."""
+    """Return the extractor with weights in the layout of their publisher, without a file."""
     held = WeightsFile("held", None, locate=lambda: Path(__file__))
     options = Options.parse(f"{a.name}?{query}")
     return build_extractor(replace(a, read=lambda path: dict(state), weights=(held,)), options, CPU)
@@ -136,7 +136,7 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
 
 
 def archive_of(visual: nn.Module, folder: Path) -> Path:
-    """A TorchScript archive that holds its tensors as OpenAI's do."""
+    """Write a TorchScript archive that holds its tensors as OpenAI's archives do."""
 
     class Archive(nn.Module):
         def __init__(self) -> None:
@@ -302,14 +302,14 @@ def test_what_is_known_of_files_fits_the_networks() -> None:
 
 
 def tensors_of(path: Path) -> State:
-    """The tensors of a file, read by torch itself."""
+    """Read the tensors of a file with torch alone."""
     if is_torchscript(path):
         return torch.jit.load(path, map_location=CPU).state_dict()
     return torch.load(path, map_location=CPU, weights_only=True)
 
 
 def nvidia_s_vgg16(path: Path, images: np.ndarray) -> dict[str, torch.Tensor]:
-    """The network in NVIDIA's archive itself."""
+    """Run the network in NVIDIA's own archive."""
     network = torch.jit.load(path, map_location=CPU).eval()
     found = network(torch.from_numpy(images), resize_images=True, return_features=True)
     return {"fc2_relu": found.detach()}

@@ -92,12 +92,12 @@ def test_what_is_no_array() -> None:
 
 
 def channels_last(sample_ids: np.ndarray) -> np.ndarray:
-    """Breaks the contract, as images of Pillow do."""
+    """Break the contract: the channels come last, as in images of Pillow."""
     return np.zeros((len(sample_ids), 8, 8, 3), np.uint8)
 
 
 def ragged(sample_ids: np.ndarray) -> list[list[int]]:
-    """Breaks the contract."""
+    """Break the contract."""
     return [[0] * int(k) for k in sample_ids]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +62,8 @@ class _Block(nn.Module):
         noise: Sequence[Tensor | None],
         fir: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        if x is None:
-            x = self._first_features(ws, noise, fir)
-        else:
-            x = self._features(x, ws, noise, fir)
+        start = self._first_features if x is None else partial(self._features, x)
+        x = start(ws, noise, fir)
         if colors is not None:
             colors = upsample(colors, fir)
         if self.has_colors:

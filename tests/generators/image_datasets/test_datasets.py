@@ -140,7 +140,7 @@ def test_broken_images_are_left_out_once_and_for_all(
 
 
 def damage(source: str, pictures: dataset_makers.Pictures, bad: set[str]) -> None:
-    """Writes the set again, with the bytes of some images cut off."""
+    """Write the set again, with the bytes of some images cut off."""
     cut = {n: png(p)[: -40 if n in bad else None] for n, p in pictures.items()}
     if source.endswith(".zip"):
         dataset_makers.write_zip(Path(source), cut)

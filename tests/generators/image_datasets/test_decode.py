@@ -120,7 +120,7 @@ def test_sixteen_bits_of_grey_are_scaled_and_rounded(kind: str) -> None:
 
 
 def png_of(header: bytes, rows: bytes) -> bytes:
-    """A PNG file by hand: the fields of its header, and its rows before they are packed."""
+    """Encode a PNG file from the fields of its header and its rows before compression."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (

@@ -24,7 +24,7 @@ IN_W = [name for name in NAMES if not name.endswith("-z")]
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for distributions, of fewer draws than usual."""
+    """Set an empty folder for distributions, and fewer draws than usual."""
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(w_estimation, "DRAWS", 2000)
     return tmp_path / "weights" / "latents"

@@ -210,7 +210,7 @@ def nvidia_file(path: Path, state: Arrays, limit: float | None = None) -> str:
 
 
 def floats(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
-    """The images before they are rounded, [n, 3, h, w]."""
+    """Compute the images before they are rounded, [n, 3, h, w]."""
     with torch.inference_mode():
         w = torch.from_numpy(w_of(generator, ids)).reshape(len(ids), -1, W)
         noise = generator._noises(torch.from_numpy(ids))
@@ -343,7 +343,7 @@ def kernel(weight: np.ndarray) -> np.ndarray:
 
 
 def tensorflow_variables(state: Arrays) -> Arrays:
-    """The same network under the names and in the layouts of the program for TensorFlow."""
+    """Return the network under the names and in the layouts of the program for TensorFlow."""
     found = {"dlatent_avg": state["mapping.w_avg"], "lod": np.float32(0)}
     names = {"conv0": "Conv0_up", "conv1": "Conv1", "torgb": "ToRGB", "skip": "Skip"}
     noises = iter(range(9))
