@@ -26,10 +26,11 @@ _BAND_WIDTH = 32
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
-    """Resize bilinearly without antialiasing, as TensorFlow 1 does.
+    """Resize bilinearly as TensorFlow 1 does: pixel i is taken at i * in / out, not at pixel
+    centers, without antialiasing.
 
-    Pixel i of the result is taken at i * in / out, not at pixel centers. Inception's graph of 2015
-    resizes so, and with it TTUR, torch-fidelity, NVIDIA's programs and ADM.
+    Inception's graph of 2015 resizes so, and with it TTUR, torch-fidelity, NVIDIA's programs and
+    ADM.
     """
     return _tf1_bilinear_axis(_tf1_bilinear_axis(images, 3, size), 2, size)
 
@@ -64,18 +65,14 @@ def torch_bilinear_antialias(images: Tensor, size: int) -> Tensor:
 
 
 def torch_bicubic(images: Tensor, size: int) -> Tensor:
-    """Resize bicubically at pixel centers without antialiasing, as CMMD's program does.
-
-    The result is neither clipped nor rounded.
-    """
+    """Resize bicubically at pixel centers without antialiasing, neither clipped nor rounded, like
+    CMMD's program."""
     return interpolate(images, (size, size), mode="bicubic", align_corners=False)
 
 
 def torch_bicubic_antialias(images: Tensor, size: int) -> Tensor:
-    """Resize bicubically with antialiasing, as EDM2's program does for DINOv2.
-
-    The result is neither clipped nor rounded.
-    """
+    """Resize bicubically with antialiasing, neither clipped nor rounded, like EDM2's program for
+    DINOv2."""
     return interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
 
 
@@ -85,19 +82,14 @@ def pillow_bicubic(images: Tensor, size: int) -> Tensor:
 
 
 def pillow_shorter_side(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to `size` as Pillow's bilinear filter does, like dgm-eval for SwAV.
-
-    The aspect ratio is kept and nothing is cropped: the result is [n, 3, size, w] or
-    [n, 3, h, size], of whole numbers.
-    """
+    """Resize the shorter side to `size` as Pillow's bilinear filter does, without a crop, so that
+    the result is [n, 3, size, w] or [n, 3, h, size], like dgm-eval for SwAV."""
     return resize_like_pillow(images, *_uncropped_size(images, size), "bilinear")
 
 
 def clip_center_crop(images: Tensor, size: int) -> Tensor:
-    """Resize the shorter side to `size` as Pillow's bicubic filter does, and crop the center.
-
-    CLIP's authors prepare images so.
-    """
+    """Resize the shorter side to `size` as Pillow's bicubic filter does, and crop the center, like
+    CLIP's authors."""
     height, width = _uncropped_size(images, size)
     top, left = round((height - size) / 2), round((width - size) / 2)
     resized = resize_like_pillow(images, height, width, "bicubic")
