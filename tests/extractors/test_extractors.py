@@ -49,18 +49,18 @@ def test_efficientnet_knows_real_photographs(efficientnet) -> None:
 
 def test_pre_logits_are_the_mean_of_the_activations(efficientnet) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 40, 30), np.uint8)
-    found = efficientnet.activations(images)
-    assert found.shape == (2, 1280, 7, 7)
+    actual = efficientnet.activations(images)
+    assert actual.shape == (2, 1280, 7, 7)
     pre_logits = efficientnet(images)["pre_logits"]
-    np.testing.assert_allclose(found.mean(axis=(2, 3)), pre_logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual.mean(axis=(2, 3)), pre_logits, rtol=1e-5, atol=1e-6)
     with pytest.raises(ExtractorError, match="digits has no map whose mean"):
         make_extractor("digits", CPU).activations(images)
 
 
 def test_efficientnet_columns(efficientnet) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 30), np.uint8)
-    found = efficientnet(images)
-    assert {name: (x.dtype, x.shape) for name, x in found.items()} == {
+    actual = efficientnet(images)
+    assert {name: (x.dtype, x.shape) for name, x in actual.items()} == {
         "pre_logits": (np.float32, (3, 1280)),
         "logits": (np.float32, (3, 1000)),
     }
@@ -133,8 +133,8 @@ def test_an_image_does_not_see_its_company(name: str, rng) -> None:
     for column, values in extractor(images).items():
         scale = np.abs(values[1]).max()
         assert np.abs(values[0] - values[1]).max() > 1e-2 * scale
-        for found in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
-            assert np.abs(found - values[1]).max() < 1e-5 * scale
+        for actual in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
+            assert np.abs(actual - values[1]).max() < 1e-5 * scale
 
 
 def test_unknown_extractor() -> None:

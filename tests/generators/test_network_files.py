@@ -39,11 +39,11 @@ def test_a_sweep_of_options_loads_a_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    own = torchscript.load_torchscript
+    original = torchscript.load_torchscript
 
     def counted(data: bytes, path: str, device: torch.device) -> object:
         loads.append(Path(path).name)
-        return own(data, path, device)
+        return original(data, path, device)
 
     monkeypatch.setattr(torchscript, "load_torchscript", counted)
     path, ids = saved(Painter(), tmp_path / "a.ts"), np.arange(5)
