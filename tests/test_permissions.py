@@ -50,6 +50,8 @@ DATA = [
     "digits?truncate=clamp:0.7",
     "/data/batch.npz",
     f"{WRAPPER_SOURCES[0]}?of=digits&ends=/a/ends.parquet",
+    "raymetrics.generators.latents.paths:Paths?of=digits&ends=/a/ends.parquet",
+    "raymetrics.heatmaps.noise:Noisy?of=digits&maps=/a/maps.npz&where=everywhere&scale=0.1",
 ]
 PROGRAMS = [
     "subprocess:Popen?args=id&shell=1",
@@ -63,6 +65,8 @@ PROGRAMS = [
     "subprocess:Popen?truncate=D:0.5",
     f"{WRAPPER_SOURCES[1]}?of=subprocess%3APopen%3Fargs%3Did&maps=/a",
     f"{WRAPPER_SOURCES[0]}?of={quote(f'{WRAPPER_SOURCES[1]}?of=os%3Asystem', safe='')}&ends=/a",
+    "raymetrics.generators.latents.paths:Paths?of=os:system&ends=/a",
+    "raymetrics.heatmaps.noise:Noisy?of=os:system&maps=/a",
     "raymetrics.demo.train:main",
 ]
 ELSEWHERE = [

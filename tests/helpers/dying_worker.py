@@ -1,4 +1,4 @@
-"""A holder of candidates that dies, for tests of what comes after."""
+"""Define a worker that holds candidates and dies, for tests of the recovery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raymetrics.statistics import WeightedMoments
 
 
 class DyingWorker(partition_workers.SingleThreadWorker):
-    """Its process ends in its third pass, once for every set."""
+    """A worker whose process ends in its third pass, once for every set."""
 
     passes = 0
 

@@ -1,4 +1,4 @@
-"""Command lines that nobody means: every option of every verb with values that make no sense."""
+"""Run senseless command lines: every option of every verb with values that make no sense."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
 
 
 class RayStarted(Exception):
-    """Instead of Ray."""
+    """The exception that a test raises instead of starting Ray."""
 
 
 def make_folder(folder: Path) -> None:
-    """Write what the command lines name."""
+    """Write the files that the command lines name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extract, "stream", stream_in_process)
         patch.setattr(extract, "session", nullcontext)
@@ -78,7 +78,7 @@ def make_folder(folder: Path) -> None:
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Every sound command line, and that with one option or argument of every value."""
+    """Yield every sound command line, then copies with every value for one option or argument."""
     for verb, sound in SOUND_COMMANDS.items():
         yield [*verb.split(), *sound]
         for parameter in find_command(verb).params:
@@ -94,7 +94,7 @@ def find_command(verb: str) -> click.Command:
 
 
 def substitute_values(parameter: click.Parameter, sound: Sequence[str]) -> Iterator[list[str]]:
-    """The words of a command line with every value of one parameter."""
+    """Yield a command line's words with each value of one parameter."""
     if isinstance(parameter, click.Argument):
         yield from ([*sound[1:], "--", value] for value in VALUES)
         return
@@ -108,7 +108,7 @@ def substitute_values(parameter: click.Parameter, sound: Sequence[str]) -> Itera
 
 
 class Outcome(NamedTuple):
-    """How a command line ended."""
+    """The end of a command line."""
 
     code: int | str  # "ray" where Ray would have been started, "traceback" for what is no error
     output: str
@@ -116,7 +116,7 @@ class Outcome(NamedTuple):
 
 
 def run_command_line(line: Sequence[str], folder: Path) -> Outcome:
-    """Run it in a fresh copy of the folder that `make_folder` made, without Ray."""
+    """Run a command line in a fresh copy of the folder of `make_folder`, without Ray."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)
