@@ -29,7 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 MIN_RATIO, MAX_GB = 0.9, 2.0
-OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
+OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnits|map_in_order|_fold_group)")
 FOLDER = Path(__file__).parent
 
 
@@ -69,8 +69,8 @@ class Logits:
 
 def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
-    from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
+    from raymetrics.distributed.resources import Resources
     from raymetrics.distributed.session import session
     from raymetrics.studies.match.run import match
 

@@ -24,7 +24,7 @@ from raymetrics.files import require_writable_folder
 if TYPE_CHECKING:
     import numpy as np
 
-    from raymetrics.distributed.cluster_resources import Resources
+    from raymetrics.distributed.resources import Resources
     from raymetrics.reports.heatmap_page import HeatmapPicture, MeanPicture
     from raymetrics.results import Result
     from raymetrics.studies.heatmap.compute import MeanHeatmaps
@@ -90,7 +90,7 @@ def heatmap(
       raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps \\
           --mean --classes "bow tie,seat belt" --noise 0.02,0.05,0.1
     """
-    from raymetrics.distributed.cluster_resources import Resources
+    from raymetrics.distributed.resources import Resources
     from raymetrics.distributed.session import session
     from raymetrics.reports.heatmap_page import HeatmapPage, write_heatmap_page
     from raymetrics.studies.heatmap.compute import mean_heatmaps

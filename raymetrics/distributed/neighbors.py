@@ -22,7 +22,6 @@ import numpy as np
 import psutil
 import ray
 
-from raymetrics.distributed.cluster_resources import equal_share
 from raymetrics.distributed.neighbor_files import (
     NEIGHBORS_FOLDER,
     NEIGHBORS_VERSION,
@@ -34,7 +33,8 @@ from raymetrics.distributed.neighbor_files import (
     write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
+from raymetrics.distributed.nodes import actor_resources, gpu_bytes_for_features
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
@@ -49,8 +49,6 @@ _DRIVER_BYTES = 400_000_000  # bytes of features that the driver searches by its
 _QUERY_ROWS = 32_768  # rows that go by at a time
 _BASE_COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
 _MEMORY_SHARE = 0.4
-# A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
-GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,8 @@ def survey_views(
     else:
         base_rows = max_rows or rows_that_fit(real.shards.columns[column].dimension)
     engine_name = choose_engine_name(real, generated, column, convention)
-    with closing(LocalSearch(engine_name) if in_driver else ActorSearch(engine_name)) as search:
+    local = in_driver or not uses_ray()
+    with closing(LocalSearch(engine_name) if local else ActorSearch(engine_name)) as search:
         real_radii, generated_radii = (
             convention.effective_radii(
                 _nearest_distances(view, column, convention, base_rows, search)[
@@ -376,25 +375,17 @@ def rows_that_fit(dimension: int) -> int:
     memory of the machine and not what is free, so that a rerun cuts the same parts. PlanTooLarge
     if not even a thousand rows fit.
     """
-    actors, _, gpus = actor_resources() if ray.is_initialized() else (1, 0.0, 0.0)
+    actors, _, gpus = actor_resources()
     memory = psutil.virtual_memory().total * _MEMORY_SHARE / actors
     rows = memory / (_BASE_COPIES * 4 * dimension)
     if gpus:
-        rows = min(rows, (GPU_BYTES - GPU_OVERHEAD) * gpus / (4 * dimension))
+        rows = min(rows, gpu_bytes_for_features() * gpus / (4 * dimension))
     if rows < 1024:
         raise InsufficientResources(
             f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
             f"enough for {rows:.0f} rows; it takes 1024: use fewer CPUs, or a larger machine"
         )
     return int(2 ** np.floor(np.log2(rows)))
-
-
-def actor_resources() -> tuple[int, float, float]:
-    """How many actors, and the CPUs and GPUs of each: one per GPU, or per CPU without any."""
-    available = ray.cluster_resources()
-    gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
-    actors = max(1, int(gpus or cpus))
-    return actors, equal_share(cpus, actors), equal_share(gpus, actors)
 
 
 def choose_engine_name(real: View, generated: View, column: str, convention: Convention) -> str:

@@ -18,7 +18,7 @@ _MAX_VALUES = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What is asked for; None: it is chosen. None of it changes a number.
+    """What a user asks for; None: raymetrics chooses. No field changes a number.
 
     actors: workers that extract; None: one per GPU, or per CPU without any.
     batch: samples that go through an actor at a time.
@@ -26,6 +26,7 @@ class Resources:
     generators: workers of the other pool; None: as many.
     gpus: on how many to count, of a cluster that grows to them.
     gpu_memory: bytes of each GPU, where its name does not tell.
+    local: compute in this process, one unit after another, and start no Ray.
     """
 
     actors: int | None = None
@@ -34,14 +35,25 @@ class Resources:
     generators: int | None = None
     gpus: int | None = None
     gpu_memory: int | None = None
+    local: bool = False
 
     def __post_init__(self) -> None:
         for name, maximum in _MAX_VALUES.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= maximum:
                 raise SampleRangeError(f"{name} is {value}, expected 1 to {maximum}")
+        if self.local:
+            self._require_no_workers()
         if self.fused and self.generators is not None:
             raise SampleRangeError("generators are a pool of their own, so they cannot be fused")
+
+    def _require_no_workers(self) -> None:
+        """Raise SampleRangeError if a local run is given a number of workers."""
+        for name in ("actors", "fused", "generators", "gpus"):
+            if getattr(self, name) is not None:
+                raise SampleRangeError(
+                    f"local computes in this process, without workers; leave {name} out"
+                )
 
     @property
     def two_pools(self) -> bool | None:
@@ -136,6 +148,11 @@ class Placement:
             for p, stage in zip(self.pools, stages, strict=True)
         ]
         return ", ".join([*pool_texts, f"{self.commit.actors} to commit"])
+
+
+LOCAL_PLACEMENT = Placement(
+    ActorPool(1, 1.0), None, ActorPool(1, 0.0), "all stages run in this process"
+)
 
 
 def format_bytes(size: int) -> str:

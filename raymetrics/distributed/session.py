@@ -25,21 +25,30 @@ NO_PROGRESS_SECONDS = 1200
 _START_SECONDS = 600  # for Ray's own processes
 _NEWS_SECONDS = 20
 
-_keep_running: ContextVar[bool] = ContextVar(
-    "kept", default=False
-)  # what a session starts goes on after it
+# Whether Ray goes on after the session that started it.
+_keep_running: ContextVar[bool] = ContextVar("keep_running", default=False)
+_local: ContextVar[bool] = ContextVar("local", default=False)
 
 
 @contextmanager
-def session(cpus: int | None = None) -> Iterator[None]:
-    """Ray for the time of the block.
+def session(cpus: int | None = None, *, local: bool = False) -> Iterator[None]:
+    """Provide Ray for the time of the block, or run the block's work in this process.
 
     A running session is used and left alone; with RAY_ADDRESS set, as in a job of `ray job submit`,
-    that cluster is joined; otherwise a local Ray is started, and stopped at the end; `cpus` are
-    those that it believes to have, by default the machine's. Errors of raymetrics that were
-    raised in a worker are raised here as what they were. ClusterFailure if Ray does not start,
-    or loses what the work needs.
+    that cluster is joined; otherwise a local Ray is started, and stopped at the end.
+
+    cpus: the CPUs that a Ray which is started here counts on; by default the machine's.
+    local: start no Ray; see `uses_ray`. All sessions inside of a local one are local too: a study
+    opens sessions at many depths, so the choice is a state of the context and not an argument of
+    every function between.
+
+    Errors of raymetrics that a worker raised are raised here as they were. Raises ClusterFailure
+    if Ray does not start, or loses what the work needs.
     """
+    if local or is_local():
+        with _local_block():
+            yield
+        return
     owns_ray = not ray.is_initialized()
     if owns_ray:
         _start(cpus)
@@ -57,9 +66,16 @@ def session(cpus: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def shared_session() -> Iterator[None]:
-    """Share one Ray among all sessions of the block: the first of them starts it, the end of the
-    block stops it. What fails before the first of them fails without Ray."""
+def shared_session(*, local: bool = False) -> Iterator[None]:
+    """Share one Ray among all sessions of the block.
+
+    The first session starts Ray and the end of the block stops it: a block that fails before its
+    first session has started no Ray. local: all sessions of the block are local, see `session`.
+    """
+    if local or is_local():
+        with _local_block():
+            yield
+        return
     owns_ray = not (ray.is_initialized() or _keep_running.get())
     token = _keep_running.set(True)
     try:
@@ -68,6 +84,29 @@ def shared_session() -> Iterator[None]:
         _keep_running.reset(token)
         if owns_ray and ray.is_initialized():
             ray.shutdown()
+
+
+def is_local() -> bool:
+    """Return whether a local session is open, see `session`."""
+    return _local.get()
+
+
+def uses_ray() -> bool:
+    """Return whether work goes to Ray: in a session that is not local.
+
+    Otherwise the engine computes in this process, one piece after another, with the same bits; a
+    debugger stops in every line of it.
+    """
+    return ray.is_initialized() and not is_local()
+
+
+@contextmanager
+def _local_block() -> Iterator[None]:
+    token = _local.set(True)
+    try:
+        yield
+    finally:
+        _local.reset(token)
 
 
 def _start(cpus: int | None) -> None:

@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 
 from raymetrics import option_strings
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from raymetrics import option_strings, sample_ranges
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import requested_samples
 from raymetrics.distributed.extraction.extract import ExtractRequest, extract_each
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import (
     RaymetricsError,

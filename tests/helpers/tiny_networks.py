@@ -4,7 +4,7 @@ source for it."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,21 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics import extractors
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.studies.heatmap import compute
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
 USUAL_FEATURES = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
-
-
-def ranges_in_process(
-    plan: compute.RangePlan, todo: Sequence[int], resources: Resources
-) -> Iterator[int]:
-    """What `keep_ranges` gives, in this process."""
-    keep = compute.RangeStage(plan)
-    for first in todo:
-        yield int(keep({"first": np.array([first])})["rows"][0])
 
 
 class TinyNetwork(nn.Module):

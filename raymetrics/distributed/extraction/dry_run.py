@@ -31,13 +31,14 @@ from raymetrics.distributed.placement import (
     with_expected_gpus,
 )
 from raymetrics.distributed.resources import (
+    LOCAL_PLACEMENT,
     ClusterNode,
     ModelSizes,
     Placement,
     Resources,
     format_bytes,
 )
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import is_local, session
 from raymetrics.generators import absolute_source, open_source, skip_broken_images
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
@@ -110,8 +111,9 @@ class ExtractionPlan:
                 ("because", self.placement.reason),
                 ("weights", self._weights()),
                 ("memory", self._memory()),
-                ("store", self._store()),
             ]
+            if self.placement is not LOCAL_PLACEMENT:
+                lines.append(("store", self._store()))
         return "\n".join(
             [f"{self.source} -> {self.to}", *(f"  {name:8}  {text}" for name, text in lines)]
         )
@@ -188,9 +190,13 @@ def plan_extraction(
     todo = layout.missing_shards(spec, present, requested_spec.samples)
     rows = sample_ranges.count_ids(todo)
     require_disk_space(store, rows * row_bytes(spec))
-    cluster_name, nodes = _find_nodes(resources)
+    local = resources.local or is_local()
+    cluster_name, nodes = _find_nodes(resources, local)
     sizes = measure_model_sizes(generator, networks)
     units = _count_units(todo, spec.shard_rows, resources.batch)
+    placement = None
+    if todo:
+        placement = LOCAL_PLACEMENT if local else plan_placement(nodes, sizes, resources, units)
     return ExtractionPlan(
         source=source,
         to=to,
@@ -207,7 +213,7 @@ def plan_extraction(
         cluster_name=cluster_name,
         nodes=tuple(nodes),
         sizes=sizes,
-        placement=plan_placement(nodes, sizes, resources, units) if todo else None,
+        placement=placement,
     )
 
 
@@ -232,8 +238,10 @@ def _count_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
     return sum(map(len, split_into_units(PlannedShards([todo]), batch, units_per_shard)))
 
 
-def _find_nodes(resources: Resources) -> tuple[str, list[ClusterNode]]:
-    """What they are called, and the machines that work would be placed on."""
+def _find_nodes(resources: Resources, local: bool) -> tuple[str, list[ClusterNode]]:
+    """Return what the machines are called, and the machines that work would be placed on."""
+    if local:
+        return "this process", [this_machine(resources.gpu_memory)]
     if not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local":
         cluster_name, nodes = "this machine", [this_machine(resources.gpu_memory)]
     else:

@@ -21,9 +21,10 @@ from raymetrics.distributed.extraction.dataset_request import (
     require_shard_rows,
 )
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
-from raymetrics.distributed.extraction.pipeline import SetToMake, StreamPlan, stream
+from raymetrics.distributed.extraction.pipeline import stream
 from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
 from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
+from raymetrics.distributed.extraction.stream_plan import SetToMake, StreamPlan
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.model_sizes import largest_sizes, measure_model_sizes
 from raymetrics.distributed.resources import Resources
@@ -221,7 +222,8 @@ def _make_missing(
     if not todo:
         return
     _require_disk_space_for(todo)
-    with session():
+    resources = resources or Resources()
+    with session(local=resources.local):
         targets = [
             SetToMake(dataset.spec, dataset.listing, dataset.todo, dataset.uri, dataset.extractors)
             for dataset in todo
@@ -231,7 +233,7 @@ def _make_missing(
             largest_sizes([dataset.sizes for dataset in todo]),
         )
         plan = StreamPlan(targets, max_left_out=max_left_out, sizes=sizes)
-        for outcome in stream(plan, resources or Resources(), usage):
+        for outcome in stream(plan, resources, usage):
             todo[outcome.target].add(outcome)
             report(len(outcome.ids))
             yield todo[outcome.target]

@@ -7,128 +7,32 @@ to the driver, where the progress is told and, of a match, decided how far the s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayActorError
 
-from raymetrics.distributed.cluster_resources import plan_cluster_placement
-from raymetrics.distributed.extraction.commit_stage import (
-    RECORD_COLUMN,
-    CommitShard,
-    ShardDestination,
-)
+from raymetrics.distributed.extraction.commit_stage import CommitShard
+from raymetrics.distributed.extraction.in_process import stream_in_process
 from raymetrics.distributed.extraction.retry_limit import MAX_ATTEMPTS, start_attempt_counter
 from raymetrics.distributed.extraction.stages import Extract, Generate, GenerateAndExtract
-from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, UnitRecord
+from raymetrics.distributed.extraction.stream_plan import (
+    ShardOutcome,
+    StreamPlan,
+    parse_outcome,
+    shard_destinations,
+)
+from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
-from raymetrics.distributed.extraction.work_units import (
-    PlannedShard,
-    PlannedShards,
-    UnitSource,
-    max_units_per_shard,
-    split_into_units,
-)
-from raymetrics.distributed.resources import (
-    UNKNOWN_SIZES,
-    ActorPool,
-    ModelSizes,
-    Placement,
-    Resources,
-)
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
-from raymetrics.shards.layout import DatasetSpec
+from raymetrics.distributed.extraction.work_units import UnitSource, split_into_units
+from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.resources import ActorPool, Placement, Resources
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 
 _ENOUGH_UNITS = 4096  # units; so many keep any cluster busy
-
-
-@dataclass(frozen=True)
-class SetToMake:
-    """The shards `todo` of a set at `uri`; listing: of its generator.
-
-    extractors: the specifications that workers must find, where the set keeps older ones.
-    todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
-    says how far the stream goes.
-    """
-
-    spec: DatasetSpec
-    listing: str
-    todo: Iterable[range]
-    uri: str
-    extractors: Sequence[Mapping[str, object]] = ()
-
-
-@dataclass(frozen=True)
-class StreamPlan:
-    """What is to be made: sets of the same extractors, one after another by the same actors.
-
-    logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
-    how far the stream goes, see `raymetrics.distributed.extraction.work_units`. most_left_out:
-    how many samples a
-    shard may lack because they cannot be made. sizes: of the weights of the largest generator and
-    the extractors.
-    """
-
-    targets: Sequence[SetToMake]
-    logits: str | None = None
-    gate: Any = None
-    max_left_out: int = 0
-    sizes: ModelSizes = UNKNOWN_SIZES
-
-    @property
-    def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
-        """The texts that ask for the extractors of all sets, and the specifications they have."""
-        target = self.targets[0]
-        return target.spec.extractor_texts, target.extractors or target.spec.extractors
-
-    @property
-    def shards(self) -> Iterable[PlannedShard]:
-        """What is to be made, in order."""
-        return PlannedShards([target.todo for target in self.targets])
-
-    def max_units_per_shard(self, batch: int) -> int:
-        """The most units that a shard of any set has."""
-        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
-
-
-class ShardOutcome(NamedTuple):
-    """A shard that is committed, or that cannot be made.
-
-    account: whose it is, its samples, and what happened to them. made: False if it was there
-    already. classes: int64 [rows].
-    """
-
-    record: UnitRecord
-    newly_made: bool
-    classes: np.ndarray | None = None
-
-    @property
-    def target(self) -> int:
-        """Of which set."""
-        return self.record.target
-
-    @property
-    def ids(self) -> range:
-        """The samples that it stands for."""
-        return self.record.ids
-
-    @property
-    def rows(self) -> int:
-        """Those that it holds."""
-        failed = self.record.failure is not None
-        return 0 if failed else len(self.ids) - len(self.record.left_out)
-
-    def require_success(self) -> ShardOutcome:
-        """Itself; raises what went wrong."""
-        error = self.record.error()
-        if error is not None:
-            raise error
-        return self
 
 
 def stream(
@@ -140,7 +44,11 @@ def stream(
     all: extractors that cannot be had, a store that does not answer, a cluster that is lost.
     spent: is told what was used.
     """
-    usage, attempt_counter = usage or StreamUsage(), start_attempt_counter()
+    usage = usage or StreamUsage()
+    if not uses_ray():
+        yield from stream_in_process(plan, resources.batch, usage)
+        return
+    attempt_counter = start_attempt_counter()
     try:
         dataset = _build_pipeline(plan, resources, attempt_counter, usage)
         # A batch that is fetched ahead would be told with the next one, which may wait for it.
@@ -200,19 +108,6 @@ def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
         for pool_stages, pool in computing
     ]
     return [*pools, PoolUsage((COMMIT,), actor_placement.commit.actors)]
-
-
-def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
-    """Where the last stage commits what."""
-    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
-
-
-def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
-    """What the last stage told of a shard."""
-    classes = row["classes"][0] if "classes" in row else None
-    return ShardOutcome(
-        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
-    )
 
 
 def add_stage(

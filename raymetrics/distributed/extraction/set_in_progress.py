@@ -10,7 +10,7 @@ from pathlib import Path
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.commit_stage import require_few_left_out
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
-from raymetrics.distributed.extraction.pipeline import ShardOutcome
+from raymetrics.distributed.extraction.stream_plan import ShardOutcome
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.resources import ModelSizes
 from raymetrics.errors import RaymetricsError, ShardError, SourceError

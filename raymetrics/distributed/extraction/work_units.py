@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import ray
@@ -19,6 +19,7 @@ from ray.data.block import BlockMetadata
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.commit_stage import PADDING_ID, TARGET
+from raymetrics.distributed.session import uses_ray
 
 Unit = dict[str, int]
 FILLER: Unit = {TARGET: 0, "first": PADDING_ID, "rows": 0}
@@ -64,8 +65,73 @@ def split_into_units(
         yield units if shard is None else units + [FILLER] * (units_per_shard - len(units))
 
 
-class Gate:
-    """An actor: how many shards may be begun. Opened further and closed by the driver."""
+class Gate(Protocol):
+    """Says how many shards of a stream may be begun; the consumer of the stream opens it."""
+
+    def admits(self, number: int) -> bool:
+        """Return whether shard `number` may be begun, as soon as that is decided."""
+
+    def open(self, shards: int) -> None:
+        """Let the first `shards` shards in."""
+
+    def close(self) -> None:
+        """Let no further shard in."""
+
+    def stop(self) -> None:
+        """Release what the gate holds."""
+
+
+class LocalGate:
+    """A gate in this process; here nobody can open it while `admits` waits."""
+
+    def __init__(self) -> None:
+        self._open_to = 0
+
+    def admits(self, number: int) -> bool:
+        """Return whether shard `number` is among those that were let in."""
+        return number < self._open_to
+
+    def open(self, shards: int) -> None:
+        """Let the first `shards` shards in."""
+        self._open_to = max(shards, self._open_to)
+
+    def close(self) -> None:
+        """Do nothing: a shard that was not let in is not begun."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+class ActorGate:
+    """A gate that an actor keeps, for a stream on Ray."""
+
+    def __init__(self) -> None:
+        self._actor: Any = ray.remote(GateActor).options(num_cpus=0, max_concurrency=16).remote()
+
+    def admits(self, number: int) -> bool:
+        """Wait until shard `number` may be begun; return False if it never will be."""
+        return bool(ray.get(self._actor.admits.remote(number)))
+
+    def open(self, shards: int) -> None:
+        """Let the first `shards` shards in."""
+        self._actor.open.remote(shards)
+
+    def close(self) -> None:
+        """Let no further shard in."""
+        ray.get(self._actor.close.remote())
+
+    def stop(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)
+
+
+def start_gate() -> Gate:
+    """Return a closed gate for a stream of this session."""
+    return ActorGate() if uses_ray() else LocalGate()
+
+
+class GateActor:
+    """The state of an `ActorGate`."""
 
     def __init__(self) -> None:
         self.open_to = 0
@@ -73,19 +139,19 @@ class Gate:
         self._changed = asyncio.Condition()
 
     async def admits(self, number: int) -> bool:
-        """Waits until shard `number` may be begun; False if it never will be."""
+        """Wait until shard `number` may be begun; return False if it never will be."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.closed or number < self.open_to)
         return number < self.open_to
 
     async def open(self, shards: int) -> None:
-        """Lets the first so many shards in."""
+        """Let the first `shards` shards in."""
         async with self._changed:
             self.open_to = max(shards, self.open_to)
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """Lets no further shard in."""
+        """Let no further shard in."""
         async with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -95,7 +161,7 @@ class UnitSource(Datasource):
     """The units of a plan as a source of Ray Data: one task, one block per unit."""
 
     def __init__(
-        self, todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Any
+        self, todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Gate | None
     ) -> None:
         self.arguments = (todo, batch, units_per_shard, gate)
 
@@ -115,11 +181,11 @@ class UnitSource(Datasource):
 
 
 def _unit_tables(
-    todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Any
+    todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Gate | None
 ) -> Iterator[pa.Table]:
     """One row per unit, as soon as the gate lets its shard in."""
     for number, units in enumerate(split_into_units(todo, batch, units_per_shard)):
-        if gate is not None and not ray.get(gate.admits.remote(number)):
+        if gate is not None and not gate.admits(number):
             return
         for unit in units:
             yield pa.table({name: [value] for name, value in unit.items()})

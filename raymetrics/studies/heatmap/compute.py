@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import ray
 
-from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
-from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
+from raymetrics.distributed.actor_map import map_with_workers
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
 from raymetrics.distributed.neighbor_files import load_npz_or_none
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import ShardError
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
@@ -116,18 +114,16 @@ class RangePlan:
         return f"heat-{first:012d}-{self.key[:24]}.npz"
 
 
-class RangeStage:
-    """A stage: the beginnings of ranges to files."""
+class RangeWriter:
+    """A worker: makes the samples of a range and writes its file."""
 
-    def __init__(self, plan: Any) -> None:
-        """plan: a `Plan`, or Ray's reference to one."""
-        self.plan: RangePlan = ray.get(plan) if isinstance(plan, ray.ObjectRef) else plan
-        self.viewer = SampleViewer(self.plan.source, self.plan.extractor, self.plan.sensitivity)
-        self.store = Store(self.plan.uri)
+    def __init__(self, plan: RangePlan) -> None:
+        self.plan = plan
+        self.viewer = SampleViewer(plan.source, plan.extractor, plan.sensitivity)
+        self.store = Store(plan.uri)
 
-    def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """unit: {"first" [1]}; what was made: {"rows" [1]}."""
-        first = int(unit["first"][0])
+    def __call__(self, first: int) -> int:
+        """Write the file of the range that begins at sample `first`; return its sample count."""
         ids = self.plan.ids(first)
         sums, seen = None, []
         for start in range(0, len(ids), _IMAGES_PER_BATCH):
@@ -137,7 +133,7 @@ class RangeStage:
             seen.append(batch_heatmaps)
         arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
         self.store.replace(self.plan.file_name(first), _npz_bytes(arrays))
-        return {"rows": np.array([len(ids)])}
+        return len(ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,26 +174,12 @@ def mean_heatmaps(
     todo = [first for first in plan.range_starts if plan.file_name(first) not in existing_files]
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
-    for rows_made in keep_ranges(plan, todo, resources or Resources()):
+    for rows_made in map_with_workers(RangeWriter, plan, todo, resources or Resources()):
         rows += rows_made
         if progress:
             rate = rows / (time.monotonic() - start)
             progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
     return _merge_ranges(plan, store, len(todo))
-
-
-def keep_ranges(plan: RangePlan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
-    """Makes the ranges on actors; yields the samples of each, in order, once it is kept."""
-    if not todo:
-        return
-    dataset = ray.data.from_items([{"first": first} for first in todo])
-    configure_ray_data(dataset.context)
-    actor_placement = plan_cluster_placement(
-        replace(resources, fused=True, generators=None), len(todo)
-    )
-    stage = add_stage(dataset, RangeStage, (ray.put(plan),), actor_placement.generate)
-    for row in stage.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-        yield int(row["rows"][0])
 
 
 def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatmaps:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raymetrics import option_strings
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract_all
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import SampleRangeError
 from raymetrics.heatmaps.noisy_source import NOISE_REGIONS, require_noise_scale
 from raymetrics.results import Result

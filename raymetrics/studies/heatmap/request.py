@@ -9,12 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
-from raymetrics.distributed.fold import fold_group, fold_shards, group_shards
+from raymetrics.distributed.fold import fold_shards
 from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError, SourceError
 from raymetrics.extractors import make_extractor, published_network
 from raymetrics.extractors.base import Extractor, NetworkExtractor
@@ -31,7 +30,7 @@ from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
-from raymetrics.statistics import ColumnStatistic, Histogram, Moments, merge_all
+from raymetrics.statistics import ColumnStatistic, Histogram, Moments
 
 CPU = torch.device("cpu")
 _DEFAULT_CLASS_COUNT = 3  # real classes that have means of their own
@@ -226,16 +225,8 @@ def open_added_source(text: str) -> tuple[tuple[str, str], Generator]:
 
 
 def _fold_column(view: View, column: str, block_statistic: Any) -> Any:
-    """A statistic of a column: on the cluster if a session is open, else in this process; with the
-    same bits."""
-    measures = {"found": ColumnStatistic(column, block_statistic)}
-    if ray.is_initialized():
-        return fold_shards(view, measures)["found"]
-    uri = view.shards.store.absolute_uri
-    merged: dict[str, Any] = {}
-    for group in group_shards(view.present):
-        merged = merge_all(merged, fold_group(uri, view.samples, group, measures))
-    return merged["found"]
+    """Return a statistic of a column."""
+    return fold_shards(view, {"found": ColumnStatistic(column, block_statistic)})["found"]
 
 
 def _feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from ray.exceptions import RayTaskError
 
 from raymetrics import errors
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction import retry_limit, stages
 from raymetrics.distributed.extraction.commit_stage import (
     CommitShard,
@@ -34,6 +33,7 @@ from raymetrics.distributed.extraction.set_in_progress import Extraction
 from raymetrics.distributed.extraction.stages import Extract, Generate, decode_record
 from raymetrics.distributed.extraction.unit_record import UnitRecord, merge_records
 from raymetrics.distributed.ray_errors import translate_ray_error
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import (
     RaymetricsError,
     ShardError,

@@ -1,0 +1,116 @@
+"""What a stream is given and what it gives: the sets to make, and the outcome of every shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from raymetrics.distributed.extraction.commit_stage import RECORD_COLUMN, ShardDestination
+from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.work_units import (
+    Gate,
+    PlannedShard,
+    PlannedShards,
+    max_units_per_shard,
+)
+from raymetrics.distributed.resources import UNKNOWN_SIZES, ModelSizes
+from raymetrics.shards.layout import DatasetSpec
+
+
+@dataclass(frozen=True)
+class SetToMake:
+    """The shards `todo` of a set at `uri`; listing: of its generator.
+
+    extractors: the specifications that workers must find, where the set keeps older ones.
+    todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
+    says how far the stream goes.
+    """
+
+    spec: DatasetSpec
+    listing: str
+    todo: Iterable[range]
+    uri: str
+    extractors: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What is to be made: sets of the same extractors, one after another by the same actors.
+
+    logits: the column whose Top-1 classes every `ShardOutcome` holds; None for no classes.
+    gate: says how many shards may be begun; None for all.
+    max_left_out: how many samples a shard may lack because they cannot be made.
+    sizes: of the weights of the largest generator and of the extractors.
+    """
+
+    targets: Sequence[SetToMake]
+    logits: str | None = None
+    gate: Gate | None = None
+    max_left_out: int = 0
+    sizes: ModelSizes = UNKNOWN_SIZES
+
+    @property
+    def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
+        """The texts that ask for the extractors of all sets, and the specifications they have."""
+        target = self.targets[0]
+        return target.spec.extractor_texts, target.extractors or target.spec.extractors
+
+    @property
+    def shards(self) -> Iterable[PlannedShard]:
+        """What is to be made, in order."""
+        return PlannedShards([target.todo for target in self.targets])
+
+    def max_units_per_shard(self, batch: int) -> int:
+        """The most units that a shard of any set has."""
+        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
+
+
+class ShardOutcome(NamedTuple):
+    """A shard that is committed, or that cannot be made.
+
+    account: whose it is, its samples, and what happened to them. made: False if it was there
+    already. classes: int64 [rows].
+    """
+
+    record: UnitRecord
+    newly_made: bool
+    classes: np.ndarray | None = None
+
+    @property
+    def target(self) -> int:
+        """Of which set."""
+        return self.record.target
+
+    @property
+    def ids(self) -> range:
+        """The samples that it stands for."""
+        return self.record.ids
+
+    @property
+    def rows(self) -> int:
+        """Those that it holds."""
+        failed = self.record.failure is not None
+        return 0 if failed else len(self.ids) - len(self.record.left_out)
+
+    def require_success(self) -> ShardOutcome:
+        """Itself; raises what went wrong."""
+        error = self.record.error()
+        if error is not None:
+            raise error
+        return self
+
+
+def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
+    """Where the last stage commits what."""
+    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
+
+
+def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
+    """What the last stage told of a shard."""
+    classes = row["classes"][0] if "classes" in row else None
+    return ShardOutcome(
+        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
+    )
