@@ -17,6 +17,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError, SampleRangeError
 from raymetrics.files import require_writable_folder
@@ -62,6 +63,7 @@ _MAX_ADDED = 10_000
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def heatmap(
     real: str, generated: str, to: str, samples: str | None, images: str | None,
     column: str | None, exact: bool, columns_of_grid: int, mean: bool,

@@ -16,6 +16,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def realism(
     real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
     by: str | None, classes: str | None, results: str | None, run_code: bool,

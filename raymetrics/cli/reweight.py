@@ -17,6 +17,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def reweight(
     real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
     max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,

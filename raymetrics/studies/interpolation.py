@@ -130,6 +130,7 @@ def judge_paths(
     NotEnoughData for none, SourceError if the source cannot be interpolated.
     """
     rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
+    local = resources is not None and resources.local
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
@@ -150,7 +151,9 @@ def judge_paths(
     )
     name = task.column.name
     on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-    realism = survey_realism(real_view, candidate_view, name, convention).generated_in_real.realism
+    realism = survey_realism(
+        real_view, candidate_view, name, convention, local=local
+    ).generated_in_real.realism
     ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
     images_source = paths_source(source, write_ends(to, ends), rule.steps)
     on_message(f"{len(ends.ids)} paths of {rule.steps} images")
@@ -161,7 +164,7 @@ def judge_paths(
     )
     images_view = open_as_view(f"{to}/{SHARDS_FOLDER}")
     single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
-    survey = survey_realism(real_view, images_view, name, convention)
+    survey = survey_realism(real_view, images_view, name, convention, local=local)
     values = _stray_values(survey, convention, rule, ends, candidate_view)
     seconds = time.monotonic() - start
     results = [

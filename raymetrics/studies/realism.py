@@ -58,6 +58,7 @@ def rank_samples(
     classes: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
+    local: bool = False,
 ) -> list[Result]:
     """The share of realistic samples, with those that are most and least realistic, in every
     feature space that both sets have; R of every generated sample goes to `to`/realism.parquet.
@@ -69,6 +70,7 @@ def rank_samples(
     only the order is made within a group. any_size: also of images of another size than the real
     ones.
     tell: called with the numbers, before R is written.
+    local: compute in this process, without Ray.
 
     R >= 1 where a ball of a real sample holds the generated one, so their share is the precision
     with the balls pruned to the half with the smaller radii. Holds a few numbers for each sample.
@@ -140,7 +142,7 @@ def single_realism_task(
 
 
 def survey_realism(
-    real: View, generated: View, column: str, convention: Convention
+    real: View, generated: View, column: str, convention: Convention, *, local: bool = False
 ) -> ManifoldSurvey:
     """Equation 3 for every generated sample: R is the largest radius / distance over the real
     samples whose radius is at most the median; infinite on top of one of them.
@@ -150,7 +152,9 @@ def survey_realism(
     """
     load_faiss()  # says what is missing before anything is read
     in_driver = fits_at_once({"real": real, "generated": generated}, column)
-    session_or_none: AbstractContextManager[None] = nullcontext() if in_driver else session()
+    session_or_none: AbstractContextManager[None] = nullcontext()
+    if not in_driver:
+        session_or_none = session(local=local)
     with session_or_none:
         return survey_views(
             real=real, generated=generated, column=column, convention=convention,

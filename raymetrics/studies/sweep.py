@@ -191,7 +191,7 @@ def sweep(
     ]
     results_by_row: dict[str, list[Result]] = {}
     failures: list[Failure] = []
-    with shared_session():
+    with shared_session(local=resources is not None and resources.local):
         extractions = extract_each(
             [*side.missing, *requests], side.extractors,
             shard_rows=shard_rows, resources=resources, progress=progress,

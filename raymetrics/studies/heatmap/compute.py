@@ -20,6 +20,7 @@ from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
 from raymetrics.distributed.neighbor_files import load_npz_or_none
 from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
@@ -154,7 +155,7 @@ def mean_heatmaps(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> MeanHeatmaps:
-    """Heatmaps of all samples of the generated set, with their sums; needs a session.
+    """Heatmaps of all samples of the generated set, with their sums.
 
     Files of ranges lie in the folder `ranges` of `to`, which all machines must share; those that
     are there are not made again. Neither the number of workers nor a restart changes a bit.
@@ -174,11 +175,13 @@ def mean_heatmaps(
     todo = [first for first in plan.range_starts if plan.file_name(first) not in existing_files]
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
-    for rows_made in map_with_workers(RangeWriter, plan, todo, resources or Resources()):
-        rows += rows_made
-        if progress:
-            rate = rows / (time.monotonic() - start)
-            progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
+    resources = resources or Resources()
+    with session(local=resources.local):
+        for rows_made in map_with_workers(RangeWriter, plan, todo, resources):
+            rows += rows_made
+            if progress:
+                rate = rows / (time.monotonic() - start)
+                progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
     return _merge_ranges(plan, store, len(todo))
 
 
