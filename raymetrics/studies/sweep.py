@@ -14,7 +14,7 @@ import torch
 
 from raymetrics import option_strings, sample_ranges
 from raymetrics.distributed.extraction.dataset_request import requested_samples
-from raymetrics.distributed.extraction.extract import ExtractRequest, extract_each
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
@@ -192,8 +192,8 @@ def sweep(
     results_by_row: dict[str, list[Result]] = {}
     failures: list[Failure] = []
     with shared_session(local=resources is not None and resources.local):
-        extractions = extract_each(
-            [*side.missing, *requests], side.extractors,
+        extractions = extract_many(
+            [*side.missing, *requests], side.extractors, on_error="return",
             shard_rows=shard_rows, resources=resources, progress=progress,
             check=lambda made_of: _require_comparable(made_of, real, folder, sweep_metrics),
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """Sample ids -> generator actors -> extractor actors -> shards.
 
-Units flow in order; a stage at the end gathers those of one shard, commits it, and hands one row
-to the driver, where the progress is told and, of a match, decided how far the stream goes on.
+Units flow in order. The last stage gathers the units of a shard, commits it, and hands one row to
+the driver, which reports the progress and, for a match, decides how far the stream goes.
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ _ENOUGH_UNITS = 4096  # units; so many keep any cluster busy
 def stream(
     plan: StreamPlan, resources: Resources, usage: StreamUsage | None = None
 ) -> Iterator[ShardOutcome]:
-    """Makes the planned shards; yields one row per shard, in order, once it is committed.
+    """Make the planned shards; yield the outcome of each, in order, once it is committed.
 
-    What cannot be made is told in its place, and the others are made. Raises what concerns them
-    all: extractors that cannot be had, a store that does not answer, a cluster that is lost.
-    spent: is told what was used.
+    The outcome of a shard that cannot be made holds its error, and the others are made. Raises what
+    concerns all shards: extractors that cannot be loaded, a store that does not answer, a cluster
+    that is lost. Runs on actors in a session of Ray, otherwise in this process.
+
+    usage: receives what was used.
     """
     usage = usage or StreamUsage()
     if not uses_ray():
@@ -51,12 +53,12 @@ def stream(
     attempt_counter = start_attempt_counter()
     try:
         dataset = _build_pipeline(plan, resources, attempt_counter, usage)
-        # A batch that is fetched ahead would be told with the next one, which may wait for it.
+        # A batch that is fetched ahead would arrive only with the next one, which may wait for it.
         for row in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             outcome = parse_outcome(row)
             usage.add(outcome.record)
             yield outcome
-        with suppress(RayActorError):  # all is made, whatever became of who counted
+        with suppress(RayActorError):  # all shards are made, even if the counter is lost
             usage.end(lost_units=ray.get(attempt_counter.count_lost.remote()))
     finally:
         ray.kill(attempt_counter)
@@ -65,7 +67,7 @@ def stream(
 def _build_pipeline(
     plan: StreamPlan, resources: Resources, attempt_counter: Any, usage: StreamUsage
 ) -> Dataset:
-    """The stages one after another; nothing runs yet. spent: is told of the actors."""
+    """Return the stages one after another; nothing runs yet. usage: receives the pools."""
     units_per_shard = plan.max_units_per_shard(resources.batch)
     shards = split_into_units(plan.shards, resources.batch, units_per_shard)
     unit_count = sum(map(len, itertools.islice(shards, _ENOUGH_UNITS // units_per_shard + 1)))
@@ -100,7 +102,7 @@ def _build_pipeline(
 
 
 def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
-    """The pools, as they are accounted for."""
+    """Return the pools with the stages that they run."""
     stages = [(GENERATE, EXTRACT)] if actor_placement.fused else [(GENERATE,), (EXTRACT,)]
     computing = zip(stages, actor_placement.pools, strict=True)
     pools = [
@@ -113,7 +115,7 @@ def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
 def add_stage(
     dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: ActorPool
 ) -> Dataset:
-    """One more stage: a fixed number of actors that take one unit at a time."""
+    """Append a stage: a fixed number of actors that take one unit at a time."""
     return dataset.map_batches(
         stage,
         fn_constructor_args=arguments,
@@ -126,14 +128,14 @@ def add_stage(
 
 
 def configure_ray_data(context: DataContext) -> None:
-    """Order kept, a block for each row, silence on the terminal, no lost rows."""
+    """Make Ray Data keep the order, cut a block per row, print nothing, and lose no row."""
     context.execution_options.preserve_order = True
-    # Without a size a task's rows leave it together at its end, and the units' never ends.
+    # Otherwise a task hands its rows over at its end, and the task that makes units may not end.
     context.target_max_block_size = 1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
-    # An actor that dies while it loads its models is replaced; one that always does ends the run.
+    # An actor that dies while it loads its models is replaced; too many such deaths end the run.
     context.max_consecutive_actor_init_deaths = MAX_ATTEMPTS
-    context.raise_original_map_exception = True  # so that `session` can tell ours from bugs
+    context.raise_original_map_exception = True  # so that `session` finds a RaymetricsError in it

@@ -1,4 +1,4 @@
-"""What a stream is given and what it gives: the sets to make, and the outcome of every shard."""
+"""The plan of a stream, which are the sets to make, and the outcome of every shard."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from raymetrics.shards.layout import DatasetSpec
 
 @dataclass(frozen=True)
 class SetToMake:
-    """The shards `todo` of a set at `uri`; listing: of its generator.
+    """The missing shards of a set.
 
+    listing: the quick fingerprint of its generator.
+    todo: the shards to make, ascending, cut at the multiples of the set's `shard_rows`; may be
+    endless if a gate says how far the stream goes.
     extractors: the specifications that workers must find, where the set keeps older ones.
-    todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
-    says how far the stream goes.
     """
 
     spec: DatasetSpec
@@ -38,7 +39,7 @@ class SetToMake:
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """What is to be made: sets of the same extractors, one after another by the same actors.
+    """Sets of the same extractors, which the same actors make one after another.
 
     logits: the column whose Top-1 classes every `ShardOutcome` holds; None for no classes.
     gate: says how many shards may be begun; None for all.
@@ -54,25 +55,25 @@ class StreamPlan:
 
     @property
     def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
-        """The texts that ask for the extractors of all sets, and the specifications they have."""
+        """The texts of the extractors of all sets, and their specifications."""
         target = self.targets[0]
         return target.spec.extractor_texts, target.extractors or target.spec.extractors
 
     @property
     def shards(self) -> Iterable[PlannedShard]:
-        """What is to be made, in order."""
+        """The shards to make, in order."""
         return PlannedShards([target.todo for target in self.targets])
 
     def max_units_per_shard(self, batch: int) -> int:
-        """The most units that a shard of any set has."""
+        """Return the most units that a shard of any set has."""
         return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
 
 
 class ShardOutcome(NamedTuple):
     """A shard that is committed, or that cannot be made.
 
-    account: whose it is, its samples, and what happened to them. made: False if it was there
-    already. classes: int64 [rows].
+    record: its set, its samples, and what happened to them. newly_made: False if the shard existed
+    already. classes: int64 [rows], the Top-1 classes.
     """
 
     record: UnitRecord
@@ -81,22 +82,22 @@ class ShardOutcome(NamedTuple):
 
     @property
     def target(self) -> int:
-        """Of which set."""
+        """The number of its set in the plan."""
         return self.record.target
 
     @property
     def ids(self) -> range:
-        """The samples that it stands for."""
+        """The planned samples of the shard."""
         return self.record.ids
 
     @property
     def rows(self) -> int:
-        """Those that it holds."""
+        """How many samples the shard holds."""
         failed = self.record.failure is not None
         return 0 if failed else len(self.ids) - len(self.record.left_out)
 
     def require_success(self) -> ShardOutcome:
-        """Itself; raises what went wrong."""
+        """Return self, so that calls can be chained. Raises the error of a failed shard."""
         error = self.record.error()
         if error is not None:
             raise error
@@ -104,12 +105,12 @@ class ShardOutcome(NamedTuple):
 
 
 def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
-    """Where the last stage commits what."""
+    """Return where the last stage commits the shards of each set."""
     return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
 
 
 def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
-    """What the last stage told of a shard."""
+    """Return the outcome that the last stage wrote into a row."""
     classes = row["classes"][0] if "classes" in row else None
     return ShardOutcome(
         UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raymetrics import option_strings
-from raymetrics.distributed.extraction.extract import extract_all
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.resources import Resources
 from raymetrics.errors import SampleRangeError
@@ -42,15 +42,22 @@ def noise_distances(
     samples = require_one_range(request.generated)
     for scale in scales:
         require_noise_scale(str(scale))
-    sources = {
-        f"{to}/{_NOISE_FOLDER}/{where}-{scale:g}": _noisy_source_text(request, maps, where, scale)
+    requests = [
+        ExtractRequest(
+            f"{to}/{_NOISE_FOLDER}/{where}-{scale:g}",
+            _noisy_source_text(request, maps, where, scale),
+            samples,
+        )
         for where in NOISE_REGIONS
         for scale in scales
-    }
-    extractions = extract_all(
-        sources, [request.extractor[0]], samples, resources=resources, progress=progress,
+    ]
+    extractions = extract_many(
+        requests,
+        [request.extractor[0]],
         shard_rows=request.generated.shards.spec.shard_rows,
-    )  # fmt: skip
+        resources=resources,
+        progress=progress,
+    )
     noisy = [frechet_result(request, extraction.shards.uri) for extraction in extractions]
     return [frechet_result(request, request.generated.shards.uri), *noisy]
 

@@ -26,7 +26,7 @@ from raymetrics.distributed.extraction.commit_stage import (
     ShardDestination,
     encode_unit,
 )
-from raymetrics.distributed.extraction.extract import extract, extract_all
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_many
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import Generate, decode_record
 from raymetrics.distributed.extraction.stream_plan import parse_outcome
@@ -140,8 +140,11 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     sealed = first.shards.digest
     # A set keeps the shard size that it was begun with.
     other = str(tmp_path / "other")
-    both = {to: "sources:noise", other: "sources:Brightness"}
-    second, labelled = extract_all(both, ["digits"], "0-149", shard_rows=999, resources=ONE)
+    both = [
+        ExtractRequest(to, "sources:noise", "0-149"),
+        ExtractRequest(other, "sources:Brightness", "0-149"),
+    ]
+    second, labelled = extract_many(both, ["digits"], shard_rows=999, resources=ONE)
     assert [(r.start, r.stop) for r in second.shards.present] == [
         (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
     ]  # fmt: skip
