@@ -115,7 +115,10 @@ class CommitShard:
         return {**output, "classes": top1_classes(schema.to_numpy(rows[self.logits]))[None]}
 
     def _commit(self, rows: pa.Table | None, record: UnitRecord) -> int:
-        """Write the shard; return its bytes. Raises SourceError if too many samples are left out."""
+        """Write the shard; return its bytes.
+
+        Raises SourceError if too many samples are left out.
+        """
         require_few_left_out(record.left_out, self.max_left_out)
         if rows is None:
             raise SourceError(
@@ -181,7 +184,8 @@ class _SetWriter:
             ids_text = f"{sample_ids[0]}-{sample_ids[-1]}" if sample_ids else "none"
             raise ShardError(
                 f"the stream gave {len(sample_ids)} samples {ids_text} for one shard of "
-                f"{self.store}, planned was {planned}; nothing was written, and the same command tries again"
+                f"{self.store}, planned was {planned}; nothing was written, and the same command "
+                "tries again"
             )
 
     def _planned_from(self, first: int) -> range | None:

@@ -1,4 +1,4 @@
-"""The stream of an extraction without Ray: the same stages, one unit after another, in this process.
+"""The stream of an extraction without Ray: the same stages in this process, unit after unit.
 
 It makes the same bits as the pipeline of actors, so it serves as the reference for that one, and a
 debugger stops in a user's generator or extractor. PyTorch and BLAS compute in one thread, as they

@@ -47,7 +47,7 @@ def start_attempt_counter() -> Any:
 def run_with_limit(
     attempt_counter: Any, unit: str, work: Callable[[], _Done], on_limit: Callable[[int], _Done]
 ) -> _Done:
-    """Return `work()`, or `on_limit(n)` for a unit that has ended its worker n = MAX_ATTEMPTS times.
+    """Return `work()`, or `on_limit(n)` for a unit that ended its worker n = MAX_ATTEMPTS times.
 
     attempt_counter: the actor that counts; None counts nothing.
     """

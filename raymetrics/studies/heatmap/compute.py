@@ -1,9 +1,9 @@
-"""Heatmaps of shard sets' samples: a few in this process, or all of a set on workers.
+"""Heatmaps of samples of shard sets: a few in this process, or all of a set on workers.
 
-A worker makes the images of a range of samples again from their ids, sees them once, and keeps one
-file: a map of a few numbers for each sample, and sums over all and over some classes. The file's
-name says all that it depends on, so that a rerun makes only what is missing. Of 50,000 samples with
-8 x 8 maps the driver holds 15 MB.
+A worker generates the images of a range of samples again from their ids, computes their heatmaps,
+and writes one file: a map of a few numbers for each sample, and sums over all samples and over some
+classes. The file's name is a digest of all that it depends on, so that a rerun makes only the
+missing files. For 50,000 samples with 8 x 8 maps the driver holds 15 MB.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from raymetrics.studies.heatmap.request import HeatmapRequest, load_verified_ext
 SAMPLES_PER_RANGE = 1024  # samples to a file, cut at the multiples
 _IMAGES_PER_BATCH = 64  # images in memory at a time
 _RANGES_FOLDER = "ranges"
-_RANGES_VERSION = 1  # of what is kept there
+_RANGES_VERSION = 1  # of the files there
 
 
 class SampleViewer:
-    """Sample ids to images and heatmaps; the driver has one for a few samples, workers for many."""
+    """Generates the images of samples and computes their heatmaps."""
 
     def __init__(
         self,
@@ -44,24 +44,25 @@ class SampleViewer:
         extractor: tuple[str, Mapping[str, object]],
         sensitivity: Sensitivity,
     ) -> None:
-        """source: with the listing that it must have; extractor: with its specification.
+        """Open the source, with its quick fingerprint, and the extractor, with its specification.
 
-        SourceError or ExtractorError if they are something else here.
+        Raises SourceError or ExtractorError if they are different on this machine.
         """
         loaded_extractor = load_verified_extractor(*extractor)
         self.generator = open_verified_generator(*source)
         self.heatmap_extractor = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
-        """sample_ids int64 [n] -> uint8 [n, 3, h, w], and what is seen in them."""
+        """Return images uint8 [n, 3, h, w] and heatmaps of samples with ids int64 [n]."""
         images = self.generator(sample_ids)
         return images, self.heatmap_extractor(sample_ids, images)
 
 
 def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
-    """Images uint8 [n, 3, h, w] and heatmaps of samples of the generated set; in this process.
+    """Compute images uint8 [n, 3, h, w] and heatmaps of samples of the generated set.
 
-    sample_ids: int64 [n]. Exact: the updated moments are those of the whole set.
+    sample_ids: int64 [n]. Runs in this process. The heatmaps are exact: their moments are those of
+    the whole set.
     """
     viewer = SampleViewer(request.source, request.extractor, request.member_sensitivity())
     return viewer(sample_ids)
@@ -70,11 +71,11 @@ def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarra
 def heatmaps_if_added(
     request: HeatmapRequest, source: tuple[str, str], sample_ids: np.ndarray, exact: bool = False
 ) -> tuple[np.ndarray, Heatmaps]:
-    """The same of samples of another source, each as if it were added to the generated set.
+    """Compute heatmaps of samples of another source, each as if added to the generated set.
 
-    source: with its listing. exact: the optimal map is found again with each image included, which
-    takes an eigendecomposition for every one; otherwise it is that of the set, near enough for
-    many samples. NotEnoughData where that one is singular.
+    source: with its quick fingerprint. exact: find the optimal map again with each image included,
+    which takes an eigendecomposition for every image; otherwise the map of the set is used, which
+    is near enough for many samples. Raises NotEnoughData where the map of the set is singular.
     """
     if not exact:
         return SampleViewer(source, request.extractor, request.added_sensitivity())(sample_ids)
@@ -90,7 +91,7 @@ def heatmaps_if_added(
 
 @dataclass(frozen=True, eq=False)
 class RangePlan:
-    """What workers need to make ranges."""
+    """What workers need to write the files of ranges; key: a digest of all that they depend on."""
 
     source: tuple[str, str]
     extractor: tuple[str, Mapping[str, object]]
@@ -102,16 +103,16 @@ class RangePlan:
 
     @property
     def range_starts(self) -> list[int]:
-        """Where the ranges begin that hold any of the samples."""
+        """The first ids of the ranges that hold any of the samples."""
         return (np.unique(self.sample_ids // SAMPLES_PER_RANGE) * SAMPLES_PER_RANGE).tolist()
 
     def ids(self, first: int) -> np.ndarray:
-        """The samples of a range."""
+        """Return the samples of a range."""
         start, stop = np.searchsorted(self.sample_ids, [first, first + SAMPLES_PER_RANGE])
         return self.sample_ids[start:stop]
 
     def file_name(self, first: int) -> str:
-        """The name of the file of a range."""
+        """Return the name of the file of a range."""
         return f"heat-{first:012d}-{self.key[:24]}.npz"
 
 
@@ -139,7 +140,7 @@ class RangeWriter:
 
 @dataclass(frozen=True, eq=False)
 class MeanHeatmaps:
-    """Of all samples of a set: every map, and sums over all and over classes."""
+    """The heatmaps of all samples of a set, with sums over all samples and over classes."""
 
     heatmaps: Heatmaps
     averages: Averages
@@ -155,10 +156,10 @@ def mean_heatmaps(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> MeanHeatmaps:
-    """Heatmaps of all samples of the generated set, with their sums.
+    """Compute heatmaps of all samples of the generated set, with their sums.
 
-    Files of ranges lie in the folder `ranges` of `to`, which all machines must share; those that
-    are there are not made again. Neither the number of workers nor a restart changes a bit.
+    Files of ranges lie in the folder `ranges` of `to`, which all machines must share; existing
+    files are not made again. Neither the number of workers nor a restart changes a bit.
     """
     uri = f"{Store(to).absolute_uri}/{_RANGES_FOLDER}"
     plan = RangePlan(
@@ -186,14 +187,14 @@ def mean_heatmaps(
 
 
 def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatmaps:
-    """All ranges, merged in the order of their ids."""
+    """Merge all ranges in the order of their ids."""
     seen, averages = [], None
     for first in plan.range_starts:
         arrays = load_npz_or_none(store, plan.file_name(first))
         if arrays is None:
             raise ShardError(
-                f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the same "
-                "command again; a cluster needs a place that all of its machines share"
+                f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the "
+                "same command again; a cluster needs a place that all of its machines share"
             )
         sums = {
             name[len(_SUMS_PREFIX) :]: a
@@ -206,7 +207,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
             name: a for name, a in arrays.items() if not name.startswith(_SUMS_PREFIX)
         }
         seen.append(from_arrays(Heatmaps, heatmap_arrays))
-    assert averages is not None  # no set is empty
+    assert averages is not None  # no set without samples is opened
     return MeanHeatmaps(Heatmaps.concatenate(seen), averages, plan.classes, ranges_made)
 
 
@@ -214,18 +215,18 @@ _SUMS_PREFIX = "sums_"
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Under names that those of heatmaps do not have."""
+    """Return the arrays under names that arrays of heatmaps do not have."""
     return {f"{_SUMS_PREFIX}{name}": array for name, array in arrays.items()}
 
 
 def write_heatmap_arrays(to: str, name: str, record: Heatmaps | Averages, **more: object) -> None:
-    """The fields of what was found, and more, as an .npz of numpy."""
+    """Write the fields of a record, and `more` arrays, as an .npz file of numpy."""
     others = {key: np.asarray(value) for key, value in more.items()}
     Store(to).replace(name, _npz_bytes({**to_arrays(record), **others}))
 
 
 def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of an .npz."""
+    """Return the bytes of an .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

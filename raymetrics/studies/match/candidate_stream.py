@@ -1,4 +1,4 @@
-"""The draws of a match in the order of their ids: of shards that are there and of those to make."""
+"""The candidates of a match in the order of their ids: from existing shards and from new ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from functools import partial
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.pipeline import stream
-from raymetrics.distributed.extraction.sequel import MissingShards, ShardSequence, ShardSlot
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome, StreamPlan
-from raymetrics.distributed.extraction.work_units import Gate, start_gate
+from raymetrics.distributed.extraction.work_units import (
+    Gate,
+    MissingShards,
+    ShardSequence,
+    ShardSlot,
+    start_gate,
+)
 from raymetrics.distributed.fold import SHARDS_PER_TASK, map_in_order
 from raymetrics.distributed.nodes import cluster_cpus
 from raymetrics.distributed.resources import Resources
@@ -23,8 +28,8 @@ from raymetrics.studies.match.shard_draws import ShardClasses, read_shard_classe
 def _stream_shard_classes(
     uri: str, present: Sequence[range], logits: str
 ) -> Iterator[ShardClasses]:
-    """Yield the draws of existing shards, in order; tasks read some groups of shards ahead."""
-    # They ask for no processor, as actors that wait for the next shard may hold them all.
+    """Yield the classes of existing shards, in order; tasks read some groups of shards ahead."""
+    # The tasks ask for no CPU, as actors that wait for the next shard may hold all CPUs.
     groups = [present[i : i + SHARDS_PER_TASK] for i in range(0, len(present), SHARDS_PER_TASK)]
     read_group = partial(read_shard_classes, uri, logits=logits)
     classes_by_group = map_in_order(read_group, groups, window=1 + cluster_cpus(), cpus=0)
@@ -32,10 +37,10 @@ def _stream_shard_classes(
 
 
 class CandidateStream:
-    """Gives the draws of a sequel one shard after another, and begins no more than it is told to.
+    """Yields the candidates of a sequence of shards, and begins no shard beyond a window.
 
-    A context: whatever ends it, no actor is left. The actors are started with the first shard that
-    is to be made.
+    It is a context manager, at whose end no actor is left. The actors are started with the first
+    shard that is to be made.
     """
 
     def __init__(
@@ -61,8 +66,10 @@ class CandidateStream:
             self._gate.stop()
 
     def next_shard(self, window: int) -> ShardClasses | ShardOutcome | None:
-        """The next shard's draws, while so many shards from it on may be under way; None at the
-        end of the sequel."""
+        """Return the next shard's candidates; None at the end of the sequence.
+
+        window: how many shards, from this one on, may be under way meanwhile.
+        """
         self._admit(window)
         if not self._ahead:
             return None
@@ -70,7 +77,7 @@ class CandidateStream:
         return next(self._present_shards) if piece.exists else self._next_new_shard(piece.ids)
 
     def drain(self) -> Iterator[ShardOutcome]:
-        """Begins no further shard; those that were begun, once they are made."""
+        """Begin no further shard; return an iterator over the shards that were begun."""
         if self._gate is not None:
             self._gate.close()
         return self._new_shards

@@ -20,8 +20,8 @@ import numpy as np
 
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
-from raymetrics.distributed.extraction.sequel import ShardSequence
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
+from raymetrics.distributed.extraction.work_units import ShardSequence
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import Resources
