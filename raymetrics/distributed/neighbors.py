@@ -517,7 +517,8 @@ def require_true_files(shards: ShardSet) -> None:
     if false:
         raise ShardError(
             f"{len(false)} files in {shards.uri}/{NEIGHBORS_FOLDER} do not hold the neighbors that "
-            f"they should: {', '.join(false)}; remove them: they are made again when they are needed"
+            f"they should: {', '.join(false)}; remove them: they are made again when they are "
+            "needed"
         )
 
 

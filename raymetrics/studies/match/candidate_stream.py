@@ -44,14 +44,14 @@ class CandidateStream:
     """
 
     def __init__(
-        self, sequel: ShardSequence, target: SetToMake, logits: str, resources: Resources
+        self, sequence: ShardSequence, target: SetToMake, logits: str, resources: Resources
     ) -> None:
-        self._pieces = iter(sequel)
+        self._pieces = iter(sequence)
         self._ahead: deque[ShardSlot] = deque()
         self._admitted = 0  # shards to make that may be begun
-        self._plan = StreamPlan([replace(target, todo=MissingShards(sequel))], logits)
+        self._plan = StreamPlan([replace(target, todo=MissingShards(sequence))], logits)
         self._resources = resources
-        self._present_shards = _stream_shard_classes(target.uri, sequel.existing_shards, logits)
+        self._present_shards = _stream_shard_classes(target.uri, sequence.existing_shards, logits)
         self._gate: Gate | None = None
         self._new_shards: Iterator[ShardOutcome] = iter(())
 
