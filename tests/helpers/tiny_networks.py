@@ -64,7 +64,7 @@ def spots(sample_ids: np.ndarray) -> np.ndarray:
 def register_tiny() -> Iterator[None]:
     """The extractor `tiny` is one of raymetrics', in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
+        patch.setitem(sys.modules, "raymetrics.extractors.tiny_networks", sys.modules[__name__])
         patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny_networks:ARCHITECTURE")
         yield
 
