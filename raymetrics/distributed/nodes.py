@@ -138,7 +138,8 @@ def equal_share(available: float, takers: int) -> float:
 
 def gpu_bytes_for_features() -> float:
     """Return how many bytes of features the smallest GPU of the cluster holds for a search."""
-    sizes = [node.gpu_memory for node in with_local_gpu_memory(cluster_nodes()) if node.gpus]
+    nodes = with_local_gpu_memory(cluster_nodes()) if uses_ray() else []
+    sizes = [node.gpu_memory for node in nodes if node.gpus]
     return (
         min((size or _UNNAMED_GPU_BYTES for size in sizes), default=_UNNAMED_GPU_BYTES)
         - _GPU_OVERHEAD
