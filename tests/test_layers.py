@@ -39,7 +39,7 @@ ROWS = [
     {"demo", "__main__"},
 ]
 # Of these only the named folder may import the library.
-ONLY = {"ray": {"distributed", "studies"}, "faiss": {"neighbors"}}
+ONLY = {"ray": {"distributed"}, "faiss": {"neighbors"}}
 PURE = {
     "statistics",
     "metrics",

@@ -16,6 +16,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def heatmap(
     to: str,
     columns_of_grid: int,

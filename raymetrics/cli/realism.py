@@ -16,6 +16,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def realism(to: str, results: str | None, run_code: bool, **request: Any) -> None:
     """Rank generated samples by their realism R, and show both ends.
 

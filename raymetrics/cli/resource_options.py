@@ -1,4 +1,4 @@
-"""The options of verbs that stream: how many workers, and on which hardware."""
+"""The options of verbs that compute: how many workers, on what, or none at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from raymetrics.errors import SampleRangeError
 
 _MAX_GPU_GB = 1e6  # more than any GPU's memory
 
+_local_option = click.option(
+    "--local", is_flag=True, help="Compute in this process, without Ray and workers."
+)
 _RESOURCE_OPTIONS = (
     click.option(
         "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
@@ -45,9 +48,31 @@ _RESOURCE_OPTIONS = (
 )
 
 
-def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb these options, as one argument `resources`, a `Resources`."""
+def with_local_option(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return the verb with the option `--local`, which runs all of the verb in a local session."""
 
+    @_local_option
+    @functools.wraps(verb)
+    def wrapper(*args: Any, local: bool, **other_options: Any) -> None:
+        _run_verb(local, verb, *args, **other_options)
+
+    return wrapper
+
+
+def _run_verb(local: bool, verb: Callable[..., None], *args: Any, **options: Any) -> None:
+    if not local:
+        verb(*args, **options)
+        return
+    from raymetrics.distributed.session import session
+
+    with session(local=True):
+        verb(*args, **options)
+
+
+def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return the verb with these options, which it gets as one: `resources`, a `Resources`."""
+
+    @_local_option
     @functools.wraps(verb)
     def wrapper(
         *args: Any,
@@ -57,6 +82,7 @@ def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
         generators: int | None,
         gpus: int | None,
         gpu_memory: float | None,
+        local: bool,
         **other_options: Any,
     ) -> None:
         from raymetrics.distributed.resources import Resources
@@ -70,8 +96,9 @@ def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
             generators=generators,
             gpus=gpus,
             gpu_memory=None if gpu_memory is None else int(gpu_memory * 1e9),
+            local=local,
         )
-        verb(*args, resources=resources, **other_options)
+        _run_verb(local, verb, *args, resources=resources, **other_options)
 
     for option in reversed(_RESOURCE_OPTIONS):
         wrapper = option(wrapper)

@@ -17,6 +17,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
 @run_code_option
 @any_size_option
 @exit_with_code
+@with_local_option
 def reweight(to: str, results: str | None, run_code: bool, **request: Any) -> None:
     """Find weights of generated samples whose Frechet distance to real ones is least.
 

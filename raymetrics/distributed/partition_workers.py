@@ -16,13 +16,13 @@ import psutil
 import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.neighbors import GPU_BYTES, GPU_OVERHEAD, actor_resources
+from raymetrics.distributed.nodes import actor_resources, cluster_nodes, gpu_bytes_for_features
 from raymetrics.distributed.partitioned_features import (
     PartitionedFeatures,
     PartitionWorker,
     partition_shards,
 )
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError
 from raymetrics.shards.view import View
 
@@ -50,7 +50,9 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
     rows = [sum(map(view.count, part)) for part in partition_shards(view, dimension)]
     free = psutil.virtual_memory().available
     actors, _, gpus = actor_resources()
-    nodes = max(1, sum(node["Alive"] for node in ray.nodes()))
+    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
+    if not uses_ray():
+        in_memory = True  # there is nobody else to hold them
     feature_bytes = 4 * dimension * sum(rows)
     part = _PARTITION_COPIES * (4 * dimension * max(rows) + 8 * dimension**2)
     driver_bytes = 8 * (_MATRICES * dimension**2 + VECTORS * sum(rows))
@@ -66,7 +68,7 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
             "use smaller shards, fewer candidates, or a larger machine"
         )
     if gpus:
-        keep = feature_bytes / actors + part <= (GPU_BYTES - GPU_OVERHEAD) * gpus
+        keep = feature_bytes / actors + part <= gpu_bytes_for_features() * gpus
     else:
         keep = bytes_with_actors + feature_bytes / nodes <= free
     return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)

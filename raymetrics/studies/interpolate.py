@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 
 from raymetrics import option_strings
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
@@ -152,6 +152,7 @@ def interpolate(
     """
     real, generated = set_uri("real", real), set_uri("generated", generated)
     rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
+    local = resources is not None and resources.local
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
@@ -169,7 +170,9 @@ def interpolate(
     task = single_realism_task(real_view, candidate_view, column, any_size=any_size)
     source, name = latent_source(candidate_view), task.column.name
     on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-    realism = survey_realism(real_view, candidate_view, name, convention).generated_in_real.realism
+    realism = survey_realism(
+        real_view, candidate_view, name, convention, local=local
+    ).generated_in_real.realism
     ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
     ends_path, shards = write_ends(to, ends), f"{to}/{SHARDS_FOLDER}"
     on_message(f"{len(ends.ids)} paths of {rule.steps} images")
@@ -180,7 +183,7 @@ def interpolate(
     )
     images_view = open_as_view(shards)
     single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
-    survey = survey_realism(real_view, images_view, name, convention)
+    survey = survey_realism(real_view, images_view, name, convention, local=local)
     seconds = time.monotonic() - start
     results = [
         result_for_views(value, task, real_view, images_view, convention, seconds)

@@ -75,6 +75,7 @@ def realism(
     classes: str | None = None,
     any_size: bool = False,
     tell: Callable[[list[Result]], None] | None = None,
+    local: bool = False,
 ) -> RealismRanking:
     """Rank generated samples by their realism R, in every feature space that both sets have.
 
@@ -88,6 +89,7 @@ def realism(
     with all real samples in either case.
     any_size: also compare sets whose images have different sizes.
     tell: called with the numbers before R is written.
+    local: compute in this process, without Ray.
 
     R >= 1 where a ball of a real sample holds the generated one, so the share of these samples is
     the precision with the balls pruned to the half with the smaller radii. Holds a few numbers for
@@ -183,7 +185,7 @@ def single_realism_task(
 
 
 def survey_realism(
-    real: View, generated: View, column: str, convention: Convention
+    real: View, generated: View, column: str, convention: Convention, *, local: bool = False
 ) -> ManifoldSurvey:
     """Compute Equation 3 for every generated sample.
 
@@ -194,7 +196,9 @@ def survey_realism(
     """
     load_faiss()  # says what is missing before anything is read
     in_driver = fits_at_once({"real": real, "generated": generated}, column)
-    session_or_none: AbstractContextManager[None] = nullcontext() if in_driver else session()
+    session_or_none: AbstractContextManager[None] = nullcontext()
+    if not in_driver:
+        session_or_none = session(local=local)
     with session_or_none:
         return survey_views(
             real=real, generated=generated, column=column, convention=convention,

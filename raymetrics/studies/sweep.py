@@ -13,10 +13,10 @@ from typing import Any, TypedDict
 import torch
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import requested_samples
-from raymetrics.distributed.extraction.extract import ExtractRequest, extract_each
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import (
     RaymetricsError,
@@ -208,9 +208,9 @@ def sweep(
     ]
     results_by_row: dict[str, list[Result]] = {}
     failures: list[Failure] = []
-    with shared_session():
-        extractions = extract_each(
-            [*side.missing, *requests], side.extractors,
+    with shared_session(local=resources is not None and resources.local):
+        extractions = extract_many(
+            [*side.missing, *requests], side.extractors, on_error="return",
             shard_rows=shard_rows, resources=resources, progress=progress,
             check=lambda made_of: _require_comparable(made_of, real, folder, sweep_metrics),
         )  # fmt: skip

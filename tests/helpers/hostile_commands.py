@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from click.testing import CliRunner
 from raymetrics.cli import main
 from raymetrics.distributed import session
 from raymetrics.distributed.extraction import extract
-from tests.conftest import stream_in_process
 
 NUMBERS = (
     "nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e400", "1_0", "4294967296",
@@ -64,9 +62,7 @@ class RayStarted(Exception):
 
 def make_folder(folder: Path) -> None:
     """Write the files that the command lines name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extract, "stream", stream_in_process)
-        patch.setattr(extract, "session", nullcontext)
+    with session.session(local=True):
         extract.extract("mnist", ["digits"], str(folder / "real"), "0-59")
         extract.extract("digits", ["digits"], str(folder / "generated"), "0-79")
         extract.extract("digits", ["efficientnet-lite0"], str(folder / "mapped"), "0-9")

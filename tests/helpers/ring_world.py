@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 
 from raymetrics.distributed.extraction import extract
+from raymetrics.distributed.session import session
 
 EXTRACTOR = "ring_world:Place"
 COLUMN = "Place_pre_logits"
@@ -105,11 +105,8 @@ def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
 
 @contextmanager
 def disable_ray() -> Iterator[None]:
-    """Patch raymetrics to generate and to search in this process."""
-    from tests.conftest import disable_actors
-
-    with pytest.MonkeyPatch.context() as patch, disable_actors():
-        patch.setattr(extract, "session", nullcontext)
+    """Make samples and search in this process."""
+    with session(local=True):
         yield
 
 

@@ -4,7 +4,7 @@ source for it."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,21 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics import extractors
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.studies.heatmap import compute
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
 USUAL_FEATURES = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
-
-
-def ranges_in_process(
-    plan: compute.RangePlan, todo: Sequence[int], resources: Resources
-) -> Iterator[int]:
-    """Compute the result of `keep_ranges` in this process."""
-    keep = compute.RangeStage(plan)
-    for first in todo:
-        yield int(keep({"first": np.array([first])})["rows"][0])
 
 
 class TinyNetwork(nn.Module):
@@ -75,8 +64,8 @@ def spots(sample_ids: np.ndarray) -> np.ndarray:
 def register_tiny() -> Iterator[None]:
     """Add the extractor `tiny` to raymetrics' own, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
-        patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny:ARCHITECTURE")
+        patch.setitem(sys.modules, "raymetrics.extractors.tiny_networks", sys.modules[__name__])
+        patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny_networks:ARCHITECTURE")
         yield
 
 

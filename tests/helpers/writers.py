@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.pipeline import ShardOutcome
 from raymetrics.distributed.extraction.set_in_progress import SetInProgress
+from raymetrics.distributed.extraction.stream_plan import ShardOutcome
 from raymetrics.distributed.extraction.unit_record import UnitRecord
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.resources import ModelSizes

@@ -12,20 +12,19 @@ import hashlib
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import ray
 
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
-from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
-from raymetrics.distributed.extraction.pipeline import SetToMake, ShardOutcome
-from raymetrics.distributed.extraction.sequel import ShardSequence
+from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
+from raymetrics.distributed.extraction.work_units import ShardSequence
 from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import SampleRangeError, ShardError
 from raymetrics.generators import quick_fingerprint
@@ -49,7 +48,6 @@ from raymetrics.studies.match.result import MatchProgress, MatchResult, OpenBin
 from raymetrics.studies.match.shard_draws import ShardClasses, drop_rejected
 
 _RAREST_SHOWN = 3  # bins that a progress report names
-_DROPPING_AT_ONCE = 4  # shards whose rejected rows are dropped at a time
 
 
 def draw_matched(
@@ -109,8 +107,9 @@ def draw_matched(
         run_code, any_size,
     )  # fmt: skip
     start, path = time.monotonic(), f"{to}/{ACCEPTED_FILE}"
-    with session():
-        run = _MatchRun(request, max_draws, resources or Resources(), progress)
+    resources = resources or Resources()
+    with session(local=resources.local):
+        run = _MatchRun(request, max_draws, resources, progress)
         remove_stale_file(path, request_record(request, run.spec))
         run.draw()
     sealed_set = _seal_match(request, run)
@@ -164,7 +163,6 @@ class _MatchRun:
         self.devices: set[str] = set()
         self.shards_made = self._rows = self._rows_before = 0
         self._since = time.monotonic()
-        self._dropping: deque[ray.ObjectRef[None]] = deque()
 
     def draw(self) -> None:
         """Draws until every bin is full, or there is nothing more to look at."""
@@ -231,17 +229,13 @@ class _MatchRun:
         self.accepted.append(np.stack([draws.sample_ids, draws.classes], axis=1))
 
     def _drop(self, ids: range, accepted: np.ndarray, drawn: np.ndarray) -> None:
-        """Begins to replace a shard by its accepted rows; a few at a time."""
+        """Replaces a shard by its accepted rows."""
         counts = {str(c): int(drawn[c]) for c in np.flatnonzero(drawn)}
-        task = ray.remote(drop_rejected).options(num_cpus=0)
-        self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
-        if len(self._dropping) > _DROPPING_AT_ONCE:
-            ray.get(self._dropping.popleft())
+        drop_rejected(self.request.store.absolute_uri, ids, accepted, counts)
 
     def _drop_beyond(self) -> None:
-        """Ends the dropping. A run that was killed may have left whole shards beyond the sample
+        """A run that was killed may have left whole shards beyond the sample
         that fills the last bin: nothing of them is accepted."""
-        ray.get(list(self._dropping))
         if self.request.keep != "accepted" or not self.matcher.is_full:
             return
         shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
@@ -249,7 +243,6 @@ class _MatchRun:
             is_beyond = ids.start >= self.request.first + self.matcher.total_draws
             if is_beyond and shards.footer(ids).drawn is None:
                 self._drop(ids, nothing, np.zeros_like(self.matcher.drawn_counts))
-        ray.get(list(self._dropping))
 
     def _adopt_shard(self, outcome: ShardOutcome) -> ShardClasses:
         """A shard of this run, which from now on belongs to the set."""

@@ -93,6 +93,7 @@ def reweight_shards(
     tolerance: float = 1e-3,
     in_memory: bool | None = None,
     any_size: bool = False,
+    local: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> SampleWeights:
     """Weights of the generated samples for which their Frechet distance to the real ones is least.
@@ -106,6 +107,7 @@ def reweight_shards(
     max_evaluations: of the objective; by default 100, or 1000 steps of gradient descent.
     in_memory: hold the candidates' features in this process, or with actors; by default as it fits.
     any_size: also for candidates whose images have another size than the real ones.
+    local: compute in this process, without Ray.
 
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or PlanTooLarge before any feature is read.
@@ -117,7 +119,7 @@ def reweight_shards(
     sample_weights = _load_if_done(store, request)
     if sample_weights is None:
         # The last bits of a product and of eigenvalues depend on how many threads compute them.
-        with session(), states, threadpool_limits(1, user_api="blas"):
+        with session(local=local), states, threadpool_limits(1, user_api="blas"):
             optimized = optimize_weights(request, in_memory, states, on_step)
         _write_weights(store, request, optimized)
         sample_weights = _load_if_done(store, request)

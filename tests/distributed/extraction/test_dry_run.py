@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import namedtuple
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +25,14 @@ from raymetrics.distributed.resources import (
     Placement,
     Resources,
 )
+from raymetrics.distributed.session import session
 from raymetrics.errors import InsufficientResources, SampleRangeError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
-from tests.conftest import disable_actors, write_set
+from tests.conftest import write_set
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -68,8 +67,7 @@ def test_what_is_there_is_not_to_make_and_cuts_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to = str(tmp_path)
-    monkeypatch.setattr(sys.modules[extract.__module__], "session", nullcontext)
-    with disable_actors():
+    with session(local=True):
         extract("digits", ["digits"], to, "0-49", shard_rows=20)
     before = files(tmp_path)
     plan = plan_extraction("digits", ["digits"], to, "30-69", shard_rows=2048)

@@ -19,9 +19,10 @@ from ray._private.state import actors
 from raymetrics import sample_ranges
 from raymetrics.attacks.top1_rejection import match_top1
 from raymetrics.cli.match import format_match_progress
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
-from raymetrics.distributed.extraction.sequel import ShardSequence, ShardSlot
+from raymetrics.distributed.extraction.work_units import ShardSequence, ShardSlot
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import (
     NotEnoughData,
     SampleRangeError,
@@ -41,7 +42,7 @@ from raymetrics.shards.writer import commit_shard
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult
 from raymetrics.studies.match.run import draw_matched, match_spec
-from tests.conftest import disable_actors, write_set
+from tests.conftest import write_set
 
 EXTRACTOR = "sources:Classes"
 COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
@@ -155,7 +156,7 @@ def test_accepts_what_a_plain_loop_does_and_stops(
 def alive() -> list[str]:
     """The actors of streams that are there."""
     names = [actor["ActorClassName"] for actor in actors().values() if actor["State"] == "ALIVE"]
-    return [name for name in names if "MapWorker" in name or name == "Gate"]
+    return [name for name in names if "MapWorker" in name or name == "GateActor"]
 
 
 @pytest.mark.slow
@@ -308,7 +309,7 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     assert half.seal is None
 
     gate.touch()
-    with disable_actors():
+    with session(local=True):
         done = matched(real, tmp_path / "out", source, keep="accepted")
     np.testing.assert_array_equal(done.sample_ids, expected())
     assert done.shards_made == len(done.shards.present) - len(half.present)
