@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from raymetrics.studies.match.result import MatchProgress
 
 
+def _refuse_keep(
+    context: click.Context, parameter: click.Parameter, word: str | None
+) -> str | None:
+    """Raise BadParameter, with what replaces it, for the option that was `--keep accepted`."""
+    if word is not None:
+        raise click.BadParameter(
+            "match keeps all samples; copy the accepted ones afterwards: raymetrics export "
+            "'SHARDS?ids=DIR/accepted.parquet' --to NEW --as shards"
+        )
+    return None
+
+
 @click.command()
 @click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
 @click.option(
@@ -52,10 +64,7 @@ if TYPE_CHECKING:
     "--on-unfilled", type=click.Choice(["stop", "fail"]), default="stop", show_default=True,
     help="With bins that are not full then: write a part that says so, or nothing.",
 )  # fmt: skip
-@click.option(
-    "--keep", type=click.Choice(["all", "accepted"]), default="all", show_default=True,
-    help="The features of which samples stay in the shards.",
-)  # fmt: skip
+@click.option("--keep", hidden=True, expose_value=False, callback=_refuse_keep)
 @click.option(
     "--first",
     type=int,
@@ -74,7 +83,7 @@ if TYPE_CHECKING:
 @with_resource_options
 def match(
     real: str, generated: str, to: str, shards: str | None, extractors: list[str],
-    classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
+    classes: str | None, count: int, max_draws: int | None, on_unfilled: str,
     first: int | None, seeds: int, results: str | None, shard_rows: int, run_code: bool,
     any_size: bool, resources: Resources,
 ) -> None:  # fmt: skip
@@ -111,7 +120,7 @@ def match(
     with shared_session():
         match_result = run(
             real=real, generated=generated, to=to, shards=shards, extractors=extractors,
-            classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
+            classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled,
             first=first, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
             resources=resources, progress=_match_progress_printer(),
         )  # fmt: skip

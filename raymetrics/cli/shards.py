@@ -40,7 +40,7 @@ def inspect(uri: str, verify: bool) -> None:
 @click.option("--to", required=True, metavar="FILE_OR_DIR", help="What is not there yet.")
 @click.option(
     "--as", "form", required=True, help="See above.",
-    type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
+    type=click.Choice(["npz", "npy", "huggingface", "webdataset", "shards"]),
 )  # fmt: skip
 @click.option(
     "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
@@ -62,12 +62,14 @@ def export(
     npy          a folder of float32 arrays [n, d], one for each column, with sample_id.npy
     huggingface  a folder that datasets.load_dataset reads
     webdataset   a folder of tar files
+    shards       a shard set of its own, of selected samples; their ids are counted anew
 
     \b
     Examples:
       raymetrics export shards/real --to real.npz --as npz
       raymetrics evaluate --real real.npz --generated shards/generated --metrics fid
       raymetrics export shards/real --to real-features --as huggingface
+      raymetrics export 'shards/generated?ids=matched/accepted.parquet' --to accepted --as shards
     """
     from raymetrics.shards.foreign.export import export as run
 

@@ -40,6 +40,8 @@ from raymetrics.shards.spec_changes import differences as differences
 from raymetrics.shards.store import Store
 from raymetrics.uris import require_no_secret
 
+# The generator of a set that `export` copied from another set.
+SELECTION_NAME = "selection"
 # How often a writer looks whether another one has written over what it wrote.
 WRITE_CHECKS = 10
 
@@ -60,8 +62,6 @@ class DatasetSpec:
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
     image_size: tuple[int, int] | None = None  # height and width; None until it is known
-    # Of a set that keeps only the samples that a match accepts: which match.
-    accepted: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         schema.require_distinct_names(self.columns)
@@ -73,13 +73,17 @@ class DatasetSpec:
             "schema": schema.VERSION,
             "generator": dict(self.generator),
             "extractors": [dict(spec) for spec in self.extractors],
-            **({} if self.accepted is None else {"accepted": dict(self.accepted)}),
         }
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the identity."""
         return fingerprint(self.identity)
+
+    @property
+    def is_selection(self) -> bool:
+        """Whether `export` copied the samples from another set."""
+        return self.generator.get("name") == SELECTION_NAME
 
     def to_json(self) -> bytes:
         """The text of dataset.json. ShardError if what it is made of is named by a secret."""
@@ -116,6 +120,12 @@ class DatasetSpec:
                     f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
                 )
             json_fields.require_fields(value, _FIELDS, _OPTIONAL)
+            if "accepted" in value:
+                raise ShardError(
+                    f"{where} was written by match --keep accepted, which is no longer read; match "
+                    "again to another place, and copy what is accepted: raymetrics export "
+                    "'SHARDS?ids=accepted.parquet' --to DIR --as shards"
+                )
             return cls(
                 source=value["source"],
                 generator=value["generator"],
@@ -128,7 +138,6 @@ class DatasetSpec:
                 extractor_texts=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
-                accepted=value.get("accepted"),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
             )
         except json_fields.PARSE_ERRORS as error:

@@ -25,7 +25,7 @@ def open_view(uri: str) -> View:
         raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
     shards = open_complete(name)
     if "ids" not in options:
-        return View.from_shards(shards.require_all_samples())
+        return View.from_shards(shards)
     selection_file = read_selection(options["ids"], partial=options.get("partial") == "yes")
     if WEIGHT in selection_file.columns:
         raise ShardError(

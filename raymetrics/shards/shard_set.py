@@ -40,9 +40,7 @@ class ShardSet:
         return f"ShardSet({self.store.uri!r}, {len(self)} samples, {len(self.present)} shards)"
 
     def __len__(self) -> int:
-        if self.spec.accepted is None:
-            return sample_ranges.count_ids(self.present) - len(self.left_out)
-        return sum(self._rows.values())
+        return sample_ranges.count_ids(self.present) - len(self.left_out)
 
     @property
     def uri(self) -> str:
@@ -55,12 +53,6 @@ class ShardSet:
                 f"{self.uri} has no labels; extract from a source that knows the classes of its "
                 "samples"
             )
-
-    @cached_property
-    def _rows(self) -> dict[range, int]:
-        """The rows of every shard of a set that keeps accepted samples only."""
-        footer_rows = {ids: footer.rows for ids, footer in self._footers.items()}
-        return {ids: len(ids) if rows is None else rows for ids, rows in footer_rows.items()}
 
     @cached_property
     def _footers(self) -> dict[range, Footer]:
@@ -81,16 +73,6 @@ class ShardSet:
         """The same, as the shards themselves say."""
         by_shard = [footer.left_out or {} for footer in self._footers.values()]
         return {int(sample): why for reasons in by_shard for sample, why in reasons.items()}
-
-    def require_all_samples(self) -> ShardSet:
-        """Itself. ShardError if rejected samples are not kept, so that it is no set of samples
-        without a choice among them."""
-        if self.spec.accepted is not None:
-            raise ShardError(
-                f"{self.uri} keeps only the samples that a match accepted; name them: "
-                f"{self.uri}?ids=accepted.parquet, with the file that raymetrics match wrote"
-            )
-        return self
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -142,8 +124,10 @@ class ShardSet:
         return self._command_for(self.missing or self.spec.samples)
 
     def _command_for(self, samples: Sequence[range]) -> str:
-        if self.spec.accepted is not None:
-            return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
+        if self.spec.is_selection:
+            return shlex.join(
+                ["raymetrics", "export", self.spec.source, "--to", self.uri, "--as", "shards"]
+            )
         words = ["raymetrics", "extract", self.spec.source]
         for text in self.spec.extractor_texts:
             words += ["--extractor", text]
@@ -191,7 +175,7 @@ class ShardSet:
         schema.require_column_types(
             parquet.schema_arrow, self.spec.columns, self.spec.labels, names, where
         )
-        rows = self._rows_in(footer)
+        rows = len(footer.ids) - len(footer.left_out or {})
         if parquet.metadata.num_rows != rows:
             raise ShardError(
                 f"{where} has {parquet.metadata.num_rows} rows, expected {rows}; remove it and "
@@ -203,24 +187,13 @@ class ShardSet:
             self._require_samples(schema.to_numpy(table[schema.SAMPLE_ID]), footer, where)
         return table
 
-    def _rows_in(self, footer: Footer) -> int:
-        """How many rows a shard must have by what its footer says."""
-        if self.spec.accepted is not None and footer.rows is not None:
-            return footer.rows
-        return len(footer.ids) - len(footer.left_out or {})
-
     def _require_samples(self, sample_ids: np.ndarray, footer: Footer, where: str) -> None:
-        """ShardError unless these are all samples of a shard, in order, but for those that its
-        footer leaves out; of one that holds accepted samples, some in order."""
-        ids, good = footer.ids, len(sample_ids) == self._rows_in(footer)
-        if self.spec.accepted is not None and footer.rows is not None:
-            inside = (sample_ids >= ids.start) & (sample_ids < ids.stop)
-            good = good and bool(inside.all() and (np.diff(sample_ids) > 0).all())
-        elif good:
-            lacks = np.array([*map(int, footer.left_out or ())], np.int64)
-            expected = np.setdiff1d(np.arange(ids.start, ids.stop), lacks)
-            good = np.array_equal(sample_ids, expected)
-        if not good:
+        """Raise ShardError unless these are all samples of a shard in order, except for those that
+        its footer leaves out."""
+        ids = footer.ids
+        left_out = np.array([*map(int, footer.left_out or ())], np.int64)
+        expected = np.setdiff1d(np.arange(ids.start, ids.stop), left_out)
+        if not np.array_equal(sample_ids, expected):
             raise ShardError(
                 f"{where} does not hold the samples {sample_ranges.format_range(ids)} once each and "
                 "in order; it is not as it was written: remove it and extract again"
@@ -237,7 +210,7 @@ class ShardSet:
                         return parse(file, shard)
                 except FileNotFoundError:
                     larger = containing_shard(ids, self.store.names())
-                    if larger in (None, shard) or self.spec.accepted is not None:
+                    if larger in (None, shard):
                         raise
                     shard = larger
         except (pa.ArrowException, OSError) as error:

@@ -13,7 +13,6 @@ from raymetrics.errors import ShardError
 from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.shards import schema
 from raymetrics.shards.layout import MANIFEST, WRITE_CHECKS, shard_name
-from raymetrics.shards.manifest import withdraw_promises
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
@@ -43,31 +42,6 @@ def commit_shard(
     ids = range(int(all_ids[0]), int(all_ids[-1]) + 1)
     data = schema.encode_shard(table, set_fingerprint, ids, left_out=left_out, made_on=made_on)
     return len(data) if store.create(shard_name(ids), data) else 0
-
-
-def keep_accepted(
-    shards: ShardSet, ids: range, accepted: np.ndarray, drawn_by_class: Mapping[str, int]
-) -> None:
-    """Replaces a shard, at once, by one that holds its accepted samples only.
-
-    accepted: their ids, int64, ascending. drawn: samples of each class in the whole shard. Of a set
-    that keeps all samples, ShardError.
-    """
-    if shards.spec.accepted is None:
-        raise ShardError(f"{shards.uri} keeps all of its samples; nothing was dropped")
-    table = shards.table(ids)
-    rows = np.isin(schema.to_numpy(table[schema.SAMPLE_ID]), accepted)
-    if rows.sum() != len(accepted):
-        raise ShardError(
-            f"{shard_name(ids)} of {shards.uri} holds {rows.sum()} of {len(accepted)} accepted "
-            "samples; nothing was dropped"
-        )
-    set_fingerprint, made_on = shards.spec.fingerprint, shards.footer(ids).made_on
-    data = schema.encode_shard(
-        table.filter(pa.array(rows)), set_fingerprint, ids, drawn_by_class, made_on=made_on
-    )
-    withdraw_promises(shards.store, set_fingerprint)
-    shards.store.replace(shard_name(ids), data)
 
 
 def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:

@@ -10,6 +10,7 @@ from raymetrics.shards.foreign.atomic_folder import new_folder
 from raymetrics.shards.foreign.huggingface_export import write_huggingface
 from raymetrics.shards.foreign.npy_export import write_npy
 from raymetrics.shards.foreign.npz_export import npz_bytes
+from raymetrics.shards.foreign.shard_set_export import write_shard_set
 from raymetrics.shards.foreign.webdataset_export import write_webdataset
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
@@ -22,6 +23,7 @@ _FOLDER_WRITERS: Mapping[str, Callable[..., None]] = {
     "npy": write_npy,
     "huggingface": write_huggingface,
     "webdataset": write_webdataset,
+    "shards": write_shard_set,
 }
 _FORMATS = ("npz", *_FOLDER_WRITERS)
 
@@ -34,7 +36,8 @@ def export(
 
     format: "npz", one file with mu and sigma of one column, as pytorch-fid and its kin read it;
     or a local folder: "npy", a float32 array [n, d] for each column, beside sample_id.npy;
-    "huggingface", what `datasets.load_dataset` reads; "webdataset", tar files.
+    "huggingface", what `datasets.load_dataset` reads; "webdataset", tar files; "shards", a sealed
+    shard set of these samples, whose ids are counted anew from 0.
     columns: only these; by default all, or of npz the only one that is not logits.
     samples: only the first so many, by sample id.
     ddof: of npz, whose covariance is divided by count - ddof.

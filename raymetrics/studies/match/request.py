@@ -43,7 +43,6 @@ class MatchRequest:
     first: int
     stop: int
     n: int
-    keep: str
     extractors: Sequence[Mapping[str, object]]  # as they are now, where the set keeps older ones
     any_size: bool
 
@@ -51,7 +50,7 @@ class MatchRequest:
 def make_match_request(
     real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
-    keep: str, run_code: bool, any_size: bool = False,
+    run_code: bool, any_size: bool = False,
 ) -> MatchRequest:  # fmt: skip
     """The request, if it makes sense."""
     permission = permission_for(run_code, generated)
@@ -109,7 +108,6 @@ def make_match_request(
         first,
         stop,
         n,
-        keep,
         current_spec.extractors,
         any_size,
     )
