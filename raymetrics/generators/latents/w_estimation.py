@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.latent_batches import map_at_places
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 from raymetrics.generators.latents.w_distribution import Distribution
+from raymetrics.npz_files import DAMAGE_ERRORS, npz_bytes, parse_npz
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import weights_folder
 
@@ -80,17 +80,13 @@ def estimation_settings() -> dict[str, object]:
 def _load(file: Path) -> Distribution | None:
     """None if there is no such file, or one that cannot be used."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return Distribution(
-                **{field.name: arrays[field.name] for field in fields(Distribution)}
-            )
-    except Exception:  # whatever numpy and zipfile raise, it is estimated again
+        arrays = parse_npz(file.read_bytes())
+        return Distribution(**{field.name: arrays[field.name] for field in fields(Distribution)})
+    except DAMAGE_ERRORS:  # it is estimated again
         return None
 
 
 def _save(file: Path, distribution: Distribution) -> None:
     """Written aside and moved; where that is not possible it is estimated again the next time."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **asdict(distribution))
     with contextlib.suppress(StorageError):
-        write_atomically(file, buffer.getvalue())
+        write_atomically(file, npz_bytes(asdict(distribution)))

@@ -9,7 +9,7 @@ from raymetrics.output_names import NOT_FEATURES
 from raymetrics.shards.foreign.atomic_folder import new_folder
 from raymetrics.shards.foreign.huggingface_export import write_huggingface
 from raymetrics.shards.foreign.npy_export import write_npy
-from raymetrics.shards.foreign.npz_export import npz_bytes
+from raymetrics.shards.foreign.npz_export import statistics_npz
 from raymetrics.shards.foreign.shard_set_export import write_shard_set
 from raymetrics.shards.foreign.webdataset_export import write_webdataset
 from raymetrics.shards.open_view import open_view
@@ -99,5 +99,5 @@ def _write_npz(view: View, column: Column, destination: str, ddof: int) -> None:
     )
     if name in store.names():
         raise exists_error
-    if not store.create(name, npz_bytes(view, column, ddof)):
+    if not store.create(name, statistics_npz(view, column, ddof)):
         raise exists_error

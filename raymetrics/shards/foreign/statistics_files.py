@@ -30,12 +30,10 @@ from raymetrics.errors import ShardError, StorageError
 from raymetrics.metrics import Gaussian
 from raymetrics.npz_files import NpzArrays
 from raymetrics.safe_archives.damage import require_undamaged
+from raymetrics.shards.foreign.npz_export import ORIGIN_KEY
 from raymetrics.shards.store import Store
 from raymetrics.statistics import Moments
 
-_ORIGIN_KEY = (
-    "raymetrics"  # the key of a text in JSON: how the features of an exported file were made
-)
 MU_SIGMA = "mu, sigma"
 SPATIAL_MU_SIGMA = "mu_s, sigma_s"
 _FEATURE_KEYS = ("feats", "reps")
@@ -110,9 +108,9 @@ def _read_npz(file: Any, where: str) -> FileStatistics:
     """Only the arrays that are asked for are read, however large the others are."""
     arrays = NpzArrays(file)
     statistics = _parse_contents(arrays, where)
-    if _ORIGIN_KEY not in arrays:
+    if ORIGIN_KEY not in arrays:
         return statistics
-    origin = json.loads(arrays[_ORIGIN_KEY].item())
+    origin = json.loads(arrays[ORIGIN_KEY].item())
     return replace(statistics, layout="raymetrics", count=origin["count"], ddof=origin["ddof"],
                    origin=origin)  # fmt: skip
 

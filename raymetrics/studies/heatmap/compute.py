@@ -8,7 +8,6 @@ name says all that it depends on, so that a rerun makes only what is missing. Of
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,10 @@ from raymetrics.distributed.cluster_resources import Resources, plan_cluster_pla
 from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
-from raymetrics.distributed.neighbor_files import load_npz_or_none
 from raymetrics.errors import ShardError
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.npz_files import npz_bytes, parse_npz_or_none
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
@@ -136,7 +135,7 @@ class RangeStage:
             sums = batch_sums if sums is None else sums.merge(batch_sums)
             seen.append(batch_heatmaps)
         arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
-        self.store.replace(self.plan.file_name(first), _npz_bytes(arrays))
+        self.store.replace(self.plan.file_name(first), npz_bytes(arrays, compress=True))
         return {"rows": np.array([len(ids)])}
 
 
@@ -204,7 +203,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
     """All ranges, merged in the order of their ids."""
     seen, averages = [], None
     for first in plan.range_starts:
-        arrays = load_npz_or_none(store, plan.file_name(first))
+        arrays = parse_npz_or_none(store.read(plan.file_name(first)))
         if arrays is None:
             raise ShardError(
                 f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the same "
@@ -236,11 +235,4 @@ def _with_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def write_heatmap_arrays(to: str, name: str, record: Heatmaps | Averages, **more: object) -> None:
     """The fields of what was found, and more, as an .npz of numpy."""
     others = {key: np.asarray(value) for key, value in more.items()}
-    Store(to).replace(name, _npz_bytes({**to_arrays(record), **others}))
-
-
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of an .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    Store(to).replace(name, npz_bytes({**to_arrays(record), **others}, compress=True))

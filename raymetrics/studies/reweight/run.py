@@ -24,7 +24,7 @@ from raymetrics.attacks import (
 from raymetrics.attacks.gradient_descent import DescentState, descend, paper_loss
 from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, shared_columns
 from raymetrics.attacks.weights_optimizer import with_exact_distance
-from raymetrics.distributed.checkpoint import Arrays, Checkpoint, require_same_request
+from raymetrics.distributed.checkpoint import Checkpoint, require_same_request
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.partition_workers import plan_workers, start_workers
 from raymetrics.distributed.partitioned_features import (
@@ -34,6 +34,7 @@ from raymetrics.distributed.partitioned_features import (
 )
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
+from raymetrics.npz_files import Arrays
 from raymetrics.provenance import software_environment
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.open_view import open_view
