@@ -9,6 +9,8 @@ after the question mark, as in `my_models.faces:Embedding?layer=3`. It may have
                    imports, and the files and folders that its options name stand for it
     block          the number of images that it gets at a time
     class_names    what the columns of an output called `logits` stand for
+    weight_bytes   the bytes of its weights, if they are not those of networks of torch that it is
+                   or has as attributes: by them workers are placed on machines
 """
 
 from __future__ import annotations
@@ -49,6 +51,11 @@ class UserFunctionExtractor:
 
     def _user_attribute(self, name: str, default: Any = None) -> Any:
         return self._target.get_attribute(self._call, name, default)
+
+    @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
 
     def _columns(self) -> dict[str, int]:
         columns = self._user_attribute("columns")

@@ -11,6 +11,8 @@ It may give floats instead, if its attribute `uint8` names the rule of
     labels         a method, their classes: sample ids to int64 [n] from 0 on
     spec           all that changes its pixels; without it, its code, that of the modules which it
                    imports, and the files and folders that its options name stand for it
+    weight_bytes   the bytes of its weights, if they are not those of networks of torch that it is
+                   or has as attributes: by them workers are placed on machines
     trial          False if no samples may be made where the command is given, see
                    `raymetrics.generators.trial`
 
@@ -72,6 +74,11 @@ class UserFunctionGenerator:
 
     def _user_attribute(self, name: str, default: Any = None) -> Any:
         return self._target.get_attribute(self._call, name, default)
+
+    @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
 
     @property
     def trial(self) -> bool:
