@@ -130,8 +130,9 @@ def match(
                 f"{describe_unfilled(match_result.matcher, match_result.class_names)}"
             )
         print_lines(
-            f"{match_result.path}: {len(match_result.sample_ids)} of {count} accepted in {match_result.draws} draws; "
-            f"{match_result.shards_made} shards made in {match_result.seconds:.0f} s, {match_result.shards.uri} holds "
+            f"{match_result.path}: {len(match_result.sample_ids)} of {count} accepted in "
+            f"{match_result.draws} draws; {match_result.shards_made} shards made in "
+            f"{match_result.seconds:.0f} s, {match_result.shards.uri} holds "
             f"{len(match_result.shards)} samples",
             "",
         )
@@ -147,7 +148,7 @@ def match(
 
 
 def _match_progress_printer() -> Callable[[MatchProgress], None]:
-    """Prints a line after the first shard, and then at times; seldom into a log."""
+    """Return a printer of a line after the first shard, and then at times; seldom into a log."""
     last_time, pause = 0.0, 2 if sys.stderr.isatty() else QUIET_SECONDS
 
     def print_progress(progress: MatchProgress) -> None:

@@ -86,7 +86,7 @@ class DatasetSpec:
         return self.generator.get("name") == SELECTION_NAME
 
     def to_json(self) -> bytes:
-        """The text of dataset.json. ShardError if what it is made of is named by a secret."""
+        """Return the text of dataset.json. Raise ShardError if a source holds a secret."""
         for text in (self.source, *self.extractor_texts):
             require_no_secret(text, ShardError)
         value = {
@@ -110,7 +110,7 @@ class DatasetSpec:
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> DatasetSpec:
-        """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
+        """Read dataset.json. Raise ShardError if it is damaged or has an unknown schema."""
         try:
             value = json_fields.parse_object(data)
             json_fields.require_fields(value, {"schema": whole_number()}, {})
@@ -185,7 +185,7 @@ def comparable_fields(extractor: Mapping[str, object]) -> dict[str, object]:
 
 
 def read_spec(store: Store) -> DatasetSpec | None:
-    """The specification of the set in this store; None if there is none."""
+    """Return the specification of the set in this store; None if it holds no set."""
     data = store.read(DATASET)
     return None if data is None else DatasetSpec.from_json(data, str(store))
 
@@ -204,12 +204,12 @@ def require_same_spec(existing: DatasetSpec, requested: DatasetSpec, store: Stor
 
 
 def create_or_extend_spec(store: Store, requested: DatasetSpec) -> DatasetSpec:
-    """What `entered` gives, without the shards."""
+    """Return the specification that `open_for_writing` returns, without the shards."""
     return open_for_writing(store, requested)[0]
 
 
 def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
-    """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there; and
+    """Open the set for writing: make dataset.json, or add the requested ids to it; and return
     the shards that are there, ascending, whether the store lists them yet or not.
 
     The shard size of a set is the one that it was begun with. A set that was begun and never
@@ -245,7 +245,7 @@ def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec,
 
 
 def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
-    """The specification, and dataset.json, with these samples among those that the set is to have.
+    """Add samples to those that the set is to have, in dataset.json; return the specification.
 
     Those of others who extended the set in the meantime stay. Of two who write in the same moment
     one loses what it wrote: so it looks again, and whoever has made shards calls this at its end.
@@ -276,7 +276,7 @@ def holds_shard_set(store: Store) -> bool:
 def missing_shards(
     spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]
 ) -> list[range]:
-    """The shards to make so that every wanted id is present; cut at multiples of shard_rows."""
+    """Return the shards to make for all wanted ids to exist, cut at multiples of shard_rows."""
     gaps = sample_ranges.subtract(wanted, present)
     return [
         shard for gap in gaps for shard in sample_ranges.split_at_multiples(gap, spec.shard_rows)

@@ -80,7 +80,7 @@ def to_table(
     labels: np.ndarray | None,
     features: Mapping[str, np.ndarray],
 ) -> pa.Table:
-    """A table of samples. sample_ids int64 [n]; labels int64 [n] or None;
+    """Make a table of samples. sample_ids int64 [n]; labels int64 [n] or None;
     features float32 [n, d] by column name. ExtractorError if a feature is not finite."""
     arrays: dict[str, pa.Array] = {SAMPLE_ID: pa.array(sample_ids, pa.int64())}
     if labels is not None:
@@ -105,7 +105,7 @@ def to_table(
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as numpy: int64 [n], or float32 [n, d] for a tensor column."""
+    """Convert a column to numpy: int64 [n], or float32 [n, d] for a tensor column."""
     if isinstance(column.type, pa.FixedShapeTensorType):
         chunks = [chunk.to_numpy_ndarray() for chunk in column.chunks]
         width = tuple(column.type.shape)
@@ -162,7 +162,7 @@ def encode_shard(
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> bytes:
-    """The Parquet file of one shard. The same table, made on the same kinds of machine, gives the
+    """Encode one shard as Parquet. The same table, made on the same kinds of machine, gives the
     same bytes.
 
     ids: the samples that it stands for, if it lacks some of them, which are left out.
@@ -223,8 +223,8 @@ def require_column_types(
     absent = [name for name in names if name not in schema.names]
     if absent:
         raise ShardError(
-            f"{where} has no column {', '.join(absent)}; it has {', '.join(schema.names)}; name one "
-            "of these, or extract to another place with extractors that give it"
+            f"{where} has no column {', '.join(absent)}; it has {', '.join(schema.names)}; name "
+            "one of these, or extract to another place with extractors that give it"
         )
     for name in names:
         column_types = [field.type for field in schema if field.name == name]

@@ -24,9 +24,9 @@ def commit_shard(
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> int:
-    """Writes one shard, whole or not at all; the bytes written, 0 if it was there already.
+    """Write one shard, whole or not at all; return its bytes, or 0 if it existed already.
 
-    of_set: the fingerprint of the set. The table must hold every id of one range in ascending
+    The table must hold every id of one range in ascending
     order, but for those that are `left_out` because of what is said there: a lost block never
     becomes a short shard. made_on: the kinds of machine.
     """
@@ -45,7 +45,7 @@ def commit_shard(
 
 
 def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
-    """Writes manifest.json from what lies in the store; the set as it then is.
+    """Write manifest.json from the shards in the store, and return the set as it then is.
 
     devices: on which shards were made in this run; those of an earlier seal are kept.
     Another writer who seals in the same moment may write over ours what he saw before: so it looks
@@ -62,7 +62,7 @@ def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
 
 
 def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
-    """What is to seal the set."""
+    """Return the contents of the seal of a set."""
     digests = shards.footer_digests()
     left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
     return {

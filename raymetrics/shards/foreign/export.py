@@ -32,7 +32,7 @@ def export(
     shards: str | ShardSet, *, to: str, format: str, columns: Sequence[str] | None = None,
     samples: int | None = None, ddof: int = 1,
 ) -> None:  # fmt: skip
-    """Writes a complete shard set in another format; `to` must not be there yet.
+    """Write a complete shard set in another format; `to` must not be there yet.
 
     format: "npz", one file with mu and sigma of one column, as pytorch-fid and its kin read it;
     or a local folder: "npy", a float32 array [n, d] for each column, beside sample_id.npy;
@@ -51,8 +51,8 @@ def export(
     shard_set = view.shards
     if samples is not None and not 1 <= samples <= len(view):
         raise NotEnoughData(
-            f"the first {samples} samples are asked for, {shard_set.uri} has {len(view)}; ask for 1 "
-            f"to {len(view)}, or extract more"
+            f"the first {samples} samples are asked for, {shard_set.uri} has {len(view)}; ask for "
+            f"1 to {len(view)}, or extract more"
         )
     view = view if samples is None else view.first(samples)
     chosen = _select_columns(shard_set, columns)
@@ -64,7 +64,7 @@ def export(
 
 
 def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column]:
-    """The columns of these names; all by default. ShardError for a name that is none."""
+    """Return the columns of these names; all by default. Raise ShardError for an unknown name."""
     for name in names or ():
         if name not in shards.columns:
             raise ShardError(
@@ -74,7 +74,7 @@ def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Colum
 
 
 def _single_column(columns: Sequence[Column], shards: ShardSet) -> Column:
-    """The only column; or the only one of features. ShardError if there are several."""
+    """Return the only column, or the only one of features. Raise ShardError for several."""
     features = [column for column in columns if column.output not in NOT_FEATURES]
     for candidates in (columns, features):
         if len(candidates) == 1:

@@ -52,7 +52,7 @@ def make_match_request(
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
     run_code: bool, any_size: bool = False,
 ) -> MatchRequest:  # fmt: skip
-    """The request, if it makes sense."""
+    """Check a request and open its sides; raise a RaymetricsError before anything is written."""
     permission = permission_for(run_code, generated)
     view = open_view(real)
     column = choose_logits_column(view.shards, classes)
@@ -132,7 +132,7 @@ def _require_column(shards: ShardSet, column: Column) -> None:
 
 
 def choose_logits_column(shards: ShardSet, wanted: str | None) -> Column:
-    """The column of logits that is asked for, or inception's, or the only one. SpecMismatch with
+    """Return the requested column of logits, or inception's, or the only one. SpecMismatch with
     those that there are."""
     logits_columns = [column for column in shards.spec.columns if column.output == "logits"]
     names = ", ".join(column.name for column in logits_columns) or "none"

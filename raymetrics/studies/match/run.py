@@ -64,7 +64,7 @@ def match(
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
 ) -> MatchResult:
-    """The first generated samples, in the order of their ids, whose classes are as often as in the
+    """Find the first generated samples, by their ids, whose classes are as often as in the
     real set; draws until n are found, into a shard set that grows.
 
     real: a complete shard set, or some of its samples as "SHARDS?ids=FILE".
@@ -178,7 +178,7 @@ class _MatchRun:
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 
     def decide(self, shard: ShardClasses | ShardOutcome) -> None:
-        """Accepts or rejects a shard's samples."""
+        """Accept or reject a shard's samples."""
         draws = self._adopt_shard(shard) if isinstance(shard, ShardOutcome) else shard
         new = draws.sample_ids >= self.request.first
         ids, classes = draws.sample_ids[new], draws.classes[new]
@@ -186,7 +186,7 @@ class _MatchRun:
         self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
 
     def _adopt_shard(self, outcome: ShardOutcome) -> ShardClasses:
-        """A shard of this run, which from now on belongs to the set."""
+        """Add a shard of this run to the set, and return its classes."""
         size = self.spec.image_size or outcome.record.image_size
         self.spec = layout.add_samples(
             self.request.store, replace(self.spec, image_size=size), [outcome.ids]
@@ -226,7 +226,7 @@ class _MatchRun:
 
 
 def _real_histogram(request: MatchRequest) -> np.ndarray:
-    """The Top-1 histogram of the real samples, int64 [classes]."""
+    """Compute the Top-1 histogram of the real samples, int64 [classes]."""
     measure = ColumnStatistic(
         request.column.name, lambda _ids, logits: Histogram.from_samples(logits)
     )
@@ -236,7 +236,7 @@ def _real_histogram(request: MatchRequest) -> np.ndarray:
 
 
 def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:
-    """The set with all that was made, and its seal if it is complete."""
+    """Return the set with all shards that were made, sealed if it is complete."""
     # A run that was killed may have left shards that dataset.json does not ask for yet.
     begun_ranges = [
         ids for ids in open_shards(request.store.uri).present if ids.start >= request.first

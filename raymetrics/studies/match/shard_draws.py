@@ -22,7 +22,7 @@ class ShardClasses:
 
 
 def read_shard_classes(uri: str, group: Sequence[range], logits: str) -> list[ShardClasses]:
-    """A task: the draws of shards that are there."""
+    """Read the Top-1 classes of existing shards; run as a task."""
     shards, shard_classes = open_shards(uri, group), []
     for ids in group:
         block = shards.block(ids, [logits])
