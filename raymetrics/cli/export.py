@@ -18,7 +18,7 @@ from raymetrics.cli.terminal import print_lines
     "format",
     required=True,
     help="See above.",
-    type=click.Choice(["npz", "npy", "huggingface", "webdataset"]),
+    type=click.Choice(["npz", "npy", "huggingface", "webdataset", "shards"]),
 )
 @click.option(
     "--column",
@@ -44,12 +44,14 @@ def export(shards: str, to: str, **request: Any) -> None:
     npy          a folder of float32 arrays [n, d], one for each column, with sample_id.npy
     huggingface  a folder that datasets.load_dataset reads
     webdataset   a folder of tar files
+    shards       a shard set of its own, of selected samples; their ids are counted anew
 
     \b
     Examples:
       raymetrics export shards/real --to real.npz --as npz
       raymetrics evaluate --real real.npz --generated shards/generated --metrics fid
       raymetrics export shards/real --to real-features --as huggingface
+      raymetrics export 'shards/generated?ids=matched/accepted.parquet' --to accepted --as shards
     """
     from raymetrics.shards.foreign.export import export as run
 

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from raymetrics.studies.match.result import MatchProgress, MatchResult
 
 
+def _refuse_keep(
+    context: click.Context, parameter: click.Parameter, word: str | None
+) -> str | None:
+    """Raise BadParameter, with what replaces it, for the option that was `--keep accepted`."""
+    if word is not None:
+        raise click.BadParameter(
+            "match keeps all samples; copy the accepted ones afterwards: raymetrics export "
+            "'SHARDS?ids=DIR/accepted.parquet' --to NEW --as shards"
+        )
+    return None
+
+
 @click.command()
 @click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
 @click.option(
@@ -61,13 +73,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="With bins that are not full then: write a part that says so, or nothing.",
 )
-@click.option(
-    "--keep",
-    type=click.Choice(["all", "accepted"]),
-    default="all",
-    show_default=True,
-    help="The features of which samples stay in the shards.",
-)
+@click.option("--keep", hidden=True, expose_value=False, callback=_refuse_keep)
 @click.option(
     "--first",
     type=int,

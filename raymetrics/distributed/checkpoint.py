@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics import npz_files as interop
 from raymetrics.errors import ShardError, SpecMismatch
+from raymetrics.npz_files import Arrays, npz_bytes, parse_npz
 from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.shards.layout import differences
 from raymetrics.shards.store import Store
@@ -19,8 +18,6 @@ from raymetrics.shards.store import Store
 _STATE_FILE = "state.npz"
 _REQUEST_KEY = "request"
 SAVE_SECONDS = 30.0  # between two writes
-
-Arrays = dict[str, np.ndarray]
 
 
 class Checkpoint:
@@ -66,10 +63,8 @@ class Checkpoint:
 
     def save(self, state: Arrays) -> None:
         """Write the state into the file, which is replaced as a whole."""
-        buffer = io.BytesIO()
         request = np.frombuffer(json.dumps(self.request).encode(), np.uint8)
-        np.savez(buffer, **{_REQUEST_KEY: request}, **state)  # type: ignore[arg-type]
-        self.store.replace(_STATE_FILE, buffer.getvalue())
+        self.store.replace(_STATE_FILE, npz_bytes({_REQUEST_KEY: request, **state}))
         self.unsaved_state, self.written_at = None, time.monotonic()
 
     def remove(self) -> None:
@@ -81,7 +76,7 @@ class Checkpoint:
 def _parse_state(data: bytes, path: str) -> tuple[dict[str, Any], Arrays]:
     """Return the request and the arrays of a state. Raises ShardError if it is damaged."""
     with require_undamaged(ShardError, f"cannot read {path}", "remove it to begin again"):
-        arrays = dict(interop.NpzArrays(io.BytesIO(data)))
+        arrays = parse_npz(data)
         return json.loads(bytes(arrays.pop(_REQUEST_KEY))), arrays
 
 

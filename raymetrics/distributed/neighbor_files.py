@@ -9,29 +9,20 @@ every accident. Against a forged file with a true digest see
 
 from __future__ import annotations
 
-import io
 import logging
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable
 from hashlib import sha256
 
 import numpy as np
 
 from raymetrics.errors import StorageError
-from raymetrics.npz_files import NpzArrays as ArraysInFile
+from raymetrics.npz_files import DAMAGE_ERRORS, Arrays, npz_bytes, parse_npz
 from raymetrics.shards.store import Store
 
 NEIGHBORS_FOLDER = "neighbours"
 NEIGHBORS_VERSION = 2  # of the files there; another version is not read
 _DIGEST_KEY = "digest"
-_DAMAGE_ERRORS = (
-    ValueError, OSError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, MemoryError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
-)  # fmt: skip
 
-Arrays = dict[str, np.ndarray]
 ArraysCheck = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
 
 log = logging.getLogger(__name__)
@@ -52,21 +43,12 @@ def read_neighbor_file(store: Store, name: str, check: ArraysCheck) -> Arrays | 
     return None if problem else arrays
 
 
-def load_npz_or_none(store: Store, name: str) -> Arrays | None:
-    """Load the arrays of any .npz file; return None if it does not exist or is damaged."""
-    data = store.read(name)
-    try:
-        return None if data is None else dict(ArraysInFile(io.BytesIO(data)))
-    except _DAMAGE_ERRORS:
-        return None
-
-
 def parse_neighbor_file(data: bytes, name: str) -> tuple[str | None, Arrays]:
     """Parse a file of `write_neighbor_file`; return what is wrong with it, or None, and arrays."""
     try:
-        arrays = dict(ArraysInFile(io.BytesIO(data)))
+        arrays = parse_npz(data)
         stated_digest = str(arrays.pop(_DIGEST_KEY))
-    except _DAMAGE_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         return f"it is damaged ({type(error).__name__}: {error})", {}
     unchanged = stated_digest == _arrays_digest(name, arrays)
     return (None if unchanged else "its arrays are not the ones that were written"), arrays
@@ -74,11 +56,9 @@ def parse_neighbor_file(data: bytes, name: str) -> tuple[str | None, Arrays]:
 
 def write_neighbor_file(store: Store, name: str, arrays: Arrays) -> None:
     """Write arrays for a rerun, if the store can be written to."""
-    buffer = io.BytesIO()
     digest = np.array(_arrays_digest(name, arrays))
-    np.savez_compressed(buffer, **{**arrays, _DIGEST_KEY: digest})  # type: ignore[arg-type]
     try:
-        store.replace(name, buffer.getvalue())
+        store.replace(name, npz_bytes({**arrays, _DIGEST_KEY: digest}, compress=True))
     except StorageError:
         return
 

@@ -25,7 +25,6 @@ import ray
 from raymetrics.distributed.neighbor_files import (
     NEIGHBORS_FOLDER,
     NEIGHBORS_VERSION,
-    Arrays,
     parse_neighbor_file,
     problem_with_balls,
     problem_with_distances,
@@ -39,6 +38,7 @@ from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.neighbors import fastest_engine, make_engine
+from raymetrics.npz_files import Arrays
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store

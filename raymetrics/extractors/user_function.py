@@ -10,6 +10,8 @@ callable may have these attributes:
                    modules that it imports, and of the files and folders that its options name
     block          the number of images in each call
     class_names    the class of each number of an output called `logits`
+    weight_bytes   the bytes of its weights, which decide where workers go; without it, those of the
+                   torch networks that it is or has as attributes
 """
 
 from __future__ import annotations
@@ -50,6 +52,11 @@ class UserFunctionExtractor:
 
     def _user_attribute(self, name: str, default: Any = None) -> Any:
         return self._target.get_attribute(self._call, name, default)
+
+    @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
 
     def _columns(self) -> dict[str, int]:
         columns = self._user_attribute("columns")

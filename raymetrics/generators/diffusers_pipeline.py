@@ -79,6 +79,13 @@ class DiffusersPipeline:
         """The number of seeds if classes are drawn, else None: a torch.Generator takes any id."""
         return SEED_COUNT if self.classes else None
 
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of the weights of all networks of the pipeline."""
+        parts = self.pipeline.components.values()
+        networks = [part for part in parts if isinstance(part, torch.nn.Module)]
+        return sum(p.nbytes for network in networks for p in network.parameters())
+
     def _load(self, device: torch.device) -> Any:
         if not Path(self.path).is_dir() and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
             raise ValueError(

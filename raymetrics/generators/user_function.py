@@ -11,6 +11,8 @@ The callable may return floats, if its attribute `uint8` names the rule of
     labels         a method, from sample ids to classes, int64 [n] from 0 on
     spec           everything that changes the pixels; without it, digests of its code, of the
                    modules that it imports, and of the files and folders that its options name
+    weight_bytes   the bytes of its weights, which decide where workers go; without it, those of the
+                   torch networks that it is or has as attributes
     trial          False if the driver must not generate samples, see
                    `raymetrics.generators.trial`
 
@@ -76,6 +78,11 @@ class UserFunctionGenerator:
 
     def _user_attribute(self, name: str, default: Any = None) -> Any:
         return self._target.get_attribute(self._call, name, default)
+
+    @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
 
     @property
     def trial(self) -> bool:

@@ -25,8 +25,6 @@ def describe_shard_set(shards: ShardSet) -> str:
     machines = (shards.seal or {}).get("made_on", [])
     if len(machines) > 1:  # between which the last bits differ
         facts["made on"] = f"{len(machines)} kinds of machine: {'; '.join(machines)}"
-    if spec.accepted is not None:
-        facts["keeps"] = "the samples that a match accepted"
     if shards.left_out:
         first_left_out = [
             f"{sample} ({reason})" for sample, reason in [*shards.left_out.items()][:5]

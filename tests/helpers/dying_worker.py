@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
-from raymetrics.distributed import partition_workers
-from raymetrics.statistics import WeightedMoments
+from raymetrics.distributed import partition_workers, partitioned_features
+from raymetrics.distributed.partitioned_features import A, PartitionMethod, R
 
 
 class DyingWorker(partition_workers.SingleThreadWorker):
@@ -16,10 +14,10 @@ class DyingWorker(partition_workers.SingleThreadWorker):
 
     passes = 0
 
-    def moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
+    def call(self, method: PartitionMethod[A, R], index: int, argument: A) -> R:
         flag = Path(self.candidates.uri) / "died"
-        self.passes += 1
+        self.passes += method == partitioned_features.PartitionWorker.moments
         if self.passes == 3 and not flag.exists():
             flag.touch()
             os._exit(1)
-        return super().moments(place, weights)
+        return super().call(method, index, argument)

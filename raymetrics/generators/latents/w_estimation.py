@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.latent_batches import map_at_places
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 from raymetrics.generators.latents.w_distribution import Distribution
+from raymetrics.npz_files import DAMAGE_ERRORS, npz_bytes, parse_npz
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import weights_folder
 
@@ -83,11 +83,9 @@ def estimation_settings() -> dict[str, object]:
 def _load(file: Path) -> Distribution | None:
     """Load a distribution from a file; None if the file does not exist or cannot be used."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return Distribution(
-                **{field.name: arrays[field.name] for field in fields(Distribution)}
-            )
-    except Exception:  # numpy and zipfile raise errors of many kinds
+        arrays = parse_npz(file.read_bytes())
+        return Distribution(**{field.name: arrays[field.name] for field in fields(Distribution)})
+    except DAMAGE_ERRORS:
         return None
 
 
@@ -96,7 +94,5 @@ def _save(file: Path, distribution: Distribution) -> None:
 
     Without the file, the next process estimates the distribution again.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, **asdict(distribution))
     with contextlib.suppress(StorageError):
-        write_atomically(file, buffer.getvalue())
+        write_atomically(file, npz_bytes(asdict(distribution)))

@@ -8,7 +8,6 @@ missing files. For 50,000 samples with 8 x 8 maps the driver holds 15 MB.
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ import numpy as np
 from raymetrics.distributed.actor_map import map_with_workers
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
-from raymetrics.distributed.neighbor_files import load_npz_or_none
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.npz_files import npz_bytes, parse_npz_or_none
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
@@ -134,7 +133,7 @@ class RangeWriter:
             sums = batch_sums if sums is None else sums.merge(batch_sums)
             seen.append(batch_heatmaps)
         arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
-        self.store.replace(self.plan.file_name(first), _npz_bytes(arrays))
+        self.store.replace(self.plan.file_name(first), npz_bytes(arrays, compress=True))
         return len(ids)
 
 
@@ -190,7 +189,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
     """Merge all ranges in the order of their ids."""
     seen, averages = [], None
     for first in plan.range_starts:
-        arrays = load_npz_or_none(store, plan.file_name(first))
+        arrays = parse_npz_or_none(store.read(plan.file_name(first)))
         if arrays is None:
             raise ShardError(
                 f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the "
@@ -222,11 +221,4 @@ def _with_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def write_heatmap_arrays(to: str, name: str, record: Heatmaps | Averages, **more: object) -> None:
     """Write the fields of a record, and `more` arrays, as an .npz file of numpy."""
     others = {key: np.asarray(value) for key, value in more.items()}
-    Store(to).replace(name, _npz_bytes({**to_arrays(record), **others}))
-
-
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of an .npz file."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    Store(to).replace(name, npz_bytes({**to_arrays(record), **others}, compress=True))

@@ -27,7 +27,6 @@ def match(
     n: int = 50_000,
     max_draws: int | None = None,
     on_unfilled: str = "stop",
-    keep: str = "all",
     first: int | None = None,
     seeds: int = 5,
     shard_rows: int = 2048,
@@ -49,7 +48,6 @@ def match(
     n: samples to find. max_draws: samples to look at, at most; by default no limit.
     on_unfilled: what to do if a class has too few samples then: "stop" accepts a part that says
     so, "fail" raises NotEnoughData; the shards stay.
-    keep: "all", or "accepted" to drop the features of rejected samples.
     first: the first id looked at; by default the set's first, or 0.
     seeds: sets whose mean is reported; the first is the accepted set, the others take as many
     samples of every class at random. Random sets of as many samples stand beside them.
@@ -77,7 +75,6 @@ def match(
             n=n,
             max_draws=max_draws,
             on_unfilled=on_unfilled,
-            keep=keep,
             first=first,
             shard_rows=shard_rows,
             run_code=run_code,

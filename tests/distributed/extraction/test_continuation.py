@@ -285,7 +285,7 @@ def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> No
     asked = {
         "real": str(folder.path / "real"), "generated": "grown_gen:Model?side=6",
         "to": str(folder.path / "matched"), "shards": None, "extractors": [], "classes": None,
-        "n": 4, "max_draws": None, "first": None, "shard_rows": 8, "keep": "all",
+        "n": 4, "max_draws": None, "first": None, "shard_rows": 8,
         "run_code": True,
     }  # fmt: skip
     with pytest.raises(SpecMismatch, match="8 x 8 pixels, .* 6 x 6"):

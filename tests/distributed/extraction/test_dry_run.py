@@ -175,13 +175,18 @@ def test_weights_are_those_of_all_networks() -> None:
     assert largest_sizes([*both, ModelSizes(None, own)]) == ModelSizes(None, own)
 
 
-def test_weights_of_a_users_object_are_found_once() -> None:
-    class Held:
-        def __init__(self) -> None:
-            layer = torch.nn.Linear(10, 10, bias=False)
-            self.parts = {"a": [layer], "again": layer, "self": self, "w": torch.ones(7)}
+def test_a_users_object_says_its_weights_or_has_networks() -> None:
+    layer = torch.nn.Linear(10, 10, bias=False)
 
-    assert weight_bytes(Held()) == 4 * (100 + 7)
+    class Network:
+        def __init__(self) -> None:
+            self.network, self.again, self.parts = layer, layer, [torch.nn.Linear(10, 10)]
+
+    class Stated(Network):
+        weight_bytes = 7
+
+    assert weight_bytes(layer) == weight_bytes(Network()) == 400
+    assert weight_bytes(Stated()) == 7
 
 
 def test_dry_run_from_the_command_line(tmp_path: Path) -> None:
