@@ -4,6 +4,7 @@
     ├── SourceError        no such source, or a source that breaks its contract
     ├── ExtractorError     no such extractor, its weights are not what they should be,
     │                      or its features are not finite numbers
+    ├── MetricError        a metric of the user's own that cannot be loaded, or breaks its contract
     ├── RangeError         sample ids that make no sense, or that the source does not have
     ├── StorageError       a URI that cannot be read or written
     │   └── StorageUnavailable  one that could be before, and may be again
@@ -44,6 +45,10 @@ class SourceError(RaymetricsError):
 
 class ExtractorError(RaymetricsError):
     """No such extractor, wrong weights, or features that are not finite numbers."""
+
+
+class MetricError(RaymetricsError):
+    """A metric of the user's own that cannot be loaded, or that breaks its contract."""
 
 
 class SampleRangeError(RaymetricsError):

@@ -9,8 +9,8 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.metrics import Protocol
-from raymetrics.metrics.registry import METRICS, Metric
-from raymetrics.output_names import LOGITS, NOT_FEATURES
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.open_view import open_view
@@ -30,66 +30,51 @@ class MetricTask:
     label: int | None = None
 
 
-def resolve_metrics(names: Sequence[str]) -> list[str]:
-    """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
-    for name in names:
-        if name not in METRICS:
-            raise RaymetricsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
-    if not names:
-        raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
-
-
 def metric_applies(
     metric: Metric, column: Column, dataset_spec: DatasetSpec, *, explicit: bool
 ) -> bool:
-    """Whether the metric is one of such columns; of explicit ones, features may be anything.
+    """Tell whether the metric takes a column of a shard set.
 
-    of: the set that has the column.
+    explicit: the user named the column, so it counts as features whatever its output is.
     """
-    if metric.requires_space:
-        return metric.requires_space in (
-            column.output,
-            _network_name(column, dataset_spec).partition("-")[0],
-        )
-    if metric.logits_outputs:
-        return column.output in metric.logits_outputs
-    return explicit or column.output not in NOT_FEATURES
+    network = _network_name(column, dataset_spec)
+    return metric.applies_to(column.output, network, explicit=explicit)
 
 
 def _network_name(column: Column, dataset_spec: DatasetSpec) -> str:
-    """The published network that a column is of, whatever its extractor is called here."""
+    """Return the published network of a column, whatever its extractor is called in this set."""
     spec = next(spec for spec in dataset_spec.extractors if spec["name"] == column.extractor)
     return str(spec.get("network", column.extractor))
 
 
 def require_applicable(
-    tasks: Sequence[MetricTask], names: Sequence[str], spaces: Sequence[Column]
+    tasks: Sequence[MetricTask], metrics: Sequence[Metric], spaces: Sequence[Column]
 ) -> None:
-    """RaymetricsError if a metric fits none of the columns."""
-    for name in names:
-        if not any(task.metric.name == name for task in tasks):
+    """Raise RaymetricsError if one of the metrics takes none of the columns."""
+    for metric in metrics:
+        if not any(task.metric.name == metric.name for task in tasks):
             column_names = ", ".join(column.name for column in spaces)
-            what = METRICS[name].requires_space or (
-                LOGITS if METRICS[name].logits_outputs else "features"
+            raise RaymetricsError(
+                f"{metric.name} takes a column of {metric.column_kind}; there are {column_names}"
             )
-            raise RaymetricsError(f"{name} takes a column of {what}; there are {column_names}")
 
 
 def require_measurable(
-    real: ShardSet, generated: ShardSet, names: Sequence[str], columns: Sequence[str] | None
+    real: ShardSet, generated: ShardSet, metrics: Sequence[Metric], columns: Sequence[str] | None
 ) -> None:
-    """Raise what an evaluation of two such sets would, whatever samples they come to have:
-    SpecMismatch unless they can be compared, RaymetricsError for a metric without a column."""
+    """Raise the errors of an evaluation of two sets that do not depend on their samples.
+
+    SpecMismatch unless the sets can be compared, RaymetricsError for a metric without a column.
+    """
     spaces = comparable_columns(real, generated, None, columns)
     explicit = bool(columns)
     tasks = [
-        MetricTask(METRICS[name], column)
-        for name in names
+        MetricTask(metric, column)
+        for metric in metrics
         for column in spaces
-        if metric_applies(METRICS[name], column, real.spec, explicit=explicit)
+        if metric_applies(metric, column, real.spec, explicit=explicit)
     ]
-    require_applicable(tasks, names, spaces)
+    require_applicable(tasks, metrics, spaces)
 
 
 def open_as_view(shards: str | ShardSet) -> View:
@@ -115,19 +100,20 @@ def take_samples(
     return {side: views[side].first(count) for side, count in zip(SIDES, counts, strict=True)}
 
 
-# Of samples that were drawn repeatedly; the others would find a copy as the nearest neighbour.
-_REPEATABLE_METRICS = ("fid", "sfid", "kid", "top1", "vendi")
-
-
 def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View]) -> None:
-    """RaymetricsError if a metric takes every sample once, and a side has some repeatedly."""
+    """Raise RaymetricsError if a side has repeated samples and a metric does not allow them."""
+    wrong = {task.metric.name for task in tasks if not task.metric.repeats_allowed}
+    possible = [
+        name
+        for name, metric in METRICS.items()
+        if metric.repeats_allowed and metric.requires_space is None
+    ]
     for side, view in views.items():
-        wrong = {task.metric.name for task in tasks} - set(_REPEATABLE_METRICS)
         if view.repeats and wrong:
             raise RaymetricsError(
                 f"the {side} samples of {view.shards.uri} were drawn with repetitions, of which "
                 f"{', '.join(sorted(wrong))} cannot be computed; ask for --metrics "
-                f"{','.join(_REPEATABLE_METRICS[:4])}"
+                f"{','.join(possible)}"
             )
 
 

@@ -18,10 +18,10 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
 from raymetrics.distributed.session import session
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey, Protocol, registry
-from raymetrics.metrics.prd import require_equal_counts
-from raymetrics.metrics.registry import DEFAULT_METRICS, METRICS, Metric, MetricValue
-from raymetrics.metrics.required_statistics import SampleIds, estimated_bytes
+from raymetrics.metrics import Convention, ManifoldSurvey, Protocol
+from raymetrics.metrics.metric import Metric, MetricValue
+from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
+from raymetrics.metrics.required_statistics import AllRows, SampleIds, StatisticFunction
 from raymetrics.neighbors import survey_arrays
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.python_arguments import ARRAYS_HINT, as_names, require_text
@@ -41,7 +41,6 @@ from raymetrics.studies.comparison import (
     read_labels,
     require_applicable,
     require_unique_samples,
-    resolve_metrics,
     take_samples,
 )
 from raymetrics.studies.evaluate_statistics_file import evaluate_with_statistics_file
@@ -143,7 +142,7 @@ def evaluate(
     whole_views = {"real": open_as_view(real), "generated": open_as_view(generated)}
     sets = whole_views["real"].shards, whole_views["generated"].shards
     spaces = comparable_columns(*sets, extractors, columns, any_size=any_size)
-    names = resolve_metrics(
+    found_metrics = find_metrics(
         resolved_protocol.metrics
         if resolved_protocol
         else DEFAULT_METRICS
@@ -153,17 +152,18 @@ def evaluate(
     views = take_samples(whole_views, resolved_protocol, samples)
     labels = read_labels(views) if by == "label" else None
     tasks = [
-        MetricTask(METRICS[name], column, label)
+        MetricTask(metric, column, label)
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
         for column in spaces
-        for name in names
-        if metric_applies(METRICS[name], column, views["real"].shards.spec, explicit=bool(columns))
+        for metric in found_metrics
+        if metric_applies(metric, column, views["real"].shards.spec, explicit=bool(columns))
     ]
-    require_applicable(tasks, names if metrics or resolved_protocol else names[:1], spaces)
+    is_explicit = bool(metrics or resolved_protocol)
+    require_applicable(tasks, found_metrics if is_explicit else found_metrics[:1], spaces)
     require_unique_samples(tasks, views)
     request = _EvaluationRequest(views, labels, tasks, resolved_convention, resolved_protocol)
     _require_enough_samples(request)
-    if scores and (by or "realism" not in names):
+    if scores and (by or "realism" not in {metric.name for metric in found_metrics}):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
     if scores is not None:
         require_writable_output(scores)
@@ -201,8 +201,8 @@ def _compute_all(
         for task in batch:
             start = time.monotonic()
             samples = request.samples(task.label)
-            if task.metric.survey is None:
-                column_and_label = task.column.name, task.label
+            column_and_label = task.column.name, task.label
+            if task.metric.compute is not None:
                 real_statistics, generated_statistics = (
                     statistics[side].get(column_and_label, {}) for side in SIDES
                 )
@@ -210,26 +210,15 @@ def _compute_all(
                     real_statistics, generated_statistics, samples, request.convention
                 )
             else:
-                column_and_label = task.column.name, task.label
                 if column_and_label not in surveys:
                     surveys[column_and_label] = _survey_for(request, task, statistics)
-                values = _values_from_survey(
-                    task, surveys[column_and_label], request.convention, samples
-                )
-                if task.metric.name == "realism":
-                    scores[task.column.name] = surveys[column_and_label].generated_in_real.realism
+                survey = surveys[column_and_label]
+                assert task.metric.survey_values is not None  # as it has no other formula
+                values = task.metric.survey_values(survey, samples, request.convention)
+                if "realism" in (task.metric.survey or ()):
+                    scores[task.column.name] = survey.generated_in_real.realism
             seconds = time.monotonic() - start
             yield from ((task, value, seconds) for value in values)
-
-
-def _values_from_survey(
-    task: MetricTask, survey: ManifoldSurvey, convention: Convention, samples: SampleIds
-) -> list[MetricValue]:
-    """The values of a metric that a survey answers."""
-    if task.metric.name == "realism":
-        return registry.realism_values(survey, convention, samples.generated)
-    formula = {"pr": registry.precision_recall_values, "dc": registry.density_coverage_values}
-    return formula[task.metric.name](survey, convention)
 
 
 def _survey_for(
@@ -264,11 +253,11 @@ def _survey_for(
 
 def _required_statistics(
     request: _EvaluationRequest, task: MetricTask, side: str
-) -> dict[str, Any]:
-    """The statistics that an item needs of a side, by name."""
+) -> dict[str, StatisticFunction]:
+    """Return the statistics that a task needs of a side, by name."""
     if task.metric.needs is not None:
         return dict(task.metric.needs(request.samples(task.label), side, request.convention))
-    return {} if task.label is None else {"rows": FeatureRows.from_samples}
+    return {} if task.label is None else {"rows": AllRows()}
 
 
 def _fold_required(
@@ -308,21 +297,10 @@ def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
     """By the statistics of both sides."""
     samples = request.samples(task.label)
     return sum(
-        estimated_bytes(block_statistic, task.column.dimension, len(samples.for_side(side)))
+        statistic.estimated_bytes(task.column.dimension, len(samples.for_side(side)))
         for side in SIDES
-        for block_statistic in _required_statistics(request, task, side).values()
+        for statistic in _required_statistics(request, task, side).values()
     )
-
-
-def _min_samples(metric: Metric, convention: Convention) -> int:
-    """Samples on either side that a metric takes."""
-    minima = {
-        "fid": convention.ddof + 1,
-        "sfid": convention.ddof + 1,
-        "kid": convention.kid_subset_size,
-    }
-    minima |= {"is": convention.is_splits, "prd": 20, "fid-infinity": 150, "fid-counts": 20}
-    return convention.ks[-1] + 1 if metric.survey is not None else minima.get(metric.name, 1)
 
 
 def _require_enough_samples(request: _EvaluationRequest) -> None:
@@ -335,20 +313,22 @@ def _require_enough_samples(request: _EvaluationRequest) -> None:
                 uri, count = request.views[side].shards.uri, len(samples.for_side(side))
                 count_in_words = f"{uri} has {count} {side} ones{label_suffix}"
                 require_enough_for_metric(metric, request.convention, count, count_in_words)
-            if metric.name == "prd":
-                require_equal_counts(len(samples.real), len(samples.generated), 20)
+            if metric.require_counts is not None:
+                metric.require_counts(len(samples.real), len(samples.generated))
 
 
 def require_enough_for_metric(
     metric: Metric, convention: Convention, count: int, count_in_words: str
 ) -> None:
-    """NotEnoughData if a metric takes more samples than this count, which `there_are` tells."""
-    minimum = _min_samples(metric, convention)
+    """Raise NotEnoughData if a metric takes more samples than this count.
+
+    count_in_words: the count and the set that has it, for the message.
+    """
+    minimum = metric.min_samples(convention)
     if count < minimum:
-        smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
         raise NotEnoughData(
             f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or leave "
-            f"it out of --metrics{smaller}"
+            f"it out of --metrics{metric.fewer_samples_hint}"
         )
 
 

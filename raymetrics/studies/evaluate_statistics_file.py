@@ -12,9 +12,11 @@ import numpy as np
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
-from raymetrics.metrics import Convention, Protocol, required_statistics
-from raymetrics.metrics.registry import METRICS
-from raymetrics.metrics.required_statistics import SampleIds
+from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
+from raymetrics.output_names import SPATIAL
 from raymetrics.results import Result, Side
 from raymetrics.shards.foreign import ReferenceStatistics, is_statistics, read_statistics
 from raymetrics.shards.foreign.statistics_files import SPATIAL_MU_SIGMA
@@ -28,13 +30,12 @@ from raymetrics.studies.comparison import (
     MetricTask,
     metric_applies,
     open_as_view,
-    resolve_metrics,
     select_columns,
     take_samples,
 )
 from raymetrics.studies.make_result import make_result, side_from_view
 
-_MOMENT_METRICS = ("fid", "sfid")
+_MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_suffice]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def evaluate_with_statistics_file(
             f"{real} and {generated} are files of statistics both, and neither says what its "
             "features are; one side must be a shard set"
         )
-    names = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
+    moment_metrics = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
     reference = read_statistics(str(sides[file_side]))
     whole_view = open_as_view(sides[shards_side])
     shards = whole_view.shards
@@ -81,9 +82,9 @@ def evaluate_with_statistics_file(
     candidate_columns = select_columns(shards, extractors, columns)
     column_matches = [
         column_match
-        for name in names
+        for metric in moment_metrics
         for column_match in _match_columns(
-            name, candidate_columns, bool(columns), reference, shards
+            metric, candidate_columns, bool(columns), reference, shards
         )
     ]
     moments = _moments_by_column(
@@ -102,9 +103,9 @@ def evaluate_with_statistics_file(
             file_side: {"moments": reference.gaussians[column_match.file_part]},
             shards_side: {"moments": moments[column_match.task.column.name]},
         }
-        (value,) = column_match.task.metric.compute(
-            fitted["real"], fitted["generated"], _NO_SAMPLES, convention
-        )
+        compute = column_match.task.metric.compute
+        assert compute is not None  # as moments are enough for the metric
+        (value,) = compute(fitted["real"], fitted["generated"], _NO_SAMPLES, convention)
         value = replace(
             value,
             convention={**value.convention, **_file_fields(reference, column_match.file_part)},
@@ -129,19 +130,19 @@ _NO_SAMPLES = SampleIds(real=np.empty(0, np.int64), generated=np.empty(0, np.int
 
 def _require_moment_metrics(
     metrics: Sequence[str] | None, protocol: Protocol | None, uri: str
-) -> list[str]:
-    """The metrics; RaymetricsError for one that takes more than a mean and a covariance."""
-    names = resolve_metrics(
+) -> list[Metric]:
+    """Return the metrics. RaymetricsError for one that takes more than a mean and a covariance."""
+    moment_metrics = find_metrics(
         protocol.metrics if protocol else ["fid"] if metrics is None else metrics
     )
-    impossible = [name for name in names if name not in _MOMENT_METRICS]
+    impossible = [metric.name for metric in moment_metrics if not metric.moments_suffice]
     if impossible:
         raise RaymetricsError(
             f"{', '.join(impossible)} cannot be computed from {uri}, which holds a mean and a "
             f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards on both "
             "sides"
         )
-    return names
+    return moment_metrics
 
 
 def _view_for_protocol(
@@ -168,22 +169,24 @@ def _view_for_protocol(
 
 
 def _match_columns(
-    name: str, columns: Sequence[Column], explicit: bool, reference: ReferenceStatistics,
+    metric: Metric,
+    columns: Sequence[Column],
+    explicit: bool,
+    reference: ReferenceStatistics,
     shards: ShardSet,
-) -> list[_ColumnMatch]:  # fmt: skip
+) -> list[_ColumnMatch]:
     """The columns and places of the file that are of one space, as far as can be known.
 
     SpecMismatch if there is none, or if several could be meant.
     """
-    metric = METRICS[name]
     file_parts = [
         file_part
         for file_part in reference.gaussians
-        if (file_part == SPATIAL_MU_SIGMA) == (name == "sfid")
+        if (file_part == SPATIAL_MU_SIGMA) == (metric.requires_space == SPATIAL)
     ]
     if not file_parts:
         raise RaymetricsError(
-            f"{name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds {', '.join(reference.gaussians)}; "
+            f"{metric.name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds {', '.join(reference.gaussians)}; "
             "leave it out of --metrics"
         )
     fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
@@ -248,10 +251,7 @@ def _exported_column(
 
 def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
     """Those of every column, in one pass over the shards."""
-    measures = {
-        column.name: ColumnStatistic(column.name, required_statistics.feature_moments)
-        for column in columns
-    }
+    measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
     with session():
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 

@@ -33,7 +33,7 @@ from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsEr
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
 from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
-from raymetrics.metrics.registry import MetricValue
+from raymetrics.metrics.metric import MetricValue
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raymetrics import sample_ranges
 from raymetrics.metrics import Convention, Protocol
-from raymetrics.metrics.registry import MetricValue
+from raymetrics.metrics.metric import MetricValue
 from raymetrics.output_names import LOGITS
 from raymetrics.provenance import software_environment
 from raymetrics.results import Result, Side
@@ -51,10 +52,15 @@ def make_result(
         convention={**convention_fields, "arithmetic": "float64"},
         real=sides["real"],
         generated=sides["generated"],
-        provenance=software_environment(),
+        provenance={**software_environment(), **_user_code(task)},
         seconds=seconds,
         details=details,
     )
+
+
+def _user_code(task: MetricTask) -> dict[str, Any]:
+    """Return the provenance of a metric that the user wrote; nothing for one of the package."""
+    return {"metric": dict(task.metric.user_code)} if task.metric.user_code else {}
 
 
 def label_name(label: int, dataset_spec: DatasetSpec) -> str:
@@ -70,7 +76,8 @@ def _metric_label(
     """ "FD efficientnet-lite0": what it is, and in which space. In FID's own it is FID; with
     another convention of resizing, that is said."""
     resize = _fid_resize_convention(task.column, dataset_specs)
-    if resize is not None and value.short_name.startswith(tuple(_FID_NAMES)):
+    is_own = not task.metric.user_code
+    if resize is not None and is_own and value.short_name.startswith(tuple(_FID_NAMES)):
         distance_prefix = value.short_name[:2]
         name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
         return name if resize == "tf1-bilinear" else f"{name} ({resize})"

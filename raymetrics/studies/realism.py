@@ -14,8 +14,11 @@ import numpy as np
 from raymetrics.distributed.neighbors import fits_at_once, survey_views
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
-from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
-from raymetrics.metrics.registry import METRICS, MetricValue
+from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
+from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.metric_values import realism_values
+from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.required_statistics import SampleIds
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.results import Result
 from raymetrics.shards.view import View
@@ -89,13 +92,14 @@ def rank_samples(
     require_neighbors(len(real_view), k, "real")
     groups = _make_groups(generated_view, by, classes)
     ids = generated_view.sample_ids
+    samples = SampleIds(real_view.sample_ids, ids)
     results: list[Result] = []
     scores: dict[str, np.ndarray] = {}
     for task in tasks:
         start, name = time.monotonic(), task.column.name
         survey = survey_realism(real_view, generated_view, name, convention)
         scores[name] = survey.generated_in_real.realism
-        first, *others = registry.realism_values(survey, convention, ids)
+        first, *others = realism_values(survey, samples, convention)
         shown_samples = _best_and_worst(ids, scores[name], groups, count)
         seconds = time.monotonic() - start
         results += [

@@ -17,13 +17,9 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention
-from raymetrics.metrics.registry import METRICS, MetricValue
-from raymetrics.metrics.required_statistics import (
-    SampleIds,
-    SelectedRows,
-    StatisticFunction,
-    estimated_bytes,
-)
+from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics.required_statistics import SampleIds, SelectedRows, StatisticFunction
 from raymetrics.results import Result
 from raymetrics.shards.view import View, find_rows
 from raymetrics.statistics import ColumnStatistic
@@ -32,12 +28,11 @@ from raymetrics.studies.comparison import (
     comparable_columns,
     metric_applies,
     open_as_view,
-    resolve_metrics,
 )
 from raymetrics.studies.make_result import make_result, side_from_view
 
 _BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
-_OFFERED_METRICS = ("fid", "kid", "top1")
+_OFFERED_METRICS = [name for name, metric in METRICS.items() if metric.resamplings_allowed]
 SAMPLES_SHOWN = 60  # samples whose ids a result keeps, for a grid of images
 
 
@@ -96,10 +91,10 @@ def evaluate_resamplings(
         real_shards, views["generated"].shards, extractors, None, any_size=True
     )
     tasks = [
-        MetricTask(METRICS[name], column)
+        MetricTask(metric, column)
         for column in spaces
-        for name in resolve_metrics(metrics)
-        if metric_applies(METRICS[name], column, real_shards.spec, explicit=False)
+        for metric in find_metrics(metrics)
+        if metric_applies(metric, column, real_shards.spec, explicit=False)
     ]
     _require_computable(views, resamplings, tasks, resolved_convention)
     with session():
@@ -135,9 +130,9 @@ class _ResampledSet:
     def bytes_needed(self, tasks: Sequence[MetricTask]) -> int:
         """By the statistics of the generated side."""
         return sum(
-            estimated_bytes(block_statistic, task.column.dimension, len(self.samples.generated))
+            statistic.estimated_bytes(task.column.dimension, len(self.samples.generated))
             for task in tasks
-            for block_statistic in self.required_statistics(task, "generated").values()
+            for statistic in self.required_statistics(task, "generated").values()
         )
 
 
@@ -178,6 +173,7 @@ def _compute_seed_values(
             for task in tasks:
                 value_start, column = time.monotonic(), task.column.name
                 sides = real_statistics[column], set_statistics[column]
+                assert task.metric.compute is not None  # as for its needs
                 (value,) = task.metric.compute(
                     *sides, resampled_set.samples, resampled_set.convention
                 )
@@ -272,7 +268,7 @@ def _require_computable(
     sizes = {len(ids) for resampling in resamplings for ids in resampling.ids}
     if len(sizes) != 1:
         raise NotEnoughData(f"draws of {sorted(sizes)} samples; expected as many in each")
-    minimum = convention.kid_subset_size if "kid" in names else convention.ddof + 1
+    minimum = max(task.metric.min_samples(convention) for task in tasks)
     for side, count in {"real": len(views["real"]), "generated": sizes.pop()}.items():
         if count < minimum:
             raise NotEnoughData(

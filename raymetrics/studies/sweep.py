@@ -33,7 +33,8 @@ from raymetrics.generators.latents.truncated_generator import (
     Truncation,
 )
 from raymetrics.metrics import Convention
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS, find_metric, find_metrics
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.python_arguments import as_names, as_texts
@@ -42,14 +43,13 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writable import require_writable_store
-from raymetrics.studies.comparison import open_as_view, require_measurable, resolve_metrics
+from raymetrics.studies.comparison import open_as_view, require_measurable
 from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
 from raymetrics.uris import require_no_secret
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
-_DEFAULT_METRICS = ("fid", "pr", "dc", "prd")
-_LABEL_METRICS = ("fid", "pr", "dc")  # a class may have fewer samples than prd's clusters take
+_DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if metric.in_sweeps)
 _NUMBERS_FOLDER = "numbers"  # below `to`: those of every set
 _MAX_NAME_LENGTH = 60  # of a source, in the name of the folder of its shards
 
@@ -93,11 +93,16 @@ class _SweepMetrics:
     by: str | None
     any_size: bool = False
 
+    @property
+    def found_metrics(self) -> list[Metric]:
+        """The metrics of these names."""
+        return [find_metric(name) for name in self.metrics]
+
     def require_enough(self, count: int, side: str) -> None:
         """NotEnoughData if a metric takes more samples than this of a side."""
-        for name in self.metrics:
+        for metric in self.found_metrics:
             require_enough_for_metric(
-                METRICS[name], self.convention, count, f"there are {count} {side} ones"
+                metric, self.convention, count, f"there are {count} {side} ones"
             )
 
     def results(self, real: str, generated: str) -> list[Result]:
@@ -109,7 +114,7 @@ class _SweepMetrics:
         results: list[Result] = evaluate(
             **shared_arguments, metrics=self.metrics, columns=self.columns
         )
-        label_metrics = [name for name in self.metrics if name in _LABEL_METRICS]
+        label_metrics = [metric.name for metric in self.found_metrics if metric.in_sweeps_by_label]
         if self.by and label_metrics:
             results += evaluate(
                 **shared_arguments, metrics=label_metrics, columns=self.columns, by=self.by
@@ -173,8 +178,9 @@ def sweep(
     """
     permission = Permission(run_code)
     rows = read_plan(plan, permission)
+    names = as_names(_DEFAULT_METRICS if metrics is None else metrics)
     sweep_metrics = _SweepMetrics(
-        tuple(resolve_metrics(as_names(_DEFAULT_METRICS if metrics is None else metrics))),
+        tuple(metric.name for metric in find_metrics(names)),
         tuple(as_names(columns)) if columns else None,
         convention or Convention(), by, any_size,
     )  # fmt: skip
@@ -225,7 +231,9 @@ def _require_comparable(
     cannot be compared with the real one, or lack a column, ShardError without labels."""
     generated_shards = ShardSet(Store(folder), made_of, ())
     real_shards = generated_shards if real is None else open_as_view(real).shards
-    require_measurable(real_shards, generated_shards, sweep_metrics.metrics, sweep_metrics.columns)
+    require_measurable(
+        real_shards, generated_shards, sweep_metrics.found_metrics, sweep_metrics.columns
+    )
     if sweep_metrics.by and real is not None:
         real_shards.require_labels()
 
@@ -290,6 +298,8 @@ def _cached_results(
     sides = {"real": open_as_view(real).digest(), "generated": shards.digest}
     # Two sources may give the same images.
     identity = {**sides, "made_of": shards.spec.fingerprint, "asked": asdict(sweep_metrics)}
+    user_code = [dict(metric.user_code) for metric in sweep_metrics.found_metrics]
+    identity |= {"metrics": user_code} if any(user_code) else {}
     name = f"{fingerprint({**identity, 'by': software_environment()})[:24]}.jsonl"
     data = numbers_store.read(name)
     if data is not None:
