@@ -137,14 +137,14 @@ METRICS = {
         ),
         Metric(
             "cmmd",
-            "CMMD, in a space of CLIP",
+            "CMMD, where there is a column of CLIP",
             compute=values.cmmd_values,
             needs=_ROWS,
             requires_space="clip",
         ),
         Metric(
             "sfid",
-            "Frechet distance of the spatial features, where there is a column for them",
+            "Frechet distance, where there is a column of spatial features",
             compute=values.frechet_values,
             needs=_MOMENTS,
             requires_space=SPATIAL,
@@ -183,9 +183,9 @@ def find_metrics(names: Sequence[str]) -> list[Metric]:
 
 def help_lines() -> str:
     """Return one line for every metric, with its name and its summary, for --help."""
-    width = max(map(len, METRICS)) + 2
+    width = max(map(len, METRICS)) + 2  # of the first column
     lines = [f"{metric.name:{width}}{metric.summary}" for metric in METRICS.values()]
-    return "\n".join([*lines, f"{'module:name':{width}}your own metric"])
+    return "\n".join([*lines, f"{'module:name':{width}}your own"])
 
 
 def markdown_table() -> str:

@@ -240,8 +240,8 @@ class UserStatistic:
         statistic = code.call(functions[self.name], sample_ids, values, what=what)
         if not callable(getattr(statistic, "merge", None)):
             raise MetricError(
-                f"{self.text} gives {type(statistic).__name__} of {what}, expected a statistic with "
-                "a method merge(addend)"
+                f"{self.text} gives {type(statistic).__name__} of {what}, expected a statistic "
+                "with a method merge(addend)"
             )
         return UserState(self.text, statistic)
 

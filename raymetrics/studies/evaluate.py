@@ -87,8 +87,9 @@ def evaluate(
     real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE"; one of the two
     may be a file of statistics that another program kept (.npz, .pkl, .pt, see
     `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
-    metrics: of METRICS; by default "fid", "kid", "pr" and "top1", or those of the protocol. "fid"
-    is the Frechet distance in whatever space there is; it is labelled by that space.
+    metrics: names of METRICS, or "module:callable" for a metric of your own (see
+    `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
+    protocol. "fid" is the Frechet distance in any feature space, and is labelled by that space.
     extractors, columns: only these spaces; of the columns named here also logits are taken as
     features.
     convention: a `Convention`, or the name of a program whose choices are made.

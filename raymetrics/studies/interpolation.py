@@ -32,8 +32,9 @@ from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
-from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
+from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
 from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.metric_values import ball_fields
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
@@ -225,7 +226,7 @@ def _stray_values(
     the paths between two of the same label."""
     realism = survey.generated_in_real.realism.reshape(len(ends.ids), rule.steps)
     convention_fields = {
-        **registry.ball_fields(convention, survey, convention.ks[0]),
+        **ball_fields(convention, survey, convention.ks[0]),
         "balls": "radius <= median",
         "score": "R, not R^2",
         "steps": rule.steps,

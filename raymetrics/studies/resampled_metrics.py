@@ -239,7 +239,9 @@ def _fold_set_statistics(
 
 
 def _fold_by_key(
-    view: View, block_statistics: Mapping[Any, StatisticFunction], total_bytes: int = 0
+    view: View,
+    block_statistics: Mapping[Any, StatisticFunction | SubsetStatistic],
+    total_bytes: int = 0,
 ) -> dict[Any, Any]:
     """Statistics by a key whose last part but one is the column."""
     keys = {str(i): key for i, key in enumerate(block_statistics)}
