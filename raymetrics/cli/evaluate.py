@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import click
 
 from raymetrics.cli.options_and_errors import (
@@ -25,7 +27,7 @@ class _CommandWithMetrics(click.Command):
         """Write the help with the list of metrics."""
         from raymetrics.metrics.registry import help_lines
 
-        self.help = (self.help or "").replace(_METRIC_LIST, help_lines())
+        self.help = inspect.cleandoc(self.help or "").replace(_METRIC_LIST, help_lines())
         super().format_help_text(ctx, formatter)
 
 

@@ -185,7 +185,7 @@ def help_lines() -> str:
     """Return one line for every metric, with its name and its summary, for --help."""
     width = max(map(len, METRICS)) + 2  # of the first column
     lines = [f"{metric.name:{width}}{metric.summary}" for metric in METRICS.values()]
-    return "\n".join([*lines, f"{'module:name':{width}}your own"])
+    return "\n".join([*lines, f"{'module:name':{width}}a metric of your own, see below"])
 
 
 def markdown_table() -> str:

@@ -297,7 +297,11 @@ def _cached_results(
     shards = open_shards(generated)
     sides = {"real": open_as_view(real).digest(), "generated": shards.digest}
     # Two sources may give the same images.
-    identity: dict[str, Any] = {**sides, "made_of": shards.spec.fingerprint, "asked": asdict(sweep_metrics)}
+    identity: dict[str, Any] = {
+        **sides,
+        "made_of": shards.spec.fingerprint,
+        "asked": asdict(sweep_metrics),
+    }
     user_code = [dict(metric.user_code) for metric in sweep_metrics.found_metrics]
     identity |= {"metrics": user_code} if any(user_code) else {}
     name = f"{fingerprint({**identity, 'by': software_environment()})[:24]}.jsonl"
