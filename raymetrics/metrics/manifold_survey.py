@@ -18,7 +18,7 @@ from raymetrics.statistics.ball_membership import BallMembership
 
 
 class NeighborSearch(Protocol):
-    """An engine that searches for neighbors in sets that it has prepared (`raymetrics.neighbors`)."""
+    """An engine that searches prepared sets for neighbors; see `raymetrics.neighbors`."""
 
     name: str
 
