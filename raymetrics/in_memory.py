@@ -1,4 +1,4 @@
-"""The metrics for someone with two arrays of features and no cluster; of numpy, or torch's."""
+"""The metrics of two arrays of features in memory, of numpy or torch, without a cluster."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ from raymetrics.statistics.validation import require_comparable_features
 
 
 def frechet_distance(
-    *, real: np.ndarray, generated: np.ndarray, ddof: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    ddof: int | None = None,
     convention: str = "raymetrics",
-) -> float:  # fmt: skip
-    """The Frechet distance between two sets of features: FID, if they are Inception's.
+) -> float:
+    """Compute the Frechet distance between two sets of features: FID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
-    count - ddof; by default the convention's. At least 0: a rounding error below it is given as
-    0. See `raymetrics.metrics.frechet_distance`.
-    ShardError for features that do not fit together or are not finite.
+    count - ddof; by default the convention's. The distance is at least 0; a negative rounding error
+    is returned as 0. See `raymetrics.metrics.frechet_distance`.
+    ShardError for features of different dimensions, and for features that are not finite.
     """
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
@@ -53,9 +56,9 @@ def kernel_distance(
     seed: int | None = None,
     convention: str = "raymetrics",
 ) -> KernelDistance:
-    """The kernel distance between two sets of features: KID, if they are Inception's.
+    """Compute the kernel distance between two sets of features: KID, if they are Inception's.
 
-    real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets, by default 100 of
+    real, generated: real [n, d], [m, d]. Returns (mean, std) over the subsets, by default 100 of
     1000 samples; a convention names the program whose draws are repeated. See
     `raymetrics.metrics.kernel_distance`.
     """
@@ -74,12 +77,15 @@ def kernel_distance(
 
 
 def precision_recall(
-    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | None = None,
     convention: str = "raymetrics",
-) -> PrecisionRecall:  # fmt: skip
-    """Improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
+) -> PrecisionRecall:
+    """Compute improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
 
-    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
+    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Returns (precision,
     recall); exact. See `raymetrics.metrics.precision_recall`.
     """
     settings = named(convention, k=k)
@@ -90,10 +96,13 @@ def precision_recall(
 
 
 def prdc(
-    *, real: np.ndarray, generated: np.ndarray, k: int | Sequence[int] | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | Sequence[int] | None = None,
     convention: str = "raymetrics",
-) -> dict[int, ManifoldScores]:  # fmt: skip
-    """Precision, recall, their F-score, density and coverage, for every k, in one pass.
+) -> dict[int, ManifoldScores]:
+    """Compute precision, recall, their F-score, density and coverage, for every k, in one pass.
 
     real, generated: real [n, d], [m, d]. Naeem et al. (2020); exact. With convention="prdc" the
     balls are open, as in the program of that name.
@@ -103,12 +112,18 @@ def prdc(
 
 
 def realism(
-    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | None = None,
     convention: str = "raymetrics",
-) -> np.ndarray:  # fmt: skip
-    """How realistic each generated sample is, float64 [m]: the largest radius / distance among
-    the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
-    sample inside of one; infinite for a copy of a real sample."""
+) -> np.ndarray:
+    """Score the realism R of each generated sample, float64 [m].
+
+    R is the largest radius / distance among the real balls up to the median radius (Kynkaanniemi
+    et al. 2019, Eq. 3): at least 1 for a sample inside of a ball, infinite for a copy of a real
+    sample.
+    """
     settings = named(convention, k=k)
     return survey_features(
         real, generated, settings, count=False, scores=True
@@ -116,10 +131,14 @@ def realism(
 
 
 def survey_features(
-    real: np.ndarray, generated: np.ndarray, convention: Convention, *, count: bool = True,
+    real: np.ndarray,
+    generated: np.ndarray,
+    convention: Convention,
+    *,
+    count: bool = True,
     scores: bool = False,
-) -> ManifoldSurvey:  # fmt: skip
-    """The survey that a convention asks for, by the engine that should be the fastest."""
+) -> ManifoldSurvey:
+    """Survey the manifolds by a convention, with the engine that should be the fastest."""
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
     return survey_arrays(
@@ -128,9 +147,9 @@ def survey_features(
 
 
 def _features(values: Any) -> np.ndarray:
-    """Features as numpy, also those of a tensor that is not on the CPU or has a gradient.
+    """Convert features to numpy, from a tensor of any device and with a gradient too.
 
-    ShardError for anything that holds no real numbers.
+    ShardError for values that are not real numbers.
     """
     array = values.detach().cpu() if hasattr(values, "detach") else values
     if "bfloat16" in str(getattr(array, "dtype", "")):  # which numpy lacks

@@ -34,15 +34,26 @@ class NeighborSearch(Protocol):
         """
 
     def balls(
-        self, queries: Any, centers: Any, radii: np.ndarray, *, count: bool = True,
+        self,
+        queries: Any,
+        centers: Any,
+        radii: np.ndarray,
+        *,
+        count: bool = True,
         realism_radii: np.ndarray | None = None,
-    ) -> BallMembership:  # fmt: skip
+    ) -> BallMembership:
         """Find the queries in each closed ball; with realism_radii, also their realism."""
 
     def balls_both_directions(
-        self, left: Any, right: Any, left_radii: np.ndarray, right_radii: np.ndarray, *,
-        count: bool = True, realism_radii: np.ndarray | None = None,
-    ) -> tuple[BallMembership, BallMembership]:  # fmt: skip
+        self,
+        left: Any,
+        right: Any,
+        left_radii: np.ndarray,
+        right_radii: np.ndarray,
+        *,
+        count: bool = True,
+        realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:
         """Find right in the balls of left, and left in the balls of right.
 
         count: count the balls of left that hold a sample of right. realism_radii: radii of left by

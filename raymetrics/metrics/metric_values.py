@@ -260,11 +260,9 @@ def frechet_by_count_values(
     }
     rows = zip(curve.counts.tolist(), curve.mean.tolist(), curve.std.tolist(), strict=True)
     return [
-        MetricValue(
-            "frechet_by_count", f"FD at {n}", mean, "lower", {**fields, "samples": n}, std
-        )
+        MetricValue("frechet_by_count", f"FD at {n}", mean, "lower", {**fields, "samples": n}, std)
         for n, mean, std in rows
-    ]  # fmt: skip
+    ]
 
 
 def frechet_by_count_needs(

@@ -1,4 +1,4 @@
-"""What is asked, looked up: metrics by name, complete shard sets, the columns that both have."""
+"""The comparison of two shard sets: their samples, common columns, and the tasks of metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIDES = ("real", "generated")
 
 @dataclass(frozen=True)
 class MetricTask:
-    """Numbers to compute: one metric of one column, of all samples or of those with a label."""
+    """One metric of one column to compute, of all samples or of the samples with a label."""
 
     metric: Metric
     column: Column
@@ -78,14 +78,14 @@ def require_measurable(
 
 
 def open_as_view(shards: str | ShardSet) -> View:
-    """The samples of a complete shard set, freshly listed, or of "SHARDS?ids=FILE"."""
+    """Open the samples of a complete shard set, listed anew, or of "SHARDS?ids=FILE"."""
     return open_view(shards if isinstance(shards, str) else shards.uri)
 
 
 def take_samples(
     views: Mapping[str, View], protocol: Protocol | None, samples: int | None
 ) -> dict[str, View]:
-    """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
+    """Take the samples of a protocol, the first ones, or all. NotEnoughData for too few."""
     if protocol is None:
         for name, view in views.items():
             if samples is not None and not 1 <= samples <= len(view):
@@ -118,27 +118,29 @@ def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View
 
 
 def read_labels(views: Mapping[str, View]) -> dict[str, np.ndarray]:
-    """The labels of both sides. SpecMismatch if they are not the same ones."""
+    """Read the labels of both sides. SpecMismatch if the sides have different ones."""
     names = {side: view.shards.spec.label_names for side, view in views.items()}
     if all(names.values()) and names["real"] != names["generated"]:
         raise SpecMismatch(
-            f"the labels 0, 1, ... of {views['real'].shards.uri} are {_first_names(names['real'])}, "
-            f"those of {views['generated'].shards.uri} are {_first_names(names['generated'])}; both "
-            "must have the same to be compared label by label"
+            f"the labels 0, 1, ... of {views['real'].shards.uri} are "
+            f"{_first_names(names['real'])}, those of {views['generated'].shards.uri} are "
+            f"{_first_names(names['generated'])}; both must have the same to be compared label by "
+            "label"
         )
     labels = {side: view.labels() for side, view in views.items()}
     real_labels, generated_labels = (set(np.unique(labels[side]).tolist()) for side in SIDES)
     if real_labels != generated_labels:
         raise SpecMismatch(
-            f"labels {sorted(real_labels - generated_labels)} are only in {views['real'].shards.uri}, "
-            f"{sorted(generated_labels - real_labels)} only in {views['generated'].shards.uri}; both must "
-            "have the same to be compared label by label"
+            f"labels {sorted(real_labels - generated_labels)} are only in "
+            f"{views['real'].shards.uri}, {sorted(generated_labels - real_labels)} only in "
+            f"{views['generated'].shards.uri}; both must have the same to be compared label by "
+            "label"
         )
     return labels
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """The first few of them."""
+    """Join the first eight names."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
@@ -150,14 +152,18 @@ def comparable_columns(
     *,
     any_size: bool = False,
 ) -> list[Column]:
-    """The columns to compare. SpecMismatch unless they were made alike on both sides, and of images
-    of one size unless any will do."""
+    """Return the columns to compare.
+
+    SpecMismatch unless both sides made them with the same extractor, and from images of one size
+    where any_size is False.
+    """
     if columns:
         columns_by_name = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
             if name not in columns_by_name:
                 raise SpecMismatch(
-                    f"column {name!r} is not in both sets; both have {', '.join(columns_by_name) or 'none'}"
+                    f"column {name!r} is not in both sets; both have "
+                    f"{', '.join(columns_by_name) or 'none'}"
                 )
         extractors = list(dict.fromkeys(columns_by_name[name].extractor for name in columns))
     names = extractors or require_shared_extractors(real, generated)
@@ -174,7 +180,7 @@ def comparable_columns(
 def select_columns(
     shards: ShardSet, extractors: Sequence[str] | None, columns: Sequence[str] | None
 ) -> list[Column]:
-    """The columns of one set, or those that are asked for. SpecMismatch for one that is none."""
+    """Return all columns of a set, or the named ones. SpecMismatch for an unknown name."""
     kinds = (("column", columns, "name"), ("extractor", extractors, "extractor"))
     selected = list(shards.spec.columns)
     for what, wanted, attribute in kinds:

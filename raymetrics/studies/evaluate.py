@@ -1,4 +1,4 @@
-"""`evaluate`: what is asked is checked, read once, computed, and given its provenance."""
+"""The metrics of two shard sets: check the request, read the shards, compute, make results."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the sha
 
 @dataclass(frozen=True)
 class _EvaluationRequest:
-    """What is asked, checked and opened."""
+    """A request that is checked, with the samples of both sides opened."""
 
     views: Mapping[str, View]
-    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, where it is by label
+    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, for an evaluation by label
     tasks: Sequence[MetricTask]
     convention: Convention
     protocol: Protocol | None
 
     def samples(self, label: int | None) -> SampleIds:
-        """The ids of both sides, or of those with a label."""
+        """Return the sample ids of both sides, or of the samples with a label."""
         ids = {side: view.sample_ids for side, view in self.views.items()}
         if label is not None and self.labels is not None:
             ids = {side: ids[side][self.labels[side] == label] for side in ids}
@@ -82,27 +82,27 @@ def evaluate(
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
 ) -> list[Result]:
-    """The metrics of two complete shard sets, in every feature space that both have.
+    """Compute the metrics of two complete shard sets, in every feature space that both have.
 
-    real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE"; one of the two
-    may be a file of statistics that another program kept (.npz, .pkl, .pt, see
+    real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE". One of the two may
+    be a file of statistics of another program (.npz, .pkl, .pt, see
     `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
     metrics: names of METRICS, or "module:callable" for a metric of your own (see
     `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
     protocol. "fid" is the Frechet distance in any feature space, and is labelled by that space.
-    extractors, columns: only these spaces; of the columns named here also logits are taken as
+    extractors, columns: only these spaces. A column of logits that is named here is taken as
     features.
-    convention: a `Convention`, or the name of a program whose choices are made.
-    protocol: a name of the literature, which says metrics, convention and sample counts.
-    samples: only the first so many of either side, by sample id.
-    by: "label": every number once for each label.
+    convention: a `Convention`, or the name of a program whose choices are repeated.
+    protocol: a name of the literature, which sets metrics, convention and sample counts.
+    samples: the number of first samples of each side, by sample id; all by default.
+    by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
-    tell: called with the numbers, before the scores are written.
+    tell: called with the results, before the scores are written.
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
 
-    Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
-    ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
-    or PlanTooLarge before any feature is read.
+    Reads each set in as few passes as memory allows, on Ray; the search for neighbors reads it
+    again. ShardError for an incomplete set, SpecMismatch for sets that cannot be compared,
+    NotEnoughData, or InsufficientResources before any feature is read.
     """
     real, generated = _require_set("real", real), _require_set("generated", generated)
     metrics, extractors, columns = (
@@ -111,7 +111,8 @@ def evaluate(
     resolved_protocol = None if protocol is None else formulas.get_protocol(protocol)
     if resolved_protocol and (convention, metrics, samples) != (None, None, None):
         raise RaymetricsError(
-            f"protocol {resolved_protocol.name} says metrics, convention and samples; leave those out"
+            f"protocol {resolved_protocol.name} says metrics, convention and samples; leave those "
+            "out"
         )
     if columns and extractors:
         raise RaymetricsError("columns say their extractors; leave those out")
@@ -183,8 +184,10 @@ def evaluate(
 
 
 def _require_set(side: str, value: object) -> str | ShardSet:
-    """Take a shard set, or the text or path that names one. ShardError, with what to do, for
-    anything else."""
+    """Return a shard set, or the text or path that names one.
+
+    ShardError, with advice, for a value of another type.
+    """
     if isinstance(value, ShardSet):
         return value
     expected = "the path or URI of a shard set"
@@ -194,8 +197,10 @@ def _require_set(side: str, value: object) -> str | ShardSet:
 def _compute_all(
     request: _EvaluationRequest, scores: dict[str, np.ndarray]
 ) -> Iterator[tuple[MetricTask, MetricValue, float]]:
-    """Every value, with the seconds that its formula took; in the order of the items. Adds the
-    realism of all samples to the scores, by column."""
+    """Compute every value, with the seconds of its formula, in the order of the tasks.
+
+    Adds the realism of all samples to `scores`, by column.
+    """
     surveys: dict[tuple[str, int | None], ManifoldSurvey] = {}
     for batch in _batch_by_memory(request):
         statistics = {side: _fold_required(request, batch, side) for side in SIDES}
@@ -225,7 +230,7 @@ def _compute_all(
 def _survey_for(
     request: _EvaluationRequest, task: MetricTask, statistics: Mapping[str, Any]
 ) -> ManifoldSurvey:
-    """One survey for all the metrics of the column and label that need one."""
+    """Make one survey for all metrics of a column and label that need a survey."""
     convention, column = request.convention, task.column.name
     parts = [
         other_task.metric.survey or frozenset()
@@ -264,8 +269,10 @@ def _required_statistics(
 def _fold_required(
     request: _EvaluationRequest, batch: Sequence[MetricTask], side: str
 ) -> dict[Any, dict[str, Any]]:
-    """The statistics that a batch needs of a side, {(column, label): {name: statistic}}; in one
-    pass over its shards."""
+    """Fold the statistics that a batch needs of a side, in one pass over its shards.
+
+    Returns {(column, label): {name: statistic}}.
+    """
     measures, destinations = {}, {}
     for task in batch:
         for name, block_statistic in _required_statistics(request, task, side).items():
@@ -281,7 +288,7 @@ def _fold_required(
 
 
 def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
-    """The items in their order, as many at a time as one pass may gather statistics for."""
+    """Yield the tasks in order, in batches whose statistics fit into one pass."""
     batch: list[MetricTask] = []
     total = 0
     for task in request.tasks:
@@ -295,7 +302,7 @@ def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
 
 
 def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
-    """By the statistics of both sides."""
+    """Estimate the bytes of the statistics of both sides."""
     samples = request.samples(task.label)
     return sum(
         statistic.estimated_bytes(task.column.dimension, len(samples.for_side(side)))
@@ -305,7 +312,7 @@ def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
 
 
 def _require_enough_samples(request: _EvaluationRequest) -> None:
-    """NotEnoughData if a metric takes more samples than a side has."""
+    """Raise NotEnoughData if a metric takes more samples than a side has."""
     for label in dict.fromkeys(task.label for task in request.tasks):
         samples = request.samples(label)
         label_suffix = "" if label is None else f" of label {label}"
@@ -328,13 +335,13 @@ def require_enough_for_metric(
     minimum = metric.min_samples(convention)
     if count < minimum:
         raise NotEnoughData(
-            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or leave "
-            f"it out of --metrics{metric.fewer_samples_hint}"
+            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or "
+            f"leave it out of --metrics{metric.fewer_samples_hint}"
         )
 
 
 def _require_memory(request: _EvaluationRequest) -> None:
-    """PlanTooLarge if what a metric must hold does not fit into memory."""
+    """Raise InsufficientResources if the statistics of a metric do not fit into memory."""
     if any(task.metric.survey is not None for task in request.tasks):
         load_faiss()  # says what is missing before anything is read
         for task in request.tasks:
@@ -342,7 +349,7 @@ def _require_memory(request: _EvaluationRequest) -> None:
                 rows_that_fit(task.column.dimension)
     free = psutil.virtual_memory().available
     for task in request.tasks:
-        need = 2 * _bytes_needed(request, task)  # a merge holds what it merges
+        need = 2 * _bytes_needed(request, task)  # a merge holds both parts
         if need > free:
             rows = sum(len(request.samples(task.label).for_side(side)) for side in SIDES)
             raise InsufficientResources(
@@ -355,7 +362,7 @@ def _require_memory(request: _EvaluationRequest) -> None:
 def _result_for_request(
     value: MetricValue, task: MetricTask, request: _EvaluationRequest, seconds: float
 ) -> Result:
-    """The value as a result of both sides."""
+    """Make a result of a value, with both sides."""
     samples = request.samples(task.label)
     sides = {
         name: side_from_view(view, len(samples.for_side(name)))
@@ -366,7 +373,7 @@ def _result_for_request(
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
-    """A Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
+    """Write a Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
     columns = {f"realism_{name}": pa.array(values) for name, values in scores.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table({"sample_id": pa.array(sample_ids), **columns}), buffer)

@@ -1,4 +1,4 @@
-"""A shard set against a file of statistics: the Frechet distance, and what it is not known of."""
+"""The Frechet distance between a shard set and a file of statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_su
 
 @dataclass(frozen=True)
 class _ColumnMatch:
-    """One number to compute: a column, and the place of the file that has its space."""
+    """A task, and the part of the file that has the space of its column."""
 
     task: MetricTask
     file_part: str
@@ -57,10 +57,10 @@ def evaluate_with_statistics_file(
     protocol: Protocol | None,
     samples: int | None,
 ) -> list[Result]:
-    """`evaluate`, where one side is a file of statistics; the arguments are those of it.
+    """Evaluate a shard set and a file of statistics; the arguments are those of `evaluate`.
 
-    The covariance of the file is taken as it is; `asked.ddof` is of the shards' side. The column
-    is the one that the file was exported from, or the only one of the file's dimension.
+    The covariance of the file is taken as it is; `convention.ddof` applies to the shards. The
+    column is the one that the file was exported from, or the only one of the file's dimension.
     """
     sides = {"real": real, "generated": generated}
     file_side, shards_side = SIDES if is_statistics(real) else SIDES[::-1]
@@ -76,8 +76,8 @@ def evaluate_with_statistics_file(
     view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol, samples)
     if len(view) <= convention.ddof:
         raise NotEnoughData(
-            f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has {len(view)}; "
-            "extract more"
+            f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has "
+            f"{len(view)}; extract more"
         )
     candidate_columns = select_columns(shards, extractors, columns)
     column_matches = [
@@ -94,7 +94,7 @@ def evaluate_with_statistics_file(
         file_side: _side_from_file(reference),
         shards_side: side_from_view(view, len(view)),
     }
-    # Nobody vouches for the features of a foreign file: their distance is not called FID.
+    # The network of a foreign file is unknown, so the distance is not called FID.
     dataset_spec = shards.spec if reference.origin else replace(shards.spec, files={})
     results = []
     for column_match in column_matches:
@@ -139,18 +139,24 @@ def _require_moment_metrics(
     if impossible:
         raise RaymetricsError(
             f"{', '.join(impossible)} cannot be computed from {uri}, which holds a mean and a "
-            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards on both "
-            "sides"
+            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards "
+            "on both sides"
         )
     return moment_metrics
 
 
 def _view_for_protocol(
-    reference: ReferenceStatistics, file_side: str, whole_view: View, shards_side: str,
-    protocol: Protocol | None, samples: int | None,
-) -> View:  # fmt: skip
-    """The samples of the shards' side. NotEnoughData where a protocol asks for a number of
-    samples that the file is not of."""
+    reference: ReferenceStatistics,
+    file_side: str,
+    whole_view: View,
+    shards_side: str,
+    protocol: Protocol | None,
+    samples: int | None,
+) -> View:
+    """Take the samples of the shards.
+
+    NotEnoughData if the file has another number of samples than the protocol asks for.
+    """
     if protocol is None:
         return take_samples({shards_side: whole_view}, None, samples)[shards_side]
     if reference.ddof not in (None, protocol.convention.ddof):
@@ -175,9 +181,9 @@ def _match_columns(
     reference: ReferenceStatistics,
     shards: ShardSet,
 ) -> list[_ColumnMatch]:
-    """The columns and places of the file that are of one space, as far as can be known.
+    """Match columns with parts of the file that have the same space, as far as it is known.
 
-    SpecMismatch if there is none, or if several could be meant.
+    SpecMismatch if there is no match, or if several are possible.
     """
     file_parts = [
         file_part
@@ -186,8 +192,8 @@ def _match_columns(
     ]
     if not file_parts:
         raise RaymetricsError(
-            f"{metric.name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds {', '.join(reference.gaussians)}; "
-            "leave it out of --metrics"
+            f"{metric.name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds "
+            f"{', '.join(reference.gaussians)}; leave it out of --metrics"
         )
     fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
     if reference.origin:
@@ -206,8 +212,8 @@ def _match_columns(
     if not pairs:
         wants = ", ".join(f"{file_part} of {d} dimensions" for file_part, d in size.items())
         raise SpecMismatch(
-            f"{reference.uri} holds {wants}, {shards.uri} has {_format_columns(fitting)}; extract with "
-            "the network that the file was made with"
+            f"{reference.uri} holds {wants}, {shards.uri} has {_format_columns(fitting)}; extract "
+            "with the network that the file was made with"
         )
     for part in ([c.name for c, _ in pairs], [file_part for _, file_part in pairs]):
         if len(set(part)) < len(part):
@@ -221,14 +227,14 @@ def _match_columns(
 
 
 def _format_columns(columns: Sequence[Column]) -> str:
-    """ "a_pre_logits (1280), b_pre_logits (64)"."""
+    """Format columns as "a_pre_logits (1280), b_pre_logits (64)"."""
     return ", ".join(f"{c.name} ({c.dimension})" for c in columns) or "no such column"
 
 
 def _exported_column(
     columns: Sequence[Column], reference: ReferenceStatistics, shards: ShardSet
 ) -> Column:
-    """The column that an exported file is of. SpecMismatch unless it was made alike."""
+    """Return the column that a file was exported from. SpecMismatch for another extractor."""
     made_of = reference.origin or {}
     spec = {str(spec["name"]): spec for spec in shards.spec.extractors}
     for column in columns:
@@ -250,14 +256,14 @@ def _exported_column(
 
 
 def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
-    """Those of every column, in one pass over the shards."""
+    """Fold the moments of every column, in one pass over the shards."""
     measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
     with session():
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 
 
 def _side_from_file(reference: ReferenceStatistics) -> Side:
-    """What a result keeps of a file."""
+    """Return what a result keeps about a file."""
     return Side(
         uri=reference.uri,
         source=reference.uri.rpartition("/")[2],
@@ -270,7 +276,7 @@ def _side_from_file(reference: ReferenceStatistics) -> Side:
 
 
 def _file_fields(reference: ReferenceStatistics, file_part: str) -> dict[str, Any]:
-    """What the file says of itself and what it does not, for a result's convention."""
+    """Return what the file states about its statistics, and what it does not, for a result."""
     fields = {
         "reference": reference.uri.rpartition("/")[2],
         "reference_layout": reference.layout,
