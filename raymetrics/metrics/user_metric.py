@@ -24,7 +24,7 @@ neither; the statistics of `raymetrics.statistics` are such. A block has at leas
 
 The function, or the class, may have these attributes, the facts of a metric:
 
-    name               of the number in results; by default the text that was asked for
+    name               of the number in results; by default the text that names the metric
     summary            one line about it
     better             "lower" (the default) or "higher"
     min_samples        the least number of samples of either side, by default 1
