@@ -3,6 +3,7 @@
     RaymetricsError
     ├── SourceError        unknown source, or a source that breaks its contract
     ├── ExtractorError     unknown extractor, wrong weights, or features that are not finite
+    ├── MetricError        a metric of the user's own that cannot be loaded, or breaks its contract
     ├── SampleRangeError   invalid sample ids, or ids that the source does not have
     ├── StorageError       a URI that cannot be read or written
     │   └── StorageUnavailable  a store that may answer later
@@ -43,6 +44,10 @@ class SourceError(RaymetricsError):
 
 class ExtractorError(RaymetricsError):
     """An unknown extractor, wrong weights, or features that are not finite numbers."""
+
+
+class MetricError(RaymetricsError):
+    """A metric of the user's own that cannot be loaded, or that breaks its contract."""
 
 
 class SampleRangeError(RaymetricsError):

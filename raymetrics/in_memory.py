@@ -1,4 +1,4 @@
-"""Metrics and attacks for two arrays of features, numpy's or torch's, without a cluster."""
+"""The metrics of two arrays of features in memory, of numpy or torch, without a cluster."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def frechet_distance(
     ddof: int | None = None,
     convention: str = "raymetrics",
 ) -> float:
-    """Compute the Frechet distance of two sets of features: FID, if they are Inception's.
+    """Compute the Frechet distance between two sets of features: FID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
-    count - ddof; by default the convention's. A negative rounding error is given as
-    0. See `raymetrics.metrics.frechet_distance`.
-    Raises ShardError for features that do not fit together or are not finite.
+    count - ddof; by default the convention's. The distance is at least 0; a negative rounding error
+    is returned as 0. See `raymetrics.metrics.frechet_distance`.
+    ShardError for features of different dimensions, and for features that are not finite.
     """
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
@@ -58,9 +58,9 @@ def kernel_distance(
     seed: int | None = None,
     convention: str = "raymetrics",
 ) -> KernelDistance:
-    """Compute the kernel distance of two sets of features: KID, if they are Inception's.
+    """Compute the kernel distance between two sets of features: KID, if they are Inception's.
 
-    real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets, by default 100 of
+    real, generated: real [n, d], [m, d]. Returns (mean, std) over the subsets, by default 100 of
     1000 samples; a convention names the program whose draws are repeated. See
     `raymetrics.metrics.kernel_distance`.
     """
@@ -87,7 +87,7 @@ def precision_recall(
 ) -> PrecisionRecall:
     """Compute improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
 
-    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
+    real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Returns (precision,
     recall); exact. See `raymetrics.metrics.precision_recall`.
     """
     settings = named(convention, k=k)
@@ -120,11 +120,11 @@ def realism(
     k: int | None = None,
     convention: str = "raymetrics",
 ) -> np.ndarray:
-    """Compute the realism R of every generated sample, float64 [m].
+    """Score the realism R of each generated sample, float64 [m].
 
-    real, generated: real [n, d], [m, d]. R is the largest radius / distance over the real balls
-    whose radius is at most the median (Kynkaanniemi et al. 2019, Eq. 3). R is at least 1 for a
-    sample within such a ball, and infinite for a copy of a real sample.
+    R is the largest radius / distance among the real balls up to the median radius (Kynkaanniemi
+    et al. 2019, Eq. 3): at least 1 for a sample inside of a ball, infinite for a copy of a real
+    sample.
     """
     settings = named(convention, k=k)
     return survey_features(
@@ -140,7 +140,7 @@ def survey_features(
     count: bool = True,
     scores: bool = False,
 ) -> ManifoldSurvey:
-    """Survey two sets of features as a convention says, by the engine that should be fastest."""
+    """Survey the manifolds by a convention, with the engine that should be the fastest."""
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
     return survey_arrays(
@@ -149,9 +149,9 @@ def survey_features(
 
 
 def _features(values: Any) -> np.ndarray:
-    """Convert features to numpy, also from a tensor that is not on the CPU or has a gradient.
+    """Convert features to numpy, from a tensor of any device and with a gradient too.
 
-    Raise ShardError for anything that holds no real numbers.
+    ShardError for values that are not real numbers.
     """
     array = values.detach().cpu() if hasattr(values, "detach") else values
     if "bfloat16" in str(getattr(array, "dtype", "")):  # which numpy lacks

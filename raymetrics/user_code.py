@@ -94,15 +94,20 @@ class UserCallable:
                     "make it a class that takes them"
                 )
             return definition
+        instance = self.construct(options)
+        if not callable(instance):
+            raise self.error(f"an object of {self.text} cannot be called; give it __call__")
+        return instance
+
+    def construct(self, options: Mapping[str, str]) -> Any:
+        """Make an object of the class with the options. The error says what its code raises."""
+        definition = self.load()
         try:
-            instance = definition(**options)
+            return definition(**options)
         except USER_CODE_EXCEPTIONS as error:
             raise self.error(
                 f"cannot make {self.text} with options {dict(options)}: {describe_exception(error)}"
             ) from error
-        if not callable(instance):
-            raise self.error(f"an object of {self.text} cannot be called; give it __call__")
-        return instance
 
     def get_attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
         """Return an attribute of the callable, or the default. Raise `error` if this fails."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import click
 
 from raymetrics.cli.options_and_errors import (
@@ -16,8 +18,21 @@ from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
 
+_METRIC_LIST = "METRIC_LIST"  # in the help, in place of the list
 
-@click.command()
+
+class _CommandWithMetrics(click.Command):
+    """A command whose help lists the metrics of the registry, which is read only for the help."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help with the list of metrics."""
+        from raymetrics.metrics.registry import help_lines
+
+        self.help = inspect.cleandoc(self.help or "").replace(_METRIC_LIST, help_lines())
+        super().format_help_text(ctx, formatter)
+
+
+@click.command(cls=_CommandWithMetrics)
 @click.option("--real", required=True, metavar="URI", help="Shards, or statistics, of the real.")
 @click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
 @click.option(
@@ -56,16 +71,11 @@ def evaluate(
     and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt of torch-fidelity.
 
     \b
-    fid           Frechet distance; called FID only in the space that defines FID
-    fid-infinity  the same for infinitely many samples; fid-counts: at several counts
-    kid           kernel distance, mean and standard deviation over 100 subsets
-    pr            improved precision and recall, and their F-score; exact
-    dc            density and coverage; exact
-    realism       share of realistic samples, the most and the least realistic ones
-    prd           F_8 and F_1/8 of Sajjadi et al.
-    is            Inception Score
-    top1          total variation between the histograms of Top-1 classes
-    vendi         Vendi score; sfid, cmmd: where there is a column for them
+    METRIC_LIST
+
+    Your own metric is a function (real, generated) -> number of two arrays of features in a module
+    of yours, or a class for sets of any size: --metrics fid,my_metrics:rank_distance. Its module
+    must be in this folder, or on the Python path of all machines.
 
     \b
     Examples:

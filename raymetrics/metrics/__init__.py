@@ -1,6 +1,6 @@
-"""PURE. Numbers from statistics and arrays: numpy and scipy. One definition a file.
+"""The metrics: formulas of statistics and arrays. Pure, one definition a file.
 
-What needs scikit-learn loads it when it is called.
+Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
 from raymetrics.metrics.cmmd import cmmd

@@ -1,4 +1,4 @@
-"""CMMD (Jayasumana et al. 2024): how far two sets of CLIP embeddings are apart."""
+"""CMMD (Jayasumana et al. 2024): the distance between two sets of CLIP embeddings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ _SCALE = 1000
 
 
 def cmmd(*, real: np.ndarray, generated: np.ndarray, chunk_rows: int = 1024) -> float:
-    """1000 MMD^2 with a Gaussian kernel, between embeddings scaled to length 1.
+    """Compute 1000 MMD^2 with a Gaussian kernel, between embeddings scaled to length 1.
 
-    The biased estimate (Gretton et al. 2012, Eq. 5), which counts each sample's kernel with
-    itself, as the authors' program does: 0 for equal
-    sets, and never below 0 but for rounding. real, generated:
-    real [n, d], [m, d]. Holds `block` rows of kernels at a time. NotEnoughData for an empty side,
-    ShardError for a row of zeros.
+    The estimate is the biased one (Gretton et al. 2012, Eq. 5), which includes the kernel of each
+    sample with the same sample, as the authors' program does: it is 0 for equal sets, and below 0
+    only by rounding. real, generated: real [n, d], [m, d]. Holds `chunk_rows` rows of kernels at a
+    time. NotEnoughData for an empty side, ShardError for a row of zeros.
     """
     if not len(real) or not len(generated):
         raise NotEnoughData(
@@ -32,13 +31,13 @@ def cmmd(*, real: np.ndarray, generated: np.ndarray, chunk_rows: int = 1024) -> 
 
 
 def _mean_kernel(x: np.ndarray, y: np.ndarray, chunk_rows: int) -> float:
-    """The mean of the kernels of all pairs; float64 [n, d], [m, d]."""
+    """Compute the mean kernel of all pairs of rows; float64 [n, d], [m, d]."""
     starts = range(0, len(x), chunk_rows)
     total = sum(_gaussian_kernel(x[i : i + chunk_rows], y).sum() for i in starts)
     return float(total / (len(x) * len(y)))
 
 
 def _gaussian_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """exp(-|x - y|^2 / (2 sigma^2)) for rows of length 1, where |x - y|^2 = 2 - 2 x . y."""
+    """Compute exp(-|x - y|^2 / (2 sigma^2)); for rows of length 1, |x - y|^2 = 2 - 2 x . y."""
     kernel: np.ndarray = np.exp((x @ y.T - 1) / _SIGMA**2)
     return kernel

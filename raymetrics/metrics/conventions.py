@@ -1,5 +1,8 @@
-"""What a number depends on besides the features, as data: the programs of the field by name, and
-the protocols that papers report."""
+"""The choices that metrics depend on besides the features, as data.
+
+Conventions repeat the choices of the programs of the field, protocols the numbers that papers
+report.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ _LAST_SEED = 2**32 - 10_001
 
 @dataclass(frozen=True)
 class Convention:
-    """How numbers are computed. `convention("prdc")` and its like have the choices of a program.
+    """The choices by which metrics are computed. `get_convention("prdc")` has those of a program.
 
-    k: neighbours, one or several, the point itself not counted.
+    k: one or several numbers of neighbors, without the point.
     ball: "closed" (distance <= radius) or "open" (<); they differ for duplicates.
     distances: "float64", exact; or "float16": features, distances and radii rounded to it.
     ddof: covariances are divided by count - ddof.
@@ -78,16 +81,16 @@ class Convention:
         return (self.k,) if isinstance(self.k, int) else tuple(self.k)
 
     def effective_radii(self, radii: np.ndarray) -> np.ndarray:
-        """The radii of closed balls that hold, in float64, what this convention's balls hold."""
+        """Return radii of closed balls in float64 that hold the same points as these balls."""
         if self.distances == "float16":
-            # Beyond any distance of float16's numbers it need not be infinite.
+            # Larger than any distance between numbers of float16, and still finite.
             return np.minimum(effective_float16_radii(radii, self.ball), 2.0**29)
         if self.ball == "closed":
             return radii
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
 
     def round_features(self, features: np.ndarray) -> np.ndarray:
-        """Features as the distances are computed from them. ShardError if they do not fit."""
+        """Round features as the distances take them. ShardError if they exceed float16."""
         if self.distances == "float64":
             return features
         with np.errstate(over="ignore"):
@@ -95,15 +98,18 @@ class Convention:
         overflows = np.isinf(rounded).any(axis=1)
         if overflows.any():
             raise ShardError(
-                f"{overflows.sum()} of {len(features)} rows of features hold values beyond 65504, the "
-                f"largest float16, in which the convention {self.name} has them; take another one"
+                f"{overflows.sum()} of {len(features)} rows of features hold values beyond 65504, "
+                f"the largest float16, in which the convention {self.name} has them; take another "
+                "one"
             )
         return rounded.astype(np.float32)
 
 
 def effective_float16_radii(radii: np.ndarray, ball: str) -> np.ndarray:
-    """Up to where distances are rounded to no more than the rounded radius: half-way to the next
-    float16, which itself is rounded to the even one of the two."""
+    """Return the largest float64 distances that float16 rounds to the rounded radii, or below.
+
+    Each is half-way to the next float16; exactly half-way is rounded to the even one of the two.
+    """
     with np.errstate(over="ignore"):  # infinite radii reach everything
         rounded = radii.astype(np.float16)
         if ball == "open":
@@ -136,7 +142,10 @@ CONVENTIONS: Mapping[str, Convention] = {
 
 
 def get_convention(name: str, **changes: Any) -> Convention:
-    """The convention of a program, some choices changed; RaymetricsError for an unknown name."""
+    """Return the convention of a program with some choices changed.
+
+    Changes that are None are left out. RaymetricsError for an unknown name.
+    """
     if name not in CONVENTIONS:
         raise RaymetricsError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
     changed = {key: value for key, value in changes.items() if value is not None}
@@ -145,10 +154,9 @@ def get_convention(name: str, **changes: Any) -> Convention:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named number of the literature: metrics, convention, and how many samples of either side;
-    the first ones by sample id.
+    """A named number of the literature: metrics, convention, and the first samples of each side.
 
-    real: None for all of them; at most `real_at_most`.
+    real: the number of real samples; None for all, but at most `real_at_most`.
     """
 
     name: str
@@ -159,15 +167,15 @@ class Protocol:
     real_at_most: int | None = None
 
     def counts(self, *, real: int, generated: int) -> tuple[int, int]:
-        """How many samples of either side are taken; NotEnoughData if there are fewer."""
+        """Return the numbers of real and generated samples. NotEnoughData if a side has fewer."""
         for side, available, required in (
             ("real", real, self.real or 1),
             ("generated", generated, self.generated),
         ):
             if available < required:
                 raise NotEnoughData(
-                    f"{self.name} takes {required} {side} samples, there are {available}; extract more, "
-                    "or evaluate without a protocol"
+                    f"{self.name} takes {required} {side} samples, there are {available}; extract "
+                    "more, or evaluate without a protocol"
                 )
         return min(self.real or real, self.real_at_most or real, real), self.generated
 
@@ -193,7 +201,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """RaymetricsError if none is so called."""
+    """Return the protocol of a name. RaymetricsError for an unknown name."""
     if name not in PROTOCOLS:
         raise RaymetricsError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -1,7 +1,7 @@
 """The Frechet distance between two Gaussians fitted to features (Heusel et al. 2017).
 
-With the pre-logits of TensorFlow's Inception-V3 it is FID. With any other features it is
-named after them.
+With the pre-logits of TensorFlow's Inception-V3 it is FID. With other features it is called the
+Frechet distance of those features.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 
 from raymetrics.statistics import Moments
 
-# Added to eigenvalues relative to the largest, before one divides by them.
+# Added to eigenvalues before a division by them, relative to the largest.
 _GUARD = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """What is left of features where only their mean and a finished covariance were kept."""
+    """The mean and covariance of features whose samples are not known."""
 
     mean: np.ndarray  # float64 [d]
     covariance: np.ndarray  # float64 [d, d]
 
     @classmethod
     def from_moments(cls, moments: Moments | Gaussian, ddof: int) -> Gaussian:
-        """With the covariance divided by count - ddof; one that is finished stays what it is.
+        """Divide the scatter of moments by count - ddof; a Gaussian is returned unchanged.
 
         NotEnoughData for fewer than ddof + 1 samples.
         """
@@ -43,10 +43,9 @@ def frechet_distance(
 ) -> float:
     """Compute |m_r - m_g|^2 + tr S_r + tr S_g - 2 tr (S_r S_g)^1/2, in float64.
 
-    It is at least 0; where the terms cancel but for rounding errors, and these leave less than
-    that, it is given as 0. ddof: what the covariances of moments are divided by, count - ddof; 1 as
-    in Heusel et al.'s program, 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a
-    side.
+    The distance is at least 0; a negative sum, which only rounding errors give, is returned as 0.
+    ddof: covariances of moments are divided by count - ddof, with 1 as in Heusel et al.'s program,
+    or 0 as in NVIDIA's. NotEnoughData for fewer than ddof + 1 samples on a side.
     """
     a, b = Gaussian.from_moments(real, ddof), Gaussian.from_moments(generated, ddof)
     shift = a.mean - b.mean
@@ -56,28 +55,29 @@ def frechet_distance(
 
 
 def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
-    """tr (a b)^1/2 for two covariances, float64 [d, d].
+    """Compute tr (a b)^1/2 for two covariances, float64 [d, d].
 
-    As the sum of the roots of the eigenvalues of L^T b L, where a = L L^T: they are those of
-    a b, but of a symmetric matrix, so real by construction, and many times faster to find.
+    It is the sum of the square roots of the eigenvalues of L^T b L, where a = L L^T. These are the
+    eigenvalues of a b; but L^T b L is symmetric, so that they are real, and many times faster to
+    compute.
     """
     root = covariance_factor(a)
     eigenvalues = eigvalsh(root.T @ b @ root)
-    # Those that should be 0 come out as rounding errors of either sign.
+    # Eigenvalues that should be 0 are rounding errors of either sign.
     return float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
 def covariance_factor(a: np.ndarray) -> np.ndarray:
-    """Some L [d, rank] with a = L L^T for a covariance, float64 [d, d]."""
+    """Compute an L [d, rank] with a = L L^T for a covariance, float64 [d, d]."""
     try:
         root: np.ndarray = cholesky(a, lower=True)
     except LinAlgError:
-        # Singular, as of fewer samples than dimensions. Without the eigenvalues that are rounding
-        # errors: their roots are not small.
+        # Singular, as with fewer samples than dimensions. Eigenvalues that are rounding errors are
+        # left out, because their square roots are not small.
         eigenvalues, vectors = eigh(a)
         rounding = len(a) * np.finfo(np.float64).eps * eigenvalues[-1]
         significant = eigenvalues > rounding
-        significant[-1] = True  # if only to have a column
+        significant[-1] = True  # at least one column
         root = vectors[:, significant] * np.sqrt(eigenvalues[significant].clip(min=0))
     return root
 
@@ -90,10 +90,10 @@ class OptimalMap(NamedTuple):
 
 
 def optimal_map(factor: np.ndarray, trace: float, b: np.ndarray) -> OptimalMap:
-    """T = L (L^T b L)^-1/2 L^T (Olkin & Pukelsheim 1982), in float64.
+    """Compute T = L (L^T b L)^-1/2 L^T (Olkin & Pukelsheim 1982), in float64.
 
     The derivative of the distance by b is I - T. factor: L [d, r] with a = L L^T; trace: of a.
-    Directions in which b does not vary get a steep map, but a finite one.
+    In directions in which b does not vary, the map is steep but finite.
     """
     values, vectors = eigh(factor.T @ b @ factor, driver="evd")
     values = values.clip(min=0)

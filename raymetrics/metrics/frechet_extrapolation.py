@@ -1,7 +1,8 @@
-"""What the Frechet distance would be with other numbers of samples, and how sure it is.
+"""The Frechet distance at other numbers of samples, and its deviation.
 
-It is biased: with few samples it is too large (Chong & Forsyth 2020), and by how much depends on
-the generator. Distances over nested subsets, see `raymetrics.statistics.NestedMoments`, say it.
+The distance is biased: with few samples it is too large (Chong & Forsyth 2020), by an amount that
+depends on the generator. Distances over nested subsets (`raymetrics.statistics.NestedMoments`)
+show the bias.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from raymetrics.statistics import Moments
 
 
 class FrechetInfinity(NamedTuple):
-    """The distance for infinitely many generated samples, and the line that leads to it."""
+    """The distance for infinitely many generated samples, and the fitted line."""
 
     value: float
     slope: float  # distance = value + slope / count
@@ -26,7 +27,7 @@ class FrechetInfinity(NamedTuple):
 
 
 class FrechetByCount(NamedTuple):
-    """Mean and standard deviation over seeds, for each number of samples."""
+    """The mean and standard deviation over seeds, for each number of samples."""
 
     counts: np.ndarray  # int64 [points], of generated samples
     mean: np.ndarray  # float64 [points]
@@ -36,11 +37,11 @@ class FrechetByCount(NamedTuple):
 def frechet_infinity(
     *, real: Moments, generated: Sequence[Moments], ddof: int = 1
 ) -> FrechetInfinity:
-    """The straight line through (1 / count, distance), by least squares, where it meets 0.
+    """Fit a straight line to (1 / count, distance) by least squares, and return its value at 0.
 
-    Chong & Forsyth 2020: the bias is in first order proportional to 1 / count.
-    generated: of subsets of different sizes. Only their bias goes away, not that of the real
-    samples. NotEnoughData for fewer than two sizes.
+    The bias is proportional to 1 / count in first order (Chong & Forsyth 2020). generated: the
+    moments of subsets of different sizes. The bias of the generated samples is removed, the bias of
+    the real samples stays. NotEnoughData for fewer than two sizes.
     """
     counts = np.array([moments.count for moments in generated], np.int64)
     if len(np.unique(counts)) < 2:
@@ -59,12 +60,12 @@ def frechet_by_count(
     generated: Sequence[Sequence[Moments]],
     ddof: int = 1,
 ) -> FrechetByCount:
-    """The distance at each number of samples, over random draws of both sides.
+    """Compute the distance at each number of samples, over random draws of both sides.
 
-    Kynkaanniemi et al. 2023, Fig. 8a. real, generated: of every seed the moments of its subsets,
-    with the same sizes for all seeds; for a side that is not drawn repeat its moments. The
-    deviation is divided by the number of seeds. NotEnoughData for no seeds; ValueError if seeds
-    or subsets are not as many on both sides, or the sizes of seeds differ.
+    Kynkaanniemi et al. 2023, Fig. 8a. real, generated: for every seed the moments of its subsets,
+    with the same sizes for all seeds; for a side that is not drawn, repeat its moments. The
+    variance is divided by the number of seeds. NotEnoughData for no seeds; ValueError if the sides
+    differ in the number of seeds or subsets, or the seeds in their sizes.
     """
     if not generated:
         raise NotEnoughData("the distance over 0 seeds; it takes at least 1")
@@ -81,9 +82,9 @@ def frechet_by_count(
 
 
 def subset_sizes(count: int, points: int = 15, smallest: int = 5000) -> list[int]:
-    """Sizes of subsets at equal steps from `least` to `count`, as Chong & Forsyth take them.
+    """Return sizes of subsets at equal steps from `smallest` to `count`, as in Chong & Forsyth.
 
-    NotEnoughData if there are not so many different sizes.
+    NotEnoughData if there are fewer different sizes than points.
     """
     if count < smallest + points - 1:
         raise NotEnoughData(

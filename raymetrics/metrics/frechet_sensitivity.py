@@ -1,4 +1,4 @@
-"""How much the Frechet distance depends on one generated image, and on which parts of it.
+"""The sensitivity of the Frechet distance to one generated image, and to the parts of the image.
 
 Kynkaanniemi et al. 2023, section 2.1: the moments of N - 1 generated images are updated by one
 more, and the distance's gradient goes back to the last map A of the network, [c, h, w], whose
@@ -33,7 +33,7 @@ class Sensitivity:
 
     @classmethod
     def for_members(cls, real: Gaussian, generated: Moments) -> Sensitivity:
-        """Of images that are in the generated set: each against all the others of it. Exact.
+        """Return the sensitivity to images of the generated set, each against all others. Exact.
 
         The updated moments are those of the whole set, whichever image came last.
         NotEnoughData for fewer than two images.
@@ -45,8 +45,9 @@ class Sensitivity:
 
     @classmethod
     def for_new_images_approximately(cls, real: Gaussian, base: Moments) -> Sensitivity:
-        """Of images that are not in the set, with T of the set without them: near for many.
+        """Return the sensitivity to images outside of the set, with T of the set without them.
 
+        It is an approximation, which is near for a set of many images.
         NotEnoughData unless the set has more images than dimensions: in a direction in which no
         image of the set varies, the map without the new one is arbitrarily steep.
         """
@@ -61,9 +62,9 @@ class Sensitivity:
     def for_new_image_exactly(
         cls, real: Gaussian, base: Moments, features: np.ndarray
     ) -> Sensitivity:
-        """Of one image that is not in the set, with T of the set and it. Exact.
+        """Return the sensitivity to one image outside of the set, with T of both. Exact.
 
-        features: float [d]. It takes an eigendecomposition for every image.
+        features: float [d]. Takes an eigendecomposition for every image.
         """
         updated = base.merge(Moments.from_samples(features[None]))
         return cls._for_new_image(real, base, _optimal_map_to_real(real, updated))
@@ -77,7 +78,7 @@ class Sensitivity:
 
 
 def _optimal_map_to_real(real: Gaussian, generated: Moments) -> np.ndarray:
-    """T from the generated covariance to the real one, float64 [d, d]."""
+    """Compute T from the generated covariance to the real one, float64 [d, d]."""
     covariance = generated.covariance(ddof=1)
     root = optimal_map(
         covariance_factor(real.covariance), float(np.trace(real.covariance)), covariance
@@ -86,18 +87,18 @@ def _optimal_map_to_real(real: Gaussian, generated: Moments) -> np.ndarray:
 
 
 def gradient(features: Any, mean: Any, shift: Any, matrix: Any) -> Any:
-    """dF/df of every image, [n, d]; features: [n, d], all of numpy or all of torch."""
+    """Compute dF/df of every image, [n, d]; features: [n, d], all of numpy or all of torch."""
     return shift + (features - mean) @ matrix
 
 
 def channel_weights(gradients: Any, positions: int) -> Any:
-    """alpha_k, Eq. 2: the mean over all places of (dF/dA_k)^2, [n, c].
+    """Compute alpha_k of Eq. 2: the mean over all positions of (dF/dA_k)^2, [n, c].
 
-    gradients: by the features, [n, c]; places: h w of the map.
+    gradients: by the features, [n, c]; positions: h w of the map.
     """
     return (gradients / positions) ** 2
 
 
 def importance(weights: Any, activations: Any) -> Any:
-    """sum_k alpha_k A_k, [n, h, w], without a ReLU; activations: [n, c, h, w]."""
+    """Compute sum_k alpha_k A_k, [n, h, w], without a ReLU; activations: [n, c, h, w]."""
     return (weights[:, :, None, None] * activations).sum(1)

@@ -1,4 +1,4 @@
-"""The Inception Score (Salimans et al. 2016): how sure, and how varied, the classes are."""
+"""The Inception Score (Salimans et al. 2016): the certainty and the variety of the classes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from raymetrics.statistics import ClassScores
 
 
 class InceptionScore(NamedTuple):
-    """Mean and standard deviation over the splits; from 1 to the number of classes."""
+    """The mean and standard deviation over the splits; from 1 to the number of classes."""
 
     mean: float
     std: float
 
 
 def inception_score(scores: ClassScores) -> InceptionScore:
-    """exp E KL(p(y|x) || p(y)) of every split, where p(y) is the split's own mean.
+    """Compute exp E KL(p(y|x) || p(y)) of every split, where p(y) is the mean over the split.
 
-    The deviation is divided by the number of splits, as in torch-fidelity. NotEnoughData if a
+    The variance is divided by the number of splits, as in torch-fidelity. NotEnoughData if a
     split is empty.
     """
     if not scores.counts.all():
@@ -29,7 +29,7 @@ def inception_score(scores: ClassScores) -> InceptionScore:
             f"{(scores.counts == 0).sum()} of {len(scores.counts)} splits of the Inception Score "
             "hold no samples; extract more, or ask for fewer splits"
         )
-    # KL(p(y|x) || p(y)), averaged over x, is the entropy of the mean less the mean entropy.
+    # The mean of KL(p(y|x) || p(y)) over x is the entropy of the mean minus the mean entropy.
     entropy_of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
     mean_entropy = -scores.negative_entropy / scores.counts
     by_split = np.exp(entropy_of_mean - mean_entropy)
@@ -37,9 +37,9 @@ def inception_score(scores: ClassScores) -> InceptionScore:
 
 
 def assign_splits(count: int, splits: int = 10, seed: int | None = 2020) -> np.ndarray:
-    """Which split each of `count` rows belongs to, int64 [count].
+    """Return the split of each of `count` rows, int64 [count].
 
-    Split i is the i-th part of the rows in a random order, or in their own order if the seed is
+    Split i is the i-th part of the rows in a random order, or in the given order if the seed is
     None. With seed 2020 the parts are torch-fidelity's; the score depends on them. NotEnoughData
     for fewer rows than splits.
     """

@@ -14,7 +14,7 @@ RandomGenerator = Literal["pcg64", "mt19937"]
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation over random subsets."""
+    """The mean and standard deviation over random subsets."""
 
     mean: float
     std: float
@@ -30,11 +30,11 @@ def kernel_distance(
     order: SideOrder = "real-first",
     generator: RandomGenerator = "pcg64",
 ) -> KernelDistance:
-    """The unbiased squared MMD with a cubic kernel, over random subsets of both sides.
+    """Compute the unbiased squared MMD with a cubic kernel, over random subsets of both sides.
 
     real, generated: real [n, d], [m, d]. Each subset draws `subset_size` samples of either side
-    without replacement; `order` and `generator` as in `draws`. May be below 0, being unbiased.
-    NotEnoughData if a side has fewer.
+    without replacement; `order` and `generator` are those of `draw_subsets`. The estimate is
+    unbiased, so it may be below 0. NotEnoughData if a side has fewer than `subset_size` samples.
     """
     rows = draw_subsets(
         real=len(real),
@@ -51,9 +51,9 @@ def kernel_distance(
 def kernel_distance_over_subsets(
     subsets: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> KernelDistance:
-    """The kernel distance over subsets already drawn: pairs of real [size, d].
+    """Compute the kernel distance over drawn subsets: pairs of real [size, d].
 
-    Which side comes first makes no difference. The deviation is divided by the number of
+    The order of the sides makes no difference. The variance is divided by the number of
     subsets, as in torch-fidelity. NotEnoughData for no subsets.
     """
     distances = [squared_mmd(x.astype(np.float64), y.astype(np.float64)) for x, y in subsets]
@@ -72,14 +72,14 @@ def draw_subsets(
     order: SideOrder = "real-first",
     generator: RandomGenerator = "pcg64",
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The row numbers (real, generated) of each subset, int64 [subset_size] each.
+    """Draw the row numbers (real, generated) of each subset, int64 [subset_size] each.
 
-    real, generated: how many samples there are. Every subset draws one side and then the other
-    from one stream of random numbers. "mt19937" is the stream of np.random.RandomState(seed), or
-    of np.random.seed(seed); with it and "generated-first" the rows are those that clean-fid and
-    NVIDIA's programs draw, and torch-fidelity if its input 1 is the generated side, as it asks;
-    if that is the real one, they are those of "real-first". NotEnoughData if a side has fewer
-    than subset_size.
+    real, generated: the numbers of samples. Every subset draws one side and then the other from one
+    stream of random numbers. "mt19937" is the stream of np.random.RandomState(seed), or of
+    np.random.seed(seed). With "mt19937" and "generated-first" the rows are those of clean-fid and
+    of NVIDIA's programs, and of torch-fidelity with the generated side as its input 1, as its
+    documentation asks; with the real side as input 1 they are those of "real-first". NotEnoughData
+    if a side has fewer samples than subset_size.
     """
     for side, count in (("real", real), ("generated", generated)):
         if count < subset_size:
@@ -99,14 +99,14 @@ def draw_subsets(
 
 
 def _row_chooser(generator: RandomGenerator, seed: int) -> Callable[..., np.ndarray]:
-    """The method `choice` of a random generator; the two give different rows for one seed."""
+    """Return the method `choice` of a generator; the two draw different rows for one seed."""
     if generator == "pcg64":
         return np.random.default_rng(seed).choice
     return np.random.RandomState(seed).choice
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate of MMD^2 (Gretton et al. 2012, Eq. 3); x, y: float64 [m, d]."""
+    """Compute the unbiased MMD^2 (Gretton et al. 2012, Eq. 3); x, y: float64 [m, d]."""
     m = len(x)
     within = _off_diagonal_sum(_cubic_kernel(x, x)) + _off_diagonal_sum(_cubic_kernel(y, y))
     between = _cubic_kernel(x, y).sum()
@@ -114,12 +114,12 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(x . y / d + 1)^3 (Binkowski et al. 2018, section 4)."""
+    """Compute (x . y / d + 1)^3 for all pairs of rows (Binkowski et al. 2018, section 4)."""
     base = x @ y.T / x.shape[1] + 1
     kernel: np.ndarray = base * base * base  # ten times as fast as ** 3
     return kernel
 
 
 def _off_diagonal_sum(kernel: np.ndarray) -> float:
-    """The sum of all entries but the diagonal's."""
+    """Sum all entries outside of the diagonal."""
     return float(kernel.sum() - np.trace(kernel))

@@ -1,8 +1,8 @@
-"""Everything that is asked of the manifolds of two sets, in one survey.
+"""A survey of the manifolds of two sets: which samples lie in the balls of the other side.
 
-A manifold is the union of balls around features, each reaching its k-th nearest neighbour of the
-same side (Kynkaanniemi et al. 2019, Eq. 1). Who lies in whose balls is found once, for a list of
-k; precision, recall, density, coverage and realism are formulas of what was found.
+A manifold is the union of balls around features. Each ball reaches to the k-th nearest neighbor of
+its center on the same side (Kynkaanniemi et al. 2019, Eq. 1). One survey serves a list of k;
+precision, recall, density, coverage and realism are formulas of it.
 """
 
 from __future__ import annotations
@@ -18,35 +18,52 @@ from raymetrics.statistics.ball_membership import BallMembership
 
 
 class NeighborSearch(Protocol):
-    """An engine that finds neighbours; see `raymetrics.neighbors`. Placed sets are its own."""
+    """An engine that searches prepared sets for neighbors; see `raymetrics.neighbors`."""
 
     name: str
 
     def prepare(self, *sets: np.ndarray) -> tuple[Any, ...]:
-        """Sets of features, real [n, d], as the other methods take them."""
+        """Convert sets of features, real [n, d], to the form that the other methods take."""
 
     def nearest(
         self, queries: Any, base: Any, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
-        """The k smallest distances of each query to base rows other than its own, float64."""
+        """Return the k smallest distances of each query to the base, float64.
+
+        self_rows: the base row of each query, which is left out.
+        """
 
     def balls(
-        self, queries: Any, centers: Any, radii: np.ndarray, *, count: bool = True,
+        self,
+        queries: Any,
+        centers: Any,
+        radii: np.ndarray,
+        *,
+        count: bool = True,
         realism_radii: np.ndarray | None = None,
-    ) -> BallMembership:  # fmt: skip
-        """Which closed balls hold which queries; and the realism, for the realism_radii radii."""
+    ) -> BallMembership:
+        """Find the queries in each closed ball; with realism_radii, also their realism."""
 
     def balls_both_directions(
-        self, left: Any, right: Any, left_radii: np.ndarray, right_radii: np.ndarray, *,
-        count: bool = True, realism_radii: np.ndarray | None = None,
-    ) -> tuple[BallMembership, BallMembership]:  # fmt: skip
-        """The other among the balls of one, counted if asked, with realism for the realism_radii radii
-        of one; and one among the balls of the other."""
+        self,
+        left: Any,
+        right: Any,
+        left_radii: np.ndarray,
+        right_radii: np.ndarray,
+        *,
+        count: bool = True,
+        realism_radii: np.ndarray | None = None,
+    ) -> tuple[BallMembership, BallMembership]:
+        """Find right in the balls of left, and left in the balls of right.
+
+        count: count the balls of left that hold a sample of right. realism_radii: radii of left by
+        which the realism of right is computed.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class ManifoldSurvey:
-    """What was found of n real and m generated samples, for K values of k."""
+    """The survey of n real and m generated samples, for K values of k."""
 
     ks: tuple[int, ...]
     engine: str
@@ -58,11 +75,11 @@ class ManifoldSurvey:
     )
 
 
-RadiusRule = Callable[[np.ndarray], np.ndarray]  # from radii to those that closed balls are to have
+RadiusRule = Callable[[np.ndarray], np.ndarray]  # from radii to the radii of closed balls
 
 
 def unchanged_radii(radii: np.ndarray) -> np.ndarray:
-    """Closed balls: distance <= radius."""
+    """Return the radii of closed balls: distance <= radius."""
     return radii
 
 
@@ -76,10 +93,11 @@ def survey_manifolds(
     count: bool = True,
     realism: bool = False,
 ) -> ManifoldSurvey:
-    """Radii of both sides, and who lies in whose balls, for every k in ascending order.
+    """Find the samples of each side in the balls of the other, for every k in ascending order.
 
-    real, generated: real [n, d], [m, d]. count: also how many balls, for density and coverage.
-    realism: also each generated sample's. NotEnoughData if a side has not more than the largest k.
+    real, generated: real [n, d], [m, d]. count: count the balls too, for density and coverage.
+    realism: score each generated sample too. NotEnoughData unless both sides have more samples than
+    the largest k.
     """
     ks = sorted(set(ks))
     for side, features in (("real", real), ("generated", generated)):
@@ -102,7 +120,7 @@ def survey_manifolds(
 
 
 def require_neighbors(count: int, k: int, side: str) -> None:
-    """NotEnoughData unless there are more than k samples."""
+    """Raise NotEnoughData unless there are more than k samples."""
     if count <= k:
         raise NotEnoughData(
             f"the {k} nearest neighbours of each of {count} {side} samples; it takes at least "
@@ -111,15 +129,17 @@ def require_neighbors(count: int, k: int, side: str) -> None:
 
 
 def knn_radii(prepared: Any, ks: Sequence[int], search: NeighborSearch) -> np.ndarray:
-    """The distance of each sample to its k-th nearest other one, for every k, float64 [n, K].
+    """Return the distance of each sample to its k-th nearest neighbor, float64 [n, K].
 
-    It is left out by its number and not by its distance, which duplicates share.
+    The sample is left out by its row, and not by a distance of 0, which duplicates have too.
     """
     self_rows = np.arange(len(prepared))
     return search.nearest(prepared, prepared, max(ks), self_rows)[:, [k - 1 for k in ks]]
 
 
 def radii_up_to_median(radii: np.ndarray) -> np.ndarray:
-    """Radii with those above the median made -1, which is no ball: those whose estimate is poor
-    (section 5 of the paper: "with radius smaller than the median")."""
+    """Replace the radii above the median by -1, which stands for no ball.
+
+    Their estimates are poor (section 5 of the paper: "with radius smaller than the median").
+    """
     return np.where(radii <= np.median(radii), radii, -1.0)

@@ -1,4 +1,4 @@
-"""The Pareto frontier: which of several tradeoffs are worth a choice."""
+"""The Pareto frontier of several tradeoffs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from raymetrics.errors import RaymetricsError
 
 
 def pareto_frontier(points: np.ndarray) -> np.ndarray:
-    """The points that no other dominates, int64 [m], ascending indices; larger is better.
+    """Return the points that no other point dominates, int64 [m], ascending indices.
 
     points: real [n, d], e.g. precision and recall of n snapshots (Kynkaanniemi et al. 2019,
-    section 4.1). A point dominates another if it is at least as good in everything, and better
-    in something; so of equal points all are kept. Holds n x n x d flags. RaymetricsError for
-    another shape, and for values that are not numbers, which cannot be compared.
+    section 4.1); larger is better. A point dominates another one if it is at least as good in every
+    dimension, and better in one; so all of several equal points are kept. Holds n x n x d flags.
+    RaymetricsError for another shape, and for NaN.
     """
     if points.ndim != 2 or np.isnan(points).any():
         raise RaymetricsError(

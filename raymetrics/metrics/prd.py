@@ -13,14 +13,14 @@ _EDGE = 1e-10
 
 
 class PRDCurve(NamedTuple):
-    """Which precision is possible at which recall, both in 0..1."""
+    """The precision that is possible at each recall, both in 0..1."""
 
     precision: np.ndarray  # float64 [angles], ascending
     recall: np.ndarray  # float64 [angles], descending
 
 
 class PRDScores(NamedTuple):
-    """The two numbers for a curve, both in 0..1."""
+    """The two scores of a curve, both in 0..1."""
 
     f_8: float  # weighs recall, so it is reported as recall
     f_1_8: float  # weighs precision, so it is reported as precision
@@ -35,13 +35,13 @@ def prd_curve(
     runs: int = 10,
     seed: int = 0,
 ) -> PRDCurve:
-    """The mean curve over `runs` clusterings of both sides together.
+    """Compute the mean curve over `runs` clusterings of both sides together.
 
-    real, generated: real [n, d]. NotEnoughData if the sides are not of one size, or have fewer
-    samples than there are clusters.
+    real, generated: real [n, d]. NotEnoughData if the sides differ in size, or have fewer samples
+    than clusters.
     """
     require_equal_counts(len(real), len(generated), clusters)
-    # The authors' program has the generated ones first; the clusters depend on the order.
+    # The authors' program puts generated samples first; the clusters depend on the order.
     union = np.concatenate([generated, real]).astype(np.float64)
     curves = []
     for run in range(runs):
@@ -59,7 +59,7 @@ def prd_curve(
 
 
 def require_equal_counts(real: int, generated: int, clusters: int) -> None:
-    """NotEnoughData unless both sides have as many samples, and no fewer than clusters."""
+    """Raise NotEnoughData unless both sides have equally many samples, at least one a cluster."""
     if real != generated:
         raise NotEnoughData(
             f"PRD of {real} real and {generated} generated samples: clusters would follow the "
@@ -74,8 +74,11 @@ def require_equal_counts(real: int, generated: int, clusters: int) -> None:
 
 
 def _cluster_labels(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """The cluster of each row, int [n]; float64 [n, d]. Mini-batches as in the authors' program."""
-    # Slow to load, and only this needs it.
+    """Return the cluster of each row, int [n], by mini-batches as in the authors' program.
+
+    features: float64 [n, d].
+    """
+    # Slow to load, and used only here.
     from sklearn.cluster import MiniBatchKMeans
 
     # A batch of 100 was the default of the version that the authors used.
@@ -85,7 +88,7 @@ def _cluster_labels(features: np.ndarray, clusters: int, seed: int) -> np.ndarra
 
 
 def curve_of_histograms(real: np.ndarray, generated: np.ndarray, angles: int = 1001) -> PRDCurve:
-    """Precision sum min(l P, Q) and recall sum min(P, Q / l) for slopes l (section 3).
+    """Compute precision sum min(l P, Q) and recall sum min(P, Q / l) for slopes l (section 3).
 
     real, generated: P and Q, float64 [clusters], each adding up to 1. l: the tangents of equally
     spaced angles.
@@ -93,17 +96,17 @@ def curve_of_histograms(real: np.ndarray, generated: np.ndarray, angles: int = 1
     slopes = np.tan(np.linspace(_EDGE, np.pi / 2 - _EDGE, angles))[:, None]
     precision = np.minimum(real * slopes, generated).sum(axis=1)
     recall = np.minimum(real, generated / slopes).sum(axis=1)
-    # Shares add up to 1 but for rounding.
+    # The shares add up to 1, up to rounding.
     return PRDCurve(precision.clip(max=1), recall.clip(max=1))
 
 
 def f_beta(curve: PRDCurve, beta: float) -> float:
-    """The largest (1 + b^2) p r / (b^2 p + r) on the curve; 0 where both are 0."""
+    """Return the largest (1 + b^2) p r / (b^2 p + r) on the curve, with 0 / 0 as 0."""
     precision, recall = curve
     scores = (1 + beta**2) * precision * recall / (beta**2 * precision + recall + _EDGE)
     return float(scores.max())
 
 
 def prd_scores(curve: PRDCurve) -> PRDScores:
-    """F_8 and F_1/8, the pair that Sajjadi et al. report."""
+    """Compute F_8 and F_1/8, the pair that Sajjadi et al. report."""
     return PRDScores(f_beta(curve, 8), f_beta(curve, 1 / 8))

@@ -1,5 +1,7 @@
-"""Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al.
-2020), realism: formulas of what a survey has found."""
+"""Improved precision and recall, density and coverage: formulas of a survey of manifolds.
+
+Kynkaanniemi et al. (2019) and Naeem et al. (2020).
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,14 @@ from raymetrics.metrics.manifold_survey import (
 
 
 class PrecisionRecall(NamedTuple):
-    """Both in 0..1."""
+    """Precision and recall, both in 0..1."""
 
     precision: float
     recall: float
 
 
 class ManifoldScores(NamedTuple):
-    """For one k; all but the density are in 0..1."""
+    """The scores for one k; all except the density are in 0..1."""
 
     precision: float
     recall: float
@@ -42,11 +44,11 @@ def precision_recall(
     search: NeighborSearch,
     radius_rule: RadiusRule = unchanged_radii,
 ) -> PrecisionRecall:
-    """Equation 2: the share of each side that lies in the manifold of the other.
+    """Compute Eq. 2: the share of each side that lies in the manifold of the other side.
 
     real, generated: real [n, d], [m, d]. A manifold is the union of the closed balls around the
-    features, each reaching its k-th nearest neighbour of the same side, the centre itself not
-    counted (Eq. 1, and the authors' program). NotEnoughData for k or fewer on a side.
+    features. Each ball reaches to the k-th nearest neighbor of its center on the same side, without
+    the center (Eq. 1, and the authors' program). NotEnoughData for k samples or fewer on a side.
     """
     manifolds = survey_manifolds(
         real=real, generated=generated, ks=[k], search=search, radius_rule=radius_rule, count=False
@@ -55,27 +57,30 @@ def precision_recall(
 
 
 def precisions_recalls(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
-    """Equation 2 for every k."""
+    """Compute precision and recall, Eq. 2, for every k."""
     precision = (manifolds.generated_in_real.hits > 0).mean(axis=0)
     recall = (manifolds.real_in_generated.hits > 0).mean(axis=0)
     return list(zip(precision.tolist(), recall.tolist(), strict=True))
 
 
 def densities_coverages(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
-    """Naeem et al. (2020), section 3, for every k of a survey that counted: how many real balls
-    hold a generated sample, over k; and the share of real balls that hold any."""
+    """Compute density and coverage (Naeem et al. 2020, section 3) for every k.
+
+    Density is the mean number of real balls that hold a generated sample, divided by k; coverage is
+    the share of real balls that hold any generated sample. The survey must have counted balls.
+    """
     density = manifolds.generated_in_real.hits.mean(axis=0) / np.array(manifolds.ks)
     coverage = manifolds.generated_in_real.occupied.mean(axis=0)
     return list(zip(density.tolist(), coverage.tolist(), strict=True))
 
 
 def f_score(precision: float, recall: float) -> float:
-    """The harmonic mean; 0 if both are."""
+    """Compute the harmonic mean; 0 if both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def manifold_scores(manifolds: ManifoldSurvey) -> list[ManifoldScores]:
-    """All of them, for every k in ascending order."""
+    """Compute all scores for every k in ascending order."""
     return [
         ManifoldScores(precision, recall, f_score(precision, recall), density, coverage)
         for (precision, recall), (density, coverage) in zip(
@@ -85,6 +90,6 @@ def manifold_scores(manifolds: ManifoldSurvey) -> list[ManifoldScores]:
 
 
 def rank_ids(sample_ids: np.ndarray | Sequence[int], realism: np.ndarray) -> np.ndarray:
-    """Sample ids int64 [n] from the most to the least realistic; of equal ones the lower first."""
+    """Sort sample ids, int64 [n], from the most to the least realistic; equal ones by id."""
     order = np.lexsort([np.asarray(sample_ids), -realism])
     return np.asarray(sample_ids)[order]

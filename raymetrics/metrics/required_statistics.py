@@ -1,53 +1,98 @@
-"""What a metric needs to know of one side: a statistic of its samples.
+"""Statistics that metrics need of one side, as functions of a block of samples.
 
-Each is a function of a block, (sample_ids int64 [n], values float32 [n, d]) -> statistic, that
-travels to the tasks which read the shards.
+Each is a function (sample_ids int64 [n], values float32 [n, d]) -> statistic. It is pickled, sent
+to the tasks that read the shards, and called there with every block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from raymetrics.metrics import Convention, assign_splits, draw_subsets, normalize_rows, subset_sizes
 from raymetrics.statistics import ClassScores, FeatureRows, Histogram, Moments, NestedMoments
 
-StatisticFunction = Callable[[np.ndarray, np.ndarray], object]
+
+class StatisticFunction(Protocol):
+    """A function from a block of samples to a statistic, with an estimate of the memory."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray, /) -> Any:
+        """Return the statistic of a block: sample_ids int64 [n], values float32 [n, d]."""
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of the statistic of so many rows of this dimension."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleIds:
-    """The samples of both sides that a number is computed from."""
+    """The samples of both sides that a number is computed from.
 
-    real: np.ndarray  # int64 [n], ascending ids; of a drawn side some may stand there repeatedly
-    generated: np.ndarray
+    Ids are ascending. A side that was drawn with repetitions has an id as often as it was drawn.
+    """
+
+    real: np.ndarray  # int64 [n]
+    generated: np.ndarray  # int64 [m]
 
     def for_side(self, side: str) -> np.ndarray:
-        """The ids of "real" or "generated"."""
+        """Return the ids of "real" or "generated"."""
         ids: np.ndarray = getattr(self, side)
         return ids
 
 
-def feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
-    """Of all samples."""
-    return Moments.from_samples(values)
+@dataclass(frozen=True)
+class FeatureMoments:
+    """The moments of all samples."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+        return Moments.from_samples(values)
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of a covariance matrix in float64."""
+        return 8 * dimension**2
 
 
-def normalized_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
-    """Of rows scaled to length 1."""
-    return Moments.from_samples(normalize_rows(values))
+@dataclass(frozen=True)
+class NormalizedMoments:
+    """The moments of all samples, scaled to length 1."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+        return Moments.from_samples(normalize_rows(values))
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of a covariance matrix in float64."""
+        return 8 * dimension**2
 
 
-def top1_histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
-    """Of logits."""
-    return Histogram.from_samples(values)
+@dataclass(frozen=True)
+class Top1Histogram:
+    """The number of samples of each class that comes first in the logits."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
+        return Histogram.from_samples(values)
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of one int64 for every class."""
+        return 8 * dimension
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """The features of all samples."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> FeatureRows:
+        return FeatureRows.from_samples(sample_ids, values)
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of all rows in float32."""
+        return 4 * dimension * rows
 
 
 @dataclass(frozen=True, eq=False)
 class SelectedRows:
-    """The features of some samples."""
+    """The features of the samples with these ids; of an id that is repeated, one row."""
 
     ids: np.ndarray  # int64, ascending
 
@@ -56,55 +101,64 @@ class SelectedRows:
         selected = np.isin(present, self.ids, assume_unique=True)
         return FeatureRows.from_samples(present[selected], values[rows[selected]])
 
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of the selected rows in float32."""
+        return 4 * dimension * len(self.ids)
+
 
 @dataclass(frozen=True, eq=False)
 class SplitClassScores:
-    """The class scores of every split."""
+    """The class scores of every split, for the Inception Score."""
 
     ids: np.ndarray  # int64 [n], ascending
-    splits: np.ndarray  # int64 [n], the split of each
+    splits: np.ndarray  # int64 [n], the split of each sample
     count: int
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> ClassScores:
         rows = np.searchsorted(self.ids, sample_ids)
         return ClassScores.from_samples(self.splits[rows], values, self.count)
 
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of one float64 for every class."""
+        return 8 * dimension
+
 
 @dataclass(frozen=True, eq=False)
 class NestedSubsets:
-    """Moments of nested random subsets."""
+    """The moments of nested random subsets, each of which holds the smaller ones."""
 
     ids: np.ndarray  # int64 [n], ascending
-    ranks: np.ndarray  # int64 [n], the place of each in a random order
+    ranks: np.ndarray  # int64 [n], the position of each sample in a random order
     sizes: tuple[int, ...]
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> NestedMoments:
         rows = np.searchsorted(self.ids, sample_ids)
         return NestedMoments.from_samples(self.ranks[rows], values, self.sizes)
 
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of one covariance matrix in float64 for every subset."""
+        return 8 * dimension**2 * len(self.sizes)
+
 
 def split_class_scores(samples: SampleIds, side: str, convention: Convention) -> SplitClassScores:
-    """For the Inception Score."""
-    ids = samples.for_side(side)
-    return SplitClassScores(
-        ids,
-        assign_splits(len(ids), convention.is_splits, convention.is_shuffle),
-        convention.is_splits,
-    )
+    """Return the statistic of the Inception Score: class scores by split."""
+    ids, splits = samples.for_side(side), convention.is_splits
+    return SplitClassScores(ids, assign_splits(len(ids), splits, convention.is_shuffle), splits)
 
 
 def nested_subsets(ids: np.ndarray, sizes: Sequence[int], seed: int) -> NestedSubsets:
-    """Subsets of these sizes in one random order."""
+    """Return the statistic of nested subsets of these sizes in one random order."""
     return NestedSubsets(ids, np.random.default_rng(seed).permutation(len(ids)), tuple(sizes))
 
 
 def infinity_subset_sizes(count: int) -> list[int]:
-    """Of the subsets for FID-infinity: 15 from 5,000 on, or from a tenth of fewer than 50,000."""
+    """Return the sizes of the subsets of FID-infinity: 15 sizes, the smallest 5,000, or a tenth of
+    the count where that is less."""
     return subset_sizes(count, smallest=min(5000, count // 10))
 
 
 def kid_subsets(samples: SampleIds, convention: Convention) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows of both sides that every subset of KID draws."""
+    """Draw the rows of both sides for every subset of KID."""
     return draw_subsets(
         real=len(samples.real),
         generated=len(samples.generated),
@@ -117,22 +171,9 @@ def kid_subsets(samples: SampleIds, convention: Convention) -> list[tuple[np.nda
 
 
 def kid_rows(samples: SampleIds, side: str, convention: Convention) -> SelectedRows:
-    """The samples of a side that KID draws at all."""
+    """Return the statistic of KID: the rows of a side that any of its subsets draws."""
     side_index = 0 if side == "real" else 1
     rows = np.unique(
         np.concatenate([subset[side_index] for subset in kid_subsets(samples, convention)])
     )
     return SelectedRows(np.unique(samples.for_side(side)[rows]))
-
-
-def estimated_bytes(need: StatisticFunction, dimension: int, rows: int) -> int:
-    """What a statistic of so many rows takes in memory, about."""
-    if isinstance(need, NestedSubsets):
-        return 8 * dimension**2 * len(need.sizes)
-    if isinstance(need, SelectedRows):
-        return 4 * dimension * len(need.ids)
-    if need == FeatureRows.from_samples:
-        return 4 * dimension * rows
-    if isinstance(need, SplitClassScores) or need is top1_histogram:
-        return 8 * dimension
-    return 8 * dimension**2

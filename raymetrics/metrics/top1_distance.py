@@ -1,4 +1,4 @@
-"""How far two Top-1 class histograms are apart (Kynkaanniemi et al. 2023, section 2)."""
+"""The distance between two Top-1 class histograms (Kynkaanniemi et al. 2023, section 2)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from raymetrics.statistics import Histogram
 
 
 def total_variation(*, real: Histogram, generated: Histogram) -> float:
-    """Half the sum of the differences of the two distributions, in 0..1.
+    """Compute half the sum of the differences between the two distributions, in 0..1.
 
-    The share of one side that would have to change its class to match the other.
+    This is the share of one side that would have to change its class to match the other side.
     NotEnoughData if a side is empty.
     """
     if not real.count or not generated.count:

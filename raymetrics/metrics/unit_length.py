@@ -8,9 +8,9 @@ from raymetrics.errors import ShardError
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Each row divided by its length, float64 [n, d].
+    """Divide each row by its length, float64 [n, d].
 
-    features: real [n, d]. ShardError for a row that has no direction: of zeros, or not finite.
+    features: real [n, d]. ShardError for a row without a direction: zeros, or values not finite.
     """
     x = features.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1, keepdims=True)

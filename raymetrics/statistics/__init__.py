@@ -1,4 +1,4 @@
-"""PURE. What is remembered of many features: frozen, mergeable. numpy and scipy."""
+"""Statistics of many samples: frozen, mergeable, pure. Imports numpy and scipy."""
 
 from raymetrics.statistics.ball_membership import BallMembership
 from raymetrics.statistics.base import (

@@ -1,5 +1,8 @@
-"""Which of some balls hold which of some points: what precision, recall, density, coverage and
-realism are formulas of (Kynkaanniemi et al. 2019; Naeem et al. 2020)."""
+"""Counts of the balls that hold a point, and of the points in a ball.
+
+Precision, recall, density, coverage and realism are formulas of them (Kynkaanniemi et al. 2019;
+Naeem et al. 2020).
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class BallMembership:
-    """What was found of n points among m balls, each with K radii.
+    """The membership of n points in m balls, each of which has K radii.
 
-    Merging adds what was found of other points, or among other balls, of the same n and m: each
-    pair of a point and a ball must be looked at once.
+    Two parts of the same n and m can be merged if no pair of a point and a ball was searched for
+    in both.
     """
 
     hits: np.ndarray  # int64 [n, K]: how many balls hold the point
     occupied: np.ndarray  # bool [m, K]: whether the ball holds any point
-    realism: np.ndarray  # float64 [n]: the largest radius / distance (Eq. 3); 0 of no ball
+    realism: np.ndarray  # float64 [n]: the largest radius / distance (Eq. 3); 0 without balls
 
     @classmethod
     def empty(cls, points: int, balls: int, radii: int) -> Self:
-        """Before any pair was looked at."""
+        """Return the membership before any pair of a point and a ball was searched."""
         return cls(
             np.zeros((points, radii), np.int64),
             np.zeros((balls, radii), bool),
@@ -31,7 +34,7 @@ class BallMembership:
         )
 
     def merge(self, addend: Self) -> Self:
-        """What was found in either look. ValueError if they are not of the same sizes."""
+        """Add the pairs of both parts. ValueError if points, balls or radii differ in number."""
         if self.hits.shape != addend.hits.shape or self.occupied.shape != addend.occupied.shape:
             raise ValueError(
                 f"{len(self.hits)} points among {len(self.occupied)} balls and "
@@ -44,7 +47,7 @@ class BallMembership:
         )
 
     def embed(self, points: slice, balls: slice, sizes: tuple[int, int]) -> Self:
-        """The same of a larger whole of (points, balls), of which these are only slices."""
+        """Place this part at slices of a larger membership, whose sizes are (points, balls)."""
         whole = type(self).empty(*sizes, self.hits.shape[1])
         whole.hits[points] = self.hits
         whole.occupied[balls] = self.occupied

@@ -1,17 +1,17 @@
-"""What is remembered of many features.
+"""Statistics of many samples, computed block by block and merged.
 
-A statistic is a frozen dataclass of numbers and arrays with three names:
+A statistic is a frozen dataclass of numbers and arrays with three methods:
 
-    empty(...)      what is remembered of nothing
-    of(block)       what is remembered of one block of samples
-    merge(other)    what is remembered of both
+    empty(...)           the statistic of no samples
+    from_samples(...)    the statistic of one block of samples
+    merge(addend)        the statistic of both sets of samples
 
-and these laws, which a test holds for every one of them: merging with empty changes nothing;
-merging is associative and commutative; so any partition of the samples gives the same. Those of
-integers and rows keep them to the bit; those of float sums (`Moments`, `NestedMoments`,
-`ClassScores`) to rounding; merged in the order of sample ids, even their bits do not depend on
-the number of workers. The numbers of the field are formulas of merged
-statistics, and live in `raymetrics.metrics`.
+Tests hold these laws for every statistic. Merging with an empty statistic changes nothing. Merging
+is associative and commutative, so every partition of the samples gives the same statistic. Integers
+and rows keep the laws to the bit; sums of floats (`Moments`, `NestedMoments`, `ClassScores`) keep
+them to rounding. All statistics are merged in the order of sample ids, so that even their bits do
+not depend on the number of workers. The metrics are formulas of merged statistics, in
+`raymetrics.metrics`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 
 
 class Statistic(Protocol):
-    """Anything that merges with its like."""
+    """Any object that merges with another one of the same class."""
 
     def merge(self, addend: Self) -> Self:
-        """What is remembered of both; neither is changed."""
+        """Return the statistic of both sets of samples; neither statistic is changed."""
 
 
 Block = Mapping[str, np.ndarray]
@@ -35,7 +35,7 @@ Block = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ColumnStatistic:
-    """A statistic of one column: `of(sample_ids, values)` makes it from a block."""
+    """A statistic of one column, which `compute(sample_ids, values)` makes from a block."""
 
     column: str
     compute: Callable[[np.ndarray, np.ndarray], Any]
@@ -49,14 +49,14 @@ class ColumnStatistic:
 
     @property
     def columns(self) -> set[str]:
-        """What it needs of a block beside the sample ids."""
+        """The columns that it reads, besides the sample ids."""
         return {self.column} if self.label is None else {self.column, "label"}
 
 
 def fold(blocks: Iterable[Block], measures: Mapping[str, ColumnStatistic]) -> dict[str, Any]:
-    """Every measure of all blocks, in one pass; merged in the order of the blocks.
+    """Compute every measure of all blocks in one pass, merged in the order of the blocks.
 
-    Empty if there are no blocks.
+    The result has no measures if there are no blocks.
     """
     merged: dict[str, Any] = {}
     for block in blocks:
@@ -65,17 +65,17 @@ def fold(blocks: Iterable[Block], measures: Mapping[str, ColumnStatistic]) -> di
 
 
 def merge_all(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Merges statistics by name."""
+    """Merge statistics of the same name. An empty `left` stands for no samples."""
     if not left:
         return dict(right)
     return {name: left[name].merge(statistic) for name, statistic in right.items()}
 
 
 def to_arrays(statistic: Any) -> dict[str, np.ndarray]:
-    """The fields of a statistic as arrays, losslessly, for `np.savez`."""
+    """Return the fields of a statistic as arrays, losslessly, for `np.savez`."""
     return {f.name: np.asarray(getattr(statistic, f.name)) for f in fields(statistic)}
 
 
 def from_arrays(kind: Callable[..., Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    """The statistic of this kind whose fields `to_arrays` gave."""
+    """Make a statistic of this class from the arrays of `to_arrays`."""
     return kind(**{name: a.item() if a.ndim == 0 else a for name, a in arrays.items()})

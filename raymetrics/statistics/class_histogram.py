@@ -1,4 +1,4 @@
-"""How often each class comes first: the Top-1 histogram of logits."""
+"""The Top-1 histogram: how many samples have each class as the first of their logits."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Samples per class."""
+    """The number of samples of each class."""
 
     counts: np.ndarray  # int64 [classes]
 
     @classmethod
     def empty(cls, classes: int) -> Self:
-        """No samples of this many classes."""
+        """Return the histogram of no samples over this many classes."""
         return cls(np.zeros(classes, np.int64))
 
     @classmethod
     def from_samples(cls, logits: np.ndarray) -> Self:
-        """logits: real [n, classes]; of equal logits the first class counts."""
+        """Count the samples of each class. logits: real [n, classes]; of equal ones the first."""
         return cls(np.bincount(logits.argmax(axis=1), minlength=logits.shape[1]))
 
     @property
     def count(self) -> int:
-        """How many samples."""
+        """The number of samples."""
         return int(self.counts.sum())
 
     def merge(self, addend: Self) -> Self:
-        """The histogram of both sets. ValueError if they have not the same classes."""
+        """Add the counts of both sets. ValueError if their numbers of classes differ."""
         if self.counts.shape != addend.counts.shape:
             raise ValueError(f"histograms of {self.counts.size} and {addend.counts.size} classes")
         return type(self)(self.counts + addend.counts)

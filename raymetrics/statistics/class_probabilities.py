@@ -1,4 +1,4 @@
-"""Sums of class probabilities, split by split: what the Inception Score needs."""
+"""Sums of class probabilities for each split, for the Inception Score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 
 @dataclass(frozen=True, eq=False)
 class ClassScores:
-    """Of every split: how many samples, their class probabilities, and how sure those are."""
+    """The samples, class probabilities and negative entropies of every split, summed."""
 
     counts: np.ndarray  # int64 [splits]
     probabilities: np.ndarray  # float64 [splits, classes]: sums of p, the softmax of the logits
@@ -19,21 +19,24 @@ class ClassScores:
 
     @classmethod
     def empty(cls, splits: int, classes: int) -> Self:
-        """No samples."""
+        """Return the sums over no samples."""
         return cls(np.zeros(splits, np.int64), np.zeros((splits, classes)), np.zeros(splits))
 
     @classmethod
     def from_samples(cls, splits_of_rows: np.ndarray, logits: np.ndarray, splits: int) -> Self:
-        """splits_of_rows: int64 [n], in 0..splits-1; logits: real [n, classes]."""
+        """Sum over the samples of each split.
+
+        splits_of_rows: int64 [n], the split of each row, in 0..splits-1; logits: real [n, classes].
+        """
         log_p = log_softmax(logits.astype(np.float64), axis=1)
         p = np.exp(log_p)
         belongs = np.arange(splits)[:, None] == splits_of_rows
-        # As a product with 0 and 1, which adds the rows of each split up without a loop.
+        # A product with zeros and ones adds up the rows of each split without a loop.
         weights = belongs.astype(np.float64)
         return cls(belongs.sum(axis=1), weights @ p, weights @ (p * log_p).sum(axis=1))
 
     def merge(self, addend: Self) -> Self:
-        """The sums over both sets. ValueError if they have not the same splits and classes."""
+        """Add the sums over both sets. ValueError if their splits or classes differ in number."""
         if self.probabilities.shape != addend.probabilities.shape:
             raise ValueError(
                 f"class scores of {list(self.probabilities.shape)} and "

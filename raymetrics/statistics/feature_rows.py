@@ -1,4 +1,4 @@
-"""The features themselves, by sample id, for numbers that need every one of them."""
+"""All features by sample id, for metrics that need every row."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class FeatureRows:
-    """Features in ascending order of sample ids."""
+    """Features in the ascending order of their sample ids."""
 
     sample_ids: np.ndarray  # int64 [n], ascending
     features: np.ndarray  # float32 [n, d]
 
     @classmethod
     def empty(cls, dimension: int) -> Self:
-        """No features of this dimension."""
+        """Return no rows, of this dimension."""
         return cls(np.empty(0, np.int64), np.empty((0, dimension), np.float32))
 
     @classmethod
     def from_samples(cls, sample_ids: np.ndarray, features: np.ndarray) -> Self:
-        """sample_ids: int64 [n], in any order, each once; features: float32 [n, d]."""
+        """Sort rows by sample id. sample_ids: int64 [n], in any order; features: float32 [n, d]."""
         order = np.argsort(sample_ids)
         return cls(sample_ids[order], features[order])
 
     @property
     def count(self) -> int:
-        """How many samples."""
+        """The number of samples."""
         return len(self.sample_ids)
 
     def merge(self, addend: Self) -> Self:
-        """The rows of both sets. ValueError if a sample is in both, or dimensions differ."""
+        """Join the rows of both sets. ValueError if a sample is in both, or dimensions differ."""
         if self.features.shape[1] != addend.features.shape[1]:
             raise ValueError(
                 f"rows of {self.features.shape[1]} and {addend.features.shape[1]} dimensions"

@@ -1,4 +1,4 @@
-"""The distances of some points to their nearest neighbours."""
+"""The distances of points to their nearest neighbors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class NearestDistances:
 
     @classmethod
     def empty(cls, points: int, k: int) -> Self:
-        """Before any neighbour was looked at."""
+        """Return the distances before any neighbor was searched."""
         return cls(np.full((points, k), np.inf))
 
     def merge(self, addend: Self) -> Self:
-        """The nearest among both sets of neighbours. ValueError if they are of other shapes."""
+        """Keep the nearest of both sets of neighbors. ValueError if their shapes differ."""
         if self.distances.shape != addend.distances.shape:
             raise ValueError(
                 f"nearest of shapes {self.distances.shape} and {addend.distances.shape}"

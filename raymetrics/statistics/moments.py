@@ -1,4 +1,4 @@
-"""Count, mean and scatter of features: what the Frechet distance needs."""
+"""The count, mean and scatter of features, for the Frechet distance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Moments:
 
     @classmethod
     def empty(cls, dimension: int) -> Self:
-        """The moments of no features of this dimension."""
+        """Return the moments of no features of this dimension."""
         return cls(0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
     def from_samples(cls, features: np.ndarray) -> Self:
-        """features: real [n, d]."""
+        """Compute the moments of features, real [n, d], in float64."""
         if len(features) == 0:
             return cls.empty(features.shape[1])
         x = features.astype(np.float64)
@@ -34,9 +34,9 @@ class Moments:
         return cls(len(x), mean, x.T @ x)
 
     def merge(self, addend: Self) -> Self:
-        """The moments of both sets. ValueError if their dimensions differ.
+        """Compute the moments of both sets. ValueError if their dimensions differ.
 
-        Chan, Golub & LeVeque (1979): no two large numbers are subtracted.
+        By Chan, Golub & LeVeque (1979), which subtracts no two large numbers.
         """
         if self.mean.shape != addend.mean.shape:
             raise ValueError(f"moments of {self.mean.size} and {addend.mean.size} dimensions")
@@ -52,7 +52,7 @@ class Moments:
         )
 
     def covariance(self, ddof: int = 1) -> np.ndarray:
-        """float64 [d, d], divided by count - ddof. NotEnoughData if that is not positive."""
+        """Compute scatter / (count - ddof), float64 [d, d]. NotEnoughData for count <= ddof."""
         if self.count <= ddof:
             raise NotEnoughData(
                 f"a covariance of {self.count} samples; it takes at least {ddof + 1}"

@@ -1,4 +1,4 @@
-"""Whether two arrays are features that can be compared."""
+"""The check that two arrays are features that can be compared."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from raymetrics.errors import ShardError
 
-# Rows looked at together, so that a check takes no memory to speak of.
+# Rows that are checked at a time, so that a check takes little memory.
 _CHUNK_ROWS = 8192
 
 
 def require_comparable_features(*, real: np.ndarray, generated: np.ndarray) -> None:
-    """ShardError unless both are finite [n, d] of the same d."""
+    """Raise ShardError unless both are finite, of shapes [n, d] and [m, d]."""
     for side, features in (("real", real), ("generated", generated)):
         if features.ndim != 2:
             raise ShardError(
@@ -33,7 +33,7 @@ def require_comparable_features(*, real: np.ndarray, generated: np.ndarray) -> N
 
 
 def _finite_rows(features: np.ndarray) -> np.ndarray:
-    """bool [n]: rows without NaN and infinities."""
+    """Return bool [n]: True for rows without NaN and infinities."""
     parts = [
         np.isfinite(features[i : i + _CHUNK_ROWS]).all(axis=1)
         for i in range(0, len(features), _CHUNK_ROWS)

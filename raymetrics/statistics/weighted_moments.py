@@ -1,4 +1,4 @@
-"""Weighted mean and covariance of features: what the Frechet distance of weights needs."""
+"""The weighted mean and covariance of features, for the Frechet distance of weights."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 class WeightedMoments:
     """Sums over samples x of weight w, in float64.
 
-    The samples must have been shifted by one and the same vector to about zero: the covariance
-    is a difference, and exact only where the mean is not large against the deviation.
+    The samples must have been shifted by one common vector to a mean of about zero: the covariance
+    is a difference, and is exact only where the mean is not large against the deviation.
     """
 
     weight: float  # sum of w
@@ -22,13 +22,14 @@ class WeightedMoments:
 
     @classmethod
     def empty(cls, dimension: int) -> Self:
-        """The sums over no samples of this dimension."""
+        """Return the sums over no samples of this dimension."""
         return cls(0.0, np.zeros(dimension), np.zeros((dimension, dimension)))
 
     @classmethod
     def from_samples(cls, features: Any, weights: np.ndarray) -> Self:
-        """features: real [n, d], of numpy or torch; weights: float64 [n], not negative.
+        """Sum over weighted samples.
 
+        features: real [n, d], of numpy or torch; weights: float64 [n], not negative.
         The products are computed in the type of the features, and on their device. With float32
         their rounding errors average out over some thousand rows at most: merge blocks of that
         size, since the sums of blocks are added in float64.
@@ -41,7 +42,7 @@ class WeightedMoments:
         )
 
     def merge(self, addend: Self) -> Self:
-        """The sums over both sets. ValueError if their dimensions differ."""
+        """Add the sums over both sets. ValueError if their dimensions differ."""
         if self.sums.shape != addend.sums.shape:
             raise ValueError(f"moments of {self.sums.size} and {addend.sums.size} dimensions")
         return type(self)(
@@ -50,17 +51,17 @@ class WeightedMoments:
 
     @property
     def mean(self) -> np.ndarray:
-        """float64 [d]."""
+        """The weighted mean, float64 [d]."""
         return self.sums / self.weight
 
     def covariance(self, ddof: float = 0) -> np.ndarray:
-        """float64 [d, d], divided by the sum of weights less ddof."""
+        """Compute the covariance, float64 [d, d], divided by the sum of weights minus ddof."""
         central = self.products - np.outer(self.sums, self.mean)
         return np.asarray(central / (self.weight - ddof))
 
 
 def cast_like(values: np.ndarray, features: Any) -> Any:
-    """The same values in the library, the type and on the device of features."""
+    """Convert values to the library, type and device of features."""
     if isinstance(features, np.ndarray):
         return values.astype(features.dtype)
     return features.new_tensor(values)
@@ -72,6 +73,6 @@ def as_float64(features: Any) -> Any:
 
 
 def to_numpy_float64(values: Any) -> np.ndarray:
-    """A numpy array of a numpy array or a torch tensor, wherever it is."""
+    """Convert a numpy array, or a torch tensor on any device, to numpy in float64."""
     array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
     return np.asarray(array, dtype=np.float64)

@@ -1,7 +1,7 @@
-"""What matching classes and what weights do to the numbers: Kynkaanniemi et al. 2023, Tables 1-3.
+"""The effect of matched classes and of weights on metrics: Kynkaanniemi et al. 2023, Tables 1-3.
 
-Beside each way of drawing stands a random draw of as many samples, and every feature space that
-both sets have: the one in which was matched, and the others for a second opinion.
+Each way of drawing is compared with random draws of as many samples, in every feature space that
+both sets have: the space in which samples were matched, and the others for a second opinion.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ _MATCHED = "Top-1 matched"
 
 
 def evaluate_matched(
-    *, real: str, generated: str, accepted: str, seeds: int = 5,
+    *,
+    real: str,
+    generated: str,
+    accepted: str,
+    seeds: int = 5,
     convention: Convention | None = None,
-) -> list[Result]:  # fmt: skip
-    """Table 1: random draws against sets with the Top-1 histogram of the real one.
+) -> list[Result]:
+    """Evaluate random draws and draws with the real Top-1 histogram, as in Table 1.
 
-    accepted: the file that `match` wrote. The first seed's set is the accepted one; the others
-    take as many samples of every class at random from all that were drawn until it was full.
+    accepted: the file that `match` wrote. The set of the first seed is the accepted one. The sets
+    of other seeds take as many samples of every class at random from all samples that were drawn
+    for it.
     """
     shards = open_shards(generated)
     choice = read_selection(accepted, partial=True).require_made_from(shards)
@@ -58,13 +63,19 @@ def evaluate_matched(
 
 
 def evaluate_reweighted(
-    *, real: str, generated: str, weights: Sequence[str], n: int | None = None, seeds: int = 10,
-    scheme: str = "systematic", convention: Convention | None = None,
-) -> list[Result]:  # fmt: skip
-    """Tables 2 and 3: random draws against draws by weights.
+    *,
+    real: str,
+    generated: str,
+    weights: Sequence[str],
+    n: int | None = None,
+    seeds: int = 10,
+    scheme: str = "systematic",
+    convention: Convention | None = None,
+) -> list[Result]:
+    """Evaluate random draws and draws by weights, as in Tables 2 and 3.
 
-    weights: files that `reweight` wrote for these sets. n: samples to a draw, as many as the
-    real side has by default. NotEnoughData where fewer candidates than n are there.
+    weights: files that `reweight` wrote for these sets. n: samples of a draw, by default as many
+    as the real side has. NotEnoughData if there are fewer candidates than n.
     """
     view = open_view(generated)
     count = require_draw_size(real=real, generated=generated, n=n)
@@ -105,7 +116,7 @@ def _evaluate_with_defaults(
 
 
 def _random_resampling(sample_ids: np.ndarray, n: int, seeds: int) -> Resampling:
-    """Draws of n samples without repetition."""
+    """Draw n samples without repetition, for every seed."""
     draws = [
         np.random.default_rng(seed).choice(sample_ids, n, replace=False) for seed in range(seeds)
     ]
@@ -113,7 +124,7 @@ def _random_resampling(sample_ids: np.ndarray, n: int, seeds: int) -> Resampling
 
 
 def _weighted_resampling(choice: SelectionFile, n: int, seeds: int, scheme: str) -> Resampling:
-    """Draws of n samples by their weights, with the ids of small and of large ones for Fig. 5."""
+    """Draw n samples by weights for every seed, with ids of small and large weights for Fig. 5."""
     weights = choice.columns[WEIGHT]
     draws = [choice.sample_ids[draw_by_weight(weights, n, seed, scheme)] for seed in range(seeds)]
     match, extractor, optimizer = (
@@ -133,7 +144,7 @@ def _weighted_resampling(choice: SelectionFile, n: int, seeds: int, scheme: str)
 
 
 def _extreme_weight_ids(choice: SelectionFile) -> dict[str, list[int]]:
-    """Some samples at random of the tenth with the smallest weights, and of the largest."""
+    """Draw samples from the tenth with the smallest weights, and from the largest tenth."""
     order = np.argsort(choice.columns[WEIGHT], kind="stable")
     tenth = max(1, len(order) // 10)
     rng = np.random.default_rng(0)
@@ -146,14 +157,14 @@ def _extreme_weight_ids(choice: SelectionFile) -> dict[str, list[int]]:
 
 
 def _matching_fields(choice: SelectionFile, shards: ShardSet) -> Mapping[str, object]:
-    """What a result says of matched draws."""
+    """Return what a result says about matched draws."""
     extractor = shards.columns[_require_metadata(choice, "column")].extractor
     fields = {"matched_by": extractor, "candidates": int(_require_metadata(choice, "draws"))}
     return fields if choice.complete else {**fields, "complete": False}
 
 
 def _require_metadata(choice: SelectionFile, name: str) -> str:
-    """What a file says of itself. ShardError if it does not."""
+    """Return a field of the metadata of a file. ShardError if the field is missing."""
     if name not in choice.metadata:
         raise ShardError(
             f"{choice.path} does not say its {name!r}; expected a file that raymetrics match or "
@@ -163,7 +174,7 @@ def _require_metadata(choice: SelectionFile, name: str) -> str:
 
 
 def fold_top1_classes(view: View, column: str) -> np.ndarray:
-    """The Top-1 class of every sample, int64 [n]; of equal logits the first class."""
+    """Return the Top-1 class of every sample, int64 [n]; of equal logits the first class."""
     with session():
         rows: FeatureRows = fold_shards(view, {"classes": ColumnStatistic(column, _top1_rows)})[
             "classes"
@@ -172,5 +183,5 @@ def fold_top1_classes(view: View, column: str) -> np.ndarray:
 
 
 def _top1_rows(sample_ids: np.ndarray, logits: np.ndarray) -> FeatureRows:
-    """Classes as features of one dimension; whole numbers below 2^24 are exact in float32."""
+    """Return classes as features of one dimension; float32 is exact for ints below 2^24."""
     return FeatureRows.from_samples(sample_ids, logits.argmax(axis=1).astype(np.float32)[:, None])

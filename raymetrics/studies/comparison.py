@@ -1,4 +1,4 @@
-"""What is asked, looked up: metrics by name, complete shard sets, the columns that both have."""
+"""The comparison of two shard sets: their samples, common columns, and the tasks of metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
 from raymetrics.metrics import Protocol
-from raymetrics.metrics.registry import METRICS, Metric
-from raymetrics.output_names import LOGITS, NOT_FEATURES
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS
 from raymetrics.python_arguments import ARRAYS_HINT, require_text
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.layout import DatasetSpec
@@ -24,73 +24,58 @@ SIDES = ("real", "generated")
 
 @dataclass(frozen=True)
 class MetricTask:
-    """Numbers to compute: one metric of one column, of all samples or of those with a label."""
+    """One metric of one column to compute, of all samples or of the samples with a label."""
 
     metric: Metric
     column: Column
     label: int | None = None
 
 
-def resolve_metrics(names: Sequence[str]) -> list[str]:
-    """The metrics in their order, without repetitions. RaymetricsError for one that is none."""
-    for name in names:
-        if name not in METRICS:
-            raise RaymetricsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
-    if not names:
-        raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
-    return list(dict.fromkeys(names))
-
-
 def metric_applies(
     metric: Metric, column: Column, dataset_spec: DatasetSpec, *, explicit: bool
 ) -> bool:
-    """Whether the metric is one of such columns; of explicit ones, features may be anything.
+    """Tell whether the metric takes a column of a shard set.
 
-    of: the set that has the column.
+    explicit: the user named the column, so it counts as features whatever its output is.
     """
-    if metric.requires_space:
-        return metric.requires_space in (
-            column.output,
-            _network_name(column, dataset_spec).partition("-")[0],
-        )
-    if metric.logits_outputs:
-        return column.output in metric.logits_outputs
-    return explicit or column.output not in NOT_FEATURES
+    network = _network_name(column, dataset_spec)
+    return metric.applies_to(column.output, network, explicit=explicit)
 
 
 def _network_name(column: Column, dataset_spec: DatasetSpec) -> str:
-    """The published network that a column is of, whatever its extractor is called here."""
+    """Return the published network of a column, whatever its extractor is called in this set."""
     spec = next(spec for spec in dataset_spec.extractors if spec["name"] == column.extractor)
     return str(spec.get("network", column.extractor))
 
 
 def require_applicable(
-    tasks: Sequence[MetricTask], names: Sequence[str], spaces: Sequence[Column]
+    tasks: Sequence[MetricTask], metrics: Sequence[Metric], spaces: Sequence[Column]
 ) -> None:
-    """RaymetricsError if a metric fits none of the columns."""
-    for name in names:
-        if not any(task.metric.name == name for task in tasks):
+    """Raise RaymetricsError if one of the metrics takes none of the columns."""
+    for metric in metrics:
+        if not any(task.metric.name == metric.name for task in tasks):
             column_names = ", ".join(column.name for column in spaces)
-            what = METRICS[name].requires_space or (
-                LOGITS if METRICS[name].logits_outputs else "features"
+            raise RaymetricsError(
+                f"{metric.name} takes a column of {metric.column_kind}; there are {column_names}"
             )
-            raise RaymetricsError(f"{name} takes a column of {what}; there are {column_names}")
 
 
 def require_measurable(
-    real: ShardSet, generated: ShardSet, names: Sequence[str], columns: Sequence[str] | None
+    real: ShardSet, generated: ShardSet, metrics: Sequence[Metric], columns: Sequence[str] | None
 ) -> None:
-    """Raise what an evaluation of two such sets would, whatever samples they come to have:
-    SpecMismatch unless they can be compared, RaymetricsError for a metric without a column."""
+    """Raise the errors of an evaluation of two sets that do not depend on their samples.
+
+    SpecMismatch unless the sets can be compared, RaymetricsError for a metric without a column.
+    """
     spaces = comparable_columns(real, generated, None, columns)
     explicit = bool(columns)
     tasks = [
-        MetricTask(METRICS[name], column)
-        for name in names
+        MetricTask(metric, column)
+        for metric in metrics
         for column in spaces
-        if metric_applies(METRICS[name], column, real.spec, explicit=explicit)
+        if metric_applies(metric, column, real.spec, explicit=explicit)
     ]
-    require_applicable(tasks, names, spaces)
+    require_applicable(tasks, metrics, spaces)
 
 
 def set_uri(side: str, shards: object) -> str:
@@ -102,14 +87,14 @@ def set_uri(side: str, shards: object) -> str:
 
 
 def open_as_view(shards: str | ShardSet) -> View:
-    """The samples of a complete shard set, freshly listed, or of "SHARDS?ids=FILE"."""
+    """Open the samples of a complete shard set, listed anew, or of "SHARDS?ids=FILE"."""
     return open_view(shards if isinstance(shards, str) else shards.uri)
 
 
 def take_samples(
     views: Mapping[str, View], protocol: Protocol | None, samples: int | None
 ) -> dict[str, View]:
-    """The samples of a protocol, the first so many, or all. NotEnoughData if there are fewer."""
+    """Take the samples of a protocol, the first ones, or all. NotEnoughData for too few."""
     if protocol is None:
         for name, view in views.items():
             if samples is not None and not 1 <= samples <= len(view):
@@ -124,44 +109,47 @@ def take_samples(
     return {side: views[side].first(count) for side, count in zip(SIDES, counts, strict=True)}
 
 
-# Of samples that were drawn repeatedly; the others would find a copy as the nearest neighbour.
-_REPEATABLE_METRICS = ("fid", "sfid", "kid", "top1", "vendi")
-
-
 def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View]) -> None:
-    """RaymetricsError if a metric takes every sample once, and a side has some repeatedly."""
+    """Raise RaymetricsError if a side has repeated samples and a metric does not allow them."""
+    wrong = {task.metric.name for task in tasks if not task.metric.repeats_allowed}
+    possible = [
+        name
+        for name, metric in METRICS.items()
+        if metric.repeats_allowed and metric.requires_space is None
+    ]
     for side, view in views.items():
-        wrong = {task.metric.name for task in tasks} - set(_REPEATABLE_METRICS)
         if view.repeats and wrong:
             raise RaymetricsError(
                 f"the {side} samples of {view.shards.uri} were drawn with repetitions, of which "
                 f"{', '.join(sorted(wrong))} cannot be computed; ask for --metrics "
-                f"{','.join(_REPEATABLE_METRICS[:4])}"
+                f"{','.join(possible)}"
             )
 
 
 def read_labels(views: Mapping[str, View]) -> dict[str, np.ndarray]:
-    """The labels of both sides. SpecMismatch if they are not the same ones."""
+    """Read the labels of both sides. SpecMismatch if the sides have different ones."""
     names = {side: view.shards.spec.label_names for side, view in views.items()}
     if all(names.values()) and names["real"] != names["generated"]:
         raise SpecMismatch(
-            f"the labels 0, 1, ... of {views['real'].shards.uri} are {_first_names(names['real'])}, "
-            f"those of {views['generated'].shards.uri} are {_first_names(names['generated'])}; both "
-            "must have the same to be compared label by label"
+            f"the labels 0, 1, ... of {views['real'].shards.uri} are "
+            f"{_first_names(names['real'])}, those of {views['generated'].shards.uri} are "
+            f"{_first_names(names['generated'])}; both must have the same to be compared label by "
+            "label"
         )
     labels = {side: view.labels() for side, view in views.items()}
     real_labels, generated_labels = (set(np.unique(labels[side]).tolist()) for side in SIDES)
     if real_labels != generated_labels:
         raise SpecMismatch(
-            f"labels {sorted(real_labels - generated_labels)} are only in {views['real'].shards.uri}, "
-            f"{sorted(generated_labels - real_labels)} only in {views['generated'].shards.uri}; both must "
-            "have the same to be compared label by label"
+            f"labels {sorted(real_labels - generated_labels)} are only in "
+            f"{views['real'].shards.uri}, {sorted(generated_labels - real_labels)} only in "
+            f"{views['generated'].shards.uri}; both must have the same to be compared label by "
+            "label"
         )
     return labels
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """The first few of them."""
+    """Join the first eight names."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
@@ -173,14 +161,18 @@ def comparable_columns(
     *,
     any_size: bool = False,
 ) -> list[Column]:
-    """The columns to compare. SpecMismatch unless they were made alike on both sides, and of images
-    of one size unless any will do."""
+    """Return the columns to compare.
+
+    SpecMismatch unless both sides made them with the same extractor, and from images of one size
+    where any_size is False.
+    """
     if columns:
         columns_by_name = {c.name: c for c in real.spec.columns if c in generated.spec.columns}
         for name in columns:
             if name not in columns_by_name:
                 raise SpecMismatch(
-                    f"column {name!r} is not in both sets; both have {', '.join(columns_by_name) or 'none'}"
+                    f"column {name!r} is not in both sets; both have "
+                    f"{', '.join(columns_by_name) or 'none'}"
                 )
         extractors = list(dict.fromkeys(columns_by_name[name].extractor for name in columns))
     names = extractors or require_shared_extractors(real, generated)
@@ -197,7 +189,7 @@ def comparable_columns(
 def select_columns(
     shards: ShardSet, extractors: Sequence[str] | None, columns: Sequence[str] | None
 ) -> list[Column]:
-    """The columns of one set, or those that are asked for. SpecMismatch for one that is none."""
+    """Return all columns of a set, or the named ones. SpecMismatch for an unknown name."""
     kinds = (("column", columns, "name"), ("extractor", extractors, "extractor"))
     selected = list(shards.spec.columns)
     for what, wanted, attribute in kinds:

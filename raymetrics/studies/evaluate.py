@@ -1,4 +1,4 @@
-"""`evaluate`: what is asked is checked, read once, computed, and given its provenance."""
+"""The metrics of two shard sets: check the request, read the shards, compute, make results."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
 from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey, Protocol, registry
-from raymetrics.metrics.prd import require_equal_counts
-from raymetrics.metrics.registry import DEFAULT_METRICS, METRICS, Metric, MetricValue
-from raymetrics.metrics.required_statistics import SampleIds, estimated_bytes
+from raymetrics.metrics import Convention, ManifoldSurvey, Protocol
+from raymetrics.metrics.metric import Metric, MetricValue
+from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
+from raymetrics.metrics.required_statistics import AllRows, SampleIds, StatisticFunction
 from raymetrics.neighbors import survey_arrays
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.python_arguments import ARRAYS_HINT, as_names, require_text
@@ -41,7 +41,6 @@ from raymetrics.studies.comparison import (
     read_labels,
     require_applicable,
     require_unique_samples,
-    resolve_metrics,
     take_samples,
 )
 from raymetrics.studies.evaluate_statistics_file import evaluate_with_statistics_file
@@ -52,16 +51,16 @@ BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the sha
 
 @dataclass(frozen=True)
 class _EvaluationRequest:
-    """What is asked, checked and opened."""
+    """A request that is checked, with the samples of both sides opened."""
 
     views: Mapping[str, View]
-    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, where it is by label
+    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, for an evaluation by label
     tasks: Sequence[MetricTask]
     convention: Convention
     protocol: Protocol | None
 
     def samples(self, label: int | None) -> SampleIds:
-        """The ids of both sides, or of those with a label."""
+        """Return the sample ids of both sides, or of the samples with a label."""
         ids = {side: view.sample_ids for side, view in self.views.items()}
         if label is not None and self.labels is not None:
             ids = {side: ids[side][self.labels[side] == label] for side in ids}
@@ -84,27 +83,28 @@ def evaluate(
     any_size: bool = False,
     local: bool = False,
 ) -> list[Result]:
-    """The metrics of two complete shard sets, in every feature space that both have.
+    """Compute the metrics of two complete shard sets, in every feature space that both have.
 
-    real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE"; one of the two
-    may be a file of statistics that another program kept (.npz, .pkl, .pt, see
+    real, generated: shard sets, or some of their samples as "SHARDS?ids=FILE". One of the two may
+    be a file of statistics of another program (.npz, .pkl, .pt, see
     `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
-    metrics: of METRICS; by default "fid", "kid", "pr" and "top1", or those of the protocol. "fid"
-    is the Frechet distance in whatever space there is; it is labelled by that space.
-    extractors, columns: only these spaces; of the columns named here also logits are taken as
+    metrics: names of METRICS, or "module:callable" for a metric of your own (see
+    `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
+    protocol. "fid" is the Frechet distance in any feature space, and is labelled by that space.
+    extractors, columns: only these spaces. A column of logits that is named here is taken as
     features.
-    convention: a `Convention`, or the name of a program whose choices are made.
-    protocol: a name of the literature, which says metrics, convention and sample counts.
-    samples: only the first so many of either side, by sample id.
-    by: "label": every number once for each label.
+    convention: a `Convention`, or the name of a program whose choices are repeated.
+    protocol: a name of the literature, which sets metrics, convention and sample counts.
+    samples: the number of first samples of each side, by sample id; all by default.
+    by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
-    tell: called with the numbers, before the scores are written.
+    tell: called with the results, before the scores are written.
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
     local: compute in this process, without Ray.
 
-    Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
-    ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
-    or PlanTooLarge before any feature is read.
+    Reads each set in as few passes as memory allows, on Ray; the search for neighbors reads it
+    again. ShardError for an incomplete set, SpecMismatch for sets that cannot be compared,
+    NotEnoughData, or InsufficientResources before any feature is read.
     """
     real, generated = _require_set("real", real), _require_set("generated", generated)
     metrics, extractors, columns = (
@@ -113,7 +113,8 @@ def evaluate(
     resolved_protocol = None if protocol is None else formulas.get_protocol(protocol)
     if resolved_protocol and (convention, metrics, samples) != (None, None, None):
         raise RaymetricsError(
-            f"protocol {resolved_protocol.name} says metrics, convention and samples; leave those out"
+            f"protocol {resolved_protocol.name} says metrics, convention and samples; leave those "
+            "out"
         )
     if columns and extractors:
         raise RaymetricsError("columns say their extractors; leave those out")
@@ -146,7 +147,7 @@ def evaluate(
     whole_views = {"real": open_as_view(real), "generated": open_as_view(generated)}
     sets = whole_views["real"].shards, whole_views["generated"].shards
     spaces = comparable_columns(*sets, extractors, columns, any_size=any_size)
-    names = resolve_metrics(
+    found_metrics = find_metrics(
         resolved_protocol.metrics
         if resolved_protocol
         else DEFAULT_METRICS
@@ -156,17 +157,18 @@ def evaluate(
     views = take_samples(whole_views, resolved_protocol, samples)
     labels = read_labels(views) if by == "label" else None
     tasks = [
-        MetricTask(METRICS[name], column, label)
+        MetricTask(metric, column, label)
         for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
         for column in spaces
-        for name in names
-        if metric_applies(METRICS[name], column, views["real"].shards.spec, explicit=bool(columns))
+        for metric in found_metrics
+        if metric_applies(metric, column, views["real"].shards.spec, explicit=bool(columns))
     ]
-    require_applicable(tasks, names if metrics or resolved_protocol else names[:1], spaces)
+    is_explicit = bool(metrics or resolved_protocol)
+    require_applicable(tasks, found_metrics if is_explicit else found_metrics[:1], spaces)
     require_unique_samples(tasks, views)
     request = _EvaluationRequest(views, labels, tasks, resolved_convention, resolved_protocol)
     _require_enough_samples(request)
-    if scores and (by or "realism" not in names):
+    if scores and (by or "realism" not in {metric.name for metric in found_metrics}):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
     if scores is not None:
         require_writable_output(scores)
@@ -185,8 +187,10 @@ def evaluate(
 
 
 def _require_set(side: str, value: object) -> str | ShardSet:
-    """Take a shard set, or the text or path that names one. ShardError, with what to do, for
-    anything else."""
+    """Return a shard set, or the text or path that names one.
+
+    ShardError, with advice, for a value of another type.
+    """
     if isinstance(value, ShardSet):
         return value
     expected = "the path or URI of a shard set"
@@ -196,16 +200,18 @@ def _require_set(side: str, value: object) -> str | ShardSet:
 def _compute_all(
     request: _EvaluationRequest, scores: dict[str, np.ndarray]
 ) -> Iterator[tuple[MetricTask, MetricValue, float]]:
-    """Every value, with the seconds that its formula took; in the order of the items. Adds the
-    realism of all samples to the scores, by column."""
+    """Compute every value, with the seconds of its formula, in the order of the tasks.
+
+    Adds the realism of all samples to `scores`, by column.
+    """
     surveys: dict[tuple[str, int | None], ManifoldSurvey] = {}
     for batch in _batch_by_memory(request):
         statistics = {side: _fold_required(request, batch, side) for side in SIDES}
         for task in batch:
             start = time.monotonic()
             samples = request.samples(task.label)
-            if task.metric.survey is None:
-                column_and_label = task.column.name, task.label
+            column_and_label = task.column.name, task.label
+            if task.metric.compute is not None:
                 real_statistics, generated_statistics = (
                     statistics[side].get(column_and_label, {}) for side in SIDES
                 )
@@ -213,32 +219,21 @@ def _compute_all(
                     real_statistics, generated_statistics, samples, request.convention
                 )
             else:
-                column_and_label = task.column.name, task.label
                 if column_and_label not in surveys:
                     surveys[column_and_label] = _survey_for(request, task, statistics)
-                values = _values_from_survey(
-                    task, surveys[column_and_label], request.convention, samples
-                )
-                if task.metric.name == "realism":
-                    scores[task.column.name] = surveys[column_and_label].generated_in_real.realism
+                survey = surveys[column_and_label]
+                assert task.metric.survey_values is not None  # as it has no other formula
+                values = task.metric.survey_values(survey, samples, request.convention)
+                if "realism" in (task.metric.survey or ()):
+                    scores[task.column.name] = survey.generated_in_real.realism
             seconds = time.monotonic() - start
             yield from ((task, value, seconds) for value in values)
-
-
-def _values_from_survey(
-    task: MetricTask, survey: ManifoldSurvey, convention: Convention, samples: SampleIds
-) -> list[MetricValue]:
-    """The values of a metric that a survey answers."""
-    if task.metric.name == "realism":
-        return registry.realism_values(survey, convention, samples.generated)
-    formula = {"pr": registry.precision_recall_values, "dc": registry.density_coverage_values}
-    return formula[task.metric.name](survey, convention)
 
 
 def _survey_for(
     request: _EvaluationRequest, task: MetricTask, statistics: Mapping[str, Any]
 ) -> ManifoldSurvey:
-    """One survey for all the metrics of the column and label that need one."""
+    """Make one survey for all metrics of a column and label that need a survey."""
     convention, column = request.convention, task.column.name
     parts = [
         other_task.metric.survey or frozenset()
@@ -267,18 +262,20 @@ def _survey_for(
 
 def _required_statistics(
     request: _EvaluationRequest, task: MetricTask, side: str
-) -> dict[str, Any]:
-    """The statistics that an item needs of a side, by name."""
+) -> dict[str, StatisticFunction]:
+    """Return the statistics that a task needs of a side, by name."""
     if task.metric.needs is not None:
         return dict(task.metric.needs(request.samples(task.label), side, request.convention))
-    return {} if task.label is None else {"rows": FeatureRows.from_samples}
+    return {} if task.label is None else {"rows": AllRows()}
 
 
 def _fold_required(
     request: _EvaluationRequest, batch: Sequence[MetricTask], side: str
 ) -> dict[Any, dict[str, Any]]:
-    """The statistics that a batch needs of a side, {(column, label): {name: statistic}}; in one
-    pass over its shards."""
+    """Fold the statistics that a batch needs of a side, in one pass over its shards.
+
+    Returns {(column, label): {name: statistic}}.
+    """
     measures, destinations = {}, {}
     for task in batch:
         for name, block_statistic in _required_statistics(request, task, side).items():
@@ -294,7 +291,7 @@ def _fold_required(
 
 
 def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
-    """The items in their order, as many at a time as one pass may gather statistics for."""
+    """Yield the tasks in order, in batches whose statistics fit into one pass."""
     batch: list[MetricTask] = []
     total = 0
     for task in request.tasks:
@@ -308,28 +305,17 @@ def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
 
 
 def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
-    """By the statistics of both sides."""
+    """Estimate the bytes of the statistics of both sides."""
     samples = request.samples(task.label)
     return sum(
-        estimated_bytes(block_statistic, task.column.dimension, len(samples.for_side(side)))
+        statistic.estimated_bytes(task.column.dimension, len(samples.for_side(side)))
         for side in SIDES
-        for block_statistic in _required_statistics(request, task, side).values()
+        for statistic in _required_statistics(request, task, side).values()
     )
 
 
-def _min_samples(metric: Metric, convention: Convention) -> int:
-    """Samples on either side that a metric takes."""
-    minima = {
-        "fid": convention.ddof + 1,
-        "sfid": convention.ddof + 1,
-        "kid": convention.kid_subset_size,
-    }
-    minima |= {"is": convention.is_splits, "prd": 20, "fid-infinity": 150, "fid-counts": 20}
-    return convention.ks[-1] + 1 if metric.survey is not None else minima.get(metric.name, 1)
-
-
 def _require_enough_samples(request: _EvaluationRequest) -> None:
-    """NotEnoughData if a metric takes more samples than a side has."""
+    """Raise NotEnoughData if a metric takes more samples than a side has."""
     for label in dict.fromkeys(task.label for task in request.tasks):
         samples = request.samples(label)
         label_suffix = "" if label is None else f" of label {label}"
@@ -338,25 +324,27 @@ def _require_enough_samples(request: _EvaluationRequest) -> None:
                 uri, count = request.views[side].shards.uri, len(samples.for_side(side))
                 count_in_words = f"{uri} has {count} {side} ones{label_suffix}"
                 require_enough_for_metric(metric, request.convention, count, count_in_words)
-            if metric.name == "prd":
-                require_equal_counts(len(samples.real), len(samples.generated), 20)
+            if metric.require_counts is not None:
+                metric.require_counts(len(samples.real), len(samples.generated))
 
 
 def require_enough_for_metric(
     metric: Metric, convention: Convention, count: int, count_in_words: str
 ) -> None:
-    """NotEnoughData if a metric takes more samples than this count, which `there_are` tells."""
-    minimum = _min_samples(metric, convention)
+    """Raise NotEnoughData if a metric takes more samples than this count.
+
+    count_in_words: the count and the set that has it, for the message.
+    """
+    minimum = metric.min_samples(convention)
     if count < minimum:
-        smaller = " or ask for a smaller --kid-subset-size" if metric.name == "kid" else ""
         raise NotEnoughData(
-            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or leave "
-            f"it out of --metrics{smaller}"
+            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or "
+            f"leave it out of --metrics{metric.fewer_samples_hint}"
         )
 
 
 def _require_memory(request: _EvaluationRequest) -> None:
-    """PlanTooLarge if what a metric must hold does not fit into memory."""
+    """Raise InsufficientResources if the statistics of a metric do not fit into memory."""
     if any(task.metric.survey is not None for task in request.tasks):
         load_faiss()  # says what is missing before anything is read
         for task in request.tasks:
@@ -364,7 +352,7 @@ def _require_memory(request: _EvaluationRequest) -> None:
                 rows_that_fit(task.column.dimension)
     free = psutil.virtual_memory().available
     for task in request.tasks:
-        need = 2 * _bytes_needed(request, task)  # a merge holds what it merges
+        need = 2 * _bytes_needed(request, task)  # a merge holds both parts
         if need > free:
             rows = sum(len(request.samples(task.label).for_side(side)) for side in SIDES)
             raise InsufficientResources(
@@ -377,7 +365,7 @@ def _require_memory(request: _EvaluationRequest) -> None:
 def _result_for_request(
     value: MetricValue, task: MetricTask, request: _EvaluationRequest, seconds: float
 ) -> Result:
-    """The value as a result of both sides."""
+    """Make a result of a value, with both sides."""
     samples = request.samples(task.label)
     sides = {
         name: side_from_view(view, len(samples.for_side(name)))
@@ -388,7 +376,7 @@ def _result_for_request(
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
-    """A Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
+    """Write a Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
     columns = {f"realism_{name}": pa.array(values) for name, values in scores.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table({"sample_id": pa.array(sample_ids), **columns}), buffer)

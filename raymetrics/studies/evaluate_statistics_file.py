@@ -1,4 +1,4 @@
-"""A shard set against a file of statistics: the Frechet distance, and what it is not known of."""
+"""The Frechet distance between a shard set and a file of statistics."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
-from raymetrics.metrics import Convention, Protocol, required_statistics
-from raymetrics.metrics.registry import METRICS
-from raymetrics.metrics.required_statistics import SampleIds
+from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
+from raymetrics.output_names import SPATIAL
 from raymetrics.results import Result, Side
 from raymetrics.shards.foreign import ReferenceStatistics, is_statistics, read_statistics
 from raymetrics.shards.foreign.statistics_files import SPATIAL_MU_SIGMA
@@ -28,18 +30,17 @@ from raymetrics.studies.comparison import (
     MetricTask,
     metric_applies,
     open_as_view,
-    resolve_metrics,
     select_columns,
     take_samples,
 )
 from raymetrics.studies.make_result import make_result, side_from_view
 
-_MOMENT_METRICS = ("fid", "sfid")
+_MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_suffice]
 
 
 @dataclass(frozen=True)
 class _ColumnMatch:
-    """One number to compute: a column, and the place of the file that has its space."""
+    """A task, and the part of the file that has the space of its column."""
 
     task: MetricTask
     file_part: str
@@ -56,10 +57,10 @@ def evaluate_with_statistics_file(
     protocol: Protocol | None,
     samples: int | None,
 ) -> list[Result]:
-    """`evaluate`, where one side is a file of statistics; the arguments are those of it.
+    """Evaluate a shard set and a file of statistics; the arguments are those of `evaluate`.
 
-    The covariance of the file is taken as it is; `asked.ddof` is of the shards' side. The column
-    is the one that the file was exported from, or the only one of the file's dimension.
+    The covariance of the file is taken as it is; `convention.ddof` applies to the shards. The
+    column is the one that the file was exported from, or the only one of the file's dimension.
     """
     sides = {"real": real, "generated": generated}
     file_side, shards_side = SIDES if is_statistics(real) else SIDES[::-1]
@@ -68,22 +69,22 @@ def evaluate_with_statistics_file(
             f"{real} and {generated} are files of statistics both, and neither says what its "
             "features are; one side must be a shard set"
         )
-    names = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
+    moment_metrics = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
     reference = read_statistics(str(sides[file_side]))
     whole_view = open_as_view(sides[shards_side])
     shards = whole_view.shards
     view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol, samples)
     if len(view) <= convention.ddof:
         raise NotEnoughData(
-            f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has {len(view)}; "
-            "extract more"
+            f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has "
+            f"{len(view)}; extract more"
         )
     candidate_columns = select_columns(shards, extractors, columns)
     column_matches = [
         column_match
-        for name in names
+        for metric in moment_metrics
         for column_match in _match_columns(
-            name, candidate_columns, bool(columns), reference, shards
+            metric, candidate_columns, bool(columns), reference, shards
         )
     ]
     moments = _moments_by_column(
@@ -93,7 +94,7 @@ def evaluate_with_statistics_file(
         file_side: _side_from_file(reference),
         shards_side: side_from_view(view, len(view)),
     }
-    # Nobody vouches for the features of a foreign file: their distance is not called FID.
+    # The network of a foreign file is unknown, so the distance is not called FID.
     dataset_spec = shards.spec if reference.origin else replace(shards.spec, files={})
     results = []
     for column_match in column_matches:
@@ -102,9 +103,9 @@ def evaluate_with_statistics_file(
             file_side: {"moments": reference.gaussians[column_match.file_part]},
             shards_side: {"moments": moments[column_match.task.column.name]},
         }
-        (value,) = column_match.task.metric.compute(
-            fitted["real"], fitted["generated"], _NO_SAMPLES, convention
-        )
+        compute = column_match.task.metric.compute
+        assert compute is not None  # as moments are enough for the metric
+        (value,) = compute(fitted["real"], fitted["generated"], _NO_SAMPLES, convention)
         value = replace(
             value,
             convention={**value.convention, **_file_fields(reference, column_match.file_part)},
@@ -129,27 +130,33 @@ _NO_SAMPLES = SampleIds(real=np.empty(0, np.int64), generated=np.empty(0, np.int
 
 def _require_moment_metrics(
     metrics: Sequence[str] | None, protocol: Protocol | None, uri: str
-) -> list[str]:
-    """The metrics; RaymetricsError for one that takes more than a mean and a covariance."""
-    names = resolve_metrics(
+) -> list[Metric]:
+    """Return the metrics. RaymetricsError for one that takes more than a mean and a covariance."""
+    moment_metrics = find_metrics(
         protocol.metrics if protocol else ["fid"] if metrics is None else metrics
     )
-    impossible = [name for name in names if name not in _MOMENT_METRICS]
+    impossible = [metric.name for metric in moment_metrics if not metric.moments_suffice]
     if impossible:
         raise RaymetricsError(
             f"{', '.join(impossible)} cannot be computed from {uri}, which holds a mean and a "
-            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards on both "
-            "sides"
+            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards "
+            "on both sides"
         )
-    return names
+    return moment_metrics
 
 
 def _view_for_protocol(
-    reference: ReferenceStatistics, file_side: str, whole_view: View, shards_side: str,
-    protocol: Protocol | None, samples: int | None,
-) -> View:  # fmt: skip
-    """The samples of the shards' side. NotEnoughData where a protocol asks for a number of
-    samples that the file is not of."""
+    reference: ReferenceStatistics,
+    file_side: str,
+    whole_view: View,
+    shards_side: str,
+    protocol: Protocol | None,
+    samples: int | None,
+) -> View:
+    """Take the samples of the shards.
+
+    NotEnoughData if the file has another number of samples than the protocol asks for.
+    """
     if protocol is None:
         return take_samples({shards_side: whole_view}, None, samples)[shards_side]
     if reference.ddof not in (None, protocol.convention.ddof):
@@ -168,23 +175,25 @@ def _view_for_protocol(
 
 
 def _match_columns(
-    name: str, columns: Sequence[Column], explicit: bool, reference: ReferenceStatistics,
+    metric: Metric,
+    columns: Sequence[Column],
+    explicit: bool,
+    reference: ReferenceStatistics,
     shards: ShardSet,
-) -> list[_ColumnMatch]:  # fmt: skip
-    """The columns and places of the file that are of one space, as far as can be known.
+) -> list[_ColumnMatch]:
+    """Match columns with parts of the file that have the same space, as far as it is known.
 
-    SpecMismatch if there is none, or if several could be meant.
+    SpecMismatch if there is no match, or if several are possible.
     """
-    metric = METRICS[name]
     file_parts = [
         file_part
         for file_part in reference.gaussians
-        if (file_part == SPATIAL_MU_SIGMA) == (name == "sfid")
+        if (file_part == SPATIAL_MU_SIGMA) == (metric.requires_space == SPATIAL)
     ]
     if not file_parts:
         raise RaymetricsError(
-            f"{name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds {', '.join(reference.gaussians)}; "
-            "leave it out of --metrics"
+            f"{metric.name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds "
+            f"{', '.join(reference.gaussians)}; leave it out of --metrics"
         )
     fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
     if reference.origin:
@@ -203,8 +212,8 @@ def _match_columns(
     if not pairs:
         wants = ", ".join(f"{file_part} of {d} dimensions" for file_part, d in size.items())
         raise SpecMismatch(
-            f"{reference.uri} holds {wants}, {shards.uri} has {_format_columns(fitting)}; extract with "
-            "the network that the file was made with"
+            f"{reference.uri} holds {wants}, {shards.uri} has {_format_columns(fitting)}; extract "
+            "with the network that the file was made with"
         )
     for part in ([c.name for c, _ in pairs], [file_part for _, file_part in pairs]):
         if len(set(part)) < len(part):
@@ -218,14 +227,14 @@ def _match_columns(
 
 
 def _format_columns(columns: Sequence[Column]) -> str:
-    """ "a_pre_logits (1280), b_pre_logits (64)"."""
+    """Format columns as "a_pre_logits (1280), b_pre_logits (64)"."""
     return ", ".join(f"{c.name} ({c.dimension})" for c in columns) or "no such column"
 
 
 def _exported_column(
     columns: Sequence[Column], reference: ReferenceStatistics, shards: ShardSet
 ) -> Column:
-    """The column that an exported file is of. SpecMismatch unless it was made alike."""
+    """Return the column that a file was exported from. SpecMismatch for another extractor."""
     made_of = reference.origin or {}
     spec = {str(spec["name"]): spec for spec in shards.spec.extractors}
     for column in columns:
@@ -247,17 +256,14 @@ def _exported_column(
 
 
 def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
-    """Those of every column, in one pass over the shards."""
-    measures = {
-        column.name: ColumnStatistic(column.name, required_statistics.feature_moments)
-        for column in columns
-    }
+    """Fold the moments of every column, in one pass over the shards."""
+    measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
     with session():
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 
 
 def _side_from_file(reference: ReferenceStatistics) -> Side:
-    """What a result keeps of a file."""
+    """Return what a result keeps about a file."""
     return Side(
         uri=reference.uri,
         source=reference.uri.rpartition("/")[2],
@@ -270,7 +276,7 @@ def _side_from_file(reference: ReferenceStatistics) -> Side:
 
 
 def _file_fields(reference: ReferenceStatistics, file_part: str) -> dict[str, Any]:
-    """What the file says of itself and what it does not, for a result's convention."""
+    """Return what the file states about its statistics, and what it does not, for a result."""
     fields = {
         "reference": reference.uri.rpartition("/")[2],
         "reference_layout": reference.layout,

@@ -32,8 +32,9 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
-from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
-from raymetrics.metrics.registry import MetricValue
+from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
+from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.metric_values import ball_fields
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
@@ -255,7 +256,7 @@ def _stray_values(
     """
     realism = survey.generated_in_real.realism.reshape(len(ends.ids), rule.steps)
     convention_fields = {
-        **registry.ball_fields(convention, survey, convention.ks[0]),
+        **ball_fields(convention, survey, convention.ks[0]),
         "balls": "radius <= median",
         "score": "R, not R^2",
         "steps": rule.steps,

@@ -1,12 +1,13 @@
-"""A value with its provenance: the label, the space, the convention, both sides."""
+"""Results from values: the label, the space, the convention and both sides are added."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raymetrics import sample_ranges
 from raymetrics.metrics import Convention, Protocol
-from raymetrics.metrics.registry import MetricValue
+from raymetrics.metrics.metric import MetricValue
 from raymetrics.output_names import LOGITS
 from raymetrics.provenance import software_environment
 from raymetrics.results import Result, Side
@@ -25,7 +26,7 @@ def make_result(
     protocol: Protocol | None,
     seconds: float,
 ) -> Result:
-    """A value with its provenance. made_of: of the shard sets whose column it is, one or two."""
+    """Make the result of a value. dataset_specs: of the shard sets that have the column, 1 or 2."""
     column, dataset_spec = task.column, dataset_specs[0]
     spec = next(s for s in dataset_spec.extractors if s["name"] == column.extractor)
     details = dict(value.details)
@@ -51,14 +52,19 @@ def make_result(
         convention={**convention_fields, "arithmetic": "float64"},
         real=sides["real"],
         generated=sides["generated"],
-        provenance=software_environment(),
+        provenance={**software_environment(), **_user_code(task)},
         seconds=seconds,
         details=details,
     )
 
 
+def _user_code(task: MetricTask) -> dict[str, Any]:
+    """Return the provenance of a metric that the user wrote; nothing for one of the package."""
+    return {"metric": dict(task.metric.user_code)} if task.metric.user_code else {}
+
+
 def label_name(label: int, dataset_spec: DatasetSpec) -> str:
-    """ "3", or "3 (cat)" where the labels have names."""
+    """Return "3", or "3 (cat)" where the labels have names."""
     return (
         f"{label} ({dataset_spec.label_names[label]})" if dataset_spec.label_names else str(label)
     )
@@ -67,10 +73,13 @@ def label_name(label: int, dataset_spec: DatasetSpec) -> str:
 def _metric_label(
     value: MetricValue, task: MetricTask, dataset_specs: Sequence[DatasetSpec]
 ) -> str:
-    """ "FD efficientnet-lite0": what it is, and in which space. In FID's own it is FID; with
-    another convention of resizing, that is said."""
+    """Return the metric and the space, as in "FD efficientnet-lite0".
+
+    In the space that defines FID it is "FID"; with another way of resizing, the label names it.
+    """
     resize = _fid_resize_convention(task.column, dataset_specs)
-    if resize is not None and value.short_name.startswith(tuple(_FID_NAMES)):
+    is_own = not task.metric.user_code
+    if resize is not None and is_own and value.short_name.startswith(tuple(_FID_NAMES)):
         distance_prefix = value.short_name[:2]
         name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
         return name if resize == "tf1-bilinear" else f"{name} ({resize})"
@@ -88,10 +97,10 @@ _FID_NAMES = {"FD": "FID", "KD": "KID"}
 
 
 def _fid_resize_convention(column: Column, dataset_specs: Sequence[DatasetSpec]) -> str | None:
-    """The resize convention, if the column is of the network that defines FID (Heusel et al.
-    2017), with its published weights; else None.
+    """Return the way of resizing, if the column is in the space that defines FID; else None.
 
-    Both sides have the same tensors, so that one file that was published vouches for both.
+    The space is that of the Inception network with its published weights (Heusel et al. 2017).
+    Both sides have the same tensors, so a published file on one side is enough.
     """
     spec = next(s for s in dataset_specs[0].extractors if s["name"] == column.extractor)
     files = [dataset_spec.files.get(column.extractor, {}) for dataset_spec in dataset_specs]
@@ -105,7 +114,7 @@ def _fid_resize_convention(column: Column, dataset_specs: Sequence[DatasetSpec])
 
 
 def side_from_view(view: View, count: int) -> Side:
-    """What a result keeps of the samples of a set."""
+    """Return what a result keeps about the samples of a set."""
     shards, samples = view.shards, view.samples
     return Side(
         uri=shards.store.absolute_uri,

@@ -16,8 +16,11 @@ import numpy as np
 from raymetrics.distributed.neighbors import fits_at_once, survey_views
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
-from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
-from raymetrics.metrics.registry import METRICS, MetricValue
+from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
+from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.metric_values import realism_values
+from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.required_statistics import SampleIds
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
@@ -143,7 +146,8 @@ def _rank_in_column(
     start, ids = time.monotonic(), generated.sample_ids
     survey = survey_realism(real, generated, task.column.name, convention)
     scores = survey.generated_in_real.realism
-    share, *rest = registry.realism_values(survey, convention, ids)
+    samples = SampleIds(real.sample_ids, ids)
+    share, *rest = realism_values(survey, samples, convention)
     shown_samples = _best_and_worst(ids, scores, groups, count)
     values = (replace(share, details={**share.details, **shown_samples}), *rest)
     seconds = time.monotonic() - start

@@ -1,7 +1,7 @@
-"""Numbers of sets that were drawn from one shard set: at random, to match classes, by weights.
+"""Metrics of sets that are drawn from one shard set: at random, by class, or by weights.
 
-A way of drawing is tried with several seeds, and its number is their mean with the deviation
-(Kynkaanniemi et al. 2023, Tables 1 to 3); never the best of them.
+Each way of drawing is repeated with several seeds. Its result is the mean over the seeds with the
+standard deviation (Kynkaanniemi et al. 2023, Tables 1 to 3), and never the best seed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention
-from raymetrics.metrics.registry import METRICS, MetricValue
-from raymetrics.metrics.required_statistics import (
-    SampleIds,
-    SelectedRows,
-    StatisticFunction,
-    estimated_bytes,
-)
+from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics.required_statistics import SampleIds, SelectedRows, StatisticFunction
 from raymetrics.results import Result
 from raymetrics.shards.view import View, find_rows
 from raymetrics.statistics import ColumnStatistic
@@ -32,18 +28,17 @@ from raymetrics.studies.comparison import (
     comparable_columns,
     metric_applies,
     open_as_view,
-    resolve_metrics,
 )
 from raymetrics.studies.make_result import make_result, side_from_view
 
 _BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
-_OFFERED_METRICS = ("fid", "kid", "top1")
+_OFFERED_METRICS = [name for name, metric in METRICS.items() if metric.resamplings_allowed]
 SAMPLES_SHOWN = 60  # samples whose ids a result keeps, for a grid of images
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """A way of drawing from the candidates, and what it drew with every seed."""
+    """A way of drawing from the candidates, and the samples of every seed."""
 
     name: str  # "Top-1 matched"
     ids: Sequence[np.ndarray]  # int64 [n] for each seed, ascending; repeated where drawn again
@@ -55,7 +50,7 @@ class Resampling:
 
 @dataclass(frozen=True, eq=False)
 class SubsetStatistic:
-    """A statistic of the samples of one draw, as often as they were drawn."""
+    """A statistic of the samples of one draw; a sample counts as often as it was drawn."""
 
     ids: np.ndarray  # int64 [n], ascending
     block_statistic: StatisticFunction
@@ -75,14 +70,14 @@ def evaluate_resamplings(
     extractors: Sequence[str] | None = None,
     convention: Convention | None = None,
 ) -> list[Result]:
-    """The metrics of every way of drawing, in every feature space that both sets have.
+    """Compute the metrics of every way of drawing, in every feature space that both sets have.
 
-    real, generated: complete shard sets, or views of some; the draws are of samples of the
-    generated one.
+    real, generated: complete shard sets, or views of some samples; the draws are of samples of the
+    generated set.
     metrics: of "fid", "kid" and "top1".
-    A result is labelled by the space and the name of the draws; its value is the mean over the
-    seeds, its spread their standard deviation (of one seed there is none), and its details hold
-    the value of each. KID's subsets are others for every seed. Reads the shards once for as many
+    A result is labelled by the space and the name of the draws. Its value is the mean over the
+    seeds, its spread the standard deviation (None for one seed), and its details hold the value of
+    each seed. KID draws different subsets for every seed. Reads the shards once for as many
     seeds as memory allows, on Ray. Raises what `evaluate` does.
     """
     resolved_convention = convention or Convention()
@@ -91,15 +86,15 @@ def evaluate_resamplings(
         "generated": generated if isinstance(generated, View) else open_as_view(generated),
     }
     real_shards = views["real"].shards
-    # Sizes were compared, or let pass, by what made the draws.
+    # The match or the reweighting has compared the image sizes already.
     spaces = comparable_columns(
         real_shards, views["generated"].shards, extractors, None, any_size=True
     )
     tasks = [
-        MetricTask(METRICS[name], column)
+        MetricTask(metric, column)
         for column in spaces
-        for name in resolve_metrics(metrics)
-        if metric_applies(METRICS[name], column, real_shards.spec, explicit=False)
+        for metric in find_metrics(metrics)
+        if metric_applies(metric, column, real_shards.spec, explicit=False)
     ]
     _require_computable(views, resamplings, tasks, resolved_convention)
     with session():
@@ -121,29 +116,29 @@ def evaluate_resamplings(
 
 @dataclass(frozen=True, eq=False)
 class _ResampledSet:
-    """One draw, and by which convention its numbers are computed."""
+    """One draw, and the convention by which its metrics are computed."""
 
     resampling: Resampling
     samples: SampleIds
     convention: Convention  # with a seed of its own
 
     def required_statistics(self, task: MetricTask, side: str) -> Mapping[str, StatisticFunction]:
-        """The statistics that an item needs of a side, by name."""
-        assert task.metric.needs is not None  # those that a survey answers are not offered
+        """Return the statistics that a task needs of a side, by name."""
+        assert task.metric.needs is not None  # metrics of surveys are not offered
         return task.metric.needs(self.samples, side, self.convention)
 
     def bytes_needed(self, tasks: Sequence[MetricTask]) -> int:
-        """By the statistics of the generated side."""
+        """Estimate the bytes of the statistics of the generated side."""
         return sum(
-            estimated_bytes(block_statistic, task.column.dimension, len(self.samples.generated))
+            statistic.estimated_bytes(task.column.dimension, len(self.samples.generated))
             for task in tasks
-            for block_statistic in self.required_statistics(task, "generated").values()
+            for statistic in self.required_statistics(task, "generated").values()
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _SeedValue:
-    """A number of one draw."""
+    """One value of one draw."""
 
     task_and_resampling: tuple[MetricTask, Resampling]
     value: MetricValue
@@ -159,7 +154,7 @@ def _compute_seed_values(
     resamplings: Sequence[Resampling],
     convention: Convention,
 ) -> Iterator[_SeedValue]:
-    """The number of every item, way of drawing and seed."""
+    """Compute the value of every task, way of drawing and seed."""
     ids = views["real"].sample_ids
     resampled_sets = [
         _ResampledSet(
@@ -178,6 +173,7 @@ def _compute_seed_values(
             for task in tasks:
                 value_start, column = time.monotonic(), task.column.name
                 sides = real_statistics[column], set_statistics[column]
+                assert task.metric.compute is not None  # as for its needs
                 (value,) = task.metric.compute(
                     *sides, resampled_set.samples, resampled_set.convention
                 )
@@ -189,7 +185,7 @@ def _compute_seed_values(
 def _fold_real_statistics(
     view: View, tasks: Sequence[MetricTask], resampled_sets: Sequence[_ResampledSet]
 ) -> _StatisticsByColumn:
-    """What the items need of the real side, for all draws."""
+    """Fold the statistics of the real side that the tasks need, for all draws."""
     measures = {
         (task.column.name, name): _shared_statistic(
             [
@@ -207,8 +203,10 @@ def _fold_real_statistics(
 
 
 def _shared_statistic(block_statistics: Sequence[StatisticFunction]) -> StatisticFunction:
-    """One statistic for all draws: of chosen samples all that any of them chooses; the others
-    do not depend on the draw."""
+    """Return one statistic that serves all draws.
+
+    Selected rows are the union over all draws; other statistics do not depend on the draw.
+    """
     selected_ids = [
         block_statistic.ids
         for block_statistic in block_statistics
@@ -224,7 +222,7 @@ def _shared_statistic(block_statistics: Sequence[StatisticFunction]) -> Statisti
 def _fold_set_statistics(
     view: View, tasks: Sequence[MetricTask], batch: Sequence[_ResampledSet]
 ) -> list[_StatisticsByColumn]:
-    """What the items need of every draw, in one pass."""
+    """Fold the statistics of every draw that the tasks need, in one pass."""
     measures = {
         (index, task.column.name, name): SubsetStatistic(
             resampled_set.samples.generated, block_statistic
@@ -243,9 +241,11 @@ def _fold_set_statistics(
 
 
 def _fold_by_key(
-    view: View, block_statistics: Mapping[Any, StatisticFunction], total_bytes: int = 0
+    view: View,
+    block_statistics: Mapping[Any, StatisticFunction | SubsetStatistic],
+    total_bytes: int = 0,
 ) -> dict[Any, Any]:
-    """Statistics by a key whose last part but one is the column."""
+    """Fold statistics by key; the last part but one of a key is the column."""
     keys = {str(i): key for i, key in enumerate(block_statistics)}
     measures = {i: ColumnStatistic(key[-2], block_statistics[key]) for i, key in keys.items()}
     return {keys[i]: statistic for i, statistic in fold_shards(view, measures, total_bytes).items()}
@@ -257,8 +257,11 @@ def _require_computable(
     tasks: Sequence[MetricTask],
     convention: Convention,
 ) -> None:
-    """RaymetricsError for metrics that are not offered, ShardError for samples that are not
-    candidates, NotEnoughData for too few."""
+    """Raise an error for draws that cannot be evaluated.
+
+    RaymetricsError for metrics that are not offered, ShardError for samples that are no candidates,
+    NotEnoughData for too few samples.
+    """
     names = {task.metric.name for task in tasks}
     if not tasks or names - set(_OFFERED_METRICS):
         raise RaymetricsError(
@@ -272,7 +275,7 @@ def _require_computable(
     sizes = {len(ids) for resampling in resamplings for ids in resampling.ids}
     if len(sizes) != 1:
         raise NotEnoughData(f"draws of {sorted(sizes)} samples; expected as many in each")
-    minimum = convention.kid_subset_size if "kid" in names else convention.ddof + 1
+    minimum = max(task.metric.min_samples(convention) for task in tasks)
     for side, count in {"real": len(views["real"]), "generated": sizes.pop()}.items():
         if count < minimum:
             raise NotEnoughData(
@@ -284,7 +287,7 @@ def _require_computable(
 def _mean_result(
     seed_values: Sequence[_SeedValue], views: Mapping[str, View], convention: Convention
 ) -> Result:
-    """The mean over the seeds as a result."""
+    """Make a result of the mean over the seeds."""
     task, resampling = seed_values[0].task_and_resampling
     values = [seed_value.value.value for seed_value in seed_values]
     first = seed_values[0].value
@@ -319,7 +322,7 @@ def _mean_result(
 
 
 def _convention_fields(resampling: Resampling) -> dict[str, Any]:
-    """What a result's convention says of its draws."""
+    """Return what the convention of a result says about its draws."""
     return {
         "drawn": resampling.name,
         "n": len(resampling.ids[0]),
@@ -329,7 +332,7 @@ def _convention_fields(resampling: Resampling) -> dict[str, Any]:
 
 
 def _evenly_spaced_ids(ids: np.ndarray) -> list[int]:
-    """Some of them, evenly spaced."""
+    """Return at most SAMPLES_SHOWN different ids, evenly spaced."""
     unique_ids = np.unique(ids)
     rows = np.linspace(0, len(unique_ids) - 1, min(SAMPLES_SHOWN, len(unique_ids))).astype(int)
     return [int(i) for i in unique_ids[rows]]

@@ -1,6 +1,6 @@
-"""Many generated sets against one real set: their features in one stream, then their numbers.
+"""Metrics of many generated sets against one real set: features in one stream, then metrics.
 
-What is there is not made again: neither a shard, nor a number of the same two sets.
+Shards that exist are not made again, and metrics of the same two sets are not computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from raymetrics.errors import (
 )
 from raymetrics.generators import open_source, permission_for
 from raymetrics.metrics import Convention
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.registry import METRICS, find_metric, find_metrics
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.python_arguments import as_names, as_texts
@@ -36,25 +37,19 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writable import require_writable_store
-from raymetrics.studies.comparison import (
-    open_as_view,
-    require_measurable,
-    resolve_metrics,
-    set_uri,
-)
+from raymetrics.studies.comparison import open_as_view, require_measurable, set_uri
 from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
-_DEFAULT_METRICS = ("fid", "pr", "dc", "prd")
-_LABEL_METRICS = ("fid", "pr", "dc")  # a class may have fewer samples than prd's clusters take
-_NUMBERS_FOLDER = "numbers"  # below `to`: those of every set
+_DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if metric.in_sweeps)
+_NUMBERS_FOLDER = "numbers"  # below `to`: the results of every set
 _MAX_NAME_LENGTH = 60  # of a source, in the name of the folder of its shards
 
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a sweep gave, in the order of its plan: by the names of rows their numbers.
+    """The results of a sweep by the names of its rows, in the order of its plan.
 
     written: the sources of the plan, which a page may open.
     """
@@ -65,11 +60,11 @@ class SweepOutcome:
 
     @property
     def results(self) -> list[Result]:
-        """The numbers of all rows."""
+        """The results of all rows."""
         return [result for row_results in self.results_by_row.values() for result in row_results]
 
     def merge(self, newer: SweepOutcome) -> SweepOutcome:
-        """With the rows of another sweep, which count where both have them."""
+        """Add the rows of a newer sweep, which replace rows of the same name."""
         newer_names = {*newer.results_by_row, *(failure.name for failure in newer.failures)}
         rest = {
             name: row_results
@@ -83,7 +78,7 @@ class SweepOutcome:
 
 @dataclass(frozen=True)
 class _SweepMetrics:
-    """What is to be measured of every set."""
+    """The metrics to compute of every set."""
 
     metrics: tuple[str, ...]
     columns: tuple[str, ...] | None
@@ -91,23 +86,30 @@ class _SweepMetrics:
     by: str | None
     any_size: bool = False
 
+    @property
+    def found_metrics(self) -> list[Metric]:
+        """The metrics of these names."""
+        return [find_metric(name) for name in self.metrics]
+
     def require_enough(self, count: int, side: str) -> None:
-        """NotEnoughData if a metric takes more samples than this of a side."""
-        for name in self.metrics:
+        """Raise NotEnoughData if a metric takes more samples of a side than this count."""
+        for metric in self.found_metrics:
             require_enough_for_metric(
-                METRICS[name], self.convention, count, f"there are {count} {side} ones"
+                metric, self.convention, count, f"there are {count} {side} ones"
             )
 
     def results(self, real: str, generated: str) -> list[Result]:
-        """Of all samples, and then label by label."""
+        """Compute the metrics of all samples, and then label by label."""
         shared_arguments: dict[str, Any] = {
-            "real": real, "generated": generated, "convention": self.convention,
+            "real": real,
+            "generated": generated,
+            "convention": self.convention,
             "any_size": self.any_size,
-        }  # fmt: skip
+        }
         results: list[Result] = evaluate(
             **shared_arguments, metrics=self.metrics, columns=self.columns
         )
-        label_metrics = [name for name in self.metrics if name in _LABEL_METRICS]
+        label_metrics = [metric.name for metric in self.found_metrics if metric.in_sweeps_by_label]
         if self.by and label_metrics:
             results += evaluate(
                 **shared_arguments, metrics=label_metrics, columns=self.columns, by=self.by
@@ -117,11 +119,11 @@ class _SweepMetrics:
 
 @dataclass(frozen=True)
 class _RealSide:
-    """The real set, and what is to be made of it first."""
+    """The real set, and the samples of it that must be extracted first."""
 
     uri: str
     missing: tuple[ExtractRequest, ...]
-    ids: range  # of every generated set, where its row does not say which
+    ids: range  # of every generated set whose row has no samples
     extractors: Sequence[str]
 
 
@@ -164,39 +166,43 @@ def sweep(
     progress: Callable[[Progress], None] | None = None,
     on_row: Callable[[str], None] | None = None,
 ) -> SweepOutcome:
-    """The metrics of every row of a plan against one real set. A row that fails is told, and the
-    others go on.
+    """Compute the metrics of every row of a plan against one real set.
+
+    A row that fails is recorded among the failures, and the other rows go on.
 
     plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `read_plan`.
     real: a complete shard set, or some of its samples. Or real_source, of which real_samples (by
     default all) are extracted first, once for all rows.
-    to: where the numbers of every set are kept; shards: where their features are, a set for each
-    source, by default in `to`/shards.
-    extractors: as texts; by default those that the real set was made with.
-    samples: which ids of a source whose row does not say; by default the first as many as there
-    are real ones.
-    metrics, columns, convention: of `evaluate`; by default "fid", "pr", "dc" and "prd" of all
-    features. by: "label" for the numbers of every label besides, of those metrics that are
-    computed by label.
-    run_code: open what a plan's file or the real set names also if it is a program, or on another
-    machine.
-    any_size: also of sets whose images have another size than the real ones.
-    on_row: called with the name of the row whose numbers come next.
+    to: the folder of the results of every set. shards: the folder of the features, with a set for
+    each source; by default `to`/shards.
+    extractors: as texts; by default the extractors of the real set.
+    samples: the ids of sources whose rows have no samples; by default as many first ids as there
+    are real samples.
+    metrics, columns, convention: as in `evaluate`; by default "fid", "pr", "dc" and "prd" of all
+    features. by: "label" adds the results of every label, for the metrics that are computed by
+    label.
+    run_code: open a program, or a source on another machine, that a plan's file or the real set
+    names.
+    any_size: compare sets whose images have another size than the real images too.
+    on_row: called with the name of the row whose metrics are computed next.
 
-    Raises what is wrong with the request, with the real set, or with all rows; ProgramRefused for
-    what would need run_code; and a
-    TemporaryFailure, after which the same sweep goes on. What is made stays, whatever happens.
+    Raises the errors of the request, of the real set, and of all rows together; ProgramRefused for
+    a source that needs run_code; TemporaryFailure, after which the same sweep goes on. Sets and
+    results that are finished stay.
     """
     permission = Permission(run_code)
     real = None if real is None else set_uri("real", real)
     rows = read_plan(plan, permission)
+    names = as_names(_DEFAULT_METRICS if metrics is None else metrics)
     sweep_metrics = _SweepMetrics(
-        tuple(resolve_metrics(as_names(_DEFAULT_METRICS if metrics is None else metrics))),
+        tuple(metric.name for metric in find_metrics(names)),
         tuple(as_names(columns)) if columns else None,
-        convention or Convention(), by, any_size,
-    )  # fmt: skip
+        convention or Convention(),
+        by,
+        any_size,
+    )
     folder, numbers_store = shards or f"{to}/shards", Store(f"{to}/{_NUMBERS_FOLDER}")
-    for place_to_write in (to, folder):  # found before anything is made
+    for place_to_write in (to, folder):  # an error comes before any work
         require_writable_store(place_to_write)
     texts = None if extractors is None else as_texts(extractors)
     side = _plan_real_side(real, real_source, real_samples, texts, folder, permission)
@@ -210,10 +216,14 @@ def sweep(
     failures: list[Failure] = []
     with shared_session(local=resources is not None and resources.local):
         extractions = extract_many(
-            [*side.missing, *requests], side.extractors, on_error="return",
-            shard_rows=shard_rows, resources=resources, progress=progress,
+            [*side.missing, *requests],
+            side.extractors,
+            on_error="return",
+            shard_rows=shard_rows,
+            resources=resources,
+            progress=progress,
             check=lambda made_of: _require_comparable(made_of, real, folder, sweep_metrics),
-        )  # fmt: skip
+        )
         for real_extraction in extractions[: len(side.missing)]:
             _raise_if_error(real_extraction)
         extractions = extractions[len(side.missing) :]
@@ -238,23 +248,28 @@ def sweep(
 def _require_comparable(
     made_of: DatasetSpec, real: str | None, folder: str, sweep_metrics: _SweepMetrics
 ) -> None:
-    """Raise what the numbers of every row would: SpecMismatch for sets of these extractors that
-    cannot be compared with the real one, or lack a column, ShardError without labels."""
+    """Raise the error that every row would have.
+
+    SpecMismatch for sets of these extractors that cannot be compared with the real set, or that
+    lack a column; ShardError without labels.
+    """
     generated_shards = ShardSet(Store(folder), made_of, ())
     real_shards = generated_shards if real is None else open_as_view(real).shards
-    require_measurable(real_shards, generated_shards, sweep_metrics.metrics, sweep_metrics.columns)
+    require_measurable(
+        real_shards, generated_shards, sweep_metrics.found_metrics, sweep_metrics.columns
+    )
     if sweep_metrics.by and real is not None:
         real_shards.require_labels()
 
 
 def _raise_if_error(extraction: object) -> None:
-    """Raises what went wrong with a set."""
+    """Raise the error of a set that could not be extracted."""
     if isinstance(extraction, RaymetricsError):
         raise extraction
 
 
 def _require_exact_samples(request: ExtractRequest) -> None:
-    """ShardError if the set is also to hold other samples, because of a larger sweep."""
+    """Raise ShardError if a larger sweep has planned other samples of the set too."""
     shards, ids = open_shards(request.to), request.samples
     wanted = sample_ranges.parse_range(ids) if isinstance(ids, str) else ids
     if wanted is not None and sample_ranges.union(shards.spec.samples) != [wanted]:
@@ -267,7 +282,7 @@ def _require_exact_samples(request: ExtractRequest) -> None:
 
 
 def _make_failure(row: PlanRow, error: RaymetricsError) -> Failure:
-    """Why a row has no numbers."""
+    """Make the record of a row without results."""
     return Failure(row.name, row.source, dict(row.cells), type(error).__name__, str(error))
 
 
@@ -279,7 +294,7 @@ def _plan_real_side(
     folder: str,
     permission: Permission,
 ) -> _RealSide:
-    """The set that is there, or the one that is to be made of a source, in this folder."""
+    """Return the existing real set, or plan the extraction of a source into this folder."""
     if shards is not None and source is None:
         view = open_as_view(shards)
         if samples is not None:
@@ -302,11 +317,17 @@ def _plan_real_side(
 def _cached_results(
     numbers_store: Store, real: str, generated: str, sweep_metrics: _SweepMetrics
 ) -> list[Result]:
-    """Those of one set: the ones that an earlier run kept, or new ones, which are kept."""
+    """Return the results of one set from an earlier run, or compute and store new ones."""
     shards = open_shards(generated)
     sides = {"real": open_as_view(real).digest(), "generated": shards.digest}
     # Two sources may give the same images.
-    identity = {**sides, "made_of": shards.spec.fingerprint, "asked": asdict(sweep_metrics)}
+    identity: dict[str, Any] = {
+        **sides,
+        "made_of": shards.spec.fingerprint,
+        "asked": asdict(sweep_metrics),
+    }
+    user_code = [dict(metric.user_code) for metric in sweep_metrics.found_metrics]
+    identity |= {"metrics": user_code} if any(user_code) else {}
     name = f"{fingerprint({**identity, 'by': software_environment()})[:24]}.jsonl"
     data = numbers_store.read(name)
     if data is not None:
@@ -314,8 +335,8 @@ def _cached_results(
             return [Result.from_json(line) for line in data.decode().splitlines()]
         except (UnicodeDecodeError, ResultsFileError) as error:
             raise ResultsFileError(
-                f"{numbers_store.path(name)} holds no results ({error}); remove it, and they are computed "
-                "again"
+                f"{numbers_store.path(name)} holds no results ({error}); remove it, and they are "
+                "computed again"
             ) from None
     results = sweep_metrics.results(real, generated)
     numbers_store.replace(name, "".join(result.to_json() + "\n" for result in results).encode())
@@ -323,9 +344,11 @@ def _cached_results(
 
 
 def shard_folder(folder: str, row: PlanRow, prefix: str = "") -> str:
-    """Where the shards of a row go, by a name that can be read. Other rows go elsewhere, whatever
-    characters or folders tell them apart; a row without samples of its own keeps its place when
-    the sweep takes more of them."""
+    """Return the folder of the shards of a row, with a readable name.
+
+    Different rows have different folders, even if they differ only in a folder or in a character
+    that the name leaves out. A row without samples keeps its folder in a sweep of more samples.
+    """
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", row.source.rpartition("/")[2]).strip("-.")
     samples_field = {"samples": row.samples} if row.samples else {}
     digest = fingerprint({"source": row.source, **samples_field})[:6]

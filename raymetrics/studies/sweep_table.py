@@ -3,15 +3,15 @@
     name,source,step,psi,samples
     run {step},runs/{step}.pkl,1000|2000,0.5|1,0-9999
 
-source   what is to be opened; {step} is what the column `step` has in this row. Required.
-name     what the row is called, with fields likewise; by default the source with its options.
-samples  ids, and so seeds, as first-last: other draws are other ids. By default the sweep's.
-Every other column that is not a field of the source is an option of it: psi=0.5 here. An empty
-cell leaves the option out.
+source   the source to open; {step} is the value of the column `step` in this row. Required.
+name     the name of the row, which may have fields too; by default the source with its options.
+samples  ids, which are the seeds, as first-last. By default the samples of the sweep.
+Every other column that is not a field of the source is an option of the source: psi=0.5 here. An
+empty cell leaves the option out.
 
-A cell of several values between bars stands for as many rows, the last column fastest: four here.
-So a bar can be in no value; a recipe in Python, `module:callable`, which gives the rows as
-dictionaries, has lists instead, and takes text as it is.
+A cell with several values between bars stands for as many rows, the last column fastest: four rows
+here. So no value can have a bar. A recipe in Python, `module:callable`, returns the rows as
+dictionaries; it has lists in place of bars, and its text is taken as it is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from raymetrics.user_code import USER_CODE_EXCEPTIONS, UserCallable, describe_ex
 
 _NAME, _SOURCE, _SAMPLES = "name", "source", "samples"
 _BAR = "|"
-_MAX_ROWS = 100_000  # that one line of a plan stands for
+_MAX_ROWS = 100_000  # of one line of a plan
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")  # not {000..009}, which is a pattern of files
 
 _Cells = Mapping[str, Sequence[str]]  # of every column its values
@@ -52,12 +52,12 @@ class PlanRow:
 
     @property
     def ids(self) -> range | None:
-        """Those that it says."""
+        """The sample ids of the row, or None."""
         return sample_ranges.parse_range(self.samples) if self.samples else None
 
     @property
     def name(self) -> str:
-        """Its own, or what it is made from."""
+        """The name of the row, or its source with the samples."""
         ids = f", samples {self.samples}" if self.samples else ""
         return self.cells.get(_NAME) or f"{self.source}{ids}"
 
@@ -65,14 +65,15 @@ class PlanRow:
 def read_plan(
     plan: str | Iterable[str | Mapping[str, object]], permission: Permission | None = None
 ) -> list[PlanRow]:
-    """The rows of a table at a path or an address, of a recipe "module:callable", or of
-    dictionaries; a text among them is a source.
+    """Read the rows of a table, of a recipe "module:callable", or of dictionaries.
 
-    RaymetricsError, with the place, for anything in the whole plan that is not as it should be:
-    columns, fields, samples, two rows that are the same or have the same name. Whether there is
-    such a source, and whether it has such an option, is not looked at. ProgramRefused for a table
-    that names a program or another machine without permission; a recipe and dictionaries are the
-    user's own code, which may.
+    plan: the path or address of a table (.csv), a recipe, or a sequence of dictionaries and texts;
+    a text is a source.
+
+    RaymetricsError, with the place in the plan, for wrong columns, fields or samples, and for two
+    rows that are equal or have the same name. Sources and their options are not opened. A table
+    that names a program or another machine needs permission, or ProgramRefused is raised; recipes
+    and dictionaries are the user's own code and need none.
     """
     if not isinstance(plan, str):
         rows = list(_rows_from_entries(plan, "the plan"))
@@ -89,7 +90,7 @@ def read_plan(
 
 
 def _rows_from_csv(plan: str) -> Iterator[tuple[PlanRow, str]]:
-    """The rows of a file, and where they stand."""
+    """Yield the rows of a file, with their places."""
     header: list[str] = []
     for where, cells in _csv_lines(plan):
         if not header:
@@ -107,7 +108,7 @@ def _rows_from_csv(plan: str) -> Iterator[tuple[PlanRow, str]]:
 
 
 def _csv_lines(plan: str) -> Iterator[tuple[str, list[str]]]:
-    """The lines of a file that are not empty, and where they stand."""
+    """Yield the lines of a file that are not empty, with their places."""
     folder, file = split_path(plan)
     data = Store(folder).read(file)
     if data is None:
@@ -128,7 +129,7 @@ def _csv_lines(plan: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _require_columns(header: Sequence[str], where: str) -> None:
-    """RaymetricsError for columns that have no name or the same one, or if none is `source`."""
+    """Raise RaymetricsError for columns without a name or of one name, or without `source`."""
     wrong = [name for name in header if not name or header.count(name) > 1]
     if wrong:
         raise RaymetricsError(
@@ -143,12 +144,12 @@ def _require_columns(header: Sequence[str], where: str) -> None:
 
 
 def _split_cell(column: str, cell: str) -> list[str]:
-    """ "0.5|1" -> ["0.5", "1"]; a name is one."""
+    """Split "0.5|1" into ["0.5", "1"]; a name is not split."""
     return [cell] if column == _NAME else [part.strip() for part in cell.split(_BAR)]
 
 
 def _entries_from_function(plan: str) -> Iterable[object]:
-    """What a user's function gives."""
+    """Return the entries that a user's function returns."""
     recipe = UserCallable(plan, "plan", RaymetricsError).load()
     try:
         return list(recipe())
@@ -159,7 +160,7 @@ def _entries_from_function(plan: str) -> Iterable[object]:
 
 
 def _rows_from_entries(plan: Iterable[object], name: str) -> Iterator[tuple[PlanRow, str]]:
-    """The rows of dictionaries, and of sources."""
+    """Yield the rows of dictionaries and of sources, with their places."""
     for number, entry in enumerate(plan, start=1):
         where = f"{name}, row {number}"
         if isinstance(entry, str):
@@ -180,7 +181,7 @@ def _rows_from_entries(plan: Iterable[object], name: str) -> Iterator[tuple[Plan
 
 
 def _cell_values(value: object) -> list[str] | None:
-    """The values of a cell as text; None for what is no cell."""
+    """Return the values of a cell as text; None for a value of a wrong type."""
     if value is None or isinstance(value, str | numbers.Real):
         return ["" if value is None else str(value)]
     if isinstance(value, range):
@@ -192,7 +193,7 @@ def _cell_values(value: object) -> list[str] | None:
 
 
 def _expand_row(cells: _Cells, where: str) -> Iterator[tuple[PlanRow, str]]:
-    """All that a line of the plan stands for. RaymetricsError for more than `MOST_ROWS`."""
+    """Yield all rows of a line of the plan. RaymetricsError for more than `_MAX_ROWS`."""
     count = math.prod(map(len, cells.values()))
     if count > _MAX_ROWS:
         raise RaymetricsError(
@@ -204,7 +205,7 @@ def _expand_row(cells: _Cells, where: str) -> Iterator[tuple[PlanRow, str]]:
 
 
 def _make_row(values: Mapping[str, str], where: str) -> PlanRow:
-    """One set, of one value in every column."""
+    """Make the row of one value in every column."""
     _require_no_secrets(values, where)
     source = _fill_fields(_SOURCE, values, where)
     if not source:
@@ -223,8 +224,10 @@ def _make_row(values: Mapping[str, str], where: str) -> PlanRow:
 
 
 def _require_no_secrets(values: Mapping[str, str], where: str) -> None:
-    """RaymetricsError for a cell with a secret in it, or in a column of secrets, as all of them are
-    written into results."""
+    """Raise RaymetricsError for a cell with a secret, or in a column of secrets.
+
+    All cells are written into results.
+    """
     for column, value in values.items():
         with _prefix_errors(f"{where}, column {column!r}"):
             require_no_secret(value, RaymetricsError)
@@ -233,7 +236,7 @@ def _require_no_secrets(values: Mapping[str, str], where: str) -> None:
 
 
 def _fill_fields(column: str, values: Mapping[str, str], where: str) -> str:
-    """The text of a column with its fields. RaymetricsError for a field that has no value."""
+    """Fill the fields of a column in. RaymetricsError for a field without a value."""
     text = values[column]
     for name in _FIELD.findall(text):
         if not values.get(name):
@@ -245,7 +248,7 @@ def _fill_fields(column: str, values: Mapping[str, str], where: str) -> str:
 
 
 def _add_options(source: str, options: Mapping[str, str], where: str) -> str:
-    """The source with more options. RaymetricsError for one that it has already."""
+    """Add options to a source. RaymetricsError for an option that it has already."""
     with _prefix_errors(f"{where}, column {_SOURCE!r}"):
         name, source_options = option_strings.parse_options(source)
     for column in options:
@@ -259,7 +262,7 @@ def _add_options(source: str, options: Mapping[str, str], where: str) -> str:
 
 @contextmanager
 def _prefix_errors(where: str) -> Iterator[None]:
-    """Says of what is wrong inside where it stands."""
+    """Put the place before the message of an error in the block."""
     try:
         yield
     except RaymetricsError as error:
@@ -267,15 +270,15 @@ def _prefix_errors(where: str) -> Iterator[None]:
 
 
 def _require_distinct_rows(rows: Sequence[tuple[PlanRow, str]]) -> None:
-    """RaymetricsError for two rows that are the same set, or have the same name."""
+    """Raise RaymetricsError for two rows of the same set, or of the same name."""
     sets: dict[object, str] = {}
     names: dict[object, str] = {}
     for row, where in rows:
         source_and_samples = (row.source, row.samples)
         if source_and_samples in sets:
             raise RaymetricsError(
-                f"{where}: {row.source}, with the same samples, stands in {sets[source_and_samples]}; leave one "
-                "of the two out"
+                f"{where}: {row.source}, with the same samples, stands in "
+                f"{sets[source_and_samples]}; leave one of the two out"
             )
         if row.name in names:
             raise RaymetricsError(

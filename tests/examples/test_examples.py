@@ -58,6 +58,18 @@ def test_custom_extractor(
     ]
 
 
+def test_custom_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_example("custom_metric.py", tmp_path, monkeypatch)
+    printed = capsys.readouterr().out
+    assert [line.rsplit(maxsplit=1)[0].rstrip() for line in printed.splitlines()] == [
+        "FD digits",
+        "custom_metric:quantile_distance digits",
+        "mean distance digits",
+    ]
+
+
 def test_read_shards() -> None:
     """The notebook's cells of code, one after another, in plain Python."""
     cells = json.loads((EXAMPLES / "read_shards.ipynb").read_text())["cells"]

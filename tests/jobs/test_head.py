@@ -129,3 +129,40 @@ def test_numbers_as_a_job(head: Head, tmp_path: Path) -> None:
         "precision",
     }
     assert "FD digits" in head.log("numbers")
+
+
+OWN_METRICS = """
+import numpy as np
+from raymetrics.statistics import Moments
+
+
+def gap(real, generated):
+    return np.abs(real.mean(axis=0) - generated.mean(axis=0)).max()
+
+
+class Gap:
+    def needs(self, side):
+        return {"moments": lambda sample_ids, features: Moments.from_samples(features)}
+
+    def compute(self, real, generated):
+        return np.abs(real["moments"].mean - generated["moments"].mean).max()
+"""
+
+
+@pytest.mark.slow
+def test_own_metrics_as_a_job(head: Head, tmp_path: Path) -> None:
+    """Workers find a module that came with the working directory, and is nowhere else."""
+    checkout = tmp_path / "checkout"
+    for name in ("raymetrics", "jobs"):
+        shutil.copytree(CHECKOUT / name, checkout / name)
+    (checkout / "my_metrics.py").write_text(OWN_METRICS)
+    plainly("digits", tmp_path / "generated")
+    plainly("mnist", tmp_path / "real")
+    real, generated, to = (tmp_path / name for name in ("real", "generated", "results.jsonl"))
+    metrics = "my_metrics:gap,my_metrics:Gap"
+    words = words_of("evaluate", real=real, generated=generated, to=to, metrics=metrics)
+    done = head.submit(words, "own-metrics", folder=checkout)
+    assert done.returncode == 0, done.stdout
+    function, streamed = results.read_results(to)
+    assert function.value == pytest.approx(streamed.value, rel=1e-5)
+    assert function.provenance["metric"]["callable"] == "my_metrics:gap"

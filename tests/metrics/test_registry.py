@@ -1,0 +1,52 @@
+"""The registry is the only list of metrics, and every row of it is whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from raymetrics.cli import main
+from raymetrics.metrics import Convention, registry
+from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.required_statistics import SampleIds
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_metric_is_whole(metric) -> None:
+    """It has statistics or a survey, one line of help, and estimates its memory."""
+    assert metric.name and "\n" not in metric.summary and len(metric.summary) < 70  # noqa: PT018
+    assert (metric.compute is None) == (metric.needs is None) != (metric.survey_values is None)
+    assert (metric.survey is None) == (metric.survey_values is None)
+    count = metric.min_samples(Convention())
+    assert count >= 1
+    assert not metric.user_code
+    if metric.needs is not None:
+        samples = SampleIds(np.arange(max(count, 200)), np.arange(max(count, 200)))
+        for side in ("real", "generated"):
+            for statistic in metric.needs(samples, side, Convention()).values():
+                assert statistic.estimated_bytes(16, len(samples.real)) > 0
+
+
+def test_the_lists_of_studies() -> None:
+    """What each study offers, in the order in which it says so."""
+    expected = {
+        "is_default": "fid kid pr top1",
+        "repeats_allowed": "fid kid top1 vendi sfid",
+        "moments_suffice": "fid sfid",
+        "resamplings_allowed": "fid kid top1",
+        "in_sweeps": "fid pr dc prd",
+        "in_sweeps_by_label": "fid pr dc",
+    }
+    for fact, names in expected.items():
+        assert " ".join(n for n, metric in METRICS.items() if getattr(metric, fact)) == names
+
+
+def test_help_and_table_come_from_the_registry() -> None:
+    text = CliRunner().invoke(main, ["evaluate", "--help"], terminal_width=80).output
+    for line in registry.help_lines().splitlines():
+        assert line in text
+    assert f"[default: {','.join(registry.DEFAULT_METRICS)}, or" in " ".join(text.split())
+    table = registry.markdown_table().splitlines()
+    assert len({line.count("|") for line in table}) == 1
+    assert len(table) == 2 + len(METRICS)
