@@ -80,7 +80,7 @@ def extract(
         )  # fmt: skip
         return
     from raymetrics.distributed.extraction.extract import extract as run
-    from raymetrics.reports.spent import format_usage
+    from raymetrics.reports.terminal import format_usage
 
     extraction = run(
         source,

@@ -189,7 +189,7 @@ def _check_noise(
 ) -> list[Result]:
     """Distances with noise, added to results.jsonl."""
     from raymetrics import results
-    from raymetrics.reports.noise import noise_points, noise_sentences
+    from raymetrics.reports.heatmap_page import noise_points, noise_sentences
     from raymetrics.studies.heatmap.noise_check import noise_distances
 
     folder = Path(to).resolve()

@@ -29,6 +29,11 @@ class Histogram:
         """How many samples."""
         return int(self.counts.sum())
 
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of every class, float64 [classes]; NaN without samples."""
+        return self.counts / self.count
+
     def merge(self, addend: Self) -> Self:
         """The histogram of both sets. ValueError if they have not the same classes."""
         if self.counts.shape != addend.counts.shape:

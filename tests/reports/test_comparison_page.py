@@ -20,8 +20,9 @@ from PIL import Image
 
 import raymetrics as rm
 from raymetrics import results
+from raymetrics.generators.source_settings import parse_setting
 from raymetrics.reports import results_table
-from raymetrics.reports.grids import MAX_TILE_SIZE, thumbnail, tile_grid
+from raymetrics.reports.sample_images import MAX_TILE_SIZE, thumbnail, tile_grid
 from raymetrics.reports.terminal import format_value
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
@@ -57,6 +58,7 @@ def a_result(real: Side, generated: Side, **changes: object) -> Result:
         "better": "lower", "space": {"name": "digits", "output": "pre_logits", "dimension": 64},
         "convention": {"ddof": 1}, "real": real, "generated": generated,
         "provenance": {"versions": {"python": "3.11"}}, "seconds": 0.5, "details": {},
+        "short_name": "FD", "space_name": "digits", "setting": parse_setting(generated.source),
     }  # fmt: skip
     return Result(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -69,6 +71,13 @@ DRAWN: tuple[tuple[str, float, dict[str, object], dict[str, object]], ...] = (
     ("reweighted by top_n:1", 12.0, {**BY, "match": "top_n:1"}, {}),
     ("reweighted by top_n:5", 6.0, {**BY, "match": "top_n:5"}, WEIGHTS),
 )
+
+
+def chosen(convention: dict[str, object]) -> dict[str, object]:
+    """The fields of a subset that a convention has as texts, "top_n:5" as kind and number."""
+    fields = {name: convention[name] for name in ("matched_by", "match") if name in convention}
+    kind, colon, classes = str(fields.get("match", "")).partition(":")
+    return {**fields, "match": kind, "classes": int(classes)} if colon else fields
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +95,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["a very long class name, " * 3, "Unbrokenclassname" * 5, *"23456789"]
     found = [
         a_result(real, generated),
-        a_result(real, generated, label="KD digits", value=0.00123, spread=0.0004,
+        a_result(real, generated, label="KD digits", short_name="KD", value=0.00123, spread=0.0004,
                  convention={"subsets": 100, "subset_size": 1000, "seed": 0}),
         a_result(real, generated, metric="top1_distance", label="Top-1 distance digits",
+                 short_name="Top-1 distance",
                  value=0.45, details={**counts, "class_names": names}),
     ]  # fmt: skip
     found += [
         a_result(real, generated, label=f"FD digits, {way}", value=value, spread=0.5,
                  convention={"drawn": way, "n": 60, "seeds": 3, "candidates": 80, **how},
+                 subset={"scheme": way, "n": 60, "seeds": 3, "candidates": 80, **chosen(how)},
                  details={"shown": list(range(30)), "values": [value] * 3, **more})
         for way, value, how, more in DRAWN
     ]  # fmt: skip

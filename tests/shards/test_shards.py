@@ -20,7 +20,7 @@ import pytest
 from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
 from raymetrics.provenance import fingerprint
-from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store

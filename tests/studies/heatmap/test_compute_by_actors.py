@@ -13,7 +13,7 @@ from raymetrics import results
 from raymetrics.cli.heatmap import heatmap
 from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.reports.noise import noise_points, noise_sentences
+from raymetrics.reports.heatmap_page import noise_points, noise_sentences
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.heatmap import compute, noise_check
 from raymetrics.studies.heatmap.compute import heatmaps, mean_heatmaps, write_heatmap_arrays
