@@ -4,6 +4,7 @@
 # make test-all  the same, the same as on an older processor, the slow tests, and the benchmarks
 # make processors  the tests as on processors without AVX-512, and without AVX
 # make check   ruff and mypy alone
+# make docs    the documentation as a site, into site/; a broken link is an error
 # make bench   what it costs; fails if it costs more than is promised
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
 
-.PHONY: demo figures test test-all processors slow check bench browser clean
+.PHONY: demo figures test test-all processors slow check bench browser docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
@@ -50,6 +51,18 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/match.py
 	$(BIN)/python benchmarks/heatmaps.py
 
+# The site reads docstrings and the command line, so it needs what importing those needs, and no torch.
+docs: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))\
+	['project']['optional-dependencies']['docs'], sep='\n')" > .venv-docs/requirements.txt
+	.venv-docs/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		-r .venv-docs/requirements.txt 'click>=8.1'
+	touch $@
+
 # A test looks at the report page in Chromium.
 browser:
 	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
@@ -74,4 +87,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-swift demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-swift .venv-docs site demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
 
-The inputs are named below, each with where it comes from; docs/scaling.md tells what the tables
-mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
+The inputs are named below, each with where it comes from; docs/design/scaling.md tells what the
+tables mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMMITTED_BYTES_PER_SECOND = 70e6  # bytes that one committer digests, encodes, 
 MOMENT_ROWS_PER_SECOND = 6300.0  # a second of 2048 floats, one core; a row costs d^2
 MERGED_BYTES_PER_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
 CORE_OPERATIONS_PER_SECOND = 95e9  # operations a second of a matrix product in float32
-# Measured on one machine, see the README: 50,000 x 50,000 take so many passes of 2 N^2 d.
+# Measured on one machine, see docs/benchmarks.md: 50,000 x 50,000 take so many passes of 2 N^2 d.
 PASSES = 1.4
 # Assumed.
 GPU_OPERATIONS_PER_SECOND = 15e12

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import re
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from raymetrics.shards.foreign.export import export
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.statistics import Moments
 from tests.conftest import write_set
+from tests.docs.blocks import block
 
 NAME = "made_up_pre_logits"
 LOGITS = "made_up_logits"
@@ -226,8 +226,7 @@ def test_memory_is_that_of_a_shard(
 
 # Lines for users, in a folder where `shards` is a set with the column digits_logits: the mean of
 # its first dimension for every label, and the whole column as a matrix.
-README = (Path(__file__).parents[3] / "README.md").read_text()
-BLOCK = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "duckdb.sql" in b)
+BLOCK = block("docs/guides/other-programs.md", "shards-elsewhere")
 LINES = dict(zip(("duckdb", "polars", "pandas"), BLOCK.split("\n\n"), strict=True))
 
 

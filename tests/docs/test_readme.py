@@ -1,4 +1,7 @@
-"""The README is true: its commands and its Python are run, on fewer samples."""
+"""README and docs are true: their commands and their Python are run, on fewer samples.
+
+Blocks are taken by name from the page where they stand, see `tests.docs.blocks`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +33,9 @@ from raymetrics.demo import figures
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
-from raymetrics.extractors import published_network
+from raymetrics.extractors import inception, published_network
 from raymetrics.extractors.options import Options
+from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
 from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.generators import open_source
@@ -39,19 +45,22 @@ from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report
 from raymetrics.studies.heatmap import compute
+from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
+from tests.docs.tables import TABLES, renewed
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 from tests.helpers.tiny_networks import ranges_in_process
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
 FEWER = {"0-9999": "0-99", '"0-1199"': '"0-1099"'}
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    assert found
-    return found
+TUTORIAL = "docs/tutorials/first-fid.md"
+OWN_GENERATOR = "docs/guides/own-generator.md"
+SOURCES_PAGE = "docs/guides/sources.md"
+EXTRACTORS_PAGE = "docs/guides/extractors-and-weights.md"
+METRICS_PAGE = "docs/guides/metrics.md"
+CONVENTIONS_PAGE = "docs/guides/conventions-and-protocols.md"
+TRUNCATION = "docs/guides/truncation-and-snapshots.md"
+REALISM = "docs/guides/realism-and-interpolation.md"
+SWEEPS = "docs/guides/sweeps.md"
+CLUSTERS = "docs/guides/clusters.md"
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -69,9 +78,11 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def commands(block: int) -> list[str]:
-    """The lines of a session at a terminal."""
-    return [line.removeprefix("$ ") for line in blocks("console")[block].splitlines()]
+def invoke(line: str) -> str:
+    """What a command prints, in this process, where it must succeed."""
+    done = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert done.exit_code == 0, f"{line}\n{done.output}"
+    return done.output
 
 
 def fewer(text: str) -> str:
@@ -88,7 +99,7 @@ pytestmark = pytest.mark.usefixtures("no_actors")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: their generator, and photographs of two sizes."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "my_generator.py").write_text(blocks("python")[0])
+    (folder / "my_generator.py").write_text(block(OWN_GENERATOR, "my-generator"))
     (folder / "photos").mkdir()
     rng = np.random.default_rng(0)
     for i in range(40):
@@ -97,28 +108,50 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = commands(0)
-    assert len(lines) == 5
+def test_first_fid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tutorial, and the exports of its shards; with weights that are here."""
+    lines = [
+        line.replace("--extractor inception", "--extractor efficientnet-lite0")
+        for line in commands(TUTORIAL, "first-fid")
+    ]
     # The first as a user's shell would; the others in this process, which is faster.
     monkeypatch.chdir(folder)
     printed = [run(shlex.split(fewer(lines[0])), folder)]
-    for line in lines[1:]:
-        done = CliRunner().invoke(cli, shlex.split(fewer(line))[1:])
-        assert done.exit_code == 0, done.output
-        printed.append(done.output)
-    assert "100 samples in all" in printed[0]
-    assert "40 samples in all" in printed[1]
-    assert "sealed        yes" in printed[2]
-    assert "FD efficientnet-lite0" in printed[3]
+    printed += [invoke(fewer(line)) for line in lines[1:]]
+    made, read, inspected, evaluated, _ = printed
+    assert "100 samples in all" in made
+    assert "40 samples in all" in read
+    assert "sealed        yes" in inspected
+    assert "FD efficientnet-lite0" in evaluated
     assert (folder / "report" / "index.html").exists()
-    for line in commands(2):
-        done = CliRunner().invoke(cli, shlex.split(line)[1:])
-        assert done.exit_code == 0, done.output
-        printed.append(done.output)
-    assert len(commands(2)) == 3
+    exports = [invoke(line) for line in commands("docs/guides/other-programs.md", "export")]
     value = re.compile(r"FD efficientnet-lite0 +(\S+)")
-    assert value.findall(printed[-2]) == value.findall(printed[3])
+    assert value.findall("".join(exports)) == value.findall(evaluated)
+
+
+def test_generator_of_the_tutorial_is_that_of_the_guide() -> None:
+    assert block(TUTORIAL, "my-generator") == block(OWN_GENERATOR, "my-generator")
+
+
+@pytest.mark.usefixtures("at_the_files")
+def test_fid_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the README has them, with random weights in a published layout: so it is no FID."""
+    monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
+    torch.save(
+        draw_random_weights(inception.build_empty_inception(), 0),
+        tmp_path / "inception_v3-tf-2015-12-05.pkl",
+    )
+    few = {"0-49999": "0-11", "fid,kid,pr": "fid,pr", "shards/": "three/", "photos": "few"}
+    Path("few").mkdir()
+    for file in sorted(Path("photos").iterdir())[:12]:
+        shutil.copy(file, "few")
+    printed = ""
+    for line in commands("README.md", "fid"):
+        for many, fewer_of_them in few.items():
+            line = line.replace(many, fewer_of_them)
+        printed = invoke(line)
+    assert re.search(r"^FD inception +\d", printed, flags=re.MULTILINE)
+    assert re.search(r"^recall inception +\d", printed, flags=re.MULTILINE)
 
 
 def test_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +159,7 @@ def test_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
     (tmp_path / "Downloads").mkdir()
     (tmp_path / "Downloads" / "inception-2015-12-05.pt").write_bytes(b"made up")
-    listed, fetch, imported, verified = commands(1)
+    listed, fetch, imported, verified = commands(EXTRACTORS_PAGE, "weights")
     assert fetch == "raymetrics weights fetch inception"
     printed = []
     for line in (listed, imported, verified):
@@ -137,12 +170,6 @@ def test_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pt_inception-2015-12-05-6726825d.pth" in printed[0]
     assert "no digest was published" in printed[1]
     assert "inception-2015-12-05.pt  unknown" in printed[2]
-
-
-def first_cells(header: str) -> list[str]:
-    """What stands in code in the first column of the table that begins with this column."""
-    table = README[README.index(f"| {header} |") :].split("\n\n")[0].splitlines()[2:]
-    return [text for row in table for text in re.findall("`(.*?)`", row.split("|")[1])]
 
 
 @pytest.fixture
@@ -182,13 +209,14 @@ class Projection(torch.nn.Module):
     """A generator of noise: z to images."""
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return z[:, :192].reshape(-1, 3, 8, 8).tanh()
+        small = z[:, :192].reshape(-1, 3, 8, 8).tanh()
+        return small.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
 @pytest.mark.usefixtures("at_the_files")
 def test_every_source_of_the_table_opens() -> None:
-    sources = first_cells("source")
-    assert len(sources) == 13
+    sources = first_cells(SOURCES_PAGE, "source")
+    assert set(SOURCES) <= set(sources)
     for source in sources:
         if source.startswith(
             "diffusers:"
@@ -201,10 +229,8 @@ def test_every_source_of_the_table_opens() -> None:
 
 def test_every_extractor_of_the_table_is_one() -> None:
     """With its options, outputs, pixels and convention; and all that there are have a row."""
-    rows = README[README.index("| extractor |") :].split("\n\n")[0].splitlines()[2:]
     seen = set()
-    for row in rows:
-        _, names, outputs, pixels, _ = row.split("|")
+    for names, outputs, pixels in table(EXTRACTORS_PAGE, "extractor"):
         asked = [Options.parse(text) for text in re.findall("`(.*?)`", names)]
         ours = [options for options in asked if options.network in EXTRACTORS]
         if not ours:
@@ -226,9 +252,8 @@ def test_every_extractor_of_the_table_is_one() -> None:
 def test_the_python(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, example = blocks("python")
     monkeypatch.chdir(folder)
-    exec(fewer(example), {"__name__": "__main__"})
+    exec(fewer(block("docs/reference/python.md", "python")), {"__name__": "__main__"})
     printed = capsys.readouterr().out.splitlines()
     label, value = re.match(r"(.*) (\d+\.\d+) \{'ddof': 1", printed[0]).groups()
     assert label == "FD digits"
@@ -268,7 +293,7 @@ def test_the_demo_on_fewer_samples(demo_output: tuple[Path, str]) -> None:
 def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """All metrics, a convention, labels, a column; and a protocol that takes more samples."""
     monkeypatch.chdir(demo_output[0].parent)
-    lines = [*commands(3), next(x for x in README.splitlines() if "--protocol fid50k" in x)[2:]]
+    lines = [*commands(METRICS_PAGE, "every-number"), command(CONVENTIONS_PAGE, "protocol")]
     done = [CliRunner().invoke(cli, shlex.split(line)[1:]) for line in lines]
     assert [run.exit_code for run in done] == [0, 0, 0, 0, 2], [run.output for run in done]
     printed = [run.output for run in done]
@@ -283,7 +308,7 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     assert "FD digits logits" in printed[3]
     text = "fid50k_full takes 50000 generated samples, there are"
     assert f"{text} 1100" in printed[4]
-    assert f"{text} 2000" in README
+    assert f"{text} 2000" in block(CONVENTIONS_PAGE, "protocol")
 
 
 def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +317,7 @@ def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPa
     fewer = {"--n 1000": "--n 300", "--max-draws 10000": "--max-draws 350"}
     fewer |= {"efficientnet_lite0": "digits", "efficientnet-lite0": "digits"}
     printed = []
-    for line in commands(4):
+    for line in commands("docs/guides/attacks.md", "attacks"):
         for many, few in fewer.items():
             line = line.replace(many, few)
         done = CliRunner().invoke(cli, shlex.split(line)[1:])
@@ -321,7 +346,13 @@ def test_the_tradeoffs(
         "--paths 500": "--paths 20",
     }
     printed = []
-    for line in commands(6):
+    lines = [
+        command(TRUNCATION, "truncation"),
+        command(TRUNCATION, "snapshots"),
+        command(REALISM, "realism"),
+        command(REALISM, "paths"),
+    ]
+    for line in lines:
         for many, few in fewer.items():
             line = line.replace(many, few)
         done = CliRunner().invoke(cli, shlex.split(line)[1:])
@@ -343,34 +374,32 @@ def test_a_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan of the text, on fewer samples; its last row fails, as is said."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(w_estimation, "DRAWS", 500)
-    (plan,) = [text for text in blocks("text") if text.startswith("name,source,")]
+    plan = block(SWEEPS, "sweep-plan")
     (folder / "plan.csv").write_text(plan.replace("10000-10599", "10000-10099"))
-    (line,) = commands(7)
-    line = line.replace("0-599", "0-99")
+    line = command(SWEEPS, "sweep").replace("0-599", "0-99")
     done = CliRunner().invoke(cli, shlex.split(line)[1:])
     assert done.exit_code == 3, done.output
-    table = next(text for text in blocks("text") if "steps at psi 0.4   800" in text)
-    names = [row.partition("  ")[0] for row in table.splitlines()[1:8]]
+    shown = block(SWEEPS, "sweep-table")
+    names = [row.partition("  ")[0] for row in shown.partition("\n\n")[0].splitlines()[1:]]
     assert [name for name in names if f"\n{name}" in done.output] == names
-    assert table.splitlines()[-1] in done.output
+    assert shown.splitlines()[-1] in done.output
     assert (folder / "sweep" / "index.html").exists()
 
 
 def test_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is told without starting anything; nothing is written."""
     monkeypatch.chdir(tmp_path)
-    (line,) = commands(12)
+    line = command(CLUSTERS, "dry-run")
     done = CliRunner().invoke(cli, shlex.split(line.replace("0-999999", "0-2047"))[1:])
     assert done.exit_code == 0, done.output
-    told = next(text for text in blocks("text") if text.startswith("digits -> "))
-    words = [row.split()[0] for row in told.splitlines()]
+    words = [row.split()[0] for row in block(CLUSTERS, "dry-run-plan").splitlines()]
     assert [row.split()[0] for row in done.output.splitlines()] == words
     assert "1 shards, 2048 samples; 0 shards, 0 samples are there" in done.output
     assert not list(tmp_path.iterdir())
 
 
 def test_every_strategy_has_a_row() -> None:
-    assert first_cells("`truncate=`") == list(STRATEGY_BY_LETTER.values())
+    assert first_cells(TRUNCATION, "`truncate=`") == list(STRATEGY_BY_LETTER.values())
 
 
 def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +408,7 @@ def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "keep_ranges", ranges_in_process)
     for source, name in (("photos?size=64", "real"), ("faces", "generated")):
         extract(source, ["efficientnet-lite0"], f"demo-output/{name}", "0-19")
-    (line,) = commands(5)
+    line = command("docs/guides/heatmaps.md", "heatmaps")
     line = line.replace("0-15", "0-3").replace("0.02,0.05,0.1", "0.1")
     done = CliRunner().invoke(cli, shlex.split(line)[1:])
     assert done.exit_code == 0, done.output
@@ -390,35 +419,54 @@ def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_commands_of_the_figures_are_ones() -> None:
     """They run for most of an hour; the verbs themselves are run by the tests above."""
-    for command in figures.COMMANDS:
-        verb, *words = figures.command_words(command, "some where")
+    for line in figures.COMMANDS:
+        verb, *words = figures.command_words(line, "some where")
         cli.commands[verb].make_context(verb, [*words])  # which it takes apart
         assert words[:2] == ["--real", "some where/real"]
         assert words[words.index("--to") + 1].startswith("some where/")
-        if "generated" in command.replace("--generated", ""):
+        if "generated" in line.replace("--generated", ""):
             assert "some where/generated" in words
 
 
-def test_conventions_and_protocols_are_in_the_readme() -> None:
-    for name in (*CONVENTIONS, *PROTOCOLS, *METRICS):
-        assert f"`{name}`" in README
+def test_python_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(fewer(block("README.md", "python-short")), {"__name__": "__main__"})
+    printed = capsys.readouterr().out.splitlines()
+    (value,) = [line.split()[2] for line in printed if line.startswith("FD digits ")]
+    assert float(printed[-1]) == pytest.approx(float(value), rel=1e-9)
+    names: dict[str, Any] = {}
+    exec(block(OWN_GENERATOR, "training-loop"), names)
+    images = open_source("digits", torch.device("cpu"))(np.arange(1100))
+    assert names["distance"](images) == pytest.approx(float(value), rel=1e-6)
 
 
-def test_nothing_is_left_to_fill_in() -> None:
-    assert not re.findall(r"@[A-Z]+@", README)
+def test_names_are_on_their_pages() -> None:
+    for page, header, known in (
+        (SOURCES_PAGE, "source", SOURCES),
+        (EXTRACTORS_PAGE, "extractor", EXTRACTORS),
+        (METRICS_PAGE, "`--metrics`", METRICS),
+        (CONVENTIONS_PAGE, "`--convention`", CONVENTIONS),
+        (CONVENTIONS_PAGE, "`--protocol`", PROTOCOLS),
+    ):
+        assert set(known) <= set(first_cells(page, header)), page
+
+
+def test_every_verb_has_a_row_in_the_readme() -> None:
+    assert set(cli.commands) == set(first_cells("README.md", "command"))
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in TABLES.values()}))
+def test_tables_are_as_the_program_has_them(page: str) -> None:
+    """Make them anew with: python -m tests.docs.tables."""
+    assert renewed(page) == text_of(page)
 
 
 def test_make_runs_what_the_readme_says() -> None:
     dry = subprocess.run(
         ["make", "-n", "demo", "test"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for command in ("-m raymetrics.demo", "ruff check", "mypy", "-m pytest"):
-        assert command in dry
+    for part in ("-m raymetrics.demo", "ruff check", "mypy", "-m pytest"):
+        assert part in dry
     assert "make test" in (ROOT / ".ci" / "run").read_text()
-
-
-def test_sources_and_extractors_are_in_the_tables() -> None:
-    for name in (*SOURCES, *EXTRACTORS):
-        assert f"`{name}`" in README
-    for target in re.findall(r"make (\w+)`", README):
-        assert f"\n{target}:" in (ROOT / "Makefile").read_text()

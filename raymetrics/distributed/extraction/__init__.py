@@ -1,0 +1,1 @@
+"""From sample ids to shards: the stream of Ray Data that makes, extracts and commits samples."""

@@ -1,0 +1,1 @@
+"""Matching by weights: those of the generated samples with the smallest Frechet distance."""
