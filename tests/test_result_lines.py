@@ -55,7 +55,7 @@ RESULTS = [
 
 
 def mutations(value: Any) -> Iterator[Any]:
-    """The value with any part of it replaced by something else, left out, or with another part."""
+    """Yield the value with a part replaced, left out or added."""
     yield from (hostile for hostile in HOSTILE if hostile != value)
     if isinstance(value, dict):
         yield {**value, "of_another_kind": 1}
@@ -118,7 +118,7 @@ def test_every_mutated_line_is_reported_or_refused(tmp_path: Path) -> None:
 
 
 def old_line(**changes: Any) -> str:
-    """A line of format 1."""
+    """Return a line of format 1."""
     value = json.loads(RESULTS[1].to_json())
     new = ("format", "short_name", "space_name", "subset", "setting")
     return json.dumps({k: v for k, v in value.items() if k not in new} | changes)

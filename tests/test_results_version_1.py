@@ -20,13 +20,13 @@ NEW_FIELDS = ("format", "short_name", "space_name", "subset", "setting")
 
 
 def old_line(result: Result) -> str:
-    """The line that an earlier version wrote for a result."""
+    """Return the line that an earlier version wrote for a result."""
     value = json.loads(result.to_json())
     return json.dumps({name: v for name, v in value.items() if name not in NEW_FIELDS})
 
 
 def resampled() -> list[Result]:
-    """Ways of drawing in two spaces."""
+    """Return ways of drawing in two spaces."""
     side = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
     counts = {"n": 60, "seeds": 3, "candidates": 80}
     return [
@@ -42,7 +42,7 @@ def resampled() -> list[Result]:
 
 
 def sweep() -> list[Result]:
-    """Truncation with classes, snapshots, and metrics whose names have several words."""
+    """Return truncation with classes, snapshots, and metrics with names of several words."""
     sources = [
         "digits",
         "digits?truncate=C:0.5",

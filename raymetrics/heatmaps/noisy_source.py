@@ -81,15 +81,17 @@ class NoisySource:
         missing = sample_ids[self.mapped_ids[rows] != sample_ids]
         if len(missing):
             raise SourceError(
-                f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there are "
-                f"maps of {len(self.mapped_ids)} samples from {self.mapped_ids[0]} to "
+                f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there "
+                f"are maps of {len(self.mapped_ids)} samples from {self.mapped_ids[0]} to "
                 f"{self.mapped_ids[-1]}"
             )
         return self.maps[rows]
 
 
 def _add_noise(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: int) -> np.ndarray:
-    """Return an image uint8 [3, h, w] with noise where pixels, bool [h, w], are true.
+    """Return an image with noise in some pixels, uint8 [3, h, w].
+
+    image: uint8 [3, h, w]; pixels: bool [h, w], true for pixels with noise.
 
     Values are rounded, and clipped to 0..255.
     """

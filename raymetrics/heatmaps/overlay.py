@@ -25,7 +25,7 @@ def upsample_heatmap(heat: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def stretch_to_unit(values: np.ndarray) -> np.ndarray:
-    """Return the values, scaled from 0 for the smallest to 1 for the largest; 0 if all are equal."""
+    """Return the values scaled: 0 for the smallest, 1 for the largest; 0 if all are equal."""
     low, high = float(values.min()), float(values.max())
     # Rounding errors of a flat map must not be shown.
     if high - low <= 1e-6 * max(abs(low), abs(high)):

@@ -107,8 +107,9 @@ def _format_ranges(ids: list[range] | tuple[range, ...]) -> str:
 
 
 def format_usage(usage: StreamUsage) -> str:
-    """Return the usage of workers: a line for each stage that worked, for waiting, for repeated work,
-    for samples left out and for GPUs; "" if nothing worked.
+    """Return the usage of workers; "" if none worked.
+
+    One line each for the stages that worked, waiting, repeated work, samples left out, and GPUs.
     """
     if not usage.pools:
         return ""

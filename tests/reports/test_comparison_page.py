@@ -35,7 +35,7 @@ PHONE, DESK = 390, 1280
 
 
 def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
-    """A sealed set that says it was made from this source."""
+    """Make a sealed set that says it was made from this source."""
     columns = schema.make_columns("digits", {"logits": 10})
     made_of = DatasetSpec(
         source, spec, [{"name": "digits"}], columns, {"digits": list("0123456789")}, False, 100,
@@ -52,7 +52,7 @@ def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
 
 
 def a_result(real: Side, generated: Side, **changes: object) -> Result:
-    """A result with plausible contents."""
+    """Return a result with plausible contents."""
     fields: dict[str, object] = {
         "metric": "frechet_distance", "label": "FD digits", "value": 12.345678, "spread": None,
         "better": "lower", "space": {"name": "digits", "output": "pre_logits", "dimension": 64},
@@ -74,7 +74,7 @@ DRAWN: tuple[tuple[str, float, dict[str, object], dict[str, object]], ...] = (
 
 
 def chosen(convention: dict[str, object]) -> dict[str, object]:
-    """The fields of a subset that a convention has as texts, "top_n:5" as kind and number."""
+    """Return the fields of a subset that a convention has as texts."""
     fields = {name: convention[name] for name in ("matched_by", "match") if name in convention}
     kind, colon, classes = str(fields.get("match", "")).partition(":")
     return {**fields, "match": kind, "classes": int(classes)} if colon else fields
@@ -82,7 +82,7 @@ def chosen(convention: dict[str, object]) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of all kinds of contents, with long words where they may come."""
+    """Write a page of all kinds of contents, with long words where they may come."""
     folder = tmp_path_factory.mktemp("report")
     import torch
 
@@ -114,7 +114,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chromium(profile: Path, *arguments: str) -> str:
-    """What headless Chromium prints."""
+    """Return what headless Chromium prints."""
     known = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, known)), None)
     assert found, "this test needs Chromium: `make browser` installs it, or set CHROMIUM"
@@ -144,8 +144,10 @@ addEventListener("load", () => {
 
 
 def seen(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
-    """What PROBE finds in a page, in a frame of this width, as Chromium's own windows are at
-    least 500 wide."""
+    """Return what PROBE finds in a page in a frame of this width.
+
+    A frame is needed, as Chromium's own windows are at least 500 pixels wide.
+    """
     probed = tmp_path / "page.html"
     text = text.replace("</body>", PROBE + "</body>")
     text = text.replace("document.title =", 'parent.document.getElementById("out").textContent =')

@@ -34,7 +34,7 @@ NAMES = [
 
 
 def texts(figure: str) -> list[str]:
-    """What a figure has written in it."""
+    """Return the texts in a figure."""
     tree = ElementTree.fromstring(figure)
     return ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
 

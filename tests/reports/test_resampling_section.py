@@ -26,7 +26,7 @@ SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 
 
 def drawn(way: str, value: float, spread: float, space: str = "own", **how: object) -> Result:
-    """A distance of a way of drawing."""
+    """Return a distance of a way of drawing."""
     counts = {"n": 1000, "seeds": 3, "candidates": how.get("candidates", 5000)}
     return a_result(
         SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread, space_name=space,

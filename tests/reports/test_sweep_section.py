@@ -44,7 +44,7 @@ def found(
     source: str, *values: float, of: Sequence[str] = SOME, space: str = "digits",
     label: int | None = None, **said: object,
 ) -> list[Result]:  # fmt: skip
-    """The results of one generated set."""
+    """Return the results of one generated set."""
     side = Side("nowhere", source, ("0-79",), 80, "f", source, {})
     by_label = {} if label is None else {"label": label}
     subset = {} if label is None else {"label": label, "name": NAMES[label % 2]}
@@ -262,7 +262,7 @@ def test_no_picture_refers_to_another() -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of a sweep with everything in it."""
+    """Write a page of a sweep with everything in it."""
     folder = tmp_path_factory.mktemp("tradeoffs")
     made = []
     for strategy in ("A", "clamp", "interpolate-w"):
