@@ -14,7 +14,7 @@ from raymetrics.generators.source_settings import parse_setting
 from raymetrics.uris import redact_secret
 
 _LABEL_SUFFIX = re.compile(r", label (\d+)(?: \((.*)\))?$")
-_CLASS_COUNT = re.compile(r"(top_n|middle_n):([1-9]\d*)")
+_CLASS_COUNT = re.compile(r"(top_n|middle_n):([1-9]\d{0,11})")
 
 
 def upgrade_result(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,9 +45,8 @@ def _subset(convention: Mapping[str, Any], label_text: str) -> dict[str, Any]:
     """Return the subset of the generated samples that a result is about; empty for all samples."""
     if "drawn" in convention:
         counts = {name: convention[name] for name in ("n", "seeds", "candidates")}
-        texts = {
-            name: str(convention[name]) for name in ("matched_by", "match") if name in convention
-        }
+        names = [n for n in ("matched_by", "match") if convention.get(n) is not None]
+        texts = {name: str(convention[name]) for name in names}
         return {"scheme": convention["drawn"], **counts, **_split_match(texts)}
     if "label" not in convention:
         return {}
