@@ -1,12 +1,12 @@
-"""What feature networks take, against the programs that people use otherwise.
+"""Time feature networks against the programs that people use otherwise.
 
     python benchmarks/extractors.py [--networks inception,vgg16] [--rounds 3]
 
-Both get the same random weights and the same uint8 images of 256 x 256, on one thread, one after
-the other in every round; the best round counts. torch-fidelity's extractors prepare the images
-themselves. Of the other libraries, which only define networks, it is the network as they make it,
-on images that ours has prepared. It fails if Inception's is less than 1.3 times as fast, or another
-of ours slower by more than the 7 % that a timing here differs from the next.
+Both programs get the same random weights and the same uint8 images of 256 x 256, on one thread, one
+after the other in every round; the best round counts. torch-fidelity's extractors prepare the
+images themselves. The other libraries only define networks: their network is timed as it is, on
+images that our extractor has prepared. Fails if our Inception is less than 1.3 times as fast, or
+another of our extractors slower by more than the 7 % by which timings vary.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from raymetrics.weights.state_dict import StateDict
 
 CPU = torch.device("cpu")
 MIN_RATIOS = {"inception": 1.3}
-USUAL_MIN_RATIO = 0.93  # timings differ by a few per cent from run to run
+USUAL_MIN_RATIO = 0.93  # timings vary by a few per cent from run to run
 FeatureFunction = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another program's features: made of our extractor and the weights that it has."""
+    """Another program's features, built from our extractor and its weights."""
 
     program: str
     build: Callable[[NetworkExtractor, StateDict], FeatureFunction]
@@ -49,7 +49,7 @@ class Peer:
 def torch_fidelity_builder(
     module: str, kind: str, feature: str
 ) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
-    """torch-fidelity's extractor, which reads its weights from a file and prepares images."""
+    """Return a builder of torch-fidelity's extractor, which reads weights and prepares images."""
 
     def build_peer(our_extractor: NetworkExtractor, state: StateDict) -> FeatureFunction:
         extractor_class = getattr(__import__(f"torch_fidelity.{module}", fromlist=[kind]), kind)
@@ -73,7 +73,7 @@ def torch_fidelity_builder(
 def library_builder(
     build: Callable[[], Any], prefix: str = "", last_layer: Callable[[Tensor], Tensor] = lambda x: x
 ) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
-    """A library's network as it makes it; our names of the weights have the prefix."""
+    """Return a builder of a library's network; `prefix` is removed from our weights' names."""
 
     def build_peer(our_extractor: NetworkExtractor, state: StateDict) -> FeatureFunction:
         network = build().eval()
@@ -92,7 +92,7 @@ def library_builder(
 
 
 def torchvision_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
-    """One of torchvision's, without its last layer."""
+    """Return a builder of one of torchvision's networks, without its last layer."""
 
     def build() -> nn.Module:
         import torchvision
@@ -105,7 +105,7 @@ def torchvision_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
 
 
 def open_clip_tower() -> nn.Module:
-    """open_clip's image encoder, with the sizes of ViT-B/32."""
+    """Build open_clip's image encoder, with the sizes of ViT-B/32."""
     from open_clip.transformer import QuickGELU, VisionTransformer
 
     tower: nn.Module = VisionTransformer(
@@ -115,7 +115,7 @@ def open_clip_tower() -> nn.Module:
 
 
 def timm_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
-    """One of timm's, without a classifier."""
+    """Return a builder of one of timm's networks, without a classifier."""
 
     def build() -> nn.Module:
         import timm
@@ -152,20 +152,20 @@ PEERS: Mapping[str, Peer] = {
     ),
     "efficientnet-lite0": Peer("timm", library_builder(timm_builder("tf_efficientnet_lite0"))),
 }
-TIMED_ONLY = {"efficientnet-lite0"}  # whose weights timm calls otherwise: only the time compares
+TIMED_ONLY = {"efficientnet-lite0"}  # timm names its weights differently: only compare times
 
 
 def our_extractor(name: str) -> tuple[NetworkExtractor, StateDict]:
-    """Our extractor with random weights, and those weights."""
+    """Build our extractor with random weights, and return both."""
     published = published_network(name)
     state = draw_random_weights(published.build().eval(), 0)
     return build_extractor(published, Options.parse(f"untrained-{name}"), CPU), state
 
 
-def best_seconds(
+def best_seconds_by_name(
     runs: Mapping[str, FeatureFunction], images: np.ndarray, rounds: int
 ) -> dict[str, float]:
-    """Of one thread's CPU, a round of each in turn."""
+    """Return the smallest CPU seconds of each function, running all functions in every round."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
         for name, run in runs.items():
@@ -176,7 +176,7 @@ def best_seconds(
 
 
 def compare_with_peer(name: str, peer: Peer, rounds: int) -> float:
-    """Prints a line; how many times as fast as the peer ours is."""
+    """Print a line for a network; return how many times as fast as the peer our extractor is."""
     extractor, state = our_extractor(name)
     column = next(iter(extractor.columns))
     runs: dict[str, FeatureFunction] = {
@@ -186,7 +186,7 @@ def compare_with_peer(name: str, peer: Peer, rounds: int) -> float:
     noise = np.random.default_rng(0).integers(0, 256, (peer.images, 3, 256, 256), np.uint8)
     our_features, peer_features = (run(noise) for run in runs.values())
     difference = np.abs(our_features - peer_features).max() / np.abs(peer_features).max()
-    seconds = best_seconds(runs, noise, rounds)
+    seconds = best_seconds_by_name(runs, noise, rounds)
     rates = {program: peer.images / elapsed for program, elapsed in seconds.items()}
     ratio = rates["ours"] / rates["theirs"]
     print(
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of other people's programs
+    warnings.simplefilter("ignore")  # of the other programs
     print(f"{'images/s, one thread':24}{'ours':>8}  {'':15}{'theirs':>8}{'ratio':>9}  {'apart':>8}")
     slow = []
     for name in args.networks.split(","):

@@ -1,8 +1,8 @@
-"""What the Frechet distance costs: moments against a matrix product, the root against sqrtm.
+"""Time the Frechet distance: moments against a matrix product, the root against sqrtm.
 
     python benchmarks/frechet.py [--rows 16384]
 
-One process, one thread, CPU seconds; 2048 dimensions. Fails below the promises.
+One process, one thread, CPU seconds; 2048 dimensions. Fails if a promise is broken.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 import argparse  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
 from functools import reduce  # noqa: E402
-from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
+from timing import time_call  # noqa: E402
 
 from raymetrics.metrics import frechet_distance  # noqa: E402
 from raymetrics.statistics import Moments  # noqa: E402
@@ -29,21 +27,14 @@ DIMENSION, BLOCK_ROWS = 2048, 2048
 MIN_GEMM_SHARE, MIN_SPEEDUP, MAX_ERROR = 0.6, 5.0, 1e-8
 
 
-def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of this process, and what came out."""
-    start = time.process_time()
-    value = run()
-    return time.process_time() - start, value
-
-
 def moments_by_blocks(features: np.ndarray) -> Moments:
-    """Block by block, merged, as over shards."""
+    """Compute moments block by block and merge them, as for shards."""
     blocks = (features[i : i + BLOCK_ROWS] for i in range(0, len(features), BLOCK_ROWS))
     return reduce(lambda a, b: a.merge(b), map(Moments.from_samples, blocks))
 
 
 def frechet_by_sqrtm(real: Moments, generated: Moments) -> float:
-    """The textbook's formula."""
+    """Compute the textbook's formula with scipy.linalg.sqrtm."""
     a, b = real.covariance(), generated.covariance()
     shift = real.mean - generated.mean
     return float(shift @ shift + np.trace(a + b - 2 * sqrtm(a @ b).real))
@@ -59,7 +50,7 @@ def main() -> None:
     real, generated = real.astype(np.float32), generated.astype(np.float32)
 
     block = real[:BLOCK_ROWS].astype(np.float64)
-    reversed_block = block[::-1].copy()  # not the same matrix: that would be half of a product
+    reversed_block = block[::-1].copy()  # another matrix: x.T @ x costs half of a product
     out = np.empty((DIMENSION, DIMENSION))
     product = min(
         time_call(lambda: np.matmul(block.T, reversed_block, out=out))[0] for _ in range(3)
@@ -76,11 +67,13 @@ def main() -> None:
     print(f"{rows} x {DIMENSION} float32, one thread, CPU seconds")
     print(f"  matrix product, float64        {product_seconds:8.2f} s")
     print(
-        f"  moments                        {moments_seconds:8.2f} s   {product_seconds / moments_seconds:.2f} of its rate"
+        f"  moments                        {moments_seconds:8.2f} s   "
+        f"{product_seconds / moments_seconds:.2f} of its rate"
     )
     print(f"  Frechet distance               {our_seconds:8.2f} s")
     print(
-        f"  by scipy.linalg.sqrtm          {sqrtm_seconds:8.2f} s   {sqrtm_seconds / our_seconds:.1f} times as long"
+        f"  by scipy.linalg.sqrtm          {sqrtm_seconds:8.2f} s   "
+        f"{sqrtm_seconds / our_seconds:.1f} times as long"
     )
     print(f"  relative difference            {error:8.1e}")
     promises_kept = (

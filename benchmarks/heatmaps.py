@@ -1,13 +1,13 @@
-"""What heatmaps cost above the features, and above what autograd takes for them.
+"""Time heatmaps, compared with features alone and with autograd.
 
     python benchmarks/heatmaps.py [--networks inception,efficientnet-lite0] [--rounds 3]
 
 A block of images of 256 x 256 goes through a network with random weights: for its features alone,
-and for heatmaps, features and Top-3 classes; one thread, CPU seconds, the best of some rounds.
-The other way is that of section 2.1 of Kynkaanniemi et al. (2023) as it is written: for every image
-the moments are updated, the distance is computed from eigenvalues, and its gradient goes back
-through the root to the map. It is timed for two images. It fails if heatmaps take more than 1.3
-times as long as the features, or if the two ways say different things.
+and for heatmaps, features and Top-3 classes; one thread, CPU seconds, the best of several rounds.
+Autograd follows section 2.1 of Kynkaanniemi et al. (2023) literally: for every image the moments
+are updated, the distance is computed from eigenvalues, and its gradient is propagated back through
+the root to the map. It is timed for two images. Fails if heatmaps take more than 1.3 times as long
+as features, or if both ways disagree.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from raymetrics.metrics.frechet_sensitivity import Sensitivity
 from raymetrics.statistics import Moments
 
 MAX_RATIO = 1.3
-GENERATED_COUNT = 50_000  # generated images that the moments are taken for
+GENERATED_COUNT = 50_000  # generated images in the moments
 AUTOGRAD_IMAGES = 2
 MAX_DIFFERENCE = 1e-3  # of float32's gradient through an eigendecomposition
 
 
 def random_moments(dimension: int, seed: int, center: np.ndarray, scale: float) -> Moments:
-    """Of features about as spread out as the network's."""
+    """Make moments of features about as spread out as the network's."""
     rng = np.random.default_rng(seed)
     x = rng.normal(0, scale, (2 * dimension, dimension)) + center
     sample_moments = Moments.from_samples(x * rng.uniform(0.5, 1.5, dimension))
@@ -51,7 +51,7 @@ def random_moments(dimension: int, seed: int, center: np.ndarray, scale: float) 
 def autograd_heatmaps(
     extractor: NetworkExtractor, images: np.ndarray, real: Gaussian, generated: Moments
 ) -> np.ndarray:
-    """Heatmaps [n, h, w] of images that are members of the generated set, one after another."""
+    """Compute heatmaps [n, h, w] of images of the generated set, one image at a time."""
     network: Any = extractor.network
     root = torch.linalg.cholesky(torch.from_numpy(real.covariance))
     mean_real, trace = torch.from_numpy(real.mean), float(np.trace(real.covariance))
@@ -79,7 +79,7 @@ def autograd_heatmaps(
 
 
 def leave_one_out(generated: Moments, features: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the set without one of its images."""
+    """Compute the mean and covariance of the set without one of its images."""
     n = generated.count
     mean = (n * generated.mean - features) / (n - 1)
     deviation = features - mean
@@ -88,14 +88,14 @@ def leave_one_out(generated: Moments, features: np.ndarray) -> tuple[Tensor, Ten
 
 
 def weighted_map(activations: Tensor) -> np.ndarray:
-    """The map [h, w] of an image, by the gradient at its activations."""
+    """Compute the map [h, w] of an image from the gradient at its activations."""
     assert activations.grad is not None
     alpha = activations.grad.square().mean(dim=(2, 3), keepdim=True)
     return (alpha * activations.detach()).sum(dim=1)[0].numpy()
 
 
 def best_seconds(run: Callable[[], object], rounds: int) -> float:
-    """Of one thread's CPU."""
+    """Return the smallest CPU seconds of a call over some rounds."""
     best = float("inf")
     for _ in range(rounds):
         start = time.process_time()
@@ -105,7 +105,7 @@ def best_seconds(run: Callable[[], object], rounds: int) -> float:
 
 
 def compare_network(name: str, rounds: int) -> bool:
-    """Prints the times of a network; whether the promise is kept."""
+    """Print the times of a network; return whether the promise is kept."""
     extractor = make_extractor(f"untrained-{name}", torch.device("cpu"))
     assert isinstance(extractor, NetworkExtractor)
     size = extractor.block
@@ -131,10 +131,12 @@ def compare_network(name: str, rounds: int) -> bool:
     print(f"{name}, a block of {size}; the map between the sets takes {setup_seconds:.1f} s once")
     print(f"  features alone   {1e3 * features_seconds:8.1f} ms an image   1")
     print(
-        f"  heatmaps         {1e3 * heatmap_seconds:8.1f} ms an image   {heatmap_seconds / features_seconds:.2f}"
+        f"  heatmaps         {1e3 * heatmap_seconds:8.1f} ms an image   "
+        f"{heatmap_seconds / features_seconds:.2f}"
     )
     print(
-        f"  by autograd      {1e3 * autograd_seconds:8.1f} ms an image   {autograd_seconds / features_seconds:.2f}",
+        f"  by autograd      {1e3 * autograd_seconds:8.1f} ms an image   "
+        f"{autograd_seconds / features_seconds:.2f}",
         flush=True,
     )
     print(f"  largest difference between the two {difference:.0e}")

@@ -1,15 +1,16 @@
-"""What matching costs: its rate against the same stream without it, and the memory of all.
+"""Measure the rate of matching against plain extraction, and the memory of all processes.
 
     python benchmarks/match.py [--draws 1500000] [--classes 1000] [--n 50000] [--batch 1024]
 
-A generator whose images are one number, and an extractor that makes logits and a few features of
-it, so that nothing but the stream itself is measured. The classes are skewed; the real histogram
-has a class that never comes, so that the draw goes on to `--draws`. First that many samples are
-extracted, then as many drawn by a match, each in a process and a Ray of its own; the rates are
-from the first shard to the last. Memory is the peak of the sum over the driver and the workers
-that it has started of what is theirs (their proportional part of what they share; without the
-object store, which holds features on their way); Ray's own processes are told apart. It fails
-below the promises.
+The generator's images are one number, from which the extractor makes logits and a few features, so
+that only the stream itself is measured. The classes are skewed; the real histogram has a class that
+is never generated, so that drawing continues to `--draws`. First that many samples are extracted,
+then as many are drawn by a match, each in a process and a Ray of its own; the rates are from the
+first shard to the last.
+
+Memory is the peak of the sum over the driver and its workers, with the proportional part of shared
+memory, and without the object store, which holds features in transit; Ray's own processes are
+counted separately. Fails if a promise is broken.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 MIN_RATIO, MAX_GB = 0.9, 2.0
-OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnits|draws_of|fold_group)")
+OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnitSource|read_shard_classes|fold_group)")
 FOLDER = Path(__file__).parent
 
 
 class Numbers:
-    """Images of 2 x 2 pixels that hold the class of their id, in two bytes."""
+    """Images of 2 x 2 pixels that store the class of their id in two bytes."""
 
     spec: ClassVar[dict[str, object]] = {}
 
@@ -51,7 +52,7 @@ class Numbers:
 
 
 class Logits:
-    """Logits whose first class is the number in an image, and four features."""
+    """Logits with their maximum at the number in an image, and four features."""
 
     block = 1024
 
@@ -67,8 +68,8 @@ class Logits:
         return {"features": images[:, :1].reshape(-1, 4).astype(np.float32), "logits": logits}
 
 
-def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """In a process of its own: one of the two streams. Its rate, and what else there is to say."""
+def run_one_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """Run one of the two streams in a process of its own; return its rate, time and memory."""
     from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
     from raymetrics.distributed.session import session
@@ -93,17 +94,28 @@ def run_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
             ).rows
         else:
             match_result = match(
-                real=f"{folder}/real", generated=source, to=folder, extractors=[extractor],
-                n=args.n, max_draws=args.draws, progress=record_rate, **options,
-            )  # fmt: skip
+                real=f"{folder}/real",
+                generated=source,
+                to=folder,
+                extractors=[extractor],
+                n=args.n,
+                max_draws=args.draws,
+                progress=record_rate,
+                **options,
+            )
             rows = match_result.draws
         seconds = time.monotonic() - start
-    return {"rows": rows, "rate": rates[-1], "seconds": seconds, **memory.peaks,
-            "processes": memory.processes}  # fmt: skip
+    return {
+        "rows": rows,
+        "rate": rates[-1],
+        "seconds": seconds,
+        **memory.peaks,
+        "processes": memory.processes,
+    }
 
 
 class MemoryWatch:
-    """Peaks of this process and of all that it has started, every two seconds, in GB."""
+    """The peak memory of this process and its descendants in GB, read every two seconds."""
 
     def __init__(self) -> None:
         self.peaks = {"driver": 0.0, "actors": 0.0, "ray": 0.0, "all": 0.0}
@@ -148,14 +160,14 @@ class MemoryWatch:
 
 
 def shared_memory_bytes(pid: int) -> int:
-    """The process's part of the object store, in bytes; features on their way."""
+    """Return the process's part of the object store in bytes, which holds features in transit."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     shmem = [line.split()[1] for line in text.splitlines() if line.startswith("Pss_Shmem:")]
     return int(shmem[0]) * 1024 if shmem else 0
 
 
 def write_real_set(uri: str, classes: int) -> None:
-    """A real set of 20 samples of each class; the last one is never generated."""
+    """Write a real set with 20 samples of each class; the last class is never generated."""
     import torch
 
     from raymetrics.extractors import make_extractor
@@ -172,9 +184,16 @@ def write_real_set(uri: str, classes: int) -> None:
     images[:, 0, 0, 0], images[:, 1, 0, 0] = numbers // 256, numbers % 256
     outputs = extractor(images)
     spec = DatasetSpec(
-        "numbers", {"name": "numbers"}, [extractor.spec], columns, {}, False, len(numbers),
-        (range(len(numbers)),), (extractor.name,),
-    )  # fmt: skip
+        "numbers",
+        {"name": "numbers"},
+        [extractor.spec],
+        columns,
+        {},
+        False,
+        len(numbers),
+        (range(len(numbers)),),
+        (extractor.name,),
+    )
     store = Store(uri)
     layout.create_or_extend_spec(store, spec)
     features = {column.name: outputs[column.output] for column in columns}
@@ -195,7 +214,7 @@ def main() -> None:
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(run_stream(args, args.folder)))
+        print(json.dumps(run_one_stream(args, args.folder)))
         return
     measurements = {}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])

@@ -1,11 +1,11 @@
-"""What large sets take: time and memory of exact precision and recall.
+"""Measure time and memory of exact precision and recall for large sets.
 
     python benchmarks/memory.py [--memory 50000] [--shards 200000]
 
-First two sets of 2048 dimensions in memory, in a process of its own: the memory above that of the
+First two sets of 2048 dimensions in memory, in a process of its own: the memory beyond the
 features, and passes (2 N^2 D operations at the rate of sgemm in the same process, all cores). Then
-two shard sets of 512 dimensions, through Ray: the memory of all its processes together, which is
-counted once where they share it. It fails above the promised memory.
+two shard sets of 512 dimensions, through Ray: the memory of all its processes together, with shared
+memory counted once. Fails if the memory exceeds the promise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RANK = 128
 def make_features(
     rows: int, dimension: int, seed: int, buffer: np.ndarray | None = None
 ) -> np.ndarray:
-    """ReLU of a low-rank Gaussian mixture, made in blocks."""
+    """Make the ReLU of a low-rank Gaussian mixture, block by block; float32 [rows, dimension]."""
     shape, rng = np.random.default_rng(0), np.random.default_rng(seed)
     scale = np.arange(1, RANK + 1) ** -0.62
     directions = (shape.normal(size=(RANK, dimension)) / RANK**0.5).astype(np.float32)
@@ -47,14 +47,20 @@ def make_features(
 
 
 def peak_gb() -> float:
-    """The largest memory of this process so far, in GB; not ru_maxrss, which is inherited."""
+    """Return the peak memory of this process in GB.
+
+    VmHWM, because ru_maxrss is inherited from the parent process.
+    """
     status = Path("/proc/self/status").read_text()
     match = re.search(r"VmHWM:\s*(\d+) kB", status)
     return int(match[1]) * 1024 / 1e9 if match else 0.0
 
 
 def measure_in_memory(rows: int) -> None:
-    """The child process: prints seconds, passes, GB above the features, engine, both numbers."""
+    """Print seconds, passes, GB beyond the features, engine, precision and recall.
+
+    Runs in a child process.
+    """
     from raymetrics.metrics import precisions_recalls, survey_manifolds
     from raymetrics.neighbors import fastest_engine
 
@@ -80,7 +86,7 @@ def measure_in_memory(rows: int) -> None:
 
 
 def write_set(uri: str, rows: int, dimension: int, seed: int) -> None:
-    """A shard set of made-up features."""
+    """Write a shard set of synthetic features."""
     from raymetrics.shards import layout, schema
     from raymetrics.shards.shard_set import open_shards
     from raymetrics.shards.store import Store
@@ -107,7 +113,7 @@ def write_set(uri: str, rows: int, dimension: int, seed: int) -> None:
 
 
 def watch_memory(stop: threading.Event, readings: list[float]) -> None:
-    """The largest memory of this process and all that it started, as long as it is not stopped."""
+    """Append the memory of this process and its descendants in GB to `readings`, until stopped."""
     while not stop.wait(2.0):
         total = 0
         for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
@@ -119,7 +125,7 @@ def watch_memory(stop: threading.Event, readings: list[float]) -> None:
 
 
 def measure_shards(folder: str, rows: int) -> tuple[float, float, str]:
-    """Seconds, GB of all processes, and what was found."""
+    """Return seconds, GB of all processes, and the numbers as text."""
     from raymetrics.studies.evaluate import evaluate
 
     for side, seed in (("real", 1), ("generated", 2)):
@@ -158,7 +164,8 @@ def main() -> None:
         elapsed, passes, gb_above = map(float, out[:3])
         print(f"{args.memory} x {args.memory} x 2048 in memory, {os.cpu_count()} cores")
         print(
-            f"  {out[3]}: {elapsed:.0f} s, {passes:.2f} passes, {gb_above:.2f} GB above the features"
+            f"  {out[3]}: {elapsed:.0f} s, {passes:.2f} passes, "
+            f"{gb_above:.2f} GB above the features"
         )
         print(f"  precision {out[4]}, recall {out[5]}", flush=True)
         failed += ["memory"] if gb_above > MAX_GB_ABOVE_FEATURES else []

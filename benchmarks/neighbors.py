@@ -1,13 +1,13 @@
-"""What precision and recall cost: our engines, prdc, torch-fidelity and plain FAISS.
+"""Time precision and recall: our engines, prdc, torch-fidelity and plain FAISS.
 
     python benchmarks/neighbors.py [--samples 10000,20000] [--unchecked]
     python benchmarks/neighbors.py --real URI --generated URI --column NAME
 
-One process, one thread, CPU seconds, on features that it makes itself: ReLU of a low-rank Gaussian
-mixture, as pooled activations are, and isotropic ones, in which no direction is worth more than
-another; or on shards. Everything is given in passes: 2 N^2 D operations at the rate at which numpy
-multiplies matrices in this very run. Wrong flags are counted against float64. It fails if the
-promises at its end are not kept.
+One process, one thread, CPU seconds, on synthetic features: the ReLU of a low-rank Gaussian
+mixture, similar to pooled activations, and isotropic features, in which no direction is worth more
+than another; or on shards. All times are in passes: 2 N^2 D operations at the rate at which numpy
+multiplies matrices in the same run. Wrong flags are counted against float64. Fails if a promise at
+the end is broken.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import argparse  # noqa: E402
 import contextlib  # noqa: E402
 import io  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from typing import Any, NamedTuple  # noqa: E402
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from prdc import compute_prdc  # noqa: E402
+from timing import time_call  # noqa: E402
 from torch_fidelity.metric_prc import prc_features_to_metric  # noqa: E402
 
 from raymetrics.metrics.manifold_survey import survey_manifolds  # noqa: E402
@@ -46,8 +46,11 @@ class Flags(NamedTuple):
     real: np.ndarray
 
 
-def mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) -> np.ndarray:
-    """ReLU of 200 Gaussians in 256 of the dimensions, their variances a power law; half zeros."""
+def relu_mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) -> np.ndarray:
+    """Make the ReLU of 200 Gaussians in a subspace of 256 dimensions; half of the numbers are 0.
+
+    The variances follow a power law.
+    """
     shape = np.random.default_rng(seed)
     scale = np.arange(1, 257) ** -0.62
     directions = shape.normal(size=(256, DIMENSION)) / 16
@@ -58,20 +61,20 @@ def mixture(count: int, rng: np.random.Generator, spread: float, seed: int = 0) 
 
 
 def make_cases(sizes: list[int], args: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
-    """Names and features of both sides."""
+    """Yield the name and the features of both sides for each case."""
     if args.real:
         sides = [open_shards(uri).read(args.column) for uri in (args.real, args.generated)]
         yield args.column, *sides
         return
     rng = np.random.default_rng(1)
     for size in sizes:
-        yield "mixture", mixture(size, rng, 0.6), mixture(size, rng, 0.5)
+        yield "mixture", relu_mixture(size, rng, 0.6), relu_mixture(size, rng, 0.5)
     isotropic = rng.normal(size=(2, sizes[0], DIMENSION)).astype(np.float32)
     yield "isotropic", *isotropic
 
 
 def flags_by_engine(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
-    """Both flags by one of our engines."""
+    """Return a function that computes both flags by one of our engines."""
 
     def run(real: np.ndarray, generated: np.ndarray) -> Flags:
         manifolds = survey_manifolds(
@@ -85,12 +88,12 @@ def flags_by_engine(engine: Any) -> Callable[[np.ndarray, np.ndarray], Flags]:
 
 
 def flags_by_default_engine(real: np.ndarray, generated: np.ndarray) -> Flags:
-    """The engine that the probe chooses, with the time of the probe."""
+    """Compute both flags by the engine that `fastest_engine` chooses, including the choice."""
     return flags_by_engine(fastest_engine(real=real, generated=generated))(real, generated)
 
 
 def flags_with_all_metrics(real: np.ndarray, generated: np.ndarray) -> Flags:
-    """Precision, recall, density, coverage and realism for three k."""
+    """Compute precision, recall, density, coverage and realism for three k."""
     engine = fastest_engine(real=real, generated=generated)
     manifolds = survey_manifolds(
         real=real, generated=generated, ks=[3, 5, 10], search=engine, count=True, realism=True
@@ -101,7 +104,7 @@ def flags_with_all_metrics(real: np.ndarray, generated: np.ndarray) -> Flags:
 
 
 def flags_by_plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
-    """Two searches for k + 1 neighbours and two for the power distance, nothing certified."""
+    """Search twice for k + 1 neighbors and twice by power distance, without a certificate."""
     faiss = load_faiss()
 
     def radii(x: np.ndarray) -> np.ndarray:
@@ -122,21 +125,25 @@ def flags_by_plain_faiss(real: np.ndarray, generated: np.ndarray) -> Flags:
 
 
 def run_prdc(real: np.ndarray, generated: np.ndarray) -> None:
-    """It gives no flags."""
+    """Run prdc, which returns no flags."""
     with contextlib.redirect_stdout(io.StringIO()):
         compute_prdc(real, generated, nearest_k=K)
 
 
 def run_torch_fidelity(real: np.ndarray, generated: np.ndarray) -> None:
-    """It gives no flags."""
+    """Run torch-fidelity, which returns no flags."""
     prc_features_to_metric(
-        torch.from_numpy(generated), torch.from_numpy(real), prc_neighborhood=K,
-        prc_batch_size=10_000, save_cpu_ram=True, verbose=False,
-    )  # fmt: skip
+        torch.from_numpy(generated),
+        torch.from_numpy(real),
+        prc_neighborhood=K,
+        prc_batch_size=10_000,
+        save_cpu_ram=True,
+        verbose=False,
+    )
 
 
 def exact_flags(real: np.ndarray, generated: np.ndarray) -> Flags:
-    """Both flags from float64 products of centred features, in blocks of rows."""
+    """Compute both flags from float64 products of centered features, in blocks of rows."""
     center = np.concatenate([real, generated]).mean(axis=0, dtype=np.float64)
     x, y = real - center, generated - center
 
@@ -156,15 +163,8 @@ def exact_flags(real: np.ndarray, generated: np.ndarray) -> Flags:
     )
 
 
-def time_call(run: Callable[..., Any], *sides: np.ndarray) -> tuple[float, Any]:
-    """CPU seconds of this process, and what came out."""
-    start = time.process_time()
-    value = run(*sides)
-    return time.process_time() - start, value
-
-
 def pass_seconds(real: np.ndarray) -> float:
-    """CPU seconds for as many operations as all the distances take, at the rate of sgemm."""
+    """Return the CPU seconds of a pass at the rate of sgemm: the operations of all distances."""
     block = real[:2048]
     out = np.empty((len(block), len(block)), np.float32)
     rates = [time_call(lambda: np.matmul(block, block.T.copy(), out=out))[0] for _ in range(5)]
@@ -174,7 +174,7 @@ def pass_seconds(real: np.ndarray) -> float:
 def measure(
     name: str, real: np.ndarray, generated: np.ndarray, check_flags: bool
 ) -> dict[str, float]:
-    """Prints a row for each way; passes by name."""
+    """Print a row for each program; return passes by program."""
     one_pass = pass_seconds(real)
     print(f"{name}: {len(real)} x {len(generated)} x {real.shape[1]}; a pass is {one_pass:.1f} s")
     print(f"  {'':44}{'passes':>8}{'s':>8}{'wrong flags':>13}")
@@ -189,22 +189,25 @@ def measure(
         "prdc": run_prdc,
         "torch-fidelity": run_torch_fidelity,
     }
-    if name == "isotropic":  # where it finds everything uncertain, and is not chosen
+    if name == "isotropic":  # here lower bounds certify nothing, and are never chosen
         del programs["raymetrics, faiss-lower-bound-128"]
     expected = exact_flags(real, generated) if check_flags else None
     passes = {}
     for program, run in programs.items():
         elapsed, flags = time_call(run, real, generated)
         passes[program.partition(" (")[0]] = elapsed / one_pass
-        wrong = "" if flags is None or expected is None else str(
-            int((flags.real != expected.real).sum() + (flags.generated != expected.generated).sum())
-        )  # fmt: skip
+        wrong = "" if flags is None or expected is None else str(count_differences(flags, expected))
         print(f"  {program:44}{elapsed / one_pass:8.2f}{elapsed:8.1f}{wrong:>13}", flush=True)
     return passes
 
 
+def count_differences(flags: Flags, expected: Flags) -> int:
+    """Count the samples whose flag differs."""
+    return int((flags.real != expected.real).sum() + (flags.generated != expected.generated).sum())
+
+
 def broken_promises(name: str, passes: dict[str, float]) -> list[str]:
-    """The promises that these figures do not keep."""
+    """Return the promises that these figures break."""
     default_passes = passes["raymetrics, default"]
     if name == "isotropic":
         promises = {
@@ -212,7 +215,7 @@ def broken_promises(name: str, passes: dict[str, float]) -> list[str]:
             <= MAX_PLAIN_RATIO * passes["plain FAISS"]
         }
     elif name != "mixture":
-        promises = {}  # of a user's features nothing is promised
+        promises = {}  # no promise covers a user's features
     else:
         peers = min(passes["prdc"], passes["torch-fidelity"])
         promises = {

@@ -1,15 +1,16 @@
-"""What the stream costs: its rate against a plain loop, and what it keeps as it grows.
+"""Measure the stream: its rate against a plain loop, and its memory as it grows.
 
     python benchmarks/pipeline.py [--samples 4096] [--rows 50000] [--most 300000]
 
-1. A real network: the same generator (digits) and extractor (efficientnet-lite0), first in one
-   plain loop that has all cores to itself, with as many threads and with one, then by the stream;
-   all write the same shards. The stream's rate is given with the time that Ray and its actors take
-   to start, and without (from the first shard to the last).
-2. Networks that cost nothing (`synthetic.py`, 2048 features): what the stream adds to a row.
+1. A real network: the same generator (digits) and extractor (efficientnet-lite0), first in a plain
+   loop that has all cores to itself, with as many threads and with one, then in the stream; all
+   write the same shards. The stream's rate is given with the start of Ray and its actors, and
+   without (from the first shard to the last).
+2. Networks that cost nothing (`synthetic.py`, 2048 features): the cost that the stream adds.
 3. `--most` rows of the same: the rate, and the memory of all our processes, from 10,000 rows on.
 
-It fails below the promises. 8 GB of disk for a million rows, in a folder that is removed again.
+Fails if a promise is broken. Takes 8 GB of disk for a million rows, in a folder that is removed
+afterwards.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ from raymetrics.shards.writer import commit_shard
 MIN_RATIO = 0.9  # of the plain loop's rate
 MIN_KEPT_RATE = 0.85  # of the rate at the beginning of a long run, in any later part of it
 MAX_GROWTH_GB, MAX_DRIVER_GB = 0.5, 1.0
-ROW_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # rows at which a long run is looked at
+ROW_MARKS = (10_000, 30_000, 100_000, 300_000, 1_000_000)  # rows of a long run to measure at
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is made, and in which parts."""
+    """A source and an extractor, with the sizes of shards and units."""
 
     source: str
     extractor: str
@@ -63,7 +64,7 @@ SMALL_UNITS = Workload("synthetic:images", "synthetic:Features", 2048, 64)
 
 
 def run_plain_loop(work: Workload, to: str, samples: range, threads: int) -> float:
-    """Rows a second of a loop that generates, extracts and writes, with so many threads."""
+    """Generate, extract and write in a loop with so many threads; return rows per second."""
     device = torch.device("cpu")
     torch.set_num_threads(threads)
     generator = open_source(work.source, device)
@@ -87,19 +88,24 @@ def run_plain_loop(work: Workload, to: str, samples: range, threads: int) -> flo
 
 
 def run_stream(work: Workload, to: str, samples: range) -> tuple[float, float]:
-    """Rows a second of the stream: of all of it, and from the first shard to the last."""
+    """Run the stream; return rows per second overall, and from the first shard to the last."""
     reports: list[Progress] = []
     start = time.monotonic()
     resources = Resources(batch=work.batch)
     extract(
-        work.source, [work.extractor], to, samples,
-        shard_rows=work.shard_rows, resources=resources, progress=reports.append,
-    )  # fmt: skip
+        work.source,
+        [work.extractor],
+        to,
+        samples,
+        shard_rows=work.shard_rows,
+        resources=resources,
+        progress=reports.append,
+    )
     return len(samples) / (time.monotonic() - start), reports[-1].rate
 
 
 def measure_real_network(folder: str, count: int) -> bool:
-    """Whether the stream is as fast as is promised."""
+    """Print the rates for a real network; return whether the stream is as fast as promised."""
     loop, stream, samples = f"{folder}/loop", f"{folder}/stream", range(count)
     cores = os.cpu_count() or 1
     plain = run_plain_loop(REAL_NETWORK, loop, samples, cores)
@@ -119,17 +125,22 @@ def measure_real_network(folder: str, count: int) -> bool:
 
 
 def run_watched(work: Workload, to: str, rows: int, marks: Sequence[int]) -> UsageWatch:
-    """A run of the stream, looked at after its first shard and at these numbers of rows."""
+    """Run the stream and read its usage after the first shard and at these numbers of rows."""
     watch = UsageWatch(marks)
     extract(
-        work.source, [work.extractor], to, range(rows), shard_rows=work.shard_rows,
-        resources=Resources(batch=work.batch), progress=lambda progress: watch(progress.rows),
-    )  # fmt: skip
+        work.source,
+        [work.extractor],
+        to,
+        range(rows),
+        shard_rows=work.shard_rows,
+        resources=Resources(batch=work.batch),
+        progress=lambda progress: watch(progress.rows),
+    )
     return watch
 
 
 def measure_overhead(folder: str, rows: int) -> bool:
-    """Prints what a row costs by a loop, and by the stream in units of two sizes."""
+    """Print the cost of a row in a loop, and in the stream with units of two sizes."""
     print(f"{rows} rows of {DIMENSION} floats that cost nothing; microseconds a row")
     cpu_before, samples = time.process_time(), range(rows)
     rate = run_plain_loop(LARGE_UNITS, f"{folder}/loop", samples, 1)
@@ -139,14 +150,14 @@ def measure_overhead(folder: str, rows: int) -> bool:
         (window,) = run_watched(work, f"{folder}/{work.batch}", rows, [rows]).windows
         cost_text = f"{1e6 / window.rate:8.0f} passed, {1e6 * window.cpu_a_row:.0f} of processors"
         print(f"  stream, units of {work.batch:4d}        {cost_text}")
-    return True  # what is promised of rates is about real networks
+    return True  # the promised rates concern real networks only
 
 
 def measure_growth(folder: str, rows: int) -> bool:
-    """Whether a long run is as fast at its end as at its beginning, and takes no more memory."""
+    """Print rate and memory of a long run; return whether it neither slows down nor grows."""
     marks = [mark for mark in ROW_MARKS if mark < rows] + [rows]
     watch = run_watched(LARGE_UNITS, f"{folder}/many", rows, marks)
-    windows = watch.windows[1:]  # the one before includes what was made before anybody was told
+    windows = watch.windows[1:]  # the first window includes rows made before the first report
     print(f"{rows} rows of {DIMENSION} floats, units of {LARGE_UNITS.batch}")
     print("       rows    rows/s    of the beginning   GB, all processes   GB, driver")
     for window in windows:

@@ -1,4 +1,4 @@
-"""Time and memory of this process and of all that it started, read while a stream runs."""
+"""Measure time and memory of this process and its descendants while a stream runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import psutil
 
 @dataclass(frozen=True)
 class UsageReading:
-    """How things are after so many rows. cpu: seconds so far; memory: GB, of all processes, which
-    is counted once where they share it; driver: of this one."""
+    """The usage after some rows.
+
+    cpu: seconds so far; memory: GB of all processes, with shared memory counted once; driver: GB of
+    this process.
+    """
 
     rows: int
     time: float
@@ -25,7 +28,7 @@ class UsageReading:
 
 @dataclass(frozen=True)
 class UsageWindow:
-    """What happened between two looks."""
+    """The usage between two readings."""
 
     first: UsageReading
     last: UsageReading
@@ -36,35 +39,35 @@ class UsageWindow:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / (self.last.time - self.first.time)
 
     @property
     def cpu_a_row(self) -> float:
-        """Seconds of all processes."""
+        """CPU seconds of all processes per row."""
         return (self.last.cpu - self.first.cpu) / self.rows
 
 
 class UsageWatch:
-    """Looks after the first shard, and whenever so many rows are reached."""
+    """A watch that takes a reading after the first shard, and at each mark, a number of rows."""
 
     def __init__(self, marks: Sequence[int]) -> None:
         self.marks, self.readings = list(marks), list[UsageReading]()
 
     def __call__(self, rows: int) -> None:
-        """So many are made."""
+        """Report the number of rows so far."""
         if not self.readings or (self.marks and rows >= self.marks[0]):
             self.readings.append(take_reading(rows))
             self.marks = [mark for mark in self.marks if mark > rows]
 
     @property
     def windows(self) -> list[UsageWindow]:
-        """From one look to the next."""
+        """The windows between consecutive readings."""
         return [UsageWindow(*pair) for pair in zip(self.readings, self.readings[1:], strict=False)]
 
 
 def take_reading(rows: int) -> UsageReading:
-    """At this process and its descendants; one that ends meanwhile is left out."""
+    """Read the usage of this process and its descendants, except those that end meanwhile."""
     this_process = psutil.Process()
     cpu = memory = 0.0
     for process in [this_process, *this_process.children(recursive=True)]:
@@ -78,7 +81,7 @@ def take_reading(rows: int) -> UsageReading:
 
 
 def resident_gb(pid: int) -> float:
-    """GB; of memory that processes share, each one's part."""
+    """Return the memory of a process in GB, with its proportional part of shared memory."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     match = re.search(r"^Pss:\s+(\d+) kB", text, flags=re.MULTILINE)
     return int(match[1]) * 1024 / 1e9 if match else 0.0

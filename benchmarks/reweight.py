@@ -1,16 +1,16 @@
-"""How many evaluations weights take: L-BFGS against the paper's descent, on the same features.
+"""Count the evaluations for weights: L-BFGS against the paper's descent, on the same features.
 
     python benchmarks/reweight.py [--candidates 8000] [--dimension 256] [--rows 60000]
-    python benchmarks/reweight.py --shards REAL GENERATED   also of two sets with pre-logits
+    python benchmarks/reweight.py --shards REAL GENERATED   also for two sets with pre-logits
 
-One process, one thread, CPU seconds. Fails below the promises.
+One process, one thread, CPU seconds. Fails if a promise is broken.
 
 The paper descends for 100,000 steps with a rate of 10 among 250,000 candidates. A gradient by
-log-weights is as small as there are many candidates, so here the rate is in proportion to them.
-Far below the rate at which it becomes unstable, descent is a flow: ten times the rate with a
-tenth of the steps leads to the same distance. So the long ones are walked with a hundred times
-the rate; the table has the distance after 1000 steps by either, and how many steps rose: none
-may, or the rate was too high for these features, and what descent reached is no comparison.
+log-weights is inversely proportional to the number of candidates, so the rate here is proportional
+to it. Far below the rate at which descent becomes unstable, it is a flow: ten times the rate with a
+tenth of the steps leads to the same distance. Long descents therefore take a hundred times the
+rate; the table has the distance after 1000 steps at either rate, and the number of steps that rose.
+If any step rose, the rate was too high for these features, and the descent is no comparison.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ import re  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
+from timing import time_call  # noqa: E402
 
 from raymetrics.attacks import (  # noqa: E402
     InMemoryEvaluator,
@@ -49,19 +50,12 @@ STEPS = (1_000, 10_000, 100_000)
 MIN_SPEEDUP, MAX_EVALUATIONS, MAX_EXCESS, MAX_MEMORY = 1000, 60, 1e-3, 3.0
 
 
-def time_call(run: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of this process, and what came out."""
-    start = time.process_time()
-    value = run()
-    return time.process_time() - start, value
+def cluster_mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
+    """Make features similar to pre-logits: clusters behind a ReLU, falling spectrum, heavy tails.
 
-
-def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.ndarray:
-    """Like pre-logits: clusters behind a ReLU, with a falling spectrum and heavy tails.
-
-    Generated ones have other proportions of the clusters, slightly other means, and 6 % that are
-    far off: so that the distance falls from about 5.9 to 1.1, as FFHQ's from 5.6 to 1.8 in the
-    paper. Made block by block, without more memory than what comes out.
+    Generated features have other proportions of the clusters, slightly other means, and 6 %
+    outliers, so that the distance falls from about 5.9 to 1.1, as FFHQ's falls from 5.6 to 1.8 in
+    the paper. Works block by block, without more memory than the result.
     """
     shared_rng, rng = np.random.default_rng(0), np.random.default_rng(seed)
     spectrum = np.arange(1, dimension + 1) ** -0.65
@@ -81,7 +75,7 @@ def mixture(count: int, dimension: int, seed: int, *, generated: bool) -> np.nda
 
 
 def scale_to_trace(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In units in which the real covariance has a trace of 100, about that of Inception's."""
+    """Scale both sides so that the real covariance has a trace of 100, similar to Inception's."""
     unit = np.float32(np.sqrt(100 / real.var(axis=0, dtype=np.float64).sum()))
     return real * unit, generated * unit
 
@@ -89,14 +83,14 @@ def scale_to_trace(real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray,
 def project_to_principal(
     real: np.ndarray, generated: np.ndarray, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both in the real side's coordinates of the largest variances."""
+    """Project both sides to the real side's directions of largest variance."""
     vectors = np.linalg.eigh(np.cov(real.T, dtype=np.float64))[1][:, ::-1]
     rotation = vectors[:, :dimension].astype(np.float32)
     return real @ rotation, generated @ rotation
 
 
 def read_pre_logits(uri: str) -> np.ndarray:
-    """The pre-logits of a shard set, of its last extractor."""
+    """Read the pre-logits of a shard set's last extractor."""
     from raymetrics.shards.shard_set import open_shards
 
     shards = open_shards(uri)
@@ -104,7 +98,7 @@ def read_pre_logits(uri: str) -> np.ndarray:
 
 
 class TimedEvaluator:
-    """An evaluator, and the CPU seconds until each of its calls was done."""
+    """An evaluator that records the CPU seconds at the end of each call."""
 
     def __init__(self, evaluate: InMemoryEvaluator) -> None:
         self.evaluate, self.norms = evaluate, evaluate.norms
@@ -120,7 +114,7 @@ class TimedEvaluator:
 def run_descent(
     evaluate: InMemoryEvaluator, steps: int, multiple: int
 ) -> tuple[float, Sequence[Step]]:
-    """The paper's descent with this multiple of its rate; seconds a step, and its trace."""
+    """Run the paper's descent at a multiple of its rate; return seconds per step and the trace."""
     count = len(evaluate.norms)
     rate = PAPER["rate"] * count / PAPER["candidates"] * multiple
     elapsed, optimized = time_call(
@@ -132,14 +126,14 @@ def run_descent(
 
 
 def first_evaluation(optimized: OptimizedWeights, distance: float) -> int:
-    """After how many evaluations the distance was first as low."""
+    """Return the number of evaluations until the distance is first as low."""
     return next((s.evaluations for s in optimized.trace if s.distance <= distance), sys.maxsize)
 
 
 def compare_optimizers(
     name: str, real: np.ndarray, generated: np.ndarray, multiple: int
 ) -> list[str]:
-    """Prints the table of one problem; the promises that it breaks."""
+    """Print the table of one problem; return the promises that it breaks."""
     goal = TargetGaussian.from_moments(Moments.from_samples(real))
     evaluate = InMemoryEvaluator(goal, goal.center_features(generated))
     clock = TimedEvaluator(evaluate)
@@ -151,7 +145,8 @@ def compare_optimizers(
 
     print(f"{name}: {len(generated)} candidates, {len(real)} real, {real.shape[1]} dimensions")
     print(
-        f"  distance of equal weights {default_run.trace[0].distance:.4f}, least {best.distance:.4f}"
+        f"  distance of equal weights {default_run.trace[0].distance:.4f}, "
+        f"least {best.distance:.4f}"
     )
     print("  descent's  distance   seconds   L-BFGS evaluations  seconds   times fewer")
     broken_promises = []
@@ -170,15 +165,16 @@ def compare_optimizers(
             broken_promises.append(f"{name}: {MIN_SPEEDUP} times fewer evaluations")
     rises = int((np.diff([step.distance for step in fast]) > 0).sum())
     print(
-        f"  descent after {STEPS[0]} steps by its rate {distances[0]:.4f}, by {multiple} times the rate "
-        f"{fast[STEPS[0] // multiple].distance:.4f}; of those {len(fast) - 1} steps {rises} rose"
+        f"  descent after {STEPS[0]} steps by its rate {distances[0]:.4f}, by {multiple} times "
+        f"the rate {fast[STEPS[0] // multiple].distance:.4f}; "
+        f"of those {len(fast) - 1} steps {rises} rose"
     )
     excess = default_run.distance / best.distance - 1
     near_evaluations = first_evaluation(best, best.distance * (1 + MAX_EXCESS))
     sizes = [s.effective_sample_size / len(generated) for s in (default_run.trace[-1], fast[-1])]
     print(
-        f"  by itself L-BFGS ends after {default_run.evaluations} evaluations, {excess:.3%} above the "
-        f"least; within {MAX_EXCESS:.1%} after {near_evaluations}"
+        f"  by itself L-BFGS ends after {default_run.evaluations} evaluations, {excess:.3%} above "
+        f"the least; within {MAX_EXCESS:.1%} after {near_evaluations}"
     )
     print(f"  effective sample size {sizes[0]:.1%} of the candidates, descent's {sizes[1]:.1%}")
     if default_run.evaluations > MAX_EVALUATIONS or excess > MAX_EXCESS:
@@ -189,11 +185,11 @@ def compare_optimizers(
 
 
 def extrapolate() -> None:
-    """Prints what an evaluation takes at the paper's size, from one block and one matrix."""
+    """Print the cost of an evaluation at the paper's size, from one block and one matrix."""
     count, dimension = PAPER["candidates"], int(PAPER["dimension"])
-    real = mixture(2 * dimension, dimension, 1, generated=False)
+    real = cluster_mixture(2 * dimension, dimension, 1, generated=False)
     goal = TargetGaussian.from_moments(Moments.from_samples(real))
-    block = goal.center_features(mixture(BLOCK, dimension, 2, generated=True))
+    block = goal.center_features(cluster_mixture(BLOCK, dimension, 2, generated=True))
     weights = np.full(BLOCK, 1.0)
     WeightedMoments.from_samples(block[:64], weights[:64])
     products_seconds, moments = time_call(lambda: WeightedMoments.from_samples(block, weights))
@@ -202,23 +198,25 @@ def extrapolate() -> None:
     evaluation_seconds = (products_seconds + slopes_seconds) * count / BLOCK + root_seconds
     print(f"at {count:.0f} x {dimension}, from a block of {BLOCK} and one root; one thread")
     print(
-        f"  an evaluation {evaluation_seconds:.0f} s: products {products_seconds * count / BLOCK:.0f} s, "
-        f"root {root_seconds:.1f} s, slopes {slopes_seconds * count / BLOCK:.0f} s"
+        f"  an evaluation {evaluation_seconds:.0f} s: "
+        f"products {products_seconds * count / BLOCK:.0f} s, root {root_seconds:.1f} s, "
+        f"slopes {slopes_seconds * count / BLOCK:.0f} s"
     )
     print(
-        f"  20 evaluations {20 * evaluation_seconds / 60:.0f} min, {MAX_EVALUATIONS} {evaluation_seconds:.0f} min, "
+        f"  20 evaluations {20 * evaluation_seconds / 60:.0f} min, "
+        f"{MAX_EVALUATIONS} {MAX_EVALUATIONS * evaluation_seconds / 60:.0f} min, "
         f"descent's 100000 steps {1e5 * evaluation_seconds / 86400:.0f} days"
     )
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever had, in bytes."""
+    """Return the peak memory of this process in bytes."""
     status = Path("/proc/self/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 def print_peak(rows: int) -> None:
-    """Prints the peak memory of a reweighting, in units of its float32 features."""
+    """Print the peak memory of a reweighting, in units of its float32 features."""
     dimension, rng = int(PAPER["dimension"]), np.random.default_rng(0)
     real = rng.standard_normal((2 * dimension, dimension), dtype=np.float32)
     bytes_before = peak_bytes()
@@ -228,11 +226,11 @@ def print_peak(rows: int) -> None:
 
 
 def check_memory(rows: int) -> list[str]:
-    """The same in a fresh process; the promise, if broken."""
+    """Measure the peak memory in a fresh process; return the promise if it is broken."""
     command = [sys.executable, __file__, "--remember", str(rows)]
     process = subprocess.run(command, check=True, capture_output=True, text=True)
     share = float(process.stdout)
-    # Of each candidate, 20 vectors of L-BFGS in float64, which two evaluations do not fill.
+    # The memory of L-BFGS, 20 float64 vectors of all candidates; two evaluations leave it empty.
     share += 20 * 8 / (4 * PAPER["dimension"])
     print(f"{rows} x {int(PAPER['dimension'])}: peak {share:.2f} of the features, they included")
     return [f"memory below {MAX_MEMORY} of the features"] * (share >= MAX_MEMORY)
@@ -253,8 +251,8 @@ def main() -> None:
         return print_peak(args.remember)
     sets = {
         "mixture": (
-            mixture(args.candidates // 5, args.dimension, 1, generated=False),
-            mixture(args.candidates, args.dimension, 2, generated=True),
+            cluster_mixture(args.candidates // 5, args.dimension, 1, generated=False),
+            cluster_mixture(args.candidates, args.dimension, 2, generated=True),
         )
     }
     if args.shards:

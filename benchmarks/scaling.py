@@ -1,9 +1,9 @@
-"""What a cluster of many GPUs would come up against first: arithmetic, and no measurement.
+"""Compute what a cluster of many GPUs would saturate first: arithmetic, not a measurement.
 
     python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
 
-The inputs are named below, each with where it comes from; docs/design/scaling.md tells what the
-tables mean. A load is what is asked of something as a part of what it can do: it saturates at 1.
+The inputs are named below, each with its origin; docs/design/scaling.md explains the tables. A load
+is the demand on a resource divided by its capacity: the resource saturates at 1.
 """
 
 from __future__ import annotations
@@ -11,30 +11,28 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 
-FLOAT_BYTES = 4  # bytes
-# Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two cores that are not new.
-TASKS_PER_SECOND = 50.0  # of Ray Data, one to a unit; 40 where workers share the two cores with it
-COMMITTED_BYTES_PER_SECOND = 70e6  # bytes that one committer digests, encodes, and writes to a disk
-MOMENT_ROWS_PER_SECOND = 6300.0  # a second of 2048 floats, one core; a row costs d^2
-MERGED_BYTES_PER_SECOND = 0.5e9  # bytes of moments that the driver fetches and merges
-CORE_OPERATIONS_PER_SECOND = 95e9  # operations a second of a matrix product in float32
-# Measured on one machine, see docs/benchmarks.md: 50,000 x 50,000 take so many passes of 2 N^2 d.
+FLOAT_BYTES = 4
+# Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two older cores.
+TASKS_PER_SECOND = 50.0  # of Ray Data, one per unit; 40 if workers share the two cores with it
+COMMITTED_BYTES_PER_SECOND = 70e6  # that one committer digests, encodes, and writes to a disk
+MOMENT_ROWS_PER_SECOND = 6300.0  # of 2048 floats, one core; a row costs d^2
+MERGED_BYTES_PER_SECOND = 0.5e9  # of moments that the driver fetches and merges
+CORE_OPERATIONS_PER_SECOND = 95e9  # of a matrix product in float32
+# Measured on one machine, see docs/benchmarks.md: passes of 2 N^2 d for 50,000 x 50,000.
 PASSES = 1.4
 # Assumed.
 GPU_OPERATIONS_PER_SECOND = 15e12
-PUTS_PER_SECOND, NAMES_PER_PAGE, SECONDS_PER_PAGE = 3500.0, 1000, 0.1  # S3's own figures; a guess
+PUTS_PER_SECOND, NAMES_PER_PAGE, SECONDS_PER_PAGE = 3500.0, 1000, 0.1  # S3's figures; a guess
 SECONDS_PER_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
-GPUS_PER_NODE, NODE_BANDWIDTH = (
-    8,
-    1.2e9,
-)  # bytes a second from one process to another, by way of Ray
-# As the program does it.
+GPUS_PER_NODE = 8
+NODE_BANDWIDTH = 1.2e9  # bytes per second between two processes, through Ray
+# Constants of the program.
 ACTORS_PER_COMMITTER, SHARDS_PER_GROUP = 8, 4
 
 
 @dataclass(frozen=True)
 class Job:
-    """rate: images a second that a GPU makes features of. side: of an image, in pixels."""
+    """An extraction. rate: images per second and GPU. side: of an image, in pixels."""
 
     gpus: int
     rate: float
@@ -45,16 +43,16 @@ class Job:
 
     @property
     def rows_per_second(self) -> float:
-        """A second."""
+        """Rows of all GPUs per second."""
         return self.gpus * self.rate
 
     @property
     def bytes_per_second(self) -> float:
-        """A second, of features."""
+        """Bytes of features of all GPUs per second."""
         return self.rows_per_second * self.dimension * FLOAT_BYTES
 
     def loads(self) -> dict[str, float]:
-        """What is asked of everything, as a part of what it can do."""
+        """Compute the load of every resource: its demand divided by its capacity."""
         committers = -(-self.gpus // ACTORS_PER_COMMITTER)
         units, shards = self.rows_per_second / self.batch, self.rows_per_second / self.shard_rows
         images = min(self.gpus, GPUS_PER_NODE) * self.rate * 3 * self.side**2
@@ -67,7 +65,7 @@ class Job:
         }
 
     def relieve_driver(self) -> Job:
-        """The same in units and shards so large that the driver has half of its time."""
+        """Enlarge units and shards until the load of the driver is at most a half."""
         job = self
         while job.loads()["driver"] > 0.5:
             batch = 2 * job.batch
@@ -76,7 +74,7 @@ class Job:
 
 
 def print_loads(job: Job) -> None:
-    """Prints the loads of a cluster, by its size."""
+    """Print the loads of clusters of several sizes."""
     print(f"{job.rate:.0f} images/s a GPU, {job.dimension} floats each: loads (1 is saturated)")
     names = list(job.loads())
     print(" GPUs  batch  shard rows   rows/s    MB/s" + "".join(f"{name:>15}" for name in names))
@@ -89,7 +87,7 @@ def print_loads(job: Job) -> None:
 
 
 def print_evaluation_costs(job: Job) -> None:
-    """Prints what one set of many samples takes after it was made."""
+    """Print the costs of evaluating one set with many samples."""
     print("one set, by its samples          seconds: one LIST  footers  moments a core  merging")
     for rows in (50_000, 1_500_000, 100_000_000):
         for shard_rows in (job.shard_rows, 32 * job.shard_rows):
@@ -104,7 +102,7 @@ def print_evaluation_costs(job: Job) -> None:
 
 
 def print_precision_recall(job: Job) -> None:
-    """Prints what precision and recall take."""
+    """Print the costs of precision and recall."""
     print(f"precision and recall, N x N x {job.dimension}: hours of  one core   64 cores  one GPU")
     for rows in (50_000, 250_000, 1_500_000):
         work = PASSES * 2 * rows**2 * job.dimension

@@ -1,4 +1,4 @@
-"""A generator and an extractor that cost next to nothing, so that what is left is the stream.
+"""A generator and an extractor that cost almost nothing, to measure the stream alone.
 
 Workers find them by PYTHONPATH, as `synthetic:images` and `synthetic:Features`.
 """
@@ -13,13 +13,13 @@ DIMENSION = 2048
 
 
 def images(sample_ids: np.ndarray) -> np.ndarray:
-    """int64 [n] -> uint8 [n, 3, 1, 1], the lowest byte of the id."""
+    """Make images, int64 [n] -> uint8 [n, 3, 1, 1], from the lowest byte of each id."""
     gray = (sample_ids % 256).astype(np.uint8)
     return np.broadcast_to(gray[:, None, None, None], (len(gray), 3, 1, 1))
 
 
 class Features:
-    """uint8 [n, 3, 1, 1] -> float32 [n, 2048]; rows of a table by the image's byte."""
+    """uint8 [n, 3, 1, 1] -> float32 [n, 2048]: the row of a table for the image's byte."""
 
     columns: ClassVar[dict[str, int]] = {"features": DIMENSION}
     spec: ClassVar[dict[str, object]] = {}

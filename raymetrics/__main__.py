@@ -1,4 +1,4 @@
-"""`python -m raymetrics` is the command `raymetrics`."""
+"""Run the command `raymetrics` as `python -m raymetrics`."""
 
 from raymetrics.cli import main
 

@@ -1,4 +1,4 @@
-"""Digests of what a user's code is made of: its modules, and the files that its options name."""
+"""Compute digests of a user's code: its modules, and the files that its options name."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from pathlib import Path
 
 from raymetrics.provenance import fingerprint
 
-_READ_WHOLE_BYTES = (
-    2_000_000_000  # bytes of a folder; of a larger one both ends of every file are read
-)
-_END_BYTES = 65_536  # bytes of such an end
+_READ_WHOLE_BYTES = 2_000_000_000  # of a larger folder, only both ends of every file are read
+_END_BYTES = 65_536  # at each end
 
 
 def is_library(path: str | Path) -> bool:
-    """Tell whether a file was installed, or comes with Python: nobody's own code."""
+    """Return whether a file was installed or belongs to Python, and is thus not a user's code."""
     parts = Path(path).parts
     installed = "site-packages" in parts or "dist-packages" in parts
     return installed or Path(path).is_relative_to(sysconfig.get_path("stdlib"))
 
 
 def module_digests(module: str) -> dict[str, object]:
-    """Digest the file of an imported module, and the user's own modules that it imports.
+    """Digest the file of an imported module, and of the user's modules that it imports.
 
-    Gives {"source_sha256": ...}, and {"modules": {name: SHA-256}} if it imports any that lie
-    below the folder of the Python path which it comes from. They are found by reading the import
-    statements, also those within functions, so that a worker finds what the driver found.
-    Libraries and raymetrics itself are left out: results keep their versions.
+    Returns {"source_sha256": ...}, and {"modules": {name: SHA-256}} if the module imports others
+    below the folder of the Python path that it comes from. Imports are found by parsing the import
+    statements, including those inside functions, so that workers and driver find the same files.
+    Libraries and raymetrics are left out, because results store their versions.
     """
     file = sys.modules[module].__file__
     if file is None:
@@ -48,7 +46,7 @@ def module_digests(module: str) -> dict[str, object]:
 def option_digests(options: Mapping[str, str]) -> dict[str, object]:
     """Digest the files and folders that are values of options.
 
-    Gives {"files": {option: SHA-256}, "folders": {option: SHA-256}}, without what there is none of.
+    Returns {"files": {option: SHA-256}, "folders": {option: SHA-256}}, without an empty entry.
     """
     paths = {option: Path(value) for option, value in options.items() if value}
     files = {option: _digest_of_file(path) for option, path in paths.items() if path.is_file()}
@@ -57,7 +55,7 @@ def option_digests(options: Mapping[str, str]) -> dict[str, object]:
 
 
 def _digest_of_file(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes; of one that has not changed it is kept."""
+    """Return the SHA-256 of a file's bytes, cached while the file does not change."""
     status = path.stat()
     return _cached_file_digest(str(path), status.st_size, status.st_mtime_ns)
 
@@ -69,10 +67,10 @@ def _cached_file_digest(path: str, size: int, modified_ns: int) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Give one SHA-256 for the names and bytes of all files of a folder.
+    """Compute one SHA-256 for the names and bytes of all files of a folder.
 
-    Where they are more than 2 GB, the size and both ends of every file stand for it. Shard sets
-    below the folder are left out, as they may be what is made of it.
+    If the files have more than 2 GB together, the size and both ends of each file are digested.
+    Shard sets below the folder are skipped, because they may be made from the folder.
     """
     files = sorted(_files_below(folder))
     read_whole = sum(path.stat().st_size for path in files) <= _READ_WHOLE_BYTES
@@ -81,6 +79,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder, except those of shard sets."""
     for parent, folders, names in os.walk(folder):
         if _is_shard_set(Path(parent, "dataset.json")):
             folders.clear()
@@ -101,7 +100,7 @@ def _digest_of_ends(path: Path) -> str:
 
 
 def _imported_files(module: str, file: Path) -> dict[str, Path]:
-    """The files of the user's modules that a module imports, and those import, by name."""
+    """Return the files of the user's modules that a module imports, directly or not, by name."""
     is_package = file.name == "__init__.py"
     top, depth = module.partition(".")[0], module.count(".") + is_package
     root = file.resolve().parents[depth]
@@ -118,7 +117,7 @@ def _imported_files(module: str, file: Path) -> dict[str, Path]:
 
 
 def _imported_names(module: str, file: Path) -> set[str]:
-    """The names that the import statements of a file may mean, with the packages around them."""
+    """Return the names that the import statements of a file may mean, and their packages."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # compiled, or not for this Python
@@ -135,11 +134,12 @@ def _imported_names(module: str, file: Path) -> set[str]:
 
 
 def _with_packages(name: str) -> list[str]:
-    """ "a.b.c" -> ["a", "a.b", "a.b.c"], as all of them are executed."""
+    """Return a module and its packages, "a.b.c" -> ["a", "a.b", "a.b.c"]: all are executed."""
     return list(itertools.accumulate(name.split("."), "{}.{}".format))
 
 
 def _base_name(package: str, level: int, module: str) -> str:
+    """Resolve the module of an import statement with this many leading dots."""
     if level == 0:
         return module
     parents = package.split(".")[: len(package.split(".")) - level + 1]
@@ -147,7 +147,7 @@ def _base_name(package: str, level: int, module: str) -> str:
 
 
 def _module_file(root: Path, name: str) -> Path | None:
-    """Where a module lies below a folder; None of raymetrics, and of one that does not."""
+    """Return the file of a module below a folder; None for raymetrics, or if there is none."""
     parts = name.split(".")
     if parts[0] == "raymetrics" or not all(part.isidentifier() for part in parts):
         return None

@@ -1,37 +1,36 @@
-"""What can go wrong because of what was asked, as a tree.
+"""The errors that a request can cause, as a tree.
 
     RaymetricsError
-    ├── SourceError        no such source, or a source that breaks its contract
-    ├── ExtractorError     no such extractor, its weights are not what they should be,
-    │                      or its features are not finite numbers
-    ├── RangeError         sample ids that make no sense, or that the source does not have
+    ├── SourceError        unknown source, or a source that breaks its contract
+    ├── ExtractorError     unknown extractor, wrong weights, or features that are not finite
+    ├── SampleRangeError   invalid sample ids, or ids that the source does not have
     ├── StorageError       a URI that cannot be read or written
-    │   └── StorageUnavailable  one that could be before, and may be again
-    ├── TemporaryFailure   nothing is wrong with the request: the same command goes on
+    │   └── StorageUnavailable  a store that may answer later
+    ├── TemporaryFailure   the request is valid: run the same command again to resume
     │   ├── StorageUnavailable  (also a StorageError)
     │   └── ClusterFailure      Ray did not start, or lost what it needs
     ├── UnsafePickle       a pickle that would have to be executed to be read
     ├── ProgramRefused     a file names a program, or another machine, without permission
     ├── ShardError         a shard set that is incomplete, damaged, or of another kind
-    │   └── SpecMismatch   a shard set made from something else than what is asked for
+    │   └── SpecMismatch   a shard set with another specification than the requested one
     ├── NotEnoughData      fewer samples than a number needs
-    ├── PlanTooLarge       would not fit into memory; found before running
-    └── ResultError        a results file that cannot be used
+    ├── InsufficientResources  too large for memory, disk or GPUs; found before running
+    └── ResultsFileError   a results file that cannot be used
 
-Every message says what was found, what was expected, where, and what to do about it, on one
-line, with control characters of foreign names escaped. The command line prints it and exits with 2,
-or with 75 for a TemporaryFailure. Anything else that is raised is a bug.
+Every message says on one line what was found, what was expected, where, and what to do about it;
+control characters in foreign names are escaped. The command line prints the message and exits with
+2, or with 75 for a TemporaryFailure. Any other exception is a bug.
 """
 
 from raymetrics.printable import escape_unprintable
 
 
 class RaymetricsError(Exception):
-    """The base of all errors that are about the request, not about the program."""
+    """The base of all errors that the request causes, not the program."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        # Kept apart from `args`, to which Ray Data appends advice of its own on the way.
+        # Stored apart from `args`, because Ray Data appends advice of its own to them.
         self.message = escape_unprintable(" ".join(message.split()))
 
     def __str__(self) -> str:
@@ -39,15 +38,15 @@ class RaymetricsError(Exception):
 
 
 class SourceError(RaymetricsError):
-    """No such source, or a source that breaks its contract."""
+    """An unknown source, or a source that breaks its contract."""
 
 
 class ExtractorError(RaymetricsError):
-    """No such extractor, wrong weights, or features that are not finite numbers."""
+    """An unknown extractor, wrong weights, or features that are not finite numbers."""
 
 
 class SampleRangeError(RaymetricsError):
-    """Sample ids that make no sense, or that the source does not have."""
+    """Invalid sample ids, or ids that the source does not have."""
 
 
 class StorageError(RaymetricsError):
@@ -55,11 +54,11 @@ class StorageError(RaymetricsError):
 
 
 class TemporaryFailure(RaymetricsError):
-    """Nothing is wrong with the request: what is made stays, and the same command goes on."""
+    """A failure of a valid request: finished work stays; run the same command again to resume."""
 
 
 class StorageUnavailable(StorageError, TemporaryFailure):
-    """A store that does not answer, answers that it is overloaded, or is full."""
+    """A store that does not answer, reports that it is overloaded, or is full."""
 
 
 class ClusterFailure(TemporaryFailure):
@@ -71,7 +70,7 @@ class UnsafePickle(RaymetricsError):
 
 
 class ProgramRefused(RaymetricsError):
-    """A file names a program, or something on another machine, that nobody has allowed it."""
+    """A file names a program, or something on another machine, without the user's permission."""
 
 
 class ShardError(RaymetricsError):
@@ -79,7 +78,7 @@ class ShardError(RaymetricsError):
 
 
 class SpecMismatch(ShardError):
-    """A shard set made from something else than what is asked for."""
+    """A shard set with another specification than the requested one."""
 
 
 class NotEnoughData(RaymetricsError):
@@ -87,7 +86,7 @@ class NotEnoughData(RaymetricsError):
 
 
 class InsufficientResources(RaymetricsError):
-    """Would not fit into memory."""
+    """A request that exceeds memory, disk or GPUs."""
 
 
 class ResultsFileError(RaymetricsError):

@@ -1,6 +1,6 @@
-"""Local files of ours: written whole or not at all, and lines that are added to one.
+"""Write local files atomically, and append lines to a file.
 
-Whoever writes a result, a page or a table writes it here; shards have a store of their own.
+Results, pages and tables are written here; shards have a store of their own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 
 from raymetrics.errors import StorageError, StorageUnavailable
 
-TEMPORARY_PREFIX = ".aside-"  # how the name of a file begins that is being written
+TEMPORARY_PREFIX = ".aside-"  # of the name of a file while it is written
 FULL_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def storage_errors(what: str) -> Iterator[None]:
-    """Raise StorageUnavailable for a full disk, and StorageError for any other OSError within;
-    what: "write the page to report/index.html"."""
+    """Raise StorageUnavailable for a full disk, StorageError for any other OSError in the block.
+
+    what: such as "write the page to report/index.html".
+    """
     try:
         yield
     except OSError as error:
@@ -36,7 +38,7 @@ def storage_errors(what: str) -> Iterator[None]:
 
 
 def require_disk_not_full(error: Exception, what: str) -> None:
-    """Raise StorageUnavailable if the error came from a full disk; what: as above."""
+    """Raise StorageUnavailable if the error came from a full disk; what: as in `storage_errors`."""
     number = getattr(error, "errno", None)
     if number in FULL_DISK_ERRNOS:
         raise StorageUnavailable(
@@ -47,8 +49,10 @@ def require_disk_not_full(error: Exception, what: str) -> None:
 
 @contextmanager
 def temporary_file(folder: Path, data: bytes) -> Iterator[Path]:
-    """Write a file of a name of its own, synced, into a folder, which is made if it is missing.
-    Whoever wants it moves or links it within the block, after which the name is gone."""
+    """Write a file with a unique name into a folder, and sync it; create a missing folder.
+
+    The block may move or link the file; afterwards the name is removed.
+    """
     temporary = folder / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -63,10 +67,10 @@ def temporary_file(folder: Path, data: bytes) -> Iterator[Path]:
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file aside, sync it, and give it its name; missing folders are made.
+    """Write and sync a temporary file, and rename it; create missing folders.
 
-    An earlier file of this name stays until then, and if anything fails; a link stays a link.
-    StorageError if it cannot be written, StorageUnavailable if there is no room.
+    An earlier file of this name stays until then, and stays if anything fails; a link stays a link.
+    Raise StorageError if the file cannot be written, StorageUnavailable if the disk is full.
     """
     target = Path(os.path.realpath(_require_path(path)))
     with storage_errors(f"write {path}"), temporary_file(target.parent, data) as temporary:
@@ -74,11 +78,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def append_lines(path: str | Path, lines: Iterable[str]) -> None:
-    """Add lines of ASCII text, without their ends, to a file: all of them, or none.
+    """Append lines of ASCII text, given without newlines, to a file: all lines, or none.
 
-    The file and its folders are made if they are missing. Lines of several writers do not mix.
-    What a writer that was killed left without an end gets one, so that the new lines are lines of
-    their own. StorageError if it cannot be written, StorageUnavailable if there is no room.
+    The file and its folders are created if missing. Lines of several writers do not mix. If a
+    killed writer left an unfinished line, the line is ended first. Raise StorageError if the file
+    cannot be written, StorageUnavailable if the disk is full.
     """
     data = "".join(f"{line}\n" for line in lines).encode("ascii")
     with storage_errors(f"write {path}"):
@@ -94,16 +98,18 @@ def append_lines(path: str | Path, lines: Iterable[str]) -> None:
 
 
 def require_writable_folder(folder: str | Path) -> None:
-    """Try whether files can be written into a folder, which need not be there yet. StorageError if
-    they cannot, or if it is a file. Nothing is left there."""
+    """Raise StorageError unless files can be written into a folder, which need not exist yet.
+
+    Leaves nothing behind.
+    """
     _try_folder(Path(_require_path(folder)), f"write into {folder}")
 
 
 def require_writable_file(file_name: str | Path, *, append: bool = False) -> None:
-    """Try whether a file can be written, which need not be there yet. StorageError if it cannot,
-    or if it is a folder. Nothing is left there, and what is there stays as it is.
+    """Raise StorageError unless a file can be written; the file need not exist yet.
 
-    appended: to the file that is there, which may be a pipe then; else another takes its place.
+    append: the file will be extended, and may be a pipe; otherwise it will be replaced. Changes
+    nothing and leaves nothing behind.
     """
     path, what = Path(_require_path(file_name)), f"write {file_name}"
     with storage_errors(what):
@@ -118,7 +124,7 @@ def require_writable_file(file_name: str | Path, *, append: bool = False) -> Non
 
 
 def _try_folder(folder: Path, what: str) -> None:
-    """Make a file without a name in the folder, or where its parents begin to be missing."""
+    """Write an unnamed file into the folder, or into its nearest existing parent."""
     with storage_errors(what):
         while not folder.exists():
             folder = folder.absolute().parent
@@ -128,12 +134,12 @@ def _try_folder(folder: Path, what: str) -> None:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"?")
         except OSError as error:
-            error.filename = str(folder)  # whose name means something
+            error.filename = str(folder)  # the unnamed file's name would not help
             raise
 
 
 def _require_path(path: str | Path) -> str | Path:
-    """Return the path. StorageError if it is empty, or the address of an object store."""
+    """Return the path. Raise StorageError if it is empty, or the address of an object store."""
     if "://" in str(path) or not str(path).strip():
         raise StorageError(
             f"cannot write to {str(path)!r}: expected the path of a local file or folder; what is "
@@ -143,7 +149,7 @@ def _require_path(path: str | Path) -> str | Path:
 
 
 def _append_whole(file: int, data: bytes) -> None:
-    """Add to a file while nobody else does; it is as it was before if there is no room."""
+    """Append to a file under a lock; restore its size if an error occurs."""
     locked = _lock(file)
     size = os.fstat(file).st_size
     torn = size and os.pread(file, 1, size - 1) != b"\n"
@@ -157,8 +163,7 @@ def _append_whole(file: int, data: bytes) -> None:
 
 
 def _lock(file: int) -> bool:
-    """Wait until nobody else of us has the file, until it is closed; False where there are no
-    locks."""
+    """Lock a file until it is closed, after other locks. Return False if locks are unsupported."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError:
@@ -167,14 +172,16 @@ def _lock(file: int) -> bool:
 
 
 def _write_all(file: int, data: bytes) -> None:
-    """Write data, as a rule at once; a disk that takes only a part of it says why the next time."""
+    """Write all data, usually in one call; after a partial write the next call raises an error."""
     while data:
         data = data[os.write(file, data) :]
 
 
 def require_file_or_folder(path: str | Path) -> None:
-    """Refuse a device, a pipe or a socket, which a file may name and which may never end:
-    StorageError. What is not there is left to whoever reads it."""
+    """Raise StorageError for a device, a pipe or a socket, which may never end.
+
+    A missing path is accepted; its reader raises the error.
+    """
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

@@ -1,10 +1,10 @@
-"""Networks run in blocks of one fixed shape, so that a sample's bits depend on the sample alone.
+"""Run networks in batches of one fixed shape, so that a sample's bits depend on the sample alone.
 
-Matrix libraries choose their instructions by the shape of a batch, and the last bits of a
-float follow that choice. If sample k always sits at place k % size of a batch of exactly
-`size` rows, neither the batch size that a user asks for nor the number of workers can move
-them. That holds on one kind of processor and with one set of versions of the libraries, which
-choose their instructions by both; at another place of the block a sample may have other last bits.
+Matrix libraries choose their instructions by the shape of a batch, and the last bits of a float
+follow that choice. If sample k is always in row k % size of a batch of exactly `size` rows, neither
+the user's batch size nor the number of workers can change these bits. This holds for one kind of
+processor and one set of library versions, because libraries choose their instructions by both; in
+another row of the batch, a sample may have other last bits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def run_in_fixed_batches(
     inputs: np.ndarray,
     size: int,
 ) -> dict[str, np.ndarray]:
-    """`function(inputs)`, computed on batches of exactly `size` rows; empty places hold zeros.
+    """Compute `function(inputs)` on batches of exactly `size` rows; unused rows hold zeros.
 
-    sample_ids: int64 [n], in any order. inputs: [n, ...], row i belongs to sample_ids[i].
-    `function` maps [size, ...] to named arrays of `size` rows; so does the result, of n rows.
+    sample_ids: int64 [n], in any order. inputs: [n, ...], row i belongs to sample_ids[i]. function:
+    maps [size, ...] to named arrays of `size` rows. Returns named arrays of n rows.
     """
     results: dict[str, np.ndarray] = {}
     for batch in np.unique(sample_ids // size):

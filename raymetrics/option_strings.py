@@ -1,4 +1,4 @@
-"""What a user writes of a source or an extractor: `name?option=value&option=value`."""
+"""Parse and format sources and extractors as users write them: `name?option=value&option=value`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from raymetrics.uris import require_no_secret
 def parse_options(
     text: str, error: type[RaymetricsError] = RaymetricsError
 ) -> tuple[str, dict[str, str]]:
-    """ "photos?size=256" -> ("photos", {"size": "256"}).
+    """Parse "photos?size=256" into ("photos", {"size": "256"}).
 
-    What follows the last question mark is options if it is empty or has an equals sign before
-    any slash; else it belongs to the name. So any name can be given with one more "?" behind.
-    Values may be percent-encoded; a plus is a plus. The error is raised for an option without a
-    value, or given twice.
+    The part after the last question mark is options if it is empty or has an equals sign before any
+    slash; otherwise it belongs to the name. Thus any name can be written with one more "?" at its
+    end. Values may be percent-encoded; a plus is a plus. Raise `error` for an option that has no
+    value or is given twice.
     """
     name, mark, query = text.rpartition("?")
     if not mark or (query and "=" not in query.split("/")[0]):
@@ -35,7 +35,7 @@ def parse_options(
 
 
 def format_options(name: str, options: Mapping[str, str]) -> str:
-    """The text that `split` takes apart into these."""
+    """Format a name and options as the text that `parse_options` parses."""
     query = "&".join(
         f"{quote(key, safe='')}={quote(value, safe='/,:')}" for key, value in options.items()
     )

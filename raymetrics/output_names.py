@@ -1,4 +1,4 @@
-"""Names of outputs of extractors that are no features, unless somebody takes them as such."""
+"""The names of extractor outputs that are not features, unless a user selects them as features."""
 
 LOGITS = "logits"
 CLASS_LOGITS = (LOGITS, "logits_unbiased")

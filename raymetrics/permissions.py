@@ -1,9 +1,9 @@
 """Which sources, extractors and addresses may be opened because a file names them.
 
-A file of results, a shard set and a plan name what they are about: sources, extractors, places of
-shards. Whoever wrote the file chose these names, and some of them are programs. So data of this
-machine are opened as they are named; what runs code or lies on another machine is opened only if
-the user has written it in this very command, or has allowed it with `--run-code`.
+Files of results, shard sets and plans name sources, extractors, and addresses of shards. The author
+of the file chose these names, and some of them are programs. Data on this machine are therefore
+opened by any name; a name that runs code or lies on another machine is opened only if the user has
+written it in the same command, or has allowed it with `--run-code`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raymetrics.uris import require_no_secret
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")  # module:callable
 PIPELINE_PREFIX = "diffusers:"
 NETWORK_SUFFIXES = (".pt", ".pt2", ".ts", ".jit")  # files that hold a network with its program
-# Sources of raymetrics itself, which open the source in their option `of` and read files beside it.
+# Sources of raymetrics that open the source in their option `of`, and read files besides.
 WRAPPER_SOURCES = (
     "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths",
     "raymetrics.heatmaps.noisy_source:NoisySource",
@@ -31,26 +31,25 @@ _LOCAL = ("file", "local")
 
 @dataclass(frozen=True)
 class Permission:
-    """What may be opened of that which files name.
+    """The permission to open names that files contain.
 
-    run_code: programs and addresses of other machines too. written: sources, extractors and
-    addresses that the user wrote in this command, so that a file that repeats them adds nothing.
+    run_code: also programs, and addresses on other machines. written: sources, extractors and
+    addresses that the user wrote in this command, and that a file may therefore repeat.
     """
 
     run_code: bool = False
     written: frozenset[str] = frozenset()
 
     def require_source(self, source: str, file: str) -> None:
-        """Refuse a source that the file names if it is a program or elsewhere: ProgramRefused."""
+        """Raise ProgramRefused if a source that the file names runs code or lies elsewhere."""
         self._require(source, source_danger(source, self.written), file)
 
     def require_extractor(self, extractor: str, file: str) -> None:
-        """Refuse an extractor that the file names if it is a program or elsewhere:
-        ProgramRefused."""
+        """Raise ProgramRefused if an extractor that the file names runs code or lies elsewhere."""
         self._require(extractor, extractor_danger(extractor), file)
 
     def require_address(self, address: str, file: str) -> None:
-        """Refuse an address that the file names if it is not on this machine: ProgramRefused."""
+        """Raise ProgramRefused if an address that the file names is not on this machine."""
         self._require(address, address_danger(address), file)
 
     def _require(self, text: str, danger: str | None, file: str) -> None:
@@ -65,9 +64,9 @@ class Permission:
 
 
 def source_danger(source: str, written: Iterable[str] = ()) -> str | None:
-    """Tell what opening a source does beyond reading files of this machine; None if nothing.
+    """Describe what opening a source does beyond reading local files; None if nothing.
 
-    written: sources in which no danger is seen, also inside of raymetrics' own wrappers.
+    written: sources without danger, also inside raymetrics' own wrappers.
     """
     while source not in written:
         name, options = option_strings.parse_options(source)
@@ -91,7 +90,7 @@ def _danger_of_opening(name: str, options: Mapping[str, str]) -> str | None:
 
 
 def extractor_danger(extractor: str) -> str | None:
-    """Tell what opening an extractor does beyond reading files of this machine; None if nothing.
+    """Describe what opening an extractor does beyond reading local files; None if nothing.
 
     A name that is neither a module's nor a file's is a network of raymetrics, or an error.
     """
@@ -104,7 +103,7 @@ def extractor_danger(extractor: str) -> str | None:
 
 
 def address_danger(*addresses: str) -> str | None:
-    """Tell that one of some addresses is not on this machine; None if all are."""
+    """Describe that an address is not on this machine; None if all addresses are."""
     for address in addresses:
         schemes = _SCHEME.findall(address)
         if "::" in address or any(scheme not in _LOCAL for scheme in schemes):

@@ -1,13 +1,13 @@
-"""Text of others, such as names of files, sources and classes, as it may go to a terminal."""
+"""Make foreign text, such as names of files, sources and classes, safe for a terminal."""
 
 from __future__ import annotations
 
 
 def escape_unprintable(text: str, max_length: int | None = None) -> str:
-    r"""Escape every character that is not to be seen as itself, as `repr` does: "\n" and other
-    control characters, marks that turn the direction of text, halves of surrogate pairs.
+    r"""Escape every unprintable character, such as "\n", as `repr` does.
 
-    most: characters of the text that are looked at; the rest is left out.
+    Escapes control characters, marks that change the direction of text, and halves of surrogate
+    pairs. max_length: the number of characters to keep, before escaping.
     """
     text = text[:max_length]
     if text.isprintable():

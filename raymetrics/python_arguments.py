@@ -1,4 +1,4 @@
-"""What is given in Python where a text is meant: taken if it is plain, else refused by name."""
+"""Accept Python values where text is expected; raise an error that names any other argument."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ IMAGES_HINT = (
 
 
 def as_names(names: str | Sequence[str]) -> list[str]:
-    """Make a list of one name, or of several with commas between them; a list stays one."""
+    """Return a list of names from a list, or from one text with commas."""
     return names.split(",") if isinstance(names, str) else list(names)
 
 
 def as_texts(texts: str | Sequence[str]) -> list[str]:
-    """Make a list of one text, which may have commas; a list stays one."""
+    """Return a list of texts from a list, or from one text, which may contain commas."""
     return [texts] if isinstance(texts, str) else list(texts)
 
 
 def require_text(
     what: str, value: object, error: type[RaymetricsError], *, expected: str, instead: str
 ) -> str:
-    """Take a text or a path. The error names anything else.
+    """Return a text, or a path as text. Raise `error`, which describes any other value.
 
-    what: the argument. expected: what it is to be. instead: what to do with an array.
+    what: the argument's name. expected: a description of its text. instead: what to do with an
+    array.
     """
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
@@ -53,7 +54,7 @@ def _qualified_name(value: object) -> str:
 
 
 def _import_hint(value: object) -> str:
-    """How to name a callable so that workers find it."""
+    """Explain how to name a callable so that workers can import it."""
     module = str(getattr(value, "__module__", "__main__"))
     is_importable = (
         module != "__main__"

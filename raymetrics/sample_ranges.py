@@ -1,4 +1,4 @@
-"""Ranges of sample ids: "0-49999" in words, range(0, 50000) in code."""
+"""Ranges of sample ids: "0-49999" as text, range(0, 50000) in code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from raymetrics.errors import SampleRangeError
 
-LAST_ID = 10**12 - 1  # the names of shards have twelve digits for an id
+LAST_ID = 10**12 - 1  # names of shards have twelve digits for an id
 
 
 def parse_range(text: str) -> range:
-    """Read "0-49999" as range(0, 50000); both ends belong to it. RangeError for anything else."""
+    """Parse "0-49999" as range(0, 50000), with both ends. Raise SampleRangeError for other text."""
     match = re.fullmatch(r"\s*0*([0-9]+)\s*-\s*0*([0-9]+)\s*", text)
     if not match:
         raise SampleRangeError(f"samples {text!r} is not a range; write first-last, e.g. 0-49999")
@@ -29,12 +29,12 @@ def parse_range(text: str) -> range:
 
 
 def format_range(ids: range) -> str:
-    """range(0, 50000) -> "0-49999"."""
+    """Format range(0, 50000) as "0-49999"."""
     return f"{ids.start}-{ids.stop - 1}"
 
 
 def union(ranges: Iterable[range]) -> list[range]:
-    """The same ids as ascending ranges that neither touch nor overlap."""
+    """Merge ranges into ascending ranges that neither touch nor overlap."""
     merged: list[range] = []
     for ids in sorted((r for r in ranges if r), key=lambda r: r.start):
         if merged and ids.start <= merged[-1].stop:
@@ -45,7 +45,7 @@ def union(ranges: Iterable[range]) -> list[range]:
 
 
 def subtract(wanted: Iterable[range], present: Iterable[range]) -> list[range]:
-    """The ids of `wanted` that are not in `present`, as ascending disjoint ranges."""
+    """Return the ids of `wanted` that are not in `present`, as ascending disjoint ranges."""
     remaining = []
     excluded_ranges = union(present)
     for ids in union(wanted):
@@ -62,18 +62,18 @@ def subtract(wanted: Iterable[range], present: Iterable[range]) -> list[range]:
 
 
 def split_at_multiples(ids: range, size: int) -> list[range]:
-    """`ids` cut at the multiples of `size`, so that the cuts do not depend on where it starts."""
+    """Split a range at the multiples of `size`, whatever its start."""
     borders = [ids.start, *range((ids.start // size + 1) * size, ids.stop, size), ids.stop]
     return [range(a, b) for a, b in itertools.pairwise(borders)]
 
 
 def count_ids(ranges: Iterable[range]) -> int:
-    """How many ids."""
+    """Count the ids of some ranges."""
     return sum(len(ids) for ids in ranges)
 
 
 def id_at(ranges: Sequence[range], position: int) -> int:
-    """Find the id at a place, were the ranges written one after another. IndexError beyond them."""
+    """Return the id at a position of the concatenated ranges. Raise IndexError beyond the last."""
     for ids in ranges:
         if position < len(ids):
             return ids[position]
@@ -82,5 +82,5 @@ def id_at(ranges: Sequence[range], position: int) -> int:
 
 
 def overlaps(ids: range, wanted: Iterable[range]) -> bool:
-    """Whether `ids` holds any that is wanted."""
+    """Return whether a range shares an id with any wanted range."""
     return any(ids.start < w.stop and w.start < ids.stop for w in wanted)

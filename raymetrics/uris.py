@@ -1,7 +1,7 @@
-"""Addresses of data, and the secrets that must not be in them.
+"""Addresses of data, and the secrets that they must not contain.
 
-What a user writes as a place or a source is stored with what is made of it, printed in errors and
-carried by results. So credentials come from the environment or from the machine's role alone.
+The address of a place or a source is stored with the data, printed in errors and copied into
+results. Credentials therefore come only from the environment or from the machine's role.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from urllib.parse import unquote
 from raymetrics.errors import RaymetricsError
 
 _SCHEME = re.compile(r"(\w+)://")
-_PASSWORD = re.compile(r"[^/?#@:]*?(:|%3a).*@", re.I | re.S)  # which may hold / ? # @ itself
+_PASSWORD = re.compile(r"[^/?#@:]*?(:|%3a).*@", re.I | re.S)  # the password may hold / ? # @
 _USER = re.compile(r"[^/?#\s]*@")
 _WITHOUT_PASSWORDS = ("github", "git")  # github://organisation:repository@branch
 _WEB = ("http", "https", "ftp")  # where a name alone before the @ is a token
 _OPTION = re.compile(r"[?&;#]([^=&;?/\s]+)=([^&;?#\s]*)")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
-# Of presigned addresses, of fsspec's options, and of what else is called so; in words with _
-# between them.
+# Names of secret options: in presigned addresses, in fsspec, and elsewhere; words joined by _.
 _SECRET = re.compile(
     r"""
       secret | passw(or)?d | passphrase | credential | authorization | jwt | pwd
@@ -32,7 +31,7 @@ _SECRET = re.compile(
     """,
     re.X,
 )
-# These say how many, or which one of a network's.
+# Names of a number of tokens, or of a network's token.
 _NO_SECRET = re.compile(
     r"(^|_)(bos|class|cls|count|eos|first|image|last|mask|max|min|n|new|num|pad|patch|register|sep"
     r"|start|stop|text|unk)_?token$"
@@ -42,12 +41,12 @@ _NAME = re.compile(r"[\w.:+-]*")
 
 
 def find_secret(address: str) -> str | None:
-    """Find a secret in an address: "user:password@", or a word of an option's name, such as
-    "token"; None if there is none. What is found never holds a part of the secret.
+    """Find a secret in an address; return "user:password@" or a word such as "token", else None.
 
-    A name alone before the @ is no secret of an object store (abfs://container@account), but is a
-    token where it is sent over HTTP. What is percent-encoded counts as what it stands for. An @
-    anywhere behind host:port may end a password, so that in a path it is to be written as %40.
+    The word comes from the name of an option; the answer never contains a part of the secret. A
+    name alone before the @ is not a secret of an object store (abfs://container@account), but it is
+    a token in HTTP. Percent-encoded text counts as the text that it encodes. An @ anywhere behind
+    host:port may end a password, so a path must write it as %40.
     """
     for scheme in _SCHEME.finditer(address):
         after_scheme, scheme_name = address[scheme.end() :], scheme[1].lower()
@@ -65,7 +64,7 @@ def find_secret(address: str) -> str | None:
 
 
 def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
-    """Return the address. The error, which does not repeat it, if it has a secret in it."""
+    """Return the address. Raise `error`, which does not repeat the address, if it has a secret."""
     secret = find_secret(address)
     if secret:
         start = _NAME.match(address.partition("://")[0])
@@ -81,14 +80,16 @@ def require_no_secret(address: str, error: type[RaymetricsError]) -> str:
 
 
 def redact_secret(text: str) -> str:
-    """Return a text, or a note in its place if it has a secret in it."""
+    """Return a text, or a note in its place if it has a secret."""
     secret = find_secret(text)
     return f"(not shown, as it has a secret in it: {secret})" if secret else text
 
 
 def require_complete_uri(uri: str, error: type[RaymetricsError]) -> str:
-    """Return the address of a place. The error if it names none, as s3://$BUCKET does where the
-    variable is empty."""
+    """Return the address. Raise `error` if it names no place.
+
+    s3://$BUCKET, for example, names no place if the variable is empty.
+    """
     no_bucket = _NO_BUCKET.match(uri)
     if no_bucket or not uri.strip() or uri.endswith("://"):
         raise error(
@@ -99,14 +100,17 @@ def require_complete_uri(uri: str, error: type[RaymetricsError]) -> str:
 
 
 def _percent_decode(name: str) -> str:
-    """A name without its percent-encoding, also of several times over."""
+    """Decode a percent-encoded name, however many times it was encoded."""
     while (plain := unquote(name)) != name:
         name = plain
     return name
 
 
 def _secret_word(option: str) -> str | None:
-    """What in the name of an option says that its value is a secret: words of ours alone."""
+    """Find the words in an option's name that mark its value as a secret.
+
+    The result consists of words of the pattern only, so it cannot repeat a part of a secret.
+    """
     words = "_".join(filter(None, _WORDS.split(option))).lower()
     match = None if _NO_SECRET.search(words) else _SECRET.search(words)
     return match[0].strip("_") if match else None

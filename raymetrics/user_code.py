@@ -1,4 +1,4 @@
-"""What `module:callable?option=value` names: a function or a class of the user's own."""
+"""Load `module:callable?option=value`: a function or a class of the user's."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 from raymetrics.code_digests import is_library, module_digests, option_digests
 from raymetrics.errors import RaymetricsError
 
-# What a user's code may raise. SystemExit too, as it would end the program without a word.
+# The exceptions to catch from a user's code; SystemExit would end the program silently.
 USER_CODE_EXCEPTIONS = (Exception, SystemExit)
-_FOLDERS = "folders"  # in a specification: of options that name folders
+_FOLDERS = "folders"  # the key of folder digests in a specification
 
 
 @dataclass(frozen=True)
 class UserCallable:
-    """A text "module:callable", and what it is asked for as: a source, an extractor.
+    """A text "module:callable", with its kind: a source or an extractor.
 
-    error: what is raised where it is not what it should be.
+    error: the type of error to raise if the callable is unsuitable.
     """
 
     text: str
@@ -38,7 +38,10 @@ class UserCallable:
         return self.text.partition(":")[0]
 
     def load(self) -> Callable[..., Any]:
-        """The callable. The error says which part is not there, or what the import raises."""
+        """Import the callable.
+
+        Raise `error`, which names the missing part or describes the failed import.
+        """
         _, _, attribute = self.text.partition(":")
         if not self.module.startswith("raymetrics.") and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
@@ -63,7 +66,11 @@ class UserCallable:
         return value
 
     def instantiate(self, options: Mapping[str, str]) -> Callable[..., Any]:
-        """The function, or an object of the class, which is made with the options."""
+        """Return the function, or an object of the class, made with the options.
+
+        Raise `error` for options of a function, for a constructor that fails, or for an object that
+        is not callable.
+        """
         definition = self.load()
         if not inspect.isclass(definition):
             if options:
@@ -83,7 +90,7 @@ class UserCallable:
         return instance
 
     def get_attribute(self, instance: Callable[..., Any], name: str, default: Any = None) -> Any:
-        """Look an attribute of the callable up; the default if it has none."""
+        """Return an attribute of the callable, or the default. Raise `error` if this fails."""
         try:
             return getattr(instance, name, default)
         except USER_CODE_EXCEPTIONS as error:
@@ -94,22 +101,22 @@ class UserCallable:
     def spec_fields(
         self, instance: Callable[..., Any], options: Mapping[str, str]
     ) -> dict[str, object]:
-        """Its own `spec`, if it has one; else digests of its code and of what its options name.
+        """Return the callable's `spec` if it has one, else digests of its code and of its options.
 
-        The spec is the user's word for all that matters: an option may name a folder of logs that
-        changes and moves no pixel.
+        A `spec` states all that matters: an option may name a folder of logs that changes without
+        changing a pixel. Raise `error` if the spec is not JSON, or if a file cannot be read.
         """
         spec = self.get_attribute(instance, "spec")
         if spec is not None:
             return {"spec": self._as_json(spec)}
-        # Of the module that the target names: a decorator may come from anywhere.
+        # The module in the text, because a decorator may come from any other.
         try:
             return {**module_digests(self.module), **option_digests(options)}
         except OSError as error:
             raise self.error(f"cannot read what {self.text} is made of: {error}") from None
 
     def _as_json(self, spec: object) -> object:
-        """A spec as it is read back from a file: of lists, and of names that are text."""
+        """Return a spec in the form that JSON restores: lists instead of tuples, text as keys."""
         try:
             return json.loads(json.dumps(spec, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
@@ -120,15 +127,16 @@ class UserCallable:
 
 
 def without_folders(spec: Mapping[str, object]) -> dict[str, object]:
-    """What is left of a specification of the user's own without the digests of folders.
+    """Return a user's specification without the digests of folders.
 
-    Workers compare this: a folder may change while they run, as it is where a training run writes.
+    Workers compare this part: a folder may change while they run, for example the folder of a
+    training run.
     """
     return {key: value for key, value in spec.items() if key != _FOLDERS}
 
 
 def describe_exception(error: BaseException) -> str:
-    """An error of a user's code in one line, with the place in that code where it was raised."""
+    """Describe an error of a user's code in one line, with the line of that code that raised it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     name = f"sys.exit({error.code})" if isinstance(error, SystemExit) else _exception_text(error)
@@ -152,7 +160,7 @@ def _import_failure(error: BaseException) -> str:
         return f"{error}; looked in {os.getcwd()} and on the Python path"
     if isinstance(error, SystemExit):
         return (
-            f"it ends the program, {describe_exception(error)}; put what is to run as a program below "
-            "if __name__ == '__main__':"
+            f"it ends the program, {describe_exception(error)}; put what is to run as a program "
+            "below if __name__ == '__main__':"
         )
     return describe_exception(error)

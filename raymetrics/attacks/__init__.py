@@ -1,4 +1,8 @@
-"""PURE. Which candidates to draw, so that a distance falls: the attacks on FID. numpy and scipy."""
+"""PURE. The attacks on FID: choose or weigh samples so that a distance falls, though no image
+improves.
+
+Imports numpy and scipy.
+"""
 
 from raymetrics.attacks.gradient_descent import DescentState as DescentState
 from raymetrics.attacks.gradient_descent import descend as descend

@@ -1,7 +1,7 @@
 """The baseline: plain gradient descent on log-weights (Kynkaanniemi et al. 2023, Algorithm 1).
 
-The paper takes 100,000 steps with a rate of 10 for pre-logits and 5 for logits and classes.
-`minimise` passes where they lead after a dozen evaluations.
+The paper takes 100,000 steps with a learning rate of 10 for pre-logits and 5 for logits and
+classes. `minimize_distance` reaches a smaller distance after a dozen evaluations.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ class Loss(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DescentState:
-    """All that the next step depends on; `to_arrays` and `from_arrays` keep every bit."""
+    """The state of a descent between two steps: all that the next step depends on.
+
+    `to_arrays` and `from_arrays` keep every bit.
+    """
 
     log_weights: np.ndarray  # float64 [n], after the last step
     trace: np.ndarray  # float64 [steps taken, 4]: a Step for each point that was left
 
     @property
     def evaluations(self) -> int:
-        """How many there were: one a step."""
+        """The number of evaluations so far: one for each step."""
         return len(self.trace)
 
 
@@ -54,12 +57,12 @@ def descend(
     on_step: Callable[[DescentState], None] | None = None,
     report_every: int = 100,
 ) -> OptimizedWeights:
-    """Algorithm 1 with T = max_evaluations - 1 steps; the last evaluation is of where they lead.
+    """Run Algorithm 1 for T = max_evaluations - 1 steps and evaluate the point that they lead to.
 
-    loss: `by_the_paper` or `by_the_program`, of log-weights float64 [count]. The trace holds the
-    distance before each step, as the official program prints it, and the last one. told: is given
-    the state after every so many steps; going on from any of them gives the same bits as never
-    having stopped.
+    loss: a function of log-weights float64 [count], from `paper_loss` or `official_code_loss`. The
+    trace holds the distance before each step, as the official program prints it, and the last
+    distance. on_step: called with the state after every `report_every` steps. A descent that
+    resumes from any of these states gives the same bits as a descent that never stopped.
     """
     log_weights = np.zeros(count) if state is None else state.log_weights
     trace = [] if state is None else [Step(int(row[0]), *row[1:].tolist()) for row in state.trace]
@@ -74,19 +77,22 @@ def descend(
 
 
 def _make_step(evaluations: int, loss: Loss, log_weights: np.ndarray) -> Step:
-    """What the trace keeps of a point."""
+    """Return the entry of the trace for a point."""
     spread = effective_sample_size(_normalized_weights(log_weights))
     return Step(evaluations, loss.distance, spread, loss.gap)
 
 
 def _normalized_weights(log_weights: np.ndarray) -> np.ndarray:
-    """p_i = e^w_i / sum_j e^w_j, float64 [n]."""
+    """Compute p_i = e^w_i / sum_j e^w_j, float64 [n]."""
     weights = np.exp(log_weights - log_weights.max())
     return np.asarray(weights / weights.sum())
 
 
 def paper_loss(evaluate: Evaluator) -> Callable[[np.ndarray], Loss]:
-    """Eq. 3 and Algorithm 1: the covariance is divided by sum e^w. dF/dw_i = p_i (h_i - p.h)."""
+    """Return the loss of the paper (Eq. 3 and Algorithm 1), as a function of log-weights.
+
+    The covariance is divided by sum e^w, and dF/dw_i = p_i (h_i - p.h).
+    """
 
     def loss(log_weights: np.ndarray) -> Loss:
         weights = _normalized_weights(log_weights)
@@ -100,14 +106,15 @@ def paper_loss(evaluate: Evaluator) -> Callable[[np.ndarray], Loss]:
 def official_code_loss(
     target: TargetGaussian, features: np.ndarray
 ) -> Callable[[np.ndarray], Loss]:
-    """As the official program has it: the covariance is divided by sum e^w - 1.
+    """Return the loss of the official program, as a function of log-weights.
 
-    features: float64 [n, d], centred at the goal's mean. With c = sum e^w / (sum e^w - 1), y_i
-    the distance from the weighted mean m, and T of the covariance that was divided so,
+    The official program divides the covariance by sum e^w - 1. features: float64 [n, d], relative
+    to the mean of the target. With c = sum e^w / (sum e^w - 1), y_i = x_i - m for the weighted mean
+    m, and the map T of this covariance,
 
         dF/dw_i = p_i (h_i - c p.h),  h_i = 2 y_i.m + c (|y_i|^2 - y_i^T T y_i)
 
-    The scale of e^w is no longer without meaning, and there is no gap: NaN.
+    Here the scale of e^w changes the distance, so there is no duality gap: it is NaN.
     """
 
     def loss(log_weights: np.ndarray) -> Loss:

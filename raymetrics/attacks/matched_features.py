@@ -1,7 +1,7 @@
-"""What is matched: features as they are, probabilities, or which classes come first.
+"""The features that an attack matches: an output as it is, probabilities, or marked classes.
 
-Kynkaanniemi et al. 2023, sections 3.2 and 3.3. Top-N: 1.0 at the N classes of the largest logits,
-else 0. Middle-N, their control: at the N in the middle of that order.
+Kynkaanniemi et al. 2023, sections 3.2 and 3.3. Top-N: 1.0 at the N classes with the largest logits,
+else 0. Middle-N, the control: 1.0 at the N classes in the middle of that order.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _INDICATOR_KINDS = ("top_n", "middle_n")
 
 @dataclass(frozen=True)
 class MatchTarget:
-    """What is matched, and how it is made from a column of features."""
+    """The kind of features to match, and the transform from an extractor's output to them."""
 
     kind: str  # pre_logits, logits, probabilities, top_n or middle_n
-    n: int = 0  # classes marked per sample; 0 for those that mark none
+    n: int = 0  # classes marked per sample; 0 for the other kinds
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of "top_n:5". RaymetricsError, with the choices, for anything else."""
+        """Parse text such as "top_n:5". Raise RaymetricsError, with the choices, for other text."""
         counted = re.fullmatch(r"(top_n|middle_n):([1-9][0-9]*)", text)
         if counted:
             return cls(counted[1], int(counted[2]))
@@ -40,25 +40,26 @@ class MatchTarget:
 
     @property
     def output(self) -> str:
-        """The extractor's output that it is made from."""
+        """The name of the extractor's output that `transform` takes."""
         return "pre_logits" if self.kind == "pre_logits" else "logits"
 
     @property
     def learning_rate(self) -> float:
-        """The paper's, for gradient descent (appendix D)."""
+        """The paper's learning rate for gradient descent (appendix D)."""
         return 10.0 if self.kind == "pre_logits" else 5.0
 
     @property
     def is_indicator(self) -> bool:
-        """It marks classes by 0 and 1, and leaves out those that one side never has."""
+        """Whether the features mark classes by 0 and 1, without classes that one side never has."""
         return self.kind in _INDICATOR_KINDS
 
     def transform(self, values: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        """Make what is matched of a block of the output, [n, d]: features as they are, in their own
-        type, as float32 would round those of a large mean; the others float32.
+        """Transform a block of the output to the features to match, [n, d].
 
-        values: real [n, dimension]; kept: bool [dimension], of `kept`, or all. ShardError for
-        more classes than half of them: beyond, 0 and 1 only change places.
+        Pre-logits and logits keep their type, because float32 would round features with a large
+        mean; other features are float32. values: real [n, dimension]; columns: bool [dimension],
+        from `shared_columns`, or None for all. Raise ShardError if n is more than half of the
+        classes: beyond that, 0 and 1 only change places.
         """
         if self.kind == "probabilities":
             features = _softmax(values).astype(np.float32)
@@ -69,7 +70,10 @@ class MatchTarget:
         return features if columns is None else features[:, columns]
 
     def marked_ranks(self, classes: int) -> slice:
-        """Which of the classes, in order of falling logits, are marked."""
+        """Return the ranks of the marked classes, by falling logits.
+
+        Raise ShardError if n is more than half of the classes.
+        """
         if self.n > classes // 2:
             raise ShardError(
                 f"{self} marks more than half of {classes} classes; N is {classes // 2} at most"
@@ -79,13 +83,13 @@ class MatchTarget:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    """The softmax of logits, float64 [n, classes]."""
+    """Compute the softmax of logits, float64 [n, classes]."""
     scores = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
 def _mark_classes(logits: np.ndarray, ranks: slice) -> np.ndarray:
-    """1.0 at the classes with these places, largest logit first, float32 [n, classes].
+    """Set 1.0 at the classes with these ranks, largest logit first; float32 [n, classes].
 
     Of equal logits the first class comes first.
     """
@@ -97,22 +101,22 @@ def _mark_classes(logits: np.ndarray, ranks: slice) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class NonzeroColumns:
-    """In which columns anything but 0 occurs."""
+    """The columns in which any value is not 0."""
 
     columns: np.ndarray  # bool [d]
 
     @classmethod
     def empty(cls, dimension: int) -> Self:
-        """Of no samples of this dimension."""
+        """Return the record of no samples with this dimension."""
         return cls(np.zeros(dimension, bool))
 
     @classmethod
     def from_samples(cls, features: np.ndarray) -> Self:
-        """made: real [n, d], of `Match.of`."""
+        """Record the columns of features, real [n, d], from `MatchTarget.transform`."""
         return cls((features != 0).any(axis=0))
 
     def merge(self, addend: Self) -> Self:
-        """Of both. ValueError if their dimensions differ."""
+        """Unite two records. Raise ValueError if the dimensions differ."""
         if self.columns.shape != addend.columns.shape:
             raise ValueError(f"{self.columns.size} and {addend.columns.size} columns")
         return type(self)(self.columns | addend.columns)
@@ -121,19 +125,19 @@ class NonzeroColumns:
 def shared_columns(
     match: MatchTarget, *, real: NonzeroColumns, generated: NonzeroColumns
 ) -> np.ndarray:
-    """Which columns are matched, bool [dimension]: those that occur on both sides.
+    """Return which columns are matched, bool [dimension].
 
-    Of marked classes only, as in the official program. Other columns stay whatever they hold,
-    so that the distance is the Frechet distance of the whole output. NotEnoughData where no
-    class occurs on both sides.
+    For marked classes: the columns that are not 0 on both sides, as in the official program. All
+    columns of other features are matched whatever they hold, so that the distance is the Frechet
+    distance of the whole output. Raise NotEnoughData if no marked class occurs on both sides.
     """
     shared = real.columns & generated.columns
     if not match.is_indicator:
         return np.ones_like(shared)
     if not shared.any():
         raise NotEnoughData(
-            f"no class that {match} marks occurs on both sides: of {shared.size}, real samples have "
-            f"{real.columns.sum()} and generated ones {generated.columns.sum()} others"
+            f"no class that {match} marks occurs on both sides: of {shared.size}, real samples "
+            f"have {real.columns.sum()} and generated ones {generated.columns.sum()} others"
         )
     return shared
 
@@ -141,9 +145,10 @@ def shared_columns(
 def match_arrays(
     match: MatchTarget, *, real: np.ndarray, generated: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is matched of both sides, [n, d], [m, d], see `Match.of`; for arrays in memory.
+    """Transform arrays of both sides to the features to match, [n, d] and [m, d].
 
-    real, generated: the output `match.output`, real [n, dimension], [m, dimension].
+    real, generated: the output `match.output`, real [n, dimension] and [m, dimension]. Errors as in
+    `MatchTarget.transform` and `shared_columns`.
     """
     a, b = match.transform(real), match.transform(generated)
     if not match.is_indicator:

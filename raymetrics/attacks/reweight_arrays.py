@@ -1,4 +1,4 @@
-"""Weights of two arrays of features, without shards and without a cluster."""
+"""Reweighting of two arrays of features, without shards and without a cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from raymetrics.statistics import Moments
 from raymetrics.statistics.validation import require_comparable_features
 
 OPTIMIZERS = ("lbfgs", "gd")
-_COMFORTABLE_DISTANCE = 1e6  # a distance between features; float32 ends at the square of 1e19
+_COMFORTABLE_DISTANCE = 1e6  # between features; the square of 1e19 exceeds float32
 _MAX_DISTANCE = 1e140
 
 
@@ -34,20 +34,22 @@ def reweight(
     learning_rate: float | None = None,
     ddof: int = 1,
 ) -> OptimizedWeights:
-    """Weights of generated samples that minimise the Frechet distance to real ones.
+    """Compute weights of generated samples that minimize the Frechet distance to real samples.
 
     Kynkaanniemi et al. 2023, Eq. 3: an attack on FID, which falls by half and more while the
-    samples stay the same. real, generated: real [n, d], [m, d]; logits for a match that is made
-    from them. ddof: of the real covariance; that of the weighted one is divided by the sum of
-    weights. optimizer: "lbfgs" (see `minimise`), or "gd", the paper's descent, with
-    max_evaluations - 1 steps, whatever the tolerance, and by default the paper's learning rate.
+    samples stay the same. real, generated: real [n, d] and [m, d]; logits if `match` is made from
+    logits. ddof: of the real covariance; the weighted covariance is divided by the sum of weights.
+    optimizer: "lbfgs" (see `minimize_distance`), or "gd", the paper's gradient descent, which takes
+    max_evaluations - 1 steps whatever the tolerance, by default with the paper's learning rate.
 
-    Features are taken from the real mean in float64, so that it may be as large as it likes, and
-    from there on in float32; the distance of the result is computed in float64. Columns that do
-    not vary are no error. Where one has another value on each side, the distance
-    cannot fall below the square of the difference. ShardError for features that do not fit
-    together, are not finite or cannot be matched so, NotEnoughData for fewer than ddof + 1 real
-    samples, no candidates or no evaluations.
+    The real mean is subtracted from the features in float64, so the mean may be arbitrarily large;
+    all later steps take float32, and the distance of the result is computed in float64. Constant
+    columns are allowed. If a column is constant with a different value on each side, the distance
+    cannot fall below the square of the difference.
+
+    Raise ShardError for features that are not comparable, not finite or cannot be matched in this
+    way, NotEnoughData for fewer than ddof + 1 real samples, no candidates or no evaluations,
+    RaymetricsError for an unknown match or optimizer.
     """
     require_comparable_features(real=real, generated=generated)
     _require_valid_request(len(real), len(generated), max_evaluations, optimizer, ddof)
@@ -74,7 +76,10 @@ def reweight(
 def _require_valid_request(
     real: int, generated: int, evaluations: int, optimizer: str, ddof: int
 ) -> None:
-    """RaymetricsError for what cannot be begun."""
+    """Raise an error for a request that cannot be computed.
+
+    RaymetricsError for an unknown optimizer, NotEnoughData for too few samples or evaluations.
+    """
     if optimizer not in OPTIMIZERS:
         raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
     if real <= ddof:
@@ -86,16 +91,18 @@ def _require_valid_request(
 
 
 def _blockwise_moments(features: np.ndarray, unit: float) -> Moments:
-    """Block by block, so that they take no memory to speak of; of features in such units."""
+    """Compute moments of features / unit, block by block so that temporary memory stays small."""
     parts = (Moments.from_samples(features[rows] / unit) for rows in block_slices(len(features)))
     return reduce(Moments.merge, parts)
 
 
 def _choose_unit(real: np.ndarray, generated: np.ndarray) -> float:
-    """Choose the unit in which neither squares nor products leave float32: 1 as a rule, else a
-    power of two. ShardError for features whose squares leave float64."""
+    """Choose the unit in which squares and products stay within float32: 1, or a power of two.
+
+    The unit is usually 1. Raise ShardError for features whose squares exceed float64.
+    """
     origin = real[0].astype(np.float64)
-    with np.errstate(over="ignore"):  # which is seen below
+    with np.errstate(over="ignore"):  # the check below sees an overflow
         largest = max(
             float(np.abs(features[rows] - origin).max(initial=0))
             for features in (real, generated)
@@ -103,8 +110,8 @@ def _choose_unit(real: np.ndarray, generated: np.ndarray) -> float:
         )
     if largest > _MAX_DISTANCE:
         raise ShardError(
-            f"features lie {largest:.3g} apart, whose square is more than float64 holds; expected less "
-            f"than {_MAX_DISTANCE:g}, so divide both sides by the same number"
+            f"features lie {largest:.3g} apart, whose square is more than float64 holds; expected "
+            f"less than {_MAX_DISTANCE:g}, so divide both sides by the same number"
         )
     return (
         1.0

@@ -1,7 +1,7 @@
-"""Top-1 histogram matching by rejection: of samples in order, those whose class still has room.
+"""Top-1 histogram matching by rejection: accept samples in order while their class has room.
 
 "sampling an equal number of unique generated images for each Top-1 class ... discarding the
-generated images that fall into a bin that is already full" (P2, section 3.1).
+generated images that fall into a bin that is already full" (Kynkaanniemi et al. 2023, section 3.1).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from raymetrics.errors import NotEnoughData, SampleRangeError
 
 _INTEGER_TYPES = (int, np.integer)
-_NEVER = np.inf  # the estimate for a class that has not been drawn
+_NEVER = np.inf  # draws needed by a class that was never drawn
 
 
 def target_counts(counts: np.ndarray, n: int) -> np.ndarray:
-    """How many samples of each class make n like the real histogram, by largest remainders.
+    """Scale the real histogram to n samples by largest remainders, int64 [classes].
 
-    counts: int64 [classes], of real samples. The result has the sum n, is `counts` where that is
-    their sum, and 0 where they are; of equal remainders the first class counts. RangeError for an n
-    below 1, NotEnoughData without real samples.
+    counts: int64 [classes], of real samples. The result sums to n, equals `counts` if n is their
+    sum, and is 0 where `counts` is 0; of equal remainders the first class is rounded up. Raise
+    SampleRangeError if n < 1, NotEnoughData without real samples.
     """
     if n < 1:
         raise SampleRangeError(f"{n} samples are asked for, expected at least 1")
@@ -36,10 +36,10 @@ def target_counts(counts: np.ndarray, n: int) -> np.ndarray:
 
 
 class Matcher:
-    """Decides samples in order: accepted are the first `targets[c]` of each class c.
+    """A decision for each sample in order: accept the first `targets[c]` samples of each class c.
 
-    What it remembers are the draws by class; `draws` in all ends with the sample that fills the
-    last bin, or with `max_draws`, and nothing after it is looked at.
+    The only state is the number of draws per class. Samples are examined up to the sample that
+    fills the last bin, or up to `max_draws` samples.
     """
 
     def __init__(self, targets: np.ndarray, max_draws: int | None = None) -> None:
@@ -49,33 +49,33 @@ class Matcher:
 
     @property
     def total_draws(self) -> int:
-        """How many samples were looked at."""
+        """The number of examined samples."""
         return int(self.drawn_counts.sum())
 
     @property
     def accepted_counts(self) -> np.ndarray:
-        """int64 [classes], accepted so far."""
+        """The number of accepted samples per class, int64 [classes]."""
         return np.minimum(self.drawn_counts, self.targets)
 
     @property
     def unfilled_classes(self) -> np.ndarray:
-        """The classes that lack samples, int64, ascending."""
+        """The classes that still lack samples, int64, ascending."""
         return np.flatnonzero(self.drawn_counts < self.targets)
 
     @property
     def is_full(self) -> bool:
-        """Whether every bin is."""
+        """Whether every bin is full."""
         return not len(self.unfilled_classes)
 
     @property
     def is_finished(self) -> bool:
-        """Whether no further sample is looked at."""
+        """Whether no further sample is examined."""
         return self.is_full or self.total_draws == self.max_draws
 
     def accept(self, classes: np.ndarray) -> np.ndarray:
-        """classes int64 [m], of the next samples -> bool [m], whether each is accepted.
+        """Decide the next samples: classes int64 [m] -> bool [m], whether each is accepted.
 
-        RangeError for a class that the targets do not have.
+        Raise SampleRangeError for a class without a target.
         """
         classes = self._require_classes(classes)
         accepted = np.zeros(len(classes), bool)
@@ -91,7 +91,7 @@ class Matcher:
         return accepted
 
     def add_drawn(self, drawn: np.ndarray) -> None:
-        """Counts samples that were decided before; int64 [classes], of those looked at."""
+        """Count samples that were decided earlier. drawn: int64 [classes], of examined samples."""
         self.drawn_counts = self.drawn_counts + drawn
 
     def _require_classes(self, classes: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class Matcher:
 
 
 def _rank_in_class(classes: np.ndarray) -> np.ndarray:
-    """How many of the same class come before each, int64 [m]."""
+    """Count the earlier samples of the same class for each sample, int64 [m]."""
     order = np.argsort(classes, kind="stable")
     ascending = classes[order]
     rank = np.empty(len(classes), np.int64)
@@ -123,13 +123,14 @@ def match_top1(
     classes: Iterable[int | np.ndarray],
     max_draws: int | None = None,
 ) -> np.ndarray:
-    """The accepted positions in `classes`, int64, ascending: the first so many of every class.
+    """Return the accepted positions, int64, ascending: the first samples of every class.
 
-    target_counts: int64 [classes]. classes: of the samples in order, as one array, or as a list,
-    a generator or anything else that gives them one by one or in arrays [m]; no more of it is
-    taken than is needed, and only what is accepted is remembered.
-    NotEnoughData, with the classes that lack samples, if they or `max_draws` end before all bins
-    are full. RangeError for what is no class with a target.
+    target_counts: int64 [classes]. classes: of the samples in order, as one array, or as an
+    iterable of single classes or of arrays [m]; only as many items are taken as needed, and only
+    accepted positions are stored.
+
+    Raise NotEnoughData, with the classes that lack samples, if the samples or `max_draws` end
+    before all bins are full; SampleRangeError for a class without a target.
     """
     matcher, accepted = Matcher(target_counts, max_draws), array("q")
     parts = iter([classes] if isinstance(classes, np.ndarray) else classes)
@@ -147,9 +148,11 @@ def match_top1(
 def _accept_single_ids(
     matcher: Matcher, parts: Iterator[int | np.ndarray], accepted: array[int]
 ) -> int | np.ndarray | None:
-    """Decides single ids, as long as they come and are needed, and adds the accepted positions.
-    What came after them and is none; or None."""
-    # Lists, as an array of one id costs a hundred times as much as an int.
+    """Decide single classes from `parts` while they come and are needed; append accepted positions.
+
+    Return the next part that is an array, or None if the parts have ended or no more are needed.
+    """
+    # Lists, because an array of one class costs a hundred times as much as an int.
     targets, drawn = matcher.targets.tolist(), matcher.drawn_counts.tolist()
     unfilled, position, part = len(matcher.unfilled_classes), matcher.total_draws, None
     while unfilled and position != matcher.max_draws:
@@ -169,19 +172,40 @@ def _accept_single_ids(
     return part
 
 
+def stratified_positions(classes: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Draw positions of `counts[c]` samples of every class c, at random without repetition.
+
+    Rejection in the order of sample ids gives one set with this histogram; each seed gives another,
+    equally good set. classes: int64 [n], of drawn samples; counts: int64 [classes]. Returns int64,
+    ascending. Raise NotEnoughData if fewer than `counts[c]` samples of a class c were drawn.
+    """
+    available = np.bincount(classes, minlength=len(counts))
+    if (available < counts).any():
+        short_class = int(np.flatnonzero(available < counts)[0])
+        raise NotEnoughData(
+            f"{available[short_class]} samples of class {short_class} were drawn, "
+            f"{counts[short_class]} are asked for; draw more"
+        )
+    order = np.random.default_rng(seed).permutation(len(classes))
+    is_chosen = _rank_in_class(classes[order]) < counts[classes[order]]
+    return np.sort(order[is_chosen])
+
+
 def require_full(matcher: Matcher, names: Sequence[str] = ()) -> None:
-    """NotEnoughData, with what is known of the bins that are not full, if there are any."""
+    """Raise NotEnoughData, with a description of the unfilled bins, unless every bin is full."""
     if not matcher.is_full:
         raise NotEnoughData(
-            f"{len(matcher.unfilled_classes)} of {np.count_nonzero(matcher.targets)} classes lack samples "
-            f"after {matcher.total_draws} draws: {describe_unfilled(matcher, names)}; draw more, or match fewer"
+            f"{len(matcher.unfilled_classes)} of {np.count_nonzero(matcher.targets)} classes lack "
+            f"samples after {matcher.total_draws} draws: {describe_unfilled(matcher, names)}; "
+            "draw more, or match fewer"
         )
 
 
 def describe_unfilled(matcher: Matcher, names: Sequence[str] = (), limit: int = 8) -> str:
-    """The bins that are not full in words, the emptiest first.
+    """Describe the unfilled bins in words, the emptiest first.
 
-    names: of the classes. Of a class that was never drawn, how rare it must be.
+    names: of the classes. For a class that was never drawn, the text adds an upper bound on its
+    rate.
     """
     missing = matcher.targets - matcher.accepted_counts
     order = sorted(
@@ -197,10 +221,11 @@ def describe_unfilled(matcher: Matcher, names: Sequence[str] = (), limit: int = 
 
 
 def rate_bound(draws: int, seen: int = 0, confidence: float = 0.95) -> float:
-    """The upper confidence bound on the rate of what was `seen` so often in `draws`.
+    """Compute the upper confidence bound on the rate of an event `seen` this often in `draws`.
 
-    Clopper and Pearson's, one-sided: the rate at which so few or fewer would be seen with
-    probability 1 - confidence. Of nothing seen, 1 - (1 - confidence)^(1/draws), about 3/draws.
+    The one-sided bound of Clopper and Pearson: the rate at which so few or fewer events would be
+    seen with probability 1 - confidence. For no event, 1 - (1 - confidence)^(1/draws), about
+    3/draws.
     """
     from scipy.stats import beta
 
@@ -208,10 +233,11 @@ def rate_bound(draws: int, seen: int = 0, confidence: float = 0.95) -> float:
 
 
 def expected_draws(matcher: Matcher) -> np.ndarray:
-    """About how many more draws each bin needs at the rate so far, float64 [classes].
+    """Estimate how many more draws each bin needs at the rate so far, float64 [classes].
 
-    What it lacks, divided by the share of its class among the draws: 0 for a full bin, infinite
-    for one whose class was never drawn. All bins together need the largest of them, or more.
+    The missing samples, divided by the share of the class among the draws: 0 for a full bin,
+    infinite for a class that was never drawn. All bins together need at least the largest of these
+    numbers.
     """
     missing = (matcher.targets - matcher.accepted_counts).astype(np.float64)
     rates = matcher.drawn_counts / max(matcher.total_draws, 1)

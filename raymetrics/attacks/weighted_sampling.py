@@ -1,4 +1,4 @@
-"""Samples drawn by their weights."""
+"""Samples drawn with probabilities given by weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ SAMPLING_SCHEMES = ("systematic", "multinomial")
 def draw_by_weight(
     weights: np.ndarray, n: int, seed: int, scheme: str = "systematic"
 ) -> np.ndarray:
-    """n positions, int64 [n], ascending; a candidate may be drawn more than once.
+    """Draw n positions by weight, int64 [n], ascending; a candidate may be drawn more than once.
 
-    weights: real [candidates], not negative; they need no sum of 1. "multinomial": n independent
-    draws, as in the paper. "systematic" (Kitagawa 1996): a comb of n teeth over the cumulated
-    weights, laid down at random: candidate i comes n p_i times, rounded up or down, so that the
-    draw adds far less noise. In both, n p_i times on average. ShardError for weights that are
-    not numbers of at least 0, NotEnoughData where nothing is asked for or nothing has a weight.
+    weights: real [candidates], not negative; the sum need not be 1. "multinomial": n independent
+    draws, as in the paper. "systematic" (Kitagawa 1996): a comb of n teeth at a random offset over
+    the cumulated weights, so that candidate i is drawn n p_i times, rounded up or down, and the
+    draw adds far less noise. Both schemes draw candidate i n p_i times on average.
+
+    Raise RaymetricsError for an unknown scheme, ShardError for weights that are negative, infinite
+    or NaN, NotEnoughData if n < 1 or no weight is above 0.
     """
     weights = np.asarray(weights, np.float64)
     if scheme not in SAMPLING_SCHEMES:
@@ -35,14 +37,14 @@ def draw_by_weight(
 
 
 def _systematic_draw(weights: np.ndarray, n: int, offset: float) -> np.ndarray:
-    """The candidates under the teeth offset, offset + 1, ... of n; 0 <= offset < 1."""
+    """Return the candidates under the teeth offset, offset + 1, ... of n; 0 <= offset < 1."""
     cumulative = np.cumsum(weights)
     teeth = np.minimum(np.arange(n) + offset, np.nextafter(n, 0))
     return np.searchsorted(cumulative / cumulative[-1] * n, teeth, side="right")
 
 
 def _require_weights(weights: np.ndarray) -> None:
-    """ShardError for negative or infinite weights or NaN, NotEnoughData if none is above 0."""
+    """Raise ShardError for invalid weights, NotEnoughData if no weight is above 0."""
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         raise ShardError(

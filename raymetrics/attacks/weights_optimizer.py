@@ -1,10 +1,9 @@
-"""Weights that minimise the distance: L-BFGS on square roots of the weights.
+"""Weights that minimize the distance: L-BFGS on square roots of the weights.
 
-The point s has as many coordinates as there are candidates, p_i = (s_i / a_i)^2 / sum, where a_i
-is about |x_i|: roots keep weights positive without ever pushing them to infinity, as logarithms
-do, and far candidates, of which the covariance depends most, take shorter steps. The distance is
-convex in p, and a point that no small step improves is the minimum, except that a weight of
-exactly 0 stays 0.
+A point s has one coordinate for each candidate, p_i = (s_i / a_i)^2 / sum, where a_i is about
+|x_i|. Roots keep weights positive, and unlike logarithms never run to infinity; far candidates, on
+which the covariance depends most, take shorter steps. The distance is convex in p, and a point that
+no small step improves is the minimum, except that a weight of exactly 0 stays 0.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from raymetrics.attacks.weights_objective import (
     effective_sample_size,
 )
 
-# Of the first step: the standard deviation of the changes of log p.
+# The standard deviation of the changes of log p in the first step.
 _FIRST_CHANGE = 0.1
-# Relative to the mean |x|^2 of the candidates, float32 cannot tell a distance below this from 0.
+# In float32 a distance below this, relative to the mean |x|^2 of the candidates, is 0.
 _ZERO_DISTANCE = 1e-7
-# Progress is judged over so many evaluations.
+# The number of evaluations over which progress is measured.
 _PROGRESS_WINDOW = 10
 
 
 class Step(NamedTuple):
-    """What is known of one point of the way."""
+    """The record of one point on the way."""
 
-    evaluations: int  # done until then, this one included
+    evaluations: int  # so far, including this one
     distance: float
     effective_sample_size: float
     gap: float  # no weights are better by more than this
@@ -42,25 +41,28 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LbfgsState:
-    """All that the next iteration depends on; `to_arrays` and `from_arrays` keep every bit."""
+    """The state of L-BFGS between two iterations: all that the next iteration depends on.
+
+    `to_arrays` and `from_arrays` keep every bit.
+    """
 
     evaluations: int
     point: np.ndarray  # float64 [n]
     distance: float
-    slopes: np.ndarray  # float64 [n], of the objective at the point
+    slopes: np.ndarray  # float64 [n]: the objective's gradient by weights, at the point
     moves: np.ndarray  # float64 [k, n]: the last k differences of points, oldest first
-    turns: np.ndarray  # float64 [k, n]: those of gradients
-    trace: np.ndarray  # float64 [points until here, 4]: a Step each
-    stuck: bool  # not even along the gradient does the distance fall
+    turns: np.ndarray  # float64 [k, n]: the last k differences of gradients
+    trace: np.ndarray  # float64 [points so far, 4]: one Step a row
+    stuck: bool  # the distance does not fall even along the gradient
 
 
 @dataclass(frozen=True, eq=False)
 class OptimizedWeights:
-    """Where a minimisation ended."""
+    """The result of a minimization."""
 
     weights: np.ndarray  # float64 [n], with a sum of 1
-    trace: tuple[Step, ...]  # of every point on the way, from equal weights on
-    converged: bool  # it ended by its own rule, and not because evaluations ran out
+    trace: tuple[Step, ...]  # of every point, starting from equal weights
+    converged: bool  # the stopping rule ended it, not the number of evaluations
 
     @property
     def distance(self) -> float:
@@ -69,21 +71,21 @@ class OptimizedWeights:
 
     @property
     def effective_sample_size(self) -> float:
-        """1 / sum p_i^2."""
+        """The effective sample size 1 / sum p_i^2."""
         return self.trace[-1].effective_sample_size
 
     @property
     def gap(self) -> float:
-        """No weights are better by more than this; true, but often far from tight."""
+        """The duality gap: no weights are better by more than this; often far from tight."""
         return self.trace[-1].gap
 
     def restore_unit(self, unit: float) -> OptimizedWeights:
-        """Convert distances of features that were divided by a unit."""
+        """Multiply distances by unit^2, for features that were divided by the unit."""
         return replace(self, trace=tuple(_restore_unit_of_step(step, unit) for step in self.trace))
 
     @property
     def evaluations(self) -> int:
-        """How often the objective was computed until then."""
+        """The number of evaluations of the objective."""
         return self.trace[-1].evaluations
 
 
@@ -92,8 +94,11 @@ def _restore_unit_of_step(step: Step, unit: float) -> Step:
 
 
 def with_exact_distance(optimized: OptimizedWeights, evaluate: ExactEvaluator) -> OptimizedWeights:
-    """Replace the distance at the weights, which float32's products make too large or too small by
-    a ten-thousandth where there are fewer candidates than dimensions, by that of float64."""
+    """Replace the distance at the weights by the distance computed in float64.
+
+    With fewer candidates than dimensions, the products in float32 change the distance by up to a
+    ten-thousandth.
+    """
     last = optimized.trace[-1]._replace(distance=evaluate.exact_distance(optimized.weights))
     return replace(optimized, trace=(*optimized.trace[:-1], last))
 
@@ -106,13 +111,14 @@ def minimize_distance(
     state: LbfgsState | None = None,
     on_step: Callable[[LbfgsState], None] | None = None,
 ) -> OptimizedWeights:
-    """Weights of the smallest distance, from equal ones, or on from a state.
+    """Find the weights with the smallest distance, starting from equal weights or from a state.
 
-    Ends when the last 10 evaluations have lowered the distance by less than `tolerance` of it
-    (with 1e-3, usually after 30 to 60 evaluations and within 0.1 % of the minimum), when it is 0
-    as far as float32 can tell, or when max_evaluations are spent, those of the state included.
-    told: is given every state as it is reached. Going on from any of them gives the same bits as
-    never having stopped, also with another budget.
+    Ends when the last 10 evaluations have lowered the distance by less than `tolerance` of it (with
+    1e-3, usually after 30 to 60 evaluations and within 0.1 % of the minimum), when the distance is
+    0 to the precision of float32, or after max_evaluations, including the evaluations of the state.
+    on_step: called with every new state. A run that resumes from any of these states gives the same
+    bits as a run that never stopped, also with another max_evaluations. Raise ValueError if
+    max_evaluations < 1.
     """
     problem = _Problem.from_evaluator(
         evaluate, max_evaluations, 0 if state is None else state.evaluations
@@ -134,7 +140,7 @@ def minimize_distance(
 
 
 class _OutOfBudget(Exception):
-    """No evaluation is left; caught by `minimise`."""
+    """The error of an evaluation beyond max_evaluations; `minimize_distance` catches it."""
 
 
 class _PointValue(NamedTuple):
@@ -148,31 +154,31 @@ class _PointValue(NamedTuple):
 
 @dataclass
 class _Problem:
-    """The objective by points instead of weights; counts its evaluations."""
+    """The objective as a function of points instead of weights; counts its evaluations."""
 
     evaluate: Evaluator
     max_evaluations: int
     evaluations: int
     scale: np.ndarray = field(repr=False)  # float64 [n]: a
-    zero: float  # a distance that is as good as 0
+    zero: float  # a distance that float32 cannot tell from 0
 
     @classmethod
     def from_evaluator(
         cls, evaluate: Evaluator, max_evaluations: int, evaluations: int
     ) -> _Problem:
-        """With a_i = |x_i|, in units of their root mean square, and none of them near 0."""
+        """Set a_i = |x_i|, in units of the root mean square of |x|, and bounded away from 0."""
         squares = evaluate.norms**2
         power = float(squares.mean())
         scale = np.sqrt((squares + 1e-4 * power) / power) if power > 0 else np.ones(len(squares))
         return cls(evaluate, max_evaluations, evaluations, scale, _ZERO_DISTANCE * power)
 
     def weights(self, point: np.ndarray) -> np.ndarray:
-        """p of s."""
+        """Compute the weights p of the point s."""
         squares = (point / self.scale) ** 2
         return np.asarray(squares / squares.sum())
 
     def evaluate_point(self, point: np.ndarray) -> _PointValue:
-        """One evaluation. OutOfBudget if there is none left."""
+        """Evaluate the objective at a point. Raise _OutOfBudget beyond max_evaluations."""
         if self.evaluations >= self.max_evaluations:
             raise _OutOfBudget
         self.evaluations += 1
@@ -181,7 +187,7 @@ class _Problem:
     def with_gradient(
         self, point: np.ndarray, distance: float, weight_gradient: np.ndarray
     ) -> _PointValue:
-        """What was already evaluated, with its gradient dF/ds_i = 2 s_i (h_i - p.h) / a_i^2 sum."""
+        """Add dF/ds_i = 2 s_i (h_i - p.h) / a_i^2 sum to an evaluation."""
         squares = (point / self.scale) ** 2
         total = squares.sum()
         gradient = (
@@ -193,7 +199,7 @@ class _Problem:
         return _PointValue(point, distance, weight_gradient, gradient)
 
     def make_step(self, point_value: _PointValue) -> Step:
-        """What the trace keeps of a point."""
+        """Return the entry of the trace for a point."""
         weights = self.weights(point_value.point)
         spread = effective_sample_size(weights)
         return Step(
@@ -205,7 +211,7 @@ class _Problem:
 
 
 def _initial_state(problem: _Problem) -> LbfgsState:
-    """Equal weights."""
+    """Evaluate equal weights."""
     first = problem.evaluate_point(problem.scale)
     no_pairs = np.empty((0, len(first.point)))
     trace = np.array([problem.make_step(first)], np.float64)
@@ -213,7 +219,7 @@ def _initial_state(problem: _Problem) -> LbfgsState:
 
 
 def _is_converged(state: LbfgsState, tolerance: float, zero: float) -> bool:
-    """Nothing more is to be expected."""
+    """Return whether the distance is 0, progress is slow, or the state is stuck."""
     evaluations, distances = state.trace[:, 0], state.trace[:, 1]
     earlier = distances[evaluations <= state.evaluations - _PROGRESS_WINDOW]
     slow = len(earlier) > 0 and earlier[-1] - state.distance < tolerance * abs(state.distance)
@@ -221,7 +227,11 @@ def _is_converged(state: LbfgsState, tolerance: float, zero: float) -> bool:
 
 
 def _advance(problem: _Problem, state: LbfgsState) -> LbfgsState:
-    """The next point. Where none is found, the same without memory; and then, stuck."""
+    """Move to the next point.
+
+    If the line search finds none, the next state has no memory; if it had none already, it is
+    stuck.
+    """
     current = problem.with_gradient(state.point, state.distance, state.slopes)
     direction, length = _descent_direction(current, state.moves, state.turns)
 
@@ -250,13 +260,13 @@ def _advance(problem: _Problem, state: LbfgsState) -> LbfgsState:
 def _descent_direction(
     current: _PointValue, point_changes: np.ndarray, gradient_changes: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """A direction in which the distance falls, and how far to try first."""
+    """Return a direction in which the distance falls, and the length to try first."""
     if len(point_changes):
         direction = -inverse_hessian_product(current.gradient, point_changes, gradient_changes)
         if direction @ current.gradient < 0:
             return direction, 1.0
     direction = -current.gradient
-    # d log p = 2 ds / s, up to the sum of weights. A weight of 0 does not move.
+    # d log p = 2 ds / s, up to the sum of weights. A weight of 0 stays 0.
     is_used = current.point != 0
     change = 2 * direction[is_used] / current.point[is_used]
     spread = np.sqrt((change**2).mean())

@@ -1,1 +1,1 @@
-"""The main job on parts that come from the package index: `python -m raymetrics.demo`."""
+"""The main job on parts that come with the installation: `python -m raymetrics.demo`."""

@@ -1,9 +1,9 @@
-"""Real digits against generated ones, from images to a page.
+"""Compare real digits with generated digits, from images to a page.
 
     python -m raymetrics.demo [FOLDER]
 
-Extracts both sides into FOLDER (demo-output by default), evaluates them, and makes a page;
-starts a local Ray, and stops it. What is there already is not made again.
+Extracts features of both sides into FOLDER (demo-output by default), evaluates them, and writes a
+page; starts a local Ray and stops it. Existing shards and results are not made again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHARD_ROWS = 512
 def main(
     arguments: Sequence[str], samples: str = _SAMPLES, extractors: Sequence[str] = _EXTRACTORS
 ) -> None:
-    """Runs the demo; arguments: the folder, or none."""
+    """Run the demo. arguments: the folder, or nothing."""
     folder = Path(arguments[0] if arguments else "demo-output")
     start = time.monotonic()
     uris = {side: str(folder / side) for side in _SIDES}
@@ -51,7 +51,8 @@ def main(
                 progress=progress_printer(),
             )
             print_now(
-                f"{side}: {extraction.shards_made} shards made, {extraction.shards_present} were there"
+                f"{side}: {extraction.shards_made} shards made, "
+                f"{extraction.shards_present} were there"
             )
         results_file = folder / "results.jsonl"
         all_results = _earlier_results(results_file, uris)
@@ -69,7 +70,7 @@ def main(
 
 
 def _is_complete(uri: str) -> bool:
-    """Whether a complete set is there."""
+    """Return whether a complete set exists at the URI."""
     try:
         return open_shards(uri).seal is not None
     except RaymetricsError:
@@ -77,7 +78,7 @@ def _is_complete(uri: str) -> bool:
 
 
 def _earlier_results(results_file: Path, uris: dict[str, str]) -> list[Result]:
-    """The results of an earlier run, if this program made them of these very features."""
+    """Return the results of an earlier run, if this program made them from exactly these sets."""
     if not results_file.exists():
         return []
     old_results = results.read_results(results_file)
@@ -92,7 +93,7 @@ def _earlier_results(results_file: Path, uris: dict[str, str]) -> list[Result]:
 
 
 def print_now(text: str) -> None:
-    """Prints at once, also into a pipe."""
+    """Print a text at once, also into a pipe."""
     print(text, flush=True)
 
 

@@ -1,9 +1,9 @@
-"""The figures of both papers, of the demo's generator: goes on from what the demo made.
+"""Make the figures of both papers for the demo's generator, continuing from the demo's output.
 
     python -m raymetrics.demo.figures [FOLDER]
 
-Each verb writes a page into a folder of its own in FOLDER (demo-output by default); the demo's
-page then leads to all of them. Run again after anything that stopped it.
+Each verb writes a page into a folder of its own in FOLDER (demo-output by default); the demo's page
+then links to all of them. After an interruption, run it again.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FOLDER_OPTIONS = ("--to", "--shards")
 
 
 def command_words(command: str, folder: str) -> list[str]:
-    """The words of a command, with all that it reads and writes in a folder."""
+    """Split a command into words, with all its inputs and outputs in a folder."""
     verb, *words = shlex.split(command)
     arguments = [
         f"{folder}/{word}"
@@ -61,7 +61,7 @@ def command_words(command: str, folder: str) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Makes all of it; arguments: the folder, or none."""
+    """Run the demo and all commands. arguments: the folder, or nothing."""
     folder = arguments[0] if arguments else "demo-output"
     with session():
         demo([folder])

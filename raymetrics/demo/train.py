@@ -1,14 +1,14 @@
-"""Trains the digit generator and the digit classifier, in about a quarter of an hour.
+"""Train the digit generator and the digit classifier, in about a quarter of an hour.
 
     python -m raymetrics.demo.train raymetrics/weights/shipped
 
-writes `digits-generator-NNNNNN.safetensors` for every snapshot (the number counts training
-steps; the weights are their exponential moving average, in float16),
-`digits-classifier.safetensors`, and their digests in SHA256SUMS.
+writes `digits-generator-NNNNNN.safetensors` for every snapshot (the number counts training steps;
+the weights are their exponential moving average, in float16), `digits-classifier.safetensors`, and
+their digests in SHA256SUMS.
 
-The generator is a variational autoencoder (Kingma & Welling 2014) with a weak prior, whose
-latents w a normalizing flow learns to draw from noise z, class by class (Dinh et al. 2017).
-Both are trained together, so that every snapshot is a whole generator.
+The generator is a variational autoencoder (Kingma & Welling 2014) with a weak prior. A normalizing
+flow (Dinh et al. 2017) learns to draw its latents w from noise z, class by class. Both are trained
+together, so that every snapshot is a complete generator.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Encoder(nn.Module):
 
 
 def _shift_randomly(images: Tensor, rng: torch.Generator) -> Tensor:
-    """The images moved by -1, 0 or 1 pixels along both axes; the border of a digit is empty."""
+    """Shift the images by -1, 0 or 1 pixels along both axes; the border of a digit is empty."""
     dy, dx = torch.randint(-1, 2, (2,), generator=rng).tolist()
     return torch.roll(images, (dy, dx), dims=(2, 3))
 
@@ -67,7 +67,7 @@ def _shift_randomly(images: Tensor, rng: torch.Generator) -> Tensor:
 def _shuffled_batches(
     images: Tensor, labels: Tensor, rng: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless shuffled batches, each shifted by at most one pixel."""
+    """Yield shuffled batches without end, each shifted by at most one pixel."""
     while True:
         for rows in torch.randperm(len(images), generator=rng).split(_BATCH_SIZE):
             if len(rows) == _BATCH_SIZE:
@@ -75,18 +75,21 @@ def _shuffled_batches(
 
 
 def _kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of N(mean, variance) from N(0, 1), [n]."""
+    """Compute the Kullback-Leibler divergence of N(mean, variance) from N(0, 1), [n]."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
 
 
 def _negative_log_likelihood(network: DigitsNetwork, w: Tensor, label: Tensor) -> Tensor:
-    """Of w under the mapping network's distribution, [n]."""
+    """Compute the negative log-likelihood of w under the mapping network's distribution, [n]."""
     z, log_determinant = network.mapping.inverse(w, label)
     return (z.square().sum(dim=1) + W_DIM * math.log(2 * math.pi)) / 2 - log_determinant
 
 
 def _train_generator(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
-    """images float32 [n, 1, 28, 28] in [0, 1]; writes one file for each of SNAPSHOTS."""
+    """Train the generator and write one file for each step in _SNAPSHOT_STEPS.
+
+    images: float32 [n, 1, 28, 28] in [0, 1]; labels: int64 [n].
+    """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     network, encoder = DigitsNetwork(), _Encoder()
@@ -102,7 +105,7 @@ def _train_generator(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
             binary_cross_entropy_with_logits(network.synthesis(w), x, reduction="sum") / _BATCH_SIZE
         )
         prior = _kl_divergence(mean, log_variance).mean()
-        # The mapping follows the latents; it does not pull them.
+        # The mapping learns the latents; its loss does not change them.
         mapping = _negative_log_likelihood(network, w.detach(), label).mean()
         optimizer.zero_grad(set_to_none=True)
         (pixels + _PRIOR_WEIGHT * prior + mapping).backward()
@@ -126,13 +129,17 @@ def _train_generator(images: Tensor, labels: Tensor, folder: Path, seed: int = 0
 
 @torch.no_grad()
 def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """averaged = keep * averaged + (1 - keep) * network, weight by weight."""
+    """Set average = decay * average + (1 - decay) * network, weight by weight."""
     for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
 
 
 def _train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 0) -> None:
-    """images float32 [n, 1, 28, 28] in [0, 1]. Every fifth ten is held out and measures it."""
+    """Train the classifier and write its file with its accuracy on held-out images.
+
+    images: float32 [n, 1, 28, 28] in [0, 1]; labels: int64 [n]. Every fifth group of ten images is
+    held out.
+    """
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     held_out = (torch.arange(len(images)) // 10) % 5 == 4
@@ -158,7 +165,7 @@ def _train_classifier(images: Tensor, labels: Tensor, folder: Path, seed: int = 
 
 
 def main() -> None:
-    """Trains both."""
+    """Train both networks and write their digests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the checkpoints go")
     folder: Path = parser.parse_args().folder

@@ -1,4 +1,4 @@
-"""Exact k-nearest-neighbour radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1)."""
+"""Exact k-nearest-neighbor radii and ball membership (Kynkaanniemi et al. 2019, Eq. 1)."""
 
 from raymetrics.neighbors.brute_force import ExactSearch
 from raymetrics.neighbors.choose_engine import ENGINES, fastest_engine, make_engine, survey_arrays

@@ -1,4 +1,4 @@
-"""Which engine will be the fastest, from a look at a thousand features. All answer the same."""
+"""Choose the engine that will be the fastest, from a thousand features. All give equal results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from raymetrics.neighbors.tiles import TileSearch
 _PROBE_ROWS = 1000
 DIMENSIONS = (64, 128)
 
-# In passes (2 n m d operations of a matrix product), as `benchmarks/neighbors.py` shows them.
+# In passes (2 n m d operations of a matrix product), as measured by `benchmarks/neighbors.py`.
 _FLAT_PASSES, _TILE_PASSES = 4.2, 2.4
-# What a search costs a pair beside its products, and a candidate beside its search; as many
-# operations of a matrix product take as long.
+# The cost of a pair beside its products, and of a candidate beside its search, in operations of a
+# matrix product that take as long.
 _SELECTION_COST, _CANDIDATE_COST = 450, 25
 _SEARCHES = 4
 
@@ -34,11 +34,11 @@ _SEARCHES = 4
 def fastest_engine(
     *, real: np.ndarray, generated: np.ndarray, k: int = 3, rows: int | None = None
 ) -> Any:
-    """The engine that should be the fastest for these features, real [n, d], [m, d].
+    """Choose the engine that should be the fastest for these features, real [n, d] and [m, d].
 
-    rows: how many there are on both sides, where these are only a sample of them.
-    An index of lower bounds where few directions tell neighbours apart; otherwise tiles, or the
-    whole features where there is a GPU, which the tiles do not use.
+    rows: the number of rows on both sides together, if `real` and `generated` are only samples of
+    them. The choice is an index of lower bounds if few directions tell neighbors apart; otherwise
+    tiles, or whole features in an index if there is a GPU, because tiles do not use it.
     """
     half = _PROBE_ROWS // 2
     probe_rows = np.concatenate(
@@ -60,9 +60,10 @@ def fastest_engine(
 def survey_arrays(
     *, real: np.ndarray, generated: np.ndarray, convention: Convention, count: bool, realism: bool
 ) -> ManifoldSurvey:
-    """`raymetrics.metrics.survey` as a convention asks for it, by the engine that is chosen.
+    """Run `survey_manifolds` for a convention, with the fastest engine.
 
-    real, generated: real [n, d], [m, d]. NotEnoughData if a side has not more than the largest k.
+    real, generated: real [n, d] and [m, d]. Raise NotEnoughData if a side has at most as many rows
+    as the largest k.
     """
     for side, features in (("real", real), ("generated", generated)):
         require_neighbors(len(features), convention.ks[-1], side)
@@ -79,8 +80,11 @@ def survey_arrays(
 
 
 def candidates_left(features: np.ndarray, k: int) -> dict[int, float]:
-    """Of n features, how many others of each are not ruled out as its k nearest, on average, by
-    lower bounds of so many dimensions."""
+    """Count the candidates that lower bounds leave for the k nearest neighbors, by dimensions.
+
+    The mean over the n features, real [n, d], of the other features that a lower bound of so many
+    dimensions does not rule out.
+    """
     k = min(k, len(features) - 1)
     center = joint_mean(features)
     directions = leading_directions(features, center, max(DIMENSIONS))
@@ -95,13 +99,13 @@ def candidates_left(features: np.ndarray, k: int) -> dict[int, float]:
 
 
 def _squared_distances(x: np.ndarray) -> np.ndarray:
-    """float64 [n, n]; about 0 on the diagonal."""
+    """Compute squared distances between rows, float64 [n, n]; about 0 on the diagonal."""
     norms = squared_norms(x)
     return (norms[:, None] + norms - 2 * x @ x.T).clip(min=0)
 
 
 def estimate_passes(rows: int, dimension: int, dimensions: int, candidates: float) -> float:
-    """Passes that all searches together take, of `rows` rows on both sides.
+    """Estimate the passes that all searches of `rows` rows on both sides take together.
 
     Candidates grow with the 0.7th power of the rows (measured from 2,500 to 40,000).
     """
@@ -120,6 +124,6 @@ ENGINES: Mapping[str, Any] = {
 
 
 def make_engine(name: str) -> Any:
-    """The engine of this name, "faiss-lower-bound-128" of so many dimensions."""
+    """Make the engine with this name; "faiss-lower-bound-128" has 128 dimensions."""
     kind, _, dimensions = name.rpartition("-")
     return ENGINES[kind](int(dimensions)) if kind in ENGINES else ENGINES[name]()

@@ -1,9 +1,9 @@
-"""From bounds to exact answers: what the rounding of float32 leaves open is computed in float64.
+"""From bounds to exact answers: float64 decides what the rounding of float32 leaves open.
 
-An engine looks at some candidates for each query and knows between which bounds their distances
-lie. The three functions here settle from the bounds whatever can be settled, compute the distances
-of the few remaining pairs from differences in float64, and so give the answer of brute force.
-Candidates that are none have id -1 and infinite bounds.
+An engine knows a few candidates for each query, and bounds on their distances. The functions here
+decide by the bounds where the bounds suffice, compute the distances of the few remaining pairs from
+differences in float64, and thus return the answer of brute force. A missing candidate has id -1 and
+infinite bounds.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ import numpy as np
 
 from raymetrics.neighbors.brute_force import pair_distances, radius_ratios
 
-ROUNDOFF32, ROUNDOFF64 = 2.0**-24, 2.0**-53  # of rounding
-SMALLEST_NORMAL32 = 2.0**-126  # what is smaller has fewer digits, or none, in float32
+ROUNDOFF32, ROUNDOFF64 = 2.0**-24, 2.0**-53  # unit roundoff
+SMALLEST_NORMAL32 = 2.0**-126  # smaller numbers have fewer digits in float32, or none
 
 
 def squared_error_bound(
     terms: int, squared_norms: np.ndarray, unit: float = ROUNDOFF32
 ) -> np.ndarray:
-    """By how much |x|^2 + |y|^2 - 2 x.y can be wrong, where the sum of the squared norms is given.
+    """Bound the rounding error of |x|^2 + |y|^2 - 2 x.y, given the sum of the squared norms.
 
     (terms + 3) units times (|x| + |y|)^2 for the sums of products (Higham 2002, section 3.1, for
-    any order of summation), 4 units more for inputs that were rounded; and (|x| + |y|)^2 is at
-    most 2 (|x|^2 + |y|^2). The rest is room; and each term may vanish.
+    any order of summation), 4 units more for inputs that were rounded; and (|x| + |y|)^2 is at most
+    2 (|x|^2 + |y|^2). The other 9 units are a margin. Each term may also underflow.
     """
     bound: np.ndarray = 2 * (terms + 16) * (unit * squared_norms + SMALLEST_NORMAL32)
     return bound
 
 
 def clipped_sqrt(squared: np.ndarray) -> np.ndarray:
-    """Of what may be negative by rounding."""
+    """Compute the square root; a number that rounding made negative counts as 0."""
     return np.sqrt(squared.clip(min=0))
 
 
 @dataclass(frozen=True, eq=False)
 class BoundedCandidates:
-    """For a block of b queries, c candidates each, with bounds on their distances."""
+    """The c candidates of each of b queries, with bounds on their distances."""
 
     queries: np.ndarray  # real [b, d]
-    base: np.ndarray  # real [m, d], what the ids count
-    ids: np.ndarray  # int64 [b, c]; -1 is none
+    base: np.ndarray  # real [m, d]; ids are its rows
+    ids: np.ndarray  # int64 [b, c]; -1 if missing
     low: np.ndarray  # float64 [b, c]
     high: np.ndarray  # float64 [b, c]
 
     def compute_exactly(self, open_pairs: np.ndarray) -> BoundedCandidates:
-        """The same with exact distances for the pairs where the flag, bool [b, c], is set."""
+        """Replace the bounds by exact distances for the pairs whose flag, bool [b, c], is set."""
         rows, columns = np.nonzero(open_pairs)
         exact = pair_distances(self.queries, self.base, rows, self.ids[rows, columns])
         low, high = self.low.copy(), self.high.copy()
@@ -56,14 +56,14 @@ class BoundedCandidates:
 
 
 def kth_distance_bound(high: np.ndarray, k: int) -> np.ndarray:
-    """No less than the k-th smallest distance, float64 [b, 1]; infinite of fewer candidates."""
+    """Bound the k-th smallest distance from above, float64 [b, 1]; infinite if c < k."""
     if high.shape[1] < k:
         return np.full((len(high), 1), np.inf)
     return np.partition(high, k - 1, axis=1)[:, k - 1 : k]
 
 
 def nearest_distances(candidates: BoundedCandidates, k: int) -> np.ndarray:
-    """The k smallest distances, float64 [b, k] ascending; infinite where there are fewer."""
+    """Compute the k smallest distances, float64 [b, k], ascending; infinite where c < k."""
     limit = kth_distance_bound(candidates.high, k)
     open_pairs = (candidates.low <= limit) & (candidates.ids >= 0)
     exact = np.where(open_pairs, candidates.compute_exactly(open_pairs).high, np.inf)
@@ -73,9 +73,9 @@ def nearest_distances(candidates: BoundedCandidates, k: int) -> np.ndarray:
 
 
 def inside_balls(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray:
-    """Whether each candidate's closed ball holds the query, bool [b, c, K].
+    """Compute whether each candidate's closed ball contains the query, bool [b, c, K].
 
-    radii: float64 [m, K], of all the base; below 0 a ball is empty.
+    radii: float64 [m, K], of all base rows; a ball with a radius below 0 is empty.
     """
     candidate_radii = radii[candidates.ids]
     possibly_inside = candidates.low[..., None] <= candidate_radii
@@ -88,7 +88,7 @@ def inside_balls(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray
 
 
 def largest_ratios(candidates: BoundedCandidates, radii: np.ndarray) -> np.ndarray:
-    """The largest radius / distance among the candidates, float64 [b]; radii: float64 [m]."""
+    """Compute the largest radius / distance of the candidates, float64 [b]; radii: float64 [m]."""
     candidate_radii = np.where(candidates.ids >= 0, radii[candidates.ids], -1.0)
     lower_bound = radius_ratios(candidate_radii, candidates.high).max(axis=1, initial=0.0)
     open_pairs = (radius_ratios(candidate_radii, candidates.low) >= lower_bound[:, None]) & (

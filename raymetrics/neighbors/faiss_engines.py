@@ -1,11 +1,13 @@
-"""Exact neighbours with FAISS flat indexes: float32 for speed, float64 where it matters.
+"""Exact neighbors with FAISS flat indexes: float32 for speed, float64 where it matters.
 
-The index holds sketches of the features: all of them (`FlatSearch`), or a few coordinates whose
-distances are lower bounds (`LowerBoundSearch`), which is several times faster where features lie
-near a subspace, as those of networks do. Either way some more candidates are fetched than asked
-for, those that matter are computed again, and a certificate says that no other row can matter:
-what was not fetched seems farther than what was found, by more than rounding can be wrong. Where
-the certificate fails more is fetched, and at last everything is looked at in float64.
+The index holds sketches of the features: all coordinates (`FlatSearch`), or a few coordinates whose
+distances are lower bounds (`LowerBoundSearch`). The latter is several times faster if features lie
+near a subspace, as features of networks do.
+
+Both engines fetch a few more candidates than requested and compute those that matter again. A
+certificate then states that no other row can matter: the rows that were not fetched lie farther
+away than the result by more than the rounding error. Without a certificate more candidates are
+fetched, and in the end all rows are compared in float64.
 """
 
 from __future__ import annotations
@@ -46,44 +48,44 @@ from raymetrics.neighbors.projections import (
 )
 from raymetrics.statistics.ball_membership import BallMembership
 
-_SPARE_NEIGHBORS = 8  # neighbours fetched beyond the k-th
+_SPARE_NEIGHBORS = 8  # neighbors fetched beyond the k-th
 BLOCK = 1024  # queries at a time
-EXHAUSTIVE_PAIRS = 2**22  # pairs at a time where everything is looked at
+EXHAUSTIVE_PAIRS = 2**22  # pairs at a time in an exhaustive search
 _SMALLEST_RATIO = 2.0**-40
-_MIN_CERTAIN_SHARE = 0.8  # of a block, or more is fetched for the next one
-_STAGES = (slice(0, 4), slice(4, 16), slice(16, None))  # of candidates, the likely ones first
+_MIN_CERTAIN_SHARE = 0.8  # of a block; below it, the next block fetches more
+_STAGES = (slice(0, 4), slice(4, 16), slice(16, None))  # of candidates, likely ones first
 
 
 class FlatSearch:
-    """All coordinates in the index."""
+    """The engine whose index holds all coordinates."""
 
     name = "faiss-flat"
     first_fetch = 1 + _SPARE_NEIGHBORS
 
     def __init__(self) -> None:
-        load_faiss()  # says what is missing before anything is read
+        load_faiss()  # raises now if FAISS is missing, before features are read
 
     def prepare(self, *sets: np.ndarray) -> tuple[PreparedSet, ...]:
-        """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
+        """Move sets of features, real [n, d], to one center and scale, for the other methods."""
         scale = unit_scale(*sets)
         sketch = self.make_sketch(*sets, scale=scale)
         return tuple(PreparedSet(sketch, features, scale) for features in sets)
 
     def prepare_like(self, prepared: PreparedSet, features: np.ndarray) -> PreparedSet:
-        """Another set, on the centre and scale of one that was placed before."""
+        """Move another set to the center and scale of a prepared set."""
         return PreparedSet(prepared.sketch, features, prepared.scale)
 
     def make_sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
-        """What the index holds of the rows."""
+        """Make the function that maps rows to the vectors in the index."""
         return FullSketch(joint_mean(*sets) * scale)
 
     def nearest(
         self, queries: PreparedSet, base: PreparedSet, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
-        """The k smallest distances of each query to base rows other than its own.
+        """Compute the k smallest distances of each query to base rows other than itself.
 
-        own: int64 [n], the base row that each query is, -1 where it is none. float64 [n, k],
-        ascending; infinite where there are fewer rows.
+        self_rows: int64 [n], the base row that equals the query, -1 if there is none. Returns
+        float64 [n, k], ascending; infinite beyond the number of rows.
         """
         if not len(base) or not len(queries):
             return np.full((len(queries), k), np.inf)
@@ -110,11 +112,11 @@ class FlatSearch:
         count: bool = True,
         realism_radii: np.ndarray | None = None,
     ) -> BallMembership:
-        """Which closed balls hold which queries.
+        """Compute which closed balls contain which queries.
 
-        radii: float64 [m, K], ascending in each row; below 0 a ball is empty. Without `count`
-        hits is 1 or 0 and nothing is occupied, which is faster. realism_radii: the radii for realism,
-        float64 [m].
+        radii: float64 [m, K], ascending in each row; a ball with a radius below 0 is empty. Without
+        `count`, which is faster, `hits` is 1 or 0 and no ball is occupied. realism_radii: float64
+        [m], the radii for realism.
         """
         membership = BallMembership.empty(len(queries), *radii.shape)
         if not len(centers) or not len(queries):
@@ -139,15 +141,17 @@ class FlatSearch:
         count: bool = True,
         realism_radii: np.ndarray | None = None,
     ) -> tuple[BallMembership, BallMembership]:
-        """The other among the balls of one, counted if asked, with realism for the realism_radii radii;
-        and one among the balls of the other, not counted."""
+        """Compute `right` among the balls of `left`, and `left` among the balls of `right`.
+
+        `count` and realism_radii apply to the first result; the second is not counted.
+        """
         return (
             self.balls(right, left, left_radii, count=count, realism_radii=realism_radii),
             self.balls(left, right, right_radii, count=False),
         )
 
     def _find_covered(self, query_search: QuerySearch, membership: BallMembership) -> None:
-        """Whether any ball holds a query."""
+        """Find whether any ball contains a query."""
 
         def attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
             candidates, complete = query_search.deepest_balls(rows, fetch)
@@ -161,12 +165,12 @@ class FlatSearch:
                 ).any(axis=1)
             )
 
-        # The deepest ball alone decides, where distances are known but for rounding.
+        # If distances are exact up to rounding, the deepest ball alone decides.
         fetch = 1 if query_search.sketch.exact else self.first_fetch
         _search_until_certified(membership.hits, attempt, exhaust, fetch, len(query_search.base))
 
     def _count_balls(self, query_search: QuerySearch, membership: BallMembership) -> None:
-        """How many balls hold a query, and which of them hold any."""
+        """Count the balls that contain a query, and record which balls contain any."""
 
         def count_inside(candidates: BoundedCandidates) -> np.ndarray:
             is_inside = error_bounds.inside_balls(candidates, query_search.radii)
@@ -186,8 +190,11 @@ class FlatSearch:
         )
 
     def _realism(self, query_search: QuerySearch, radii: np.ndarray) -> np.ndarray:
-        """Dinkelbach's method: with any ratio that a ball reaches, one search finds all the balls
-        that could reach a greater one."""
+        """Compute the largest radius / distance by Dinkelbach's method, float64 [n].
+
+        Given a ratio that some ball reaches, one search finds all balls that could reach a larger
+        ratio.
+        """
         reached = np.ones(len(query_search.queries))
 
         def first_attempt(rows: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -209,18 +216,18 @@ class FlatSearch:
         reached = _search_until_certified(
             np.empty(len(reached)), first_attempt, exhaust, self.first_fetch, size
         )
-        # No ratio to start from, as where all radii are 0, or so small a one that float32 does not
-        # hold the square of its inverse.
-        hopeless = reached < _SMALLEST_RATIO
-        reached = np.where(hopeless, 1.0, reached)
+        # There is no ratio to start from if all radii are 0, or if the square of its inverse
+        # overflows float32.
+        no_start = reached < _SMALLEST_RATIO
+        reached = np.where(no_start, 1.0, reached)
         largest = _search_until_certified(
             np.empty(len(reached)), attempt, exhaust, self.first_fetch, size
         )
-        return _search_exhaustively(largest, np.flatnonzero(hopeless), exhaust, size)
+        return _search_exhaustively(largest, np.flatnonzero(no_start), exhaust, size)
 
 
 class LowerBoundSearch(FlatSearch):
-    """A few coordinates in the index, and the length of the rest."""
+    """The engine whose index holds a few coordinates, and the length of the rest."""
 
     first_fetch = 64
 
@@ -230,7 +237,7 @@ class LowerBoundSearch(FlatSearch):
         self.name = f"faiss-lower-bound-{dimensions}"
 
     def make_sketch(self, *sets: np.ndarray, scale: float) -> Sketch:
-        """What the index holds of the rows."""
+        """Fit the directions of largest variance, and return the projection to them."""
         center = joint_mean(*sets) * scale
         rows = np.concatenate(
             [evenly_spaced_rows(features, SAMPLE_ROWS // len(sets)) for features in sets]
@@ -249,11 +256,11 @@ def _search_until_certified(
     fetch: int,
     size: int,
 ) -> np.ndarray:
-    """Fills `found` [n, ...] for all queries: by attempts that fetch more and more candidates of
-    `size`, each for the queries that the last one could not certify, and exhaustively at last.
+    """Fill `results` [n, ...] by attempts with ever more candidates; search the rest exhaustively.
 
-    attempt(rows, fetch) gives the answers for some queries and which of them are certain. Where
-    many of a block are not, the next blocks fetch more at once.
+    attempt(rows, fetch) returns the answers for some queries, and which answers are certain; each
+    attempt takes the queries that the attempt before could not certify. If many answers of a block
+    are uncertain, the next blocks fetch more at once. size: the number of base rows.
     """
     pending = np.arange(len(results))
     while len(pending) and fetch <= LARGEST_FETCH:
@@ -275,14 +282,14 @@ def _search_until_certified(
 def _search_exhaustively(
     results: np.ndarray, rows: np.ndarray, exhaust: Callable[[np.ndarray], np.ndarray], size: int
 ) -> np.ndarray:
-    """Fills `found` for these queries by looking at all of `size` candidates, a few at a time."""
+    """Fill `results` for these queries by comparing all `size` base rows, in blocks of queries."""
     for block in row_slices(len(rows), max(1, EXHAUSTIVE_PAIRS // size)):
         results[rows[block]] = exhaust(rows[block])
     return results
 
 
 class QuerySearch:
-    """One set of queries among one set of base rows, of which the sketches are indexed."""
+    """A set of queries and a set of base rows whose sketches are indexed."""
 
     def __init__(
         self, queries: PreparedSet, base: PreparedSet, radii: np.ndarray | None = None
@@ -297,7 +304,7 @@ class QuerySearch:
         self.radii = radii
         self.squared_radii = np.square(radii[:, -1].clip(min=0))
         self.largest_squared = max(self.squared_radii.max(), SMALLEST_NORMAL32)
-        # A point's power is radius^2 - distance^2; that of empty balls is beyond all others.
+        # A point's power is radius^2 - distance^2; empty balls get the lowest power.
         empty = 8 * (base.norms.max() + self.squared_radii.max() + 1)
         rows = np.empty((len(base), width + 2), np.float32)
         rows[:, :-2] = base.vectors()
@@ -308,8 +315,11 @@ class QuerySearch:
     def nearest_candidates(
         self, rows: np.ndarray, fetch: int, self_rows: np.ndarray | None
     ) -> tuple[BoundedCandidates, Callable[[np.ndarray], np.ndarray]]:
-        """The nearest sketches; and a function that says for which queries all that was not
-        fetched is surely beyond a distance, float64 [b] -> bool [b]."""
+        """Fetch the base rows with the nearest sketches.
+
+        Also returns a function float64 [b] -> bool [b]: whether all rows that were not fetched
+        surely lie beyond a distance.
+        """
         squared32, ids = self.index.search(self.queries.vectors(rows), fetch)
         squared, of_queries = squared32.astype(np.float64), self.queries.norms[rows]
         if self_rows is not None:
@@ -325,17 +335,22 @@ class QuerySearch:
         return self._candidates(rows, ids, squared, error), surely_beyond
 
     def deepest_balls(
-        self, rows: np.ndarray, fetch: int, reached: np.ndarray | None = None,
-        *, beyond: bool = False,
-    ) -> tuple[BoundedCandidates, np.ndarray]:  # fmt: skip
-        """The balls in which the queries are deepest, and whether these are all that could hold
-        them, bool [b]; with `reached`, float64 [b], of balls larger by 1 / reached.
+        self,
+        rows: np.ndarray,
+        fetch: int,
+        reached: np.ndarray | None = None,
+        *,
+        beyond: bool = False,
+    ) -> tuple[BoundedCandidates, np.ndarray]:
+        """Fetch the balls in which the queries lie deepest.
 
-        beyond: also balls that do not hold them; the bounds are then estimates.
+        Also returns whether these are all balls that could contain the query, bool [b]. reached:
+        float64 [b]; the radii are multiplied by 1 / reached. beyond: also return balls that do not
+        contain the query; their bounds are estimates.
         """
         z, of_queries = self.queries.vectors(rows), self.queries.norms[rows]
         growth = np.ones(len(z)) if reached is None else np.square(1 / reached)
-        # As float32 has it, rounded up: no ball is made smaller.
+        # Rounded up to float32, so that no ball shrinks.
         growth = np.nextafter(growth.astype(np.float32), np.float32(np.inf))
         columns = [z, np.ones(len(z), np.float32), growth]
         scores, ids = self.index.search(np.column_stack(columns), fetch)
@@ -354,6 +369,7 @@ class QuerySearch:
     def _candidates(
         self, rows: np.ndarray, ids: np.ndarray, squared: np.ndarray, error: np.ndarray
     ) -> BoundedCandidates:
+        """Turn squared distances and their errors, float64 [b, c], into bounds."""
         is_missing = ids < 0
         low = np.where(is_missing, np.inf, error_bounds.clipped_sqrt(squared - error))
         high = np.where(
@@ -366,7 +382,10 @@ class QuerySearch:
     def refine(
         self, candidates: BoundedCandidates, mask: np.ndarray | None = None
     ) -> BoundedCandidates:
-        """With bounds from differences, where they are needed; bool [b, c], or everywhere."""
+        """Tighten the bounds by differences in float32, where mask, bool [b, c], is set.
+
+        Without a mask, all bounds are tightened.
+        """
         if self.sketch.exact:
             return candidates
         ids = candidates.ids if mask is None else np.where(mask, candidates.ids, -1)
@@ -379,7 +398,7 @@ class QuerySearch:
         )
 
     def refine_nearest(self, candidates: BoundedCandidates, k: int) -> BoundedCandidates:
-        """With bounds from differences for all that could be among the k nearest."""
+        """Tighten the bounds of all candidates that could be among the k nearest."""
         if self.sketch.exact:
             return candidates
         first = np.zeros(candidates.ids.shape, bool)
@@ -391,7 +410,10 @@ class QuerySearch:
         )
 
     def any_inside(self, candidates: BoundedCandidates) -> np.ndarray:
-        """Whether any candidate's ball holds the query, bool [b, K]; the likely ones first."""
+        """Compute whether any candidate's ball contains the query, bool [b, K].
+
+        The likely balls come first; the others are skipped if these suffice.
+        """
         flags = np.zeros((len(candidates.ids), self.radii.shape[1]), bool)
         undecided = np.arange(len(flags))
         for stage in _STAGES:
@@ -411,7 +433,7 @@ class QuerySearch:
     def all_candidates(
         self, rows: np.ndarray, self_rows: np.ndarray | None = None
     ) -> BoundedCandidates:
-        """All base rows as candidates, with bounds from products in float64."""
+        """Return all base rows as candidates, with bounds from products in float64."""
         queries, base = self.queries.features[rows], self.base.features
         x = queries.astype(np.float64) - self.sketch.center
         squared = np.empty((len(x), len(self.base)))
@@ -431,23 +453,23 @@ class QuerySearch:
 
 
 class Float32Bounds:
-    """Distances in float32 from differences, and how wrong they can be."""
+    """Distances from differences in float32, and bounds on their rounding error."""
 
     def __init__(self, queries: np.ndarray, base: np.ndarray) -> None:
         self.base = base
         self.relative = (base.shape[1] + 8) * ROUNDOFF32
-        self.absolute = 1e-17  # squares that vanish in float32
-        if queries.dtype != np.float32 or base.dtype != np.float32:  # which rounds them
+        self.absolute = 1e-17  # for squares that underflow in float32
+        if queries.dtype != np.float32 or base.dtype != np.float32:  # the cast rounds them
             largest = max(float(np.abs(queries).max()), float(np.abs(base).max()))
             self.absolute += 2 * ROUNDOFF32 * largest * base.shape[1] ** 0.5
 
     @cached_property
     def base32(self) -> np.ndarray:
-        """float32 [m, d]; the base itself if it is that."""
+        """The base rows, float32 [m, d]; not copied if they are float32."""
         return np.ascontiguousarray(self.base, np.float32)
 
     def bounds(self, queries: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """No more and no less than the distances, float64 [b, c]; infinite where the id is -1."""
+        """Bound the distances from below and above, float64 [b, c]; infinite where the id is -1."""
         queries32 = np.ascontiguousarray(queries, np.float32)
         distances = float32_distances(queries32, self.base32, np.ascontiguousarray(ids))
         low = distances * (1 - self.relative) - self.absolute

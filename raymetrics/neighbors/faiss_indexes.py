@@ -1,4 +1,4 @@
-"""FAISS flat indexes, on the GPU where there is one, asked in blocks that fit."""
+"""FAISS flat indexes, on the GPU if there is one, searched in blocks that fit into memory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from threadpoolctl import threadpool_info
 
 from raymetrics.errors import RaymetricsError
 
-LARGEST_FETCH = 1024  # FAISS's kernels for GPUs select 2048 at most
+LARGEST_FETCH = 1024  # FAISS's GPU kernels select at most 2048
 MIN_BLOCK = 16
 _MIN_BLAS_NUMBERS = 2000
 
 
 @cache
 def load_faiss() -> Any:
-    """The module. RaymetricsError says which of the two packages to install.
+    """Import FAISS. Raise RaymetricsError, which names the two packages, if it is not installed.
 
-    The OpenBLAS inside of FAISS's packages (0.3.15, of 2021) does not know processors younger
-    than itself and treats them as of 2004, at a seventh of their speed. While it is loaded it is
-    told what numpy's own, younger OpenBLAS has found. Nor does FAISS (1.15) use its matrix
-    product for less than 128,000 numbers of queries, such as 900 sketches, which is eight times
-    slower; it is told to from 2,000 on.
+    The OpenBLAS inside FAISS's packages (0.3.15, of 2021) does not recognize younger processors and
+    treats them like processors of 2004, at a seventh of their speed. While FAISS loads,
+    $OPENBLAS_CORETYPE therefore names the family that numpy's own, younger OpenBLAS has detected.
+    Also, FAISS (1.15) does not use its matrix product for less than 128,000 numbers of queries,
+    such as 900 sketches, which is eight times slower; the threshold is lowered to 2,000.
     """
     user_core = os.environ.get("OPENBLAS_CORETYPE")
     core = user_core or numpy_blas_core()
@@ -46,8 +46,10 @@ def load_faiss() -> Any:
 
 
 def numpy_blas_core() -> str | None:
-    """The processor's family as numpy's OpenBLAS names it, in names that an old one knows; None
-    where numpy has another BLAS."""
+    """Return the processor's family as numpy's OpenBLAS names it, in names known to old versions.
+
+    None if numpy has another BLAS.
+    """
     architectures = [
         i["architecture"] for i in threadpool_info() if i["internal_api"] == "openblas"
     ]
@@ -56,18 +58,18 @@ def numpy_blas_core() -> str | None:
 
 
 def count_gpus(faiss: Any) -> int:
-    """How many GPUs FAISS sees; 0 for the CPU's package, which only lacks the resources' class.
+    """Count the GPUs that FAISS sees; 0 for the CPU's package, which lacks GPU classes.
 
-    Asked beforehand and never tried: without a GPU some of FAISS's functions for GPUs end the
-    process instead of raising an error.
+    GPUs are counted beforehand and never probed: without a GPU some of FAISS's GPU functions end
+    the process instead of raising an error.
     """
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 class FlatIndex:
-    """The nearest (`l2`) or the greatest inner products (`ip`) among float32 rows [m, d].
+    """An index of float32 rows [m, d] by smallest distance (`l2`) or largest inner product (`ip`).
 
-    All rows are added at once: a GPU's index that grows is copied as a whole.
+    All rows are added at once, because an index on a GPU copies all its rows when it grows.
     """
 
     def __init__(self, kind: str, rows: np.ndarray, block: int = 4096) -> None:
@@ -85,9 +87,10 @@ class FlatIndex:
         return int(self.index.ntotal)
 
     def search(self, queries: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Scores float32 [n, fetch] and ids int64 [n, fetch], best first, of float32 queries.
+        """Find the best rows for float32 queries: scores float32 [n, fetch], ids int64 [n, fetch].
 
-        Where the memory is not enough for a block of queries, the block is halved.
+        The best row comes first. If memory is too small for a block of queries, the block is
+        halved.
         """
         scores = np.empty((len(queries), fetch), np.float32)
         ids = np.empty((len(queries), fetch), np.int64)
@@ -106,21 +109,21 @@ class FlatIndex:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether FAISS says that it could not allocate."""
+    """Return whether FAISS reports a failed allocation."""
     text = str(error).lower()
     return "alloc" in text or "out of memory" in text
 
 
 def row_slices(rows: int, size: int) -> Iterator[slice]:
-    """Slices that cover `rows` rows, `size` at a time."""
+    """Yield slices of `size` rows that cover `rows` rows."""
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
 
 def float32_distances(queries: np.ndarray, base: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Distances in float32 from differences, float64 [b, c]; infinite where the id is -1.
+    """Compute distances in float32 from differences, float64 [b, c]; infinite where the id is -1.
 
-    queries, base: float32 [b, d], [m, d]; ids: int64 [b, c].
+    queries, base: float32 [b, d] and [m, d]; ids: int64 [b, c].
     """
     faiss = load_faiss()
     squared = np.full(ids.shape, np.inf, np.float32)

@@ -1,10 +1,11 @@
-"""Exact neighbours by tiles: each distance is computed once, and everything is asked of it.
+"""Exact neighbors by tiles: compute each distance once, and derive everything from it.
 
-A tile holds -distance^2 / 2 between some rows of one set and some of another, straight from one
-product of float32 matrices: rows [x, -|x|^2 / 2, 1] times [y, 1, -|y|^2 / 2]. Within one set only
-half of the tiles are computed, as each serves its rows and its columns; between two sets one tile
-answers who lies in whose balls, both ways, for every radius, and the realism. What rounding could
-change is settled in float64, as in `flat`. Best where no few directions tell neighbours apart.
+A tile holds -distance^2 / 2 between some rows of one set and some rows of another, from one product
+of float32 matrices: rows [x, -|x|^2 / 2, 1] times [y, 1, -|y|^2 / 2]. Within one set only half of
+the tiles are computed, because each tile serves its rows and its columns; between two sets one tile
+tells which points lie in which balls, in both directions, for every radius, and the realism.
+Float64 decides what rounding could change, as in `faiss_engines`. The best engine if no few
+directions tell neighbors apart.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class TileOperand:
         return len(self.features)
 
     def right_factor(self, row_slice: slice) -> np.ndarray:
-        """float32 [terms, b]: the columns of tiles."""
+        """Return the columns of tiles, float32 [terms, b]."""
         rows = self.left_factor[row_slice].copy()
         rows[:, [-2, -1]] = rows[:, [-1, -2]]
         return rows.T
@@ -59,7 +60,7 @@ class TileOperand:
 
 @dataclass(frozen=True, eq=False)
 class _Tile:
-    """-distance^2 / 2 of some rows and columns, and by how much each is wrong at most."""
+    """The values -distance^2 / 2 of some rows and columns, and a bound on their error."""
 
     rows: slice
     columns: slice
@@ -67,14 +68,14 @@ class _Tile:
     error: float
 
     def pairs(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column numbers and values, where a mask of the tile is set."""
+        """Return row numbers, column numbers and values where a mask of the tile is set."""
         flat = np.flatnonzero(mask)
         i, j = np.divmod(flat, mask.shape[1])
         values = self.values.ravel()[flat].astype(np.float64)
         return i + self.rows.start, j + self.columns.start, values
 
     def bounds(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """No more and no less than the distances that belong to values."""
+        """Bound the distances of some values from below and above."""
         low, high = -2 * (values + self.error), -2 * (values - self.error)
         return error_bounds.clipped_sqrt(low), error_bounds.clipped_sqrt(high)
 
@@ -82,7 +83,10 @@ class _Tile:
 def _iterate_tiles(
     row_set: TileOperand, column_set: TileOperand, half: bool = False
 ) -> Iterator[_Tile]:
-    """All tiles; or those on and above the diagonal. Each is overwritten by the next one."""
+    """Yield all tiles, or with `half` those on and above the diagonal.
+
+    Each tile overwrites the tile before.
+    """
     buffer = np.empty(SIDE * SIDE, np.float32)
     for columns in row_slices(len(column_set), SIDE):
         right = column_set.right_factor(columns)
@@ -104,7 +108,7 @@ class _TopK:
         self.ids = np.full((rows, keep), -1)
 
     def add(self, rows: slice, values: np.ndarray, first: int) -> None:
-        """values: float32 [b, c], of the rows to the candidates `first`, `first` + 1, ..."""
+        """Add values, float32 [b, c], of the rows to the candidates `first`, `first` + 1, ..."""
         best, ids = self.values[rows], self.ids[rows]
         i, j = np.divmod(np.flatnonzero(values > best.min(axis=1)[:, None]), values.shape[1])
         if not len(i):
@@ -122,27 +126,27 @@ class _TopK:
 
 
 class TileSearch:
-    """All distances, in tiles."""
+    """The engine that computes all distances, in tiles."""
 
     name = "tiles"
 
     def prepare(self, *sets: np.ndarray) -> tuple[TileOperand, ...]:
-        """Sets of features, real [n, d], on one centre and scale, as other methods take them."""
+        """Move sets of features, real [n, d], to one center and scale, for the other methods."""
         scale = unit_scale(*sets)
         center = joint_mean(*sets) * scale
         return tuple(TileOperand(features, center, scale) for features in sets)
 
     def prepare_like(self, prepared: TileOperand, features: np.ndarray) -> TileOperand:
-        """Another set, on the centre and scale of one that was placed before."""
+        """Move another set to the center and scale of a prepared set."""
         return TileOperand(features, prepared.center, prepared.scale)
 
     def nearest(
         self, queries: TileOperand, base: TileOperand, k: int, self_rows: np.ndarray | None = None
     ) -> np.ndarray:
-        """The k smallest distances of each query to base rows other than its own.
+        """Compute the k smallest distances of each query to base rows other than itself.
 
-        own: int64 [n], the base row that each query is, -1 where it is none. float64 [n, k],
-        ascending; infinite where there are fewer rows.
+        self_rows: int64 [n], the base row that equals the query, -1 if there is none. Returns
+        float64 [n, k], ascending; infinite beyond the number of rows.
         """
         best = _TopK(len(queries), k + _SPARE_NEIGHBORS)
         half = (
@@ -170,7 +174,7 @@ class TileSearch:
         self_rows: np.ndarray | None,
         error: float,
     ) -> np.ndarray:
-        """Exact distances of the best candidates; of all rows where others may be as near."""
+        """Compute exact distances of the best candidates; of all rows if others may be as near."""
         distances = np.full((len(queries), k), np.inf)
         for block in row_slices(len(queries), SIDE):
             squared = -2 * best.values[block].astype(np.float64)
@@ -202,10 +206,10 @@ class TileSearch:
         count: bool = True,
         realism_radii: np.ndarray | None = None,
     ) -> BallMembership:
-        """Which closed balls hold which queries; always counts.
+        """Compute which closed balls contain which queries; counts even without `count`.
 
-        radii: float64 [m, K], ascending in each row; below 0 a ball is empty. realism_radii: the radii
-        for realism, float64 [m].
+        radii: float64 [m, K], ascending in each row; a ball with a radius below 0 is empty.
+        realism_radii: float64 [m], the radii for realism.
         """
         nothing = np.full((len(queries), radii.shape[1]), -1.0)
         return self.balls_both_directions(
@@ -222,8 +226,10 @@ class TileSearch:
         count: bool = True,
         realism_radii: np.ndarray | None = None,
     ) -> tuple[BallMembership, BallMembership]:
-        """The other among the balls of one, with realism for the realism_radii radii if asked; and one
-        among the balls of the other; both counted."""
+        """Compute `right` among the balls of `left`, and `left` among the balls of `right`.
+
+        Both results are counted; the first has realism if realism_radii is given.
+        """
         left_scaled, right_scaled = (scale_radii(r, left.scale) for r in (left_radii, right_radii))
         right_in_left = BallMembership.empty(len(right), *left_scaled.shape)
         left_in_right = BallMembership.empty(len(left), *right_scaled.shape)
@@ -255,14 +261,14 @@ class TileSearch:
 
 
 def _exclude_self(tile: _Tile, self_rows: np.ndarray) -> None:
-    """Puts each row infinitely far from itself."""
+    """Set each row infinitely far from itself."""
     self_columns = self_rows[tile.rows] - tile.columns.start
     tile_rows = np.flatnonzero((self_columns >= 0) & (self_columns < tile.values.shape[1]))
     tile.values[tile_rows, self_columns[tile_rows]] = -np.inf
 
 
 def _half_squared_radii(radii: np.ndarray) -> np.ndarray:
-    """radius^2 / 2, as float32, rounded up; less than nothing of an empty ball."""
+    """Compute radius^2 / 2, rounded up to float32; minus infinity for an empty ball."""
     half = np.where(radii < 0, -np.inf, np.square(radii) / 2).astype(np.float32)
     return np.nextafter(half, np.where(radii < 0, -np.inf, np.inf).astype(np.float32))
 
@@ -276,7 +282,7 @@ def _pairs_inside(
     high: np.ndarray,
     radii: np.ndarray,
 ) -> np.ndarray:
-    """Whether query i lies in the ball of centre j, bool [pairs, K]."""
+    """Compute whether query i lies in the ball of center j, bool [pairs, K]."""
     pair_radii = radii[j]
     unsure = ((low[:, None] <= pair_radii) & (high[:, None] > pair_radii)).any(axis=1)
     distances = high.copy()
@@ -287,7 +293,7 @@ def _pairs_inside(
 def _count_pairs(
     balls: BallMembership, i: np.ndarray, j: np.ndarray, is_inside: np.ndarray
 ) -> None:
-    """Counts pairs of a point i and a ball j; held: bool [pairs, K]."""
+    """Count the pairs of a point i and a ball j that contains it; is_inside: bool [pairs, K]."""
     for radius in range(is_inside.shape[1]):
         pair_mask = is_inside[:, radius]
         balls.hits[:, radius] += np.bincount(i[pair_mask], minlength=len(balls.hits))
@@ -295,23 +301,23 @@ def _count_pairs(
 
 
 class _MaxRatio:
-    """The largest radius / distance of each query (the columns), as tiles go by."""
+    """The largest radius / distance of each query (the columns), updated tile by tile."""
 
     def __init__(self, centers: TileOperand, queries: TileOperand, radii: np.ndarray) -> None:
         self.centers, self.queries, self.radii = centers, queries, radii
-        self.reach = _half_squared_radii(radii)  # at least; and at most:
+        self.reach = _half_squared_radii(radii)  # an upper bound, and a lower one:
         self.reach_lower = np.nextafter(np.nextafter(self.reach.clip(min=0), 0), 0)
         self.lower_bounds = np.zeros(len(queries))  # a ratio that some ball reaches
-        self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # i, j, ratio at most
+        self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # i, j, largest ratio
 
     def add(self, tile: _Tile) -> None:
-        """Remembers the pairs of a tile whose ratio may be the largest."""
+        """Store the pairs of a tile whose ratio may be the largest."""
         reached, reach = self.lower_bounds[tile.columns], self.reach[tile.rows, None]
         if not reached.all():
             further = np.maximum(tile.error - tile.values, np.float32(1e-20))
             best = np.sqrt(self.reach_lower[tile.rows, None] / further).max(axis=0) * (1 - 1e-6)
             reached = np.maximum(reached, best)
-        # radius / distance >= reached, without dividing; a little is left to rounding.
+        # radius / distance >= reached without a division, with a margin for rounding.
         squared = np.square(reached.clip(max=1e9)) * (1 - 1e-6)
         squared = np.nextafter(squared.astype(np.float32), np.float32(0))[None, :]
         i, j, values = tile.pairs((tile.values + np.float32(tile.error)) * squared >= -reach)
@@ -323,7 +329,7 @@ class _MaxRatio:
         self.pairs.append((i[open_pairs], j[open_pairs], upper_bounds[open_pairs]))
 
     def largest_ratios(self) -> np.ndarray:
-        """float64 [queries]; 0 of no ball."""
+        """Compute the largest ratios, float64 [queries]; 0 without a ball."""
         largest = np.zeros(len(self.queries))
         if self.pairs:
             i, j, upper_bounds = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))

@@ -1,1 +1,1 @@
-"""Bytes that others wrote: their headers announce any size, and parsers raise anything on them."""
+"""Archives from others: headers can announce any size, and parsers can raise any error."""

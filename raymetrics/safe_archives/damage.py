@@ -1,4 +1,4 @@
-"""Damaged bytes as an error of ours, whatever the parser raised."""
+"""Turn any error of a parser on damaged bytes into a RaymetricsError."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from raymetrics.errors import RaymetricsError
 
-_MAX_REASON = 200  # characters of a parser's own words: some repeat what they were given
+_MAX_REASON = 200  # characters of a parser's message: some repeat their input
 _TERSE_ERRORS = (LookupError, TypeError, AttributeError)
 
 
@@ -15,10 +15,11 @@ _TERSE_ERRORS = (LookupError, TypeError, AttributeError)
 def require_undamaged(
     error_type: Callable[[str], RaymetricsError], what: str, remedy: str = ""
 ) -> Iterator[None]:
-    """Raise an error of ours, which begins with `what`, for anything that a parser raises.
+    """Raise `error_type`, with a message that begins with `what`, for any error of a parser.
 
-    Which errors a parser has for damaged bytes is nowhere listed: SyntaxError, struct.error and
-    RecursionError are among them. Errors of ours pass, as a StorageError from the file below.
+    No list says which errors a parser raises for damaged bytes: SyntaxError, struct.error and
+    RecursionError are among them. A RaymetricsError, such as a StorageError of the file, passes
+    unchanged.
     """
     try:
         yield
@@ -29,7 +30,7 @@ def require_undamaged(
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, with the kind of the error where its words alone say little."""
+    """Return the message of an error, with its type if the message alone says little."""
     kind, text = type(error).__name__, str(error)[:_MAX_REASON]
     if not text:
         return kind

@@ -1,4 +1,4 @@
-"""The headers of .npy files."""
+"""Read the headers of .npy files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-MAX_HEADER_BYTES = 2**14  # of a header; numpy takes 10,000 at most
+MAX_HEADER_BYTES = 2**14  # numpy reads at most 10,000
 _HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class NpyHeader(NamedTuple):
-    """What a .npy file says before its numbers begin, after `start` bytes."""
+    """The header of a .npy file; its numbers begin after `start` bytes."""
 
     shape: tuple[int, ...]
     columns_first: bool
@@ -21,7 +21,7 @@ class NpyHeader(NamedTuple):
 
 
 def read_npy_header(file: IO[bytes]) -> NpyHeader:
-    """Read the header at the start of a .npy file; numpy's errors, of any kind, if it has none."""
+    """Read the header at the start of a .npy file. Raise any error of numpy's for other content."""
     version = npy.read_magic(file)
     if version not in _HEADER_READERS:
         raise ValueError(f"it is of version {version} of .npy, expected {min(_HEADER_READERS)}")

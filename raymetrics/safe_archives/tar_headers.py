@@ -1,7 +1,7 @@
-"""Tar files whose headers are checked before tarfile acts on them.
+"""Check the headers of tar files before tarfile acts on them.
 
-By a size below zero tarfile goes back to where it was, for ever (CVE-2025-8194), and on a long
-list of attributes its patterns take minutes (CVE-2024-6232): Pythons before 3.11.14 do.
+In Python before 3.11.14, a size below zero sends tarfile back to an earlier position, for ever
+(CVE-2025-8194), and its patterns take minutes on a long list of attributes (CVE-2024-6232).
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Self
 
-# The kinds of headers that only say more of the next: long names, and anything by name.
+# The kinds of headers that describe the next header: long names, and named attributes.
 _ATTRIBUTE_HEADERS = (
-    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
-)  # fmt: skip
+)
 _MAX_ATTRIBUTE_BYTES = 2**15
 
 
@@ -29,17 +32,19 @@ class _Header(tarfile.TarInfo):
 
 
 def open_tar(file: IO[bytes], compression: str = "") -> tarfile.TarFile:
-    """Open a tar; ValueError or tarfile's errors if it is none, or not compressed in this way."""
+    """Open a tar file. Raise ValueError or an error of tarfile's unless it has this compression."""
     mode = f"r:{compression}"
     return tarfile.open(fileobj=file, mode=mode, tarinfo=_Header)  # type: ignore[call-overload]
 
 
 def tar_members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Give the members of a tar, each of which ends behind the one before; ValueError or tarfile's
-    errors where it is damaged."""
+    """Yield the members of a tar file, each of which must end after the member before.
+
+    Raise ValueError or an error of tarfile's for a damaged file.
+    """
     end = 0
     for member in tar:
-        _require_size(member)  # attributes can state another than the header did
+        _require_size(member)  # attributes can change the size in the header
         if tar.offset <= end:
             raise ValueError(f"{member.name!r} does not end behind what is before it")
         end = tar.offset

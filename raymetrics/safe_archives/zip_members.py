@@ -1,10 +1,10 @@
-"""Members of zip files that are smaller packed than anything worth packing."""
+"""Refuse members of zip files that are packed to an implausibly small size."""
 
 from __future__ import annotations
 
 import zipfile
 
-# Nothing that is worth packing is both larger than this and packed to so small a share.
+# No honest member is both larger than this and packed by more than this factor.
 _MAX_SURELY_PACKED, _MAX_PACKING = 2**26, 100
 
 

@@ -1,8 +1,8 @@
-"""Pickles of arrays, tensors and networks, read without executing any of them.
+"""Read pickles of arrays, tensors and networks without executing them.
 
-A pickle is a program: it names functions, and unpickling calls them. Here every name stands
-for something in `values.py` that makes a plain value, and a name that is not known is refused.
-So NVIDIA's networks can be read, whose pickles hold source code that pickle would run.
+A pickle is a program: it names functions, and unpickling calls them. Here every allowed name stands
+for a function in `allowed_types` that makes a plain value, and every other name is refused. This
+makes NVIDIA's networks readable, whose pickles hold source code that `pickle` would run.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ __all__ = [
     "read_torch_legacy",
 ]
 
-_MAX_PREFIX_CHARACTERS = 1000  # characters
+_MAX_PREFIX_CHARACTERS = 1000
 
 
 def read_pickle(data: bytes, where: str) -> Any:
-    """Give the value that was pickled; `where` names its place in errors.
+    """Return the pickled value; `where` names the pickle in errors.
 
-    Containers, numbers, text, numpy's arrays of numbers; torch's tensors as such arrays, bfloat16
-    as float32; modules and NVIDIA's networks as `Persistent`, EasyDict as dict. Arrays are
-    read-only. What comes out is at most 100 deep and, with what is named often written out as
-    often, of a size in proportion to the file.
+    Allowed are containers, numbers, text, and numpy's arrays of numbers. Torch's tensors become
+    such arrays, bfloat16 as float32; modules and NVIDIA's networks become `PickledObject`, EasyDict
+    becomes dict. Arrays are read-only. The result is at most 100 levels deep, and its size, with a
+    value that is named n times counted n times, is proportional to the file's.
 
-    UnsafePickle for a pickle that names anything else, StorageError for one that is cut off,
-    damaged, or made to take more memory or time than such a file should.
+    Raise UnsafePickle for a pickle that names anything else, StorageError for a pickle that is
+    truncated, damaged, or takes more memory or time than a file of its size should.
     """
     if data.startswith(b"PK"):
         raise StorageError(
@@ -69,10 +69,11 @@ def read_pickle(data: bytes, where: str) -> Any:
 
 
 def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any:
-    """Give what torch.save or torch.jit.save put into data.pkl, as `read` does; objects of
-    TorchScript as `Persistent`. Errors of `read`, and `DAMAGES`.
+    """Return the value in data.pkl of an archive of torch.save or torch.jit.save.
 
-    folder: "data", whose storages lie in data/; or "constants", of TorchScript.
+    Values are those of `read_pickle`; TorchScript's objects become `PickledObject`. folder: "data",
+    whose storages lie in data/; or TorchScript's "constants". Errors as in `read_pickle`, and
+    `DAMAGE_ERRORS`.
     """
     allowance, storage = Allowance(archive.size), partial(archive.storage, folder=folder)
     return _load_or_explain(
@@ -83,13 +84,17 @@ def read_archive(archive: TorchArchive, where: str, folder: str = "data") -> Any
 
 
 def read_torch_legacy(data: bytes, where: str) -> Any:
-    """Give what torch.save wrote before its zip files, as `read` does, with errors of `read`."""
+    """Return the value in a file that torch.save wrote before its zip format.
+
+    Values and errors as in `read_pickle`.
+    """
     return _load_or_explain(
         data, where, lambda source: read_legacy_file(source, Allowance(len(data)))
     )
 
 
 def _load_or_explain(data: bytes, where: str, load: Callable[[io.BytesIO], Any]) -> Any:
+    """Load a pickle; turn every error into UnsafePickle or StorageError that names the file."""
     source = io.BytesIO(data)
     try:
         return load(source)
@@ -106,13 +111,13 @@ def _load_or_explain(data: bytes, where: str, load: Callable[[io.BytesIO], Any])
             ) from None
         raise StorageError(
             f"{where} is {'cut off' if cut else 'damaged, or of another kind'}: "
-            f"{type(error).__name__}: {escape_unprintable(str(error), 300)} ({len(data)} bytes); get the "
-            "file again"
+            f"{type(error).__name__}: {escape_unprintable(str(error), 300)} ({len(data)} bytes); "
+            "get the file again"
         ) from error
 
 
 def module_tensors(module: PickledObject, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Copy a module's parameters and buffers, and those of its modules, by dotted names."""
+    """Copy the parameters and buffers of a module and its submodules, by dotted names."""
     import torch
 
     collected = {}
@@ -127,7 +132,7 @@ def module_tensors(module: PickledObject, prefix: str = "") -> dict[str, torch.T
 
 
 def describe_keys(contents: Mapping[Any, Any], limit: int = 20) -> str:
-    """List the first keys of what was read, for an error."""
+    """List the first keys of a dictionary from a pickle, for an error."""
     listed = [
         escape_unprintable(key, 100) if isinstance(key, str) else describe_value(key)
         for key in contents
@@ -136,8 +141,10 @@ def describe_keys(contents: Mapping[Any, Any], limit: int = 20) -> str:
 
 
 def extend_prefix(prefix: str, name: str) -> str:
-    """Make the prefix of what is inside of a module. ValueError for a longer one than files have:
-    of a long one in front of many names the text would be longer than any memory."""
+    """Append a module's name to a prefix. Raise ValueError beyond 1000 characters.
+
+    A long prefix in front of many names would make a text longer than any memory.
+    """
     if len(prefix) + len(name) > _MAX_PREFIX_CHARACTERS:
         raise ValueError(f"modules whose names are together longer than {_MAX_PREFIX_CHARACTERS}")
     return f"{prefix}{name}."

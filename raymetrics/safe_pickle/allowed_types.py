@@ -1,4 +1,4 @@
-"""What the names in pickles stand for: makers of plain values, which check what they are given."""
+"""The names allowed in a pickle: functions that check their arguments and make plain values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TORCH_DTYPE = re.compile(r"torch\.(bool|b?float\d+|u?int\d+|complex\d+)", re.ASC
 
 
 def require_keys(keys: Iterable[Any]) -> None:
-    """ValueError unless these are texts and single numbers.
+    """Raise ValueError unless all keys are texts or single numbers.
 
-    A pickle can be made of tuples that take forever to hash, and of numbers that share a hash.
+    A pickle can make tuples that take forever to hash, and numbers that share a hash.
     """
     for key in keys:
         if isinstance(key, int | np.integer) and int(key).bit_length() > 64:
@@ -34,19 +34,19 @@ def require_keys(keys: Iterable[Any]) -> None:
 
 
 def set_state(target: Any, state: Any) -> None:
-    """What BUILD does, for the few kinds of values that have a state."""
+    """Execute the instruction BUILD for the few kinds of values that have a state."""
     if isinstance(target, PickledObject) and isinstance(state, dict):
         target.state.update(state)
     elif isinstance(target, np.dtype):
         array_values.set_byte_order(target, state)
     elif type(target) is np.ndarray:
         array_values.fill_array(target, state)
-    elif not isinstance(target, dict):  # Of a dictionary these are attributes that nobody needs.
+    elif not isinstance(target, dict):  # a dictionary's attributes are not needed
         raise ForbiddenName(f"a state for {type(target).__name__}")
 
 
 def _reconstruct(kind: Any, base: Any, state: Any) -> Any:
-    """copyreg's way to make objects in protocols 0 and 1."""
+    """Make an object as copyreg does in protocols 0 and 1."""
     value = kind()
     if state:
         value.update(_require_dictionary(state))
@@ -67,7 +67,7 @@ def _require_dictionary(value: Any) -> dict:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """How protocols 0 to 2 write bytes."""
+    """Return bytes, which protocols 0 to 2 write as text."""
     if encoding not in ("latin1", "latin-1"):
         raise ForbiddenName(f"the encoding {describe_value(encoding)}")
     return require_bytes(text)
@@ -109,12 +109,12 @@ def _maker_of_dictionaries(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _drop_type(value: Any, kind: Any = "") -> Any:
-    """TorchScript's lists and dictionaries, which are written with the types of their contents."""
+    """Return a list or dictionary of TorchScript without the type of its contents."""
     return value
 
 
 def _first_argument(value: Any, *_: Any) -> Any:
-    """A parameter is its tensor."""
+    """Return the first argument: a parameter is its tensor."""
     return value
 
 
@@ -127,12 +127,16 @@ def _device(kind: Any, index: Any = None) -> Any:
 
 
 _TYPED = (
-    "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag",
-)  # fmt: skip
-STORAGE_FILE = "torch.storage._load_from_bytes"  # which the reader itself opens
-# Names that stand for themselves, most as arguments of what is made.
+    "build_intlist",
+    "build_doublelist",
+    "build_boollist",
+    "build_tensorlist",
+    "restore_type_tag",
+)
+STORAGE_FILE = "torch.storage._load_from_bytes"  # `RestrictedUnpickler` itself opens it
+# Names without a function, most of them arguments of functions.
 INERT_NAMES = frozenset({"builtins.object", "numpy.ndarray", STORAGE_FILE, *STORAGE_DTYPES})
-# `bytes` and `bytearray` of a number would be room for that many.
+# `bytes` and `bytearray` of a number would allocate that many bytes.
 MAKERS: dict[str, Callable[..., Any]] = {
     "builtins.dict": _maker_of_dictionaries(dict),
     "builtins.list": _list,

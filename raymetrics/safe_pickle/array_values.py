@@ -1,7 +1,7 @@
-"""numpy's arrays and torch's tensors, out of the bytes of a pickle.
+"""Make numpy's arrays, and torch's tensors as arrays, from the bytes of a pickle.
 
-All that enters becomes numbers of Python, which do not wrap around as numpy's do, before
-anything is compared. All arrays of numbers that come out are read-only.
+Every number from the pickle becomes a Python int, which unlike numpy's does not wrap around, before
+it is compared. All arrays of numbers are read-only.
 """
 
 from __future__ import annotations
@@ -18,22 +18,31 @@ from raymetrics.safe_pickle.records import ForbiddenName, describe_value
 _SIMPLE_DTYPE = re.compile(r"[<>=|]?[?biufcSU][0-9]{0,9}")
 # The types of torch's storages, and numpy's for their numbers.
 STORAGE_DTYPES = {
-    "torch.HalfStorage": "f2", "torch.BFloat16Storage": "u2", "torch.FloatStorage": "f4",
-    "torch.DoubleStorage": "f8", "torch.ComplexFloatStorage": "c8",
-    "torch.ComplexDoubleStorage": "c16", "torch.BoolStorage": "?", "torch.ByteStorage": "u1",
-    "torch.CharStorage": "i1", "torch.ShortStorage": "i2", "torch.IntStorage": "i4",
+    "torch.HalfStorage": "f2",
+    "torch.BFloat16Storage": "u2",
+    "torch.FloatStorage": "f4",
+    "torch.DoubleStorage": "f8",
+    "torch.ComplexFloatStorage": "c8",
+    "torch.ComplexDoubleStorage": "c16",
+    "torch.BoolStorage": "?",
+    "torch.ByteStorage": "u1",
+    "torch.CharStorage": "i1",
+    "torch.ShortStorage": "i2",
+    "torch.IntStorage": "i4",
     "torch.LongStorage": "i8",
-}  # fmt: skip
-TORCH_NUMBERS = frozenset(
-    np.dtype(f"<{kind}").str for kind in STORAGE_DTYPES.values()
-)  # torch has all these
-_MAX_AXES = 64  # numpy's
+}
+# The types of numpy that torch has too.
+TORCH_NUMBERS = frozenset(np.dtype(f"<{kind}").str for kind in STORAGE_DTYPES.values())
+_MAX_AXES = 64  # numpy's limit
 _MAX_SIZE = 1 << 62  # beyond any memory
 _MAX_CHARACTER = 0x10FFFF
 
 
 def require_size(value: Any) -> int:
-    """A count, size, step or place as Python's int. ValueError below 0 and beyond any memory."""
+    """Return a count, size, step or offset as Python's int.
+
+    Raise ValueError for a number below 0 or beyond any memory.
+    """
     number = operator.index(value)
     if not 0 <= number < _MAX_SIZE:
         raise ValueError("a number below 0, or beyond any memory, where a size is expected")
@@ -41,14 +50,14 @@ def require_size(value: Any) -> int:
 
 
 def require_sizes(values: Any) -> tuple[int, ...]:
-    """Sizes or steps along the axes of an array."""
+    """Return the sizes or steps along the axes of an array. Raise ValueError for anything else."""
     if not isinstance(values, tuple | list) or len(values) > _MAX_AXES:
         raise ValueError(f"expected at most {_MAX_AXES} sizes, found {describe_value(values)}")
     return tuple(map(require_size, values))
 
 
 def require_bytes(raw: Any) -> bytes:
-    """Bytes, as every protocol writes them. TypeError for anything else."""
+    """Return bytes, which some protocols write as text. Raise TypeError for anything else."""
     if isinstance(raw, str):
         return raw.encode("latin1")
     if not isinstance(raw, bytes | bytearray):
@@ -57,37 +66,37 @@ def require_bytes(raw: Any) -> bytes:
 
 
 def make_dtype(text: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    """A type of numbers or texts of its own, as `set_byte_order` changes it."""
+    """Make a new numpy type of numbers or texts, which `set_byte_order` may change."""
     if not isinstance(text, str) or not _SIMPLE_DTYPE.fullmatch(text):
         raise ForbiddenName(f"numpy.dtype({describe_value(text)})")
     return np.dtype(text, False, True)
 
 
 def set_byte_order(dtype: np.dtype, state: Any) -> None:
-    """Of a pickled state take the order; all else stays as numpy made it."""
+    """Set the byte order from a pickled state; the rest of the type stays unchanged."""
     _, order, *fields, size, _, _ = state
     if order not in ("<", ">", "=", "|") or any(part is not None for part in fields):
         raise ForbiddenName("a numpy.dtype with fields")
     if operator.index(size) not in (-1, dtype.itemsize):
         raise ValueError(f"{dtype} of another size")
     order = dtype.newbyteorder(order).byteorder
-    # A dtype that is pickled twice is made once, so it has to be changed in its place.
+    # Two references to a pickled dtype share one object, so the object is changed in place.
     dtype.__setstate__(  # type: ignore[attr-defined]
         (3, order, None, None, None, dtype.itemsize, dtype.alignment, dtype.flags)
     )
 
 
 def empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
-    """What `set_array` fills, once."""
+    """Make an array that `fill_array` fills once."""
     if getattr(kind, "name", None) != "numpy.ndarray":
         raise ForbiddenName(describe_value(getattr(kind, "name", kind)))
     return np.empty(0, np.int8)
 
 
 def fill_array(array: np.ndarray, state: Any) -> None:
-    """Fill an empty array with what numpy wrote in protocols 0 to 4."""
+    """Fill an empty array with the state that numpy writes in protocols 0 to 4."""
     _, shape, dtype, fortran, raw = state
-    if not array.flags.writeable:  # there may be views of what it holds
+    if not array.flags.writeable:  # views of its memory may exist
         raise ValueError("an array that is filled twice")
     content, sizes = require_bytes(raw), require_sizes(shape)
     _require_fit(_numbers_from_bytes(content, dtype), sizes)
@@ -99,7 +108,7 @@ def fill_array(array: np.ndarray, state: Any) -> None:
 def array_from_buffer(
     buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
 ) -> np.ndarray:
-    """An array of numpy's in protocol 5."""
+    """Make an array from the arguments that numpy writes in protocol 5."""
     flat, sizes = _numbers_from_bytes(require_bytes(buffer), dtype), require_sizes(shape)
     _require_fit(flat, sizes)
     if order not in ("C", "F", "K"):
@@ -110,15 +119,16 @@ def array_from_buffer(
 
 
 def make_scalar(dtype: Any, raw: Any) -> Any:
-    """One number or text of numpy's."""
+    """Make a single number or text of numpy's."""
     (value,) = _numbers_from_bytes(require_bytes(raw), dtype)
     return value
 
 
 def _numbers_from_bytes(content: bytes, dtype: Any) -> np.ndarray:
-    """The numbers [n] in these bytes, read-only.
+    """Interpret bytes as numbers [n], read-only.
 
-    ValueError for bytes that numpy would trust to be truth values or characters and are none.
+    Raise ValueError for bytes that numpy would accept as truth values or characters without a
+    check.
     """
     if not isinstance(dtype, np.dtype) or not dtype.itemsize:
         raise ValueError(f"expected a type of numbers, found {describe_value(dtype)}")
@@ -133,7 +143,7 @@ def _numbers_from_bytes(content: bytes, dtype: Any) -> np.ndarray:
 
 
 def storage_numbers(kind: str, content: bytes, count: Any) -> np.ndarray:
-    """The numbers [count] of one of torch's STORAGES; bfloat16 as float32."""
+    """Return the numbers [count] of a storage of a type in STORAGE_DTYPES; bfloat16 as float32."""
     dtype = np.dtype(f"<{STORAGE_DTYPES[kind]}")
     if len(content) != require_size(count) * dtype.itemsize:
         raise ValueError(
@@ -147,7 +157,7 @@ def storage_numbers(kind: str, content: bytes, count: Any) -> np.ndarray:
 
 
 def tensor_view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
-    """A tensor: the numbers of a storage at these steps. ValueError unless they lie inside."""
+    """Make a tensor: a strided view of a storage. Raise ValueError if it leaves the storage."""
     if not isinstance(storage, np.ndarray) or storage.ndim != 1:
         raise ValueError(f"a tensor of {describe_value(storage)}, expected a storage")
     count, start, sizes, steps = (
@@ -159,10 +169,10 @@ def tensor_view(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> n
     last = start + sum((n - 1) * step for n, step in zip(sizes, steps, strict=True))
     if start > count or (0 not in sizes and last >= count):
         raise ValueError(f"a tensor {list(sizes)} outside of its {count} numbers")
-    if math.prod(sizes) > count:  # what is repeated would be room for any number
+    if math.prod(sizes) > count:  # steps of 0 could repeat values without limit
         raise ValueError(f"a tensor {list(sizes)} of {count} numbers")
     width = storage.itemsize
-    # numpy looks once more whether they lie inside.
+    # numpy checks the bounds once more.
     return np.ndarray(
         sizes, storage.dtype, storage, start * width, [step * width for step in steps]
     )

@@ -1,4 +1,4 @@
-"""What stands for an object whose class is not loaded, and for a name that is not known."""
+"""Records of objects whose class is not loaded, and the error for a forbidden name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _RECORD_NAME = re.compile(r"torch\.nn\.modules\.\w+\.\w+|__torch__(\.\w+)+")
 
 @dataclass(frozen=True, eq=False)
 class PickledObject:
-    """An object of a class that is not loaded: its name, and what the object held.
+    """An object whose class is not loaded: the name of the class, and the state of the object.
 
-    Of NVIDIA's persistent classes, of torch.nn's modules (with a dotted name), of TorchScript's
-    (`__torch__.` first), and of TensorFlow's `dnnlib.tflib.network.Network`. NVIDIA's state
-    has the arguments of the constructor under `_init_args` and `_init_kwargs`.
+    The class is one of NVIDIA's persistent classes, a module of torch.nn (with a dotted name), a
+    class of TorchScript (its name begins with `__torch__.`), or TensorFlow's
+    `dnnlib.tflib.network.Network`. NVIDIA's state has the arguments of the constructor under
+    `_init_args` and `_init_kwargs`.
     """
 
     class_name: str
@@ -24,17 +25,18 @@ class PickledObject:
 
 
 class ForbiddenName(Exception):
-    """The name of what a pickle asks for and does not get."""
+    """A name in a pickle that is refused."""
 
 
 def is_record(name: str) -> bool:
-    """Tell whether objects of this class are read as `Persistent`, without the class."""
+    """Return whether objects of this class are read as `PickledObject`, without the class."""
     return name == TENSORFLOW_NETWORK or _RECORD_NAME.fullmatch(name) is not None
 
 
 def describe_value(value: object, limit: int = 100) -> str:
-    """Describe a value from a pickle: the start of a text in quotes, of all else the type.
+    """Describe a value from a pickle: the start of a text in quotes, or the type of a value.
 
-    The text of a nested value could be longer than any memory, and of a number than any screen.
+    The text of a nested value could be longer than any memory, and of a number longer than any
+    screen.
     """
     return repr(value[:limit]) if isinstance(value, str) else type(value).__name__

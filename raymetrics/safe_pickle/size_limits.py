@@ -1,7 +1,7 @@
-"""How much a pickle may make, in relation to the bytes of its file.
+"""Limits on the work and the result of a pickle, in proportion to the bytes of its file.
 
-A few bytes can name one value many times inside of itself: written out in full it would be longer
-than any memory, and whoever walks over it would never end. So work and result have a bound.
+A few bytes can name one value many times inside itself: written out in full it would be longer than
+any memory, and a walk over it would never end.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 
 from raymetrics.safe_pickle.records import PickledObject
 
-_MAX_RATIO = 16  # as often a file's bytes may be copied, and its values stand in the result
-_BASE_ALLOWANCE = 1 << 20  # what the smallest file may have too
+_MAX_RATIO = 16  # copies of the file's bytes, and repetitions of its values in the result
+_BASE_ALLOWANCE = 1 << 20  # bytes or entries for every file
 _MAX_INSTRUCTIONS = 1 << 21  # some 500 MB of empty sets; networks have less than 1e5
-_MAX_DEPTH = 100  # containers inside of one another
+_MAX_DEPTH = 100  # nested containers
 
 
 class Allowance:
-    """What is left of the work that a file of this many bytes may ask for."""
+    """The work that a file of this many bytes may still cause."""
 
     def __init__(self, file_bytes: int) -> None:
         self.file_bytes = file_bytes
@@ -28,7 +28,7 @@ class Allowance:
         self.instructions = _MAX_INSTRUCTIONS
 
     def spend(self, amount: int) -> None:
-        """Take an amount of bytes or entries off. ValueError if that is more than there is."""
+        """Subtract bytes or entries. Raise ValueError if the allowance is exceeded."""
         self.remaining -= amount
         if self.remaining < 0:
             raise ValueError(
@@ -36,16 +36,16 @@ class Allowance:
             )
 
     def spend_instruction(self) -> None:
-        """Take one instruction off. ValueError if there is none left."""
+        """Subtract one instruction. Raise ValueError if none is left."""
         self.instructions -= 1
         if self.instructions < 0:
             raise ValueError(f"it has more than {_MAX_INSTRUCTIONS} instructions")
 
 
 class CountedInstructions(dict):
-    """A table of instructions, by their codes, of which each that is taken is spent.
+    """A table of instructions by code; each lookup spends one instruction.
 
-    ValueError for one too many, and for a code that there is not.
+    Raises ValueError if none is left, and for an unknown code.
     """
 
     def __init__(self, table: Mapping[int, Any], allowance: Allowance) -> None:
@@ -61,12 +61,12 @@ class CountedInstructions(dict):
 
 
 def copy_cost(value: object) -> int:
-    """Count what copying a value goes through: its length, and those of the parts of a tuple."""
+    """Count the entries that copying a value touches: its length, plus those of a tuple's parts."""
     return _length(value) + (sum(map(_length, value)) if isinstance(value, tuple) else 0)
 
 
 def require_bounded(value: object, allowance: Allowance) -> None:
-    """ValueError for a value that, written out in full, is too deep, too large, or endless."""
+    """Raise ValueError for a value that, written out in full, is too deep, too large or endless."""
     size, _ = _extent(value, {}, 0)
     if size > allowance.total:
         raise ValueError(
@@ -76,7 +76,10 @@ def require_bounded(value: object, allowance: Allowance) -> None:
 
 
 def _extent(value: object, extents: dict[int, tuple[int, int]], depth: int) -> tuple[int, int]:
-    """The size and the height of a tree of values; of one inside of itself, the depth ends it."""
+    """Compute the size and height of a tree of values. Raise ValueError if it is too deep.
+
+    A value inside itself is too deep.
+    """
     if id(value) not in extents and depth <= _MAX_DEPTH:
         parts = [_extent(part, extents, depth + 1) for part in _parts(value)]
         size = 1 + _own_size(value) + sum(size for size, _ in parts)

@@ -1,6 +1,7 @@
-"""The files of torch.save before its zip files; storages are pickled so to this day.
+"""Storages in files that torch.save wrote before its zip format; pickled storages still have it.
 
-They are five pickles, of which the fourth is the value, and then the numbers of every storage.
+Such a file is five pickles, of which the fourth is the value, and then the numbers of every
+storage.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from raymetrics.safe_pickle.size_limits import Allowance
 
 
 class LegacyStorages:
-    """The storages of a file of torch.save's before its zip files, by their keys.
+    """The storages of such a file, by their keys.
 
-    Their numbers come after the pickle that says what is made of them.
+    Their numbers come after the pickle of the value that contains them.
     """
 
     def __init__(self, allowance: Allowance) -> None:
@@ -25,13 +26,17 @@ class LegacyStorages:
         self.by_key: dict[str, tuple[str, np.ndarray]] = {}
 
     def storage(self, pid: Any) -> np.ndarray:
-        """("storage", type, key, device, count, None) -> room for its numbers, read-only."""
+        """Return the memory for ("storage", type, key, device, count, None), read-only.
+
+        `fill` writes the numbers later.
+        """
         if not (isinstance(pid, tuple) and len(pid) == 6 and pid[0] == "storage"):
             raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
         _, kind, key, _, count, view = pid
         if kind.name not in STORAGE_DTYPES or not isinstance(key, str) or view is not None:
             raise ValueError(
-                f"a storage {describe_value(kind.name)}, {describe_value(key)}, {describe_value(view)}"
+                f"a storage {describe_value(kind.name)}, {describe_value(key)}, "
+                f"{describe_value(view)}"
             )
         if key not in self.by_key:
             self.by_key[key] = kind.name, self._room(kind.name, require_size(count))
@@ -50,7 +55,7 @@ class LegacyStorages:
         return np.zeros(count, dtype)
 
     def fill(self, keys: Any, file: IO[bytes]) -> None:
-        """Read the numbers of all of them, in this order, each after its count."""
+        """Read the numbers of all storages, in the order of `keys`, each after its count."""
         texts = [key for key in keys if isinstance(key, str)]
         if sorted(texts) != sorted(self.by_key):
             raise ValueError("numbers of other storages than those of the tensors")

@@ -1,7 +1,7 @@
-"""The zip files of torch.save and torch.jit.save, read without torch and without executing them.
+"""Read the zip files of torch.save and torch.jit.save without torch and without executing them.
 
-Such a file is one folder: data.pkl, the numbers of every storage under data/, and of TorchScript
-its program under code/. Storages lie in it unpacked; tensors become numpy's arrays.
+Such a file is one folder: data.pkl, the numbers of every storage under data/, and for TorchScript
+the program under code/. Storages are not compressed; tensors become numpy's arrays.
 """
 
 from __future__ import annotations
@@ -17,19 +17,31 @@ import numpy as np
 from raymetrics.safe_pickle.array_values import STORAGE_DTYPES, storage_numbers
 from raymetrics.safe_pickle.records import ForbiddenName, describe_value
 
-MAX_COMPRESSED_BYTES = 1 << 26  # bytes of what was compressed: torch compresses programs alone
-# What Python's and numpy's readers raise for one damaged file or another.
+MAX_COMPRESSED_BYTES = 1 << 26  # unpacked bytes of compressed members: torch compresses only code
+# The errors that Python's and numpy's readers raise for damaged files.
 DAMAGE_ERRORS = (
-    ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, EOFError,
-    OSError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class TorchArchive:
     """The members of such a file, by their names below its folder.
 
-    `DAMAGES` for what is no zip, is damaged, or has names twice: then it would be another
-    file for another reader. torch takes upper and lower case for the same.
+    Raises one of `DAMAGE_ERRORS` for a file that is not a zip file, is damaged, or has a name
+    twice, because another reader could then find other members. Names that differ in case count as
+    equal, as torch does not distinguish them.
     """
 
     def __init__(self, file: IO[bytes] | str) -> None:
@@ -44,7 +56,7 @@ class TorchArchive:
         self.storages: dict[str, tuple[str, np.ndarray]] = {}
 
     def _require_size(self, infos: list[zipfile.ZipInfo]) -> None:
-        """ValueError for members that take more memory than their file makes likely."""
+        """Raise ValueError for members that take more memory than their file makes likely."""
         stored = [i for i in infos if i.compress_type == zipfile.ZIP_STORED]
         self.size = sum(i.file_size for i in infos)
         compressed_bytes = self.size - sum(i.file_size for i in stored)
@@ -68,19 +80,20 @@ class TorchArchive:
         self.zip.close()
 
     def read(self, name: str) -> bytes:
-        """A member's bytes."""
+        """Return the bytes of a member. Raise ValueError if there is no such member."""
         if name not in self.members:
             raise ValueError(f"a zip without {name}")
         return self.zip.read(self.members[name])
 
     def text(self, name: str) -> str:
-        """A member's text; what is not UTF-8 in it is replaced."""
+        """Return the text of a member; bytes that are not UTF-8 are replaced."""
         return self.read(name).decode(errors="replace")
 
     def storage(self, pid: Any, folder: str = "data") -> np.ndarray:
-        """("storage", type, key, device, count) -> its numbers; bfloat16 as float32.
+        """Return the numbers of ("storage", type, key, device, count); bfloat16 as float32.
 
-        One storage has one type, as torch.save allows no other."""
+        A storage has one type, because torch.save allows no other.
+        """
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
             raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
         _, kind, key, _, count = pid

@@ -1,4 +1,9 @@
-"""The instructions of a pickle, of which none calls what the pickle names."""
+"""A pickle machine whose instructions never call what the pickle names.
+
+Why not torch.load: with weights_only=True it refuses NVIDIA's networks, whose state is needed here,
+it takes torch to read an array, and a file of a hundred bytes can make it fill the memory; here
+work and result are bounded by the size of the file.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,7 @@ from raymetrics.safe_pickle.size_limits import (
 )
 from raymetrics.safe_pickle.torch_legacy import LegacyStorages
 
-# What other versions of Python, numpy, torch and NVIDIA's programs call the same things.
+# Names in other versions of Python, numpy, torch and NVIDIA's programs.
 _RENAMED = {
     "__builtin__.": "builtins.",
     "copy_reg.": "copyreg.",
@@ -41,7 +46,7 @@ _LONGEST_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name in a pickle. It can be called by the reader alone, and nothing can be set on it."""
+    """A name in a pickle. Only the unpickler can call it, and it has no attributes to set."""
 
     name: str
 
@@ -54,9 +59,10 @@ class Global:
 
 
 class RestrictedUnpickler(pickle._Unpickler):
-    """Python's own unpickler, whose every instruction that could call something is replaced.
+    """Python's own unpickler, with every instruction replaced that could call something.
 
-    So is each that changes a value of the file: it changes lists, sets and dictionaries alone.
+    Instructions that change a value are replaced too: they change only lists, sets and
+    dictionaries.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         super().__init__(file, encoding="latin1")
         self.allowance = allowance
         self.storage = storage
-        # Each instruction by its name, so that a method here takes the place of Python's.
+        # Instructions are looked up by name, so that methods here override Python's.
         self.dispatch = CountedInstructions(  # type: ignore[misc]
             {code: getattr(type(self), load.__name__) for code, load in self.dispatch.items()},
             allowance,
@@ -98,7 +104,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         raise ForbiddenName(f"an object outside of itself, {describe_value(pid)}")
 
     def _instantiate(self, callee: Any, args: Any) -> None:
-        """For the instructions INST and OBJ."""
+        """Execute the instructions INST and OBJ."""
         self._call(callee, tuple(args))
 
     def _call(self, callee: Any, args: Any) -> None:
@@ -111,7 +117,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.append(make(*args))  # type: ignore[attr-defined]
 
     def _load_storage(self, content: Any) -> Any:
-        """The numbers of a tensor, which are a file of torch.save's inside of the pickle."""
+        """Read a tensor's numbers from the file of torch.save that the pickle contains."""
         return read_legacy_file(
             io.BytesIO(require_bytes(content)), self.allowance, _StorageUnpickler
         )
@@ -136,12 +142,15 @@ class RestrictedUnpickler(pickle._Unpickler):
         set_state(self.stack[-1], state)  # type: ignore[attr-defined]
 
     def load_bytearray8(self) -> None:
-        """Without room for what is announced and not there."""
+        """Read a bytearray without allocating bytes that are announced but missing."""
         length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
     def load_put(self) -> None:
-        """Of places that fit into 32 bits: larger numbers may all have the same hash."""
+        """Store a value in the memo.
+
+        Raise ValueError for an index beyond 32 bits: larger numbers may all have the same hash.
+        """
         place = int(self.readline()[:-1])  # type: ignore[attr-defined]
         if not 0 <= place < 1 << 32:
             raise ValueError("a place in the memo beyond 32 bits")
@@ -181,7 +190,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         return self.stack.pop()  # type: ignore[attr-defined]
 
     def _top(self, kind: type) -> Any:
-        """The value that an instruction changes, which is of this kind and nothing else."""
+        """Return the value that an instruction changes. Raise ValueError for another kind."""
         value = self.stack[-1]  # type: ignore[attr-defined]
         if not isinstance(value, kind):
             raise ValueError(
@@ -196,7 +205,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 class _StorageUnpickler(RestrictedUnpickler):
-    """The pickles inside of a tensor's storage name the kinds of storages alone."""
+    """An unpickler for a tensor's storage, which may only name types of storages."""
 
     def find_class(self, module: str, name: str) -> Any:
         if _full_name(module, name) not in STORAGE_DTYPES:
@@ -207,8 +216,11 @@ class _StorageUnpickler(RestrictedUnpickler):
 def read_legacy_file(
     file: IO[bytes], allowance: Allowance, kind: type[RestrictedUnpickler] = RestrictedUnpickler
 ) -> Any:
-    """What torch.save wrote before its zip files: five pickles, of which the fourth is the value
-    and the fifth tells the order of the storages, and their numbers."""
+    """Read a file of torch.save from before its zip format.
+
+    The file is five pickles, of which the fourth is the value and the fifth is the order of the
+    storages, and then the numbers of the storages.
+    """
     storages = LegacyStorages(allowance)
     readers = (kind(file, allowance, storages.storage) for _ in range(5))
     if next(readers).load() != _TORCH_MAGIC:
@@ -221,7 +233,7 @@ def read_legacy_file(
 
 
 def _full_name(module: str, name: str) -> str:
-    """The name that a pickle gives in two parts, as this version of Python would write it."""
+    """Join the two parts of a name, and translate it to the name in this version of Python."""
     if len(module) + len(name) > _LONGEST_NAME:
         raise ForbiddenName(_printable_name(module, name))
     full = f"{module}.{name}"
@@ -232,5 +244,5 @@ def _full_name(module: str, name: str) -> str:
 
 
 def _printable_name(module: str, name: str) -> str:
-    """The start of a name, without what a terminal would obey."""
+    """Return the start of a name, with control characters escaped."""
     return escape_unprintable(f"{module[:_LONGEST_NAME]}.{name[:_LONGEST_NAME]}", 100)

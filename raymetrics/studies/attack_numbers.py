@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from raymetrics.attacks.stratified import stratified_positions
+from raymetrics.attacks.top1_rejection import stratified_positions
 from raymetrics.attacks.weighted_sampling import draw_by_weight
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session

@@ -1,5 +1,5 @@
-"""Files of weights: which there are, where they lie, how they come here, what is in them.
+"""Files of weights: the known files, where they lie, how to download them, and how to read them.
 
-Nothing is unpickled but tensors, nothing is downloaded without a digest, and every number
-carries the digest of the tensors that it was made with. `known` and `files` load no torch.
+Only tensors are unpickled, nothing is downloaded without a digest, and every result carries the
+digest of the tensors that produced it. `known_files` and `locate` do not import torch.
 """

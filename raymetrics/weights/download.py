@@ -1,4 +1,4 @@
-"""Downloads weights: resumed where it stopped, believed only by their digest."""
+"""Download files of weights: resume interrupted downloads, and check every digest."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from raymetrics.weights.locate import (
 )
 
 _CHUNK_BYTES = 1 << 20
-_TIMEOUT_SECONDS = 30  # seconds without a byte
+_TIMEOUT_SECONDS = 30  # without a byte
 
-ProgressCallback = Callable[[int, int | None], None]  # bytes that are here, of so many
+ProgressCallback = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
 
 
 def locate_or_download(
@@ -34,9 +34,10 @@ def locate_or_download(
     path: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> LocatedFile:
-    """The file at `path`, or the first candidate that is here, or the first that can be downloaded.
+    """Return the file at `path`, or the first local candidate, or download one.
 
-    ExtractorError says where to copy which file.
+    The first candidate that can be downloaded is taken. Raise ExtractorError, which says where to
+    copy which file, if no candidate can be had.
     """
     located = find_local(candidates, path)
     if located is not None:
@@ -53,14 +54,15 @@ def locate_or_download(
 
 
 def _is_downloadable(weights: WeightsFile) -> bool:
-    """Whether there is an address, and a digest to know the file by."""
+    """Return whether the file has an address and a digest, and does not belong to a package."""
     return bool(weights.url and weights.sha256) and weights.locate is None
 
 
 def fetch_weights(weights: WeightsFile, progress: ProgressCallback | None = None) -> LocatedFile:
-    """Downloads a file into `home()` unless it is there; what has come before is kept.
+    """Download a file into `weights_folder()` unless it exists; resume a partial download.
 
-    ExtractorError if it cannot be reached, is not what it should be, or has no digest.
+    Raise ExtractorError if the server cannot be reached, or if the file's digest is wrong or was
+    never published.
     """
     if weights.path.is_file():
         return require_valid(weights)
@@ -69,7 +71,7 @@ def fetch_weights(weights: WeightsFile, progress: ProgressCallback | None = None
     part = weights.path.with_name(weights.name + ".part")
     try:
         with _exclusive_lock(part):
-            if not weights.path.is_file():  # another process may have fetched it in the meantime
+            if not weights.path.is_file():  # another process may have downloaded it meanwhile
                 _resume_download(str(weights.url), part, progress)
                 _accept_if_digest_matches(part, weights)
     except (OSError, http.client.HTTPException) as error:
@@ -82,7 +84,10 @@ def fetch_weights(weights: WeightsFile, progress: ProgressCallback | None = None
 
 
 def _accept_if_digest_matches(part: Path, weights: WeightsFile) -> None:
-    """Gives a file its name if its digest is right. ExtractorError, and no file, if it is not."""
+    """Rename the download to its final name if its digest is right.
+
+    Otherwise remove the download and raise ExtractorError.
+    """
     digest = file_sha256(part)
     if digest != weights.sha256:
         part.unlink()
@@ -94,7 +99,7 @@ def _accept_if_digest_matches(part: Path, weights: WeightsFile) -> None:
 
 
 def _resume_download(url: str, part: Path, progress: ProgressCallback | None) -> None:
-    """Adds to the file what it lacks. A server that cannot resume sends all of it again."""
+    """Append the missing bytes to the file; start anew if the server cannot resume."""
     present_bytes = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(
         url, headers={"Range": f"bytes={present_bytes}-"} if present_bytes else {}
@@ -102,7 +107,7 @@ def _resume_download(url: str, part: Path, progress: ProgressCallback | None) ->
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is lacking
+        if error.code == 416:  # the file is complete
             error.close()
             return
         raise
@@ -119,7 +124,7 @@ def _resume_download(url: str, part: Path, progress: ProgressCallback | None) ->
 
 @contextmanager
 def _exclusive_lock(part: Path) -> Iterator[None]:
-    """Only one process at a time downloads a file to a machine."""
+    """Let one process at a time on this machine download a file."""
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -127,10 +132,10 @@ def _exclusive_lock(part: Path) -> Iterator[None]:
 
 
 def import_weights_file(path: str, candidates: Sequence[WeightsFile]) -> LocatedFile:
-    """Copies a file of weights into `home()`, under the name of the known file that it is.
+    """Copy a file of weights into `weights_folder()`, under the name of the known file.
 
-    It is that by its digest, or by its name where no digest was published. ExtractorError if it is
-    none, or cannot be copied.
+    The file is identified by its digest, or by its name if no digest was published. Raise
+    ExtractorError if the file is unknown or cannot be copied.
     """
     file = Path(path)
     if not os.path.isfile(path):
@@ -155,7 +160,7 @@ def import_weights_file(path: str, candidates: Sequence[WeightsFile]) -> Located
 
 
 def _identify_file(file: Path, digest: str, candidates: Sequence[WeightsFile]) -> WeightsFile:
-    """Which of the known files it is. ExtractorError if it is none."""
+    """Return the known file that this file is. Raise ExtractorError for an unknown file."""
     by_digest = [w for w in candidates if w.sha256 == digest]
     by_name = [w for w in candidates if w.name == file.name]
     for weights in by_digest + by_name:

@@ -1,4 +1,4 @@
-"""The known files of weights, for `raymetrics weights`: which there are, and which are here."""
+"""The known files of weights, for `raymetrics weights`, and which of them are on this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ KnownFiles = Mapping[str, tuple[WeightsFile, ...]]
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """A file that holds an extractor's weights; any one of an extractor's files will do."""
+    """A file that holds an extractor's weights; any single file of an extractor suffices."""
 
     extractor: str
     weights: WeightsFile
 
     @property
     def path(self) -> Path | None:
-        """Where it lies; None if it is not here."""
+        """The path of the file; None if the file is missing."""
         try:
             path = self.weights.path
         except ExtractorError:  # its package is not installed
@@ -32,13 +32,13 @@ class WeightsEntry:
 
     @property
     def origin(self) -> str:
-        """Where it comes from."""
+        """The address or the package of the file."""
         return self.weights.url or f"the Python package {self.weights.package}"
 
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """What was found of a file that is here. problem: None if it is what it should be."""
+    """The result of checking a local file. problem: None if the file is valid."""
 
     entry: WeightsEntry
     located: LocatedFile | None
@@ -46,7 +46,7 @@ class VerificationResult:
 
 
 def list_entries(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[WeightsEntry]:
-    """Every file of every extractor."""
+    """Yield every file of every extractor."""
     for extractor, files in known.items():
         for weights in files:
             yield WeightsEntry(extractor, weights)
@@ -55,9 +55,10 @@ def list_entries(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[WeightsEntry]:
 def fetch_named(
     name: str, progress: ProgressCallback | None = None, known: KnownFiles = KNOWN_WEIGHTS
 ) -> LocatedFile:
-    """Downloads a file by its name, or an extractor's first file that can be downloaded.
+    """Download a file by its name, or an extractor's first file that can be downloaded.
 
-    What is here already is checked instead. ExtractorError says what else to do.
+    A file that exists is checked instead. Raise ExtractorError, which says what else to do, if the
+    name is unknown or no file can be had.
     """
     files = known.get(name) or tuple(
         e.weights for e in list_entries(known) if e.weights.name == name
@@ -71,7 +72,7 @@ def fetch_named(
 
 
 def verify_local_files(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[VerificationResult]:
-    """Reads every file that is here and compares its digest, where one was published."""
+    """Read every local file and compare its digest, if one was published."""
     for entry in list_entries(known):
         if entry.path is None:
             continue
@@ -82,5 +83,5 @@ def verify_local_files(known: KnownFiles = KNOWN_WEIGHTS) -> Iterator[Verificati
 
 
 def import_known_file(path: str, known: KnownFiles = KNOWN_WEIGHTS) -> LocatedFile:
-    """Copies a file into the folder of weights, if it is one that is known."""
+    """Copy a file into the folder of weights, if it is a known file."""
     return import_weights_file(path, [entry.weights for entry in list_entries(known)])

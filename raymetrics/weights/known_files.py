@@ -1,6 +1,6 @@
-"""The files of weights that raymetrics knows: names, digests, addresses, licences.
+"""The files of weights that raymetrics knows: names, digests, addresses, licenses.
 
-A digest is here only where its publisher, or a program that checks it, has written it down.
+A file has a digest here only if its publisher, or a program that checks it, has published one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from raymetrics.weights.locate import WeightsFile
 
 
 def _path_in_package(module: str, file: str, install: str) -> Path:
-    """Where an installed Python package has put a file; ExtractorError if it is not installed."""
+    """Return the path of a file in an installed Python package.
+
+    Raise ExtractorError if the package is not installed.
+    """
     package = importlib.util.find_spec(module)
     if package is None or package.origin is None:
         raise ExtractorError(
@@ -122,7 +125,7 @@ SWAV = (
 
 
 def _clip_file(name: str, sha256: str) -> tuple[WeightsFile, ...]:
-    """A file of OpenAI's, whose digest is a part of its address."""
+    """Describe a file of OpenAI, whose address contains its digest."""
     url = f"https://openaipublic.azureedge.net/clip/models/{sha256}/{name}"
     return (WeightsFile(name=name, sha256=sha256, url=url, license_terms="MIT"),)
 
@@ -141,7 +144,7 @@ CLIP = {
 
 
 def _dinov2_file(size: str, sha256: str) -> tuple[WeightsFile, ...]:
-    """A file of Meta's; the digests are those that the conversion program of refiners checks."""
+    """Describe a file of Meta; the conversion program of refiners checks the same digests."""
     name = f"dinov2_vit{size}14_pretrain.pth"
     url = f"https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/{name}"
     return (WeightsFile(name=name, sha256=sha256, url=url, license_terms="Apache-2.0"),)
@@ -162,7 +165,7 @@ DINOV2 = {
     ),
 }
 
-# Extractor (or source) -> the files that hold its weights; any one of them will do.
+# Extractor (or source) -> the files that hold its weights; any single file suffices.
 KNOWN_WEIGHTS: dict[str, tuple[WeightsFile, ...]] = {
     "efficientnet-lite0": (EFFICIENTNET_LITE0,),
     "inception": INCEPTION,

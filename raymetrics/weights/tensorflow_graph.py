@@ -1,8 +1,8 @@
-"""The constants of a frozen TensorFlow graph, read without TensorFlow.
+"""Read the constants of a frozen TensorFlow graph, without TensorFlow.
 
-A GraphDef is a protocol buffer: fields of (number, wire type, value), one after another, of
-which messages inside of messages are again made. Field numbers are those of TensorFlow's
-graph.proto, node_def.proto, attr_value.proto, tensor.proto and tensor_shape.proto.
+A GraphDef is a protocol buffer: a sequence of fields (number, wire type, value), where a value may
+be a message, again a sequence of fields. Field numbers are those of TensorFlow's graph.proto,
+node_def.proto, attr_value.proto, tensor.proto and tensor_shape.proto.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from raymetrics.safe_archives.damage import require_undamaged
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DT_FLOAT = 1
-MAX_REPEATED_VALUES = 1 << 24  # places that repeated values may fill in a graph
-_MAX_DIMENSIONS = 64  # numpy's
+MAX_REPEATED_VALUES = 1 << 24  # elements of a graph that repeated values may fill
+_MAX_DIMENSIONS = 64  # numpy's limit
 
 _FieldValue = int | memoryview
 
 
 @dataclass(frozen=True)
 class GraphNode:
-    """An operation of the graph: its name, its kind, and of its attributes numbers and tensors."""
+    """An operation of the graph: its name, its kind, and its attributes (numbers and tensors)."""
 
     name: str
     operation: str
@@ -35,11 +35,11 @@ class GraphNode:
 
 
 class _DamagedGraph(Exception):
-    """What is wrong with the bytes."""
+    """A description of what is wrong with the bytes."""
 
 
 def read_graph(data: bytes, where: str) -> dict[str, GraphNode]:
-    """The nodes of a GraphDef by name. ExtractorError if the bytes are none, or cut off."""
+    """Read the nodes of a GraphDef, by name. Raise ExtractorError for other or truncated bytes."""
     what = f"{where} is no TensorFlow graph, or a damaged one ({len(data)} bytes)"
     with require_undamaged(ExtractorError, what, "expected a frozen GraphDef: get the file again"):
         budget = _RepeatBudget(MAX_REPEATED_VALUES)
@@ -52,19 +52,19 @@ def read_graph(data: bytes, where: str) -> dict[str, GraphNode]:
 
 
 class _RepeatBudget:
-    """Places for what a graph repeats: a file of a kilobyte can ask for gigabytes."""
+    """A limit on elements that repeat a value: a file of a kilobyte can request gigabytes."""
 
     def __init__(self, limit: int) -> None:
         self._remaining = limit
 
     def try_take(self, count: int) -> bool:
-        """Whether `count` more have room, which they take."""
+        """Take `count` elements; return whether the limit allows them."""
         self._remaining -= count
         return self._remaining >= 0
 
 
 def _read_fields(message: memoryview) -> Iterator[tuple[int, _FieldValue]]:
-    """The (number, value) of every field of a message."""
+    """Yield the (number, value) of every field of a message."""
     position = 0
     while position < len(message):
         key, position = _read_varint(message, position)
@@ -88,7 +88,7 @@ def _read_fields(message: memoryview) -> Iterator[tuple[int, _FieldValue]]:
 
 
 def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
-    """The number that starts at a place, seven bits a byte; and the place behind it."""
+    """Read a number of seven bits a byte; return the number and the position after it."""
     number = 0
     for shift in range(0, 70, 7):
         if position >= len(message):
@@ -102,7 +102,7 @@ def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def _read_node(message: _FieldValue, budget: _RepeatBudget) -> GraphNode:
-    """NodeDef: name 1, op 2, and attr 5, a map of keys 1 to values 2."""
+    """Read a NodeDef: name 1, op 2, and attr 5, a map of keys 1 to values 2."""
     name = operation = ""
     attributes: dict[str, bool | float | np.ndarray] = {}
     for number, value in _read_fields(_require_bytes(message)):
@@ -121,7 +121,7 @@ def _read_node(message: _FieldValue, budget: _RepeatBudget) -> GraphNode:
 def _read_attribute(
     message: _FieldValue, budget: _RepeatBudget
 ) -> bool | float | np.ndarray | None:
-    """AttrValue: f 4, b 5, tensor 8; None for the other kinds."""
+    """Read an AttrValue: f 4, b 5, tensor 8; return None for other kinds."""
     for number, value in _read_fields(_require_bytes(message)):
         if number == 4:
             return float(struct.unpack("<f", _require_bytes(value))[0])
@@ -133,9 +133,9 @@ def _read_attribute(
 
 
 def _read_tensor(message: _FieldValue, budget: _RepeatBudget) -> np.ndarray | None:
-    """TensorProto: dtype 1, shape 2, tensor_content 4, float_val 5; None if it holds no floats.
+    """Read a TensorProto: dtype 1, shape 2, tensor_content 4, float_val 5; None unless float32.
 
-    Of float_val the last one is repeated where the shape has more places.
+    If the shape has more elements than float_val, the last value is repeated.
     """
     kind: _FieldValue = 0
     shape: tuple[int, ...] = ()
@@ -155,7 +155,7 @@ def _read_tensor(message: _FieldValue, budget: _RepeatBudget) -> np.ndarray | No
 def _float_array(
     content: bytes, values: bytes, shape: tuple[int, ...], budget: _RepeatBudget
 ) -> np.ndarray:
-    """The array of this shape that the bytes hold."""
+    """Make the array of this shape from the bytes. Raise _DamagedGraph if they do not fit."""
     count, byte_count = math.prod(shape), len(content or values)
     repeated = not content and 0 < byte_count < 4 * count and budget.try_take(count)
     if byte_count % 4 or (byte_count != 4 * count and not repeated):
@@ -165,7 +165,7 @@ def _float_array(
 
 
 def _read_shape(message: _FieldValue) -> tuple[int, ...]:
-    """TensorShapeProto: dim 2, of which size 1."""
+    """Read a TensorShapeProto: dim 2, each with size 1."""
     dimensions = [value for number, value in _read_fields(_require_bytes(message)) if number == 2]
     if len(dimensions) > _MAX_DIMENSIONS:
         raise _DamagedGraph(f"a tensor of {len(dimensions)} dimensions")
@@ -173,12 +173,12 @@ def _read_shape(message: _FieldValue) -> tuple[int, ...]:
 
 
 def _read_text(value: _FieldValue) -> str:
-    """A field that is text."""
+    """Decode a field of text."""
     return str(_require_bytes(value), "utf-8")
 
 
 def _require_bytes(value: _FieldValue) -> memoryview:
-    """The bytes of a field that should hold some."""
+    """Return the bytes of a field. Raise _DamagedGraph for a number."""
     if isinstance(value, int):
         raise _DamagedGraph("a number where a message was expected")
     return value

@@ -1,10 +1,10 @@
-"""What a TorchScript program is made of, looked at after torch has compiled it and before it runs.
+"""Inspect the graphs of a TorchScript program after torch has compiled it and before it runs.
 
-A name in its text may be spelled in many ways; in the compiled graphs every operator has one. They
-are compared with `raymetrics.weights.torchscript_operators`. Operators trust the types that the
-compiler gave
-to their arguments, so two places where a file could lie about a type are looked at too: casts that
-torch does not verify, and the attributes of modules, which come from the file as they are.
+A program's text can spell a name in many ways; in the compiled graphs every operator has one name.
+These names are compared with `torchscript_operators`. Operators trust the types that the compiler
+assigned to their arguments, so two places where a file could lie about a type are inspected too:
+casts that torch does not verify, and the attributes of modules, which torch takes from the file
+without a check.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _CONTAINERS = ("OptionalType", "ListType", "DictType")
 
 
 def find_forbidden(functions: Callable[[], Iterable[Any]], module: Any) -> str | None:
-    """Tell what a compiled program has that raymetrics does not run, None if there is nothing.
+    """Describe the first thing in a compiled program that raymetrics does not run, or return None.
 
-    functions: gives all that were compiled, methods too; module: the loaded torch._C.ScriptModule.
+    functions: returns all compiled functions and methods; module: the loaded torch._C.ScriptModule.
     """
     nodes = [node for function in functions() for node in _iterate_nodes(function.graph)]
     for node in nodes:
@@ -45,7 +45,7 @@ def find_forbidden(functions: Callable[[], Iterable[Any]], module: Any) -> str |
 
 
 def _iterate_nodes(graph: Any) -> Iterator[Any]:
-    """Give all nodes of a graph, those of branches, loops and inner graphs too."""
+    """Yield all nodes of a graph, including nodes in branches, loops and inner graphs."""
     waiting = list(graph.nodes())
     while waiting:
         node = waiting.pop()
@@ -59,7 +59,7 @@ def _iterate_nodes(graph: Any) -> Iterator[Any]:
 
 
 def _is_known(node: Any) -> bool:
-    """Whether OPERATORS has the node's operator: by its name, or by its overload alone."""
+    """Return whether OPERATORS has the node's operator: by its name, or by its overload alone."""
     signature = _signature(node)
     name, _, overload = signature.partition(".")
     if f"{name}.{overload}" in OPERATORS:
@@ -70,14 +70,17 @@ def _is_known(node: Any) -> bool:
 
 
 def _lets_sizes_decide(node: Any) -> bool:
-    """Whether an operator that resizes is given no factors, which it takes without a look at the
-    sizes; they are its only arguments that may be None."""
+    """Return whether a resizing operator is called without scale factors.
+
+    The operator would take factors without comparing them with the sizes; factors are its only
+    arguments that may be None.
+    """
     decided = ("TensorType", "ListType", "BoolType")
     return all(x.type().kind() in decided or x.node().mustBeNone() for x in node.inputs())
 
 
 def _signature(node: Any) -> str:
-    """The operator with its overload, such as aten::add.Tensor; aten::view has none."""
+    """Return the operator with its overload, such as aten::add.Tensor; aten::view has none."""
     kind: str = node.kind()
     schema = node.schema()
     name = schema.partition("(")[0]
@@ -85,10 +88,11 @@ def _signature(node: Any) -> str:
 
 
 def _is_safe_cast(node: Any) -> bool:
-    """Whether torch verifies later what the cast takes for granted.
+    """Return whether torch verifies later what the cast takes for granted.
 
-    It does where a number, a text, a list or a tensor is read, and not where an attribute of an
-    object is, nor where a tuple is taken apart: they must be of the type that the value has.
+    torch verifies the type where a number, a text, a list or a tensor is read, but neither where an
+    attribute of an object is read nor where a tuple is unpacked: there the value must have the
+    declared type.
     """
     before, after = node.input().type(), node.output().type()
     if before.kind() == "OptionalType" and before.getElementType().isSubtypeOf(after):
@@ -97,14 +101,17 @@ def _is_safe_cast(node: Any) -> bool:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether there are only scalars, texts and tensors in values of a type, or lists of them."""
+    """Return whether values of a type contain only scalars, texts and tensors, or lists of them."""
     return kind.kind() in _SCALARS or (
         kind.kind() in _CONTAINERS and all(_is_plain(inner) for inner in kind.containedTypes())
     )
 
 
 def _find_wrong_attribute(module: Any, readers: list[Any]) -> str | None:
-    """Tell which attribute is no value of the type that the nodes which read it expect."""
+    """Describe the first attribute whose value lacks the type that its readers expect.
+
+    Return None if there is no such attribute.
+    """
     declared: dict[str, dict[str, Any]] = {}
     for node in readers:
         name = node.input().type().annotation_str
@@ -125,7 +132,7 @@ def _find_wrong_attribute(module: Any, readers: list[Any]) -> str | None:
 
 
 def _conforms(value: Any, kind: Any) -> bool:
-    """Whether a value that was read from a file is of a type of TorchScript."""
+    """Return whether a value from a file is of a TorchScript type."""
     name = kind.kind()
     if name in _SCALARS:
         return type(value) in _SCALARS[name] or (name == "TensorType" and _is_dense(value))

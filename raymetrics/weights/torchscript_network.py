@@ -1,16 +1,16 @@
-"""TorchScript archives: networks with their code and their tensors, as `torch.jit.save` writes.
+"""Load TorchScript archives: networks with their code and their tensors, from `torch.jit.save`.
 
-Their code is a program of operators, and no Python; no pickle is executed. What the program could
-do beyond computing is refused by name: before torch opens the archive, what torch would trust or
-execute while it opens it (this file); after torch has compiled it, every operator that is not known
-to verify its arguments (`raymetrics.weights.torchscript_graphs`). What remains to such a file is
-to take time
-and memory, and bugs of torch in operators that are thought to verify everything.
+The code in an archive is a program of operators, not Python; no pickle is executed. Whatever a
+program could do beyond computing is refused by name. Before torch opens the archive, this file
+refuses what torch would trust or execute while opening it. After torch has compiled the program,
+`torchscript_graphs` refuses every operator that is not known to verify its arguments. A file can
+still take time and memory, and use bugs of torch in operators that are believed to verify
+everything.
 
-torch.export's archives (.pt2) are another matter: opening one may unpickle, evaluates the
+Archives of torch.export (.pt2) are not loaded here: opening one may unpickle, evaluates the
 expressions in it, and calls any function of torch that it names.
 
-Tensors alone are read by `scripted`, which runs nothing.
+`torchscript_tensors` reads tensors alone, and runs nothing.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from raymetrics.weights.torchscript_tensors import (
 __all__ = ["USER_CLASS_ADVICE", "TorchScriptProgram", "is_torchscript", "load_torchscript"]
 
 USER_CLASS_ADVICE = "write a class that opens it, and give that as module:Class"
-# What torch needs of an archive; the rest is left out of the copy that it gets.
+# The members that torch needs of an archive; the copy for torch has only these.
 _MEMBERS = re.compile(
     r"(data|constants)(\.pkl|/\d+)|code/.*\.py|(\.data/)?version|byteorder|\.data/serialization_id"
 )
-_OLDEST_FORMAT = 3  # format of torch 1.5; in older ones torch believes the types of what it reads
-# The instructions that torch writes into data.pkl; its reader takes others in ways of its own.
+_OLDEST_FORMAT = 3  # of torch 1.5; from older formats torch trusts the types that it reads
+# The instructions that torch writes into data.pkl; it interprets others unlike Python.
 _PICKLE_INSTRUCTIONS = frozenset(
     [
         "PROTO",
@@ -86,40 +86,41 @@ _ALLOWED_MAKERS = re.compile(
     r"torch\.\w+Storage|torch\._utils\._rebuild_tensor_v2|collections\.OrderedDict"
     r"|torch\.jit\._pickle\.(build_(int|double|bool|tensor)list|restore_type_tag)"
 )
-# A cast to a type that torch verifies where it is used: no tuples, no classes (with dots).
+# A cast to a type that torch verifies where the value is used: no tuple, no class (with dots).
 _VERIFIED_CAST = re.compile(r"unchecked_cast\((?!Tuple\b)\w+(\[((?!\bTuple\b)[\w\[\], ])*\])?, ")
 
 
 @dataclass(frozen=True, eq=False)
 class TorchScriptProgram:
-    """A network of a file, ready to be called with tensors.
+    """A network from a file, ready to be called with tensors.
 
-    It runs as it was looked at: without torch's optimizer, which puts operators together, and whose
-    first runs differ from the later ones in their last bits. Attention goes the way that verifies
-    its shapes; the fused one of CPUs reads behind keys that are fewer than the values.
+    The network runs as it was inspected: without torch's optimizer, which fuses operators, and
+    whose first runs differ from later runs in the last bits. Attention takes the implementation
+    that verifies its shapes; the fused one for CPUs reads out of bounds if there are fewer keys
+    than values.
     """
 
     network: torch.jit.ScriptModule = field(repr=False)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        """What its `forward` gives, without gradients. RuntimeError where that fails."""
+        """Run the network's `forward` without gradients. Raise RuntimeError if it fails."""
         with (
             torch.inference_mode(),
             torch.jit.optimized_execution(False),  # type: ignore[attr-defined]
             sdpa_kernel(SDPBackend.MATH),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore")  # their text is the file's
+            warnings.simplefilter("ignore")  # the file chooses their text
             return self.network(*inputs)
 
 
 def load_torchscript(
     file: Path | bytes, where: str, device: torch.device | str = "cpu"
 ) -> TorchScriptProgram:
-    """The network in a TorchScript archive, in evaluation mode.
+    """Load the network in a TorchScript archive, in evaluation mode.
 
-    UnsafePickle for one that is no such archive or would do more than to compute, StorageError for
-    a damaged one.
+    Raise UnsafePickle for a file that is not such an archive or would do more than compute,
+    StorageError for a damaged archive.
     """
     data: Any = _sanitized_copy(file, where).getvalue()
     functions: Any = torch._C.CompilationUnit()
@@ -138,7 +139,7 @@ def load_torchscript(
 
 
 def _unsafe_program_error(where: str, problem: str) -> UnsafePickle:
-    """The error of a program that `found` is told of."""
+    """Make the error for a program with this problem."""
     return UnsafePickle(
         f"{where} {problem}, which raymetrics does not run from a file, as it may reach memory or "
         f"files that are not its own; if you trust it, {USER_CLASS_ADVICE}"
@@ -146,10 +147,10 @@ def _unsafe_program_error(where: str, problem: str) -> UnsafePickle:
 
 
 def _sanitized_copy(file: Path | bytes, where: str) -> io.BytesIO:
-    """The archive once more, after it was looked at.
+    """Check an archive and copy it.
 
-    torch finds its way in a zip file by rules of its own, and in a forged one to other programs
-    than those that were looked at; in this copy there are no others.
+    torch reads zip files by rules of its own; in a forged zip file it may find other programs than
+    those that were checked. The copy contains only the checked members.
     """
     copy = io.BytesIO()
     source: Any = io.BytesIO(file) if isinstance(file, bytes) else str(file)
@@ -166,7 +167,7 @@ def _sanitized_copy(file: Path | bytes, where: str) -> io.BytesIO:
 
 
 def _require_safe_archive(archive: safe_pickle.TorchArchive, where: str) -> None:
-    """Looks into an archive without opening it. UnsafePickle if torch may not open it."""
+    """Check an archive without opening it in torch. Raise UnsafePickle if it may be unsafe."""
     if any(re.search(r"^models/.*\.json$", name) for name in archive.members):
         raise UnsafePickle(
             f"{where} is an archive of torch.export, which executes Python when it is opened; "
@@ -186,7 +187,7 @@ def _require_safe_archive(archive: safe_pickle.TorchArchive, where: str) -> None
 
 
 def _find_unverified(program: str) -> str | None:
-    """Tell what of a program torch executes or believes while it loads it, None if nothing."""
+    """Describe what torch would execute or trust while loading a program, or return None."""
     if "__setstate__" in program:
         return "has __setstate__, a program that runs when it is opened"
     casts = len(re.findall(r"\bunchecked_cast\b", program))
@@ -196,19 +197,22 @@ def _find_unverified(program: str) -> str | None:
 
 
 def _require_format(archive: safe_pickle.TorchArchive, where: str) -> None:
-    """UnsafePickle if the archive has the format of an old torch."""
+    """Raise UnsafePickle if the archive has the format of an old torch."""
     names = [name for name in ("version", ".data/version") if name in archive.members]
     oldest = min((int(archive.text(name)) for name in names), default=0)
     if oldest < _OLDEST_FORMAT:
         raise UnsafePickle(
-            f"{where} has TorchScript's format {oldest}, expected {_OLDEST_FORMAT} at least, of torch 1.5: "
-            "load it in a newer torch and save it again"
+            f"{where} has TorchScript's format {oldest}, expected {_OLDEST_FORMAT} at least, of "
+            "torch 1.5: load it in a newer torch and save it again"
         )
 
 
 def _require_plain(archive: safe_pickle.TorchArchive, folder: str, where: str) -> None:
-    """UnsafePickle if a pickle holds more than modules, tensors, numbers, texts, and lists of them;
-    one of `pickles.DAMAGES` if a tensor leaves its storage, or a storage its file."""
+    """Require that a pickle holds only modules, tensors, numbers, texts, and lists of them.
+
+    Raise UnsafePickle for anything else, or one of `safe_pickle.DAMAGE_ERRORS` if a tensor exceeds
+    its storage, or a storage its file.
+    """
     argument: Any
     declared = declaration_lookup(archive)
     for instruction, argument, _ in pickletools.genops(archive.read(f"{folder}.pkl")):
@@ -222,7 +226,7 @@ def _require_plain(archive: safe_pickle.TorchArchive, folder: str, where: str) -
 
 
 def _require_plain_class(declared: DeclarationLookup, name: str, where: str) -> None:
-    """UnsafePickle if a name in a pickle is neither of a module nor of what tensors are made of."""
+    """Raise UnsafePickle if a name in a pickle is neither a module's nor a part of tensors."""
     module = name.startswith("__torch__.") and not name.startswith("__torch__.torch.classes.")
     if not (
         tensor_names_of_class(name, declared) is not None

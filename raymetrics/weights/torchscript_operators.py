@@ -1,20 +1,21 @@
-"""The operators that raymetrics runs of a TorchScript file: those of networks that see and draw.
+"""The TorchScript operators that raymetrics runs: those of networks that classify and draw images.
 
-An operator is in the table if it verifies sizes and indices itself, whatever it is given, and does
-nothing but compute: it touches no file, device, address, or setting of the process. A name stands
-for all its overloads, those that write into `out` too, as torch saves some in-place operators so;
-`name.overload` for that one, and `name.` for the one without a name.
+An operator is in the table if it verifies sizes and indices itself, whatever its arguments, and
+only computes: it touches no file, device, address, or setting of the process. A name stands for all
+its overloads, including those that write into `out`, because torch saves some in-place operators
+so; `name.overload` stands for that overload alone, and `name.` for the overload without a name.
 
-Left out on purpose, as they read or write memory that is not theirs when arguments do not fit:
+These operators are excluded because they read or write out of bounds for unfitting arguments:
     aten::_weight_norm                      writes behind a short g, heap is damaged
-    torchvision::*                          roi_align believes the image's number in a box
+    torchvision::*                          roi_align trusts the image's number in a box
     aten::native_batch_norm                 reads behind a short weight
     aten::view.dtype, set_, set_data        give other memory or another type to a tensor
     inductor::*, mkldnn::*, quantized::*, prims::*, aten::_* otherwise
                                             the inner half of an operator, whose outer half checks
-    aten::upsample_* with factors apart from the size; `.vec` derives the one from the other
-or because nothing that only computes needs them: files, threads, printing, seeds, custom classes,
-sparse, quantized and nested tensors, gradients, linear algebra by LAPACK, recurrent networks.
+    aten::upsample_* with factors apart from the size; `.vec` derives one from the other
+Others are excluded because no network needs them to compute: files, threads, printing, seeds,
+custom classes, sparse, quantized and nested tensors, gradients, linear algebra by LAPACK,
+recurrent networks.
 """
 
 from __future__ import annotations

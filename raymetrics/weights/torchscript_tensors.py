@@ -1,7 +1,8 @@
-"""The tensors of a TorchScript archive, without running its program.
+"""Read the tensors of a TorchScript archive, without running its program.
 
-`torch.jit.load` executes what an archive calls `__setstate__` and builds its modules; weights need
-neither. Its data.pkl holds every module's attributes, its program says which are parameters.
+`torch.jit.load` executes an archive's `__setstate__` and builds its modules; weights need neither.
+The archive's data.pkl holds the attributes of every module, and its program declares which of them
+are parameters.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from torch import Tensor
 
 from raymetrics import safe_pickle
 
-DeclarationLookup = Callable[[str], dict[str, set[str]]]  # what `declarations` finds in a file
+DeclarationLookup = Callable[[str], dict[str, set[str]]]  # a file -> its class -> tensor names
 _MODULE_CLASS = re.compile(r"^class (\w+)\(Module\):\n((?:  __\w+__ = .*\n)*)", re.M)
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive; torch.save writes zip files too."""
+    """Return whether a file is a TorchScript archive; torch.save writes zip files too."""
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith("/constants.pkl") for name in file.namelist())
@@ -32,9 +33,9 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict that `torch.jit.load` would give, bfloat16 as float32.
+    """Read the state dict that `torch.jit.load` would give, bfloat16 as float32.
 
-    UnsafePickle, StorageError, or one of `pickles.DAMAGES`.
+    Raise UnsafePickle, StorageError, or one of `safe_pickle.DAMAGE_ERRORS`.
     """
     with safe_pickle.TorchArchive(str(path)) as archive:
         module = safe_pickle.read_archive(archive, str(path))
@@ -45,7 +46,7 @@ def read_torchscript_tensors(path: Path) -> dict[str, Tensor]:
 def _module_arrays(
     value: object, declared: DeclarationLookup, prefix: str = ""
 ) -> dict[str, np.ndarray]:
-    """A module's parameters and buffers, and those of its modules, by dotted names."""
+    """Collect the parameters and buffers of a module and its submodules, by dotted names."""
     if not isinstance(value, safe_pickle.PickledObject):
         return {}
     tensors = tensor_names_of_class(value.class_name, declared)
@@ -60,18 +61,18 @@ def _module_arrays(
 
 
 def declaration_lookup(archive: safe_pickle.TorchArchive) -> DeclarationLookup:
-    """Give what finds the declarations of an archive's program, each file once."""
+    """Return a function that parses the declarations of a program's file, once for each file."""
     return cache(lambda file: _parse_declarations(archive.text(file)))
 
 
 def tensor_names_of_class(name: str, declared: DeclarationLookup) -> set[str] | None:
-    """Look up the parameters and buffers of a class; None if it is no module's."""
+    """Look up the parameters and buffers of a class; None if the class is not a module."""
     folder, _, last = name.rpartition(".")
     return declared(f"code/{folder.replace('.', '/')}.py").get(last)
 
 
 def _parse_declarations(program: str) -> dict[str, set[str]]:
-    """The parameters and buffers that a program declares, by its classes that are modules.
+    """Parse the parameters and buffers that a program declares, by the classes of its modules.
 
     `__torch__.a.B` is the class B of code/__torch__/a.py, which begins
 

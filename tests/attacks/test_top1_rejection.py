@@ -16,6 +16,7 @@ from raymetrics.attacks.top1_rejection import (
     expected_draws,
     match_top1,
     rate_bound,
+    stratified_positions,
     target_counts,
 )
 from raymetrics.errors import NotEnoughData, SampleRangeError
@@ -147,3 +148,31 @@ def test_expected_draws_follow_the_rates() -> None:
     assert expected_draws(matcher).tolist() == [np.inf, np.inf, np.inf, 0]
     matcher.accept(np.repeat([0, 1, 3], [20, 10, 10]))
     assert expected_draws(matcher).tolist() == [0, 20 / (10 / 40), np.inf, 0]
+
+
+@given(st.lists(st.integers(0, 4), max_size=60), st.randoms(use_true_random=False), st.integers(0))
+def test_stratified_positions_have_the_histogram_and_no_sample_twice(
+    drawn: list[int], random: object, seed: int
+) -> None:
+    classes = np.array(drawn, np.int64)
+    available = np.bincount(classes, minlength=6)
+    counts = np.array([random.randint(0, int(c)) for c in available])  # type: ignore[attr-defined]
+    chosen = stratified_positions(classes, counts, seed)
+    assert (np.diff(chosen) > 0).all()
+    np.testing.assert_array_equal(np.bincount(classes[chosen], minlength=6), counts)
+    np.testing.assert_array_equal(chosen, stratified_positions(classes, counts, seed))
+
+
+def test_stratified_positions_are_uniform_within_a_class() -> None:
+    classes = np.array([0, 1, 0, 1, 0, 1, 0])
+    taken = np.zeros(7)
+    for seed in range(600):
+        taken[stratified_positions(classes, np.array([1, 2]), seed)] += 1
+    # 600 draws of 1 in 4, and of 2 in 3: within four deviations.
+    np.testing.assert_allclose(taken[classes == 0], 150, atol=4 * np.sqrt(600 * 3 / 16))
+    np.testing.assert_allclose(taken[classes == 1], 400, atol=4 * np.sqrt(600 * 2 / 9))
+
+
+def test_stratified_positions_of_too_few_samples() -> None:
+    with pytest.raises(NotEnoughData, match="1 samples of class 1 were drawn, 2 are asked for"):
+        stratified_positions(np.array([0, 1, 0]), np.array([1, 2]), 0)

@@ -1,4 +1,4 @@
-"""The weights that are shipped with raymetrics; made by `python -m raymetrics.demo.train`."""
+"""The weights that come with raymetrics; made by `python -m raymetrics.demo.train`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHIPPED_FOLDER = Path(__file__).parent
 
 
 def shipped_weights(name: str) -> WeightsFile:
-    """A file of this folder, with the digest that SHA256SUMS gives it."""
+    """Describe a file of this folder, with its digest in SHA256SUMS."""
     lines = (SHIPPED_FOLDER / "SHA256SUMS").read_text().splitlines()
     digests = {file: digest for digest, file in (line.split() for line in lines)}
     return WeightsFile(name, digests[name], lambda: SHIPPED_FOLDER / name, package="raymetrics")
