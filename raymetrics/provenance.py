@@ -1,4 +1,4 @@
-"""What a number was made of: versions, revision, machine; and fingerprints of specifications."""
+"""Describe what a number was computed with, and fingerprint specifications."""
 
 from __future__ import annotations
 
@@ -13,23 +13,33 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGES = (
-    "raymetrics", "numpy", "scipy", "torch", "torchvision", "open_clip_torch", "timm", "pillow",
-    "faiss-cpu", "faiss-gpu", "ray", "pyarrow",
-)  # fmt: skip
+    "raymetrics",
+    "numpy",
+    "scipy",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "pillow",
+    "faiss-cpu",
+    "faiss-gpu",
+    "ray",
+    "pyarrow",
+)
 
 
 def canonical_json(value: object) -> str:
-    """One text for equal JSON values: sorted keys, no spaces, no NaN."""
+    """Return one text for equal JSON values: sorted keys, no spaces. Raise ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def fingerprint(spec: Mapping[str, object]) -> str:
-    """SHA-256 of a specification, in hexadecimal digits."""
+    """Return the SHA-256 of a specification, in hexadecimal digits."""
     return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
 
 
 def _package_versions() -> dict[str, str]:
-    """The versions of Python and of the installed packages that numbers depend on."""
+    """Return the versions of Python and of the installed packages that numbers depend on."""
     by_package = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -41,7 +51,9 @@ def _package_versions() -> dict[str, str]:
 
 @cache
 def _git_revision() -> str | None:
-    """The git revision of this source tree, "-dirty" if changed; None if it is no checkout."""
+    """Return the git revision of this source tree, with "-dirty" if it was changed; None outside a
+    checkout.
+    """
     package_folder = Path(__file__).parent
     command = ["git", "-C", str(package_folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -54,8 +66,11 @@ def _git_revision() -> str | None:
 
 @cache
 def processor_name() -> str:
-    """Name the processor as Linux tells it, "AMD EPYC 9654 (family 25, model 17)", as virtual
-    machines keep the model's name to themselves; elsewhere what Python knows of it."""
+    """Return the processor, on Linux as "AMD EPYC 9654 (family 25, model 17)".
+
+    Family and model are there since virtual machines often hide the name of the model. On other
+    systems return the name that Python has.
+    """
     try:
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
@@ -68,7 +83,7 @@ def processor_name() -> str:
 
 
 def software_environment() -> dict[str, object]:
-    """Versions, revision and machine, as every result carries them."""
+    """Return versions, revision and machine, which every result carries."""
     return {
         "versions": _package_versions(),
         "revision": _git_revision(),

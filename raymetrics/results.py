@@ -1,11 +1,14 @@
-"""Results: a number with all that it was made of. Kept as JSON lines."""
+"""Hold the results of evaluations, and read and write them as JSON lines.
+
+A result is a number with all that it was computed from.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from raymetrics import sample_ranges
 from raymetrics.errors import ResultsFileError, SampleRangeError
 from raymetrics.files import append_lines, require_writable_file
 from raymetrics.printable import escape_unprintable
-from raymetrics.result_schema import parse_line
+from raymetrics.result_schema import FORMAT, parse_line
 from raymetrics.uris import find_secret, redact_secret
 
 log = logging.getLogger(__name__)
@@ -21,29 +24,50 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sets that were compared; or a file of statistics, which has no samples."""
+    """One of the two sets that are compared; or a file of statistics, which has no samples."""
 
     uri: str
     source: str
     samples: tuple[str, ...]  # "0-49999"
     count: int | None  # None where a file of statistics does not say
-    fingerprint: str  # of what it is made of
-    digest: str  # of its values
-    made_by: Mapping[str, Any]  # devices, versions, revision, as the set's seal has them
+    fingerprint: str  # of the specification
+    digest: str  # of the values
+    made_by: Mapping[str, Any]  # devices, versions, revision, as the seal of the set has them
     selection: Mapping[str, Any] = field(default_factory=dict)  # file and digest of chosen ids
     image_size: tuple[int, ...] | None = None  # height and width, where they are known
 
     def __post_init__(self) -> None:
-        """Keep no secret of an address that was written before its kind was known."""
+        """Remove the secret of a source, which earlier versions may have written."""
         object.__setattr__(self, "source", redact_secret(self.source))
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells this side from other ones."""
+        return self.digest, self.samples, self.selection.get("digest")
+
+    def with_all_samples(self) -> Side:
+        """Return the side with the count of all its samples; a result of one label counts fewer."""
+        if not self.samples:
+            return self
+        ranges = map(sample_ranges.parse_range, self.samples)
+        return replace(self, count=sample_ranges.count_ids(ranges))
 
 
 @dataclass(frozen=True)
 class Result:
-    """A metric's value and its provenance."""
+    """A metric's value and its provenance.
+
+    subset: which of the samples the value is about. Empty for all; {"label": 3, "name": "cat"} for
+    the samples with a label; {"scheme": "random", "n": 1000, "seeds": 5, "candidates": 5000} for
+    samples that were drawn from the generated set, with `matched_by`, `match` and `classes` where
+    they were drawn to match something.
+
+    setting: what the generated source states of a sweep, as
+    `raymetrics.generators.source_settings.parse_setting` returns it.
+    """
 
     metric: str  # "frechet_distance"
-    label: str  # "FD efficientnet-lite0", as it should be printed
+    label: str  # "FD efficientnet-lite0, label 3 (cat)", to be printed and never to be parsed
     value: float
     spread: float | None  # one standard deviation, where there is one
     better: str  # "lower" or "higher"
@@ -54,23 +78,43 @@ class Result:
     provenance: Mapping[str, Any]  # versions, revision, machine
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)  # arrays that figures are drawn from
-    row: Mapping[str, str] = field(default_factory=dict)  # of a sweep, as its plan says it
+    row: Mapping[str, str] = field(default_factory=dict)  # the cells of a sweep's table
+    short_name: str = ""  # "FD"
+    space_name: str = ""  # "efficientnet-lite0"; may be empty, as of "FID"
+    subset: Mapping[str, Any] = field(default_factory=dict)
+    setting: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Remove the secrets of texts in the setting, which repeat the source."""
+        clean = {k: redact_secret(v) if isinstance(v, str) else v for k, v in self.setting.items()}
+        object.__setattr__(self, "setting", clean)
+
+    @property
+    def measure_name(self) -> str:
+        """The label without the subset: "FD efficientnet-lite0"."""
+        return " ".join(filter(None, (self.short_name, self.space_name))) or self.label
 
     def to_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self), allow_nan=False)
+        """Return the result as one line, without the end of the line."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Result:
-        """Read the result of a line. ResultError, with what is wrong, if it is none."""
+        """Return the result in a line of format 2 or 1.
+
+        Raise ResultsFileError, with the place in the line, for any other line.
+        """
         value = parse_line(line, "result")
-        return cls(
-            **{**value, **{side: _parse_side(value[side]) for side in ("real", "generated")}}
-        )
+        sides = {side: _parse_side(value[side]) for side in ("real", "generated")}
+        if value.pop("format", 1) == 1:
+            from raymetrics.results_version_1 import upgrade_result  # loads torch
+
+            value = upgrade_result(value)
+        return cls(**{**value, **sides})
 
 
 def _parse_side(value: Mapping[str, Any]) -> Side:
-    """One side of a line. ResultError for samples that are no ranges."""
+    """Return one side of a line. Raise ResultsFileError for samples that are not ranges."""
     samples = tuple(value["samples"])
     try:
         for text in samples:
@@ -84,16 +128,16 @@ def _parse_side(value: Mapping[str, Any]) -> Side:
 
 @dataclass(frozen=True)
 class Failure:
-    """A row of a sweep that has no numbers, and why. Secrets in it are not kept."""
+    """A row of a sweep that has no numbers, with the reason. Secrets in its texts are removed."""
 
     name: str
     source: str
-    row: Mapping[str, str]  # as the plan says it
+    row: Mapping[str, str]  # the cells of the table
     error: str  # "SourceError"
     message: str
 
     def __post_init__(self) -> None:
-        """Keep no secret, of a list of failures that another version wrote either."""
+        """Remove secrets, which earlier versions may have written."""
         for name in ("name", "source", "message"):
             object.__setattr__(self, name, redact_secret(getattr(self, name)))
         cells = {column: f"?{column}={cell}" for column, cell in self.row.items()}  # as an option
@@ -101,40 +145,43 @@ class Failure:
         object.__setattr__(self, "row", clean_row)
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the failure as one line, without the end of the line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Failure:
-        """Read the failure of a line. ResultError, with what is wrong, if it is none."""
+        """Return the failure in a line. Raise ResultsFileError for any other line."""
         return cls(**parse_line(line, "failure"))
 
 
-_LINE_START = '{"metric": "'  # of a line
+_LINE_STARTS = ('{"format": ', '{"metric": "')  # of lines in format 2 and 1
 
-RESULTS_FILE = "results.jsonl"  # a sweep's
-FAILURES_FILE = "failed.jsonl"  # beside a sweep's results
+RESULTS_FILE = "results.jsonl"  # of a sweep
+FAILURES_FILE = "failed.jsonl"  # beside the results of a sweep
 
 
 def require_appendable(path: str | Path) -> None:
-    """Try whether results can be added to a local file. StorageError if they cannot."""
+    """Raise StorageError unless results can be added to this local file."""
     require_writable_file(path, append=True)
 
 
 def append_results(results: Iterable[Result], path: str | Path) -> None:
-    """Add the results to a file of JSON lines, which is made if it is not there: all or none.
-    StorageError if it cannot be written, StorageUnavailable if there is no room."""
+    """Add the results to a file of JSON lines, all or none; create the file if it is absent.
+
+    Raise StorageError if it cannot be written, StorageUnavailable if the disk is full.
+    """
     append_lines(path, [result.to_json() for result in results])
 
 
 def read_results(path: str | Path) -> list[Result]:
-    """Read the results in a file of JSON lines. ResultError if it holds none, or other lines.
+    """Return the results in a file of JSON lines.
 
-    A line that a writer was killed in is left out, and the log says so.
+    A last line whose writer was killed is left out, and the log says so. Raise ResultsFileError if
+    the file holds no results, or other lines.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:  # of a name that is none, and of what is no text
+    except (OSError, ValueError) as error:  # ValueError: a null byte, or not UTF-8
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ResultsFileError(
             f"cannot read results from {path}: {reason}; make them with: raymetrics evaluate "
@@ -160,17 +207,19 @@ def read_results(path: str | Path) -> list[Result]:
 
 
 def _is_torn(line: str) -> bool:
-    """Tell whether a line is the beginning of a result, whose end was never written."""
+    """Return whether a line is the start of a result whose end was never written."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return line.startswith(_LINE_START) or _LINE_START.startswith(line)
+        return any(line.startswith(start) or start.startswith(line) for start in _LINE_STARTS)
     return False
 
 
 def read_failures(path: str | Path) -> list[Failure]:
-    """What failed of the sweep that wrote this file of results; nothing of any other file.
-    ResultError for other lines."""
+    """Return the failures of the sweep that wrote this file of results.
+
+    A file that no sweep wrote has no failures. Raise ResultsFileError for other lines.
+    """
     if Path(path).name != RESULTS_FILE:
         return []
     file = Path(path).with_name(FAILURES_FILE)

@@ -32,7 +32,7 @@ ROWS = [
     {"fixed_batches", "permissions", "statistics", "weights"},
     {"metrics"},
     {"neighbors", "attacks", "shards", "extractors", "generators"},
-    {"heatmaps"},
+    {"heatmaps", "results_version_1"},
     {"distributed", "results"},
     {"in_memory", "studies", "reports"},
     {"cli"},

@@ -34,23 +34,28 @@ def a_result(**changes: Any) -> Result:
         "frechet_distance", "FD digits", 1.5, 0.1, "lower",
         {"name": "digits", "output": "pre_logits", "dimension": 64}, {"ddof": 1, "label": 3},
         a_side("real"), a_side("generated"), {"versions": {}}, 0.5, {}, {"name": "a", "psi": "0.5"},
+        "FD", "digits", {"label": 3, "name": "cat"},
+        {"base": "mnist", "truncate": "clamp", "amount": 0.5, "run": "m*", "snapshot": 400},
     )  # fmt: skip
     return dataclasses.replace(result, **changes)
 
 
 COUNTS = {"real": [1, 2], "generated": [0, 3], "class_names": ["cat", "dog"]}
-DRAWN = {"drawn": "random", "n": 10, "seeds": 2, "candidates": 60}
+DRAWN = {"scheme": "random", "n": 10, "seeds": 2, "candidates": 60}
+MATCHED = {**DRAWN, "matched_by": "digits", "match": "top_n", "classes": 5}
+NOISE = {"where": "important", "scale": 0.05}
 CHOSEN = a_side("chosen", samples=(), selection={"file": "nowhere.parquet", "digest": "d"})
 RESULTS = [
     a_result(),
     a_result(metric="top1_distance", label="Top-1 distance digits", details=COUNTS, row={}),
-    a_result(convention=DRAWN, details={"shown": [1, 2], "smallest": [1], "largest": [2]}),
+    a_result(subset=DRAWN, details={"shown": [1, 2], "smallest": [1], "largest": [2]}),
+    a_result(subset=MATCHED, setting=NOISE, details={"shown": [1, 2]}),
     a_result(generated=CHOSEN, spread=None),
 ]
 
 
 def mutations(value: Any) -> Iterator[Any]:
-    """The value with any part of it replaced by something else, left out, or with another part."""
+    """Yield the value with a part replaced, left out or added."""
     yield from (hostile for hostile in HOSTILE if hostile != value)
     if isinstance(value, dict):
         yield {**value, "of_another_kind": 1}
@@ -112,6 +117,13 @@ def test_every_mutated_line_is_reported_or_refused(tmp_path: Path) -> None:
     assert 0 < sum(found) < len(found)
 
 
+def old_line(**changes: Any) -> str:
+    """Return a line of format 1."""
+    value = json.loads(RESULTS[1].to_json())
+    new = ("format", "short_name", "space_name", "subset", "setting")
+    return json.dumps({k: v for k, v in value.items() if k not in new} | changes)
+
+
 def mutated(**changes: Any) -> str:
     value = copy.deepcopy(json.loads(RESULTS[1].to_json()))
     for path, part in changes.items():
@@ -136,7 +148,13 @@ def mutated(**changes: Any) -> str:
         (mutated(real__samples=["0-99999999999999"]), "goes beyond 999999999999"),
         (mutated(real__count=-5), "real.count: -5"),
         (mutated(generated__selection={"file": "x"}), "generated.selection: "),
-        (mutated(convention={"drawn": "x"}), "convention: 'n' is a required property"),
+        (mutated(format=3), "format: 2 was expected"),
+        (mutated(subset={"scheme": "x"}), "subset: 'n' is a dependency of 'scheme'"),
+        (mutated(subset={"label": 3}), "subset: 'name' is a dependency of 'label'"),
+        (mutated(setting={"amount": "x"}), "setting.amount: 'x' is not of type 'number'"),
+        (mutated(setting={"truncate": "clamp"}), "setting: 'amount' is a dependency of 'truncate'"),
+        (old_line(convention={"drawn": "x"}), "convention: 'n' is a required property"),
+        (old_line(subset={}), "'subset' was unexpected"),
         (mutated(details={}), "details: 'real' is a required property"),
         (mutated(details__real=[0, 0]), "details.real: [0, 0] does not contain"),
         (mutated(row={"psi": 1}), "row.psi: 1 is not of type 'string'"),

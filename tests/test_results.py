@@ -56,6 +56,13 @@ def test_a_torn_line_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == [f"left out line 2 of {tmp_path}/{TORN}"]
 
 
+@pytest.mark.parametrize("start", ['{"for', '{"format": 2, "metric"', '{"met', '{"metric": "fr'])
+def test_a_torn_line_of_either_format_is_left_out(tmp_path: Path, start: str) -> None:
+    path = a_file(tmp_path, 1.0)
+    path.write_text(path.read_text() + start)
+    assert list(map(value, results.read_results(path))) == [1.0]
+
+
 @pytest.mark.parametrize("line", ["[1]", "{}", '{"metric": "x"}', "metric,value", LINE[1:]])
 def test_other_lines_are_refused(tmp_path: Path, line: str) -> None:
     path = a_file(tmp_path, 1.0)

@@ -101,7 +101,7 @@ def extract(
         )
         return
     from raymetrics.distributed.extraction.extract import extract as run
-    from raymetrics.reports.spent import format_usage
+    from raymetrics.reports.terminal import format_usage
 
     extraction = run(
         source,

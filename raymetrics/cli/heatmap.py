@@ -111,7 +111,7 @@ def _print_means(means: MeanHeatmaps) -> None:
 
 
 def _print_noise(noise_results: Sequence[Result]) -> None:
-    from raymetrics.reports.noise import noise_points, noise_sentences
+    from raymetrics.reports.heatmap_page import noise_points, noise_sentences
 
     print_lines(*noise_sentences(noise_points(noise_results)))
 

@@ -22,7 +22,7 @@ def inspect(uri: str, verify: bool) -> None:
     Example:
       raymetrics inspect shards/generated
     """
-    from raymetrics.reports.inspection import describe_shard_set
+    from raymetrics.reports.terminal import describe_shard_set
     from raymetrics.shards.shard_set import open_shards
 
     shards = open_shards(uri)

@@ -1,4 +1,8 @@
-"""Images to heatmaps: one forward pass, and a product of matrices behind it."""
+"""Compute heatmaps of images: one forward pass, and a product of matrices behind it.
+
+`Averages` are mean images and mean heatmaps, of all samples and of some Top-1 classes (Fig. 4b of
+Kynkäänniemi et al. 2023).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raymetrics.errors import SourceError
 from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.metrics.frechet_sensitivity import (
@@ -20,31 +25,34 @@ from raymetrics.metrics.frechet_sensitivity import (
 )
 from raymetrics.output_names import LOGITS
 
-TOP_CLASSES = 3  # classes that are told of an image
+TOP_CLASSES = 3  # of an image
 
 
 @dataclass(frozen=True, eq=False)
 class Heatmaps:
-    """What a distance sees in images, and what the network takes them for."""
+    """Where a distance looks in images, and the classes that the network sees."""
 
     sample_ids: np.ndarray  # int64 [n]
-    maps: np.ndarray  # float32 [n, h, w], of the network's last map; not scaled
+    maps: np.ndarray  # float32 [n, h, w], as large as the network's last map; not scaled
     norms: np.ndarray  # float64 [n]: |dF/df|
     classes: np.ndarray  # int64 [n, 3], the most probable first; [n, 0] without logits
     probabilities: np.ndarray  # float32, of these classes
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """One behind another."""
+        """Return the heatmaps of all parts, in their order."""
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class HeatmapExtractor:
-    """An extractor that sees where images matter for the distance of two sets."""
+    """Computes where images matter for the distance of two sets."""
 
     def __init__(self, extractor: NetworkExtractor, sensitivity: Sensitivity) -> None:
-        """ExtractorError comes with the first image if the network has no map."""
+        """Take the derivative from `sensitivity`.
+
+        The first call raises ExtractorError if the network has no map.
+        """
         self.extractor = extractor
         self.constants = [
             torch.tensor(constant, device=extractor.device)
@@ -52,7 +60,7 @@ class HeatmapExtractor:
         ]
 
     def __call__(self, sample_ids: np.ndarray, images: np.ndarray) -> Heatmaps:
-        """sample_ids int64 [n], images uint8 [n, 3, h, w]."""
+        """Return the heatmaps of images. sample_ids: int64 [n]; images: uint8 [n, 3, h, w]."""
         size = self.extractor.block
         places = compact_ids(sample_ids, size)
         outputs = run_in_fixed_batches(
@@ -76,7 +84,7 @@ class HeatmapExtractor:
         return results | self._top_classes(outputs, len(features))
 
     def _top_classes(self, outputs: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-        """The most probable classes, if the extractor has any."""
+        """Return the most probable classes; none if the extractor has no logits."""
         if LOGITS not in outputs or LOGITS not in self.extractor.columns:
             empty = torch.zeros(count, 0)
             return {"classes": empty.long(), "probabilities": empty}
@@ -86,7 +94,7 @@ class HeatmapExtractor:
 
 
 def compact_ids(sample_ids: np.ndarray, size: int) -> np.ndarray:
-    """Other ids, with the same place modulo size, of as few blocks as there can be; int64 [n].
+    """Return other ids, int64 [n], in as few blocks as possible; remainders modulo size stay.
 
     A sample's bits depend on its place in a block, and not on its neighbours there (see
     `raymetrics.fixed_batches`), so that a few scattered samples need not have a block each.
@@ -97,3 +105,51 @@ def compact_ids(sample_ids: np.ndarray, size: int) -> np.ndarray:
     block_numbers = np.empty_like(places)
     block_numbers[order] = np.arange(len(places)) - np.searchsorted(ordered, ordered)
     return block_numbers * size + places
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Sums over groups of samples: all of them first, then a group for each class.
+
+    A sample may be in no group but the first. Sums of images are whole numbers, and so exact;
+    those of maps are merged in the order of sample ids.
+    """
+
+    counts: np.ndarray  # int64 [groups]
+    images: np.ndarray  # int64 [groups, 3, height, width]
+    maps: np.ndarray  # float64 [groups, h, w]
+
+    @classmethod
+    def from_images(cls, images: np.ndarray, heatmaps: Heatmaps, classes: Sequence[int]) -> Self:
+        """Return the sums over all images and over each class.
+
+        images: uint8 [n, 3, height, width]; heatmaps: of these images; classes: one group for each.
+        """
+        top = heatmaps.classes[:, :1].ravel() if len(classes) else np.empty(0)
+        groups = [np.ones(len(images), bool), *(top == number for number in classes)]
+        return cls(
+            np.array([group.sum() for group in groups]),
+            np.stack([images[group].sum(axis=0, dtype=np.int64) for group in groups]),
+            np.stack([heatmaps.maps[group].sum(axis=0, dtype=np.float64) for group in groups]),
+        )
+
+    def merge(self, added: Self) -> Self:
+        """Return the sums over both. Raise SourceError if the images differ in size."""
+        if self.images.shape != added.images.shape:
+            sizes = [" x ".join(map(str, a.images.shape[2:])) for a in (self, added)]
+            raise SourceError(
+                f"some images are {sizes[0]}, others {sizes[1]}; means take images of one size: "
+                "extract them with '?size=N'"
+            )
+        return type(self)(
+            self.counts + added.counts, self.images + added.images, self.maps + added.maps
+        )
+
+    def mean_image(self, group: int) -> np.ndarray:
+        """Return the mean image, uint8 [3, height, width]; black if the group is empty."""
+        mean = self.images[group] / max(1, self.counts[group])
+        return np.rint(mean).astype(np.uint8)
+
+    def mean_map(self, group: int) -> np.ndarray:
+        """Return the mean heatmap of a group, float32 [h, w]; zeros if the group is empty."""
+        return (self.maps[group] / max(1, self.counts[group])).astype(np.float32)

@@ -1,10 +1,11 @@
-"""Noise where a distance looks, and where it does not: the check of appendix C, Fig. 10.
+"""Add noise where a distance looks, and where it does not.
 
-The source `raymetrics.heatmaps.noisy_source:Noisy?of=SOURCE&maps=FILE&where=important&scale=0.05`
-gives
-the samples of another source with Gaussian noise in one half of their pixels. The source within
-is percent-encoded where it has options of its own: `raymetrics.option_strings.join` writes such
-texts.
+This is the check of Kynkäänniemi et al. (2023), appendix C, Fig. 10. The source
+
+    raymetrics.heatmaps.noisy_source:NoisySource?of=SOURCE&maps=FILE&where=important&scale=0.05
+
+returns the samples of SOURCE with Gaussian noise in one half of their pixels. SOURCE is
+percent-encoded if it has options; `raymetrics.option_strings.format_options` writes such texts.
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ _NOISE_STREAM = 0x6E6F697365  # keeps the noise apart from other draws with the 
 class NoisySource:
     """The samples of a source with noise.
 
-    of: the source. maps: an .npz with `sample_ids` int64 [n] and `maps` float [n, h, w], as
-    `raymetrics heatmap --mean` writes it: a path that every machine sees, or a URI. where: in the
-    half of the pixels where the upsampled map is largest, in the other half, or everywhere. scale:
-    the standard deviation, of pixels in 0..1. A sample has the same noise wherever it is put, but
-    for the scale. SourceError for anything else, and for samples of which there is no map.
+    of: the source.
+    maps: an .npz with `sample_ids` int64 [n] and `maps` float [n, h, w], as
+        `raymetrics heatmap --mean` writes it: a path that every machine can read, or a URI.
+    where: "important", the half of the pixels where the upsampled map is largest; "unimportant",
+        the other half; or "everywhere".
+    scale: the standard deviation, of pixels in 0..1.
+
+    The noise of a sample is the same in every region and at every scale, up to the factor. Raise
+    SourceError for other values, and for samples without a map.
     """
 
     def __init__(self, of: str, maps: str, where: str, scale: str) -> None:
@@ -51,16 +56,16 @@ class NoisySource:
 
     @property
     def spec(self) -> dict[str, object]:
-        """All that changes its pixels."""
+        """All that changes pixels."""
         inner_spec, maps = dict(self.inner.spec), self.sha256
         return {"of": inner_spec, "maps_sha256": maps, "where": self.where, "scale": self.scale}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """Those of the source."""
+        """Return the labels of the source."""
         return self.inner.labels(sample_ids)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        """Return the images of samples, uint8 [n, 3, h, w]. sample_ids: int64 [n]."""
         maps = self._select_maps(sample_ids)
         images = self.inner(sample_ids)
         return np.stack(
@@ -75,14 +80,20 @@ class NoisySource:
         missing = sample_ids[self.mapped_ids[rows] != sample_ids]
         if len(missing):
             raise SourceError(
-                f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there are maps "
-                f"of {len(self.mapped_ids)} samples from {self.mapped_ids[0]} to {self.mapped_ids[-1]}"
+                f"there is no map of sample {missing[0]}, nor of {len(missing) - 1} more; there "
+                f"are maps of {len(self.mapped_ids)} samples from {self.mapped_ids[0]} to "
+                f"{self.mapped_ids[-1]}"
             )
         return self.maps[rows]
 
 
 def _add_noise(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: int) -> np.ndarray:
-    """image uint8 [3, h, w] with noise where pixels bool [h, w] are true; rounded, cut to bytes."""
+    """Return an image with noise in some pixels, uint8 [3, h, w].
+
+    image: uint8 [3, h, w]; pixels: bool [h, w], true for pixels with noise.
+
+    Values are rounded, and clipped to 0..255.
+    """
     field = np.random.default_rng([_NOISE_STREAM, sample_id]).standard_normal(
         image.shape, np.float32
     )
@@ -90,10 +101,10 @@ def _add_noise(image: np.ndarray, pixels: np.ndarray, scale: float, sample_id: i
 
 
 def noise_mask(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.ndarray:
-    """Where the noise goes, bool [height, width]: all pixels, or one of two equal halves.
+    """Return the pixels that get noise, bool [height, width]: all, or one of two equal halves.
 
-    The median of the upsampled map parts them; of equal pixels the earlier ones are less important,
-    and of an odd number one pixel more is unimportant.
+    The median of the upsampled map separates the halves. Of pixels with equal values the earlier
+    ones are less important; of an odd number of pixels one more is unimportant.
     """
     if where == "everywhere":
         return np.ones(size, bool)
@@ -105,7 +116,7 @@ def noise_mask(heat: np.ndarray, where: str, size: tuple[int, ...]) -> np.ndarra
 
 
 def require_noise_scale(scale: str) -> float:
-    """A finite number, not negative. SourceError for anything else."""
+    """Return the scale as a number. Raise SourceError unless it is finite and not negative."""
     try:
         value = float(scale)
     except ValueError:
@@ -116,7 +127,7 @@ def require_noise_scale(scale: str) -> float:
 
 
 def _read_maps(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sample ids, ascending, and their maps. SourceError if a file holds none."""
+    """Return sample ids, ascending, and their maps. Raise SourceError if the file holds none."""
     remedy = "expected the maps.npz that raymetrics heatmap --mean writes"
     with require_undamaged(SourceError, f"{where} holds no heatmaps", remedy):
         arrays = parse_npz(data)

@@ -14,5 +14,4 @@ def total_variation(*, real: Histogram, generated: Histogram) -> float:
     """
     if not real.count or not generated.count:
         raise NotEnoughData("a class histogram of no samples; it takes at least one on each side")
-    difference = real.counts / real.count - generated.counts / generated.count
-    return float(abs(difference).sum() / 2)
+    return float(abs(real.shares - generated.shares).sum() / 2)

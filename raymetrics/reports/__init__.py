@@ -1,4 +1,7 @@
-"""Results to tables, figures and one page. Computes no number."""
+"""Turn results into tables, figures and pages.
+
+Reports read the fields of results, never their labels, and compute no metric.
+"""
 
 from raymetrics.reports.comparison_page import report
 from raymetrics.reports.resampling_section import resampling_table

@@ -1,10 +1,10 @@
-"""One self-contained HTML page from a file of results."""
+"""Write a file of results as one self-contained HTML page."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from raymetrics import results
 from raymetrics.errors import RaymetricsError
+from raymetrics.metrics.correlation import pearson_correlation
 from raymetrics.permissions import Permission
 from raymetrics.reports.figures import scatter_chart
 from raymetrics.reports.html import render_template, write_page
@@ -23,18 +24,16 @@ from raymetrics.reports.resampling_section import (
     resampling_sections,
 )
 from raymetrics.reports.sample_images import SampleImages
-from raymetrics.reports.sides import side_key, whole_side
 from raymetrics.reports.sweep_section import tradeoff_sections
 from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result, Side
+from raymetrics.statistics import Histogram
 
 SAMPLES_SHOWN = 60  # samples of a side
-SAMPLES_SHOWN_FOLDED = 10  # where comparisons are many, as every image has to be made again
+SAMPLES_SHOWN_FOLDED = 10  # where comparisons are many, since every image is made again
 _MAX_CLASSES = 25
-_MAX_UNFOLDED = 4  # comparisons below a tradeoff of them all
-MAX_FOLDED_WITH_IMAGES = (
-    50  # of folded comparisons; each takes a generator to be loaded, and room on the page
-)
+_MAX_UNFOLDED = 4  # comparisons below the section of a sweep
+MAX_FOLDED_WITH_IMAGES = 50  # comparisons; each loads a generator, and takes room on the page
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,15 @@ class _Comparison:
 def report(
     path: str | Path, *, to: str | Path, run_code: bool = False, written: Collection[str] = ()
 ) -> Path:
-    """Writes `to`/index.html from a file of results; the path of the page.
+    """Write a file of results as the page `to`/index.html, and return its path.
 
-    Sample grids are made again from the ids, if the source and the shards are at hand; else the
-    page says why not. Sources that are programs, and addresses of other machines, are opened only
-    with run_code, or if the user has written them himself; see `raymetrics.permissions`.
-    The page holds all that it shows and asks for nothing; it leads to the pages in folders below
-    its own. ResultError for a file that holds no results, StorageError if the page cannot be
+    Sample grids are made again from the ids, if the source and the shards can be opened; else the
+    page states the reason. Sources that are programs, and addresses of other machines, are opened
+    only with run_code, or if they are among `written`, the texts that the user wrote; see
+    `raymetrics.permissions`. The page loads no other file; it links to the pages in folders below
+    its own.
+
+    Raise ResultsFileError for a file that holds no results, StorageError if the page cannot be
     written.
     """
     all_results = results.read_results(path)
@@ -116,42 +117,42 @@ def report(
 
 
 def _subfolder_pages(folder: str | Path) -> dict[str, str]:
-    """The folders directly below one that have pages, by name; their relative addresses."""
+    """Return the relative addresses of the pages in folders directly below, by folder name."""
     names = sorted(path.parent.name for path in Path(folder).glob("*/index.html"))
     return {name: quote(os.fsencode(name)) for name in names}
 
 
 def _group_by_sides(all_results: Sequence[Result]) -> list[list[Result]]:
-    """The results by the two sets that they compare; of repeated ones the newest."""
+    """Return the results by the two sets that they compare; of repeated results the newest."""
     newest: dict[tuple[object, ...], dict[str, Result]] = {}
     for result in all_results:
         real, generated = result.real, result.generated
-        sides = (side_key(real), side_key(generated))
-        convention = {k: v for k, v in result.convention.items() if k != "engine"}  # all agree
-        result_key = json.dumps([result.label, result.space, convention], sort_keys=True)
-        newest.setdefault(sides, {})[result_key] = result
+        # All engines give the same numbers.
+        convention = {k: v for k, v in result.convention.items() if k != "engine"}
+        facts = [result.measure_name, result.space, convention, result.subset]
+        key = json.dumps(facts, sort_keys=True)
+        newest.setdefault((real.identity, generated.identity), {})[key] = result
     return [list(pair_results.values()) for pair_results in newest.values()]
 
 
 def _samples_shown(index: int, *, folded: bool) -> int:
-    """Samples of either side of the i-th comparison."""
+    """Return how many samples of each side the i-th comparison shows."""
     if not folded:
         return SAMPLES_SHOWN
     return SAMPLES_SHOWN_FOLDED if index < MAX_FOLDED_WITH_IMAGES else 0
 
 
 def _comparison(pair_results: list[Result], shown_count: int, images: SampleImages) -> _Comparison:
-    """The results of one pair of sets, sorted for the page; with so many samples of either."""
+    """Return the results of one pair of sets for the page, with so many samples of each set."""
     spaces: dict[str, list[Result]] = {}
     for result in pair_results:
-        if is_resampled(result):
-            continue
-        spaces.setdefault(str(result.space["name"]), []).append(result)
+        if not is_resampled(result):
+            spaces.setdefault(str(result.space["name"]), []).append(result)
+    first = pair_results[0]
+    real, generated = first.real.with_all_samples(), first.generated.with_all_samples()
     return _Comparison(
-        real=_side_panel("real", whole_side(pair_results[0].real), shown_count, images),
-        generated=_side_panel(
-            "generated", whole_side(pair_results[0].generated), shown_count, images
-        ),
+        real=_side_panel("real", real, shown_count, images),
+        generated=_side_panel("generated", generated, shown_count, images),
         results=pair_results,
         spaces=spaces,
         resampling=resampling_sections(pair_results, images),
@@ -161,7 +162,7 @@ def _comparison(pair_results: list[Result], shown_count: int, images: SampleImag
 
 @dataclass(frozen=True)
 class _Correlation:
-    """Distances from features against those from logits, over several sets."""
+    """Distances of features against distances of logits, over several sets."""
 
     space: str
     set_count: int
@@ -170,8 +171,9 @@ class _Correlation:
 
 
 def _correlations(comparisons: Sequence[_Comparison]) -> list[_Correlation]:
-    """One for every space in which three sets or more have both distances, as in Fig. 9 of
-    Kynkaanniemi et al. (2023)."""
+    """Return a correlation for every space in which three sets or more have both distances, as in
+    Fig. 9 of Kynkäänniemi et al. (2023).
+    """
     points: dict[str, list[tuple[float, float]]] = {}
     for comparison in comparisons:
         for space, space_results in comparison.spaces.items():
@@ -186,25 +188,23 @@ def _correlations(comparisons: Sequence[_Comparison]) -> list[_Correlation]:
     feature_correlations = []
     for space, pairs in points.items():
         if len(pairs) > 2:
-            x, y = np.array(pairs).T
+            x, y = zip(*pairs, strict=True)
             figure = scatter_chart(x, y, f"distance, features of {space}", "distance, logits")
-            feature_correlations.append(
-                _Correlation(space, len(pairs), float(np.corrcoef(x, y)[0, 1]), figure)
-            )
+            coefficient = pearson_correlation(x, y)
+            feature_correlations.append(_Correlation(space, len(pairs), coefficient, figure))
     return feature_correlations
 
 
 def _format_sample_count(side: Side) -> str:
-    """ "2,000 samples"."""
+    """Return "2,000 samples"."""
     return "unknown samples" if side.count is None else f"{side.count:,} samples"
 
 
 def _side_panel(role: str, side: Side, shown_count: int, images: SampleImages) -> _SidePanel:
-    """A side with its picture, of evenly spaced samples; without one if none are to be shown."""
+    """Return a side with a picture of evenly spaced samples, or the reason why there is none."""
     if not shown_count:
-        return _SidePanel(
-            role, side, None, 0, f"only the first {MAX_FOLDED_WITH_IMAGES} sets have pictures here"
-        )
+        reason = f"only the first {MAX_FOLDED_WITH_IMAGES} sets have pictures here"
+        return _SidePanel(role, side, None, 0, reason)
     try:
         ids = images.sample_ids(side, shown_count)
         return _SidePanel(role, side, images.image_grid_uri(side, ids), len(ids), None)
@@ -213,9 +213,9 @@ def _side_panel(role: str, side: Side, shown_count: int, images: SampleImages) -
 
 
 def _class_histogram(result: Result) -> _ClassHistogram:
-    """The CLASSES commonest real classes, as in Fig. 4a of Kynkaanniemi et al. (2023)."""
-    counts = [np.array(result.details[side]) for side in ("real", "generated")]
-    real, generated = (side_counts / side_counts.sum() for side_counts in counts)
+    """Return the commonest real classes, as in Fig. 4a of Kynkäänniemi et al. (2023)."""
+    sides = (result.details[side] for side in ("real", "generated"))
+    real, generated = (Histogram(np.array(counts)).shares for counts in sides)
     occurring = np.flatnonzero(real + generated)
     order = occurring[np.lexsort((occurring, -generated[occurring], -real[occurring]))]
     names = result.details["class_names"]
@@ -224,14 +224,17 @@ def _class_histogram(result: Result) -> _ClassHistogram:
         for c in order[:_MAX_CLASSES]
     ]
     largest_share = max(max(bar.real, bar.generated) for bar in bars)
-    qualifiers = {"label ": result.convention.get("label"), "": result.convention.get("drawn")}
-    space = ", ".join(
-        [str(result.space["name"]), *(f"{k}{v}" for k, v in qualifiers.items() if v is not None)]
-    )
-    return _ClassHistogram(space, bars, max(0, len(order) - _MAX_CLASSES), largest_share)
+    title = ", ".join([str(result.space["name"]), *_subset_texts(result.subset)])
+    return _ClassHistogram(title, bars, max(0, len(order) - _MAX_CLASSES), largest_share)
+
+
+def _subset_texts(subset: Mapping[str, Any]) -> list[str]:
+    """Return the subset of a result in words: "label 3", or how its samples were drawn."""
+    texts = {"label": f"label {subset.get('label')}", "scheme": str(subset.get("scheme"))}
+    return [text for field, text in texts.items() if field in subset]
 
 
 def _provenance_json(result: Result) -> str:
-    """All that a result carries but its arrays, as indented JSON."""
+    """Return all fields of a result but its arrays, as indented JSON."""
     value: dict[str, Any] = {k: v for k, v in asdict(result).items() if k != "details"}
     return json.dumps(value, indent=1)

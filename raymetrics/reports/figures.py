@@ -1,4 +1,4 @@
-"""Curves and scatters, as SVG inside a page."""
+"""Draw curves and scatters as SVG inside a page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIGURE_SIZE = (6.4, 3.6)  # inches
 _CHART_SIZE = (4.4, 2.9)  # of charts that stand side by side, without their legend
 _LEGEND_LINE_HEIGHT, _LEGEND_LETTERS = 0.19, 66  # inches, and letters
 _MAX_TICKS = 9  # numbers on an axis
-LEGEND_LABEL = "named"  # a label that the legend replaces
+LEGEND_LABEL = "named"  # add_legend replaces it
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -48,10 +48,10 @@ class Curve:
 class Line:
     """A line of a small chart, with texts at some of its points."""
 
-    name: str  # none in the legend if empty
+    name: str  # "": left out of the legend
     x: Sequence[float]
     y: Sequence[float]
-    style: int | None  # the colour, and the marker where none is given; None is ink
+    style: int | None  # the color, and the marker if `marker` is None; None is the color of text
     marker: str | None = None
     size: float = 4
     stroke: str = "-"  # "" for points alone
@@ -60,10 +60,15 @@ class Line:
 
 
 def line_chart(
-    lines: Sequence[Line], x_label: str, y_label: str, *,
-    from_zero: bool = False, flipped: bool = False, log: bool = False,
-) -> str:  # fmt: skip
-    """Lines with their legend above; y from 0, or a flipped or logarithmic x."""
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    *,
+    from_zero: bool = False,
+    flipped: bool = False,
+    log: bool = False,
+) -> str:
+    """Draw lines with their legend above. from_zero: y starts at 0; flipped, log: the x axis."""
     legend_names = [line.name for line in lines if line.name]
     columns = max(1, _LEGEND_LETTERS // (max(map(len, legend_names), default=0) + 5))
     rows = -(-len(legend_names) // columns)
@@ -79,28 +84,34 @@ def line_chart(
     if flipped:
         axes.invert_xaxis()
     if legend_names:
-        add_legend(
-            figure, legend_names, loc="outside upper left", ncols=columns, handlelength=1.4,
-            columnspacing=1.2,
-        )  # fmt: skip
+        layout = {"ncols": columns, "handlelength": 1.4, "columnspacing": 1.2}
+        add_legend(figure, legend_names, loc="outside upper left", **layout)
     return svg(figure)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
-    """One line, with its texts beside the points."""
+    """Draw one line, with its texts beside the points."""
     color = TEXT_COLOR if line.style is None else COLORS[line.style % len(COLORS)]
     marker = _MARKERS[(line.style or 0) % len(_MARKERS)] if line.marker is None else line.marker
     axes.plot(
-        line.x, line.y, color=color, linestyle=line.stroke, linewidth=1.4, marker=marker,
-        markersize=line.size, markerfacecolor="none" if line.hollow else color,
+        line.x,
+        line.y,
+        color=color,
+        linestyle=line.stroke,
+        linewidth=1.4,
+        marker=marker,
+        markersize=line.size,
+        markerfacecolor="none" if line.hollow else color,
         label=LEGEND_LABEL if line.name else None,
-    )  # fmt: skip
+    )
     for x, y, text in zip(line.x, line.y, line.texts, strict=False):
         axes.annotate(text, (x, y), (4, 4), textcoords="offset points", color=color, fontsize=8)
 
 
 def _set_plain_ticks(axes: Axes, x: Sequence[float]) -> None:
-    """The values on a logarithmic axis as numbers, the largest first, where there is room."""
+    """Label the values on a logarithmic axis with plain numbers, the largest first, where there is
+    room.
+    """
     ticks = sorted(set(x), reverse=True)
     min_ratio = (ticks[0] / ticks[-1]) ** (1 / _MAX_TICKS)
     shown_ticks = ticks[:1]
@@ -112,7 +123,10 @@ def _set_plain_ticks(axes: Axes, x: Sequence[float]) -> None:
 
 
 def curve_chart(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
-    """Lines over a logarithmic axis, with a band of one deviation; y starts at 0 (Fig. 6)."""
+    """Draw lines over a logarithmic axis, with a band of one standard deviation; y starts at 0.
+
+    As in Fig. 6 of Kynkäänniemi et al. (2023).
+    """
     figure, axes = new_axes(x_label, y_label)
     for line in lines:
         color = COLORS[line.color % len(COLORS)]
@@ -129,7 +143,7 @@ def curve_chart(lines: Sequence[Curve], x_label: str, y_label: str) -> str:
 
 
 def scatter_chart(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> str:
-    """Points, on axes that start at 0 (Fig. 9)."""
+    """Draw points on axes that start at 0 (Fig. 9 of Kynkäänniemi et al. 2023)."""
     figure, axes = new_axes(x_label, y_label)
     axes.plot(x, y, "o", color=COLORS[0], markersize=5)
     axes.set_xlim(left=0)
@@ -140,7 +154,7 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], x_label: str, y_label:
 def new_axes(
     x_label: str, y_label: str, size: tuple[float, float] = _FIGURE_SIZE
 ) -> tuple[Figure, Axes]:
-    """Empty axes without a frame."""
+    """Return empty axes without a frame, and their figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -156,16 +170,21 @@ def new_axes(
 
 
 def add_legend(target: Figure | Axes, names: Sequence[str], **layout: Any) -> None:
-    """Add a legend of what was drawn with the label NAMED, in this order; as matplotlib takes
-    names that begin with an underscore for none."""
+    """Add a legend of all that was drawn with the label `LEGEND_LABEL`, in this order.
+
+    matplotlib leaves names that begin with an underscore out of its own legends.
+    """
     texts = target.legend(frameon=False, labelcolor=TEXT_COLOR, fontsize=8, **layout).get_texts()
     for text, name in zip(texts, names, strict=True):
         text.set_text(name)
 
 
 def svg(figure: Figure) -> str:
-    """The picture as an element of a page; the same figure gives the same text. No id in it is one
-    of another picture, since a part that is folded away could not be referred to."""
+    """Return the figure as an element of a page; equal figures give equal texts.
+
+    The ids differ from those of other figures of the page, since a reference into a folded part of
+    the page would draw nothing.
+    """
     import matplotlib
 
     _set_literal(figure)
@@ -182,8 +201,10 @@ def svg(figure: Figure) -> str:
 
 
 def _set_literal(figure: Figure) -> None:
-    """Have every text of a figure drawn as it is: a $ begins no formula, and what cannot be printed
-    is escaped."""
+    """Have every text of a figure drawn literally.
+
+    A $ begins no formula, and characters that cannot be printed are escaped.
+    """
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

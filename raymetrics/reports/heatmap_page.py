@@ -1,8 +1,10 @@
-"""A page of heatmaps, and its pictures as files: Kynkaanniemi et al. 2023, Fig. 3, 4b, 11, 12."""
+"""Write a page of heatmaps, and its pictures as files.
+
+The page has Fig. 3, 4b, 10a, 11 and 12 of Kynkäänniemi et al. (2023).
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from raymetrics.files import write_atomically
 from raymetrics.heatmaps import Averages, Heatmaps, color_heatmap, overlay
+from raymetrics.heatmaps.noisy_source import NOISE_REGIONS
 from raymetrics.printable import escape_unprintable
-from raymetrics.reports.grids import data_uri, tile_grid
+from raymetrics.reports.figures import COLORS, LEGEND_LABEL, add_legend, new_axes, svg
 from raymetrics.reports.html import render_template
-from raymetrics.reports.noise import noise_figure, noise_points, noise_sentences
+from raymetrics.reports.sample_images import data_uri, png_bytes, resize_picture, tile_grid
 from raymetrics.results import Result
 
 _MIN_PICTURE_SIZE, _MAX_PICTURE_SIZE = 192, 256  # pixels of a picture
@@ -32,7 +35,7 @@ class TopClass:
 
 @dataclass(frozen=True)
 class HeatmapPicture:
-    """An image beside its heatmap, and what the network takes it for."""
+    """An image beside its heatmap, with the classes that the network sees in it."""
 
     sample_id: int
     image: np.ndarray  # uint8 [h, w, 3], enlarged
@@ -40,7 +43,7 @@ class HeatmapPicture:
     top_classes: list[TopClass]
 
     def uri(self, name: str) -> str:
-        """One of the two, inside a page."""
+        """Return "image" or "overlay" as a picture inside a page."""
         return data_uri(Image.fromarray(getattr(self, name)))
 
 
@@ -54,13 +57,22 @@ class MeanPicture:
 
     @property
     def uri(self) -> str:
-        """The three side by side, inside a page."""
+        """The three pictures side by side, inside a page."""
         return data_uri(tile_grid(self.tiles, len(self.tiles)))
 
 
 @dataclass(frozen=True)
+class NoisePoint:
+    """The distance of a set with noise of this scale; a set without noise is in every region."""
+
+    region: str
+    scale: float
+    value: float
+
+
+@dataclass(frozen=True)
 class HeatmapPage:
-    """What there is to show; parts may be empty."""
+    """The contents of a page; all but the facts may be empty."""
 
     facts: Mapping[str, object]  # what was compared, in words
     pictures: Sequence[HeatmapPicture] = ()
@@ -69,23 +81,14 @@ class HeatmapPage:
     columns: int = 8  # of the grid
 
 
-def _resize_picture(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [h, w, 3]: a small picture by a whole factor, a large one made smaller."""
-    largest = max(pixels.shape[:2])
-    if largest > _MAX_PICTURE_SIZE:
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((_MAX_PICTURE_SIZE, _MAX_PICTURE_SIZE), Image.Resampling.LANCZOS)
-        return np.asarray(picture)
-    factor = -(-_MIN_PICTURE_SIZE // largest)
-    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
 def _heatmap_tiles(image: np.ndarray, heatmap: np.ndarray) -> list[np.ndarray]:
-    """Image, heatmap, and one over the other, each uint8 [h, w, 3], of one size.
+    """Return image, heatmap, and one over the other, each uint8 [h, w, 3], of one size.
 
     Colours are laid over the enlarged image, so that they are smooth where its pixels are large.
     """
-    large = _resize_picture(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    factor = -(-_MIN_PICTURE_SIZE // max(pixels.shape[:2]))
+    large = resize_picture(pixels, factor, _MAX_PICTURE_SIZE)
     return [
         large,
         color_heatmap(heatmap, *large.shape[:2]),
@@ -96,23 +99,23 @@ def _heatmap_tiles(image: np.ndarray, heatmap: np.ndarray) -> list[np.ndarray]:
 def heatmap_pictures(
     images: np.ndarray, heatmaps: Heatmaps, class_names: Sequence[str]
 ) -> list[HeatmapPicture]:
-    """Those of single samples; names: of the classes."""
-    new_pictures = []
+    """Return the pictures of single samples. images: uint8 [n, 3, height, width]."""
+    pictures = []
     for row, sample_id in enumerate(heatmaps.sample_ids.tolist()):
         image, _, overlay_tile = _heatmap_tiles(images[row], heatmaps.maps[row])
-        pairs = zip(
-            heatmaps.classes[row].tolist(), heatmaps.probabilities[row].tolist(), strict=True
+        classes, probabilities = (
+            heatmaps.classes[row].tolist(),
+            heatmaps.probabilities[row].tolist(),
         )
-        new_pictures.append(
-            HeatmapPicture(
-                sample_id, image, overlay_tile, [TopClass(class_names[c], p) for c, p in pairs]
-            )
-        )
-    return new_pictures
+        top_classes = [
+            TopClass(class_names[c], p) for c, p in zip(classes, probabilities, strict=True)
+        ]
+        pictures.append(HeatmapPicture(sample_id, image, overlay_tile, top_classes))
+    return pictures
 
 
 def mean_pictures(averages: Averages, titles: Sequence[str]) -> list[MeanPicture]:
-    """Those of groups that have samples; titles: of all groups."""
+    """Return the pictures of the groups that have samples. titles: of all groups."""
     return [
         MeanPicture(
             title, int(count), _heatmap_tiles(averages.mean_image(group), averages.mean_map(group))
@@ -123,26 +126,20 @@ def mean_pictures(averages: Averages, titles: Sequence[str]) -> list[MeanPicture
 
 
 def add_caption(pixels: np.ndarray, text: str) -> np.ndarray:
-    """uint8 [h, w, 3] with a text in its upper left corner, as in Fig. 11."""
+    """Return pixels uint8 [h, w, 3] with a text in their upper left corner, as in Fig. 11."""
     canvas = Image.fromarray(pixels)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(11, canvas.width // 13))
-    fitting_text = _shorten_to_width(
+    text = _shorten_to_width(
         escape_unprintable(text), lambda part: draw.textlength(part, font), canvas.width
     )
-    draw.text(
-        (_TEXT_MARGIN, _TEXT_MARGIN),
-        fitting_text,
-        "white",
-        font,
-        stroke_width=2,
-        stroke_fill="black",
-    )
+    corner = (_TEXT_MARGIN, _TEXT_MARGIN)
+    draw.text(corner, text, "white", font, stroke_width=2, stroke_fill="black")
     return np.asarray(canvas)
 
 
 def _shorten_to_width(text: str, text_width: Callable[[str], float], width: int) -> str:
-    """As much of a text as fits into a picture."""
+    """Return as much of a text as fits into a picture."""
     if text_width(text) <= width - 2 * _TEXT_MARGIN:
         return text
     while text and text_width(text + "...") > width - 2 * _TEXT_MARGIN:
@@ -151,9 +148,9 @@ def _shorten_to_width(text: str, text_width: Callable[[str], float], width: int)
 
 
 def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
-    """Writes index.html, overlays.png and means.png into a folder; the path of the page.
+    """Write index.html, overlays.png and means.png into a folder; return the path of the page.
 
-    The page holds all that it shows. StorageError if it cannot be written.
+    The page loads no other file. Raise StorageError if it cannot be written.
     """
     folder = Path(to)
     files: dict[str, bytes] = {}
@@ -162,10 +159,10 @@ def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
             add_caption(p.overlay, p.top_classes[0].name if p.top_classes else "")
             for p in page.pictures
         ]
-        files["overlays.png"] = _png_bytes(tile_grid(tiles, page.columns))
+        files["overlays.png"] = png_bytes(tile_grid(tiles, page.columns))
     if page.means:
         rows = [[add_caption(m.tiles[0], m.title), *m.tiles[1:]] for m in page.means]
-        files["means.png"] = _png_bytes(
+        files["means.png"] = png_bytes(
             tile_grid([tile for row in rows for tile in row], len(rows[0]))
         )
     files["index.html"] = _page_html(page).encode()
@@ -174,17 +171,51 @@ def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
     return folder / "index.html"
 
 
+def noise_points(results: Sequence[Result]) -> list[NoisePoint]:
+    """Return the points of results, by the settings of their generated sources."""
+    points = []
+    for result in results:
+        where, scale = result.setting.get("where"), result.setting.get("scale", 0.0)
+        if where in NOISE_REGIONS:
+            points.append(NoisePoint(str(where), scale, result.value))
+        else:
+            points += [NoisePoint(region, 0.0, result.value) for region in NOISE_REGIONS]
+    return points
+
+
+def noise_figure(points: Sequence[NoisePoint], label: str) -> str:
+    """Draw the distance over the scale of the noise, a line for each region (Fig. 10a)."""
+    figure, axes = new_axes("noise: standard deviation, of pixels in 0..1", label)
+    for region, color in zip(NOISE_REGIONS, COLORS, strict=False):
+        line = sorted((point.scale, point.value) for point in points if point.region == region)
+        axes.plot(
+            *zip(*line, strict=True), color=color, marker="o", markersize=4, label=LEGEND_LABEL
+        )
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    add_legend(axes, NOISE_REGIONS)
+    return svg(figure)
+
+
+def noise_sentences(points: Sequence[NoisePoint]) -> list[str]:
+    """Return a sentence for each scale: whether noise costs more where the heatmap is large."""
+    sentences = []
+    values = {(point.region, point.scale): point.value for point in points}
+    for scale in sorted({point.scale for point in points if point.scale}):
+        important, unimportant, everywhere = (values[region, scale] for region in NOISE_REGIONS)
+        as_expected = everywhere >= important > unimportant
+        sentences.append(
+            f"noise of {scale:g}: important half {important:.5g}, unimportant half "
+            f"{unimportant:.5g}, everywhere {everywhere:.5g}; "
+            f"{'as expected' if as_expected else 'NOT in the expected order'}"
+        )
+    return sentences
+
+
 def _page_html(page: HeatmapPage) -> str:
-    """The page's HTML."""
+    """Return the page as HTML."""
     points = noise_points(page.noise_results)
     figure = noise_figure(points, page.noise_results[0].label) if points else None
     return render_template(
         "heatmap_page.html", page=page, noise=figure, sentences=noise_sentences(points)
     )
-
-
-def _png_bytes(picture: Image.Image) -> bytes:
-    """The bytes of a PNG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

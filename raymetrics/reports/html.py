@@ -1,4 +1,4 @@
-"""Templates to text, and text to a folder's page."""
+"""Fill in templates, and write pages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from raymetrics.printable import escape_unprintable
 
 
 def render_template(template: str, **values: object) -> str:
-    """A template of this package, filled in; values are escaped, also what cannot be printed in
-    them, and one that lacks is an error."""
+    """Return a template of this package, filled in.
+
+    Markup and characters that cannot be printed are escaped in values. A value that is absent is an
+    error.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("raymetrics", "reports/templates"),
         autoescape=True,
@@ -26,15 +29,17 @@ def render_template(template: str, **values: object) -> str:
 
 
 def write_page(text: str, to: str | Path) -> Path:
-    """Writes `to`/index.html, whole; its path. StorageError if it cannot be written, and an earlier
-    page stays."""
+    """Write a text as `to`/index.html, and return its path.
+
+    Raise StorageError if it cannot be written; an earlier page then stays as it was.
+    """
     page = Path(to) / "index.html"
     write_atomically(page, text.encode())
     return page
 
 
 def _finalize(value: object) -> object:
-    """What stands for a value on a page: of text every line as it can be printed; markup as is."""
+    """Return a value as it stands on a page: text with every line printable, markup unchanged."""
     if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
         return value
     return "\n".join(map(escape_unprintable, value.split("\n")))

@@ -1,5 +1,8 @@
-"""A page of single samples: the most and the least realistic ones (Kynkaanniemi et al. 2019,
-Fig. 8, 10, 11), and interpolation paths with their realism (Fig. 9, 12)."""
+"""Write a page of single samples, by Kynkäänniemi et al. (2019).
+
+The page has the most and the least realistic samples (Fig. 8, 10, 11), and interpolation paths with
+their realism (Fig. 9, 12).
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,14 @@ from PIL import Image
 from raymetrics.errors import RaymetricsError
 from raymetrics.permissions import Permission
 from raymetrics.reports.figures import COLORS, TEXT_COLOR, new_axes, svg
-from raymetrics.reports.grids import data_uri, thumbnail
 from raymetrics.reports.html import render_template, write_page
-from raymetrics.reports.sample_images import SampleImages, evenly_spaced
+from raymetrics.reports.sample_images import SampleImages, data_uri, evenly_spaced, thumbnail
 from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result, Side
 
 _REALISM_METRIC, _STRAYING_METRIC = "realistic", "straying_paths"
-_DETAILS_WITH_IMAGES = {
-    "highest",
-    "groups",
-    "shown",
-}  # in the details of a result with images to show
-MAX_GROUPS = 40  # of many labels so many are shown, evenly spaced
+_DETAILS_WITH_IMAGES = {"highest", "groups", "shown"}  # a result with one of them has images
+MAX_GROUPS = 40  # of many labels; evenly spaced
 _CURVE_SIZE = (6.4, 1.3)  # inches, under the images of a path
 _PATHS_NOTE = (
     "Paths by the lowest R between their ends: the best, the worst, some between. R over t, each "
@@ -46,7 +44,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class _RealismGroup:
-    """Both ends of all samples, or of those with one label."""
+    """The most and the least realistic of all samples, or of the samples with one label."""
 
     name: str
     note: str
@@ -66,7 +64,7 @@ class _PathFigure:
 
 @dataclass(frozen=True)
 class _RealismSection:
-    """What a result has to show, or the reason why its images are not there."""
+    """A result with its images, or the reason why there are none."""
 
     result: Result
     source: str
@@ -77,14 +75,17 @@ class _RealismSection:
 
 
 def write_realism_page(
-    results: Sequence[Result], *, to: str | Path, run_code: bool = False,
+    results: Sequence[Result],
+    *,
+    to: str | Path,
+    run_code: bool = False,
     written: Collection[str] = (),
-) -> Path:  # fmt: skip
-    """Writes `to`/index.html from results of `raymetrics realism` or `paths`; its path.
+) -> Path:
+    """Write results of `raymetrics realism` or `paths` as `to`/index.html; return its path.
 
-    Images are made again from their ids, if the source and the shards are at hand; else the page
-    says why not. Programs and other machines are opened as `report` opens them. The page
-    holds all that it shows. StorageError if it cannot be written.
+    Images are made again from their ids, if the source and the shards can be opened; else the page
+    states the reason. Programs and other machines are opened as `report` opens them. The page loads
+    no other file. Raise StorageError if it cannot be written.
     """
     images = SampleImages(Permission(run_code, frozenset(written)))
     text = render_template(
@@ -102,7 +103,7 @@ def write_realism_page(
 
 
 def summary_sentences(results: Sequence[Result]) -> list[str]:
-    """What the results say, a sentence each."""
+    """Return a sentence for every result of realism or of paths."""
     return [
         _summary_sentence(result)
         for result in results
@@ -111,7 +112,7 @@ def summary_sentences(results: Sequence[Result]) -> list[str]:
 
 
 def _summary_sentence(result: Result) -> str:
-    """A result in words."""
+    """Return a result in words."""
     space, convention = result.space["name"], result.convention
     if result.metric == _REALISM_METRIC:
         return (
@@ -125,13 +126,13 @@ def _summary_sentence(result: Result) -> str:
         f"{space}: {100 * result.value:.1f} % of {result.details['paths']} paths{class_note} stray "
         f"({100 * result.details['confidence']:g} % interval {low:.1f} to {high:.1f} %): more than "
         f"{100 * convention['more_than']:g} % of their {convention['steps']} images between have "
-        f"R < {convention['below']:g}. Of all images between {100 * result.details['realistic']:.1f} % "
-        "have R >= 1."
+        f"R < {convention['below']:g}. Of all images between "
+        f"{100 * result.details['realistic']:.1f} % have R >= 1."
     )
 
 
 def _realism_section(result: Result, images: SampleImages) -> _RealismSection:
-    """A result for the page."""
+    """Return a result with its images for the page."""
     groups: list[_RealismGroup] = []
     paths: list[_PathFigure] = []
     note, why_no_images = "", None
@@ -148,7 +149,7 @@ def _realism_section(result: Result, images: SampleImages) -> _RealismSection:
 
 
 def _realism_groups(result: Result, images: SampleImages) -> tuple[list[_RealismGroup], str]:
-    """The ends of all samples, or of some groups; and what to say of the choice."""
+    """Return both ends of all samples, or of some groups, and a note on the choice of groups."""
     all_samples = {"name": "", "count": result.generated.count, "realistic": result.value}
     all_groups = result.details.get("groups", [{**all_samples, **result.details}])
     shown_groups = [all_groups[i] for i in evenly_spaced(np.arange(len(all_groups)), MAX_GROUPS)]
@@ -169,24 +170,20 @@ def _realism_groups(result: Result, images: SampleImages) -> tuple[list[_Realism
 
 
 def grouping_note(criterion: str | None, shown_count: int, group_count: int) -> str:
-    """What is said of groups; nothing where there are none."""
+    """Return how samples were grouped, in words; "" without groups."""
     if criterion is None:
         return ""
     group_kind = {"label": "label of the source", "class": "Top-1 class"}[criterion]
-    selection_note = (
-        f" {shown_count} of {group_count} are shown, evenly spaced."
-        if shown_count < group_count
-        else ""
-    )
-    return (
-        f"Ranked within each {group_kind}; R is always that among all real samples.{selection_note}"
-    )
+    note = f"Ranked within each {group_kind}; R is always that among all real samples."
+    if shown_count == group_count:
+        return note
+    return f"{note} {shown_count} of {group_count} are shown, evenly spaced."
 
 
 def _sample_tiles(
     side: Side, scored_samples: Sequence[_ScoredSample], images: SampleImages
 ) -> list[Tile]:
-    """Images of samples, made again, with their R. RaymetricsError if they cannot be made."""
+    """Return images of samples, made again, with their R. Raise RaymetricsError if that fails."""
     pixels = images.regenerate_images(side, [sample_id for sample_id, _ in scored_samples])
     return [
         realism_tile(image, realism)
@@ -195,13 +192,15 @@ def _sample_tiles(
 
 
 def realism_tile(image: np.ndarray, realism: float | None) -> Tile:
-    """One image, uint8 [3, h, w]."""
+    """Return an image uint8 [3, h, w] with its R; None is an infinite R."""
     caption = "\u221e" if realism is None else f"{realism:.2f}"
     return Tile(data_uri(Image.fromarray(thumbnail(image))), caption)
 
 
 def _path_figures(result: Result, images: SampleImages) -> list[_PathFigure]:
-    """The chosen paths; their curves share one scale. RaymetricsError as above."""
+    """Return the chosen paths, whose curves share one scale. Raise RaymetricsError if images cannot
+    be made again.
+    """
     shown_paths, steps = result.details["shown"], int(result.convention["steps"])
     ends_side = Side(**result.details["ends"])
     end_samples, between_samples = [], []
@@ -225,7 +224,7 @@ def _path_figures(result: Result, images: SampleImages) -> list[_PathFigure]:
 
 
 def realism_curve(realism: Sequence[float | None], threshold: float, y_max: float) -> str:
-    """R over t in 0..1, each point below the middle of its image; an infinite one at the top."""
+    """Draw R over t in 0..1, each point below the middle of its image; infinite R at the top."""
     y = np.array([y_max if r is None else r for r in realism])
     x = np.arange(len(y))
     figure, axes = new_axes("", "")

@@ -1,8 +1,7 @@
-"""Draws from a set side by side, in the space where they were matched and in the others."""
+"""Show ways of drawing from a set side by side, in the space that was matched and in others."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,22 +14,20 @@ from raymetrics.reports.sample_images import SampleImages
 from raymetrics.reports.terminal import align_columns, format_value
 from raymetrics.results import Result
 
-_SCHEME_KEY = "drawn"  # in the convention of a result: how its samples were drawn
 _RANDOM_SCHEME = "random"
-_CLASS_COUNT_PATTERN = re.compile(r"(top_n|middle_n):(\d+)")
 
 
 @dataclass(frozen=True)
 class ResamplingCell:
-    """A number of one way of drawing."""
+    """The value of one way of drawing."""
 
     text: str
-    change: str  # against random draws
+    change: str  # from random draws
 
 
 @dataclass(frozen=True)
 class ResamplingRow:
-    """A metric in a space, over the ways of drawing."""
+    """A metric in a space, for all ways of drawing."""
 
     label: str
     matched_or_second_opinion: str
@@ -48,14 +45,14 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class ResamplingTable:
-    """The numbers of draws, side by side."""
+    """The values of all ways of drawing, side by side."""
 
     schemes: list[str]
     rows: list[ResamplingRow]
     summary_sentences: list[str]
 
     def __str__(self) -> str:
-        """As text, with what the distances say below."""
+        """Return the table as text, with a summary of the distances below."""
         cells = [["", "", *self.schemes]]
         for row in self.rows:
             texts = [f"{cell.text} {cell.change}".strip() if cell else "" for cell in row.cells]
@@ -67,90 +64,77 @@ class ResamplingTable:
 
 @dataclass(frozen=True)
 class ResamplingSection:
-    """All that a page shows of comparable draws."""
+    """The part of a page that shows comparable ways of drawing."""
 
     title: str
     table: ResamplingTable
-    class_count_figure: str | None  # a figure
+    class_count_figure: str | None  # SVG
     sample_grids: list[SampleGrid]
 
 
 def is_resampled(result: Result) -> bool:
-    """Whether a result is of draws."""
-    return _SCHEME_KEY in result.convention
+    """Return whether a result is about samples that were drawn from a generated set."""
+    return "scheme" in result.subset
 
 
-_ResultsByScheme = dict[
-    str, dict[str, Result]
-]  # by the way of drawing, and by the label without it
+# By the way of drawing, then by the name of the measure.
+_ResultsByScheme = dict[str, dict[str, Result]]
 
 
 def resampling_sections(results: Sequence[Result], images: SampleImages) -> list[ResamplingSection]:
-    """What a page shows of those results that are of draws: one part for all that were drawn from
-    the same candidates, as many, and as often, so that they can be compared."""
+    """Return a section for every group of comparable draws: as many samples, with as many seeds,
+    from as many candidates. Other results are left out.
+    """
     groups: dict[tuple[object, ...], list[Result]] = {}
     for result in filter(is_resampled, results):
-        convention = result.convention
-        groups.setdefault(tuple(map(convention.get, ("candidates", "n", "seeds"))), []).append(
-            result
-        )
+        counts = tuple(map(result.subset.get, ("candidates", "n", "seeds")))
+        groups.setdefault(counts, []).append(result)
     return [_resampling_section(group, images) for group in groups.values()]
 
 
 def _resampling_section(results: Sequence[Result], images: SampleImages) -> ResamplingSection:
-    """What a page shows of comparable draws."""
+    """Return the section of comparable draws."""
     by_scheme = _group_by_scheme(results)
-    convention = results[0].convention
-    title = f"{convention['seeds']} draws of {convention['n']:,} from {convention['candidates']:,} generated samples"
-    sample_grids = _sample_grids(by_scheme, images)
+    subset = results[0].subset
     return ResamplingSection(
-        title,
+        f"{subset['seeds']} draws of {subset['n']:,} from {subset['candidates']:,} generated "
+        "samples",
         resampling_table(results),
         _class_count_figure(by_scheme, _matched_extractors(by_scheme)),
-        sample_grids,
+        _sample_grids(by_scheme, images),
     )
 
 
 def resampling_table(results: Sequence[Result]) -> ResamplingTable:
-    """The numbers of comparable draws."""
+    """Return the values of comparable draws side by side."""
     by_scheme = _group_by_scheme(results)
     matched_by = _matched_extractors(by_scheme)
-    labels = list(
-        dict.fromkeys(label for scheme_results in by_scheme.values() for label in scheme_results)
-    )
-    rows = [_resampling_row(label, by_scheme, matched_by) for label in labels]
+    names = dict.fromkeys(name for by_name in by_scheme.values() for name in by_name)
+    rows = [_resampling_row(name, by_scheme, matched_by) for name in names]
+    compared = [s for s in by_scheme if s != _RANDOM_SCHEME] if _RANDOM_SCHEME in by_scheme else []
     return ResamplingTable(
         list(by_scheme),
         sorted(rows, key=lambda row: row.matched_or_second_opinion),
-        [
-            _summary_sentence(scheme, by_scheme, matched_by)
-            for scheme in by_scheme
-            if scheme != _RANDOM_SCHEME and _RANDOM_SCHEME in by_scheme
-        ],
+        [_summary_sentence(scheme, by_scheme, matched_by) for scheme in compared],
     )
 
 
 def _group_by_scheme(results: Sequence[Result]) -> _ResultsByScheme:
-    """The results of draws, sorted."""
+    """Return the results of draws, by the way of drawing and the measure."""
     by_scheme: _ResultsByScheme = {}
     for result in results:
-        scheme = str(result.convention[_SCHEME_KEY])
-        by_scheme.setdefault(scheme, {})[result.label.removesuffix(f", {scheme}")] = result
+        by_scheme.setdefault(result.subset["scheme"], {})[result.measure_name] = result
     return by_scheme
 
 
 def _matched_extractors(by_scheme: _ResultsByScheme) -> set[str]:
-    """The extractors in whose space something was matched."""
-    names = [
-        r.convention.get("matched_by")
-        for scheme_results in by_scheme.values()
-        for r in scheme_results.values()
-    ]
-    return {str(name) for name in names if name is not None}
+    """Return the extractors in whose space something was matched."""
+    results = (result for by_name in by_scheme.values() for result in by_name.values())
+    return {r.subset["matched_by"] for r in results if "matched_by" in r.subset}
 
 
 def _resampling_row(label: str, by_scheme: _ResultsByScheme, matched_by: set[str]) -> ResamplingRow:
-    """One line of the table."""
+    """Return one line of the table."""
     results = [scheme_results.get(label) for scheme_results in by_scheme.values()]
     first = next(result for result in results if result)
     is_matched = first.space["name"] in matched_by
@@ -165,14 +149,17 @@ def _resampling_row(label: str, by_scheme: _ResultsByScheme, matched_by: set[str
 
 
 def _percent_change(result: Result, base: Result | None) -> str:
-    """ "-35 %" against the random draws; nothing for these themselves."""
+    """Return "-35 %", the change from random draws; "" for random draws, and if there are none."""
     if base is None or base is result or base.value <= 0:
         return ""
     return f"{100 * (result.value / base.value - 1):+.0f} %".replace("-", "\u2212")
 
 
 def _summary_sentence(scheme: str, by_scheme: _ResultsByScheme, matched_by: set[str]) -> str:
-    """What the Frechet distances say of a way, in a sentence (section 3 of the paper)."""
+    """Return how a way of drawing changes the Fréchet distances, as a sentence.
+
+    As in section 3 of Kynkäänniemi et al. (2023).
+    """
     parts: dict[bool, list[str]] = {True: [], False: []}
     for label, result in by_scheme[scheme].items():
         base = by_scheme[_RANDOM_SCHEME].get(label)
@@ -181,16 +168,14 @@ def _summary_sentence(scheme: str, by_scheme: _ResultsByScheme, matched_by: set[
                 f"{label} {_change_in_words(result, base)}"
             )
     matched_text, second_opinions = (", ".join(parts[kind]) for kind in (True, False))
-    second_text = (
-        f"; the second opinion: {second_opinions}"
-        if second_opinions
-        else "; there is no second opinion"
-    )
-    return f"{scheme[0].upper()}{scheme[1:]}: {matched_text}{second_text}."
+    second_text = f"the second opinion: {second_opinions}"
+    if not second_opinions:
+        second_text = "there is no second opinion"
+    return f"{scheme[:1].upper()}{scheme[1:]}: {matched_text}; {second_text}."
 
 
 def _change_in_words(result: Result, base: Result) -> str:
-    """ "falls by 35 %", or that it moves no more than the seeds differ."""
+    """Return "falls by 35 %", or that the distance moves no more than the seeds differ."""
     difference = result.value - base.value
     if abs(difference) <= (result.spread or 0) + (base.spread or 0):
         return "moves no more than the seeds differ"
@@ -198,30 +183,35 @@ def _change_in_words(result: Result, base: Result) -> str:
 
 
 def _class_count_figure(by_scheme: _ResultsByScheme, matched_by: set[str]) -> str | None:
-    """Distances over N, relative to random draws (Fig. 6); None without several N."""
+    """Return distances over the number of matched classes, relative to random draws (Fig. 6 of
+    Kynkäänniemi et al. 2023); None unless a line has two points.
+    """
     lines: dict[tuple[str, str, bool], list[tuple[int, float, float]]] = {}
     for scheme_results in by_scheme.values():
         for label, result in scheme_results.items():
-            match = _CLASS_COUNT_PATTERN.fullmatch(str(result.convention.get("match", "")))
+            classes = result.subset.get("classes")
             base = by_scheme.get(_RANDOM_SCHEME, {}).get(label)
-            if match and base and result.metric == "frechet_distance":
-                point = int(match[2]), result.value / base.value, (result.spread or 0) / base.value
+            if classes and base and result.metric == "frechet_distance":
+                point = classes, result.value / base.value, (result.spread or 0) / base.value
                 is_matched = result.space["name"] in matched_by
-                lines.setdefault((match[1], label, is_matched), []).append(point)
+                lines.setdefault((result.subset["match"], label, is_matched), []).append(point)
     if max(map(len, lines.values()), default=0) < 2:
         return None
     kinds = sorted({kind for kind, _, _ in lines}, reverse=True)
-    figure_lines = []
-    for (kind, label, is_matched), points in lines.items():
-        n, values, spreads = np.array(sorted(points)).T
-        figure_lines.append(
-            Curve(f"{label}, {kind}", n, values, spreads, kinds.index(kind), not is_matched)
+    figure_lines = [
+        Curve(
+            f"{label}, {kind}", n, values, spreads, color=kinds.index(kind), dashed=not is_matched
         )
+        for (kind, label, is_matched), points in lines.items()
+        for n, values, spreads in [np.array(sorted(points)).T]
+    ]
     return curve_chart(figure_lines, "N classes matched", "distance / that of random draws")
 
 
 def _sample_grids(by_scheme: _ResultsByScheme, images: SampleImages) -> list[SampleGrid]:
-    """Samples of every way (Fig. 13), and those of the smallest and largest weights (Fig. 5)."""
+    """Return samples of every way of drawing (Fig. 13 of Kynkäänniemi et al. 2023), and samples of
+    the smallest and of the largest weights (Fig. 5).
+    """
     grids = []
     for scheme, scheme_results in by_scheme.items():
         result = next(iter(scheme_results.values()))
@@ -236,7 +226,7 @@ def _sample_grids(by_scheme: _ResultsByScheme, images: SampleImages) -> list[Sam
 def _sample_grid(
     title: str, result: Result, ids: Sequence[int], images: SampleImages
 ) -> SampleGrid:
-    """Draw samples of the generated side as a grid; without one it says why."""
+    """Return samples of the generated side as a grid, or the reason why there is none."""
     try:
         return SampleGrid(title, images.image_grid_uri(result.generated, ids), "")
     except RaymetricsError as error:

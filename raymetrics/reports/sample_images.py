@@ -1,24 +1,28 @@
-"""Images of a result's samples, made again from their ids."""
+"""Make the images of a result's samples again from their ids, and lay them out as pictures."""
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ProgramRefused, RaymetricsError
 from raymetrics.generators import open_source
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint
-from raymetrics.reports.grids import data_uri, thumbnail, tile_grid
 from raymetrics.results import Side
 from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection
 
+_MIN_TILE_SIZE, MAX_TILE_SIZE = 56, 112  # pixels of a tile
+_TILE_GAP = 2
 _GRID_COLUMNS = 10
 _RESULTS_FILE = "the file of results"
 
@@ -29,7 +33,7 @@ class SampleImages:
     """The images of results' samples, as far as there is permission to make them again.
 
     A result says where its shards are, and what they were made from. Neither is opened unless it
-    is data on this machine, or `permission` allows it. What is refused is logged, a line each.
+    is data on this machine, or `permission` allows it. Every refusal is logged once.
     """
 
     def __init__(self, permission: Permission) -> None:
@@ -37,24 +41,25 @@ class SampleImages:
         self._logged: set[str] = set()
 
     def sample_ids(self, side: Side, count: int) -> np.ndarray:
-        """Give so many of the ids of a side, evenly spaced, int64 [count], ascending; all if there
-        are fewer. RaymetricsError if they cannot be read, ProgramRefused if they lie on another
-        machine."""
+        """Return so many of the ids of a side, evenly spaced, int64 [count], ascending; all ids if
+        there are fewer.
+
+        Raise RaymetricsError if they cannot be read, ProgramRefused if they lie on another machine.
+        """
         if side.selection:
             return evenly_spaced(self._selected_ids(side, str(side.selection["file"])), count)
         if not side.samples:
             raise RaymetricsError(f"{side.source} is a file of statistics, which holds no samples")
         ranges = [sample_ranges.parse_range(text) for text in side.samples]
-        return np.array(
-            [
-                sample_ranges.id_at(ranges, index)
-                for index in _evenly_spaced_indices(sample_ranges.count_ids(ranges), count)
-            ]
-        )
+        indices = _evenly_spaced_indices(sample_ranges.count_ids(ranges), count)
+        return np.array([sample_ranges.id_at(ranges, index) for index in indices])
 
     def regenerate_images(self, side: Side, ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Make samples again: uint8 [n, 3, h, w]. RaymetricsError if they would not be the ones
-        that were measured, ProgramRefused if that takes a program or another machine."""
+        """Make samples again: uint8 [n, 3, h, w].
+
+        Raise RaymetricsError if the set or its source is another one by now, ProgramRefused if a
+        program or another machine would be needed.
+        """
         self._require_permission(self.permission.require_address, side.uri)
         spec = open_shards(side.uri).spec
         if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
@@ -66,7 +71,7 @@ class SampleImages:
         return generator(np.asarray(ids, np.int64))
 
     def image_grid_uri(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
-        """Draw samples as a grid inside a page. Errors of `images`."""
+        """Return samples as a grid inside a page. Raise the errors of `regenerate_images`."""
         tiles = [thumbnail(image) for image in self.regenerate_images(side, ids)]
         return data_uri(tile_grid(tiles, _GRID_COLUMNS))
 
@@ -89,9 +94,51 @@ class SampleImages:
 
 
 def evenly_spaced(ids: np.ndarray, count: int) -> np.ndarray:
-    """So many of the ids, evenly spaced; all if there are fewer."""
+    """Return so many of the ids, evenly spaced; all if there are fewer."""
     return ids[_evenly_spaced_indices(len(ids), count)]
 
 
 def _evenly_spaced_indices(length: int, count: int) -> np.ndarray:
     return np.linspace(0, length - 1, min(count, length)).astype(int)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return an image uint8 [3, h, w] as a tile uint8 [h', w', 3]."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    return resize_picture(pixels, max(1, _MIN_TILE_SIZE // max(pixels.shape[:2])), MAX_TILE_SIZE)
+
+
+def resize_picture(pixels: np.ndarray, factor: int, max_size: int) -> np.ndarray:
+    """Return pixels uint8 [h, w, 3] enlarged by a whole factor, so that every pixel stays visible.
+
+    A picture that is wider or higher than max_size is made smaller instead, to max_size.
+    """
+    if max(pixels.shape[:2]) > max_size:
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((max_size, max_size), Image.Resampling.LANCZOS)
+        return np.asarray(picture)
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def tile_grid(tiles: Sequence[np.ndarray], columns: int) -> Image.Image:
+    """Return tiles uint8 [h, w, 3] of one size side by side, row by row, on white."""
+    height, width, _ = tiles[0].shape
+    step_y, step_x = height + _TILE_GAP, width + _TILE_GAP
+    rows = -(-len(tiles) // columns)
+    canvas = np.full((rows * step_y - _TILE_GAP, columns * step_x - _TILE_GAP, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = i // columns * step_y, i % columns * step_x
+        canvas[y : y + height, x : x + width] = tile
+    return Image.fromarray(canvas)
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return the picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(picture: Image.Image) -> str:
+    """Return the picture as a PNG inside a page."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()

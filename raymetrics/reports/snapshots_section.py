@@ -1,4 +1,4 @@
-"""Snapshots of training runs: Figure 6 of Kynkaanniemi et al. (2019)."""
+"""Draw the snapshots of training runs: Figure 6 of Kynkäänniemi et al. (2019)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from raymetrics.generators.source_settings import distinguishing_names
 from raymetrics.metrics.pareto import pareto_frontier
 from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sweep_charts import Chart, ChartGroup, select_measured, shorten_name
-from raymetrics.reports.sweep_charts import space_name as space_of
-from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep, distinguishing_names
+from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep
 from raymetrics.reports.terminal import format_value
 
-SnapshotRuns = dict[str, list[Point]]  # the snapshots of every run, as they were trained
-_MIN_SNAPSHOTS = (
-    3  # snapshots that make a run; two files with numbers in their names may be anything
-)
+SnapshotRuns = dict[str, list[Point]]  # the snapshots of every run, in the order of training
+_MIN_SNAPSHOTS = 3  # of a run; two files with numbers in their names may be anything
 _BEST_MARKERS = "*PXD"
 _MAX_RUN_LETTERS = 50  # letters of a run's name in a legend
 _SNAPSHOTS_NOTE = (
@@ -26,14 +24,14 @@ _SNAPSHOTS_NOTE = (
 
 
 def snapshot_chart_groups(sweep: Sweep) -> list[ChartGroup]:
-    """What can be drawn of the runs of which there are snapshots."""
+    """Return the charts of the runs of which there are snapshots."""
     runs = group_by_run(sweep)
     charts = [*frontier_charts(sweep, runs), *_distance_charts(sweep, runs)]
     return [ChartGroup("Snapshots", _SNAPSHOTS_NOTE, charts)] if charts else []
 
 
 def group_by_run(sweep: Sweep) -> SnapshotRuns:
-    """The snapshots of every run that has enough, under what tells the runs apart."""
+    """Return the snapshots of every run that has three or more, by a short name of the run."""
     runs: SnapshotRuns = {}
     for point in sweep.points:
         if point.source_setting.run is not None:
@@ -51,19 +49,20 @@ def group_by_run(sweep: Sweep) -> SnapshotRuns:
 
 
 def _snapshot_number(point: Point) -> int:
-    """Of a snapshot."""
+    """Return the number of a snapshot."""
     return point.source_setting.snapshot or 0
 
 
 def _best_snapshot(points: list[Point], distance: MeasureKey) -> Point | None:
-    """The snapshot of least distance; the first of equal ones."""
+    """Return the snapshot of least distance, the first of equal ones; None without distances."""
     measured_points, (values,) = select_measured(points, distance)
     return measured_points[int(values.argmin())] if measured_points else None
 
 
 def frontier_charts(sweep: Sweep, runs: SnapshotRuns) -> Iterator[Chart]:
-    """Precision against recall of the snapshots, and which of them no other dominates (Fig. 6a,
-    6b)."""
+    """Yield charts of precision against recall of the snapshots, with the Pareto frontier of every
+    run (Fig. 6a, 6b).
+    """
     for precision in sweep.measures("precision"):
         lines: list[Line] = []
         frontier_numbers: dict[str, list[int]] = {}
@@ -82,17 +81,24 @@ def frontier_charts(sweep: Sweep, runs: SnapshotRuns) -> Iterator[Chart]:
             lines += _best_markers(sweep, style, measured_points, precision)
         if lines:
             lines += _marker_legend(sweep)
-            title = f"Precision against recall, {space_of(sweep, precision)}"
+            title = f"Precision against recall, {sweep.names[precision].space}"
             yield Chart(
                 title, line_chart(lines, "recall", "precision"), _frontier_note(frontier_numbers)
             )
 
 
 def _run_lines(
-    run: str, style: int, points: list[Point], values: np.ndarray, frontier: np.ndarray, *,
+    run: str,
+    style: int,
+    points: list[Point],
+    values: np.ndarray,
+    frontier: np.ndarray,
+    *,
     is_only_run: bool,
-) -> list[Line]:  # fmt: skip
-    """The points of a run, and its frontier; of a single run with the snapshots' numbers."""
+) -> list[Line]:
+    """Return the points of a run and its frontier; the only run has the numbers of its snapshots
+    beside the frontier.
+    """
     recall, precision = values
     texts = [str(_snapshot_number(points[i])) for i in frontier] if is_only_run else []
     name = shorten_name(run, _MAX_RUN_LETTERS)
@@ -104,8 +110,8 @@ def _run_lines(
 
 def _best_markers(
     sweep: Sweep, style: int, points: list[Point], precision: MeasureKey
-) -> Iterator[Line]:  # fmt: skip
-    """A hollow marker around the best snapshot by every distance."""
+) -> Iterator[Line]:
+    """Yield a hollow marker around the best snapshot by every distance."""
     for i, distance in enumerate(sweep.measures("frechet_distance")):
         best_point = _best_snapshot(points, distance)
         if best_point:
@@ -114,15 +120,15 @@ def _best_markers(
 
 
 def _marker_legend(sweep: Sweep) -> list[Line]:
-    """What the markers are called, for the legend."""
-    names = [sweep.names[distance] for distance in sweep.measures("frechet_distance")]
+    """Return markers without points, by which the legend names the best snapshots."""
+    names = [sweep.name(distance) for distance in sweep.measures("frechet_distance")]
     return [_best_marker(f"best {name}", [], [], None, i) for i, name in enumerate(names)]
 
 
 def _best_marker(
     name: str, x: Sequence[float], y: Sequence[float], style: int | None, i: int
 ) -> Line:
-    """The marker of the i-th distance; smaller for later ones, so that all can be seen."""
+    """Return the marker of the i-th distance; later ones are smaller, so that all are visible."""
     return Line(
         name,
         x,
@@ -136,7 +142,7 @@ def _best_marker(
 
 
 def _frontier_note(frontiers: Mapping[str, list[int]]) -> str:
-    """ "On the frontier: 400, 800."."""
+    """Return the numbers of the snapshots in words: "On the frontier: 400, 800."."""
     run_texts = [
         f"{f'{run}: ' if len(frontiers) > 1 else ''}{', '.join(map(str, numbers))}"
         for run, numbers in frontiers.items()
@@ -145,37 +151,29 @@ def _frontier_note(frontiers: Mapping[str, list[int]]) -> str:
 
 
 def _distance_charts(sweep: Sweep, runs: SnapshotRuns) -> Iterator[Chart]:
-    """Every distance over the number of the snapshot, with the best of every run (Fig. 6c)."""
+    """Yield charts of the distances over the number of the snapshot, with the best of every run
+    (Fig. 6c).
+    """
     for i, distance in enumerate(sweep.measures("frechet_distance")):
-        name, lines, sentences = sweep.names[distance], [], []
+        name, lines, sentences = sweep.name(distance), [], []
         for style, (run, points) in enumerate(runs.items()):
             measured_points, (values,) = select_measured(points, distance)
             if not measured_points:
                 continue
-            x, best_index = (
-                [_snapshot_number(point) for point in measured_points],
-                int(values.argmin()),
-            )
+            x = [_snapshot_number(point) for point in measured_points]
+            best = int(values.argmin())
             lines += [
                 Line(shorten_name(run, _MAX_RUN_LETTERS), x, values, style, size=3),
-                _best_marker(
-                    "",
-                    x[best_index : best_index + 1],
-                    values[best_index : best_index + 1],
-                    style,
-                    i,
-                ),
+                _best_marker("", [x[best]], [values[best]], style, i),
             ]
             run_suffix = f" of {run}" if len(runs) > 1 else ""
-            sentences.append(
-                f"The best{run_suffix}: {format_value(values[best_index])} at {x[best_index]}."
-            )
+            sentences.append(f"The best{run_suffix}: {format_value(values[best])} at {x[best]}.")
         if lines:
             figure = line_chart(lines, "snapshot", name, from_zero=True, log=needs_log_axis(lines))
             yield Chart(f"{name} over training", figure, " ".join(sentences))
 
 
 def needs_log_axis(lines: list[Line]) -> bool:
-    """Whether snapshots were taken at ever longer intervals."""
+    """Return whether the snapshots were taken at ever longer intervals."""
     x = np.array([x for line in lines for x in line.x])
     return bool(x.min() > 0 and np.median(x) < x.max() / 4)

@@ -1,38 +1,43 @@
-"""Sweeps on a page: precision against recall, numbers over settings, all of them in a table."""
+"""Put a sweep on a page: charts of its settings, and all values in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raymetrics.reports.points import TradeoffsTable, points_table
 from raymetrics.reports.snapshots_section import snapshot_chart_groups
 from raymetrics.reports.sweep_charts import ChartGroup
 from raymetrics.reports.sweep_points import Sweep, group_sweeps, make_sweep
-from raymetrics.reports.sweep_tables import plan_table, setting_chart_groups
+from raymetrics.reports.sweep_tables import (
+    TradeoffsTable,
+    plan_table,
+    points_table,
+    setting_chart_groups,
+)
 from raymetrics.reports.truncation_section import truncation_chart_groups
 from raymetrics.results import Result
 
 
 @dataclass(frozen=True)
 class TradeoffSection:
-    """All that a page shows of a sweep."""
+    """The part of a page that shows a sweep."""
 
     title: str
     chart_groups: list[ChartGroup]
     table: TradeoffsTable
-    is_plan: bool  # rows of a plan, so that the table comes first
+    is_plan: bool  # rows of a table that the user wrote; the numbers come first
 
 
 def tradeoff_sections(results: Sequence[Result]) -> list[TradeoffSection]:
-    """One for every real set against which truncated sets, snapshots, or the rows of a plan were
-    measured."""
+    """Return a section for every real set with which truncated sets, snapshots, or the rows of a
+    table were compared.
+    """
     sections = [_tradeoff_section(sweep_group) for sweep_group in group_sweeps(results)]
     return [candidate for candidate in sections if candidate.chart_groups or candidate.is_plan]
 
 
 def _tradeoff_section(sweep_group: Sweep) -> TradeoffSection:
-    """What a page shows of a sweep."""
+    """Return the section of a sweep."""
     count = "" if sweep_group.count is None else f" of {sweep_group.count:,} samples"
     title = f"{len(sweep_group.points)} generated sets{count} against {sweep_group.real.source}"
     chart_groups = setting_chart_groups(sweep_group) if _is_plan(sweep_group) else []
@@ -42,15 +47,15 @@ def _tradeoff_section(sweep_group: Sweep) -> TradeoffSection:
 
 
 def _is_plan(sweep_group: Sweep) -> bool:
-    """Whether these are rows of a plan."""
+    """Return whether these are rows of a table that the user wrote."""
     return any(point.row for point in sweep_group.points)
 
 
 def _numbers_table(sweep_group: Sweep) -> TradeoffsTable:
-    """The numbers side by side, as the plan has them if there is one."""
+    """Return the numbers side by side, in the order of the user's table if there is one."""
     return plan_table(sweep_group) if _is_plan(sweep_group) else points_table(sweep_group)
 
 
 def tradeoffs_table(results: Sequence[Result]) -> TradeoffsTable:
-    """The numbers of generated sets against one real set, side by side."""
+    """Return the numbers of generated sets against one real set, side by side."""
     return _numbers_table(make_sweep(results))

@@ -1,17 +1,22 @@
-"""Results as a table of text."""
+"""Write results, shard sets and the usage of workers as text for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raymetrics import sample_ranges
+from raymetrics.distributed.extraction.usage import STAGES, PoolUsage, StreamUsage
+from raymetrics.distributed.resources import format_bytes
 from raymetrics.printable import escape_unprintable
 from raymetrics.results import Result, Side
+from raymetrics.shards.comparability import size_text
+from raymetrics.shards.shard_set import ShardSet
 
 _BETTER_TEXTS = {"lower": "lower is better", "higher": "higher is better"}
 
 
 def format_value(value: float, spread: float | None = None) -> str:
-    """Five significant digits, and the spread to as many decimals."""
+    """Return five significant digits, and the spread with as many decimals."""
     text = f"{value:#.5g}"
     if spread is None:
         return text
@@ -20,7 +25,7 @@ def format_value(value: float, spread: float | None = None) -> str:
 
 
 def format_convention(result: Result) -> str:
-    """The convention in words, e.g. "k=3, self excluded"."""
+    """Return the convention in words: "k=3, self excluded"."""
     shown_fields = {
         key: value
         for key, value in result.convention.items()
@@ -31,13 +36,16 @@ def format_convention(result: Result) -> str:
 
 
 def _format_count(side: Side) -> str:
-    """How many samples, or that it is not known."""
+    """Return how many samples a side has, or "unknown"."""
     return "unknown" if side.count is None else str(side.count)
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Lay out cells as text, a line for each row, with columns as wide as their widest cell; what
-    cannot be printed in a cell is escaped."""
+    """Return cells as text, a line for each row, with columns as wide as their widest cell.
+
+    Lines are never wrapped, and have no color, so that other programs can read them. Characters
+    that cannot be printed are escaped.
+    """
     texts = [[escape_unprintable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
@@ -45,7 +53,7 @@ def align_columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """One line per result: label, value, which way is better, samples of both sides, protocol."""
+    """Return one line a result: label, value, which values are better, samples, convention."""
     header = ("metric", "value", "", "real", "generated", "convention")
     rows = [
         (
@@ -60,3 +68,73 @@ def results_table(results: Sequence[Result]) -> str:
     ]
     dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
     return align_columns([header, dashes, *rows])
+
+
+def describe_shard_set(shards: ShardSet) -> str:
+    """Return the contents of a set, and how to make what is missing; one fact a line."""
+    spec = shards.spec
+    columns = ", ".join(f"{c.name} float32 [{c.dimension}]" for c in spec.columns)
+    expected = sample_ranges.count_ids(spec.samples)
+    facts = {
+        "shards": f"{len(shards.present)} at {shards.uri}",
+        "source": spec.source,
+        "samples": f"{len(shards)} of {expected} ({_format_ranges(spec.samples)})",
+        "image size": size_text(spec.image_size),
+        "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
+        "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
+        "fingerprint": spec.fingerprint,
+        "sealed": f"yes, digest {shards.seal['digest']}" if shards.seal else "no",
+    }
+    machines = (shards.seal or {}).get("made_on", [])
+    if len(machines) > 1:  # their last bits may differ
+        facts["made on"] = f"{len(machines)} kinds of machine: {'; '.join(machines)}"
+    if shards.left_out:
+        texts = [f"{sample} ({reason})" for sample, reason in shards.left_out.items()]
+        rest = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+        facts["left out"] = ", ".join(texts[:5]) + rest
+    if shards.missing:
+        facts["missing"] = _format_ranges(shards.missing)
+    if shards.missing or not shards.seal:
+        facts["make it"] = shards.extraction_command()
+    return "\n".join(escape_unprintable(f"{name:12}  {fact}") for name, fact in facts.items())
+
+
+def _format_ranges(ids: list[range] | tuple[range, ...]) -> str:
+    """Return "0-99, 200-299"."""
+    return ", ".join(map(sample_ranges.format_range, ids))
+
+
+def format_usage(usage: StreamUsage) -> str:
+    """Return the usage of workers; "" if none worked.
+
+    One line each for the stages that worked, waiting, repeated work, samples left out, and GPUs.
+    """
+    if not usage.pools:
+        return ""
+    lines = [_format_stage(usage, stage) for stage in STAGES if usage.busy_seconds[stage]]
+    waiting = ", ".join(_format_waiting(usage, pool) for pool in usage.pools)
+    lines.append(f"waiting   {waiting}; {usage.seconds:.0f} s in all")
+    lines.append(
+        f"again     {usage.lost_units} units after their worker died, {usage.retried_units} one "
+        f"sample at a time, {usage.store_retries} requests to the store"
+    )
+    if usage.left_out:
+        lines.append(f"left out  {usage.left_out} samples, see raymetrics inspect")
+    if usage.gpu_seconds:
+        lines.append(f"GPUs      {usage.gpu_seconds:.0f} GPU-seconds held")
+    return "\n".join(lines)
+
+
+def _format_stage(usage: StreamUsage, stage: str) -> str:
+    """Return the speed of a stage while it works."""
+    rate, seconds = usage.rate(stage), usage.busy_seconds[stage]
+    text = f"{stage:9} {rate:.1f} rows/s in each worker, {seconds:.0f} s"
+    if stage != STAGES[-1]:
+        return text
+    return f"{text}, {format_bytes(usage.bytes_written)} in {usage.shards} shards"
+
+
+def _format_waiting(usage: StreamUsage, pool: PoolUsage) -> str:
+    """Return the share of its time that a pool of workers waited, from its start on."""
+    workers = f"{pool.actors} worker{'s' if pool.actors > 1 else ''}"
+    return f"{100 * usage.waiting_share(pool):.0f} % of {workers} ({', '.join(pool.stages)})"

@@ -1,9 +1,10 @@
-"""What truncation trades: Figures 4, 5 and 7 of Kynkaanniemi et al. (2019)."""
+"""Draw what truncation trades: Figures 4, 5 and 7 of Kynkäänniemi et al. (2019)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from raymetrics.generators.source_settings import PSI
 from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sweep_charts import (
     Chart,
@@ -11,21 +12,19 @@ from raymetrics.reports.sweep_charts import (
     matching_distance,
     select_measured,
     shorten_name,
-    space_name,
 )
-from raymetrics.reports.sweep_points import PSI, MeasureKey, Point, Sweep
+from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep
 
-StrategyPoints = dict[
-    str, list[Point]
-]  # of every strategy its sets, from the most truncated to the least
-_MAX_UNFOLDED = 2  # strategies whose figures are shown unasked
+# Of every strategy its sets, from the most truncated to the least.
+StrategyPoints = dict[str, list[Point]]
+_MAX_UNFOLDED = 2  # strategies whose figures are unfolded
 _MAX_CLASSES = 10
 _MANIFOLD_METRICS = ("precision", "recall", "density", "coverage")
 _PRD_METRICS = {"prd_f_8": "F_8 (recall)", "prd_f_1_8": "F_1/8 (precision)"}
 
 
 def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
-    """All that can be drawn of every generator that was truncated."""
+    """Return the charts of every generator of which there are truncated sets."""
     chart_groups: list[ChartGroup] = []
     for base in dict.fromkeys(point.source_setting.base for point in sweep.points):
         strategy_points = group_by_strategy(sweep.points, base)
@@ -43,11 +42,13 @@ def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
                 f"Classes of {base}", _CLASSES_NOTE, list(_class_charts(sweep, strategy_points))
             )
         )
+        folded = len(strategy_points) > _MAX_UNFOLDED
         chart_groups += [
-            ChartGroup(f"{name}, {base}", _AMOUNT_NOTE, list(_amount_charts(sweep, points, name)),
-                 folded=len(strategy_points) > _MAX_UNFOLDED)
+            ChartGroup(
+                f"{name}, {base}", _AMOUNT_NOTE, list(_amount_charts(sweep, points, name)), folded
+            )
             for name, points in strategy_points.items()
-        ]  # fmt: skip
+        ]
     return [chart_group for chart_group in chart_groups if chart_group.charts]
 
 
@@ -64,7 +65,7 @@ _AMOUNT_NOTE = "What the strategy changes, over its amount: 1 is the generator a
 
 
 def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
-    """The truncated sets of a source. The source itself is the end of every strategy."""
+    """Return the truncated sets of a source. The source itself is the end of every strategy."""
     base_points = [point for point in points if point.source_setting.base == base]
     untruncated = [point for point in base_points if point.source_setting.strategy is None]
     strategy_points = {}
@@ -82,24 +83,25 @@ def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
 
 
 def _tradeoff_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Chart]:
-    """Precision against recall, then against every distance, on an axis that grows to the left
-    (Fig. 7b, 7c)."""
+    """Yield charts of precision against recall, then against every distance, on an axis that grows
+    to the left (Fig. 7b, 7c).
+    """
     for precision in sweep.measures("precision"):
-        space_text = space_name(sweep, precision)
+        space = sweep.names[precision].space
         lines = strategy_lines(strategy_points, precision.with_metric("recall"), precision)
         if lines:
-            title = f"Precision against recall, {space_text}"
+            title = f"Precision against recall, {space}"
             yield Chart(title, line_chart(lines, "recall", "precision"))
         for distance in sweep.measures("frechet_distance"):
-            name = sweep.names[distance]
+            name = sweep.name(distance)
             lines = strategy_lines(strategy_points, distance, precision)
             if lines:
-                title = f"Precision, {space_text}, against {name}"
+                title = f"Precision, {space}, against {name}"
                 yield Chart(title, line_chart(lines, name, "precision", flipped=True))
 
 
 def strategy_lines(strategy_points: StrategyPoints, x: MeasureKey, y: MeasureKey) -> list[Line]:
-    """A line for every strategy that has both numbers more than once."""
+    """Return a line for every strategy with two sets or more that have both values."""
     lines: list[Line] = []
     for style, (name, points) in enumerate(strategy_points.items()):
         measured_points, (xs, ys) = select_measured(points, x, y)
@@ -111,7 +113,9 @@ def strategy_lines(strategy_points: StrategyPoints, x: MeasureKey, y: MeasureKey
 
 
 def _end_amounts(points: Sequence[Point], lower_only: bool) -> list[str]:
-    """The amount at either end; the upper one is common to all strategies, and said once."""
+    """Return the texts of the points: the amount at either end. The upper end is common to all
+    strategies, and only the first line has its text.
+    """
     texts = [""] * len(points)
     last = points[-1].source_setting.amount
     texts[-1] = "" if lower_only and last == 1 else f"{last:g}"
@@ -120,30 +124,32 @@ def _end_amounts(points: Sequence[Point], lower_only: bool) -> list[str]:
 
 
 def _amount_charts(sweep: Sweep, points: list[Point], strategy: str) -> Iterator[Chart]:
-    """Every metric over the amount: ours, that of Sajjadi et al., distances (Fig. 4b, 4c)."""
+    """Yield charts of metrics over the amount: precision and recall of Kynkäänniemi et al. and of
+    Sajjadi et al., and distances (Fig. 4b, 4c).
+    """
     axis = "psi" if strategy.startswith(PSI) else "amount"
     for precision in sweep.measures("precision"):
         lines = _metric_lines(
             {name: precision.with_metric(name) for name in _MANIFOLD_METRICS}, points
         )
         if lines:
-            title = f"Precision and recall, {space_name(sweep, precision)}"
+            title = f"Precision and recall, {sweep.names[precision].space}"
             yield Chart(title, line_chart(lines, axis, "", from_zero=True))
     for f_8 in sweep.measures("prd_f_8"):
         lines = _metric_lines(
             {text: f_8.with_metric(name) for name, text in _PRD_METRICS.items()}, points
         )
         if lines:
-            title = f"Precision and recall of Sajjadi et al., {space_name(sweep, f_8)}"
+            title = f"Precision and recall of Sajjadi et al., {sweep.names[f_8].space}"
             yield Chart(title, line_chart(lines, axis, "", from_zero=True))
     for distance in sweep.measures("frechet_distance"):
-        name = sweep.names[distance]
+        name = sweep.name(distance)
         for line in _metric_lines({"": distance}, points):
             yield Chart(name, line_chart([line], axis, name, from_zero=True))
 
 
 def _metric_lines(measures: dict[str, MeasureKey], points: Sequence[Point]) -> list[Line]:
-    """A line for every metric that was measured at two amounts or more."""
+    """Return a line for every metric that was measured at two amounts or more."""
     lines = []
     for style, (name, measure) in enumerate(measures.items()):
         measured_points, (values,) = select_measured(points, measure)
@@ -157,7 +163,7 @@ def _metric_lines(measures: dict[str, MeasureKey], points: Sequence[Point]) -> l
 
 
 def _class_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Chart]:
-    """Precision against recall of single classes over a sweep (Fig. 5)."""
+    """Yield charts of precision against recall of single classes (Fig. 5)."""
     for precision in sweep.measures("precision"):
         for strategy, points in strategy_points.items():
             labels = select_classes(sweep, points, precision)
@@ -166,14 +172,14 @@ def _class_charts(sweep: Sweep, strategy_points: StrategyPoints) -> Iterator[Cha
             lines = _whole_set_lines(points, precision)
             for style, label in enumerate(labels):
                 lines += _class_lines(sweep, points, precision, label, style)
-            title = f"{strategy}, {space_name(sweep, precision)}"
+            title = f"{strategy}, {sweep.names[precision].space}"
             yield Chart(
                 title, line_chart(lines, "recall", "precision"), _hidden_classes_note(sweep, labels)
             )
 
 
 def _whole_set_lines(points: list[Point], precision: MeasureKey) -> list[Line]:
-    """The line of the whole set, to see the classes against."""
+    """Return the line of the whole set, with which the classes are compared."""
     measured_points, (x, y) = select_measured(points, precision.with_metric("recall"), precision)
     return (
         [Line("all classes", x, y, None, marker="", stroke="--")]
@@ -183,8 +189,11 @@ def _whole_set_lines(points: list[Point], precision: MeasureKey) -> list[Line]:
 
 
 def select_classes(sweep: Sweep, points: list[Point], precision: MeasureKey) -> list[int]:
-    """The labels with a line to draw. Of more than CLASSES those with the highest and the lowest
-    precision, when truncated least: the easy and the difficult ones."""
+    """Return the labels whose lines are drawn.
+
+    Of more than ten labels these are the easiest and the hardest: the five of highest and the five
+    of lowest precision in the set that is truncated least.
+    """
     last_precisions = {}
     for label in sweep.classes:
         measured_points, (_, values) = select_measured(
@@ -201,7 +210,7 @@ def select_classes(sweep: Sweep, points: list[Point], precision: MeasureKey) -> 
 def _class_lines(
     sweep: Sweep, points: list[Point], precision: MeasureKey, label: int, style: int
 ) -> list[Line]:
-    """A class's line, and a larger marker where it is truncated least."""
+    """Return the line of a class, and its larger marker where it is truncated least."""
     measured_points, (x, y) = select_measured(
         points, precision.with_metric("recall"), precision, label=label
     )
@@ -209,14 +218,17 @@ def _class_lines(
     distance = matching_distance(sweep, precision)
     if distance:
         value = measured_points[-1].value(distance, label)
-        name += "" if value is None else f" {sweep.names[distance].split()[0]} {value:.4g}"
+        name += "" if value is None else f" {sweep.names[distance].metric} {value:.4g}"
     return [Line("", x, y, style, size=3), Line(name, x[-1:], y[-1:], style, size=7)]
 
 
 def _hidden_classes_note(sweep: Sweep, labels: list[int]) -> str:
-    """How many classes are not drawn."""
+    """Return how many classes are left out, in words; "" if all are drawn."""
     hidden_count = len(sweep.classes) - len(labels)
     half = _MAX_CLASSES // 2
     if hidden_count and len(labels) == _MAX_CLASSES:
-        return f"The {half} classes of highest and the {half} of lowest precision; {hidden_count} more."
+        return (
+            f"The {half} classes of highest and the {half} of lowest precision; "
+            f"{hidden_count} more."
+        )
     return ""

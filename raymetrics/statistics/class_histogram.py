@@ -29,6 +29,11 @@ class Histogram:
         """The number of samples."""
         return int(self.counts.sum())
 
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of every class, float64 [classes]; NaN without samples."""
+        return self.counts / self.count
+
     def merge(self, addend: Self) -> Self:
         """Add the counts of both sets. ValueError if their numbers of classes differ."""
         if self.counts.shape != addend.counts.shape:

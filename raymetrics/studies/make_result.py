@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raymetrics import sample_ranges
+from raymetrics.generators.source_settings import parse_setting
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import MetricValue
 from raymetrics.output_names import LOGITS
@@ -41,10 +42,11 @@ def make_result(
     if task.label is not None:
         convention_fields["label"] = task.label
     label_suffix = "" if task.label is None else f", label {label_name(task.label, dataset_spec)}"
+    short_name, space_name = _measure_names(value, task, dataset_specs)
     convention_fields["features"] = convention_fields.get("features", "float32")
     return Result(
         metric=value.metric,
-        label=f"{_metric_label(value, task, dataset_specs)}{label_suffix}",
+        label=" ".join(filter(None, (short_name, space_name))) + label_suffix,
         value=value.value,
         spread=value.spread,
         better=value.better,
@@ -55,12 +57,22 @@ def make_result(
         provenance={**software_environment(), **_user_code(task)},
         seconds=seconds,
         details=details,
+        short_name=short_name,
+        space_name=space_name,
+        subset={} if task.label is None else _label_subset(task.label, dataset_spec),
+        setting=parse_setting(sides["generated"].source),
     )
 
 
 def _user_code(task: MetricTask) -> dict[str, Any]:
     """Return the provenance of a metric that the user wrote; nothing for one of the package."""
     return {"metric": dict(task.metric.user_code)} if task.metric.user_code else {}
+
+
+def _label_subset(label: int, dataset_spec: DatasetSpec) -> dict[str, object]:
+    """Return the subset of the samples with a label: the number and the name."""
+    names = dataset_spec.label_names
+    return {"label": label, "name": names[label] if names else str(label)}
 
 
 def label_name(label: int, dataset_spec: DatasetSpec) -> str:
@@ -70,19 +82,20 @@ def label_name(label: int, dataset_spec: DatasetSpec) -> str:
     )
 
 
-def _metric_label(
+def _measure_names(
     value: MetricValue, task: MetricTask, dataset_specs: Sequence[DatasetSpec]
-) -> str:
-    """Return the metric and the space, as in "FD efficientnet-lite0".
+) -> tuple[str, str]:
+    """Return the short names of the metric and of the space: "FD" and "efficientnet-lite0".
 
-    In the space that defines FID it is "FID"; with another way of resizing, the label names it.
+    A distance in the space that defines FID is called "FID", and the space has no name; another
+    convention of resizing stands in its place: "(pil-bicubic)".
     """
     resize = _fid_resize_convention(task.column, dataset_specs)
     is_own = not task.metric.user_code
     if resize is not None and is_own and value.short_name.startswith(tuple(_FID_NAMES)):
         distance_prefix = value.short_name[:2]
         name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
-        return name if resize == "tf1-bilinear" else f"{name} ({resize})"
+        return name, "" if resize == "tf1-bilinear" else f"({resize})"
     column = task.column
     default_outputs = (LOGITS,) if task.metric.logits_outputs else ("pre_logits", "features")
     space = (
@@ -90,7 +103,7 @@ def _metric_label(
         if column.output in default_outputs
         else f"{column.extractor} {column.output}"
     )
-    return f"{value.short_name} {space}"
+    return value.short_name, space
 
 
 _FID_NAMES = {"FD": "FID", "KD": "KID"}

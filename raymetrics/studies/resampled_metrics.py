@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from raymetrics.attacks.matched_features import MatchTarget
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
@@ -318,7 +319,27 @@ def _mean_result(
         None,
         sum(seed_value.seconds for seed_value in seed_values),
     )
-    return replace(mean_result, label=f"{mean_result.label}, {resampling.name}")
+    return replace(
+        mean_result,
+        label=f"{mean_result.label}, {resampling.name}",
+        subset=_subset(resampling, len(views["generated"])),
+    )
+
+
+def _subset(resampling: Resampling, candidate_count: int) -> dict[str, Any]:
+    """Return the subset that a result names: the way of drawing, counts, and what was matched."""
+    subset = {
+        "scheme": resampling.name,
+        "n": len(resampling.ids[0]),
+        "seeds": len(resampling.ids),
+        "candidates": candidate_count,
+    }
+    fields = resampling.convention_fields
+    subset |= {name: fields[name] for name in ("candidates", "matched_by") if name in fields}
+    if "match" in fields:
+        target = MatchTarget.parse(fields["match"])
+        subset |= {"match": target.kind, **({"classes": target.n} if target.n else {})}
+    return subset
 
 
 def _convention_fields(resampling: Resampling) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from PIL import Image
 
 import raymetrics as rm
 from raymetrics import results
+from raymetrics.generators.source_settings import parse_setting
 from raymetrics.reports import results_table
-from raymetrics.reports.grids import MAX_TILE_SIZE, thumbnail, tile_grid
+from raymetrics.reports.sample_images import MAX_TILE_SIZE, thumbnail, tile_grid
 from raymetrics.reports.terminal import format_value
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
@@ -34,7 +35,7 @@ PHONE, DESK = 390, 1280
 
 
 def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
-    """A sealed set that says it was made from this source."""
+    """Make a sealed set that says it was made from this source."""
     columns = schema.make_columns("digits", {"logits": 10})
     made_of = DatasetSpec(
         source, spec, [{"name": "digits"}], columns, {"digits": list("0123456789")}, False, 100,
@@ -51,12 +52,13 @@ def a_set(uri: str, source: str, spec: dict[str, object]) -> Side:
 
 
 def a_result(real: Side, generated: Side, **changes: object) -> Result:
-    """A result with plausible contents."""
+    """Return a result with plausible contents."""
     fields: dict[str, object] = {
         "metric": "frechet_distance", "label": "FD digits", "value": 12.345678, "spread": None,
         "better": "lower", "space": {"name": "digits", "output": "pre_logits", "dimension": 64},
         "convention": {"ddof": 1}, "real": real, "generated": generated,
         "provenance": {"versions": {"python": "3.11"}}, "seconds": 0.5, "details": {},
+        "short_name": "FD", "space_name": "digits", "setting": parse_setting(generated.source),
     }  # fmt: skip
     return Result(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -71,9 +73,16 @@ DRAWN: tuple[tuple[str, float, dict[str, object], dict[str, object]], ...] = (
 )
 
 
+def chosen(convention: dict[str, object]) -> dict[str, object]:
+    """Return the fields of a subset that a convention has as texts."""
+    fields = {name: convention[name] for name in ("matched_by", "match") if name in convention}
+    kind, colon, classes = str(fields.get("match", "")).partition(":")
+    return {**fields, "match": kind, "classes": int(classes)} if colon else fields
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of all kinds of contents, with long words where they may come."""
+    """Write a page of all kinds of contents, with long words where they may come."""
     folder = tmp_path_factory.mktemp("report")
     import torch
 
@@ -86,14 +95,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["a very long class name, " * 3, "Unbrokenclassname" * 5, *"23456789"]
     found = [
         a_result(real, generated),
-        a_result(real, generated, label="KD digits", value=0.00123, spread=0.0004,
+        a_result(real, generated, label="KD digits", short_name="KD", value=0.00123, spread=0.0004,
                  convention={"subsets": 100, "subset_size": 1000, "seed": 0}),
         a_result(real, generated, metric="top1_distance", label="Top-1 distance digits",
+                 short_name="Top-1 distance",
                  value=0.45, details={**counts, "class_names": names}),
     ]  # fmt: skip
     found += [
         a_result(real, generated, label=f"FD digits, {way}", value=value, spread=0.5,
                  convention={"drawn": way, "n": 60, "seeds": 3, "candidates": 80, **how},
+                 subset={"scheme": way, "n": 60, "seeds": 3, "candidates": 80, **chosen(how)},
                  details={"shown": list(range(30)), "values": [value] * 3, **more})
         for way, value, how, more in DRAWN
     ]  # fmt: skip
@@ -103,7 +114,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chromium(profile: Path, *arguments: str) -> str:
-    """What headless Chromium prints."""
+    """Return what headless Chromium prints."""
     known = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, known)), None)
     assert found, "this test needs Chromium: `make browser` installs it, or set CHROMIUM"
@@ -133,8 +144,10 @@ addEventListener("load", () => {
 
 
 def seen(text: str, tmp_path: Path, width: int) -> dict[str, Any]:
-    """What PROBE finds in a page, in a frame of this width, as Chromium's own windows are at
-    least 500 wide."""
+    """Return what PROBE finds in a page in a frame of this width.
+
+    A frame is needed, as Chromium's own windows are at least 500 pixels wide.
+    """
     probed = tmp_path / "page.html"
     text = text.replace("</body>", PROBE + "</body>")
     text = text.replace("document.title =", 'parent.document.getElementById("out").textContent =')

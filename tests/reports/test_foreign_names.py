@@ -19,9 +19,8 @@ from raymetrics import results
 from raymetrics.printable import escape_unprintable
 from raymetrics.reports import resampling_table, results_table, tradeoffs_table
 from raymetrics.reports.figures import Curve, Line, curve_chart, line_chart
-from raymetrics.reports.heatmap_page import add_caption
-from raymetrics.reports.inspection import describe_shard_set
-from raymetrics.reports.noise import NoisePoint, noise_figure
+from raymetrics.reports.heatmap_page import NoisePoint, add_caption, noise_figure
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.results import Side
 from tests.conftest import write_set
 from tests.reports.test_comparison_page import a_result
@@ -35,7 +34,7 @@ NAMES = [
 
 
 def texts(figure: str) -> list[str]:
-    """What a figure has written in it."""
+    """Return the texts in a figure."""
     tree = ElementTree.fromstring(figure)
     return ["".join(text.itertext()) for text in tree.iter("{http://www.w3.org/2000/svg}text")]
 
@@ -81,9 +80,11 @@ def test_tables_and_descriptions_have_one_line_for_each_row(tmp_path: Path, name
     real, generated = (
         Side("nowhere", side, ("0-79",), 80, "f", side, {}) for side in (name, f"{name}2")
     )
-    one = a_result(real, generated, label=name, convention={name: name, "drawn": name, "n": 1,
-                                                             "seeds": 1,
-                                                             "candidates": 1})  # fmt: skip
+    subset = {"scheme": name, "n": 1, "seeds": 1, "candidates": 1}
+    one = a_result(
+        real, generated, label=name, short_name="", space_name=name, subset=subset,
+        convention={name: name, "drawn": name},
+    )  # fmt: skip
     shards = write_set(str(tmp_path / "set"), {"pre_logits": np.zeros((3, 2), np.float32)})
     shards = dataclasses.replace(shards, spec=dataclasses.replace(shards.spec, source=name))
     printed = {

@@ -19,19 +19,20 @@ from raymetrics.reports.resampling_section import resampling_sections, resamplin
 from raymetrics.reports.sample_images import SampleImages, evenly_spaced
 from raymetrics.results import Result, Side
 from raymetrics.shards.view import Selection
-from tests.reports.test_comparison_page import a_result
+from tests.reports.test_comparison_page import a_result, chosen
 
 IMAGES = SampleImages(Permission())
 SIDE = Side("nowhere", "digits", ("0-79",), 80, "f", "d", {})
 
 
 def drawn(way: str, value: float, spread: float, space: str = "own", **how: object) -> Result:
-    """A distance of a way of drawing."""
+    """Return a distance of a way of drawing."""
+    counts = {"n": 1000, "seeds": 3, "candidates": how.get("candidates", 5000)}
     return a_result(
-        SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread,
+        SIDE, SIDE, label=f"FD {space}, {way}", value=value, spread=spread, space_name=space,
         space={"name": space, "output": "pre_logits", "dimension": 64},
-        convention={"drawn": way, "n": 1000, "seeds": 3, "candidates": 5000, **how},
-        details={"shown": [1, 2]},
+        convention={"drawn": way, **counts, **how}, details={"shown": [1, 2]},
+        subset={"scheme": way, **counts, **chosen(how)},
     )  # fmt: skip
 
 

@@ -13,16 +13,12 @@ import pytest
 
 import raymetrics as rm
 from raymetrics import results
+from raymetrics.generators.source_settings import distinguishing_names
 from raymetrics.reports import comparison_page as pages
 from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sample_images import SampleImages
 from raymetrics.reports.snapshots_section import frontier_charts, group_by_run
-from raymetrics.reports.sweep_points import (
-    SourceSetting,
-    distinguishing_names,
-    group_sweeps,
-    parse_source_setting,
-)
+from raymetrics.reports.sweep_points import SourceSetting, group_sweeps
 from raymetrics.reports.sweep_section import tradeoff_sections, tradeoffs_table
 from raymetrics.reports.truncation_section import group_by_strategy, select_classes, strategy_lines
 from raymetrics.results import Result, Side
@@ -48,9 +44,10 @@ def found(
     source: str, *values: float, of: Sequence[str] = SOME, space: str = "digits",
     label: int | None = None, **said: object,
 ) -> list[Result]:  # fmt: skip
-    """The results of one generated set."""
+    """Return the results of one generated set."""
     side = Side("nowhere", source, ("0-79",), 80, "f", source, {})
     by_label = {} if label is None else {"label": label}
+    subset = {} if label is None else {"label": label, "name": NAMES[label % 2]}
     named = "" if label is None else f", label {label} ({NAMES[label % 2]})"
     made = []
     for metric, value in zip(of, values, strict=True):
@@ -59,6 +56,7 @@ def found(
             a_result(
                 REAL, side, metric=metric, label=f"{short} {space}{named}", value=value,
                 better=better, convention={**how, **by_label, **said},
+                short_name=short, space_name=space, subset=subset,
                 space={"name": space, "output": "pre_logits", "dimension": 64},
             )
         )  # fmt: skip
@@ -88,7 +86,8 @@ def found(
     ],
 )  # fmt: skip
 def test_where_a_source_stands(source: str, expected: SourceSetting) -> None:
-    assert parse_source_setting(source) == expected
+    (result,) = found(source, 1.0, of=("precision",))
+    assert SourceSetting.from_result(result) == expected
 
 
 def test_what_tells_sources_apart() -> None:
@@ -110,7 +109,7 @@ def test_only_the_comparable_is_compared() -> None:
     chosen = dataclasses.replace(base[0].generated, selection={"file": "f", "digest": "d"})
     left_out = [
         dataclasses.replace(base[0], generated=chosen),
-        *found("digits", 0.1, of=("precision",), drawn="random"),
+        dataclasses.replace(base[0], subset={"scheme": "random"}),
     ]
     kept = group_sweeps([*base, *left_out, *other, *fewer])
     assert [(len(s.points), len(s.names)) for s in kept] == [(1, 3)] * 3
@@ -124,7 +123,9 @@ def test_conventions_are_told_apart() -> None:
         *found("digits", 0.6, 0.6, of=SOME[:2], k=5),
         *found("digits", 7, of=("frechet_distance",)),
     ]
-    assert list(group_sweeps(several)[0].names.values()) == [
+    names = list(group_sweeps(several)[0].names.values())
+    assert (names[2].metric, names[2].space) == ("precision", "digits, k=5")
+    assert [name.full for name in names] == [
         "precision digits, k=3", "recall digits, k=3",
         "precision digits, k=5", "recall digits, k=5", "FD digits",
     ]  # fmt: skip
@@ -261,7 +262,7 @@ def test_no_picture_refers_to_another() -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of a sweep with everything in it."""
+    """Write a page of a sweep with everything in it."""
     folder = tmp_path_factory.mktemp("tradeoffs")
     made = []
     for strategy in ("A", "clamp", "interpolate-w"):

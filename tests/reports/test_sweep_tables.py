@@ -25,7 +25,7 @@ from tests.reports.test_sweep_section import found
 
 
 def row(said: dict[str, str], *values: float, samples: str = "0-79") -> list[Result]:
-    """The results of a row; precision, recall and a distance."""
+    """Return the results of a row: precision, recall and a distance."""
     source = f"{said['source']}?{said}"
     return [
         dataclasses.replace(
@@ -122,7 +122,7 @@ def test_truncation_and_snapshots_of_a_plan_are_drawn_as_elsewhere() -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a plan, with a row that failed."""
+    """Write the page of a table with a row that failed."""
     folder = tmp_path_factory.mktemp("plan")
     results.append_results(PLAN, folder / "results.jsonl")
     long = Failure("long" * 40, "x", {}, "SourceError", f"no source '{'folder/' * 40}'")

@@ -6,7 +6,7 @@ import pytest
 
 from raymetrics.distributed.extraction.unit_record import UnitRecord
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
-from raymetrics.reports.spent import format_usage
+from raymetrics.reports.terminal import format_usage
 
 
 def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:

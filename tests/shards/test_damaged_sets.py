@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError, ShardError
-from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import schema
 from raymetrics.shards.foreign.export import export
 from raymetrics.shards.layout import DATASET, MANIFEST, create_or_extend_spec, shard_name

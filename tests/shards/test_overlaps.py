@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from raymetrics.errors import ShardError
-from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards.layout import DATASET, MANIFEST, create_or_extend_spec
 from raymetrics.shards.overlaps import join_overlapping, overlapping_groups
 from raymetrics.shards.shard_files import all_shard_ranges, shard_name

@@ -91,6 +91,13 @@ def test_matched_draws_have_the_real_histogram(sets: dict[str, ShardSet], tmp_pa
     assert distance.value < 0.5 * found["FD made-up, random"].value
     assert distance.convention["matched_by"] == "made-up"
     assert distance.convention["candidates"] == ids.max() + 1
+    assert distance.subset == {
+        "scheme": "Top-1 matched",
+        "n": len(ids),
+        "seeds": 3,
+        "candidates": ids.max() + 1,
+        "matched_by": "made-up",
+    }
     # Random draws are of what was drawn until the last bin was full, and of nothing later.
     assert max(found["FD made-up, random"].details["shown"]) <= ids.max()
 

@@ -339,6 +339,8 @@ def test_label_by_label(sets: Sets) -> None:
     by_label: dict[int, list[rm.Result]] = defaultdict(list)
     for result in found:
         by_label[result.convention["label"]].append(result)
+        assert result.subset == {"label": (label := result.convention["label"]), "name": str(label)}
+        assert result.label == f"{result.measure_name}, label {label}"
     assert list(by_label) == [0, 1, 2]
     for label, of_label in by_label.items():
         pair = sets.of_label("pre_logits", label)

@@ -44,7 +44,7 @@ from raymetrics.errors import SampleRangeError, ShardError, SourceError, SpecMis
 from raymetrics.extractors import make_extractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import open_source, quick_fingerprint
-from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.schema import SAMPLE_ID

@@ -42,7 +42,7 @@ from raymetrics.errors import (
     StorageUnavailable,
 )
 from raymetrics.generators import open_source
-from raymetrics.reports.inspection import describe_shard_set
+from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import open_shards

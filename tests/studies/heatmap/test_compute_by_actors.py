@@ -14,7 +14,8 @@ from raymetrics.cli.heatmap import heatmap
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
-from raymetrics.reports.noise import noise_points, noise_sentences
+from raymetrics.generators.source_settings import parse_setting
+from raymetrics.reports.heatmap_page import noise_points, noise_sentences
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.heatmap import noise_check
 from raymetrics.studies.heatmap.compute import heatmaps, mean_heatmaps, write_heatmap_arrays
@@ -54,7 +55,7 @@ def of_few(asked: HeatmapRequest, uri: str) -> SimpleNamespace:
     x, y = ((side - mean) / np.sqrt(len(side) - 1) for side, mean in zip(sides, means, strict=True))
     root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
     value = ((means[0] - means[1]) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * root
-    return SimpleNamespace(value=float(value), generated=SimpleNamespace(source=shards.spec.source))
+    return SimpleNamespace(value=float(value), setting=parse_setting(shards.spec.source))
 
 
 def test_noise_costs_most_where_the_distance_looks(
