@@ -30,7 +30,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 MIN_RATIO, MAX_GB = 0.9, 2.0
-OUR_PROCESSES = re.compile(r"ray::(MapWorker|Gate|ReadUnitSource|read_shard_classes|fold_group)")
+OUR_PROCESSES = re.compile(
+    r"ray::(MapWorker|Gate|ReadUnitSource|map_in_order|_fold_group|fold_group)"
+)
 FOLDER = Path(__file__).parent
 
 
@@ -70,10 +72,10 @@ class Logits:
 
 def run_one_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Run one of the two streams in a process of its own; return its rate, time and memory."""
-    from raymetrics.distributed.cluster_resources import Resources
     from raymetrics.distributed.extraction.extract import extract
+    from raymetrics.distributed.resources import Resources
     from raymetrics.distributed.session import session
-    from raymetrics.studies.match.run import match
+    from raymetrics.studies.match.run import draw_matched
 
     source, extractor = (
         f"match:Numbers?classes={args.classes}",
@@ -93,7 +95,7 @@ def run_one_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
                 source, [extractor], folder, range(args.draws), progress=record_rate, **options
             ).rows
         else:
-            match_result = match(
+            match_result = draw_matched(
                 real=f"{folder}/real",
                 generated=source,
                 to=folder,

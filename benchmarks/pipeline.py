@@ -29,10 +29,10 @@ import torch
 from process_monitor import UsageWatch
 from synthetic import DIMENSION
 
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.extractors import make_extractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import open_source

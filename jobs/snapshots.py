@@ -7,7 +7,7 @@ r"""The numbers over the snapshots of a training run.
 All snapshots go through the same workers; /shared is a disk that every machine sees.
 """
 
-from raymetrics.cli.sweep_shared import snapshots
+from raymetrics.cli.snapshots import snapshots
 
 if __name__ == "__main__":
     snapshots()

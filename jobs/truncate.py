@@ -7,7 +7,7 @@ r"""Precision, recall and distances over the strength of truncation.
 All strengths go through the same workers; /shared is a disk that every machine sees.
 """
 
-from raymetrics.cli.sweep_shared import truncate
+from raymetrics.cli.truncate import truncate
 
 if __name__ == "__main__":
     truncate()

@@ -1,7 +1,8 @@
 """Distribution metrics for image generators, as a streaming, distributed batch job on Ray.
 
-The public names. They are loaded when they are first used: importing raymetrics loads neither
-torch nor ray nor faiss.
+The public names: a function for every verb of the command line, and `raymetrics.in_memory` for
+arrays. Every name is loaded when it is first used: importing raymetrics loads neither torch nor
+ray nor faiss.
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raymetrics.attacks import match_top1 as match_top1
-    from raymetrics.attacks import reweight as reweight
+    from raymetrics import in_memory as in_memory
     from raymetrics.distributed.extraction.extract import extract as extract
     from raymetrics.distributed.resources import Resources as Resources
     from raymetrics.errors import RaymetricsError as RaymetricsError
     from raymetrics.in_memory import frechet_distance as frechet_distance
     from raymetrics.in_memory import kernel_distance as kernel_distance
+    from raymetrics.in_memory import match_top1 as match_top1
     from raymetrics.in_memory import prdc as prdc
     from raymetrics.in_memory import precision_recall as precision_recall
-    from raymetrics.in_memory import realism as realism
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports import report as report
     from raymetrics.results import Result as Result
@@ -29,38 +29,54 @@ if TYPE_CHECKING:
     from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
     from raymetrics.studies.evaluate import evaluate as evaluate
+    from raymetrics.studies.heatmap.study import heatmap as heatmap
+    from raymetrics.studies.interpolate import interpolate as interpolate
+    from raymetrics.studies.match.study import match as match
+    from raymetrics.studies.realism import realism as realism
+    from raymetrics.studies.reweight.study import reweight as reweight
+    from raymetrics.studies.snapshots import snapshots as snapshots
     from raymetrics.studies.sweep import sweep as sweep
+    from raymetrics.studies.truncation import truncate as truncate
 
-_HOME = {
-    "Convention": "raymetrics.metrics",
-    "Moments": "raymetrics.statistics",
-    "RaymetricsError": "raymetrics.errors",
-    "Resources": "raymetrics.distributed.resources",
-    "Result": "raymetrics.results",
-    "ShardSet": "raymetrics.shards.shard_set",
-    "evaluate": "raymetrics.studies.evaluate",
-    "export": "raymetrics.shards.foreign.export",
-    "extract": "raymetrics.distributed.extraction.extract",
-    "frechet_distance": "raymetrics.in_memory",
-    "kernel_distance": "raymetrics.in_memory",
-    "match_top1": "raymetrics.attacks",
-    "open_shards": "raymetrics.shards.shard_set",
-    "prdc": "raymetrics.in_memory",
-    "precision_recall": "raymetrics.in_memory",
-    "read_statistics": "raymetrics.shards.foreign",
-    "realism": "raymetrics.in_memory",
-    "report": "raymetrics.reports",
-    "reweight": "raymetrics.attacks",
-    "sweep": "raymetrics.studies.sweep",
+_NAMES_BY_MODULE = {
+    "raymetrics.distributed.extraction.extract": ("extract",),
+    "raymetrics.distributed.resources": ("Resources",),
+    "raymetrics.errors": ("RaymetricsError",),
+    "raymetrics.in_memory": (
+        "frechet_distance",
+        "kernel_distance",
+        "match_top1",
+        "prdc",
+        "precision_recall",
+    ),
+    "raymetrics.metrics": ("Convention",),
+    "raymetrics.reports": ("report",),
+    "raymetrics.results": ("Result",),
+    "raymetrics.shards.foreign": ("read_statistics",),
+    "raymetrics.shards.foreign.export": ("export",),
+    "raymetrics.shards.shard_set": ("ShardSet", "open_shards"),
+    "raymetrics.statistics": ("Moments",),
+    "raymetrics.studies.evaluate": ("evaluate",),
+    "raymetrics.studies.heatmap.study": ("heatmap",),
+    "raymetrics.studies.interpolate": ("interpolate",),
+    "raymetrics.studies.match.study": ("match",),
+    "raymetrics.studies.realism": ("realism",),
+    "raymetrics.studies.reweight.study": ("reweight",),
+    "raymetrics.studies.snapshots": ("snapshots",),
+    "raymetrics.studies.sweep": ("sweep",),
+    "raymetrics.studies.truncation": ("truncate",),
 }
+_MODULES_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = sorted([*_MODULES_BY_NAME, "in_memory"])
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name == "in_memory":
+        return importlib.import_module("raymetrics.in_memory")
+    if name not in _MODULES_BY_NAME:
         raise AttributeError(f"module 'raymetrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    value = getattr(importlib.import_module(_MODULES_BY_NAME[name]), name)
     globals()[name] = value
     return value
 

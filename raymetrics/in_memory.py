@@ -1,4 +1,4 @@
-"""The metrics for someone with two arrays of features and no cluster; of numpy, or torch's."""
+"""Metrics and attacks for two arrays of features, numpy's or torch's, without a cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from raymetrics import metrics
+from raymetrics.attacks import match_top1 as match_top1
+from raymetrics.attacks import reweight as reweight
 from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.metrics import (
     Convention,
@@ -24,15 +26,18 @@ from raymetrics.statistics.validation import require_comparable_features
 
 
 def frechet_distance(
-    *, real: np.ndarray, generated: np.ndarray, ddof: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    ddof: int | None = None,
     convention: str = "raymetrics",
-) -> float:  # fmt: skip
-    """The Frechet distance between two sets of features: FID, if they are Inception's.
+) -> float:
+    """Compute the Frechet distance of two sets of features: FID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
-    count - ddof; by default the convention's. At least 0: a rounding error below it is given as
+    count - ddof; by default the convention's. A negative rounding error is given as
     0. See `raymetrics.metrics.frechet_distance`.
-    ShardError for features that do not fit together or are not finite.
+    Raises ShardError for features that do not fit together or are not finite.
     """
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
@@ -53,7 +58,7 @@ def kernel_distance(
     seed: int | None = None,
     convention: str = "raymetrics",
 ) -> KernelDistance:
-    """The kernel distance between two sets of features: KID, if they are Inception's.
+    """Compute the kernel distance of two sets of features: KID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]. Gives (mean, std) over the subsets, by default 100 of
     1000 samples; a convention names the program whose draws are repeated. See
@@ -74,10 +79,13 @@ def kernel_distance(
 
 
 def precision_recall(
-    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | None = None,
     convention: str = "raymetrics",
-) -> PrecisionRecall:  # fmt: skip
-    """Improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
+) -> PrecisionRecall:
+    """Compute improved precision and recall (Kynkaanniemi et al. 2019) of two sets of features.
 
     real, generated: real [n, d], [m, d]. k: by default the convention's, 3. Gives (precision,
     recall); exact. See `raymetrics.metrics.precision_recall`.
@@ -90,10 +98,13 @@ def precision_recall(
 
 
 def prdc(
-    *, real: np.ndarray, generated: np.ndarray, k: int | Sequence[int] | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | Sequence[int] | None = None,
     convention: str = "raymetrics",
-) -> dict[int, ManifoldScores]:  # fmt: skip
-    """Precision, recall, their F-score, density and coverage, for every k, in one pass.
+) -> dict[int, ManifoldScores]:
+    """Compute precision, recall, their F-score, density and coverage, for every k, in one pass.
 
     real, generated: real [n, d], [m, d]. Naeem et al. (2020); exact. With convention="prdc" the
     balls are open, as in the program of that name.
@@ -103,12 +114,18 @@ def prdc(
 
 
 def realism(
-    *, real: np.ndarray, generated: np.ndarray, k: int | None = None,
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    k: int | None = None,
     convention: str = "raymetrics",
-) -> np.ndarray:  # fmt: skip
-    """How realistic each generated sample is, float64 [m]: the largest radius / distance among
-    the real balls up to the median radius (Kynkaanniemi et al. 2019, Eq. 3). At least 1 for a
-    sample inside of one; infinite for a copy of a real sample."""
+) -> np.ndarray:
+    """Compute the realism R of every generated sample, float64 [m].
+
+    real, generated: real [n, d], [m, d]. R is the largest radius / distance over the real balls
+    whose radius is at most the median (Kynkaanniemi et al. 2019, Eq. 3). R is at least 1 for a
+    sample within such a ball, and infinite for a copy of a real sample.
+    """
     settings = named(convention, k=k)
     return survey_features(
         real, generated, settings, count=False, scores=True
@@ -116,10 +133,14 @@ def realism(
 
 
 def survey_features(
-    real: np.ndarray, generated: np.ndarray, convention: Convention, *, count: bool = True,
+    real: np.ndarray,
+    generated: np.ndarray,
+    convention: Convention,
+    *,
+    count: bool = True,
     scores: bool = False,
-) -> ManifoldSurvey:  # fmt: skip
-    """The survey that a convention asks for, by the engine that should be the fastest."""
+) -> ManifoldSurvey:
+    """Survey two sets of features as a convention says, by the engine that should be fastest."""
     real, generated = _features(real), _features(generated)
     require_comparable_features(real=real, generated=generated)
     return survey_arrays(
@@ -128,9 +149,9 @@ def survey_features(
 
 
 def _features(values: Any) -> np.ndarray:
-    """Features as numpy, also those of a tensor that is not on the CPU or has a gradient.
+    """Convert features to numpy, also from a tensor that is not on the CPU or has a gradient.
 
-    ShardError for anything that holds no real numbers.
+    Raise ShardError for anything that holds no real numbers.
     """
     array = values.detach().cpu() if hasattr(values, "detach") else values
     if "bfloat16" in str(getattr(array, "dtype", "")):  # which numpy lacks

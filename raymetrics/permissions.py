@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from raymetrics import option_strings
 from raymetrics.errors import ProgramRefused
 from raymetrics.uris import require_no_secret
+from raymetrics.user_code import current_text
 
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")  # module:callable
 PIPELINE_PREFIX = "diffusers:"
@@ -70,7 +71,7 @@ def source_danger(source: str, written: Iterable[str] = ()) -> str | None:
     """
     while source not in written:
         name, options = option_strings.parse_options(source)
-        if name not in WRAPPER_SOURCES:
+        if current_text(name) not in WRAPPER_SOURCES:
             return _danger_of_opening(name, options)
         source = options.pop("of", "")
         danger = address_danger(*options.values())

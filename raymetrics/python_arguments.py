@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from raymetrics.errors import RaymetricsError
 
 ARRAYS_HINT = (
-    "of features in memory there are raymetrics.frechet_distance, kernel_distance, "
-    "precision_recall, prdc and realism"
+    "of features in memory there are raymetrics.in_memory.frechet_distance, kernel_distance, "
+    "precision_recall, prdc, realism and reweight"
 )
 IMAGES_HINT = (
     "save images as numpy.savez('images.npz', arr_0=images), uint8 [n, height, width, 3], and name "

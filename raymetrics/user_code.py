@@ -19,6 +19,18 @@ from raymetrics.errors import RaymetricsError
 # The exceptions to catch from a user's code; SystemExit would end the program silently.
 USER_CODE_EXCEPTIONS = (Exception, SystemExit)
 _FOLDERS = "folders"  # the key of folder digests in a specification
+# Classes of raymetrics by the texts that shard sets and results of earlier versions record.
+_FORMER_TEXTS = {
+    "raymetrics.generators.latents.paths:Paths": (
+        "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
+    ),
+    "raymetrics.heatmaps.noise:Noisy": "raymetrics.heatmaps.noisy_source:NoisySource",
+}
+
+
+def current_text(text: str) -> str:
+    """Return today's "module:callable" for a text of an earlier version; other texts unchanged."""
+    return _FORMER_TEXTS.get(text, text)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class UserCallable:
     text: str
     kind: str
     error: type[RaymetricsError]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", current_text(self.text))
 
     @property
     def module(self) -> str:

@@ -5,36 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-import ray
 import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.distributed.extraction import extract
-from raymetrics.distributed.extraction.commit_stage import CommitShard
-from raymetrics.distributed.extraction.pipeline import (
-    ShardOutcome,
-    StreamPlan,
-    parse_outcome,
-    shard_destinations,
-)
-from raymetrics.distributed.extraction.stages import GenerateAndExtract
-from raymetrics.distributed.extraction.usage import StreamUsage
-from raymetrics.distributed.extraction.work_units import split_into_units
 from raymetrics.distributed.session import session
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit_shard, seal_set
-from raymetrics.studies.match import candidate_stream
 
 # Workers must find the generators in tests/helpers/sources.py, as they would a user's.
 HELPERS = str(Path(__file__).parent / "helpers")
@@ -73,38 +57,10 @@ def ray_session() -> Iterator[None]:
             yield
 
 
-def stream_in_process(
-    plan: StreamPlan, resources: Resources, spent: StreamUsage | None = None
-) -> Iterator[ShardOutcome]:
-    """What `stream` gives, by its own stages, one unit after another in this process."""
-    spent = spent or StreamUsage()
-    sources = [(target.spec.source, target.listing) for target in plan.targets]
-    make = GenerateAndExtract(sources, plan.extractors)
-    finish = CommitShard(shard_destinations(plan), plan.logits, plan.max_left_out)
-    most = plan.max_units_per_shard(resources.batch)
-    for number, units in enumerate(split_into_units(plan.shards, resources.batch, most)):
-        if plan.gate is not None and not ray.get(plan.gate.admits.remote(number)):
-            return
-        rows = [make({name: np.array([n]) for name, n in unit.items()}) for unit in units]
-        shard = parse_outcome(finish(pa.concat_tables(rows)))
-        spent.add(shard.record)
-        yield shard
-
-
-@contextmanager
-def disable_actors() -> Iterator[None]:
-    """Samples are made in this process, which takes a tenth of the time that actors take to start:
-    for tests that are not about how they are made."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (extract, candidate_stream):
-            patch.setattr(module, "stream", stream_in_process)
-        yield
-
-
 @pytest.fixture(scope="module")
-def no_actors(ray_session: None) -> Iterator[None]:
-    """A file's tests without actors."""
-    with disable_actors():
+def no_actors() -> Iterator[None]:
+    """A file's tests in this process, without Ray: actors take ten times as long to start."""
+    with session(local=True):
         yield
 
 

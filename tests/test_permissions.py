@@ -34,7 +34,7 @@ from raymetrics.permissions import (
 )
 from raymetrics.shards.layout import DATASET
 from raymetrics.studies.evaluate import evaluate
-from raymetrics.studies.match.run import match
+from raymetrics.studies.match.run import draw_matched
 from tests.conftest import write_set
 
 DATA = [
@@ -50,6 +50,8 @@ DATA = [
     "digits?truncate=clamp:0.7",
     "/data/batch.npz",
     f"{WRAPPER_SOURCES[0]}?of=digits&ends=/a/ends.parquet",
+    "raymetrics.generators.latents.paths:Paths?of=digits&ends=/a/ends.parquet",
+    "raymetrics.heatmaps.noise:Noisy?of=digits&maps=/a/maps.npz&where=everywhere&scale=0.1",
 ]
 PROGRAMS = [
     "subprocess:Popen?args=id&shell=1",
@@ -63,6 +65,8 @@ PROGRAMS = [
     "subprocess:Popen?truncate=D:0.5",
     f"{WRAPPER_SOURCES[1]}?of=subprocess%3APopen%3Fargs%3Did&maps=/a",
     f"{WRAPPER_SOURCES[0]}?of={quote(f'{WRAPPER_SOURCES[1]}?of=os%3Asystem', safe='')}&ends=/a",
+    "raymetrics.generators.latents.paths:Paths?of=os:system&ends=/a",
+    "raymetrics.heatmaps.noise:Noisy?of=os:system&maps=/a",
     "raymetrics.demo.train:main",
 ]
 ELSEWHERE = [
@@ -303,9 +307,9 @@ def test_a_set_of_ones_own_goes_on_with_permission(
     extract("evil:images", ["digits"], str(sets / "generated"), "0-39", shard_rows=40)
     request = {"real": str(sets / "real"), "to": str(tmp_path / "to"), "n": 5, "max_draws": 40}
     with pytest.raises(ProgramRefused, match="generated names evil:images"):
-        match(**request, generated=str(sets / "generated"))  # type: ignore[arg-type]
-    match(**request, generated=str(sets / "generated"), run_code=True)  # type: ignore[arg-type]
-    match(**request, generated="evil:images")  # type: ignore[arg-type]  # which the user writes
+        draw_matched(**request, generated=str(sets / "generated"))  # type: ignore[arg-type]
+    draw_matched(**request, generated=str(sets / "generated"), run_code=True)  # type: ignore[arg-type]
+    draw_matched(**request, generated="evil:images")  # type: ignore[arg-type]  # which the user writes
 
 
 def test_numbers_need_no_permission(tmp_path: Path, rng: np.random.Generator) -> None:

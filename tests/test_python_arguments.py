@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ ARRAY = np.zeros((4, 3, 8, 8), np.uint8)
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (noise, r"source is the object noise, expected .* write 'tests\.sources:noise'"),
+        (noise, r"source is the object noise, expected .* write 'tests\.helpers\.sources:noise'"),
         (lambda ids: ARRAY, "put it into a file, and write 'my_file:its_name'"),
         (ARRAY, r"source is ndarray \[4, 3, 8, 8\], .*numpy.savez.*arr_0"),
         (torch.zeros(2), r"source is Tensor \[2\], expected a source as text"),
@@ -36,9 +37,10 @@ def test_a_source_that_is_no_text(source, message, tmp_path) -> None:
 def test_a_side_that_is_no_set(side, tmp_path) -> None:
     other = write_set(str(tmp_path), {"logits": np.zeros((5, 2), np.float32)})
     sides = {"real": other, "generated": other, side: np.zeros((5, 2), np.float32)}
-    message = rf"{side} is ndarray \[5, 2\], expected the path or URI.*raymetrics.frechet_distance"
-    with pytest.raises(ShardError, match=message):
-        rm.evaluate(**sides)
+    message = rf"{side} is ndarray \[5, 2\], expected the path or URI.*in_memory.frechet_distance"
+    for verb in (rm.evaluate, partial(rm.realism, to=str(tmp_path / "to"))):
+        with pytest.raises(ShardError, match=message):
+            verb(**sides)
 
 
 def test_one_name_stands_for_a_list_of_one(tmp_path) -> None:

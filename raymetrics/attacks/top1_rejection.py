@@ -87,12 +87,8 @@ class Matcher:
         drawn = self.drawn_counts + np.bincount(seen, minlength=len(self.targets))
         if (drawn >= self.targets).all():
             seen = seen[: np.flatnonzero(accepted)[-1] + 1]
-        self.add_drawn(np.bincount(seen, minlength=len(self.targets)))
+        self.drawn_counts = self.drawn_counts + np.bincount(seen, minlength=len(self.targets))
         return accepted
-
-    def add_drawn(self, drawn: np.ndarray) -> None:
-        """Count samples that were decided earlier. drawn: int64 [classes], of examined samples."""
-        self.drawn_counts = self.drawn_counts + drawn
 
     def _require_classes(self, classes: np.ndarray) -> np.ndarray:
         classes = np.asarray(classes)
@@ -168,7 +164,7 @@ def _accept_single_ids(
         position += 1
     else:
         part = None
-    matcher.add_drawn(np.array(drawn, np.int64) - matcher.drawn_counts)
+    matcher.drawn_counts = np.array(drawn, np.int64)
     return part
 
 

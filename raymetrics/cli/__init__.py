@@ -1,19 +1,21 @@
-"""The command line: parse, call one function, print. One file for each kind of verb."""
+"""The command line: parse, call one function, print. One file a verb."""
 
 from __future__ import annotations
 
 import click
 
 from raymetrics.cli.evaluate import evaluate, report
+from raymetrics.cli.export import export
 from raymetrics.cli.extract import extract
 from raymetrics.cli.heatmap import heatmap
-from raymetrics.cli.interpolation import paths
+from raymetrics.cli.inspect import inspect
+from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.cli.match import match
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
-from raymetrics.cli.shards import export, inspect
+from raymetrics.cli.snapshots import snapshots
 from raymetrics.cli.sweep import sweep
-from raymetrics.cli.sweep_shared import snapshots, truncate
+from raymetrics.cli.truncate import truncate
 from raymetrics.cli.weights import weights
 
 
@@ -23,28 +25,41 @@ def main() -> None:
     """Distribution metrics for image generators, at any number of samples.
 
     \b
-    extract    a generator or a data set -> feature shards
-    weights    the feature networks' files: which are here, how the others come
-    evaluate   two shard sets -> numbers
-    export     a shard set -> statistics and data sets of other programs
-    match      draws whose Top-1 classes are as often as in the real set
-    reweight   weights of generated samples that minimise a distance; draws by them
-    heatmap    which parts of images a distance looks at
-    sweep      many generators and settings, one a row of a table
-    truncate   precision, recall and distances over the strength of truncation
-    snapshots  the same over the snapshots of a training run, as they come
-    realism    every generated sample by its realism; the best and the worst
-    paths      whether straight lines between realistic samples stay realistic
-    inspect    what is in a shard set, what is missing, how to make it
-    report     numbers -> one page
+    extract      a generator or a data set -> feature shards
+    weights      the feature networks' files: which are here, how the others come
+    evaluate     two shard sets -> numbers
+    export       a shard set -> statistics and data sets of other programs
+    match        draws whose Top-1 classes are as often as in the real set
+    reweight     weights of generated samples that minimise a distance; draws by them
+    heatmap      which parts of images a distance looks at
+    sweep        many generators and settings, one a row of a table
+    truncate     precision, recall and distances over the strength of truncation
+    snapshots    the same over the snapshots of a training run, as they come
+    realism      every generated sample by its realism; the best and the worst
+    interpolate  whether straight lines between realistic samples stay realistic
+    inspect      what is in a shard set, what is missing, how to make it
+    report       numbers -> one page
 
     Run extract again after anything that stopped it: what is there is not made twice.
     """
 
 
 _VERBS = (
-    extract, evaluate, match, reweight, heatmap, sweep, truncate, snapshots, realism, paths,
-    inspect, export, weights, report,
-)  # fmt: skip
+    extract,
+    evaluate,
+    match,
+    reweight,
+    heatmap,
+    sweep,
+    truncate,
+    snapshots,
+    realism,
+    interpolate,
+    paths,
+    inspect,
+    export,
+    weights,
+    report,
+)
 for verb in _VERBS:
     main.add_command(verb)

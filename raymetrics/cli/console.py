@@ -1,4 +1,4 @@
-"""How far a stream is: a bar on a terminal, lines elsewhere, as in the log of a job."""
+"""Progress of a stream: a bar on a terminal, lines elsewhere, for example in the log of a job."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
     from raymetrics.distributed.extraction.progress import Progress
 
-QUIET_SECONDS = 30  # between two lines of a log
+QUIET_SECONDS = 30  # at least between two lines of a log
 
 active_bars: list[Bar] = []  # bars on the terminal
 
 
 def progress_printer() -> Callable[[Progress], None]:
-    """What tells the progress of one stream on stderr."""
+    """Return a printer of the progress of one stream on stderr."""
     return _bar_printer() if sys.stderr.isatty() else _line_printer()
 
 
 def stop_progress_bars() -> None:
-    """Leaves the terminal as it was, with what the bars showed last."""
+    """Stop all bars; the terminal keeps what they showed last."""
     while active_bars:
         active_bars.pop().stop()
 
 
 def print_status(line: str) -> None:
-    """A line of news, below the bars."""
+    """Print a line on stderr, below the bars."""
     stop_progress_bars()
     print_lines(line, err=True)
 
 
 def _line_printer() -> Callable[[Progress], None]:
-    """A line after the first shard, after the last, and between them at times."""
+    """Return a printer of a line after the first and the last shard, and between them at times."""
     last_time = 0.0
 
     def print_progress(progress: Progress) -> None:
@@ -55,15 +55,19 @@ def _line_printer() -> Callable[[Progress], None]:
 
 
 def _bar_printer() -> Callable[[Progress], None]:
-    """One line that changes."""
+    """Return a printer that changes one line of the terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
 
     bar = Bar(
-        BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"),
-        console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False,
-    )  # fmt: skip
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
     task = bar.add_task("samples; workers start", total=None)
     bar.start()
     active_bars.append(bar)
@@ -80,7 +84,7 @@ def _bar_printer() -> Callable[[Progress], None]:
 
 
 def _format_remaining(progress: Progress) -> str:
-    """ "100 were there, 12.3 rows/s, 1:15 to go"."""
+    """Write for example "100 were there, 12.3 rows/s, 1:15 to go"."""
     present_text = f"{progress.rows_present} were there, " if progress.rows_present else ""
     return (
         f"{present_text}{progress.rate:.1f} rows/s, {format_duration(progress.seconds_to_go)} to go"
@@ -88,7 +92,7 @@ def _format_remaining(progress: Progress) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """75 -> "1:15"; hours where there are any."""
+    """Write 75 seconds as "1:15"; with hours from 3600 seconds on."""
     minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"

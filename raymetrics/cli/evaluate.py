@@ -11,6 +11,7 @@ from raymetrics.cli.options_and_errors import (
     split_commas,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
@@ -42,6 +43,7 @@ from raymetrics.files import require_writable_file
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @any_size_option
 @exit_with_code
+@with_local_option
 def evaluate(
     real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
     columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,

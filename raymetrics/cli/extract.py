@@ -18,29 +18,45 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source")
 @click.option(
-    "--extractor", "extractors", required=True, multiple=True, callback=parse_extractors,
-    metavar="NAME[,NAME]", help="Feature networks; may be given several times.",
-)  # fmt: skip
+    "--extractor",
+    "extractors",
+    required=True,
+    multiple=True,
+    callback=parse_extractors,
+    metavar="NAME[,NAME]",
+    help="Feature networks; may be given several times.",
+)
 @click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
 @click.option(
     "--samples", metavar="FIRST-LAST", help="Sample ids, both ends included. [default: all]"
 )
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @click.option(
-    "--skip-broken", default=0, metavar="N",
+    "--skip-broken",
+    default=0,
+    metavar="N",
     help="Leave out up to so many images that cannot be read.",
-)  # fmt: skip
+)
 @click.option(
-    "--max-errors", default=0, metavar="N",
+    "--max-errors",
+    default=0,
+    metavar="N",
     help="Leave out up to so many samples of which the source raises.",
-)  # fmt: skip
+)
 @click.option("--dry-run", is_flag=True, help="Tell the plan, and make nothing.")
 @exit_with_code
 @with_resource_options
 def extract(
-    source: str, extractors: list[str], to: str, samples: str | None,
-    shard_rows: int, skip_broken: int, max_errors: int, dry_run: bool, resources: Resources,
-) -> None:  # fmt: skip
+    source: str,
+    extractors: list[str],
+    to: str,
+    samples: str | None,
+    shard_rows: int,
+    skip_broken: int,
+    max_errors: int,
+    dry_run: bool,
+    resources: Resources,
+) -> None:
     """Stream SOURCE through feature networks into Parquet shards.
 
     \b
@@ -74,10 +90,15 @@ def extract(
 
         print_table(
             plan_extraction(
-                source, extractors, to, samples,
-                shard_rows=shard_rows, resources=resources, skip_broken=skip_broken,
+                source,
+                extractors,
+                to,
+                samples,
+                shard_rows=shard_rows,
+                resources=resources,
+                skip_broken=skip_broken,
             )
-        )  # fmt: skip
+        )
         return
     from raymetrics.distributed.extraction.extract import extract as run
     from raymetrics.reports.terminal import format_usage
@@ -101,8 +122,9 @@ def extract(
             f"left out {len(extraction.broken)} broken images: {', '.join(extraction.broken)}"
         )
     print_lines(
-        f"{to}: {extraction.shards_made} shards made ({extraction.rows} samples in {extraction.seconds:.0f} s), "
-        f"{extraction.shards_present} were there; {len(extraction.shards)} samples in all"
+        f"{to}: {extraction.shards_made} shards made ({extraction.rows} samples in "
+        f"{extraction.seconds:.0f} s), {extraction.shards_present} were there; "
+        f"{len(extraction.shards)} samples in all"
     )
     for sample, reason in extraction.shards.left_out.items():
         print_lines(f"left out sample {sample}: {reason}")

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,38 +24,56 @@ from raymetrics.cli.resource_options import with_resource_options
 from raymetrics.cli.terminal import print_lines
 
 if TYPE_CHECKING:
-    from raymetrics.distributed.resources import Resources
-    from raymetrics.studies.match.result import MatchProgress
+    from raymetrics.studies.match.result import MatchProgress, MatchResult
+
+
+def _refuse_keep(
+    context: click.Context, parameter: click.Parameter, word: str | None
+) -> str | None:
+    """Raise BadParameter, with what replaces it, for the option that was `--keep accepted`."""
+    if word is not None:
+        raise click.BadParameter(
+            "match keeps all samples; copy the accepted ones afterwards: raymetrics export "
+            "'SHARDS?ids=DIR/accepted.parquet' --to NEW --as shards"
+        )
+    return None
 
 
 @click.command()
 @click.option("--real", required=True, metavar="URI", help="Shards of the real samples.")
 @click.option(
-    "--generated", required=True, metavar="SOURCE",
+    "--generated",
+    required=True,
+    metavar="SOURCE",
     help="A source, or shards of one, which are read first and then extended.",
-)  # fmt: skip
+)
 @click.option("--to", required=True, metavar="DIR", help="Where accepted.parquet goes, or s3://...")
 @click.option("--shards", metavar="URI", help="Where a source's shards go. [default: DIR/shards]")
 @click.option(
-    "--extractor", "extractors", multiple=True, callback=parse_extractors, metavar="NAME[,NAME]",
+    "--extractor",
+    "extractors",
+    multiple=True,
+    callback=parse_extractors,
+    metavar="NAME[,NAME]",
     help="Feature networks. [default: those of the shards]",
-)  # fmt: skip
+)
 @click.option(
-    "--classes", metavar="COLUMN",
+    "--classes",
+    metavar="COLUMN",
     help="The logits that give the classes. [default: inception's, or the only ones]",
-)  # fmt: skip
-@click.option("--n", "count", default=50_000, show_default=True, help="Samples to find.")
+)
+@click.option("--n", default=50_000, show_default=True, help="Samples to find.")
 @click.option(
     "--max-draws", type=int, metavar="M", help="Samples to look at, at most. [default: no end]"
 )
 @click.option(
-    "--on-unfilled", type=click.Choice(["stop", "fail"]), default="stop", show_default=True,
+    "--on-unfilled",
+    type=click.Choice(["stop", "fail"]),
+    default="stop",
+    show_default=True,
     help="With bins that are not full then: write a part that says so, or nothing.",
-)  # fmt: skip
-@click.option(
-    "--keep", type=click.Choice(["all", "accepted"]), default="all", show_default=True,
-    help="The features of which samples stay in the shards.",
-)  # fmt: skip
+)
+@click.option("--keep", hidden=True, expose_value=False, callback=_refuse_keep)
 @click.option(
     "--first",
     type=int,
@@ -63,21 +81,19 @@ if TYPE_CHECKING:
     help="Where the draw begins. [default: the set's first, or 0]",
 )
 @click.option(
-    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=5, show_default=True,
+    "--seeds",
+    type=click.IntRange(1, MAX_SEEDS),
+    default=5,
+    show_default=True,
     help="Sets whose mean is reported.",
-)  # fmt: skip
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @run_code_option
 @any_size_option
 @exit_with_code
 @with_resource_options
-def match(
-    real: str, generated: str, to: str, shards: str | None, extractors: list[str],
-    classes: str | None, count: int, max_draws: int | None, on_unfilled: str, keep: str,
-    first: int | None, seeds: int, results: str | None, shard_rows: int, run_code: bool,
-    any_size: bool, resources: Resources,
-) -> None:  # fmt: skip
+def match(generated: str, to: str, results: str | None, run_code: bool, **request: Any) -> None:
     """Draw generated samples until their Top-1 classes are as often as in the real set.
 
     \b
@@ -99,46 +115,42 @@ def match(
       raymetrics match --real shards/real --generated my_generator:generate --to matched \\
           --n 2000 --max-draws 100000
     """
-    from raymetrics.attacks.top1_rejection import describe_unfilled
-    from raymetrics.distributed.session import shared_session
     from raymetrics.generators import permission_for
-    from raymetrics.shards.writable import require_writable_store
-    from raymetrics.studies.attack_numbers import evaluate_matched
-    from raymetrics.studies.match.run import match as run
+    from raymetrics.studies.match.study import match as run
 
-    require_writable_store(to)
     require_writable_results(to, results)
-    with shared_session():
-        match_result = run(
-            real=real, generated=generated, to=to, shards=shards, extractors=extractors,
-            classes=classes, n=count, max_draws=max_draws, on_unfilled=on_unfilled, keep=keep,
-            first=first, shard_rows=shard_rows, run_code=run_code, any_size=any_size,
-            resources=resources, progress=_match_progress_printer(),
-        )  # fmt: skip
-        if not match_result.complete:
-            print_lines(
-                f"only a part: {len(match_result.matcher.unfilled_classes)} bins are not full: "
-                f"{describe_unfilled(match_result.matcher, match_result.class_names)}"
-            )
+    matched = run(
+        generated=generated,
+        to=to,
+        run_code=run_code,
+        progress=_match_progress_printer(),
+        tell=lambda result: _print_accepted(result, request["n"]),
+        **request,
+    )
+    if matched.numbers:
+        written = permission_for(run_code, generated).written
+        print_resampling_results(matched.numbers, to, results, run_code=run_code, written=written)
+
+
+def _print_accepted(result: MatchResult, n: int) -> None:
+    """Print how many samples were accepted, of how many, and which classes have too few."""
+    from raymetrics.attacks.top1_rejection import describe_unfilled
+
+    if not result.complete:
         print_lines(
-            f"{match_result.path}: {len(match_result.sample_ids)} of {count} accepted in {match_result.draws} draws; "
-            f"{match_result.shards_made} shards made in {match_result.seconds:.0f} s, {match_result.shards.uri} holds "
-            f"{len(match_result.shards)} samples",
-            "",
+            f"only a part: {len(result.matcher.unfilled_classes)} bins are not full: "
+            f"{describe_unfilled(result.matcher, result.class_names)}"
         )
-        if len(match_result.sample_ids) > 1:
-            numbers = evaluate_matched(
-                real=real,
-                generated=match_result.shards.uri,
-                accepted=match_result.path,
-                seeds=seeds,
-            )
-            written = permission_for(run_code, generated).written
-            print_resampling_results(numbers, to, results, run_code=run_code, written=written)
+    print_lines(
+        f"{result.path}: {len(result.sample_ids)} of {n} accepted in {result.draws} draws; "
+        f"{result.shards_made} shards made in {result.seconds:.0f} s, {result.shards.uri} holds "
+        f"{len(result.shards)} samples",
+        "",
+    )
 
 
 def _match_progress_printer() -> Callable[[MatchProgress], None]:
-    """Prints a line after the first shard, and then at times; seldom into a log."""
+    """Return a printer of lines: after the first shard, and then at times; seldom into a log."""
     last_time, pause = 0.0, 2 if sys.stderr.isatty() else QUIET_SECONDS
 
     def print_progress(progress: MatchProgress) -> None:
@@ -151,7 +163,7 @@ def _match_progress_printer() -> Callable[[MatchProgress], None]:
 
 
 def format_match_progress(progress: MatchProgress) -> str:
-    """How far a match is, in one line."""
+    """Describe in one line how far a match is."""
     text = (
         f"{progress.full}/{progress.bins} bins full, {progress.accepted}/{progress.n} accepted in "
         f"{progress.draws} draws"

@@ -1,4 +1,4 @@
-"""What the verbs share: errors as one line, exit codes, names between commas."""
+"""What the verbs share: errors as one line, exit codes, names between commas, files of results."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from raymetrics.results import Result
 
 
-EXIT_BAD_REQUEST = 2  # the same command fails again
 MAX_SEEDS = 10_000
+EXIT_BAD_REQUEST = 2  # the same command fails again
 EXIT_TEMPORARY = 75  # the same command goes on; the system's EX_TEMPFAIL
 
 
 def exit_with_code(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb, with expected errors as one line on stderr and an exit code that tells them apart:
-    2 and 75, see above; 143 and 130 if it is stopped. No secret comes as far as the verb."""
+    """Make a verb print expected errors as one line on stderr, and exit with a code.
+
+    EXIT_BAD_REQUEST or EXIT_TEMPORARY for errors; 143 and 130 on SIGTERM and Ctrl-C. Arguments with
+    secrets are refused before the verb runs.
+    """
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> None:
@@ -47,9 +50,10 @@ def exit_with_code(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 run_code_option = click.option(
-    "--run-code", is_flag=True,
+    "--run-code",
+    is_flag=True,
     help="Open programs, and addresses of other machines, that a file names; see SECURITY.md.",
-)  # fmt: skip
+)
 any_size_option = click.option(
     "--any-size", is_flag=True, help="Also compare images of different sizes."
 )
@@ -65,7 +69,7 @@ def split_commas(
 def split_commas_nonempty(
     context: click.Context, parameter: click.Parameter, text: str | None
 ) -> list[str] | None:
-    """Do the same where none is a mistake, and not every one."""
+    """Take names apart as `split_commas` does, and refuse a text without names."""
     words = split_commas(context, parameter, text)
     if words is not None and not words:
         raise click.BadParameter(f"{text!r} names nothing; write names with commas between them")
@@ -75,7 +79,7 @@ def split_commas_nonempty(
 def parse_extractors(
     context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> list[str]:
-    """Take "vgg16,digits" apart; a text with options is one extractor, whatever commas it has."""
+    """Take "vgg16,digits" apart; a text with options is one extractor, with all its commas."""
     words = [name for text in texts for name in ([text] if "?" in text else text.split(","))]
     if "" in words:
         raise click.BadParameter(f"{','.join(texts)!r} has an empty name; write names")
@@ -83,13 +87,17 @@ def parse_extractors(
 
 
 def print_resampling_results(
-    new_results: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    new_results: Sequence[Result],
+    folder: str,
+    file: str | None,
+    *,
+    run_code: bool,
     written: Collection[str] = (),
-) -> None:  # fmt: skip
-    """Prints the numbers of draws side by side, and adds them to a file of results with its page.
+) -> None:
+    """Print the numbers of draws side by side, and add them to a file of results with its page.
 
-    folder: where these go by default; at an object store they are only printed. run_code, written:
-    see `report`.
+    folder: where file and page go by default; for an object store the numbers are only printed.
+    run_code, written: see `report`.
     """
     from raymetrics.reports import report, resampling_table
 
@@ -102,7 +110,7 @@ def print_resampling_results(
 
 
 def require_writable_results(folder: str, file: str | None) -> None:
-    """Try the file of results, and its page; nothing where they are only printed. StorageError."""
+    """Raise StorageError if the file of results or its page cannot be written."""
     from raymetrics import results
 
     target = _results_file(folder, file)
@@ -114,9 +122,9 @@ def require_writable_results(folder: str, file: str | None) -> None:
 def keep_results(
     new_results: Sequence[Result], folder: str, file: str | None, write_page: Callable[[Path], Path]
 ) -> None:
-    """Add numbers that were printed to a file of results, write its page, and print where they are.
+    """Add printed numbers to a file of results, write its page, and print where both are.
 
-    write_page: called with that file.
+    write_page: called with the file.
     """
     from raymetrics import results
 
@@ -129,15 +137,17 @@ def keep_results(
 
 
 def _results_file(folder: str, file: str | None) -> Path | None:
-    """The file of results; None where the folder is at an object store and no file is given."""
+    """Return the file of results; None for a folder at an object store without a given file."""
     if file is not None:
         return Path(file)
     return None if "://" in folder else Path(folder) / "results.jsonl"
 
 
 def _require_plain_texts(values: Iterable[object]) -> None:
-    """Raise RaymetricsError if a text of a command line has a secret in it, or could not be written
-    into a file of results: it has a zero byte, or bytes that are not UTF-8."""
+    """Raise RaymetricsError if a text has a secret in it, or cannot be written into results.
+
+    Results take no zero bytes, and no bytes that are not UTF-8.
+    """
     for value in values:
         if isinstance(value, str):
             require_no_secret(value, RaymetricsError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas_nonempty,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines, print_table
 
 if TYPE_CHECKING:
@@ -27,28 +28,30 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of those to rank.")
 @click.option("--to", required=True, metavar="DIR", help="Where realism.parquet goes, or s3://...")
 @click.option(
-    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
+    "--column",
+    "columns",
+    callback=split_commas_nonempty,
+    metavar="NAME[,NAME]",
     help="In which feature spaces. [default: all that both sets have]",
-)  # fmt: skip
+)
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
 @click.option("--count", type=int, help="Samples at either end. [default: 16, or 2 of each group]")
 @click.option(
-    "--by", type=click.Choice(["label", "class"]),
+    "--by",
+    type=click.Choice(["label", "class"]),
     help="Rank within every label of the source, or within every Top-1 class.",
-)  # fmt: skip
+)
 @click.option(
-    "--classes", metavar="COLUMN",
+    "--classes",
+    metavar="COLUMN",
     help="The logits that give the classes. [default: inception's, or the only ones]",
-)  # fmt: skip
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
 @exit_with_code
-def realism(
-    real: str, generated: str, to: str, columns: list[str] | None, k: int, count: int | None,
-    by: str | None, classes: str | None, results: str | None, run_code: bool,
-    any_size: bool,
-) -> None:  # fmt: skip
+@with_local_option
+def realism(to: str, results: str | None, run_code: bool, **request: Any) -> None:
     """Rank generated samples by their realism R, and show both ends.
 
     R compares the distance to a real sample with the ball around it, which reaches its k-th
@@ -69,14 +72,11 @@ def realism(
       raymetrics realism --real shards/real --generated shards/generated --to by-class \\
           --by class --column digits_pre_logits
     """
-    from raymetrics.studies.realism import rank_samples
+    from raymetrics.studies.realism import realism as run
 
     require_writable_results(to, results)
-    realism_results = rank_samples(
-        real=real, generated=generated, to=to, columns=columns, k=k, count=count, by=by,
-        classes=classes, tell=print_realism_results, any_size=any_size,
-    )  # fmt: skip
-    keep_realism_results(realism_results, to, results, run_code=run_code)
+    ranking = run(**request, to=to, tell=print_realism_results)
+    keep_realism_results(ranking.results, to, results, run_code=run_code)
 
 
 def print_realism_results(results: Sequence[Result]) -> None:
@@ -89,11 +89,17 @@ def print_realism_results(results: Sequence[Result]) -> None:
 
 
 def keep_realism_results(
-    new_results: Sequence[Result], folder: str, file: str | None, *, run_code: bool,
+    new_results: Sequence[Result],
+    folder: str,
+    file: str | None,
+    *,
+    run_code: bool,
     written: Collection[str] = (),
-) -> None:  # fmt: skip
-    """Add numbers of single samples to a file of results, and write their page; neither at an
-    object store without a file. run_code, written: see `report`."""
+) -> None:
+    """Add numbers of single samples to a file of results, and write their page.
+
+    Does neither at an object store unless a file is given. run_code, written: see `report`.
+    """
     from raymetrics.reports.realism_page import write_realism_page
 
     def write_page(results_file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The options of verbs that stream: how many workers, on what."""
+"""The options of verbs that compute: how many workers, on what, or none at all."""
 
 from __future__ import annotations
 
@@ -10,40 +10,81 @@ import click
 
 from raymetrics.errors import SampleRangeError
 
-_MAX_GPU_GB = 1e6  # of a GPU's memory, that anybody could mean
+_MAX_GPU_GB = 1e6  # more than any GPU's memory
 
+_local_option = click.option(
+    "--local", is_flag=True, help="Compute in this process, without Ray and workers."
+)
 _RESOURCE_OPTIONS = (
     click.option(
         "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
     ),
     click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
     click.option(
-        "--split/--fused", "split", default=None,
+        "--split/--fused",
+        "split",
+        default=None,
         help="Generate and extract in two pools of workers, or in one. [default: one, if both "
         "networks fit into a GPU]",
     ),
     click.option(
-        "--generators", type=int, metavar="N",
+        "--generators",
+        type=int,
+        metavar="N",
         help="Workers of a pool that only generates; --actors are those that extract then.",
     ),
     click.option(
-        "--gpus", type=int, metavar="N", help="GPUs to count on, of a cluster that grows to them. "
-        "[default: those that are there]",
+        "--gpus",
+        type=int,
+        metavar="N",
+        help="GPUs to count on, of a cluster that grows to them. [default: those that are there]",
     ),
     click.option(
-        "--gpu-memory", type=float, metavar="GB", help="Of each GPU. [default: by its name]",
+        "--gpu-memory",
+        type=float,
+        metavar="GB",
+        help="Of each GPU. [default: by its name]",
     ),
-)  # fmt: skip
+)
+
+
+def with_local_option(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return the verb with the option `--local`, which runs all of the verb in a local session."""
+
+    @_local_option
+    @functools.wraps(verb)
+    def wrapper(*args: Any, local: bool, **other_options: Any) -> None:
+        _run_verb(local, verb, *args, **other_options)
+
+    return wrapper
+
+
+def _run_verb(local: bool, verb: Callable[..., None], *args: Any, **options: Any) -> None:
+    if not local:
+        verb(*args, **options)
+        return
+    from raymetrics.distributed.session import session
+
+    with session(local=True):
+        verb(*args, **options)
 
 
 def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb with these options, which it gets as one: resources, a `Resources`."""
+    """Return the verb with these options, which it gets as one: `resources`, a `Resources`."""
 
+    @_local_option
     @functools.wraps(verb)
     def wrapper(
-        *args: Any, actors: int | None, batch: int, split: bool | None, generators: int | None,
-        gpus: int | None, gpu_memory: float | None, **other_options: Any,
-    ) -> None:  # fmt: skip
+        *args: Any,
+        actors: int | None,
+        batch: int,
+        split: bool | None,
+        generators: int | None,
+        gpus: int | None,
+        gpu_memory: float | None,
+        local: bool,
+        **other_options: Any,
+    ) -> None:
         from raymetrics.distributed.resources import Resources
 
         if gpu_memory is not None and not 0 < gpu_memory < _MAX_GPU_GB:
@@ -55,8 +96,9 @@ def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
             generators=generators,
             gpus=gpus,
             gpu_memory=None if gpu_memory is None else int(gpu_memory * 1e9),
+            local=local,
         )
-        verb(*args, resources=resources, **other_options)
+        _run_verb(local, verb, *args, resources=resources, **other_options)
 
     for option in reversed(_RESOURCE_OPTIONS):
         wrapper = option(wrapper)

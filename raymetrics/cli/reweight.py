@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,12 @@ from raymetrics.cli.options_and_errors import (
     run_code_option,
     split_commas,
 )
+from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.terminal import print_lines
-from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
     from raymetrics.attacks import Step
-    from raymetrics.studies.reweight.weights_file import SampleWeights
+    from raymetrics.studies.reweight.study import WeightedDraw
 
 
 @click.command()
@@ -30,43 +30,61 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of the candidates.")
 @click.option("--to", required=True, metavar="DIR", help="Where weights.parquet goes, or s3://...")
 @click.option(
-    "--match", "matches", default="pre_logits", show_default=True, callback=split_commas,
-    metavar="FEATURES", help="One, or several between commas, each with weights of its own.",
-)  # fmt: skip
+    "--match",
+    default="pre_logits",
+    show_default=True,
+    callback=split_commas,
+    metavar="FEATURES",
+    help="One, or several between commas, each with weights of its own.",
+)
 @click.option(
-    "--extractor", metavar="NAME",
+    "--extractor",
+    metavar="NAME",
     help="Whose features. [default: inception, or the only one of both sets]",
-)  # fmt: skip
+)
 @click.option(
-    "--optimizer", type=click.Choice(["lbfgs", "gd"]), default="lbfgs", show_default=True,
+    "--optimizer",
+    type=click.Choice(["lbfgs", "gd"]),
+    default="lbfgs",
+    show_default=True,
     help="gd is the paper's gradient descent: slow, to compare with.",
-)  # fmt: skip
+)
 @click.option(
-    "--max-evaluations", type=int, metavar="N",
+    "--max-evaluations",
+    type=int,
+    metavar="N",
     help="Of the distance with its gradient. [default: 100, of gd 1000]",
-)  # fmt: skip
+)
 @click.option(
-    "--tolerance", type=float, default=1e-3, show_default=True, metavar="T",
+    "--tolerance",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    metavar="T",
     help="Ends when ten evaluations lower the distance by less than this part of it.",
-)  # fmt: skip
-@click.option("--n", "count", type=int, help="Samples in a draw. [default: as many as real ones]")
+)
+@click.option("--n", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
-    "--seeds", type=click.IntRange(1, MAX_SEEDS), default=10, show_default=True,
+    "--seeds",
+    type=click.IntRange(1, MAX_SEEDS),
+    default=10,
+    show_default=True,
     help="Draws whose mean is reported.",
-)  # fmt: skip
+)
 @click.option(
-    "--draw", "scheme", type=click.Choice(["systematic", "multinomial"]), default="systematic",
-    show_default=True, help="multinomial is the paper's, and has more noise.",
-)  # fmt: skip
+    "--draw",
+    "scheme",
+    type=click.Choice(["systematic", "multinomial"]),
+    default="systematic",
+    show_default=True,
+    help="multinomial is the paper's, and has more noise.",
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
 @exit_with_code
-def reweight(
-    real: str, generated: str, to: str, matches: list[str], extractor: str | None, optimizer: str,
-    max_evaluations: int | None, tolerance: float, count: int | None, seeds: int, scheme: str,
-    results: str | None, run_code: bool, any_size: bool,
-) -> None:  # fmt: skip
+@with_local_option
+def reweight(to: str, results: str | None, run_code: bool, **request: Any) -> None:
     """Find weights of generated samples whose Frechet distance to real ones is least.
 
     Draws by them stand beside random ones, in every feature space that both sets have: mean and
@@ -98,48 +116,15 @@ def reweight(
       raymetrics evaluate --real shards/real \\
           --generated 'shards/generated?ids=weights/drawn.parquet' --metrics fid,kid
     """
-    from raymetrics.attacks.matched_features import MATCH_CHOICES
-    from raymetrics.distributed.session import shared_session
-    from raymetrics.shards.open_view import open_view
-    from raymetrics.shards.writable import require_writable_store
-    from raymetrics.studies.attack_numbers import evaluate_reweighted
-    from raymetrics.studies.reweight.run import make_reweight_request, reweight_shards
-    from raymetrics.studies.reweight.weights_file import require_draw_size, write_drawn
+    from raymetrics.studies.reweight.study import reweight as run
 
-    if not matches:
-        raise RaymetricsError(f"--match names no features; choose from {MATCH_CHOICES}")
-    for match in matches:  # before the first of them takes its time
-        make_reweight_request(
-            real, generated, match, extractor, optimizer, tolerance, max_evaluations,
-            any_size=any_size,
-        )  # fmt: skip
-    require_writable_store(to)
     require_writable_results(to, results)
-    draw_size = require_draw_size(real=real, generated=generated, n=count)
-    paths = []
-    with shared_session():
-        for match in matches:
-            sample_weights = reweight_shards(
-                real=real, generated=generated, to=to if len(matches) == 1 else f"{to}/{match}",
-                match=match, extractor=extractor, max_evaluations=max_evaluations,
-                optimizer=optimizer, tolerance=tolerance, any_size=any_size,
-                on_step=step_printer(),
-            )  # fmt: skip
-            drawn_path = write_drawn(sample_weights, open_view(generated), draw_size, scheme)
-            print_lines(
-                *_summary_lines(sample_weights),
-                f"drawn                  {drawn_path}: {draw_size} samples, {scheme}, seed 0",
-                "",
-            )
-            paths.append(sample_weights.path)
-        numbers = evaluate_reweighted(
-            real=real, generated=generated, weights=paths, n=draw_size, seeds=seeds, scheme=scheme
-        )
-    print_resampling_results(numbers, to, results, run_code=run_code)
+    reweighted = run(to=to, on_step=step_printer(), tell=_print_draw, **request)
+    print_resampling_results(reweighted.numbers, to, results, run_code=run_code)
 
 
 def step_printer() -> Callable[[Step], None]:
-    """Prints a line at most every two seconds."""
+    """Return a printer of a line at most every two seconds."""
     last_time = 0.0
 
     def print_step(step: Step) -> None:
@@ -156,17 +141,18 @@ def step_printer() -> Callable[[Step], None]:
     return print_step
 
 
-def _summary_lines(sample_weights: SampleWeights) -> list[str]:
-    """What was reached, as lines."""
-    first, last = sample_weights.trace[0], sample_weights.trace[-1]
-    ended = (
-        "converged" if sample_weights.converged else "not converged: ask for more --max-evaluations"
-    )
-    return [
+def _print_draw(draw: WeightedDraw) -> None:
+    """Print what the weights reach, and where they and a draw by them are."""
+    weights = draw.weights
+    first, last = weights.trace[0], weights.trace[-1]
+    ended = "converged" if weights.converged else "not converged: ask for more --max-evaluations"
+    print_lines(
         f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
-        f"{sample_weights.metadata['match']} of {sample_weights.metadata['extractor']}",
+        f"{weights.metadata['match']} of {weights.metadata['extractor']}",
         f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
-        f"effective sample size  {last.effective_sample_size:.0f} of {len(sample_weights.weights)}",
+        f"effective sample size  {last.effective_sample_size:.0f} of {len(weights.weights)}",
         f"evaluations            {last.evaluations}, {ended}",
-        f"weights                {sample_weights.path}",
-    ]
+        f"weights                {weights.path}",
+        f"drawn                  {draw.path}: {draw.n} samples, {draw.scheme}, seed 0",
+        "",
+    )

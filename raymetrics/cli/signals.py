@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: one line, and the end at once."""
+"""End a command at once on SIGTERM and Ctrl-C, with one line."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _STOPPED_MESSAGE = b"stopped; what is there is whole, the same command goes on\n
 
 @contextmanager
 def exit_on_signal() -> Iterator[None]:
-    """For the time of the block SIGTERM and Ctrl-C say one line and exit with 143 and 130.
+    """Exit within the block on SIGTERM with 143 and on Ctrl-C with 130, after one line on stderr.
 
-    Every file is there whole or not at all, so nothing has to be tidied up, and a local Ray ends
-    with the process that started it. A thread takes the signals, as the main one may be in native
-    code for minutes, and `ray job stop` kills after three seconds.
+    Every file is there whole or not at all, so nothing has to be cleaned up, and a local Ray ends
+    with the process that started it. A thread takes the signals, because the main thread may be in
+    native code for minutes, and `ray job stop` kills after three seconds.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may ask for signals
+        yield  # only the main thread may set handlers
         return
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
-    terminal = os.dup(2)  # which is led elsewhere while Ray starts
-    # They do nothing: it is Python's own handler that writes the signal's number to the pipe.
+    terminal = os.dup(2)  # stderr is redirected while Ray starts
+    # These handlers do nothing: Python's own handler writes the signal's number to the pipe.
     old_handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
     old_wakeup_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     threading.Thread(target=_exit_at_signal, args=(read_end, terminal), daemon=True).start()
@@ -40,14 +40,13 @@ def exit_on_signal() -> Iterator[None]:
 
 
 def _exit_at_signal(read_end: int, terminal: int) -> None:
-    """Until one of our signals is told, or the pipe is closed."""
+    """Wait until a signal of ours comes through the pipe and exit, or until the pipe is closed."""
     while signal_byte := os.read(read_end, 1):
         if signal_byte[0] in _SIGNALS:
-            # The terminal's ^C, and its cursor, which a bar hides.
+            # A new line after the terminal's ^C, and its cursor, which a bar hides.
             terminal_reset = b"\n\x1b[?25h" if os.isatty(terminal) else b""
-            os.write(
-                terminal, terminal_reset + _STOPPED_MESSAGE
-            )  # past Python's buffers, which may be held
+            # Not by Python's buffers, which another thread may have locked.
+            os.write(terminal, terminal_reset + _STOPPED_MESSAGE)
             os._exit(128 + signal_byte[0])
     os.close(read_end)
     os.close(terminal)

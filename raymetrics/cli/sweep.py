@@ -6,12 +6,7 @@ from typing import Any
 
 import click
 
-from raymetrics.cli.sweep_shared import (
-    exit_if_failed,
-    print_and_write,
-    run_sweep,
-    with_sweep_options,
-)
+from raymetrics.cli.sweep_options import exit_if_failed, print_and_write, with_sweep_options
 
 
 @click.command()
@@ -22,7 +17,7 @@ from raymetrics.cli.sweep_shared import (
     "--real-samples", metavar="FIRST-LAST", help="Sample ids of --real-source. [default: all]"
 )
 @with_sweep_options
-def sweep(plan: str, **rest: Any) -> None:
+def sweep(plan: str, to: str, run_code: bool, **request: Any) -> None:
     """Measure all generated sets of PLAN against one real set, as one job.
 
     PLAN is a table, .csv, with one set a row:
@@ -54,6 +49,8 @@ def sweep(plan: str, **rest: Any) -> None:
       raymetrics sweep my_plan:rows --real-source mnist --real-samples 0-999 \\
           --extractor digits --to sweep
     """
-    outcome = run_sweep(plan, **rest)
-    print_and_write(outcome, rest["to"], rest["run_code"])
+    from raymetrics.studies.sweep import sweep as run
+
+    outcome = run(plan, to=to, run_code=run_code, **request)
+    print_and_write(outcome, to, run_code)
     exit_if_failed(outcome)

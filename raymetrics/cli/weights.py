@@ -1,4 +1,4 @@
-"""`raymetrics weights`: the feature networks' files."""
+"""`raymetrics weights`: the files of the feature networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raymetrics.cli.terminal import print_lines
 
 @click.group()
 def weights() -> None:
-    """The feature networks' files of weights: which are here, how the others come.
+    """List, fetch and check the feature networks' files of weights.
 
     They lie in $RAYMETRICS_WEIGHTS, or in ~/.cache/raymetrics/weights. An extractor takes the
     first of its files that is here; if there is none, it fetches one whose digest was published.
@@ -23,7 +23,7 @@ def weights() -> None:
 @weights.command("list")
 @exit_with_code
 def list_all() -> None:
-    """Every known file: whose it is, whether it is here, where it comes from, its licence.
+    """List every known file: whose it is, whether it is here, where it comes from, its licence.
 
     \b
     Example:

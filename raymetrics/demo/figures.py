@@ -35,7 +35,7 @@ COMMANDS = (
     # P1 Fig. 8, 10, 11
     "realism --generated generated --column digits_pre_logits --by label --to realism",
     # P1 Fig. 9, 12
-    "paths --generated generated --column digits_pre_logits --paths 300 --to paths",
+    "interpolate --generated generated --column digits_pre_logits --paths 300 --to paths",
     # P2 Fig. 3, 4b, 10, 11, 12
     "heatmap --generated generated --samples 0-15 --mean --noise 0.05,0.1,0.2 --to heatmaps",
     # P2 Fig. 4a, 13; Table 1

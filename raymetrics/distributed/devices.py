@@ -1,4 +1,4 @@
-"""What a worker computes on. Apart from `resources`, so that what knows those loads no torch."""
+"""The device of a worker, in a module of its own, so that `resources` loads no torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from raymetrics.provenance import processor_name
 
 
 def worker_device() -> torch.device:
-    """The accelerator that Ray gave to this worker, or the CPU."""
+    """Return the accelerator that Ray gave to this worker, or the CPU."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def device_name() -> str:
-    """ "cpu", or what the accelerator calls itself."""
+    """Return "cpu", or the name of the accelerator."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @cache
 def machine_kind() -> str:
-    """Name all that equal bits are promised for: the device, the processor and those of its
-    instructions that torch uses, and the versions of what computes."""
+    """Return the kind of machine, as text; machines of one kind give equal bits.
+
+    It names the device, the processor with the instructions that torch uses, and the versions of
+    the libraries that compute.
+    """
     gpu = f"{device_name()}, " if torch.cuda.is_available() else ""
     instructions = torch.backends.cpu.get_cpu_capability()
     versions = f"torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}"
@@ -32,7 +35,10 @@ def machine_kind() -> str:
 
 
 def use_deterministic_kernels() -> None:
-    """One thread, true float32, no choice of kernels by timing: the same bits every time."""
+    """Make torch give the same bits every time.
+
+    It computes in one thread and in true float32, and chooses no kernel by timing.
+    """
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -1,26 +1,25 @@
-"""How large the networks are that a stream loads: what their weights take, and no more."""
+"""The memory of the networks that an extraction loads: the bytes of their weights, and no more.
+
+A generator or an extractor says it in its attribute `weight_bytes`. Without one, the networks of
+torch that it is, or that are its own attributes, are summed. A generator that wraps another one
+holds it as `inner`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from types import FunctionType, ModuleType
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
 from raymetrics.distributed.resources import ModelSizes
 from raymetrics.extractors import Extractor
-from raymetrics.extractors.user_function import UserFunctionExtractor as OwnExtractor
+from raymetrics.extractors.user_function import UserFunctionExtractor
 from raymetrics.generators import Generator
-from raymetrics.generators.user_function import UserFunctionGenerator as OwnGenerator
-
-_MAX_DEPTH = (
-    5  # a truncated latent generator of the user's: its inner, its callable, a list, a network
-)
-_MAX_ITEMS = 64  # longer lists are names of files, and not networks
+from raymetrics.generators.user_function import UserFunctionGenerator
 
 
 def measure_model_sizes(generator: Generator, extractors: Sequence[Extractor]) -> ModelSizes:
-    """The weights of a generator, and of all extractors together."""
+    """Return the bytes of a generator's weights, and those of all extractors together."""
     extractor_sizes = [weight_bytes(extractor) for extractor in extractors]
     return ModelSizes(
         weight_bytes(generator),
@@ -29,9 +28,8 @@ def measure_model_sizes(generator: Generator, extractors: Sequence[Extractor]) -
 
 
 def largest_sizes(sizes: Sequence[ModelSizes]) -> ModelSizes:
-    """Of a stream of several sets: a worker holds one generator at a time, and the same extractors.
-
-    One that is not known may be the largest.
+    """Return the sizes of a stream of several sets: a worker holds one generator at a time, and
+    the same extractors. A generator of unknown size may be the largest, so the result is unknown.
     """
     generator_sizes = [size.generator for size in sizes]
     return ModelSizes(
@@ -40,43 +38,25 @@ def largest_sizes(sizes: Sequence[ModelSizes]) -> ModelSizes:
     )
 
 
-def weight_bytes(root: object) -> int | None:
-    """The bytes of all tensors that an object holds; 0 of a data set. None for a callable of the
-    user's in which none are found: it may have them anywhere."""
-    seen: dict[int, int] = {}
-    has_user_code = False
-    for thing in _walk_attributes(root):
-        has_user_code = has_user_code or isinstance(thing, OwnGenerator | OwnExtractor)
-        for tensor in _iterate_tensors(thing):
-            seen[tensor.data_ptr()] = max(tensor.nbytes, seen.get(tensor.data_ptr(), 0))
-    return None if has_user_code and not seen else sum(seen.values())
+def weight_bytes(model: object) -> int | None:
+    """Return the bytes of a generator's or extractor's weights; 0 for a data set. None for code of
+    the user that does not say it and has no network: it may hold weights anywhere."""
+    if isinstance(model, UserFunctionGenerator | UserFunctionExtractor):
+        return weight_bytes(model.user_object) or None
+    stated = getattr(model, "weight_bytes", None)
+    if isinstance(stated, int):
+        return stated
+    if hasattr(model, "inner"):
+        return weight_bytes(model.inner)
+    return _network_bytes([model, *getattr(model, "__dict__", {}).values()])
 
 
-def _walk_attributes(root: object) -> Iterator[object]:
-    """The object, and what its attributes hold, and theirs; each once. Not within networks."""
-    level, seen = [root], {id(root)}
-    for _ in range(_MAX_DEPTH + 1):
-        yield from level
-        children = {id(child): child for thing in level for child in _direct_children(thing)}
-        level = [child for key, child in children.items() if key not in seen]
-        seen |= children.keys()
-
-
-def _direct_children(thing: object) -> Iterable[object]:
-    """What an object holds directly."""
-    if isinstance(thing, dict):
-        return list(thing.values())[:_MAX_ITEMS]
-    if isinstance(thing, list | tuple):
-        return thing[:_MAX_ITEMS]
-    if isinstance(thing, nn.Module | Tensor | type | ModuleType | FunctionType):
-        return ()
-    return list(getattr(thing, "__dict__", {}).values())
-
-
-def _iterate_tensors(thing: object) -> Iterator[Tensor]:
-    """The parameters and buffers of a network; a tensor itself."""
-    if isinstance(thing, nn.Module):
-        yield from thing.parameters()
-        yield from thing.buffers()
-    elif isinstance(thing, Tensor):
-        yield thing
+def _network_bytes(values: Iterable[object]) -> int:
+    """Sum the bytes of the parameters and buffers of the networks among some values, each once."""
+    networks = [value for value in values if isinstance(value, nn.Module)]
+    tensors: dict[int, Tensor] = {
+        id(tensor): tensor
+        for network in networks
+        for tensor in (*network.parameters(), *network.buffers())
+    }
+    return sum(tensor.nbytes for tensor in tensors.values())

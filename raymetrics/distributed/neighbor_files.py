@@ -1,45 +1,38 @@
-"""Neighbors that were found, in files beside the shards: which of them are believed.
+"""Files of neighbors beside the shards, and the checks that they pass before they are used.
 
-A set may come from elsewhere, and its files with it. A name tells by a digest of what the arrays
-are; a digest inside tells that they are the ones that were written under this name. What is not
-so, or cannot be neighbors at all, is not used, a line says so, and it is found again. That finds
-whatever happened by accident. Somebody who writes a false file with a true digest is another
-matter: see `agreement`.
+A set may come from elsewhere, with its files. The name of a file holds a digest of the search; a
+digest inside the file covers the name and the arrays. A file with another digest, or with arrays
+that cannot be neighbors, is not used: a line says so, and the search is done again. This finds
+every accident. Against a forged file with a true digest see
+`raymetrics.distributed.neighbor_spot_checks`.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable
 from hashlib import sha256
 
 import numpy as np
 
 from raymetrics.errors import StorageError
-from raymetrics.npz_files import NpzArrays as ArraysInFile
+from raymetrics.npz_files import DAMAGE_ERRORS, Arrays, npz_bytes, parse_npz
 from raymetrics.shards.store import Store
 
 NEIGHBORS_FOLDER = "neighbours"
-NEIGHBORS_VERSION = 2  # of what is kept there; another one is not read
+NEIGHBORS_VERSION = 2  # of the files there; another version is not read
 _DIGEST_KEY = "digest"
-_DAMAGE_ERRORS = (
-    ValueError, OSError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, MemoryError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
-)  # fmt: skip
 
-Arrays = dict[str, np.ndarray]
 ArraysCheck = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
 
 log = logging.getLogger(__name__)
 
 
 def read_neighbor_file(store: Store, name: str, check: ArraysCheck) -> Arrays | None:
-    """Read the arrays of a file; None if it is not there. A file that is not whole, or that the
-    check finds wrong, is told of and not read either."""
+    """Read the arrays of a file; return None if it does not exist, is damaged, or fails the check.
+
+    A warning names a file that is damaged or fails the check.
+    """
     data = store.read(name)
     if data is None:
         return None
@@ -50,39 +43,28 @@ def read_neighbor_file(store: Store, name: str, check: ArraysCheck) -> Arrays | 
     return None if problem else arrays
 
 
-def load_npz_or_none(store: Store, name: str) -> Arrays | None:
-    """Load the arrays of any .npz file; None if it is not there, or damaged."""
-    data = store.read(name)
-    try:
-        return None if data is None else dict(ArraysInFile(io.BytesIO(data)))
-    except _DAMAGE_ERRORS:
-        return None
-
-
 def parse_neighbor_file(data: bytes, name: str) -> tuple[str | None, Arrays]:
-    """Parse what `write_arrays` wrote under a name; and what is wrong with it, in words."""
+    """Parse a file of `write_neighbor_file`; return what is wrong with it, or None, and arrays."""
     try:
-        arrays = dict(ArraysInFile(io.BytesIO(data)))
+        arrays = parse_npz(data)
         stated_digest = str(arrays.pop(_DIGEST_KEY))
-    except _DAMAGE_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         return f"it is damaged ({type(error).__name__}: {error})", {}
     unchanged = stated_digest == _arrays_digest(name, arrays)
     return (None if unchanged else "its arrays are not the ones that were written"), arrays
 
 
 def write_neighbor_file(store: Store, name: str, arrays: Arrays) -> None:
-    """Keep arrays for a rerun, where that is possible: a set may be one that is only read."""
-    buffer = io.BytesIO()
+    """Write arrays for a rerun, if the store can be written to."""
     digest = np.array(_arrays_digest(name, arrays))
-    np.savez_compressed(buffer, **{**arrays, _DIGEST_KEY: digest})  # type: ignore[arg-type]
     try:
-        store.replace(name, buffer.getvalue())
+        store.replace(name, npz_bytes({**arrays, _DIGEST_KEY: digest}, compress=True))
     except StorageError:
         return
 
 
 def _arrays_digest(name: str, arrays: Arrays) -> str:
-    """SHA-256 of a file's name and of its arrays."""
+    """Return the SHA-256 of a file's name and of its arrays."""
     hasher = sha256(name.encode())
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
@@ -96,7 +78,7 @@ def problem_with_distances(
 ) -> str | None:
     """Say why arrays cannot be the distances to nearest neighbors, float64 of this shape.
 
-    all_there: whether each sample has so many neighbors; otherwise some may be infinitely far.
+    all_finite: whether each sample has so many neighbors; otherwise some may be infinitely far.
     """
     distances = arrays.get("distances")
     if distances is None or distances.dtype != np.float64 or distances.shape != shape:
@@ -115,7 +97,7 @@ def problem_with_distances(
 def problem_with_balls(
     arrays: Arrays, side: str, points: int, balls: int, radii: int
 ) -> str | None:
-    """Say why arrays cannot tell which of so many balls hold which points; see `Balls`."""
+    """Say why arrays cannot be a `BallMembership` of so many points and balls."""
     shapes = {
         "hits": (np.int64, (points, radii)),
         "occupied": (np.bool_, (balls, radii)),

@@ -1,10 +1,10 @@
-"""Whether distances that were kept are those of the samples: some are found again.
+"""Spot checks of stored distances: some neighbors are searched again.
 
-Radii that somebody has made larger would put every sample into some ball. A few rows are searched
-anew among the whole set: those with the largest radii, as one false giant among a million is
-enough, and some drawn by chance. What remains: false radii of few samples that are no larger than
-the true largest one, which change numbers by about the share of those samples; and false cells
-(which sample lies in whose ball), which are not searched again.
+Forged larger radii would put every sample into some ball. So a few rows are searched again among
+the whole set: the rows with the largest radii, as one giant among a million is enough, and some
+random rows. Not found are false radii of few samples that are no larger than the largest true
+radius, which change numbers by about the share of these samples, and false files of pairs (which
+sample lies in whose ball), which are not searched again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from raymetrics.neighbors import TileSearch
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import NearestDistances
 
-_LARGEST_ROWS, _RANDOM_ROWS = 8, 8  # rows
-_RELATIVE_TOLERANCE = 1e-9  # relative
+_LARGEST_ROWS, _RANDOM_ROWS = 8, 8
+_RELATIVE_TOLERANCE = 1e-9
 
 
 def distances_agree(
@@ -29,7 +29,7 @@ def distances_agree(
     convention: Convention,
     blocks: Iterable[np.ndarray],
 ) -> bool:
-    """Find the neighbors of some samples of a view again, and compare.
+    """Search the neighbors of some samples of a view again; return whether the distances agree.
 
     distances: float64 [n, k], ascending, to the nearest others. blocks: the features of the whole
     view, rounded as the convention has them, float32 [m, d] each; one is in memory at a time.
@@ -48,10 +48,10 @@ def distances_agree(
 
 
 def _choose_rows(distances: np.ndarray) -> np.ndarray:
-    """Choose rows, int64, ascending: those of the largest distances and some by chance.
+    """Choose rows, int64, ascending: those of the largest distances and some random ones.
 
-    By chance and not by a seed, which would tell which ones are not looked at. On it depends only
-    whether true distances are found once more.
+    They are random without a seed, as a seed would reveal which rows are not checked. Only whether
+    a false file is found depends on them.
     """
     largest = np.argsort(distances[:, -1])[-_LARGEST_ROWS:]
     random_rows = np.random.default_rng().integers(len(distances), size=_RANDOM_ROWS)

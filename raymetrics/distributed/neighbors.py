@@ -1,10 +1,10 @@
-"""Neighbours among shard sets larger than memory.
+"""Neighbors among shard sets larger than memory.
 
-Either side is cut into parts that fit. An actor holds one part as a base, and others go by as
-queries; what was found of a pair of parts is a cell. Cells merge in any order, say the same
-whichever engine and machine found them, and are kept beside the shards under the digests of both
-parts: a rerun finds only the cells that are missing, and the radii of a set are found once for
-all the sets that it is compared with. What fits into memory at once is searched by the driver.
+Either side is cut into partitions that fit. An actor holds one partition as a base, and searches it
+for the rows of other partitions, the queries. The results of pairs of partitions merge in any
+order, have the same bits on any engine and machine, and are kept beside the shards under the
+digests of both partitions: a rerun searches only the missing pairs, and the radii of a set are
+found once for all sets that it is compared with. The driver searches what fits into its memory.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ import numpy as np
 import psutil
 import ray
 
-from raymetrics.distributed.cluster_resources import equal_share
 from raymetrics.distributed.neighbor_files import (
     NEIGHBORS_FOLDER,
     NEIGHBORS_VERSION,
-    Arrays,
     parse_neighbor_file,
     problem_with_balls,
     problem_with_distances,
@@ -34,11 +32,13 @@ from raymetrics.distributed.neighbor_files import (
     write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
+from raymetrics.distributed.nodes import actor_resources, gpu_bytes_for_features
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.neighbors import fastest_engine, make_engine
+from raymetrics.npz_files import Arrays
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
@@ -49,17 +49,15 @@ _DRIVER_BYTES = 400_000_000  # bytes of features that the driver searches by its
 _QUERY_ROWS = 32_768  # rows that go by at a time
 _BASE_COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
 _MEMORY_SHARE = 0.4
-# A GPU holds one copy, beside FAISS's working space and CUDA's context. Of the smallest in use.
-GPU_BYTES, GPU_OVERHEAD = 16e9, 3e9
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Some rows of a column of a view."""
+    """Some rows of a column of a view: whole shards."""
 
     uri: str
     samples: tuple[range, ...] | Selection
-    shards: tuple[range, ...]  # the shards
+    shards: tuple[range, ...]
     column: str
     convention: Convention
     first_row: int  # the number in the view of the first row
@@ -68,29 +66,33 @@ class Partition:
 
     @property
     def view_slice(self) -> slice:
-        """The rows of the view."""
+        """The rows of the partition in the view."""
         return slice(self.first_row, self.first_row + self.rows)
 
     def read(self) -> np.ndarray:
-        """float32 [rows, d]."""
+        """Read the features, float32 [rows, d], rounded as the convention says."""
         view = View(open_shards(self.uri, self.shards), self.samples)
         return self.convention.round_features(view.read(self.column, self.shards))
 
 
 @dataclass(frozen=True)
 class PartitionPair:
-    """What is to be found of two parts; `base` is a place in a list of parts."""
+    """A search in a base for the neighbors of queries.
+
+    base_index: the number of the base in a list of partitions. k: search the k nearest; 0: search
+    which samples lie in the balls of the other side, whose radii are given.
+    """
 
     base_index: int
     queries: Partition
-    k: int = 0  # the nearest k; or, of 0, who lies in whose balls:
+    k: int = 0
     base_radii: np.ndarray | None = None
     query_radii: np.ndarray | None = None
     count: bool = True
     realism_radii: np.ndarray | None = None
 
     def key(self, base: Partition) -> str:
-        """A name for what is found, by all that it depends on."""
+        """Return a digest of all that the result depends on, which names its file."""
         radii = (self.base_radii, self.query_radii, self.realism_radii)
         digests = [None if a is None else sha256(a.tobytes()).hexdigest() for a in radii]
         same_values = base.digest == self.queries.digest
@@ -104,7 +106,7 @@ class PartitionPair:
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
     def problem_with(self, arrays: Arrays, base: Partition) -> str | None:
-        """Say why arrays cannot be what is to be found; None if they can."""
+        """Return why arrays cannot be the result; None if they can."""
         if self.k:
             shape = (self.queries.rows, self.k)
             return problem_with_distances(arrays, shape, all_finite=False)
@@ -116,14 +118,14 @@ class PartitionPair:
 
 
 class LoadedPartition:
-    """A part, held in memory and searched."""
+    """A partition in memory, prepared for searches."""
 
     def __init__(self, partition: Partition, engine_name: str) -> None:
         self.partition, self.search = partition, make_engine(engine_name)
         (self.prepared,) = self.search.prepare(partition.read())
 
     def find(self, pair: PartitionPair) -> Arrays:
-        """What is found of a cell, as arrays."""
+        """Search the pair; return the result as arrays."""
         partition, queries = self.partition, pair.queries
         is_same_part = (partition.uri, partition.samples, partition.view_slice) == (
             queries.uri,
@@ -156,14 +158,14 @@ class LoadedPartition:
 
 
 class Searcher:
-    """Finds cells, and keeps the base of the last one."""
+    """Searches pairs, and keeps the base of the last pair in memory."""
 
     def __init__(self, engine_name: str) -> None:
         self.engine_name = engine_name
         self.base: LoadedPartition | None = None
 
     def find(self, partition: Partition, pair: PartitionPair) -> Arrays:
-        """What is found of a cell, with this part as its base."""
+        """Search the pair in this base; return the result as arrays."""
         if self.base is None or self.base.partition != partition:
             self.base = None  # before the next one is read
             self.base = LoadedPartition(partition, self.engine_name)
@@ -181,11 +183,16 @@ def survey_views(
     max_rows: int | None = None,
     balls: Collection[str] = ("real", "generated"),
 ) -> ManifoldSurvey:
-    """`raymetrics.metrics.survey` of a column of two views, for every k of a convention.
+    """Survey a column of two views, see `ManifoldSurvey`, for every k of a convention.
 
-    Needs a session unless it fits into the driver's memory. most_rows: to a part; by default as
-    many as fit. balls: the sides whose samples have some; of another none is searched, its radii
-    are -1, and nothing lies in them. NotEnoughData, or PlanTooLarge before anything is read.
+    Searches on actors in a session of Ray, in this process without one, or if both sides fit into
+    the driver's memory.
+
+    max_rows: rows of a partition; by default as many as fit.
+    balls: the sides whose samples have balls. The radii of another side are not searched: they are
+    -1, and nothing lies in them.
+
+    Raises NotEnoughData, or InsufficientResources before anything is read.
     """
     ks = convention.ks
     views = {"real": real, "generated": generated}
@@ -197,7 +204,8 @@ def survey_views(
     else:
         base_rows = max_rows or rows_that_fit(real.shards.columns[column].dimension)
     engine_name = choose_engine_name(real, generated, column, convention)
-    with closing(LocalSearch(engine_name) if in_driver else ActorSearch(engine_name)) as search:
+    local = in_driver or not uses_ray()
+    with closing(LocalSearch(engine_name) if local else ActorSearch(engine_name)) as search:
         real_radii, generated_radii = (
             convention.effective_radii(
                 _nearest_distances(view, column, convention, base_rows, search)[
@@ -241,7 +249,7 @@ def _survey_pairs(
     realism: bool,
     engine_name: str,
 ) -> ManifoldSurvey:
-    """The survey of two sets whose radii are known."""
+    """Survey two sets whose radii are known."""
     ks = convention.ks
     realism_radii = radii_up_to_median(real_radii[:, 0]) if realism else None
     sizes = len(generated), len(real)
@@ -272,7 +280,7 @@ def _survey_pairs(
 
 
 def _balls_of_side(pair_arrays: Arrays, side: str) -> BallMembership:
-    """Those of one side of a cell."""
+    """Return the balls of one side of a pair."""
     arrays = {
         name.removeprefix(side + "_"): a for name, a in pair_arrays.items() if name.startswith(side)
     }
@@ -287,10 +295,10 @@ def _nearest_distances(
     max_rows: int,
     search: LocalSearch | ActorSearch,
 ) -> np.ndarray:
-    """The distances of every sample to the nearest others of its set, float64 [n, largest k].
+    """Return the distances of every sample to the nearest others of its set, float64 [n, max k].
 
-    Kept beside the shards under the digest of the set's values, and believed if some of them are
-    found again, see `agreement`.
+    They are kept beside the shards under the digest of the set's values, and read from there if
+    some of them are found again, see `distances_agree`.
     """
     store, k = Store(f"{view.shards.uri}/{NEIGHBORS_FOLDER}"), convention.ks[-1]
     blocks = partition_view(view, column, convention, min(max_rows, _QUERY_ROWS))
@@ -317,7 +325,7 @@ def _nearest_distances(
 
 
 def _radii_file_name(view: View, column: str, convention: Convention) -> str:
-    """Name the file of a view's radii, by all that they depend on."""
+    """Return the name of the file of a view's radii, by all that they depend on."""
     values = {"values": view.digest(), "distances": convention.distances}
     key = fingerprint({"version": NEIGHBORS_VERSION, **values})[:24]
     return f"radii-{column}-k{convention.ks[-1]}-{key}.npz"
@@ -326,7 +334,7 @@ def _radii_file_name(view: View, column: str, convention: Convention) -> str:
 def _problem_with_radii(
     arrays: Arrays, view: View, column: str, convention: Convention, blocks: Sequence[Partition]
 ) -> str | None:
-    """Say why arrays are not the distances that `nearest` gives; None if they seem to be."""
+    """Return why arrays cannot be the distances of the view; None if they seem to be."""
     problem = problem_with_distances(arrays, (len(view), convention.ks[-1]), all_finite=True)
     if problem:
         return problem
@@ -339,7 +347,7 @@ def _problem_with_radii(
 def partition_view(
     view: View, column: str, convention: Convention, max_rows: int
 ) -> list[Partition]:
-    """The view cut into groups of whole shards of at most so many rows; one shard at least."""
+    """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard."""
     groups: list[list[range]] = []
     rows = 0
     for shard in view.present:
@@ -362,25 +370,24 @@ def partition_view(
 
 
 def fits_at_once(views: Mapping[str, View], column: str) -> bool:
-    """Whether the features of both sides are so few that the driver searches by itself."""
+    """Return whether the features of both sides fit into the memory of the driver."""
     rows = sum(map(len, views.values()))
     size = 4 * views["real"].shards.columns[column].dimension * rows
     return size <= min(_DRIVER_BYTES, psutil.virtual_memory().total * _MEMORY_SHARE / _BASE_COPIES)
 
 
 def rows_that_fit(dimension: int) -> int:
-    """How many rows a base may have, a power of two: so that every actor can hold one, and its
-    GPU if it has one.
+    """Return how many rows a base may have: a power of two that fits every actor and its GPU.
 
-    Where a whole set fits every actor holds all of it; otherwise each holds a part. By all the
-    memory of the machine and not what is free, so that a rerun cuts the same parts. PlanTooLarge
-    if not even a thousand rows fit.
+    Where a whole set fits, every actor holds all of it; otherwise each holds a partition. Counts
+    all memory of the machine, not only what is free, so that a rerun cuts equal partitions. Raises
+    InsufficientResources if not even 1024 rows fit.
     """
-    actors, _, gpus = actor_resources() if ray.is_initialized() else (1, 0.0, 0.0)
+    actors, _, gpus = actor_resources()
     memory = psutil.virtual_memory().total * _MEMORY_SHARE / actors
     rows = memory / (_BASE_COPIES * 4 * dimension)
     if gpus:
-        rows = min(rows, (GPU_BYTES - GPU_OVERHEAD) * gpus / (4 * dimension))
+        rows = min(rows, gpu_bytes_for_features() * gpus / (4 * dimension))
     if rows < 1024:
         raise InsufficientResources(
             f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
@@ -389,16 +396,8 @@ def rows_that_fit(dimension: int) -> int:
     return int(2 ** np.floor(np.log2(rows)))
 
 
-def actor_resources() -> tuple[int, float, float]:
-    """How many actors, and the CPUs and GPUs of each: one per GPU, or per CPU without any."""
-    available = ray.cluster_resources()
-    gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
-    actors = max(1, int(gpus or cpus))
-    return actors, equal_share(cpus, actors), equal_share(gpus, actors)
-
-
 def choose_engine_name(real: View, generated: View, column: str, convention: Convention) -> str:
-    """The name of the engine for the whole, from the first shard of either side."""
+    """Choose the engine for the whole search by the first shard of either side."""
     first = [view.read(column, view.present[:1]) for view in (real, generated)]
     rows = len(real) + len(generated)
     k = convention.ks[0]
@@ -412,7 +411,7 @@ def _find_pairs(
     store: Store | None,
     search: LocalSearch | ActorSearch,
 ) -> Iterator[tuple[PartitionPair, Arrays]]:
-    """What is found of every cell: what was kept first, and then the rest, as it is found."""
+    """Yield the result of every pair: first those in files, then the others as they are found."""
     missing = []
     for pair in pairs:
         file = f"cell-{pair.key(partitions[pair.base_index])}.npz"
@@ -429,7 +428,7 @@ def _find_pairs(
 
 
 class LocalSearch:
-    """Searches in this process, one cell after another."""
+    """Searches in this process, one pair after another."""
 
     def __init__(self, engine_name: str) -> None:
         self.searcher = Searcher(engine_name)
@@ -437,28 +436,31 @@ class LocalSearch:
     def find_all(
         self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
     ) -> Iterator[tuple[PartitionPair, Arrays]]:
-        """What is found of every cell."""
+        """Yield the result of every pair."""
         for pair in pairs:
             yield pair, self.searcher.find(partitions[pair.base_index], pair)
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing, as there are no actors."""
 
 
 class ActorSearch:
-    """Searches on actors, started when there is something to find. Each takes the cells of one
-    base until there are none, and then those of the base that has the most left."""
+    """Searches on actors, which are started with the first pair.
+
+    Each actor takes pairs of one base until there are none, and then pairs of the base that has
+    most left.
+    """
 
     def __init__(self, engine_name: str) -> None:
         self.engine_name = engine_name
         self.actors: list[Any] = []
         self.starting: dict[Any, Any] = {}
-        self.idle: list[tuple[Any, int]] = []  # an actor, and the base that it holds
+        self.idle: list[tuple[Any, int]] = []  # an actor, and the number of its base
 
     def find_all(
         self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
     ) -> Iterator[tuple[PartitionPair, Arrays]]:
-        """What is found of every cell, as it is found."""
+        """Yield the result of every pair, as it is found."""
         waiting: dict[int, deque[PartitionPair]] = defaultdict(deque)
         for pair in pairs:
             waiting[pair.base_index].append(pair)
@@ -486,17 +488,17 @@ class ActorSearch:
             self.idle.append((actor, pair.base_index))
             remaining -= 1
             yield pair, arrays
-        self.idle = [(actor, -1) for actor, _ in self.idle]  # numbers of other parts come next
+        self.idle = [(actor, -1) for actor, _ in self.idle]  # the next call has other bases
 
     def busiest_base(
         self, waiting: dict[int, deque[PartitionPair]], busy: dict[Any, tuple[Any, PartitionPair]]
     ) -> int:
-        """The base with the most cells left to each actor that has it."""
+        """Return the base with the most pairs left for each actor that holds it."""
         holders = Counter(pair.base_index for _, pair in busy.values())
         return max(waiting, key=lambda base: (len(waiting[base]) / (1 + holders[base]), -base))
 
     def start(self) -> None:
-        """One actor per worker."""
+        """Start the actors."""
         count, cpus, gpus = actor_resources()
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
         self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
@@ -504,25 +506,27 @@ class ActorSearch:
         self.starting = {actor.__ray_ready__.remote(): actor for actor in self.actors}
 
     def close(self) -> None:
-        """Ends the actors."""
+        """End the actors."""
         for actor in self.actors:
             ray.kill(actor)
 
 
 def require_true_files(shards: ShardSet) -> None:
-    """ShardError, which names them, if files of neighbors beside a set are not what they should
-    be."""
+    """Raise ShardError, with the names, if files beside a set hold false neighbors."""
     false = false_files(shards)
     if false:
         raise ShardError(
-            f"{len(false)} files in {shards.uri}/{NEIGHBORS_FOLDER} do not hold the neighbors that they "
-            f"should: {', '.join(false)}; remove them: they are made again when they are needed"
+            f"{len(false)} files in {shards.uri}/{NEIGHBORS_FOLDER} do not hold the neighbors that "
+            f"they should: {', '.join(false)}; remove them: they are made again when they are "
+            "needed"
         )
 
 
 def false_files(shards: ShardSet) -> list[str]:
-    """Name the files of neighbors beside a set that are not what they should be: by their digests;
-    the radii of the whole set also by finding some of them again."""
+    """Return the names of files beside a set that hold false neighbors.
+
+    Compares their digests; of the radii of the whole set it also finds some again.
+    """
     store = Store(f"{shards.uri}/{NEIGHBORS_FOLDER}")
     names = [name for name in sorted(store.names()) if name.endswith(".npz")]
     return [name for name in names if _is_false(store, name, View.from_shards(shards))]
@@ -540,8 +544,7 @@ def _is_false(store: Store, name: str, view: View) -> bool:
 
 
 def _parse_radii_name(name: str, view: View) -> tuple[str, Convention] | None:
-    """Of which column and by which convention a file holds the radii of a view; None if it holds
-    something else."""
+    """Return column and convention of a file of the view's radii; None for other files."""
     match = re.fullmatch(r"radii-(\w+)-k([1-9]\d{0,3})-[0-9a-f]{24}\.npz", name)
     if not match or match[1] not in view.shards.columns or not view.present:
         return None

@@ -1,4 +1,7 @@
-"""The machines that there are: a cluster's, or this one as a local Ray would see it."""
+"""The machines of a cluster, or this one as a local Ray would see it, and how work shares them.
+
+The only place that asks Ray for CPUs and GPUs, and the only table of what GPUs hold.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,35 @@ from typing import Any
 import psutil
 import ray
 
-from raymetrics.distributed.resources import ClusterNode
+from raymetrics.distributed.placement import plan_placement
+from raymetrics.distributed.resources import (
+    LOCAL_PLACEMENT,
+    UNKNOWN_SIZES,
+    ClusterNode,
+    ModelSizes,
+    Placement,
+    Resources,
+)
+from raymetrics.distributed.session import uses_ray
 
-# Ray knows of a GPU only what it is called. Of each name the smallest that is sold, in GB; 3 % are
-# taken off, as a device has less than its name says.
+# Ray knows only the name of a GPU. Gigabytes of the smallest GPU that is sold under each name;
+# 3 % are taken off, as a device has less than its name says.
 GPU_GIGABYTES = {
     "T4": 16, "P4": 8, "P100": 12, "V100": 16, "A10G": 24, "A10": 24, "A30": 24, "A40": 48,
     "L4": 24, "L40S": 48, "A100": 40, "A100-40G": 40, "A100-80G": 80, "H100": 80, "H20": 96,
     "H200": 141, "B200": 180, "B300": 270, "GB200": 186, "RTX-PRO-6000": 96,
 }  # fmt: skip
 _USABLE_SHARE = 0.97
+_UNNAMED_GPU_BYTES = 16e9  # of a GPU whose name is unknown: few GPUs in use have less
+_GPU_OVERHEAD = 3e9  # FAISS's working space and CUDA's context
 _ACCELERATOR_PREFIX = "accelerator_type:"
 
 
 def cluster_nodes(gpu_memory: int | None = None) -> list[ClusterNode]:
-    """The living nodes of the cluster that this process is connected to."""
+    """Return the living nodes of the cluster that this process has joined.
+
+    gpu_memory: bytes of each GPU, where the user knows them.
+    """
     return [
         node_from_resources(node["Resources"], gpu_memory) for node in ray.nodes() if node["Alive"]
     ]
@@ -34,7 +51,10 @@ def cluster_nodes(gpu_memory: int | None = None) -> list[ClusterNode]:
 def node_from_resources(
     resources: Mapping[str, float], gpu_memory: int | None = None
 ) -> ClusterNode:
-    """A node by what Ray says of it; gpu_memory: of each GPU, where the user knows it."""
+    """Return the node that Ray describes by these resources.
+
+    gpu_memory: bytes of each GPU, where the user knows them.
+    """
     memory = resources.get("memory")
     return ClusterNode(
         cpus=resources.get("CPU", 0.0),
@@ -45,7 +65,7 @@ def node_from_resources(
 
 
 def _gpu_memory_by_name(resources: Mapping[str, float]) -> int | None:
-    """The bytes of a node's GPUs by their name; None for a name that is not known."""
+    """Return the bytes of each of a node's GPUs, None if their name is unknown."""
     for name in resources:
         if name.startswith(_ACCELERATOR_PREFIX):
             gigabytes = GPU_GIGABYTES.get(name.removeprefix(_ACCELERATOR_PREFIX))
@@ -54,7 +74,7 @@ def _gpu_memory_by_name(resources: Mapping[str, float]) -> int | None:
 
 
 def this_machine(gpu_memory: int | None = None) -> ClusterNode:
-    """What a Ray that is started here would have."""
+    """Return this machine, as a Ray that is started here would describe it."""
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -67,13 +87,60 @@ def this_machine(gpu_memory: int | None = None) -> ClusterNode:
 
 
 def _smallest_gpu_memory(torch: Any) -> int:
-    """The bytes of the smallest GPU of this machine."""
+    """Return the bytes of the smallest GPU of this machine."""
     indices = range(torch.cuda.device_count())
     return min(int(torch.cuda.get_device_properties(i).total_memory) for i in indices)
 
 
 def with_local_gpu_memory(nodes: Sequence[ClusterNode]) -> list[ClusterNode]:
-    """Of a cluster that is this machine alone, the GPUs' memory as they tell it themselves."""
+    """Return the nodes; where this machine is the whole cluster, with its GPUs' true memory."""
     if len(nodes) != 1 or not nodes[0].gpus or nodes[0].gpu_memory:
         return list(nodes)
     return [replace(nodes[0], gpu_memory=this_machine().gpu_memory)]
+
+
+def plan_cluster_placement(
+    resources: Resources, units: int, sizes: ModelSizes = UNKNOWN_SIZES
+) -> Placement:
+    """Return the pools of actors for so many units; in a local session one worker for all stages.
+
+    sizes: bytes of the weights, where they are known. Raises InsufficientResources, before
+    anything is started, if the cluster cannot hold them.
+    """
+    if not uses_ray():
+        return LOCAL_PLACEMENT
+    nodes = with_local_gpu_memory(cluster_nodes(resources.gpu_memory))
+    return plan_placement(nodes, sizes, resources, units)
+
+
+def cluster_cpus() -> int:
+    """Count the CPUs of the cluster, at least 1; 1 without Ray."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1))) if uses_ray() else 1
+
+
+def actor_resources() -> tuple[int, float, float]:
+    """Return how many actors share the cluster, and the CPUs and GPUs of each.
+
+    One actor per GPU, or per CPU where there is no GPU; without Ray one worker and no GPU.
+    """
+    if not uses_ray():
+        return 1, 1.0, 0.0
+    available = ray.cluster_resources()
+    gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
+    actors = max(1, int(gpus or cpus))
+    return actors, equal_share(cpus, actors), equal_share(gpus, actors)
+
+
+def equal_share(available: float, takers: int) -> float:
+    """Return 1, or 1/n if n takers must share one, so that no share takes parts of two."""
+    return 1.0 / math.ceil(takers / available) if available else 0.0
+
+
+def gpu_bytes_for_features() -> float:
+    """Return how many bytes of features the smallest GPU of the cluster holds for a search."""
+    nodes = with_local_gpu_memory(cluster_nodes()) if uses_ray() else []
+    sizes = [node.gpu_memory for node in nodes if node.gpus]
+    return (
+        min((size or _UNNAMED_GPU_BYTES for size in sizes), default=_UNNAMED_GPU_BYTES)
+        - _GPU_OVERHEAD
+    )

@@ -1,48 +1,54 @@
-"""Who holds the parts of candidates: threads of the driver, or actors.
+"""The workers that hold the partitions of candidates: threads of the driver, or actors.
 
-Parts with actors stay in their memory, or on their GPUs; where that is too much, they are read
-again in every pass.
+Actors keep their partitions in memory or on their GPUs; partitions that are too large for that are
+read again in every pass.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
 import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.neighbors import GPU_BYTES, GPU_OVERHEAD, actor_resources
+from raymetrics.distributed.nodes import actor_resources, cluster_nodes, gpu_bytes_for_features
 from raymetrics.distributed.partitioned_features import (
+    A,
     PartitionedFeatures,
+    PartitionMethod,
     PartitionWorker,
+    R,
     partition_shards,
 )
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError
 from raymetrics.shards.view import View
 
-_DRIVER_BYTES = 4_000_000_000  # of features that the driver holds by itself
-START_SECONDS = 60  # that the last actors get to start, once one of them has
-_PARTITION_COPIES = 4  # of a part while it is read, matched and centred; and of its moments
+_DRIVER_BYTES = 4_000_000_000  # the most features that the driver holds without actors
+START_SECONDS = 60  # for the other actors to start, after the first one has started
+_PARTITION_COPIES = 4  # of a partition while it is read and centered; and of its moments
 _MATRICES = 16  # d x d in float64, with the driver
-VECTORS = 80  # of all weights in float64, with the driver: the optimiser, and its state in a file
+VECTORS = 80  # of all weights in float64, with the driver: the optimizer, and its saved state
 
 
 @dataclass(frozen=True)
 class PartitionPlan:
-    """Who holds the parts, and whether they stay in memory."""
+    """Whether the driver holds the partitions, and whether they stay in memory."""
 
     in_driver: bool
     keep: bool
 
 
 def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> PartitionPlan:
-    """How the parts of a view are held; needs a session. PlanTooLarge if they cannot be.
+    """Plan how the partitions of a view are held; needs a session. Raise InsufficientResources if
+    they do not fit into memory.
 
     in_memory: True for the driver's memory, False for actors; by default the driver's if there is
     no GPU and the features are few enough.
@@ -50,7 +56,9 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
     rows = [sum(map(view.count, part)) for part in partition_shards(view, dimension)]
     free = psutil.virtual_memory().available
     actors, _, gpus = actor_resources()
-    nodes = max(1, sum(node["Alive"] for node in ray.nodes()))
+    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
+    if not uses_ray():
+        in_memory = True  # there is nobody else to hold them
     feature_bytes = 4 * dimension * sum(rows)
     part = _PARTITION_COPIES * (4 * dimension * max(rows) + 8 * dimension**2)
     driver_bytes = 8 * (_MATRICES * dimension**2 + VECTORS * sum(rows))
@@ -66,7 +74,7 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
             "use smaller shards, fewer candidates, or a larger machine"
         )
     if gpus:
-        keep = feature_bytes / actors + part <= (GPU_BYTES - GPU_OVERHEAD) * gpus
+        keep = feature_bytes / actors + part <= gpu_bytes_for_features() * gpus
     else:
         keep = bytes_with_actors + feature_bytes / nodes <= free
     return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)
@@ -75,17 +83,17 @@ def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> P
 def start_workers(
     candidates: PartitionedFeatures, plan: PartitionPlan
 ) -> ThreadWorkers | ActorWorkers:
-    """The parts with those that the plan names; to be closed."""
+    """Start the workers that the plan names; the caller closes them."""
     return ThreadWorkers(candidates) if plan.in_driver else ActorWorkers(candidates, plan.keep)
 
 
 def _count_threads() -> int:
-    """How many the driver has."""
+    """Return the number of threads that the driver may use."""
     return len(os.sched_getaffinity(0))
 
 
 class ThreadWorkers:
-    """Parts in the driver's memory."""
+    """Partitions in the driver's memory."""
 
     def __init__(self, candidates: PartitionedFeatures) -> None:
         self.worker = PartitionWorker(candidates, keep=True)
@@ -93,28 +101,21 @@ class ThreadWorkers:
         self.executor = ThreadPoolExecutor(min(self.partition_count, _count_threads()))
 
     def map_partitions(
-        self,
-        method: str,
-        *,
-        partition_arguments: Sequence[Any] | None = None,
-        shared_argument: Any = None,
-    ) -> Iterator[Any]:
-        """What a method of the holder gives of every part, in order."""
-        compute = getattr(self.worker, method)
+        self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False
+    ) -> Iterator[R]:
+        """Yield what a method returns for every partition, in order; see `PartitionPool`."""
         with threadpool_limits(1, user_api="blas"):
             yield from self.executor.map(
-                compute,
-                range(self.partition_count),
-                partition_arguments or [shared_argument] * self.partition_count,
+                partial(method, self.worker), range(self.partition_count), arguments
             )
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         self.executor.shutdown(cancel_futures=True)
 
 
 class ActorWorkers:
-    """Parts with actors: each has neighbouring ones, and has them again after it died."""
+    """Partitions in actors: each has neighboring ones, and reads them again after it died."""
 
     def __init__(
         self, candidates: PartitionedFeatures, keep: bool, actors: int | None = None
@@ -123,50 +124,54 @@ class ActorWorkers:
         count = min(actors or count, len(candidates.partitions))
         device = "cuda" if gpus else None
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
-        shared = ray.put(candidates)
+        candidates_ref = ray.put(candidates)
         self.actors = wait_for_actors(
-            [remote(SingleThreadWorker).remote(shared, keep, device) for _ in range(count)]
+            [remote(SingleThreadWorker).remote(candidates_ref, keep, device) for _ in range(count)]
         )
         self.partition_count = len(candidates.partitions)
 
     def map_partitions(
-        self,
-        method: str,
-        *,
-        partition_arguments: Sequence[Any] | None = None,
-        shared_argument: Any = None,
-    ) -> Iterator[Any]:
-        """What a method of the holder gives of every part, in order."""
-        arguments = partition_arguments or [ray.put(shared_argument)] * self.partition_count
-        waiting = [
-            getattr(self.actors[i * len(self.actors) // self.partition_count], method).remote(
-                i, arguments[i]
-            )
-            for i in range(self.partition_count)
-        ]
+        self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False
+    ) -> Iterator[R]:
+        """Yield what a method returns for every partition, in order; see `PartitionPool`."""
+        count = self.partition_count
+        refs = [ray.put(arguments[0])] * count if shared else arguments
+        waiting = deque(
+            self._call(self.actors[i * len(self.actors) // count], method, i, refs[i])
+            for i in range(count)
+        )
         while waiting:
-            yield _get_result(waiting.pop(0))
+            yield _get_result(waiting.popleft())
+
+    def _call(self, actor: Any, method: Callable[..., Any], index: int, argument: Any) -> Any:
+        """Start the computation of a partition in an actor, and return its reference."""
+        call = actor.call.options(name=method.__qualname__)
+        return call.remote(method, index, argument)
 
     def close(self) -> None:
-        """Ends the actors."""
+        """End the actors."""
         for actor in self.actors:
             ray.kill(actor)
 
 
 class SingleThreadWorker(PartitionWorker):
-    """A holder that has a process, and computes in one thread of it."""
+    """A worker that has a process, and computes in one thread of it."""
 
     def __init__(self, candidates: PartitionedFeatures, keep: bool, device: str | None) -> None:
         super().__init__(candidates, keep, device)
-        threadpool_limits(1, user_api="blas")  # for good
+        threadpool_limits(1, user_api="blas")  # for the life of the process
         if device:
             from raymetrics.distributed.devices import use_deterministic_kernels
 
             use_deterministic_kernels()
 
+    def call(self, method: PartitionMethod[A, R], index: int, argument: A) -> R:
+        """Return what a method returns for a partition."""
+        return method(self, index, argument)
+
 
 def wait_for_actors(actors: Sequence[Any]) -> list[Any]:
-    """The actors that have started, in order; on a cluster that others use too some may never."""
+    """Return the actors that have started, in order; on a shared cluster some may never start."""
     starting = {actor.__ray_ready__.remote(): actor for actor in actors}
     done, late = ray.wait([*starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
     if done and late:
@@ -180,7 +185,7 @@ def wait_for_actors(actors: Sequence[Any]) -> list[Any]:
 
 
 def _get_result(ref: Any) -> Any:
-    """What an actor found. RaymetricsError if it does not come back."""
+    """Return the result of an actor. Raise RaymetricsError if it does not answer."""
     try:
         return ray.get(ref, timeout=NO_PROGRESS_SECONDS)
     except ray.exceptions.GetTimeoutError:
@@ -193,7 +198,7 @@ def _get_result(ref: Any) -> Any:
 
 
 def _no_progress_error(event: str) -> RaymetricsError:
-    """The error that nothing has happened for long."""
+    """Return the error for an event that has not happened for `NO_PROGRESS_SECONDS`."""
     return RaymetricsError(
         f"no actor has {event} for {NO_PROGRESS_SECONDS} s; what was found is kept: see what else "
         "uses the cluster, and run the same command again"

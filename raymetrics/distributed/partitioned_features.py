@@ -1,9 +1,10 @@
-"""Candidates in parts: the objective of sampling weights over features that lie in shards.
+"""Partitioned candidates: the objective of sampling weights over features that lie in shards.
 
-An evaluation is two passes over all candidates. Slices of the weights go down and weighted moments
-come up; the transport goes down and slopes come up. A part is a fixed group of shards that depends
-on the set alone, it is computed in one thread, and parts merge in the order of their sample ids:
-so whoever holds a part, the result has the same bits.
+An evaluation is two passes over all candidates. Slices of the weights go to the workers and
+weighted moments come back; then the transport goes to the workers and gradients come back. A
+partition is a fixed group of shards that depends on the set alone; it is computed in one thread,
+and partitions merge in the order of their sample ids. So the result has the same bits whichever
+worker holds a partition.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,32 +27,33 @@ from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import WeightedMoments
 
-_PARTITIONS = 32  # about so many, that few matrices travel; more only if they would be too large
+_PARTITIONS = 32  # few, because each sends a matrix; more only if they would be too large
 _PARTITION_BYTES = 256_000_000
 MIN_PARTITION_ROWS = 4096
 
-FeatureTransform = Callable[
-    [np.ndarray], np.ndarray
-]  # a column's values to the features that count
+A = TypeVar("A")  # the argument of a partition
+R = TypeVar("R")  # the result of a partition
+# From the values of a column to the features whose distance counts.
+FeatureTransform = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class PartitionedFeatures:
-    """The features of a view in parts, for anyone to read."""
+    """The features of a view in partitions, which any process can read."""
 
     uri: str
     samples: Selection | tuple[range, ...]
     column: str
     transform: FeatureTransform
     goal: TargetGaussian
-    partitions: Sequence[Sequence[range]]  # the shards of each
-    rows: Sequence[int]  # of each
+    partitions: Sequence[Sequence[range]]  # the shards of each partition
+    rows: Sequence[int]  # of each partition
 
     @classmethod
     def from_view(
         cls, view: View, column: str, transform: FeatureTransform, goal: TargetGaussian
     ) -> PartitionedFeatures:
-        """All samples of a view, cut into parts."""
+        """Cut all samples of a view into partitions."""
         partitions = partition_shards(view, view.shards.columns[column].dimension)
         rows = [sum(map(view.count, partition)) for partition in partitions]
         uri = view.shards.store.absolute_uri
@@ -59,12 +61,12 @@ class PartitionedFeatures:
 
     @property
     def slices(self) -> list[slice]:
-        """The rows of the view that every part is."""
+        """The rows of the view that each partition holds."""
         stops = np.cumsum(self.rows).tolist()
         return [slice(stop - rows, stop) for stop, rows in zip(stops, self.rows, strict=True)]
 
     def read(self, index: int) -> np.ndarray:
-        """The features of a part, centred float32 [n, d]."""
+        """Return the features of a partition, centered float32 [n, d]."""
         view = View(open_shards(self.uri, self.partitions[index]), self.samples)
         return self.goal.center_features(
             self.transform(view.read(self.column, self.partitions[index]))
@@ -72,7 +74,7 @@ class PartitionedFeatures:
 
 
 def partition_shards(view: View, dimension: int) -> tuple[tuple[range, ...], ...]:
-    """The shards of a view in order, grouped by nothing but their sizes."""
+    """Group the shards of a view, in order, by their sizes alone."""
     max_rows = min(
         max(MIN_PARTITION_ROWS, -(-len(view) // _PARTITIONS)), _PARTITION_BYTES // (4 * dimension)
     )
@@ -88,16 +90,17 @@ def partition_shards(view: View, dimension: int) -> tuple[tuple[range, ...], ...
 
 
 class PartitionWorker:
-    """What is computed of parts; by a thread of the driver, or in an actor."""
+    """Computes what is needed of partitions: in the threads of the driver, or in an actor."""
 
     def __init__(
         self, candidates: PartitionedFeatures, keep: bool, device: str | None = None
     ) -> None:
+        """keep: hold the features of a partition in memory after they were read once."""
         self.candidates, self.keep, self.device = candidates, keep, device
         self.cache: dict[int, Any] = {}
 
     def features(self, index: int) -> Any:
-        """A part, centred float32 [n, d]: an array, or a tensor where there is a device."""
+        """Return a partition, centered float32 [n, d]: an array, or a tensor on the device."""
         matrix = self.cache.get(index)
         if matrix is None:
             matrix = self.candidates.read(index)
@@ -110,61 +113,67 @@ class PartitionWorker:
         return matrix
 
     def norms(self, index: int, _: None) -> np.ndarray:
-        """float64 [n]: how far the candidates of a part lie from the real mean."""
+        """Return how far the candidates of a partition lie from the real mean, float64 [n]."""
         return weights_objective.row_norms(self.features(index))
 
     def moments(self, index: int, weights: np.ndarray) -> WeightedMoments:
-        """Of a part with its weights, float64 [n]."""
+        """Compute the moments of a partition with its weights, float64 [n]."""
         return weights_objective.weighted_moments(self.features(index), weights)
 
     def exact_moments(self, index: int, weights: np.ndarray) -> WeightedMoments:
-        """Sum up the same with products in float64."""
+        """Compute the moments of a partition from products in float64."""
         return weights_objective.weighted_moments(self.features(index), weights, exact=True)
 
     def gradient(self, index: int, optimal_transport: OptimalTransport) -> np.ndarray:
-        """Of the objective by the weights of a part, float64 [n]."""
+        """Compute the gradient of the objective by the weights of a partition, float64 [n]."""
         return weights_objective.objective_gradient(self.features(index), optimal_transport)
 
 
+PartitionMethod = Callable[[PartitionWorker, int, A], R]  # worker, partition and its argument
+
+
 class PartitionPool(Protocol):
-    """Whoever holds the parts."""
+    """The workers that compute partitions."""
+
+    partition_count: int
 
     def map_partitions(
-        self,
-        method: str,
-        *,
-        partition_arguments: Sequence[Any] | None = None,
-        shared_argument: Any = None,
-    ) -> Iterator[Any]:
-        """What the method `what` of a holder gives of every part, in order; with the part's own
-        argument, or with one for all."""
+        self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False
+    ) -> Iterator[R]:
+        """Yield what a method of `PartitionWorker` returns for every partition, in order.
+
+        arguments: one for each partition. shared: all of them are the same object, which is then
+        sent to every worker once.
+        """
 
 
 class PartitionedEvaluator:
-    """An evaluator of candidates in parts; see `raymetrics.attacks.weights_objective.Evaluator`."""
+    """An evaluator of partitioned candidates; see `attacks.weights_objective.Evaluator`."""
 
     def __init__(self, goal: TargetGaussian, slices: Sequence[slice], pool: PartitionPool) -> None:
         self.goal, self.slices, self.pool = goal, slices, pool
-        self.norms = np.concatenate([*pool.map_partitions("norms")])
+        self.norms = np.concatenate([*self._map_shared(PartitionWorker.norms, None)])
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
-        optimal_transport = compute_transport(self.goal, self.moments(weights))
-        return Evaluation(
-            optimal_transport.distance,
-            np.concatenate(
-                [*self.pool.map_partitions("gradient", shared_argument=optimal_transport)]
-            ),
-        )
+        moments = self._moments(PartitionWorker.moments, weights)
+        transport = compute_transport(self.goal, moments)
+        gradients = self._map_shared(PartitionWorker.gradient, transport)
+        return Evaluation(transport.distance, np.concatenate([*gradients]))
 
     def exact_distance(self, weights: np.ndarray) -> float:
         """Compute the distance in float64."""
-        return weights_objective.exact_distance(self.goal, self.moments(weights, "exact_moments"))
+        moments = self._moments(PartitionWorker.exact_moments, weights)
+        return weights_objective.exact_distance(self.goal, moments)
 
-    def moments(self, weights: np.ndarray, method: str = "moments") -> WeightedMoments:
-        """Of all candidates. The weights are scaled to about 1: float32 ends at 1e-38."""
+    def _map_shared(self, method: PartitionMethod[A, R], argument: A) -> Iterator[R]:
+        """Yield what a method returns for every partition with the same argument."""
+        return self.pool.map_partitions(method, [argument] * len(self.slices), shared=True)
+
+    def _moments(
+        self, method: PartitionMethod[np.ndarray, WeightedMoments], weights: np.ndarray
+    ) -> WeightedMoments:
+        """Compute the moments of all candidates. Weights are scaled to about 1: float32 ends at
+        1e-38."""
         scaled = weights * len(weights)
         weight_slices = [scaled[rows] for rows in self.slices]
-        return reduce(
-            WeightedMoments.merge,
-            self.pool.map_partitions(method, partition_arguments=weight_slices),
-        )
+        return reduce(WeightedMoments.merge, self.pool.map_partitions(method, weight_slices))

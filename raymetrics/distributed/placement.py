@@ -32,10 +32,11 @@ ACTORS_PER_COMMITTER = 8  # one encodes some 300 MB/s
 def plan_placement(
     nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
 ) -> Placement:
-    """The pools for so many units of work.
+    """Return the pools for so many units of work.
 
-    One actor per GPU, or per CPU where there are no GPUs, unless a number is asked for; more of
-    them than that share equally. PlanTooLarge, with the figures, for what cannot be.
+    There is one actor per GPU, or per CPU without GPUs, unless the user asks for a number; more
+    actors than that share equally. Raises InsufficientResources, with the figures, if the weights
+    do not fit.
     """
     nodes = with_expected_gpus(nodes, resources)
     _require_node_memory(nodes, sizes.maximum if resources.two_pools else sizes.total)
@@ -51,7 +52,7 @@ def plan_placement(
 
 
 def with_expected_gpus(nodes: Sequence[ClusterNode], resources: Resources) -> list[ClusterNode]:
-    """The nodes, with machines of one GPU for those that are yet to come."""
+    """Return the nodes, with a machine of one GPU for each GPU that is expected to come."""
     missing = (resources.gpus or 0) - sum(node.gpus for node in nodes)
     return [*nodes, *[ClusterNode(1, 1, gpu_memory=resources.gpu_memory)] * max(0, missing)]
 
@@ -59,7 +60,10 @@ def with_expected_gpus(nodes: Sequence[ClusterNode], resources: Resources) -> li
 def _plan_on_cpus(
     nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
 ) -> Placement:
-    """Pools on machines without GPUs. All actors ask for the same, so any mixture fits."""
+    """Return the pools on machines without GPUs.
+
+    All actors ask for equal resources, so that any mixture of them fits.
+    """
     if resources.two_pools:
         whole_cpus = sum(_count_shares(node.cpus, 1) for node in nodes) or 1
         extract = min(units, resources.actors or whole_cpus)
@@ -82,7 +86,7 @@ def _plan_on_cpus(
 
 
 def _count_affordable_actors(node: ClusterNode, sizes: ModelSizes) -> int:
-    """Fused actors of a whole CPU that a node has CPUs and memory for."""
+    """Count the fused actors of a whole CPU for which a node has CPUs and memory."""
     by_cpu = _count_shares(node.cpus, 1)
     return (
         by_cpu
@@ -92,12 +96,12 @@ def _count_affordable_actors(node: ClusterNode, sizes: ModelSizes) -> int:
 
 
 def estimate_worker_bytes(weights: int) -> int:
-    """About how many bytes a worker with such weights takes, on a machine without GPUs."""
+    """Estimate the bytes of a worker with such weights, on a machine without GPUs."""
     return PROCESS_BYTES + _LOADING_COPIES * weights
 
 
 def _cpu_share(nodes: Sequence[ClusterNode], actors: int) -> float:
-    """The largest of 1, 1/2, 1/3 ... of a CPU of which the nodes have so many."""
+    """Return the largest of 1, 1/2, 1/3 ... of a CPU of which the nodes have one per actor."""
     divisor = 1
     while sum(_count_shares(node.cpus, divisor) for node in nodes) < actors:
         divisor += 1
@@ -105,12 +109,12 @@ def _cpu_share(nodes: Sequence[ClusterNode], actors: int) -> float:
 
 
 def _count_shares(available: float, divisor: int) -> int:
-    """How many parts, of 1 / part each, lie in what a node has."""
+    """Count the shares of 1 / divisor that a node has."""
     return int(round(available * _RAY_UNITS) // round(ray_share(divisor) * _RAY_UNITS))
 
 
 def ray_share(divisor: int) -> float:
-    """1 / part, rounded down to what Ray counts, so that `part` of them fit."""
+    """Return 1 / divisor, rounded down to the unit of Ray, so that `divisor` shares fit."""
     if divisor > _RAY_UNITS:
         raise InsufficientResources(
             f"Ray cuts no CPU or GPU into over {_RAY_UNITS} parts; ask for fewer actors"
@@ -121,7 +125,7 @@ def ray_share(divisor: int) -> float:
 def _plan_on_gpus(
     nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
 ) -> Placement:
-    """Pools on machines with GPUs, all of which have at least one."""
+    """Return the pools on nodes that all have at least one GPU."""
     gpus = sum(node.gpus for node in nodes)
     memory = min((node.gpu_memory for node in nodes if node.gpu_memory), default=None)
     _require_gpu_memory(sizes.generator or 0, memory, "the generator takes")
@@ -157,7 +161,7 @@ def _plan_two_pools(
     memory: int | None,
     together: bool,
 ) -> Placement:
-    """Two pools: a GPU for each actor if there are so many, or pairs that share one."""
+    """Return two pools: a GPU for each actor if there are enough, or pairs that share one."""
     gpus = sum(node.gpus for node in nodes)
     half = max(1, gpus // 2)
     pool_limit = gpus if together else half
@@ -175,9 +179,9 @@ def _plan_two_pools(
     if not together:
         raise InsufficientResources(
             f"{generate} generators and {extract} extractors need a GPU each, as one of each takes "
-            f"{format_bytes(sizes.total)} of a GPU's {format_bytes(memory or 0)}, and there are {gpus} GPUs; ask "
-            "for fewer actors, for fewer extractors at a time, or with --gpus N for what the "
-            "cluster grows to"
+            f"{format_bytes(sizes.total)} of a GPU's {format_bytes(memory or 0)}, and there are "
+            f"{gpus} GPUs; ask for fewer actors, for fewer extractors at a time, or with --gpus N "
+            "for what the cluster grows to"
         )
     pairs_per_gpu = -(-max(generate, extract) // gpus)
     generator_share, extractor_share = gpu_shares(pairs_per_gpu)
@@ -197,10 +201,10 @@ def _plan_two_pools(
 
 
 def gpu_shares(pairs_per_gpu: int) -> tuple[float, float]:
-    """The GPU shares of a generator and an extractor, of which `part` pairs fill a GPU.
+    """Return the GPU shares of a generator and of an extractor, so that the pairs fill a GPU.
 
-    A generator has more than 1 / (part + 1), so that no GPU gets one generator more than its
-    pairs, and another one none: of 0.5 and 0.5 Ray puts two generators on one GPU.
+    A generator has more than 1 / (pairs_per_gpu + 1), so that no GPU gets one generator more than
+    its pairs, and another GPU none: with 0.5 and 0.5 Ray puts two generators on one GPU.
     """
     pair_units = _RAY_UNITS // pairs_per_gpu
     generator_units = (pair_units + _RAY_UNITS // (pairs_per_gpu + 1) + 1) // 2
@@ -208,13 +212,13 @@ def gpu_shares(pairs_per_gpu: int) -> tuple[float, float]:
 
 
 def _cpus_per_gpu_actor(nodes: Sequence[ClusterNode], actors_per_gpu: int) -> float:
-    """The CPUs of each actor, of which every GPU has so many: 1, or the equal part of a node."""
+    """Return the CPUs of each actor: 1, or an equal part of the CPUs of a node."""
     least = min(node.cpus / (node.gpus * actors_per_gpu) for node in nodes)
     return min(1.0, math.floor(least * _RAY_UNITS) / _RAY_UNITS)
 
 
 def _make_placement(generate: ActorPool, extract: ActorPool | None, reason: str) -> Placement:
-    """With the actors that commit what the others make; these ask for nothing."""
+    """Return the placement with actors that commit; these ask for no resources."""
     producing = (extract or generate).actors
     return Placement(
         generate, extract, ActorPool(-(-producing // ACTORS_PER_COMMITTER), 0.0), reason
@@ -222,7 +226,7 @@ def _make_placement(generate: ActorPool, extract: ActorPool | None, reason: str)
 
 
 def _mark_assumed(reason: str, sizes: ModelSizes, memory: int | None) -> str:
-    """The reason, or that it is an assumption."""
+    """Return the reason, and that it is an assumption where sizes are unknown."""
     if memory is None:
         return f"{reason} (assumed: the memory of the GPUs is unknown, --gpu-memory GB)"
     if sizes.generator is None or sizes.extractors is None:
@@ -231,19 +235,20 @@ def _mark_assumed(reason: str, sizes: ModelSizes, memory: int | None) -> str:
 
 
 def _require_gpu_memory(weights: int, memory: int | None, subject: str) -> None:
-    """PlanTooLarge if such weights alone exceed a GPU's memory."""
+    """Raise InsufficientResources if such weights alone exceed a GPU's memory."""
     if memory is not None and weights > memory:
         raise InsufficientResources(
-            f"{subject} {format_bytes(weights)} of weights, a GPU has {format_bytes(memory)}; use larger GPUs, "
-            "or ask for fewer extractors or actors at a time"
+            f"{subject} {format_bytes(weights)} of weights, a GPU has {format_bytes(memory)}; use "
+            "larger GPUs, or ask for fewer extractors or actors at a time"
         )
 
 
 def _require_node_memory(nodes: Sequence[ClusterNode], weights: int) -> None:
-    """PlanTooLarge if no node could load such weights."""
+    """Raise InsufficientResources if no node could load such weights."""
     known = [node.memory for node in nodes if node.memory is not None]
     if nodes and len(known) == len(nodes) and weights > max(known):
         raise InsufficientResources(
             f"a worker would hold {format_bytes(weights)} of weights, the largest node has "
-            f"{format_bytes(max(known))} of memory; use larger machines, or fewer extractors at a time"
+            f"{format_bytes(max(known))} of memory; use larger machines, or fewer extractors at a "
+            "time"
         )

@@ -1,4 +1,4 @@
-"""What Ray raises, as what it means: an error of ours from a worker, or something that was lost."""
+"""Translate exceptions of Ray: a worker's RaymetricsError, or the loss of a part of the cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError
 
 from raymetrics.errors import ClusterFailure, RaymetricsError
 
-# Nothing of these is the request's fault. Each with what happened, and what may help.
+# Losses that the request does not cause: the exception, the event, and advice.
 _FEWER_ADVICE = "with fewer --actors or a smaller --batch"
 _LOST_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (exceptions.OutOfMemoryError, "a machine ran out of memory", _FEWER_ADVICE),
@@ -28,7 +28,10 @@ _LOST_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def translate_ray_error(error: BaseException) -> BaseException:
-    """The error of ours below Ray's wrappers; a ClusterFailure if anything was lost; or itself."""
+    """Return the RaymetricsError below Ray's wrappers, or a ClusterFailure if anything was lost.
+
+    Returns the error itself if it is neither.
+    """
     chain = list(_walk_causes(error))
     for cause in chain:
         if isinstance(cause, RaymetricsError) and not isinstance(cause, RayTaskError):
@@ -40,8 +43,7 @@ def translate_ray_error(error: BaseException) -> BaseException:
 
 
 def _walk_causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it wraps, and so on; each once, as what is told may have the error as its
-    own cause."""
+    """Yield the error and its causes, each once: a translated error may have itself as a cause."""
     cause: BaseException | None = error
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:
@@ -51,8 +53,11 @@ def _walk_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def clear_tracebacks(error: BaseException) -> None:
-    """Lets go of the frames by which the error came, and all that led to it. Ray's own hold a
-    worker, and its GPU, for as long as somebody keeps the error, as a notebook does."""
+    """Clear the frames of an error and of all its causes.
+
+    The frames of Ray hold a worker, and its GPU, for as long as anything keeps the error, as a
+    notebook does.
+    """
     todo: list[object] = [error]
     seen: set[int] = set()
     while todo:
@@ -66,7 +71,7 @@ def clear_tracebacks(error: BaseException) -> None:
 
 
 def _as_cluster_failure(error: BaseException) -> ClusterFailure | None:
-    """What was lost, where, and what to do; None if the error says nothing of the kind."""
+    """Return an error that says what was lost, where, and what to do; None for other errors."""
     from ray.data.exceptions import ExecutionTimeoutError  # takes seconds to load
 
     if isinstance(error, ExecutionTimeoutError):
@@ -92,5 +97,5 @@ def _format_address(text: str) -> str:
 
 
 def _first_sentence(error: BaseException) -> str:
-    """Ray's texts go on for paragraphs."""
+    """Return the first sentence of Ray's long message."""
     return " ".join(str(error).split()).partition(". ")[0].rstrip(".")

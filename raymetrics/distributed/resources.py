@@ -1,4 +1,4 @@
-"""How a stream is laid out on a cluster: what is asked for, what is there, what is given."""
+"""Records of a layout on a cluster: requested resources, existing nodes, planned pools."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_VALUES = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What is asked for; None: it is chosen. None of it changes a number.
+    """What a user asks for; None: raymetrics chooses. No field changes a number.
 
     actors: workers that extract; None: one per GPU, or per CPU without any.
     batch: samples that go through an actor at a time.
@@ -26,6 +26,7 @@ class Resources:
     generators: workers of the other pool; None: as many.
     gpus: on how many to count, of a cluster that grows to them.
     gpu_memory: bytes of each GPU, where its name does not tell.
+    local: compute in this process, one unit after another, and start no Ray.
     """
 
     actors: int | None = None
@@ -34,18 +35,29 @@ class Resources:
     generators: int | None = None
     gpus: int | None = None
     gpu_memory: int | None = None
+    local: bool = False
 
     def __post_init__(self) -> None:
         for name, maximum in _MAX_VALUES.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= maximum:
                 raise SampleRangeError(f"{name} is {value}, expected 1 to {maximum}")
+        if self.local:
+            self._require_no_workers()
         if self.fused and self.generators is not None:
             raise SampleRangeError("generators are a pool of their own, so they cannot be fused")
 
+    def _require_no_workers(self) -> None:
+        """Raise SampleRangeError if a local run is given a number of workers."""
+        for name in ("actors", "fused", "generators", "gpus"):
+            if getattr(self, name) is not None:
+                raise SampleRangeError(
+                    f"local computes in this process, without workers; leave {name} out"
+                )
+
     @property
     def two_pools(self) -> bool | None:
-        """Whether two pools are asked for; None: it is left to us."""
+        """Whether the user asks for two pools; None: raymetrics chooses."""
         if self.generators is not None:
             return True
         return None if self.fused is None else not self.fused
@@ -53,7 +65,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """A machine of the cluster. memory: bytes; gpu_memory: of each GPU; None: not known."""
+    """A machine of the cluster. memory: bytes; gpu_memory: bytes of each GPU; None: unknown."""
 
     cpus: float
     gpus: int = 0
@@ -63,19 +75,19 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """Bytes of the weights; None: not known. What networks need to compute is not among them."""
+    """Bytes of the weights, without what networks need to compute; None: unknown."""
 
     generator: int | None = None
     extractors: int | None = None
 
     @property
     def total(self) -> int:
-        """What is known of both."""
+        """The known bytes of both."""
         return (self.generator or 0) + (self.extractors or 0)
 
     @property
     def maximum(self) -> int:
-        """What is known of the larger."""
+        """The known bytes of the larger one."""
         return max(self.generator or 0, self.extractors or 0)
 
 
@@ -84,7 +96,7 @@ UNKNOWN_SIZES = ModelSizes()
 
 @dataclass(frozen=True)
 class ActorPool:
-    """Actors that ask Ray for the same. memory: bytes; 0: they do not ask for any."""
+    """Actors that ask Ray for equal resources. memory: bytes; 0: they ask for no memory."""
 
     actors: int
     cpus: float
@@ -93,12 +105,12 @@ class ActorPool:
 
     @property
     def resources_text(self) -> str:
-        """What one of them asks for, in words."""
+        """The resources of one actor, in words."""
         gpus = f"{self.gpus:.4g} GPU, " if self.gpus else ""
         return f"{gpus}{self.cpus:.4g} CPU each"
 
     def max_actors_on(self, node: ClusterNode) -> int:
-        """How many of them a node can have."""
+        """Return how many of the actors a node can have."""
         requirements = ((self.cpus, node.cpus), (self.gpus, node.gpus), (self.memory, node.memory))
         room = [int((has + 1e-9) / part) for part, has in requirements if part and has is not None]
         return min([self.actors, *room])
@@ -106,7 +118,7 @@ class ActorPool:
 
 @dataclass(frozen=True)
 class Placement:
-    """Pools of actors, and why they are these. extract: None if `generate` does both."""
+    """Pools of actors, and the reason for them. extract: None if `generate` does both."""
 
     generate: ActorPool
     extract: ActorPool | None
@@ -115,21 +127,21 @@ class Placement:
 
     @property
     def fused(self) -> bool:
-        """Whether images stay in the actor that makes them."""
+        """Whether images stay in the actor that generates them."""
         return self.extract is None
 
     @property
     def feature_pool(self) -> ActorPool:
-        """The actors that give features."""
+        """The pool that extracts features."""
         return self.extract or self.generate
 
     @property
     def pools(self) -> tuple[ActorPool, ...]:
-        """Those that compute."""
+        """The pools that generate and extract."""
         return (self.generate,) if self.extract is None else (self.generate, self.extract)
 
     def __str__(self) -> str:
-        """ "2 to generate and extract (1 CPU each), 1 to commit"."""
+        """Return "2 to generate and extract (1 CPU each), 1 to commit"."""
         stages = ("generate and extract",) if self.fused else ("generate", "extract")
         pool_texts = [
             f"{p.actors} to {stage} ({p.resources_text})"
@@ -138,8 +150,13 @@ class Placement:
         return ", ".join([*pool_texts, f"{self.commit.actors} to commit"])
 
 
+LOCAL_PLACEMENT = Placement(
+    ActorPool(1, 1.0), None, ActorPool(1, 0.0), "all stages run in this process"
+)
+
+
 def format_bytes(size: int) -> str:
-    """1_234_567 -> "1.2 MB"."""
+    """Return a size in words: 1_234_567 -> "1.2 MB"."""
     for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
         if size >= unit:
             return f"{size / unit:.1f} {name}"

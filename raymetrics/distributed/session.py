@@ -1,4 +1,4 @@
-"""Joins the cluster of a job, or starts a local Ray and stops it again."""
+"""Sessions: join the cluster of a job, start and stop a Ray here, or work in this process."""
 
 from __future__ import annotations
 
@@ -25,21 +25,30 @@ NO_PROGRESS_SECONDS = 1200
 _START_SECONDS = 600  # for Ray's own processes
 _NEWS_SECONDS = 20
 
-_keep_running: ContextVar[bool] = ContextVar(
-    "kept", default=False
-)  # what a session starts goes on after it
+# Whether Ray goes on after the session that started it.
+_keep_running: ContextVar[bool] = ContextVar("keep_running", default=False)
+_local: ContextVar[bool] = ContextVar("local", default=False)
 
 
 @contextmanager
-def session(cpus: int | None = None) -> Iterator[None]:
-    """Ray for the time of the block.
+def session(cpus: int | None = None, *, local: bool = False) -> Iterator[None]:
+    """Provide Ray for the time of the block, or run the block's work in this process.
 
     A running session is used and left alone; with RAY_ADDRESS set, as in a job of `ray job submit`,
-    that cluster is joined; otherwise a local Ray is started, and stopped at the end; `cpus` are
-    those that it believes to have, by default the machine's. Errors of raymetrics that were
-    raised in a worker are raised here as what they were. ClusterFailure if Ray does not start,
-    or loses what the work needs.
+    that cluster is joined; otherwise a local Ray is started, and stopped at the end.
+
+    cpus: the CPUs that a Ray which is started here counts on; by default the machine's.
+    local: start no Ray; see `uses_ray`. All sessions inside of a local one are local too: a study
+    opens sessions at many depths, so the choice is a state of the context and not an argument of
+    every function between.
+
+    Errors of raymetrics that a worker raised are raised here as they were. Raises ClusterFailure
+    if Ray does not start, or loses what the work needs.
     """
+    if local or is_local():
+        with _local_block():
+            yield
+        return
     owns_ray = not ray.is_initialized()
     if owns_ray:
         _start(cpus)
@@ -57,9 +66,16 @@ def session(cpus: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def shared_session() -> Iterator[None]:
-    """Share one Ray among all sessions of the block: the first of them starts it, the end of the
-    block stops it. What fails before the first of them fails without Ray."""
+def shared_session(*, local: bool = False) -> Iterator[None]:
+    """Share one Ray among all sessions of the block.
+
+    The first session starts Ray and the end of the block stops it: a block that fails before its
+    first session has started no Ray. local: all sessions of the block are local, see `session`.
+    """
+    if local or is_local():
+        with _local_block():
+            yield
+        return
     owns_ray = not (ray.is_initialized() or _keep_running.get())
     token = _keep_running.set(True)
     try:
@@ -70,8 +86,31 @@ def shared_session() -> Iterator[None]:
             ray.shutdown()
 
 
+def is_local() -> bool:
+    """Return whether a local session is open, see `session`."""
+    return _local.get()
+
+
+def uses_ray() -> bool:
+    """Return whether work goes to Ray: in a session that is not local.
+
+    Otherwise the engine computes in this process, one piece after another, with the same bits; a
+    debugger stops in every line of it.
+    """
+    return ray.is_initialized() and not is_local()
+
+
+@contextmanager
+def _local_block() -> Iterator[None]:
+    token = _local.set(True)
+    try:
+        yield
+    finally:
+        _local.reset(token)
+
+
 def _start(cpus: int | None) -> None:
-    """Without Ray's news: the driver's log is for ours, and Ray keeps its own in files."""
+    """Start or join Ray, whose messages stay in its own log files."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -84,7 +123,10 @@ def _start(cpus: int | None) -> None:
 
 @contextmanager
 def _preserve_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, and prints a stack of native code when it comes."""
+    """Restore the handler of SIGTERM after the block.
+
+    Ray installs its own, which prints a stack of native code.
+    """
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -116,7 +158,7 @@ def _join_cluster(address: str) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """ConnectionError if nothing listens there; Ray itself would try for minutes."""
+    """Raise ConnectionError if nothing listens there; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto"
@@ -127,8 +169,10 @@ def _require_answer(address: str) -> None:
 
 
 def _start_local(cpus: int | None) -> None:
-    """Starts Ray here, and once more if its own processes ended while they started. A busy machine
-    may need minutes. ClusterFailure if it needs more than `START_SECONDS`."""
+    """Start Ray here, again if Ray's own processes were too slow. A busy machine may need minutes.
+
+    Raises ClusterFailure after `_START_SECONDS`.
+    """
     deadline = time.monotonic() + _START_SECONDS
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(_START_SECONDS))
     os.environ.setdefault("RAY_worker_register_timeout_seconds", str(_START_SECONDS))
@@ -142,13 +186,13 @@ def _start_local(cpus: int | None) -> None:
             ray.shutdown()
             if time.monotonic() >= deadline:
                 raise ClusterFailure(
-                    f"Ray's own processes have not started within {_START_SECONDS} s; see what else "
-                    "keeps this machine busy, and run the same command again"
+                    f"Ray's own processes have not started within {_START_SECONDS} s; see what "
+                    "else keeps this machine busy, and run the same command again"
                 ) from None
 
 
 def _start_once(cpus: int | None, deadline: float) -> None:
-    # Without a dashboard, and with no news of workers on the terminal.
+    # Without a dashboard, and without messages of workers on the terminal.
     with _silence_stderr() as print_line, extend_registration_wait(deadline, print_line):
         ray.init(
             address="local",
@@ -164,11 +208,12 @@ def _start_once(cpus: int | None, deadline: float) -> None:
 def extend_registration_wait(
     deadline: float, print_line: Callable[[str], None], pause: float = _NEWS_SECONDS
 ) -> Iterator[None]:
-    """Lets a node of Ray that starts in this block register until the deadline, a time of
-    `time.monotonic`, as long as its raylet runs; says so after every pause, in seconds.
+    """Let a Ray node that starts in this block register until the deadline, if its raylet runs.
 
-    Ray gives up after 30 s, which is no setting of it (ray-project/ray#47087). It asks for the node
-    by one function, which waits here; its RuntimeError says that the node has not registered yet.
+    deadline: a time of `time.monotonic`. pause: seconds between two lines of `print_line` that say
+    how long this may take. Ray itself gives up after 30 s, which no setting changes
+    (ray-project/ray#47087). It asks for the node by one function, which waits here; the
+    RuntimeError of that function says that the node has not registered yet.
     """
     get_node = services.get_node
 
@@ -196,7 +241,7 @@ def extend_registration_wait(
 
 
 def _raylet_runs() -> bool:
-    """Tells whether a raylet that this process has started is alive."""
+    """Return whether a raylet that this process has started is alive."""
     try:
         children = psutil.Process().children()
         return any(c.name() == "raylet" and c.status() != psutil.STATUS_ZOMBIE for c in children)
@@ -206,8 +251,10 @@ def _raylet_runs() -> bool:
 
 @contextmanager
 def _silence_stderr() -> Iterator[Callable[[str], None]]:
-    """Keeps what Ray's native code says of its log level off the terminal. Gives a function that
-    prints a line there all the same."""
+    """Keep the messages of Ray's native code off the terminal.
+
+    Yields a function that prints a line there all the same.
+    """
     sys.stderr.flush()
     saved_stderr, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, 2)
@@ -224,7 +271,10 @@ def _write_line(descriptor: int, line: str) -> None:
 
 
 def _object_store_bytes() -> int | None:
-    """A quarter of /dev/shm's free space, at most 4 GB; Ray falls back to disk if it is small."""
+    """Return a quarter of the free space of /dev/shm, at most 4 GB; None without /dev/shm.
+
+    Ray falls back to the disk if the store is small.
+    """
     try:
         shm = os.statvfs("/dev/shm")
     except OSError:

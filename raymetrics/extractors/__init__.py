@@ -1,6 +1,6 @@
-"""Images to features. torch; may import the layers below, knows nothing of Ray or shards.
+"""Compute features of images with torch; the package knows nothing of Ray or shards.
 
-`make_extractor` turns what a user writes into an extractor.
+`make_extractor` turns the text that a user writes into an extractor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["PUBLISHED_NETWORKS", "Extractor", "make_extractor", "published_netwo
 
 _OPTIONS = ("weights", "resize", "columns", "precision", "name")
 
-# The module below this package that holds each `Architecture`, and its name there.
+# By name, "module:attribute": the module in this package and the `PublishedNetwork` in it.
 PUBLISHED_NETWORKS = {
     "efficientnet-lite0": "efficientnet_lite:ARCHITECTURE",
     "inception": "inception:ARCHITECTURE",
@@ -39,7 +39,7 @@ PUBLISHED_NETWORKS = {
 
 
 def published_network(name: str) -> PublishedNetwork:
-    """The published network of this name. ExtractorError if there is none."""
+    """Return the published network of this name; raise ExtractorError if none has it."""
     if name not in PUBLISHED_NETWORKS:
         raise ExtractorError(f"no extractor {name!r}; there are {', '.join(PUBLISHED_NETWORKS)}")
     module, _, attribute = PUBLISHED_NETWORKS[name].partition(":")
@@ -48,23 +48,26 @@ def published_network(name: str) -> PublishedNetwork:
 
 
 def make_extractor(text: str, device: torch.device, limit: float | None = None) -> Extractor:
-    """The extractor that `text` names, with its weights on the device; options follow a `?`.
+    """Make the extractor that `text` names, with its weights on the device.
 
-    limit: seconds for the first call of a network in a file, which is then made in a process that
-    can be ended (`raymetrics.extractors.trial`); None makes it here, and waits for ever.
+    limit: seconds for the first call of a network in a file. That call then happens in another
+    process, which can be ended (`raymetrics.extractors.trial`); with None the call happens in this
+    process, and the function waits for its end without a limit.
 
-    inception, vgg16, ...          a network of NAMED; see the options below
-    untrained-inception?seed=1     the same with random weights
+    inception, vgg16, ...          a network of `PUBLISHED_NETWORKS`; see the options below
+    untrained-inception?seed=1     the same network with random weights
     path/to/network.pt             your own in a file, see `raymetrics.extractors.user_network_file`
     module:callable                your own in Python, see `raymetrics.extractors.user_function`
 
-    weights=PATH        a file of weights in any layout that the network is published in
-    resize=NAME         another convention of `raymetrics.extractors.resize`
-    columns=NAME,NAME   other outputs than the usual ones
-    precision=NAME      float32, or bfloat16 or float16 where the device computes in them
-    name=NAME           another name, so that a set may hold two variants
+    Options follow a question mark:
 
-    ExtractorError, with what was expected, for anything else.
+    weights=PATH        a file of weights in any layout in which the network is published
+    resize=NAME         another convention of `raymetrics.extractors.resize`
+    columns=NAME,NAME   other outputs than the default ones
+    precision=NAME      float32, or bfloat16 or float16 where the device computes in them
+    name=NAME           another name, so that a set may hold two variants of a network
+
+    Raises ExtractorError, with the forms that are expected, for any other text.
     """
     options = Options.parse(text)
     name = f"{UNTRAINED_PREFIX if options.untrained else ''}{options.network}"
@@ -82,6 +85,6 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
 
         return UserFunctionExtractor(name, options.option_values)
     raise ExtractorError(
-        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the file of a network "
-        "(path/to/network.pt), and module:callable"
+        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the file of "
+        "a network (path/to/network.pt), and module:callable"
     )

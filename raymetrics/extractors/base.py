@@ -1,4 +1,4 @@
-"""What an extractor is; and how one is made of a published network and its weights."""
+"""Define the interface of an extractor, and build extractors of published networks."""
 
 from __future__ import annotations
 
@@ -24,65 +24,68 @@ _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.flo
 
 
 class Extractor(Protocol):
-    """Images to features. One forward pass gives all its columns."""
+    """A function from images to features; one forward pass gives all columns."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def columns(self) -> Mapping[str, int]:
-        """The dimension of every column, e.g. {"pre_logits": 1280, "logits": 1000}."""
+        """The dimension of each column, such as {"pre_logits": 1280, "logits": 1000}."""
 
     @property
     def spec(self) -> Mapping[str, object]:
-        """All that changes its numbers: name, digest of the weights, resize convention."""
+        """Everything that changes the features: name, digest of the weights, resize convention."""
 
     @property
     def file(self) -> Mapping[str, object]:
-        """The file that its weights came from: {"name", "sha256", "published"}; may be empty.
+        """The file of the weights: {"name", "sha256", "published"}; may be empty.
 
-        Other files may hold the same tensors, so none of it is in the spec.
+        Other files may hold the same tensors, so the spec has no field of the file.
         """
 
     @property
     def block(self) -> int:
-        """The one batch size that it computes with; see `raymetrics.fixed_batches`."""
+        """The only batch size that the extractor uses; see `raymetrics.fixed_batches`."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What the columns of `logits` stand for; empty where there are no logits."""
+        """The class of each number of `logits`; empty if the extractor has no logits."""
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w], of numpy or torch -> {column: float32 [n, d]}, of numpy.
+        """Compute the features {column: float32 [n, d]} (numpy) of images uint8 [n, 3, h, w].
 
-        ExtractorError for other images, such as floats: which range they are in cannot be seen.
+        The images may be an array of numpy or a tensor of torch. Raises ExtractorError for other
+        images, such as floats: their range of values cannot be seen.
         """
 
 
 def default_batch_size(device: torch.device) -> int:
-    """A batch that is large enough to fill the device."""
+    """Return a batch size that is large enough to keep the device busy."""
     return 64 if device.type == "cuda" else 16
 
 
 def _keep_names(state: StateDict) -> StateDict:
-    """The names in the file are those of the network."""
+    """Return the state unchanged, for files whose names are already the network's."""
     return state
 
 
 @dataclass(frozen=True)
 class PublishedNetwork:
-    """A published network, as its authors feed it.
+    """A published network, with the preprocessing that its authors use.
 
-    build: makes it without weights. Its forward maps images float32 [n, 3, size, size], scaled, to
-    {output: [n, d]}; where it has `activations`, that is the map [n, c, h, w] whose spatial mean
-    is its first output, and `outputs` makes of that map what else is made of it.
-    scale: images in 0..255 to what the network takes.
-    outputs: all that it gives, with their dimensions; columns: those that are kept unless asked
-    otherwise.
-    weights: the files that hold it, the usual one first; read: such a file to tensors; translate:
-    from the file's names to the network's.
-    finish: what may be folded once the weights are in; it moves no output by more than 1e-5.
-    any_shape: whether it also takes images that are not square.
+    build: builds the network without weights. The network's forward maps scaled images float32
+    [n, 3, size, size] to {output: [n, d]}. If the network has a method `activations`, that method
+    returns the map [n, c, h, w] whose spatial mean is the first output, and the network's method
+    `outputs` computes the outputs from that map.
+    scale: maps images in 0..255 to the input of the network.
+    outputs: the dimension of each output. columns: the outputs that an extractor has by default.
+    weights: the files that hold the weights, the default one first. read: reads the tensors of such
+    a file. rename_state: renames the tensors from the file's names to the network's.
+    finish: called on the network after its weights are loaded, to fold layers together; changes no
+    output by more than 1e-5.
+    any_shape: whether the network also takes images that are not square.
+    class_names: returns the class of each number of the output `logits`.
     """
 
     name: str
@@ -102,7 +105,7 @@ class PublishedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class NetworkExtractor:
-    """A torch network that sees fixed blocks."""
+    """An extractor around a torch network, which runs on fixed batches of images."""
 
     name: str
     network_name: str
@@ -111,7 +114,7 @@ class NetworkExtractor:
     weights_sha256: str  # SHA-256 of the tensors
     class_names: tuple[str, ...]
     network: nn.Module = field(repr=False)
-    prepare: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 [n, 3, h, w] to its input
+    prepare: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 [n, 3, h, w] -> network input
     device: torch.device
     file: Mapping[str, object] = field(default_factory=dict)
     precision: str = "float32"
@@ -132,24 +135,27 @@ class NetworkExtractor:
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the features of images.
+        """Compute the features {column: float32 [n, d]} (numpy) of images uint8 [n, 3, h, w].
 
-        images: uint8 [n, 3, h, w], of numpy or torch; gives {column: float32 [n, d]}, of numpy.
-        ExtractorError for other images, such as floats: which range they are in cannot be seen.
+        The images may be an array of numpy or a tensor of torch. Raises ExtractorError for other
+        images, such as floats: their range of values cannot be seen.
         """
         outputs = self._run(self.network, images)
         return {name: outputs[name].float().cpu().numpy() for name in self.columns}
 
     def activations(self, images: np.ndarray) -> np.ndarray:
-        """images uint8 [n, 3, h, w] -> the last map float32 [n, c, h', w'], of which the first
-        column is the spatial mean. ExtractorError if the network has none."""
+        """Compute the last map, float32 [n, c, h', w'], of images uint8 [n, 3, h, w].
+
+        The network's first output is the spatial mean of this map. Raises ExtractorError if the
+        network has no such map.
+        """
         self._require_map()
         activation_map: Tensor = self._run(cast(Any, self.network).activations, images)
         return activation_map.float().cpu().numpy()
 
     @property
     def has_map(self) -> bool:
-        """Whether its first output is the spatial mean of a map."""
+        """Whether the network's first output is the spatial mean of a map."""
         return hasattr(self.network, "activations")
 
     def apply_to_map(
@@ -157,10 +163,11 @@ class NetworkExtractor:
         images: np.ndarray,
         function: Callable[[Tensor, dict[str, Tensor]], dict[str, Tensor]],
     ) -> dict[str, np.ndarray]:
-        """What a function makes of the last map [n, c, h', w'] and of the outputs behind it.
+        """Call a function with the last map [n, c, h', w'] and the outputs; return its results.
 
-        One forward pass gives both, as tensors on the device; the outputs have the bits of
-        `__call__`. images: uint8 [n, 3, h, w]. ExtractorError if the network has no such map.
+        images: uint8 [n, 3, h, w]. One forward pass gives the map and the outputs, as tensors on
+        the device; the outputs have the same bits as those of `__call__`. Raises ExtractorError if
+        the network has no such map.
         """
         self._require_map()
         network = cast(Any, self.network)
@@ -182,17 +189,17 @@ class NetworkExtractor:
         reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
         with torch.inference_mode():
             x = self.prepare(torch.from_numpy(require_images(images, self.name)).to(self.device))
-            with reduced:  # the network alone: pixels have more digits than bfloat16
+            with reduced:  # around the network alone: bfloat16 has too few digits for pixels
                 return function(x.contiguous(memory_format=torch.channels_last))
 
 
 def build_extractor(
     published_network: PublishedNetwork, options: Options, device: torch.device
 ) -> NetworkExtractor:
-    """The extractor of a published network, with its weights on the device.
+    """Build the extractor of a published network, with its weights on the device.
 
-    ExtractorError for options that it does not have, and for weights that are not here or not its
-    own.
+    Raises ExtractorError for values that an option does not have, for weights that cannot be found,
+    and for weights of another network.
     """
     a = published_network
     name = options.name or (f"untrained-{a.name}" if options.untrained else a.name)
@@ -231,7 +238,7 @@ def build_extractor(
 
 
 def _weights_file_record(weights_file: LocatedFile) -> dict[str, object]:
-    """A file of weights, as dataset.json keeps it."""
+    """Return the record of a file of weights that a shard set's dataset.json keeps."""
     return {
         "name": weights_file.path.name,
         "sha256": weights_file.sha256,

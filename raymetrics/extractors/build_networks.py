@@ -1,4 +1,4 @@
-"""Networks that other libraries define: imported when they are asked for, and made quickly."""
+"""Build networks that optional libraries define, without drawing random weights first."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from raymetrics.errors import ExtractorError
 
 
 def build_empty_network(module: str, install: str, make: Callable[[Any], nn.Module]) -> nn.Module:
-    """The network that `make` makes of an imported module, with memory but no values for weights.
+    """Import a module, and return the network that `make` builds with it, with unset weights.
 
-    Drawing random ones would take longer than reading a file. ExtractorError says what to install.
+    Drawing random weights would take longer than reading a file of weights. Raises ExtractorError,
+    with the package to install, if the module cannot be imported.
     """
     try:
         library = importlib.import_module(module)
@@ -32,9 +33,10 @@ def build_empty_network(module: str, install: str, make: Callable[[Any], nn.Modu
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Folds every batch norm into the convolution that is registered right before it.
+    """Fold every batch norm into the convolution that is registered right before the norm.
 
-    In torchvision's networks that is the one it follows. The outputs stay, to about 1e-5.
+    In torchvision's networks this is the convolution whose output the norm takes. The outputs of
+    the network change by about 1e-5 at most.
     """
     for module in network.modules():
         children = list(module.named_children())

@@ -1,7 +1,7 @@
-"""CLIP's image encoders (Radford et al. 2021): what is in an image, in the words of its caption.
+"""Extract features with CLIP's image encoders (Radford et al. 2021), trained on captions.
 
-Features are the embedding after the projection, not scaled to length 1; CMMD does that itself.
-The network is open_clip's, with the activation of OpenAI's weights.
+Features are the embedding after the projection. They are not scaled to length 1: the metric CMMD
+scales them. The network is open_clip's, with the activation function of OpenAI's weights.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ _VISUAL_PREFIX = "visual."
 
 _scale_pixels = make_standardizer(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class TransformerShape:
-    """A vision transformer: pixels and pixels of a patch, blocks and their width, features."""
+    """The sizes of a vision transformer.
+
+    size: pixels of an image's side. patch: pixels of a patch's side. width: channels of a block.
+    layers: the number of blocks. features: the number of features.
+    """
 
     size: int
     patch: int
@@ -44,7 +48,7 @@ SHAPES = {
 
 
 class Clip(nn.Module):
-    """Images float32 [n, 3, size, size] -> features [n, d]."""
+    """CLIP's image encoder: images float32 [n, 3, size, size] -> features [n, d]."""
 
     def __init__(self, shape: TransformerShape) -> None:
         super().__init__()
@@ -68,7 +72,10 @@ class Clip(nn.Module):
 
 
 def _rename_state(state: StateDict) -> StateDict:
-    """The image encoder's part of a state, with or without its prefix."""
+    """Return the tensors of the image encoder, under this network's names.
+
+    The state may be CLIP's as a whole, or the image encoder's alone without the prefix `visual.`.
+    """
     unprefixed = {name.removeprefix("module."): value for name, value in state.items()}
     if not any(name.startswith(_VISUAL_PREFIX) for name in unprefixed):
         return {_VISUAL_PREFIX + name: value for name, value in unprefixed.items()}
@@ -76,7 +83,7 @@ def _rename_state(state: StateDict) -> StateDict:
 
 
 def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
-    """A row of SHAPES, with the resize of the program that it is known by."""
+    """Describe the network of this name in `SHAPES`, with the resize of a known program."""
     shape = SHAPES[name]
     return PublishedNetwork(
         name=name,
@@ -93,4 +100,6 @@ def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
 
 VIT_B_32 = _clip_network("clip-vit-b-32")
 VIT_L_14 = _clip_network("clip-vit-l-14")
-VIT_L_14_336 = _clip_network("clip-vit-l-14-336", resize="torch-bicubic")  # CMMD's
+VIT_L_14_336 = _clip_network(
+    "clip-vit-l-14-336", resize="torch-bicubic"
+)  # the resize of CMMD's program

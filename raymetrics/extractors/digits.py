@@ -1,7 +1,7 @@
-"""A digit classifier: a second opinion whose features have never seen ImageNet.
+"""Extract features with a classifier of handwritten digits, which was not trained on ImageNet.
 
-Trained by `python -m raymetrics.demo.train` on 4,000 of the 5,000 digits; the rest
-measure it.
+`python -m raymetrics.demo.train` trained the classifier on 4,000 of the 5,000 digits of the source
+`mnist`, and measured it on the other 1,000.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _CLASSES = 10
 
 
 class ClassifierNetwork(nn.Module):
-    """Images float32 [n, 1, 28, 28] in [0, 1] -> pre_logits [n, 64], logits [n, 10]."""
+    """A digit classifier: images float32 [n, 1, 28, 28] in 0..1 -> pre_logits [n, 64], logits
+    [n, 10]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class ClassifierNetwork(nn.Module):
 
 
 def _scale_pixels(images: Tensor) -> Tensor:
-    """[n, 3, 28, 28] in 0..255 to grey [n, 1, 28, 28] in 0..1."""
+    """Convert images [n, 3, 28, 28] in 0..255 to grey images [n, 1, 28, 28] in 0..1."""
     return images.mean(dim=1, keepdim=True) / 255
 
 

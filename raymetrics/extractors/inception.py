@@ -1,7 +1,7 @@
-"""Inception-V3 as TensorFlow published it on 2015-12-05: the network that FID is defined by.
+"""Extract features with TensorFlow's Inception-V3 of 2015-12-05, the network that defines FID.
 
-Images are fed to it as its graph feeds itself: TensorFlow 1's bilinear resize to 299 pixels,
-then (x - 128) / 128. Other conventions are options, and other numbers.
+Images are prepared as inside the network's TensorFlow graph: TensorFlow 1's bilinear resize to
+299 x 299 pixels, then (x - 128) / 128. Other resize conventions are options and give other numbers.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from raymetrics.weights.known_files import INCEPTION
 
 
 def build_empty_inception() -> Inception:
-    """The network with memory but no values: drawing some takes longer than reading a file."""
+    """Build the network with unset weights: drawing some takes longer than reading a file."""
     with torch.device("meta"):
         network = Inception()
     return network.to_empty(device="cpu")
 
 
-def scale_pixels(images: Tensor) -> Tensor:
-    """0..255 to -1..127/128, as the graph does; (x - 127.5) / 127.5 is not the same."""
+def _scale_pixels(images: Tensor) -> Tensor:
+    """Scale pixels from 0..255 to -1..127/128 as the graph does, by (x - 128) / 128.
+
+    The common (x - 127.5) / 127.5 gives other features.
+    """
     return (images - 128) / 128
 
 
@@ -33,7 +36,7 @@ ARCHITECTURE = PublishedNetwork(
     build=build_empty_inception,
     size=299,
     resize="tf1-bilinear",
-    scale=scale_pixels,
+    scale=_scale_pixels,
     outputs={
         "pre_logits": FEATURES,
         "logits": CLASSES,

@@ -1,8 +1,9 @@
-"""The network of TensorFlow's Inception-V3 of 2015-12-05.
+"""Define the network of TensorFlow's Inception-V3 of 2015-12-05.
 
-It differs from Szegedy et al. (2016), and from torchvision's network, in three places: there are
-1,008 classes; average pools leave the padding out of the mean; and the last block pools by the
-maximum. The names of its units are torchvision's, as in pytorch-fid and torch-fidelity.
+The network differs from that of Szegedy et al. (2016) and of torchvision in three places: it has
+1,008 classes; its average pools leave the padding out of the mean; its last block takes a maximum
+where the others take an average. Units have torchvision's names, as in pytorch-fid and
+torch-fidelity.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 FEATURES = 2048
 CLASSES = 1008
 _SPATIAL_CHANNELS = 7
-SPATIAL_FEATURES = 17 * 17 * _SPATIAL_CHANNELS  # about as many as there are pre-logits
+SPATIAL_FEATURES = 17 * 17 * _SPATIAL_CHANNELS  # 2,023, about as many as pre_logits
 
 
 def _average_pool(x: Tensor) -> Tensor:
-    """The mean of a pixel and its neighbours; the padding does not count."""
+    """Average each pixel with its neighbours, without the padding."""
     return avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _max_pool(x: Tensor) -> Tensor:
-    """The maximum of a pixel and its neighbours."""
+    """Take the maximum of each pixel and its neighbours."""
     return max_pool2d(x, 3, stride=1, padding=1)
 
 
 def _max_pool_stride_2(x: Tensor) -> Tensor:
-    """The maximum of 3 x 3 pixels, at every other place."""
+    """Take the maximum of 3 x 3 pixels, at every second row and column."""
     return max_pool2d(x, 3, stride=2)
 
 
 Kernel = tuple[int, int]
-Kernels = tuple[Kernel, ...]  # of one input, their outputs joined; mostly it is one
-Step = tuple[int, Kernels]  # channels of each
+Kernels = tuple[Kernel, ...]  # all take the same input, and their outputs are joined; mostly one
+Step = tuple[int, Kernels]  # output channels of each kernel, and the kernels
 Steps = tuple[Step, ...]
 
 _ONE, _THREE, _FIVE, _WIDE, _TALL = ((1, 1),), ((3, 3),), ((5, 5),), ((1, 7),), ((7, 1),)
@@ -47,9 +48,10 @@ _FORK = ((1, 3), (3, 1))
 
 @dataclass(frozen=True)
 class BlockShape:
-    """A block: channels in, branches, and the pool with the channels of the unit behind it.
+    """The shape of a block: input channels, branches, the pool, and the unit behind the pool.
 
-    Where the pool halves, there is no such unit, and the last step of every branch halves too.
+    pool_channels: output channels of the unit behind the pool. Zero for a pool of stride 2: such a
+    block has no unit there, and the last step of every branch has stride 2 too.
     """
 
     channels: int
@@ -59,7 +61,7 @@ class BlockShape:
 
 
 def _block_a(channels: int, pool_channels: int) -> BlockShape:
-    """35 x 35 pixels."""
+    """Describe a block of 35 x 35 pixels."""
     branches = {
         "branch1x1": ((64, _ONE),),
         "branch5x5": ((48, _ONE), (64, _FIVE)),
@@ -69,7 +71,7 @@ def _block_a(channels: int, pool_channels: int) -> BlockShape:
 
 
 def _block_c(c: int) -> BlockShape:
-    """17 x 17 pixels; inside of its branches there are `c` channels."""
+    """Describe a block of 17 x 17 pixels, with `c` channels inside its branches."""
     branches = {
         "branch1x1": ((192, _ONE),),
         "branch7x7": ((c, _ONE), (c, _WIDE), (192, _TALL)),
@@ -79,7 +81,7 @@ def _block_c(c: int) -> BlockShape:
 
 
 def _block_e(channels: int, pool: Callable[[Tensor], Tensor]) -> BlockShape:
-    """8 x 8 pixels."""
+    """Describe a block of 8 x 8 pixels."""
     branches = {
         "branch1x1": ((320, _ONE),),
         "branch3x3": ((384, _ONE), (384, _FORK)),
@@ -97,7 +99,7 @@ _BLOCK_D = {
     "branch7x7x3": ((192, _ONE), (192, _WIDE), (192, _TALL), (192, _THREE)),
 }
 
-# channels in, channels out, kernel, stride, padding
+# By unit: input channels, output channels, kernel, stride, padding.
 STEM = {
     "Conv2d_1a_3x3": (3, 32, 3, 2, 0),
     "Conv2d_2a_3x3": (32, 32, 3, 1, 0),
@@ -122,7 +124,10 @@ BLOCKS = {
 
 
 def unit_names(branch: str, steps: Steps) -> list[list[str]]:
-    """The units of every step of a branch: [["branch3x3_1"], ["branch3x3_2a", "branch3x3_2b"]]."""
+    """Name the units of each step of a branch.
+
+    For instance [["branch3x3_1"], ["branch3x3_2a", "branch3x3_2b"]].
+    """
     if len(steps) == 1:
         return [[branch]]
     letters = ["ab" if len(kernels) > 1 else [""] for _, kernels in steps]
@@ -130,12 +135,16 @@ def unit_names(branch: str, steps: Steps) -> list[list[str]]:
 
 
 class _Unit(nn.Module):
-    """Convolution without a bias, batch norm, ReLU."""
+    """A convolution without a bias, a batch norm, and a ReLU."""
 
     def __init__(
-        self, channels_in: int, channels_out: int, kernel: int | Kernel,
-        stride: int = 1, padding: int | Kernel = 0,
-    ) -> None:  # fmt: skip
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int | Kernel,
+        stride: int = 1,
+        padding: int | Kernel = 0,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(channels_out, eps=1e-3)
@@ -145,14 +154,14 @@ class _Unit(nn.Module):
         return y.relu_()
 
     def fuse(self) -> None:
-        """Folds the batch norm into the convolution, which then has a bias."""
+        """Fold the batch norm into the convolution, which then has a bias."""
         if isinstance(self.bn, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.bn)
             self.bn = nn.Identity()
 
 
 class _Block(nn.Module):
-    """Branches of one input, the last of them a pool, whose outputs are joined."""
+    """A block of branches with the same input, the last a pool; their outputs are joined."""
 
     def __init__(self, shape: BlockShape) -> None:
         super().__init__()
@@ -186,10 +195,10 @@ class _Block(nn.Module):
 
 
 class Inception(nn.Module):
-    """Images float32 [n, 3, 299, 299] in about -1..1 -> {output: float32 [n, d]}.
+    """Inception-V3: images float32 [n, 3, 299, 299] in about -1..1 -> {output: float32 [n, d]}.
 
-    logits_unbiased: the logits before the bias is added, of which TensorFlow's Inception Score is
-    made.
+    The output logits_unbiased is the logits before the bias is added; TensorFlow's Inception Score
+    is computed from it.
     """
 
     def __init__(self) -> None:
@@ -201,7 +210,7 @@ class Inception(nn.Module):
         self.fc = nn.Linear(FEATURES, CLASSES)
 
     def maps(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The output of every part, with its name, one after another."""
+        """Yield the name and the output of each part, in the order of computation."""
         x = images
         for name in (*STEM, *BLOCKS):
             x = self.get_submodule(name)(x)
@@ -210,7 +219,10 @@ class Inception(nn.Module):
             yield name, x
 
     def activations(self, images: Tensor) -> Tensor:
-        """The map [n, 2048, 8, 8] whose spatial mean is pre_logits: the graph's mixed_10."""
+        """Compute the map [n, 2048, 8, 8] whose spatial mean is pre_logits.
+
+        In the graph this is mixed_10.
+        """
         *_, (_, x) = self.maps(images)
         return x
 
@@ -221,7 +233,7 @@ class Inception(nn.Module):
         return {**self.outputs(x), "spatial": spatial}
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
-        """All that is made of the last map."""
+        """Compute pre_logits, logits and logits_unbiased from the last map."""
         pre_logits = activations.mean(dim=(2, 3))
         unbiased = linear(pre_logits, self.fc.weight)
         return {
@@ -231,16 +243,18 @@ class Inception(nn.Module):
         }
 
     def fuse(self) -> None:
-        """Folds every batch norm into its convolution; the outputs stay, to about 1e-6."""
+        """Fold every batch norm into its convolution; outputs change by about 1e-6 at most."""
         for module in self.modules():
             if isinstance(module, _Unit):
                 module.fuse()
 
 
 def _spatial_features(mixed: Tensor) -> Tensor:
-    """The first seven channels of the graph's mixed_6/conv: what sFID is measured on (Nash et al.
-    2021), in the order of Dhariwal & Nichol (2021)'s program: rows, columns, channels.
+    """Return the features of sFID (Nash et al. 2021), [n, 17 * 17 * 7].
 
-    mixed: the output [n, 768, 17, 17] of Mixed_6d, which begins with that unit's.
+    These are the first seven channels of the graph's mixed_6/conv, in the order of the program of
+    Dhariwal & Nichol (2021): rows, columns, channels.
+
+    mixed: the output [n, 768, 17, 17] of Mixed_6d, whose first channels are those of mixed_6/conv.
     """
     return mixed[:, :_SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)

@@ -1,7 +1,8 @@
-"""torchvision's Inception-V3 (Szegedy et al. 2016), trained on ImageNet: not the network of FID.
+"""Extract features with torchvision's Inception-V3 (Szegedy et al. 2016): not the network of FID.
 
-Kynkäänniemi et al. (2023), Fig. 8b, measure how far the two are apart. Its average pools count the
-padding, its last block pools by the average, and its weights are Google's of 2016.
+Kynkäänniemi et al. (2023), Fig. 8b, measure how much the two networks differ. In torchvision's
+network the average pools count the padding, the last block takes an average, and the weights are
+those that Google trained on ImageNet in 2016.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ _CLASSES = 1000
 
 
 class InceptionTorchvision(nn.Module):
-    """Images float32 [n, 3, 299, 299] in -1..1 -> pre_logits [n, 2048], logits [n, 1000].
+    """Inception-V3: images float32 [n, 3, 299, 299] in -1..1 -> pre_logits [n, 2048], logits
+    [n, 1000].
 
-    torchvision scales by ImageNet's mean, and its network takes that back: `transform_input`.
+    torchvision's program scales images by ImageNet's mean and deviation, and its network undoes
+    that with `transform_input`. Here neither is done.
     """
 
     def __init__(self) -> None:
@@ -41,20 +44,23 @@ class InceptionTorchvision(nn.Module):
         self.body = body
 
     def activations(self, images: Tensor) -> Tensor:
-        """The map [n, 2048, 8, 8] whose spatial mean is pre_logits."""
+        """Compute the map [n, 2048, 8, 8] whose spatial mean is pre_logits."""
         return self.body(images).unflatten(1, (_FEATURES, 8, 8))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.outputs(self.activations(images))
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
-        """All that is made of the map."""
+        """Compute pre_logits and logits from the map."""
         pre_logits = activations.mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.fc(pre_logits)}
 
 
 def _rename_state(state: StateDict) -> StateDict:
-    """torchvision's names -> ours, without the head that only training uses."""
+    """Rename torchvision's tensors to this network's names.
+
+    Leaves out the auxiliary head, which only the training uses.
+    """
     inference_state = {
         name: value for name, value in state.items() if not name.startswith("AuxLogits.")
     }

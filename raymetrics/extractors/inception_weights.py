@@ -1,7 +1,8 @@
-"""The files in which the weights of Inception-V3 of 2015-12-05 are published, all as one state.
+"""Read the weights of Inception-V3 of 2015-12-05 from every layout in which they are published.
 
-pytorch-fid's and torch-fidelity's state dict; NVIDIA's TorchScript and pickle; TensorFlow's
-graph, alone or in its archive. What a file holds decides, not its name.
+The layouts: the state dict of pytorch-fid and torch-fidelity; NVIDIA's TorchScript and pickle;
+TensorFlow's graph, alone or in its archive. The bytes of a file decide which layout it has; the
+name of the file does not.
 """
 
 from __future__ import annotations
@@ -21,20 +22,18 @@ from raymetrics.weights.state_dict import StateDict, is_safetensors, read_state,
 from raymetrics.weights.tensorflow_graph import GraphNode, read_graph
 
 GRAPH = "classify_image_graph_def.pb"
-_MAX_GRAPH_BYTES = 1 << 30  # bytes of the graph in an archive; it has 92 M
+_MAX_GRAPH_BYTES = 1 << 30  # of the graph in an archive; the published graph has 92 MB
 _ZIP_MAGIC, _GZIP_MAGIC, _PICKLE_MAGIC = b"PK", b"\x1f\x8b", b"\x80"
-_OLD_TORCH_MAGIC = (
-    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before its zip files
-)
+_OLD_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save before its zip format
 
-# A batch norm's tensors in our state and in the graph.
+# A batch norm's tensors: name in this package's state -> name in the graph.
 _NORM_TENSORS = {
     "weight": "gamma",
     "bias": "beta",
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-# A unit's tensors in NVIDIA's state and in ours.
+# A unit's tensors: name in NVIDIA's state -> name in this package's state.
 NVIDIA_TENSORS = {
     "weight": "conv.weight",
     "beta": "bn.bias",
@@ -44,10 +43,10 @@ NVIDIA_TENSORS = {
 
 
 def read_inception(path: Path) -> StateDict:
-    """The tensors of a file of any layout, named as pytorch-fid names them.
+    """Read the tensors of a file of any known layout, under pytorch-fid's names.
 
-    What is not known keeps its name. ExtractorError, UnsafePickle or StorageError for a file that
-    is none of them.
+    Tensors with unknown names keep their names. Raises ExtractorError, UnsafePickle or
+    StorageError for a file of another layout.
     """
     with path.open("rb") as file:
         start = file.read(len(_OLD_TORCH_MAGIC))
@@ -62,7 +61,7 @@ def read_inception(path: Path) -> StateDict:
 
 
 def _read_tgz(path: Path) -> bytes:
-    """The graph in TensorFlow's archive."""
+    """Read the graph's bytes from TensorFlow's archive; raise ExtractorError without a graph."""
     what = f"{path} is no archive that holds {GRAPH}, or a damaged one"
     with require_undamaged(ExtractorError, what, "get it again"), path.open("rb") as archive_file:
         archive = open_tar(archive_file, "gz")
@@ -74,7 +73,10 @@ def _read_tgz(path: Path) -> bytes:
 
 
 def _read_nvidia_pickle(path: Path) -> StateDict:
-    """The tensors of one of NVIDIA's networks, floats as float32; nothing of it is executed."""
+    """Read the tensors of one of NVIDIA's pickled networks as float32, without executing code.
+
+    Raises ExtractorError if the pickle holds something else.
+    """
     content = safe_pickle.read_pickle(path.read_bytes(), str(path))
     if not isinstance(content, safe_pickle.PickledObject):
         raise ExtractorError(
@@ -89,7 +91,10 @@ def _read_nvidia_pickle(path: Path) -> StateDict:
 
 
 def graph_names() -> dict[str, str]:
-    """The graph's name of every unit: {"Mixed_6b.branch7x7_2": "mixed_4/tower/conv_1", ...}."""
+    """Return the graph's name of each unit.
+
+    For instance {"Mixed_6b.branch7x7_2": "mixed_4/tower/conv_1", ...}.
+    """
     names = {unit: _tf_name("conv", i) for i, unit in enumerate(STEM)}
     for i, (block, shape) in enumerate(BLOCKS.items()):
         mixed = _tf_name("mixed", i)
@@ -110,20 +115,21 @@ def graph_names() -> dict[str, str]:
 
 
 def _tf_name(name: str, i: int) -> str:
-    """TensorFlow's name of the i-th of several."""
+    """Return TensorFlow's name for number i of several things called `name`, counted from 0."""
     return f"{name}_{i}" if i else name
 
 
 def _rename_nvidia_state(state: StateDict) -> StateDict:
-    """From NVIDIA's names, layers.mixed_4.tower.conv_1.weight and the like.
+    """Rename NVIDIA's tensors, such as layers.mixed_4.tower.conv_1.weight, to pytorch-fid's names.
 
-    Their batch norms have no gamma: TensorFlow's are all 1 (tensorflow/tensorflow issue 564).
+    NVIDIA's batch norms have no gamma, so gammas of 1 are added: TensorFlow's network uses none
+    (tensorflow/tensorflow issue 564).
     """
     units = {name.replace("/", "_"): unit for unit, name in graph_names().items()}
     renamed_state = {}
     for key, tensor in state.items():
         name, _, kind = key.removeprefix("layers.").rpartition(".")
-        # Dots or underscores divide a name, by the block.
+        # The separator in a name is a dot in some blocks, and an underscore in others.
         unit = units.get(name.replace(".", "_"))
         if unit and kind in NVIDIA_TENSORS:
             renamed_state[f"{unit}.{NVIDIA_TENSORS[kind]}"] = tensor
@@ -135,7 +141,10 @@ def _rename_nvidia_state(state: StateDict) -> StateDict:
 
 
 def _state_from_graph(nodes: dict[str, GraphNode], where: str) -> StateDict:
-    """The weights among the constants of TensorFlow's graph. ExtractorError if there are none."""
+    """Collect the weights among the constants of TensorFlow's graph.
+
+    Raises ExtractorError if no constant is a weight of Inception-V3.
+    """
     constants = {name: node.attributes.get("value") for name, node in nodes.items()}
     constant_names = {"fc.weight": "softmax/weights", "fc.bias": "softmax/biases"}
     for unit, name in graph_names().items():
@@ -156,13 +165,16 @@ def _state_from_graph(nodes: dict[str, GraphNode], where: str) -> StateDict:
 
 
 def _to_torch_layout(value: np.ndarray) -> Tensor:
-    """Kernels are [h, w, in, out] in the graph, matrices [in, out]."""
+    """Convert an array from TensorFlow's layout to torch's.
+
+    Kernels are [h, w, in, out] in the graph, matrices [in, out].
+    """
     axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim, range(value.ndim))
     return torch.from_numpy(np.ascontiguousarray(value.transpose(*axes)))
 
 
 def _missing_gammas(nodes: dict[str, GraphNode], state: StateDict) -> StateDict:
-    """The gammas that the graph holds and does not multiply by: 1 in their place."""
+    """Return gammas of 1 for the batch norms whose gammas the graph holds but does not use."""
     return {
         f"{unit}.bn.weight": torch.ones_like(state[f"{unit}.bn.weight"])
         for unit, name in graph_names().items()

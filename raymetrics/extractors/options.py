@@ -1,4 +1,4 @@
-"""What follows the question mark of an extractor: `inception?resize=clean&columns=pre_logits`."""
+"""Parse an extractor's options, as in `inception?resize=clean&columns=pre_logits`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNTRAINED_PREFIX = "untrained-"
 
 
 def absolute_extractor(text: str) -> str:
-    """The same extractor as it is to be named elsewhere: files by their absolute paths.
+    """Return the text of an extractor with absolute paths of its files, valid in any folder.
 
-    ExtractorError for one with a secret in it, as it is written into what is made by it.
+    Raises ExtractorError for a text that contains a secret, as shard sets record the text.
     """
     require_no_secret(text, ExtractorError)
     network, options = option_strings.parse_options(text, ExtractorError)
@@ -31,7 +31,7 @@ def absolute_extractor(text: str) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """An extractor as it is asked for: `network?option=value&...`."""
+    """The parts of an extractor's text, `network?option=value&...`."""
 
     network: str
     option_values: Mapping[str, str]
@@ -39,7 +39,7 @@ class Options:
 
     @classmethod
     def parse(cls, text: str) -> Options:
-        """The text as options; `untrained-NETWORK` is the network with random weights."""
+        """Parse a text; `untrained-NETWORK` means the network with random weights."""
         network, option_values = option_strings.parse_options(text, ExtractorError)
         return cls(
             network.removeprefix(UNTRAINED_PREFIX),
@@ -48,7 +48,7 @@ class Options:
         )
 
     def require_known(self, names: Iterable[str]) -> Options:
-        """These options. ExtractorError if others are given."""
+        """Return these options; raise ExtractorError if one has a name that is not in `names`."""
         for name in self.option_values:
             if name not in names:
                 raise ExtractorError(
@@ -58,8 +58,11 @@ class Options:
 
     @property
     def name(self) -> str | None:
-        """Another name, so that one set may hold two variants of a network. Columns are named
-        after it: ExtractorError for anything but letters, digits, underscores and hyphens."""
+        """The option `name`, so that one set may hold two variants of a network; None without it.
+
+        Names of columns contain this name, so ExtractorError is raised for anything but letters,
+        digits, underscores and hyphens.
+        """
         name = self.option_values.get("name")
         if name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ExtractorError(
@@ -69,16 +72,19 @@ class Options:
 
     @property
     def weights(self) -> str | None:
-        """The path of a file."""
+        """The option `weights`, the path of a file; None without it."""
         return self.option_values.get("weights")
 
     @property
     def seed(self) -> int:
-        """Of random weights."""
+        """The option `seed`, of random weights; 0 without it."""
         return self.number("seed", 0)
 
     def number(self, option: str, default: int, minimum: int = 0) -> int:
-        """A whole number, at least so large. ExtractorError for anything else."""
+        """Return the value of an option that is a whole number of at least `minimum`.
+
+        Returns the default if the option is not given. Raises ExtractorError for another value.
+        """
         text = self.option_values.get(option, str(default))
         if not text.isdecimal() or int(text) < minimum:
             raise ExtractorError(
@@ -87,7 +93,10 @@ class Options:
         return int(text)
 
     def choice(self, option: str, allowed: Iterable[str], default: str) -> str:
-        """One of the names. ExtractorError for anything else."""
+        """Return the value of an option that is one of the allowed names.
+
+        Returns the default if the option is not given. Raises ExtractorError for another value.
+        """
         value = self.option_values.get(option, default)
         if value not in allowed:
             raise ExtractorError(
@@ -98,7 +107,11 @@ class Options:
     def choices(
         self, option: str, allowed: Iterable[str], default: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """Several of the names, with commas between them, in the order of `there`."""
+        """Return the values of an option that holds allowed names with commas between them.
+
+        The result is in the order of `allowed`. Returns the default if the option is not given.
+        Raises ExtractorError for another value.
+        """
         values = self.option_values.get(option, ",".join(default)).split(",")
         for value in values:
             if value not in allowed:

@@ -1,4 +1,7 @@
-"""Pixels in 0..255 to what networks take. All map float32 images [n, 3, h, w]."""
+"""Scale pixels from 0..255 to the range of a network's input.
+
+Every scale maps images float32 [n, 3, h, w] to images of the same shape.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from torch import Tensor
 
 
 def make_standardizer(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Callable:
-    """The scale that takes a mean off every channel and divides it by a deviation, in 0..1."""
+    """Return a scale that subtracts a mean from each channel and divides by a deviation.
+
+    mean, deviation: one number for each channel, of pixels in 0..1.
+    """
 
     def scale(images: Tensor) -> Tensor:
         shape = (1, 3, 1, 1)
@@ -21,21 +27,21 @@ def make_standardizer(mean: tuple[float, ...], deviation: tuple[float, ...]) -> 
 
 
 def _scale_to_unit(images: Tensor) -> Tensor:
-    """0..1."""
+    """Scale pixels to 0..1."""
     return images / 255
 
 
 def scale_to_signed(images: Tensor) -> Tensor:
-    """-1..1."""
+    """Scale pixels to -1..1."""
     return images / 127.5 - 1
 
 
 def _keep_scale(images: Tensor) -> Tensor:
-    """0..255."""
+    """Return pixels in 0..255 unchanged."""
     return images
 
 
-# The mean and the deviation of ImageNet's pixels, as torchvision and most others round them.
+# The mean and the deviation of ImageNet's pixels, rounded as in torchvision and most programs.
 standardize_imagenet = make_standardizer((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -1,4 +1,7 @@
-"""Random weights: what a network sees before it has learned anything (P2, section 5)."""
+"""Draw random weights, for the features of an untrained network.
+
+See Kynkäänniemi et al. (2023), section 5.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from raymetrics.weights.state_dict import StateDict
 
 
 def draw_random_weights(network: nn.Module, seed: int) -> StateDict:
-    """Weights for every tensor of a network, drawn anew from the seed.
+    """Draw values for every tensor of a network from the seed.
 
-    Matrices and kernels from He et al. (2015)'s normal distribution, of variance 2 / fan-in, which
-    keeps the size of activations through ReLUs; embeddings by the same rule; norms and layer scales
-    change nothing; biases are 0. One stream of numpy's per tensor, so that neither torch's version
-    nor the order of the modules matters.
+    Matrices, kernels and embeddings come from the normal distribution of He et al. (2015), of
+    variance 2 / fan-in, which keeps the size of activations through ReLUs. Norms and layer scales
+    get the values with which they change nothing; biases are 0. Each tensor has its own stream of
+    numpy's, so that neither torch's version nor the order of the modules matters.
     """
     state = {}
     for position, (name, tensor) in enumerate(sorted(network.state_dict().items())):

@@ -1,31 +1,42 @@
-"""Resize conventions, by name. Two programs that resize differently do not measure the same.
+"""Resize images by a named convention: programs that resize differently get other numbers.
 
-All map float32 images [n, 3, h, w] in 0..255 to [n, 3, size, size], but for `shorter_side`.
-All but `clip` and `shorter_side` ignore the aspect ratio, as the field does. Bicubic weights reach
-below 0, so that what is neither cut nor rounded may leave 0..255 a little.
+Every convention maps images float32 [n, 3, h, w] in 0..255 to [n, 3, size, size]; only
+`pillow_shorter_side` keeps the aspect ratio and gives another shape. All conventions except
+`clip_center_crop` and `pillow_shorter_side` stretch the image to a square, as most programs of the
+field do. Bicubic weights can be negative, so a result that is neither clipped nor rounded may leave
+0..255 a little.
+
+The conventions of programs that read images with Pillow repeat Pillow's resize bit for bit, see
+`resize_like_pillow`. Pillow does not compute them here: Pillow resizes one image at a time, on the
+CPU, while these functions resize a whole batch on any device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from raymetrics.extractors.pillow import resize_like_pillow
+_UNIT = 1 << 22  # Pillow's weights are whole multiples of 1 / _UNIT
+_BAND_WIDTH = 32
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
-    """TensorFlow 1's: bilinear, pixel i at i * in / out (not at pixel centres), no antialiasing.
+    """Resize bilinearly as TensorFlow 1 does: pixel i is taken at i * in / out, not at pixel
+    centers, without antialiasing.
 
-    What the graph of 2015 does inside, and so TTUR, torch-fidelity, NVIDIA's programs, ADM.
+    Inception's graph of 2015 resizes so, and with it TTUR, torch-fidelity, NVIDIA's programs and
+    ADM.
     """
     return _tf1_bilinear_axis(_tf1_bilinear_axis(images, 3, size), 2, size)
 
 
 def _tf1_bilinear_axis(images: Tensor, axis: int, size: int) -> Tensor:
-    """TensorFlow 1's bilinear resize of one axis."""
+    """Resize one axis by TensorFlow 1's bilinear rule."""
     length = images.shape[axis]
     position = torch.arange(size, device=images.device, dtype=torch.float32) * (length / size)
     low = position.floor().long().clamp(max=length - 1)
@@ -38,44 +49,47 @@ def _tf1_bilinear_axis(images: Tensor, axis: int, size: int) -> Tensor:
 
 
 def torch_bilinear(images: Tensor, size: int) -> Tensor:
-    """Bilinear at pixel centres, no antialiasing: pytorch-fid's."""
+    """Resize bilinearly at pixel centers without antialiasing, as pytorch-fid does."""
     return interpolate(images, (size, size), mode="bilinear", align_corners=False)
 
 
 def clean_fid_bicubic(images: Tensor, size: int) -> Tensor:
-    """Bicubic with antialiasing as Pillow's, cut to 0..255 and not rounded: clean-fid's."""
+    """Resize bicubically with antialiasing, clipped to 0..255 but not rounded, like clean-fid."""
     resized = interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0, 255)
 
 
 def torch_bilinear_antialias(images: Tensor, size: int) -> Tensor:
-    """Bilinear at pixel centres with antialiasing: torchmetrics' default."""
+    """Resize bilinearly at pixel centers with antialiasing, the default of torchmetrics."""
     return interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def torch_bicubic(images: Tensor, size: int) -> Tensor:
-    """Bicubic at pixel centres, no antialiasing, neither cut nor rounded: CMMD's."""
+    """Resize bicubically at pixel centers without antialiasing, neither clipped nor rounded, like
+    CMMD's program."""
     return interpolate(images, (size, size), mode="bicubic", align_corners=False)
 
 
 def torch_bicubic_antialias(images: Tensor, size: int) -> Tensor:
-    """Bicubic with antialiasing, neither cut nor rounded: EDM2's for DINOv2."""
+    """Resize bicubically with antialiasing, neither clipped nor rounded, like EDM2's program for
+    DINOv2."""
     return interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
 
 
 def pillow_bicubic(images: Tensor, size: int) -> Tensor:
-    """Pillow's bicubic with antialiasing, rounded to whole numbers: dgm-eval's for DINOv2."""
+    """Resize as Pillow's bicubic filter does, in whole numbers, like dgm-eval for DINOv2."""
     return resize_like_pillow(images, size, size, "bicubic")
 
 
 def pillow_shorter_side(images: Tensor, size: int) -> Tensor:
-    """Pillow's bilinear with antialiasing, rounded; the aspect ratio is kept and nothing is cut
-    off, so that the result is [n, 3, size, w] or [n, 3, h, size]: dgm-eval's for SwAV."""
+    """Resize the shorter side to `size` as Pillow's bilinear filter does, without a crop, so that
+    the result is [n, 3, size, w] or [n, 3, h, size], like dgm-eval for SwAV."""
     return resize_like_pillow(images, *_uncropped_size(images, size), "bilinear")
 
 
 def clip_center_crop(images: Tensor, size: int) -> Tensor:
-    """Shorter side to `size` by Pillow's bicubic, rounded; then the centre: CLIP's authors'."""
+    """Resize the shorter side to `size` as Pillow's bicubic filter does, and crop the center, like
+    CLIP's authors."""
     height, width = _uncropped_size(images, size)
     top, left = round((height - size) / 2), round((width - size) / 2)
     resized = resize_like_pillow(images, height, width, "bicubic")
@@ -83,10 +97,89 @@ def clip_center_crop(images: Tensor, size: int) -> Tensor:
 
 
 def _uncropped_size(images: Tensor, size: int) -> tuple[int, int]:
-    """Height and width with `size` for the shorter side; the longer one is rounded down."""
+    """Return height and width with the shorter side resized to `size`, the other rounded down."""
     height, width = images.shape[2:]
     short = min(height, width)
     return size * height // short, size * width // short
+
+
+def _bilinear(x: np.ndarray) -> np.ndarray:
+    """Evaluate the triangle filter."""
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _bicubic(x: np.ndarray) -> np.ndarray:
+    """Evaluate the bicubic filter of Keys (1981), Eq. 4, with a = -1/2."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+# By name: the filter, and half the width on which it is not zero.
+_FILTERS = {"bilinear": (_bilinear, 1.0), "bicubic": (_bicubic, 2.0)}
+
+
+def _axis_weights(length: int, size: int, name: str) -> np.ndarray:
+    """Return Pillow's weights for an axis resized from `length` to `size` pixels.
+
+    The weights are whole numbers (multiples of 1 / `_UNIT`), float64 [size, length]. If the image
+    shrinks, the filter is widened: Pillow's antialiasing.
+    """
+    function, support = _FILTERS[name]
+    scale = length / size
+    stretch = max(scale, 1.0)
+    center = (np.arange(size)[:, None] + 0.5) * scale
+    first = np.floor(center - support * stretch + 0.5).clip(0)
+    last = np.floor(center + support * stretch + 0.5).clip(max=length)
+    pixel = np.arange(length)[None]
+    filter_values = function((pixel - center + 0.5) / stretch)
+    filter_values = np.where((first <= pixel) & (pixel < last), filter_values, 0)
+    filter_values /= filter_values.sum(axis=1, keepdims=True)
+    whole: np.ndarray = np.trunc(filter_values * _UNIT + np.copysign(0.5, filter_values))
+    return whole
+
+
+def resize_like_pillow(images: Tensor, height: int, width: int, name: str) -> Tensor:
+    """Resize images to [n, 3, height, width] with the same bits as Pillow, on any device.
+
+    images: float32 [n, 3, h, w] of whole numbers in 0..255, and so is the result. name: the filter,
+    bilinear or bicubic.
+
+    Pillow resizes images of uint8 in whole numbers: the weights of its filters are multiples of
+    2^-22, and the result is rounded after each of the two axes, so that the order of the axes
+    changes results by a few grey levels. The order here is across and then down, as in Pillow 11
+    and before; Pillow 13 begins with the axis that shrinks more. float64 holds all of it exactly.
+    """
+    return _resize_last_axis(
+        _resize_last_axis(images.double(), width, name).mT, height, name
+    ).mT.float()
+
+
+def _resize_last_axis(images: Tensor, size: int, name: str) -> Tensor:
+    """Resize the last axis of float64 images, and round; halves are rounded up."""
+    length = images.shape[3]
+    if length == size:
+        return images
+    bands = _weight_bands(length, size, name)
+    sums = torch.cat([images[..., a:b] @ weights.to(images.device) for a, b, weights in bands], 3)
+    return ((sums + _UNIT / 2) / _UNIT).floor_().clamp_(0, 255)
+
+
+@lru_cache(maxsize=64)
+def _weight_bands(length: int, size: int, name: str) -> list[tuple[int, int, Tensor]]:
+    """Return the weights in bands of `_BAND_WIDTH` neighboring pixels of the result.
+
+    Each band is (first, last, weights float64 [last - first, band]): the range of input pixels that
+    the band depends on, and their weights. Bands leave out most weights that are 0.
+    """
+    whole, band_list = _axis_weights(length, size, name), []
+    for start in range(0, size, _BAND_WIDTH):
+        band = whole[start : start + _BAND_WIDTH]
+        used = np.flatnonzero(band.any(axis=0))
+        first, last = int(used[0]), int(used[-1]) + 1
+        band_list.append((first, last, torch.from_numpy(band[:, first:last].T.copy())))
+    return band_list
 
 
 CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -100,10 +193,10 @@ CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "torch-bicubic": torch_bicubic,
     "torch-bicubic-antialias": torch_bicubic_antialias,
 }
-# What gives squares, which most networks need.
+# The conventions that give squares, which most networks need.
 SQUARE_CONVENTIONS = tuple(name for name in CONVENTIONS if name != "shorter-side")
 
 
 def resize(images: Tensor, size: int, convention: str) -> Tensor:
-    """images float32 [n, 3, h, w] in 0..255, resized by the named convention."""
+    """Resize images float32 [n, 3, h, w] in 0..255 by the convention of this name."""
     return CONVENTIONS[convention](images, size)

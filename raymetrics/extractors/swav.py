@@ -1,6 +1,7 @@
-"""ResNet-50 trained by SwAV (Caron et al. 2020): ImageNet's images without their classes.
+"""Extract features with SwAV's ResNet-50 (Caron et al. 2020), trained on ImageNet without classes.
 
-Morozov et al. (2021) propose it for Fréchet distances; features are the mean of the last map.
+Morozov et al. (2021) propose this network for Fréchet distances. Features are the spatial mean of
+the last map.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from raymetrics.weights.known_files import SWAV
 from raymetrics.weights.state_dict import StateDict
 
 _FEATURES = 2048
-_HEAD_PREFIXES = ("projection_head.", "prototypes.", "fc.")  # what training put behind the features
+_HEAD_PREFIXES = ("projection_head.", "prototypes.", "fc.")  # layers that only the training uses
 
 
 class SwavResnet50(nn.Module):
-    """Images float32 [n, 3, h, w] -> features [n, 2048]."""
+    """SwAV's ResNet-50: images float32 [n, 3, h, w] -> features [n, 2048]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class SwavResnet50(nn.Module):
         self.body = nn.Sequential(OrderedDict(body.named_children()))
 
     def activations(self, images: Tensor) -> Tensor:
-        """The map [n, 2048, h / 32, w / 32] whose spatial mean is features."""
+        """Compute the map [n, 2048, h / 32, w / 32] whose spatial mean is `features`."""
         x: Tensor = self.body(images)
         return x
 
@@ -40,12 +41,12 @@ class SwavResnet50(nn.Module):
         return self.outputs(self.activations(images))
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
-        """All that is made of the map."""
+        """Compute the features from the map."""
         return {"features": activations.mean(dim=(2, 3))}
 
 
 def _rename_state(state: StateDict) -> StateDict:
-    """The names of a network in DistributedDataParallel -> ours, without its heads."""
+    """Rename tensors saved from DistributedDataParallel to this network's names, without heads."""
     unprefixed = {name.removeprefix("module."): value for name, value in state.items()}
     return {
         f"body.{name}": unprefixed[name]

@@ -1,9 +1,10 @@
-"""The first call of a network that came in a file, in a process of its own.
+"""Run the first call of a network from a file in another process, which can be ended.
 
-A program of TorchScript may never end, and nothing ends a thread in it: Python waits for torch to
-come back. A process can be ended, and one that crashes or runs out of memory takes no other along.
-It takes the seconds in which Python imports torch, once for each network, on the driver alone:
-workers open the same file without it, and Ray ends those that make no progress
+A TorchScript program may never end, and Python cannot end a thread that waits for torch. A process
+can be ended, and if it crashes or runs out of memory, no other process ends with it.
+
+The trial takes the seconds that Python needs to import torch, once for each network, and only on
+the driver. Workers open the same file without a trial; Ray ends workers that make no progress
 (`raymetrics.distributed.session.NO_PROGRESS_SECONDS`).
 """
 
@@ -20,14 +21,15 @@ import torch
 from raymetrics import errors
 from raymetrics.errors import ExtractorError, RaymetricsError
 
-TRIAL_SECONDS = 600.0  # as a large network takes a minute for a block of images on one core
+TRIAL_SECONDS = 600.0  # a large network takes a minute for a batch of images on one core
 
 
 def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]:
-    """Open an extractor in another process, and give its columns, {name: d}.
+    """Open an extractor in another process, and return its columns, {name: d}.
 
-    text: as `raymetrics.extractors.make_extractor` takes it; limit: seconds. Its errors, and
-    ExtractorError if it takes longer or its process ends in another way.
+    text: as `raymetrics.extractors.make_extractor` takes it. limit: seconds. Raises the error of
+    `make_extractor` if it raises one, and ExtractorError if the trial takes longer than the limit
+    or the process ends by a signal or with another exit code than 0.
     """
     path = os.pathsep.join(filter(None, sys.path))
     try:
@@ -44,10 +46,10 @@ def try_columns(text: str, device: torch.device, limit: float) -> dict[str, int]
             "smaller block (?block=1) if it is slow, and do not use it if it never ends"
         ) from None
     if process.returncode:
+        reason = _exit_reason(process.returncode)
         raise ExtractorError(
-            f"{text} ended the process in which it was tried by {_exit_reason(process.returncode)}; "
-            "try it alone in Python: the file, this torch, or the memory of this machine is at "
-            "fault"
+            f"{text} ended the process in which it was tried by {reason}; try it alone in Python: "
+            "the file, this torch, or the memory of this machine is at fault"
         )
     answer = json.loads(process.stdout.splitlines()[-1])
     if "error" in answer:

@@ -1,14 +1,17 @@
-"""Your own extractor: `module:callable`.
+"""Use a Python callable of the user's own as an extractor: `module:callable`.
 
 The callable is a function from images (uint8 [n, 3, h, w]) to features (floats [n, d], or several
-by name), or a class that makes such an object: it is made once in every worker, with the options
-after the question mark, as in `my_models.faces:Embedding?layer=3`. It may have
+of them by name), or a class whose objects are such functions. Every worker makes one object of the
+class, with the options after the question mark, as in `my_models.faces:Embedding?layer=3`. The
+callable may have these attributes:
 
-    columns        {name: dimension}; without it, grey images are passed through to see them
-    spec           all that changes its numbers; without it, its code, that of the modules which it
-                   imports, and the files and folders that its options name stand for it
-    block          the number of images that it gets at a time
-    class_names    what the columns of an output called `logits` stand for
+    columns        {name: dimension}; without it, a call with grey images finds the columns
+    spec           everything that changes the features; without it, digests of its code, of the
+                   modules that it imports, and of the files and folders that its options name
+    block          the number of images in each call
+    class_names    the class of each number of an output called `logits`
+    weight_bytes   the bytes of its weights, which decide where workers go; without it, those of the
+                   torch networks that it is or has as attributes
 """
 
 from __future__ import annotations
@@ -34,9 +37,9 @@ _DEFAULT_BLOCK = 16
 
 
 class UserFunctionExtractor:
-    """An extractor around a callable; checks the features that it gives.
+    """An extractor around a user's callable, which checks the features that the callable returns.
 
-    options: of the class; but `name`, which names the extractor.
+    options: the arguments of the class; the option `name` is instead the name of the extractor.
     """
 
     def __init__(self, target: str, options: Mapping[str, str]) -> None:
@@ -49,6 +52,11 @@ class UserFunctionExtractor:
 
     def _user_attribute(self, name: str, default: Any = None) -> Any:
         return self._target.get_attribute(self._call, name, default)
+
+    @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
 
     def _columns(self) -> dict[str, int]:
         columns = self._user_attribute("columns")
@@ -67,7 +75,7 @@ class UserFunctionExtractor:
 
     @property
     def block(self) -> int:
-        """The callable's `block`, if it has one. ExtractorError if it is no number of images."""
+        """The callable's `block`, by default 16; ExtractorError if it is no number of images."""
         block = self._user_attribute("block", _DEFAULT_BLOCK)
         if not isinstance(block, int) or block < 1:
             raise ExtractorError(f"block of {self.target} is {block!r}, expected an int from 1 on")
@@ -75,17 +83,17 @@ class UserFunctionExtractor:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The callable's `class_names`, if it has them."""
+        """The callable's `class_names`; empty if the callable has no such attribute."""
         return tuple(self._user_attribute("class_names", ()))
 
     @property
     def file(self) -> Mapping[str, object]:
-        """None: what it reads is its own affair, and belongs in its spec."""
+        """Empty: files that the callable reads belong in its spec."""
         return {}
 
     @cached_property
     def spec(self) -> dict[str, object]:
-        """The callable's `spec`, if it has one; else digests of what it is made of."""
+        """The callable's `spec`, or digests of its code, and the other facts of the features."""
         return {
             "name": self.name,
             "callable": self.target,
@@ -96,8 +104,11 @@ class UserFunctionExtractor:
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
-        and if it gives anything else."""
+        """Compute the features {column: float32 [n, d]} of images uint8 [n, 3, h, w].
+
+        Raises ExtractorError for other images, if the callable fails, and if it returns anything
+        but features of these columns.
+        """
         features = self._call_user_function(require_images(images, self.target))
         require_same_columns(features, self.columns, self.target)
         return features

@@ -1,14 +1,16 @@
-"""Your own network in a file that runs by itself: `path/to/network.pt`.
+"""Use a network file of the user's own as an extractor: `path/to/network.pt`.
 
-TorchScript (`torch.jit.save`), or an archive of torch.export (`.pt2`, which may hold pickles: open
-it only if you would run its author's programs). It gets images float32 [n, 3, size, size], and
-gives floats [n, d], or several by name.
+The file holds a network with its program: TorchScript (`torch.jit.save`), or an archive of
+torch.export (`.pt2`; such a file may hold pickles, so open it only if you would run its author's
+programs). The network takes images float32 [n, 3, size, size] and returns floats [n, d], or
+several of them by name.
 
-    size=224       pixels; 0 gives it the images as they are, uint8 of any size
-    resize=NAME    how they come to that size: a convention of `raymetrics.extractors.resize`
-    scale=NAME     unit: 0..1, signed: -1..1, imagenet: less the mean, by the deviation, raw: 0..255
-    block=N        the batch that it takes, where it takes only one
-    name=NAME      of the extractor; otherwise that of the file
+    size=224       pixels of a side; with 0 the network gets the images unchanged, uint8 of any size
+    resize=NAME    a convention of `raymetrics.extractors.resize`
+    scale=NAME     unit: 0..1; signed: -1..1; imagenet: minus the mean, divided by the deviation;
+                   raw: 0..255
+    block=N        the batch size, for a network that takes only one
+    name=NAME      the name of the extractor; by default the name of the file
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _DEFAULT_SIZE = 224
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images become what the network takes; size 0: not at all."""
+    """The preprocessing of images for the network; with size 0 there is none."""
 
     size: int = _DEFAULT_SIZE
     resize: str = "clean"
@@ -57,7 +59,7 @@ class Preprocessing:
 
     @property
     def spec(self) -> dict[str, object]:
-        """What of it changes the numbers."""
+        """The settings that change the features."""
         if not self.size:
             return {"size": 0, "resize": OWN_RESIZE}
         return {"size": self.size, "resize": self.resize, "scale": self.scale}
@@ -65,7 +67,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, eq=False)
 class NetworkFileExtractor:
-    """A network that came with its code; checks the features that it gives."""
+    """An extractor around a network from a file, which checks the features that it returns."""
 
     name: str
     path: Path
@@ -91,18 +93,25 @@ class NetworkFileExtractor:
         }
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """images uint8 [n, 3, h, w] -> {column: float32 [n, d]}. ExtractorError for other images,
-        and if it gives anything else."""
+        """Compute the features {column: float32 [n, d]} of images uint8 [n, 3, h, w].
+
+        Raises ExtractorError for other images, if the network fails, and if it returns anything
+        but features of these columns.
+        """
         features = self.run(require_images(images, str(self.path)))
         require_same_columns(features, self.columns, str(self.path))
         return features
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What the network gives, whatever its columns are."""
+        """Run the network on images uint8 [n, 3, h, w]; return {column: float32 [n, d]}.
+
+        Unlike a call of the extractor, accepts any columns. Raises ExtractorError if the network
+        fails or returns anything but features.
+        """
         try:
-            with torch.inference_mode():  # of .pt2 too
+            with torch.inference_mode():
                 outputs = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
-        except Exception as error:  # torch.jit has one of its own kind
+        except Exception as error:  # the errors of torch.jit have a class of their own
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise ExtractorError(
                 f"{self.path} failed on {len(images)} images of {images.shape[2]} x "
@@ -115,9 +124,10 @@ class NetworkFileExtractor:
 def open_network_file(
     path: Path, options: Options, device: torch.device, columns: dict[str, int] | None = None
 ) -> NetworkFileExtractor:
-    """The extractor of a file. ExtractorError for a file that is no network, or other options.
+    """Open the extractor of a network file.
 
-    columns: {name: d}, where they are known; otherwise a first call finds them.
+    columns: {name: d} if known; with None a first call, with grey images, finds them. Raises
+    ExtractorError for a file without a network and for unknown options.
     """
     options.require_known(_OPTIONS)
     prepare = Preprocessing(
@@ -142,7 +152,7 @@ def open_network_file(
 
 
 def _load_network(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
-    """The network in a file. ExtractorError if there is none."""
+    """Load the network in a file; raise ExtractorError if the file holds none."""
     if path.suffix == ".pt2":
         return _open_pt2(path, device)
     if not is_torchscript(path):
@@ -154,7 +164,7 @@ def _load_network(path: Path, device: torch.device) -> Callable[[torch.Tensor], 
 
 
 def _open_pt2(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
-    """The network in an archive of torch.export."""
+    """Load the network in an archive of torch.export; raise ExtractorError if that fails."""
     try:
         program = torch.export.load(path)
     except Exception as error:  # of many kinds, none of them documented

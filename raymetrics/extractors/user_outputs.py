@@ -1,4 +1,4 @@
-"""What an extractor of the user's own may give, and the features that it is taken for."""
+"""Check the images that an extractor gets and the outputs that a user's extractor returns."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 from raymetrics.errors import ExtractorError
 
 _EXPECTED = "expected floats [n, d] for n images, or several of them by name"
-_UNNAMED_COLUMN = "features"  # the column of what has no name
-OWN_RESIZE = "own"  # the resize of what takes images as they are
+_UNNAMED_COLUMN = "features"  # the column of an output without a name
+OWN_RESIZE = "own"  # recorded as the resize of an extractor that gets the images unchanged
 _GRAY = 128
-TRIAL_SIDE = 64  # of the image that tells which columns there are, where any size will do
+TRIAL_SIDE = 64  # of the grey images of a first call, for extractors that take any size
 
 
 def gray_images(count: int, side: int = TRIAL_SIDE) -> np.ndarray:
-    """Grey images, uint8 [count, 3, side, side]."""
+    """Return grey images, uint8 [count, 3, side, side]."""
     return np.full((count, 3, side, side), _GRAY, np.uint8)
 
 
 def require_images(images: Any, extractor: str) -> np.ndarray:
-    """Take images for an extractor: uint8 [n, 3, h, w], of numpy or torch; as numpy.
+    """Return the images as an array of numpy if they are uint8 [n, 3, h, w], of numpy or torch.
 
-    ExtractorError for anything else, floats above all: whether -1..1 or 0..1 is meant changes every
-    number and cannot be seen.
+    Raises ExtractorError, with `extractor` as the name, for anything else, such as floats: whether
+    their range is -1..1 or 0..1 changes every feature and cannot be seen.
     """
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu()
@@ -35,10 +35,11 @@ def require_images(images: Any, extractor: str) -> np.ndarray:
     dtype = str(getattr(images, "dtype", "")).removeprefix("torch.")
     shape = list(getattr(images, "shape", ()))
     if isinstance(images, np.ndarray) and dtype == "uint8" and len(shape) == 4 and shape[1] == 3:
-        return np.require(images, requirements="W")  # as torch takes no others
+        return np.require(images, requirements="W")  # torch takes only writable arrays
     received = f"{dtype} {shape}" if dtype else type(images).__name__
     raise ExtractorError(
-        f"{extractor} got {received}, expected images uint8 [n, 3, height, width]{_image_hint(dtype, shape)}"
+        f"{extractor} got {received}, expected images uint8 [n, 3, height, width]"
+        f"{_image_hint(dtype, shape)}"
     )
 
 
@@ -57,15 +58,19 @@ def _image_hint(dtype: str, shape: list[int]) -> str:
 
 
 def column_safe(name: str) -> str:
-    """A name of which columns can be made: letters, digits, underscores, hyphens."""
+    """Replace characters that names of columns must not have by underscores.
+
+    Letters, digits, underscores and hyphens stay.
+    """
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
 def features_by_name(result: Any, count: int, extractor: str) -> dict[str, np.ndarray]:
-    """What was given for `count` images, as {column: float32 [count, d]}.
+    """Convert the outputs for `count` images to {column: float32 [count, d]}.
 
-    found: an array or a tensor [count, d] of floats, which becomes the column `features`; or
-    several of them by name, in a mapping or a NamedTuple. ExtractorError for anything else.
+    result: an array or a tensor [count, d] of floats, which becomes the column `features`; or
+    several of them by name, in a mapping or a NamedTuple. Raises ExtractorError, with `extractor`
+    as the name, for anything else.
     """
     if hasattr(result, "_asdict"):
         result = result._asdict()
@@ -81,7 +86,7 @@ def features_by_name(result: Any, count: int, extractor: str) -> dict[str, np.nd
 
 
 def _require_column_name(name: object, extractor: str) -> str:
-    """The name of an output. ExtractorError for one of which no column can be made."""
+    """Return the name of an output; raise ExtractorError if it cannot be a column's name."""
     if not isinstance(name, str) or name != column_safe(name) or not name:
         raise ExtractorError(
             f"{extractor} gave an output called {name!r}; expected letters, digits and underscores"
@@ -90,7 +95,10 @@ def _require_column_name(name: object, extractor: str) -> str:
 
 
 def _require_features(values: Any, count: int, what: str) -> np.ndarray:
-    """float32 [count, d]. ExtractorError, which begins with `what`, for anything else."""
+    """Convert values to float32 [count, d].
+
+    Raises ExtractorError, with a message that begins with `what`, for anything else.
+    """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = values.float() if values.is_floating_point() else values
@@ -108,7 +116,7 @@ def _require_features(values: Any, count: int, what: str) -> np.ndarray:
 def require_same_columns(
     features: Mapping[str, np.ndarray], columns: Mapping[str, int], extractor: str
 ) -> None:
-    """ExtractorError if these are not the columns that the extractor has."""
+    """Raise ExtractorError unless the features have the names and dimensions of `columns`."""
     dimensions = {name: values.shape[1] for name, values in features.items()}
     if dimensions != dict(columns):
         raise ExtractorError(f"{extractor} gave columns {dimensions}, expected {dict(columns)}")

@@ -1,7 +1,8 @@
-"""VGG-16 (Simonyan & Zisserman 2015), trained on ImageNet: the network of precision and recall.
+"""Extract features with VGG-16 (Simonyan & Zisserman 2015), the network of precision and recall.
 
-Kynkäänniemi et al. (2019) take the activations of its second fully connected layer. NVIDIA's
-program and torch-fidelity take them after the ReLU, which is the default here: `fc2_relu`.
+The network was trained on ImageNet. Kynkäänniemi et al. (2019) use the activations of its second
+fully connected layer. NVIDIA's program and torch-fidelity take them after the ReLU, and so does the
+default column here, `fc2_relu`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from raymetrics.weights.state_dict import StateDict
 _FEATURES = 4096
 _CLASSES = 1000
 
-# The places of what has weights in torchvision's lists, in the order of NVIDIA's conv1, conv2, ...
+# Indices of the layers with weights in torchvision's lists, in the order of NVIDIA's conv1, ...
 _CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _LINEAR = (0, 3, 6)
 
 
 class Vgg16(nn.Module):
-    """Images float32 [n, 3, 224, 224] -> fc2, fc2_relu [n, 4096], logits [n, 1000]."""
+    """VGG-16: images float32 [n, 3, 224, 224] -> fc2, fc2_relu [n, 4096], logits [n, 1000]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,16 +40,17 @@ class Vgg16(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         fc1, relu, _, fc2, _, _, fc3 = self.classifier
-        # The ReLUs of the list work in place, and would change fc2.
+        # The ReLUs of the list work in place and would change fc2.
         before = fc2(relu(fc1(self.features(images).flatten(1))))
         after = before.relu()
         return {"fc2": before, "fc2_relu": after, "logits": fc3(after)}
 
 
-def rename_state(state: StateDict) -> StateDict:
-    """torchvision's names are the network's; of NVIDIA's file, layers.conv1 and so on.
+def _rename_state(state: StateDict) -> StateDict:
+    """Rename NVIDIA's tensors, layers.conv1 and so on, to this network's names.
 
-    The 25,088 inputs of NVIDIA's fc1 are taken to be in torchvision's order.
+    This network has torchvision's names, so torchvision's tensors keep theirs. The 25,088 inputs of
+    NVIDIA's fc1 are assumed to be in torchvision's order.
     """
     if "layers.conv1.weight" not in state:
         return state
@@ -73,6 +75,6 @@ ARCHITECTURE = PublishedNetwork(
     outputs={"fc2": _FEATURES, "fc2_relu": _FEATURES, "logits": _CLASSES},
     columns=("fc2_relu",),
     weights=VGG16,
-    rename_state=rename_state,
+    rename_state=_rename_state,
     class_names=class_names.imagenet_classes,
 )

@@ -1,6 +1,6 @@
-"""Sample ids to images. torch; may import the layers below, knows nothing of Ray or shards.
+"""Generate images from sample ids with torch; the package knows nothing of Ray or shards.
 
-`open_source` turns what a user writes into a generator.
+`open_source` turns the text that a user writes into a generator.
 """
 
 from __future__ import annotations
@@ -74,27 +74,34 @@ def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
     return DiffusersPipeline(name.removeprefix(PIPELINE_PREFIX), device, **options)
 
 
+def _dataset_endings() -> tuple[str, ...]:
+    """Return the endings of the files that hold a data set, such as .zip."""
+    from raymetrics.generators.image_datasets import OPENERS
+
+    return tuple(OPENERS)
+
+
 BUILT_IN_SOURCES: dict[str, Callable[..., Generator]] = {
     "digits": _digits,
     "faces": _faces,
     "mnist": _mnist,
 }
 
-# The rest in this order: does a name look like it, and what opens it.
+# All other sources, tried in this order: whether a name has this form, and what opens the source.
 _OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (lambda name: name.startswith(PIPELINE_PREFIX), _diffusion),
     (os.path.isdir, _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
     (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),
-    (lambda name: name.endswith((".zip", ".npz", ".npy", ".tar", ".parquet")), _dataset),
+    (lambda name: name.endswith(_dataset_endings()), _dataset),
     (lambda name: "://" in name, _dataset),
 )
 
 
 def absolute_source(source: str) -> str:
-    """The source as it is to be named elsewhere: local files and folders by absolute paths.
+    """Return the source with absolute paths of local files and folders, valid in any folder.
 
-    SourceError for one with a secret in it, as it is written into what is made of it.
+    Raises SourceError for a source that contains a secret, as shard sets record the source.
     """
     require_no_secret(source, SourceError)
     name, _ = option_strings.parse_options(source, SourceError)
@@ -102,7 +109,7 @@ def absolute_source(source: str) -> str:
         return source
     prefix = PIPELINE_PREFIX if name.startswith(PIPELINE_PREFIX) else ""
     path = Path(name.removeprefix(prefix))
-    # Unlike Path's, these take a name that is too long for a file for one that is not there.
+    # For a name that is too long for a file, os.path says that nothing exists, while Path raises.
     is_pattern = "{" in path.name and os.path.isdir(path.parent)
     if "://" in name or not (os.path.exists(path) or is_pattern):
         return source
@@ -110,35 +117,35 @@ def absolute_source(source: str) -> str:
 
 
 def permission_for(run_code: bool, *sources: str) -> Permission:
-    """Give the permission of a command in which the user wrote these sources."""
+    """Return the permission of a command in which the user wrote these sources."""
     return Permission(run_code, frozenset([*sources, *map(absolute_source, sources)]))
 
 
 def quick_fingerprint(generator: Generator) -> str:
-    """A digest by which a worker knows that it opened what the driver did; cheap to make.
+    """Return a digest that shows a worker whether it opened the same generator as the driver.
 
-    The fingerprint of the spec, or the generator's own `listing` where the spec reads much.
+    The digest is the generator's own `quick_fingerprint` if it has one, as the spec may read whole
+    files; otherwise it is the fingerprint of the spec.
     """
     cheap_digest: str | None = getattr(generator, "quick_fingerprint", None)
     return fingerprint(generator.spec) if cheap_digest is None else cheap_digest
 
 
 def open_source(source: str, device: torch.device) -> Generator:
-    """The generator that `source` names; options follow the last question mark.
+    """Open the generator that `source` names; options follow the last question mark.
 
     digits, faces, mnist           the sources that come with raymetrics; ./faces is a folder
-    path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a
-    folder of
-    file.zip .tar .parquet .npz    images, one file of a set, a folder of tars or of Parquet
-    .npy  a-{000..009}.tar         files, a pattern; or any of these at a URI, as s3://bucket/x
+    path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a folder
+    file.zip .tar .parquet         of images, of tars or of Parquet files; one file;
+    .npz .npy  a-{000..009}.tar    a pattern; or any of these at a URI, as s3://bucket/x
     file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
     file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
     diffusers:model                a pipeline, see `raymetrics.generators.diffusers_pipeline`
     module:callable                your own, see `raymetrics.generators.user_function`
 
-    Those that are latent generators take the option `truncate=name:amount` beside their own, as
-    in digits?truncate=clamp:0.7, and with it `mean=all`: see `raymetrics.generators.latents`.
-    SourceError, with what was expected, for anything else.
+    Latent generators also take the option `truncate=name:amount`, as in digits?truncate=clamp:0.7,
+    and with it `mean=all`: see `raymetrics.generators.latents.truncated_generator`. Raises
+    SourceError, with the forms that are expected, for any other text.
     """
     name, options = option_strings.parse_options(
         require_no_secret(source, SourceError), SourceError
@@ -172,20 +179,22 @@ def _open_generator(
         from raymetrics.generators.user_function import open_user_function
 
         return open_user_function(name, options)
+    *endings, last = _dataset_endings()
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
-        f"{', '.join(BUILT_IN_SOURCES)}, a folder or a .zip, .tar, .parquet, .npz or .npy file of images "
-        "(or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
+        f"{', '.join(BUILT_IN_SOURCES)}, a folder or a {', '.join(endings)} or {last} file of "
+        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
         "diffusers:model, or module:callable"
     )
 
 
 def skip_broken_images(source: str, max_broken: int) -> tuple[str, list[str]]:
-    """A data set without its broken images, as a source, and their names.
+    """Return a data set without its broken images, as a source, and the names of these images.
 
-    Decodes every image once. The source that is returned lists them in its option `skip`, so
-    that whoever opens it gives the same ids to the same images without looking for them again.
-    SourceError with their names if there are more than `at_most`, or if it is no data set.
+    Decodes every image once. The returned source lists the broken images in its option `skip`, so
+    that every worker gives the same ids to the same images without another search. Raises
+    SourceError, with the names, if more than `max_broken` images are broken, and SourceError if the
+    source is no data set of image files.
     """
     from raymetrics.generators.image_datasets.image_dataset import (
         ImageDataset,

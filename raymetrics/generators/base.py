@@ -1,4 +1,4 @@
-"""What a generator is. A data set is one, whose ids are indices."""
+"""Define the interface of a generator; a data set is a generator whose ids are indices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from raymetrics.errors import SampleRangeError, SourceError
 
-SEED_COUNT = 2**32  # that RandomState takes: 0 to 2^32 - 1
+SEED_COUNT = 2**32  # RandomState takes the seeds 0 to 2^32 - 1
 
 
 class Generator(Protocol):
-    """A pure function from sample ids to images: image k depends on k and on nothing else.
+    """A pure function from sample ids to images: image k depends on k alone.
 
-    An endless one whose sample ids are seeds of a limited range says how many, `seeds`.
+    An endless generator whose sample ids are seeds of a limited range has an attribute `seeds`, the
+    number of these seeds.
     """
 
     @property
@@ -23,48 +24,49 @@ class Generator(Protocol):
 
     @property
     def spec(self) -> Mapping[str, object]:
-        """All that changes its pixels, as JSON values: digest of the weights, options."""
+        """Everything that changes the pixels, as JSON values: digest of the weights, options."""
 
     @property
     def length(self) -> int | None:
-        """How many samples there are; None for an endless generator."""
+        """The number of samples; None for an endless generator."""
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """The classes of the samples, int64 [n]; None where they are not known."""
+        """Return the classes of the samples, int64 [n]; None if they are not known."""
 
 
 @runtime_checkable
 class LatentGenerator(Generator, Protocol):
     """A generator z -> w -> image, whose samples can be truncated and interpolated.
 
-    Sample k is `synthesize(map(draw([k]), labels([k])))`. What has no intermediate space W has Z
-    as one: its `map` gives z back. In `map` and `synthesize` row i is computed at place i % block
-    (see `raymetrics.fixed_batches`), so that a caller who keeps a sample at its place gets its
-    very bits.
+    Sample k is `synthesize(map(draw([k]), labels([k])))`. A generator without an intermediate space
+    W uses Z as W: its `map` returns z. `map` and `synthesize` compute row i at place i % block of a
+    batch (see `raymetrics.fixed_batches`), so a caller that puts a sample at its own place gets the
+    same bits as from a call of the generator.
 
-    It may have an attribute `hindrance`: why, with its options, no single w makes a sample's
-    image, and what to do about it; None where nothing is in the way. See `latent`.
+    The generator may have an attribute `not_latent_because`: the reason why, with its options, no
+    single w determines a sample's image, and what to change; or None. See
+    `require_latent_generator`.
     """
 
     @property
     def block(self) -> int:
-        """The one batch size that its networks see."""
+        """The only batch size on which the networks run."""
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, z], standard normal."""
+        """Draw z float32 [n, z], standard normal, for sample ids int64 [n]."""
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z float32 [n, z], labels int64 [n] where there are classes -> w float32 [n, w]."""
+        """Map z float32 [n, z] to w float32 [n, w]; labels: int64 [n], None without classes."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
 
 
 def require_latent_generator(generator: Generator) -> LatentGenerator:
-    """The generator, if its samples are images of latents; else SourceError."""
+    """Return the generator; raise SourceError if its samples are no images of latents."""
     if not isinstance(generator, LatentGenerator):
         raise SourceError(
             f"{generator.name} is no latent generator, so its samples cannot be truncated or "
@@ -78,10 +80,10 @@ def require_latent_generator(generator: Generator) -> LatentGenerator:
 
 
 def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
-    """One standard normal vector per sample, float32 [n, dimension], from its own seed.
+    """Draw one standard normal vector per sample, float32 [n, dimension], seeded by its id.
 
-    Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. RangeError for
-    ids that are no seeds.
+    Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. Raises
+    SampleRangeError for ids that are no seeds.
     """
     if sample_ids.max(initial=0) >= SEED_COUNT:
         raise SampleRangeError(

@@ -1,7 +1,8 @@
-"""The source `diffusers:FOLDER`: a pipeline of the library diffusers, which is optional.
+"""Generate images with a pipeline of the optional library diffusers: `diffusers:FOLDER`.
 
-Its weights are read as safetensors alone. Code that comes with a pipeline is not run: a folder
-with Python files is refused before diffusers sees it, and for a name diffusers is told so.
+Weights are read only from safetensors files. Code that comes with a pipeline is not run: a folder
+with Python files is refused before diffusers opens it, and for a pipeline's name diffusers gets the
+argument `trust_remote_code=False`.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ import torch
 from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT
-from raymetrics.generators.held import load_once
+from raymetrics.generators.network_files import load_once
 from raymetrics.generators.uint8_rules import require_finite, to_uint8, unit_round
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import file_sha256
 
-# The files of a pipeline that change its pixels; others are texts about it.
+# The files of a pipeline that change its pixels; all others describe it.
 _PIXEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
 _INSTALL_COMMAND = "pip install 'raymetrics[diffusers]'"
 
 
 class DiffusersPipeline:
-    """A pipeline by its folder or its name, as in `diffusers:sd?prompt=a cat&steps=30`.
+    """A pipeline, given by its folder or its name, as in `diffusers:sd?prompt=a cat&steps=30`.
 
-    Sample k draws all its noise from a torch.Generator of seed k, on the CPU, so that it is
-    the same noise on every device.
+    Sample k draws all its noise from a torch.Generator of seed k on the CPU, so that the noise is
+    the same for every device.
 
-    steps: of denoising; guidance: its scale; prompt: of a pipeline that takes text.
-    label: the class of all samples, of a pipeline that takes classes; or classes: of how many
-        RandomState(k) draws one for sample k.
-    revision: the commit of a pipeline that is named instead of lying in a folder; names may
-        change what they stand for, and commits may not.
+    steps: the number of denoising steps. guidance: the guidance scale. prompt: the text, for a
+    pipeline that takes text.
+    label: the class of all samples, for a pipeline that takes classes. classes: instead of label,
+    the number of classes; RandomState(k) draws the class of sample k.
+    revision: the commit of a pipeline that is given by its name. The files behind a name may
+    change, the files of a commit do not.
     """
 
     length = None
@@ -74,8 +76,15 @@ class DiffusersPipeline:
 
     @property
     def seeds(self) -> int | None:
-        """Of the classes, where some are drawn; a torch.Generator takes any."""
+        """The number of seeds if classes are drawn, else None: a torch.Generator takes any id."""
         return SEED_COUNT if self.classes else None
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of the weights of all networks of the pipeline."""
+        parts = self.pipeline.components.values()
+        networks = [part for part in parts if isinstance(part, torch.nn.Module)]
+        return sum(p.nbytes for network in networks for p in network.parameters())
 
     def _load(self, device: torch.device) -> Any:
         if not Path(self.path).is_dir() and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
@@ -88,7 +97,8 @@ class DiffusersPipeline:
             diffusers = importlib.import_module("diffusers")
         except ImportError:
             raise SourceError(
-                f"sources of diffusers come with that library, which is not installed; {_INSTALL_COMMAND}"
+                "sources of diffusers come with that library, which is not installed; "
+                f"{_INSTALL_COMMAND}"
             ) from None
         try:
             pipeline = diffusers.DiffusionPipeline.from_pretrained(
@@ -101,7 +111,8 @@ class DiffusersPipeline:
             reason = " ".join(str(error).split())[:300]
             raise SourceError(
                 f"cannot open the pipeline {self.path}: {reason}; expected a folder as diffusers' "
-                f"save_pretrained writes it, with weights as .safetensors{self._transformers_hint()}"
+                "save_pretrained writes it, with weights as .safetensors"
+                f"{self._transformers_hint()}"
             ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
@@ -120,7 +131,7 @@ class DiffusersPipeline:
         return f"; pipelines that take text need the library transformers too: {_INSTALL_COMMAND}"
 
     def _require_options_fit(self) -> None:
-        """That the pipeline takes what is given, and is given what it cannot do without."""
+        """Raise ValueError if the pipeline takes no such option or lacks one that it needs."""
         takes = inspect.signature(self.pipeline.__call__).parameters
         kind = type(self.pipeline).__name__
         for name in self.options:
@@ -135,7 +146,7 @@ class DiffusersPipeline:
 
     @cached_property
     def spec(self) -> dict[str, object]:
-        """Covers the bytes of a folder's files; a name is covered by its commit."""
+        """The digest of a folder's files, or a name and its commit; and the options."""
         digests = {file: file_sha256(Path(self.path) / file) for file in self._pixel_files()}
         return {
             "name": "diffusers",
@@ -148,7 +159,7 @@ class DiffusersPipeline:
 
     @property
     def quick_fingerprint(self) -> str:
-        """Names and sizes of the files: what a worker compares, as it does not digest them."""
+        """A digest of the files' names and sizes, which workers compare: cheaper than the spec."""
         sizes = {file: (Path(self.path) / file).stat().st_size for file in self._pixel_files()}
         return fingerprint(
             {"path": self.path, "revision": self.revision, "files": sizes}
@@ -160,12 +171,12 @@ class DiffusersPipeline:
 
     def _files(self) -> list[str]:
         root = Path(self.path)
-        # The second, as rglob does not enter a component's folder that is a link.
+        # rglob does not enter a component's folder that is a link; the second pattern does.
         paths = {file for file in (*root.rglob("*"), *root.glob("*/*")) if file.is_file()}
         return sorted(file.relative_to(root).as_posix() for file in paths)
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """The class of each sample, int64 [n]; None where there are none."""
+        """Return the class of each sample, int64 [n]; None without the options of classes."""
         if self.label is not None:
             return np.full(len(sample_ids), self.label, np.int64)
         if self.classes is None:
@@ -174,7 +185,10 @@ class DiffusersPipeline:
         return np.array(classes, np.int64)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError if there are none."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
+
+        Raises SourceError if the pipeline gives no images, or numbers that are not finite.
+        """
         outputs = run_in_fixed_batches(self._generate, sample_ids, sample_ids, self.block)
         return require_finite(outputs, sample_ids, self.name)
 
@@ -193,7 +207,7 @@ class DiffusersPipeline:
         return to_uint8(self._channels_first(np.asarray(result.images), len(ids)), unit_round)
 
     def _channels_first(self, images: np.ndarray, count: int) -> torch.Tensor:
-        """[n, h, w, 1 or 3] -> [n, 3, h, w]."""
+        """Convert images [n, h, w, 1 or 3] to [n, 3, h, w]; SourceError for other shapes."""
         if images.ndim != 4 or len(images) != count or images.shape[3] not in (1, 3):
             raise SourceError(
                 f"{self.name} gave {list(images.shape)} for {count} samples, expected images "

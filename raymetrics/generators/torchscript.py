@@ -1,4 +1,4 @@
-"""The source `network.ts`: a generator as torch.jit saved it."""
+"""Generate images with a network that torch.jit saved: the source `network.ts`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from torch import Tensor
 from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
-from raymetrics.generators.held import load_once
-from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.network_files import load_once, read_bytes
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 from raymetrics.weights.torchscript_network import USER_CLASS_ADVICE, load_torchscript
 
 
 class TorchScript:
-    """z -> images, saved by `torch.jit.save`; `network.ts?z=128` takes z of 128 numbers.
+    """A network from `torch.jit.save`; `network.ts?z=128` takes z of 128 numbers.
 
-    The program maps z float32 [n, z], standard normal, to images [n, 3, h, w], uint8 or floats
-    in -1..1. Sample k has the z that RandomState(k) draws, as NVIDIA's generators do. A latent
-    generator without a space W that is known.
+    The network maps z float32 [n, z], standard normal, to images [n, 3, h, w], uint8 or floats in
+    -1..1. RandomState(k) draws the z of sample k, as in NVIDIA's generators. The source is a latent
+    generator whose space W is Z, as the network's own W is not known.
     """
 
     length = None
@@ -46,22 +45,28 @@ class TorchScript:
         return {"name": "torchscript", "file_sha256": self.sha256, "z": self.z_dim}
 
     def labels(self, sample_ids: np.ndarray) -> None:
-        """Not known."""
+        """Return None: the classes are not known."""
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, z]."""
+        """Draw z float32 [n, z] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, self.z_dim)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z, as it is."""
+        """Return z unchanged."""
         return z
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, z] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, z].
+
+        Raises SourceError if the network fails, or gives other outputs than finite images.
+        """
         return self._synthesize_samples(np.arange(len(w)), w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
+
+        Raises SourceError if the network fails, or gives other outputs than finite images.
+        """
         return self._synthesize_samples(sample_ids, self.draw(sample_ids))
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -89,6 +94,6 @@ class TorchScript:
 
     def _output_error(self, received: str) -> SourceError:
         return SourceError(
-            f"{self.path} gave {received} for {self.block} samples, expected uint8 or floats in -1..1 "
-            f"[{self.block}, 3, height, width]; for others, {USER_CLASS_ADVICE}"
+            f"{self.path} gave {received} for {self.block} samples, expected uint8 or floats in "
+            f"-1..1 [{self.block}, 3, height, width]; for others, {USER_CLASS_ADVICE}"
         )

@@ -1,7 +1,8 @@
-"""A trial of a user's own generator, before anything else is begun: a few samples, made twice.
+"""Try a user's own generator before a command starts: generate a few samples twice and compare.
 
-An image that depends on more than its sample id spoils every number without a word: workers whose
-noise begins from one seed give the same images, and other workers give another set.
+An image that depends on more than its sample id makes every number wrong without an error: workers
+that start from the same seed generate the same images, and another number of workers generates
+another set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator
 from raymetrics.generators.user_function import UserFunctionGenerator, UserLatentGenerator
 
-# How far apart two makings of an image may be, in grey levels: floats that are computed in another
-# batch differ in their last digits, and now and then fall on the other side of a level.
+# How many grey levels two images of one sample may differ by: floats that are computed in another
+# batch differ in their last digits, and are sometimes rounded to the next level.
 _ROUNDING = 2
 
 _SEEDING_HINT = (
@@ -29,9 +30,9 @@ _RENEWAL_SEEDING_HINT = (
 
 
 class _TrialSamples(NamedTuple):
-    """What was made of some samples.
+    """Some samples with their images, labels and latents.
 
-    sample_ids: int64 [n], ascending or not. images: uint8 [n, 3, h, w]. labels: int64 [n] or None.
+    sample_ids: int64 [n], in any order. images: uint8 [n, 3, h, w]. labels: int64 [n] or None.
     latents: float32 [n, z] of a latent generator, else None.
     """
 
@@ -42,18 +43,22 @@ class _TrialSamples(NamedTuple):
 
 
 def find_user_generator(generator: Generator) -> UserFunctionGenerator | None:
-    """Find the user's own callable that a generator is, or truncates; None if there is none."""
+    """Return the user's own generator, if this generator is one or truncates one; else None.
+
+    A generator of the user's own that refuses trials, with `trial = False`, gives None too.
+    """
     inner = getattr(generator, "inner", generator)
     return inner if isinstance(inner, UserFunctionGenerator) and inner.trial else None
 
 
 def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
-    """Make a few samples of the user's own generator twice; the height and width of its images.
+    """Generate a few samples of a user's own generator twice; return height and width of images.
 
-    samples: those that are asked for; the first two and the last one are made. Again they are made
-    in another order and number, and by an object that is made anew. SourceError if images, labels
-    or latents differ by more than rounding, or are not what a generator is to give. Does nothing
-    for the generators that raymetrics has, and where the callable says `trial = False`: None.
+    samples: the samples of the command; the first two and the last are generated, then generated
+    again in another order and number, and again by a new object. Raises SourceError if images,
+    labels or latents differ by more than rounding, or have another shape or type than a generator's
+    must have. Returns None, without generating, for generators of raymetrics and for a callable
+    with `trial = False`.
     """
     function = find_user_generator(generator)
     if function is None:
@@ -65,13 +70,16 @@ def try_out(generator: Generator, samples: range) -> tuple[int, int] | None:
         function, first, first.sample_ids[1::-1], "by an object made anew", _RENEWAL_SEEDING_HINT
     )
     if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()  # workers need it
+        torch.cuda.empty_cache()  # workers need this memory
     height, width = first.images.shape[2:]
     return height, width
 
 
 def _some_ids(samples: range, length: int | None) -> np.ndarray:
-    """The first two and the last one, ascending; the second also where one is asked for."""
+    """Return the first two and the last of the samples, ascending.
+
+    The second is included even if the range has only one sample, if the generator has a second.
+    """
     second = samples.start + 1
     ids = {samples.start, samples[-1], *([second] if length is None or second < length else [])}
     return np.array(sorted(ids))
@@ -89,7 +97,10 @@ def _require_same(
     how: str,
     remedy: str,
 ) -> None:
-    """SourceError unless the samples are made again as they were."""
+    """Generate samples again; raise SourceError if they differ from the first time.
+
+    how: the circumstances of the second time, and remedy: what to change, for the message.
+    """
     again = _make_samples(function, sample_ids)
     rows = np.searchsorted(first.sample_ids, sample_ids)
     apart = np.abs(again.images.astype(np.int16) - first.images[rows]).max(axis=(1, 2, 3))
@@ -99,9 +110,8 @@ def _require_same(
             f"image {k} of {function.name} depends on more than its id: asked for again {how}, it "
             f"is another one (up to {apart.max()} of 255 grey levels apart); {remedy}"
         )
-    for name, before, now in (
-        ("label", first.labels, again.labels), ("latent", first.latents, again.latents),
-    ):  # fmt: skip
+    labels, latents = (first.labels, again.labels), (first.latents, again.latents)
+    for name, (before, now) in {"label": labels, "latent": latents}.items():
         if not _nearly_equal(None if before is None else before[rows], now):
             raise SourceError(
                 f"the {name}s of {function.name} depend on more than the sample ids: asked for "

@@ -1,8 +1,8 @@
-"""How floats become bytes. Programs differ, by up to one grey level, so every rule has a name.
+"""Convert images of floats to uint8 by a named rule; rules differ by up to one grey level.
 
-All map images float [n, 3, h, w] to uint8 and cut off what lies outside. Half precision is
-widened to float32 first, as it has fewer numbers than there are grey levels; float32 and
-float64 stay what they are. NaN and infinity are no colours: see `checked`.
+Every rule maps images float [n, 3, h, w] to uint8 and clips values outside of the range. Half
+precision is widened to float32 first, as it has fewer numbers than there are grey levels; float32
+and float64 are used unchanged. `require_finite` refuses NaN and infinity.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from raymetrics.errors import SourceError
 
 
 def nvidia(images: Tensor) -> Tensor:
-    """From -1..1: 127.5 (x + 1) to the nearest, as NVIDIA's generators do: 127.5 x + 128, cut."""
+    """Convert from -1..1 by 127.5 x + 128, clipped and truncated, as NVIDIA's generators do.
+
+    The result is 127.5 (x + 1), rounded to the nearest.
+    """
     return _clip_to_uint8(_widen(images) * 127.5 + 128)
 
 
 def signed_truncate(images: Tensor) -> Tensor:
-    """From -1..1: 127.5 (x + 1), truncated, as in guided-diffusion."""
+    """Convert from -1..1 by 127.5 (x + 1), truncated, as guided-diffusion does."""
     return _clip_to_uint8((_widen(images) + 1) * 127.5)
 
 
 def unit_round(images: Tensor) -> Tensor:
-    """From 0..1: 255 x, rounded to the nearest, as diffusers does."""
+    """Convert from 0..1 by 255 x, rounded to the nearest, as diffusers does."""
     return _clip_to_uint8((_widen(images) * 255).round())
 
 
 def unit_truncate(images: Tensor) -> Tensor:
-    """From 0..1: 255 x, truncated, as torchvision's ToPILImage does."""
+    """Convert from 0..1 by 255 x, truncated, as torchvision's ToPILImage does."""
     return _clip_to_uint8(_widen(images) * 255)
 
 
@@ -55,10 +58,11 @@ RULES: dict[str, Rule] = {
 
 
 def to_uint8(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
-    """`images` by the rule, or as they are if they are uint8; for `checked`.
+    """Convert images by a rule; images that are uint8 already stay unchanged.
 
-    finite: bool [n], whether an image was of finite numbers. It is told and not refused here,
-    as a block has empty places too, and what a network makes of those is nobody's image.
+    Returns {"images": uint8 [n, 3, h, w], "finite": bool [n], whether all numbers of an image are
+    finite}, for `require_finite`. This function does not refuse the others, as a batch also has
+    empty places, whose outputs are no sample's image.
     """
     if images.dtype == torch.uint8:
         return {"images": images.cpu().numpy(), "finite": np.ones(len(images), np.bool_)}
@@ -69,7 +73,10 @@ def to_uint8(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
 def require_finite(
     outputs: Mapping[str, np.ndarray], sample_ids: np.ndarray, name: str
 ) -> np.ndarray:
-    """The images of `in_bytes`. SourceError with the first sample whose numbers are not finite."""
+    """Return the images of `to_uint8`.
+
+    Raises SourceError, with the first sample whose numbers are not finite, if one is not.
+    """
     if not outputs["finite"].all():
         first = sample_ids[outputs["finite"].argmin()]
         raise SourceError(

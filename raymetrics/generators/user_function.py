@@ -1,21 +1,24 @@
-"""Your own generator: `module:callable`.
+"""Use a Python callable of the user's own as a generator: `module:callable`.
 
-The callable is a function from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]), or a
-class that makes such an object: it is made once in every worker, with the options after the
-question mark, as in `my_models.gan:Generator?psi=0.7`.
+The callable is a function from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]), or a class
+whose objects are such functions. Every worker makes one object of the class, with the options after
+the question mark, as in `my_models.gan:Generator?psi=0.7`.
 
-It may give floats instead, if its attribute `uint8` names the rule of
-`raymetrics.generators.uint8_rules` by which they become bytes. It may have
+The callable may return floats, if its attribute `uint8` names the rule of
+`raymetrics.generators.uint8_rules` that converts them. It may have these attributes:
 
-    length         where its samples end
-    labels         a method, their classes: sample ids to int64 [n] from 0 on
-    spec           all that changes its pixels; without it, its code, that of the modules which it
-                   imports, and the files and folders that its options name stand for it
-    trial          False if no samples may be made where the command is given, see
+    length         the number of samples; without it, the generator is endless
+    labels         a method, from sample ids to classes, int64 [n] from 0 on
+    spec           everything that changes the pixels; without it, digests of its code, of the
+                   modules that it imports, and of the files and folders that its options name
+    weight_bytes   the bytes of its weights, which decide where workers go; without it, those of the
+                   torch networks that it is or has as attributes
+    trial          False if the driver must not generate samples, see
                    `raymetrics.generators.trial`
 
-With the methods draw, map and synthesize (and `block`, if it is not 16) it is a latent generator,
-whose samples can be truncated and interpolated: see `raymetrics.generators.base.LatentGenerator`.
+A callable with the methods draw, map and synthesize (and `block`, if it is not 16) is a latent
+generator, whose samples can be truncated and interpolated: see
+`raymetrics.generators.base.LatentGenerator`.
 """
 
 from __future__ import annotations
@@ -47,7 +50,10 @@ _MODULE_HINT = (
 
 
 def open_user_function(text: str, options: Mapping[str, str]) -> UserFunctionGenerator:
-    """The generator around what "module:callable" names; a latent one if it has the methods."""
+    """Open the generator around "module:callable".
+
+    The generator is a latent one if the callable has the methods draw, map and synthesize.
+    """
     target = UserCallable(text, "source", SourceError)
     call = target.instantiate(options)
     is_latent = all(callable(target.get_attribute(call, method)) for method in _LATENT_METHODS)
@@ -55,7 +61,7 @@ def open_user_function(text: str, options: Mapping[str, str]) -> UserFunctionGen
 
 
 class UserFunctionGenerator:
-    """A generator around a callable; checks the images that it gives."""
+    """A generator around a user's callable, which checks the images that the callable returns."""
 
     def __init__(
         self, target: UserCallable, call: Callable[..., Any], options: Mapping[str, str]
@@ -74,19 +80,26 @@ class UserFunctionGenerator:
         return self._target.get_attribute(self._call, name, default)
 
     @property
+    def user_object(self) -> object:
+        """The user's own function or object."""
+        return self._call
+
+    @property
     def trial(self) -> bool:
-        """Whether samples may be made before workers make them; not of what raymetrics has."""
+        """Whether the driver may try the callable; False for classes of raymetrics."""
         return self._user_attribute("trial", True) and not self.name.startswith("raymetrics.")
 
     def renew(self) -> None:
-        """Make the object anew, in the place of the one that there is."""
-        del self._call  # first, as two may not fit
+        """Replace the user's object by a new one."""
+        del self._call  # first, as memory may not hold two
         self._call = self._target.instantiate(self.options)
 
     @property
     def length(self) -> int | None:
-        """The callable's `length`, if it has one; else it is endless. SourceError for a length
-        that is no number of samples."""
+        """The callable's `length`; None, for an endless generator, if it has none.
+
+        Raises SourceError for a length that is no number of samples.
+        """
         length = self._user_attribute("length")
         if length is None:
             return None
@@ -100,7 +113,7 @@ class UserFunctionGenerator:
 
     @cached_property
     def spec(self) -> dict[str, object]:
-        """The callable's `spec`, if it has one; else digests of what it is made of."""
+        """The callable's `spec`, or digests of its code, with its name and its options."""
         return {
             "name": self.name,
             "options": self.options,
@@ -110,12 +123,14 @@ class UserFunctionGenerator:
 
     @property
     def quick_fingerprint(self) -> str:
-        """What a worker compares."""
+        """A digest of the spec without the digests of folders, which workers compare."""
         return fingerprint(without_folders(self.spec))
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """The callable's `labels(sample_ids)`, if it has that. SourceError for anything but whole
-        numbers from 0 on, one for each sample."""
+        """Return the callable's `labels(sample_ids)`, int64 [n]; None without such a method.
+
+        Raises SourceError for anything but whole numbers from 0 on, one for each sample.
+        """
         labels_method = self._user_attribute("labels")
         if labels_method is None:
             return None
@@ -145,7 +160,10 @@ class UserFunctionGenerator:
         )
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
+
+        Raises SourceError if the callable fails or returns anything else.
+        """
         images = self._call_user_code(
             lambda: np.asarray(self._call(sample_ids)), _describe_ids(sample_ids)
         )
@@ -170,9 +188,10 @@ class UserFunctionGenerator:
         height, width = images.shape[2:]
         self._image_size = self._image_size or (height, width)
         if self._image_size != (height, width):
+            before = f"{self._image_size[0]} x {self._image_size[1]}"
             raise SourceError(
-                f"{self.name} gave images of {height} x {width} for {_describe_ids(sample_ids)}, and "
-                f"of {self._image_size[0]} x {self._image_size[1]} before; give all of them one size"
+                f"{self.name} gave images of {height} x {width} for {_describe_ids(sample_ids)}, "
+                f"and of {before} before; give all of them one size"
             )
 
     def _call_user_code(self, function: Callable[[], Any], input_text: str) -> Any:
@@ -186,11 +205,11 @@ class UserFunctionGenerator:
 
 
 class UserLatentGenerator(UserFunctionGenerator):
-    """The same around a callable with draw, map and synthesize; checks what they give."""
+    """A latent generator around a user's callable, which checks the outputs of all its methods."""
 
     @property
     def block(self) -> int:
-        """The callable's own, or 16. SourceError for one that is no number of samples."""
+        """The callable's `block`, by default 16; SourceError if it is no number of samples."""
         block = self._user_attribute("block", 16)
         if not isinstance(block, int) or isinstance(block, bool) or block < 1:
             raise SourceError(f"block of {self.name} is {block!r}, expected an int from 1 on")
@@ -198,20 +217,26 @@ class UserLatentGenerator(UserFunctionGenerator):
 
     @property
     def not_latent_because(self) -> str | None:
-        """The callable's own, if it has one."""
+        """The callable's `not_latent_because`; None if it has none."""
         reason: str | None = self._user_attribute("not_latent_because")
         return reason
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, z]."""
+        """Draw z float32 [n, z] for sample ids int64 [n]; SourceError for anything else."""
         return self._call_latent_method("draw", _describe_ids(sample_ids), sample_ids)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z float32 [n, z], labels int64 [n] or None -> w float32 [n, w]."""
+        """Map z float32 [n, z] and labels, int64 [n] or None, to w float32 [n, w].
+
+        Raises SourceError for anything else.
+        """
         return self._call_latent_method("map", f"{len(z)} latents", z, labels)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w] -> images uint8 [n, 3, h, w]. SourceError for anything else."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w].
+
+        Raises SourceError for anything else.
+        """
         call: Any = self._call
         images = self._call_user_code(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
         return self._require_images(images, np.arange(len(w)))
@@ -230,14 +255,14 @@ class UserLatentGenerator(UserFunctionGenerator):
 
 
 def _describe_ids(sample_ids: np.ndarray) -> str:
-    """The ids that a callable was asked for, in an error."""
+    """Describe the sample ids of a call, for an error."""
     if len(sample_ids) == 1:
         return f"sample {sample_ids[0]}"
     return f"{len(sample_ids)} sample ids from {sample_ids[0]}"
 
 
 def _shape_hint(images: np.ndarray, count: int) -> str:
-    """What to do about images of a wrong shape or type."""
+    """Say what to do about images of a wrong shape or type."""
     if images.ndim == 4 and images.shape[3] == 3 != images.shape[1]:
         return "the channels come last: transpose them, (0, 3, 1, 2)"
     if images.ndim == 4 and len(images) != count:

@@ -11,7 +11,6 @@ percent-encoded if it has options; `raymetrics.option_strings.format_options` wr
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 
 import numpy as np
@@ -21,7 +20,7 @@ from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
 from raymetrics.generators.network_files import read_bytes
 from raymetrics.heatmaps.overlay import upsample_heatmap
-from raymetrics.npz_files import NpzArrays
+from raymetrics.npz_files import parse_npz
 from raymetrics.safe_archives.damage import require_undamaged
 
 NOISE_REGIONS = ("important", "unimportant", "everywhere")
@@ -131,7 +130,7 @@ def _read_maps(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Return sample ids, ascending, and their maps. Raise SourceError if the file holds none."""
     remedy = "expected the maps.npz that raymetrics heatmap --mean writes"
     with require_undamaged(SourceError, f"{where} holds no heatmaps", remedy):
-        arrays = NpzArrays(io.BytesIO(data))
+        arrays = parse_npz(data)
         sample_ids, maps = arrays["sample_ids"], arrays["maps"]
     if maps.ndim != 3 or sample_ids.shape != maps.shape[:1] or not len(maps):
         raise SourceError(

@@ -88,8 +88,6 @@ def describe_shard_set(shards: ShardSet) -> str:
     machines = (shards.seal or {}).get("made_on", [])
     if len(machines) > 1:  # their last bits may differ
         facts["made on"] = f"{len(machines)} kinds of machine: {'; '.join(machines)}"
-    if spec.accepted is not None:
-        facts["keeps"] = "the samples that a match accepted"
     if shards.left_out:
         texts = [f"{sample} ({reason})" for sample, reason in shards.left_out.items()]
         rest = f" and {len(texts) - 5} more" if len(texts) > 5 else ""

@@ -8,7 +8,7 @@ from raymetrics.shards.shard_set import ShardSet
 
 
 def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
-    """The names of the extractors that both sets have features of."""
+    """Return the names of the extractors that both sets have features of."""
     names = [{str(spec["name"]) for spec in side.spec.extractors} for side in (real, generated)]
     return sorted(names[0] & names[1])
 
@@ -47,8 +47,8 @@ def require_same_size(real: ShardSet, generated: ShardSet) -> None:
     if real_size and generated_size and real_size != generated_size:
         raise SpecMismatch(
             f"the images of {real.uri} are {size_text(real_size)} pixels, those of {generated.uri} "
-            f"{size_text(generated_size)}, which moves every number; extract one of them at the size "
-            "of the other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
+            f"{size_text(generated_size)}, which moves every number; extract one of them at the "
+            "size of the other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
         )
 
 
@@ -58,7 +58,7 @@ def size_text(size: tuple[int, int] | None) -> str:
 
 
 def require_shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
-    """The extractors of both sets. SpecMismatch, with those of either, if there are none."""
+    """Return the extractors that both sets share. Raise SpecMismatch if they share none."""
     shared = shared_extractors(real, generated)
     if not shared:
         real_names, generated_names = (
@@ -66,7 +66,7 @@ def require_shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
             for side in (real, generated)
         )
         raise SpecMismatch(
-            f"{real.uri} has features of {real_names}, {generated.uri} of {generated_names}; extract "
-            "both with the same extractor"
+            f"{real.uri} has features of {real_names}, {generated.uri} of {generated_names}; "
+            "extract both with the same extractor"
         )
     return shared

@@ -40,6 +40,8 @@ from raymetrics.shards.spec_changes import differences as differences
 from raymetrics.shards.store import Store
 from raymetrics.uris import require_no_secret
 
+# The generator of a set that `export` copied from another set.
+SELECTION_NAME = "selection"
 # How often a writer looks whether another one has written over what it wrote.
 WRITE_CHECKS = 10
 
@@ -60,8 +62,6 @@ class DatasetSpec:
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
     image_size: tuple[int, int] | None = None  # height and width; None until it is known
-    # Of a set that keeps only the samples that a match accepts: which match.
-    accepted: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         schema.require_distinct_names(self.columns)
@@ -73,7 +73,6 @@ class DatasetSpec:
             "schema": schema.VERSION,
             "generator": dict(self.generator),
             "extractors": [dict(spec) for spec in self.extractors],
-            **({} if self.accepted is None else {"accepted": dict(self.accepted)}),
         }
 
     @property
@@ -81,8 +80,13 @@ class DatasetSpec:
         """SHA-256 of the identity."""
         return fingerprint(self.identity)
 
+    @property
+    def is_selection(self) -> bool:
+        """Whether `export` copied the samples from another set."""
+        return self.generator.get("name") == SELECTION_NAME
+
     def to_json(self) -> bytes:
-        """The text of dataset.json. ShardError if what it is made of is named by a secret."""
+        """Return the text of dataset.json. Raise ShardError if a source holds a secret."""
         for text in (self.source, *self.extractor_texts):
             require_no_secret(text, ShardError)
         value = {
@@ -106,7 +110,7 @@ class DatasetSpec:
 
     @classmethod
     def from_json(cls, data: bytes, where: str) -> DatasetSpec:
-        """Reads dataset.json. ShardError if it is damaged or of a schema that we do not know."""
+        """Read dataset.json. Raise ShardError if it is damaged or has an unknown schema."""
         try:
             value = json_fields.parse_object(data)
             json_fields.require_fields(value, {"schema": whole_number()}, {})
@@ -116,6 +120,12 @@ class DatasetSpec:
                     f"{schema.VERSION}; use the version that wrote it, or extract again elsewhere"
                 )
             json_fields.require_fields(value, _FIELDS, _OPTIONAL)
+            if "accepted" in value:
+                raise ShardError(
+                    f"{where} was written by match --keep accepted, which is no longer read; match "
+                    "again to another place, and copy what is accepted: raymetrics export "
+                    "'SHARDS?ids=accepted.parquet' --to DIR --as shards"
+                )
             return cls(
                 source=value["source"],
                 generator=value["generator"],
@@ -128,7 +138,6 @@ class DatasetSpec:
                 extractor_texts=tuple(value["asked"]),
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
-                accepted=value.get("accepted"),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
             )
         except json_fields.PARSE_ERRORS as error:
@@ -176,7 +185,7 @@ def comparable_fields(extractor: Mapping[str, object]) -> dict[str, object]:
 
 
 def read_spec(store: Store) -> DatasetSpec | None:
-    """The specification of the set in this store; None if there is none."""
+    """Return the specification of the set in this store; None if it holds no set."""
     data = store.read(DATASET)
     return None if data is None else DatasetSpec.from_json(data, str(store))
 
@@ -195,12 +204,12 @@ def require_same_spec(existing: DatasetSpec, requested: DatasetSpec, store: Stor
 
 
 def create_or_extend_spec(store: Store, requested: DatasetSpec) -> DatasetSpec:
-    """What `entered` gives, without the shards."""
+    """Return the specification that `open_for_writing` returns, without the shards."""
     return open_for_writing(store, requested)[0]
 
 
 def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
-    """Opens the set for writing: makes dataset.json, or adds the asked ids to the one there; and
+    """Open the set for writing: make dataset.json, or add the requested ids to it; and return
     the shards that are there, ascending, whether the store lists them yet or not.
 
     The shard size of a set is the one that it was begun with. A set that was begun and never
@@ -236,7 +245,7 @@ def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec,
 
 
 def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
-    """The specification, and dataset.json, with these samples among those that the set is to have.
+    """Add samples to those that the set is to have, in dataset.json; return the specification.
 
     Those of others who extended the set in the meantime stay. Of two who write in the same moment
     one loses what it wrote: so it looks again, and whoever has made shards calls this at its end.
@@ -267,7 +276,7 @@ def holds_shard_set(store: Store) -> bool:
 def missing_shards(
     spec: DatasetSpec, present: Iterable[range], wanted: Iterable[range]
 ) -> list[range]:
-    """The shards to make so that every wanted id is present; cut at multiples of shard_rows."""
+    """Return the shards to make for all wanted ids to exist, cut at multiples of shard_rows."""
     gaps = sample_ranges.subtract(wanted, present)
     return [
         shard for gap in gaps for shard in sample_ranges.split_at_multiples(gap, spec.shard_rows)

@@ -25,12 +25,12 @@ def open_view(uri: str) -> View:
         raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
     shards = open_complete(name)
     if "ids" not in options:
-        return View.from_shards(shards.require_all_samples())
+        return View.from_shards(shards)
     selection_file = read_selection(options["ids"], partial=options.get("partial") == "yes")
     if WEIGHT in selection_file.columns:
         raise ShardError(
-            f"{selection_file.path} holds weights of all candidates and chooses none; draw from them: "
-            "raymetrics reweight writes drawn.parquet beside it"
+            f"{selection_file.path} holds weights of all candidates and chooses none; draw from "
+            "them: raymetrics reweight writes drawn.parquet beside it"
         )
     ids = selection_file.require_made_from(shards).sample_ids
     folder, file = split_path(selection_file.path)
@@ -40,7 +40,7 @@ def open_view(uri: str) -> View:
 
 
 def open_complete(uri: str) -> ShardSet:
-    """A complete shard set, freshly listed, with no sample that it is not to have."""
+    """Open a shard set. Raise ShardError unless it holds exactly its samples."""
     shards = open_shards(uri).require_complete()
     foreign = sample_ranges.subtract(shards.present, shards.spec.samples)
     if foreign:

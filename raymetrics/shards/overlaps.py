@@ -30,10 +30,8 @@ from raymetrics.shards.writer import commit_shard
 
 
 def join_overlapping(shards: ShardSet) -> ShardSet:
-    """Join the shards that overlap; the set as it then is. Those of a set that keeps accepted
-    samples are all cut alike. ShardError, before anything is removed, if one is damaged."""
-    if shards.spec.accepted is not None:
-        return shards
+    """Join the shards that overlap, and return the set as it then is. Raise ShardError, before
+    anything is removed, if a shard is damaged."""
     for _ in range(WRITE_CHECKS):  # somebody else, who has seen less of it, may join them too
         groups = overlapping_groups(all_shard_ranges(shards.store.names()))
         if not groups:

@@ -80,7 +80,7 @@ def to_table(
     labels: np.ndarray | None,
     features: Mapping[str, np.ndarray],
 ) -> pa.Table:
-    """A table of samples. sample_ids int64 [n]; labels int64 [n] or None;
+    """Make a table of samples. sample_ids int64 [n]; labels int64 [n] or None;
     features float32 [n, d] by column name. ExtractorError if a feature is not finite."""
     arrays: dict[str, pa.Array] = {SAMPLE_ID: pa.array(sample_ids, pa.int64())}
     if labels is not None:
@@ -105,7 +105,7 @@ def to_table(
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as numpy: int64 [n], or float32 [n, d] for a tensor column."""
+    """Convert a column to numpy: int64 [n], or float32 [n, d] for a tensor column."""
     if isinstance(column.type, pa.FixedShapeTensorType):
         chunks = [chunk.to_numpy_ndarray() for chunk in column.chunks]
         width = tuple(column.type.shape)
@@ -132,10 +132,6 @@ class Footer:
     first: int
     last: int
     digest: str
-    # Of a shard whose rejected rows were dropped: how many are left, and how many samples of each
-    # class were drawn, by class.
-    rows: int | None = None
-    drawn: Mapping[str, int] | None = None
     # Of a shard that lacks samples which could not be made: which, and why.
     left_out: Mapping[str, str] | None = None
     # The kinds of machine that it was made on; equal bits are promised on equal ones.
@@ -154,8 +150,6 @@ class Footer:
 
 _NEEDED = {"fingerprint": DIGEST, "first": whole_number(), "last": whole_number(), "digest": DIGEST}
 _OPTIONAL = {
-    "rows": whole_number(),
-    "drawn": object_of(whole_number(), str.isdecimal),
     "left_out": object_of(TEXT, str.isdecimal),
     "made_on": json_fields.list_of(TEXT),
 }
@@ -165,20 +159,17 @@ def encode_shard(
     table: pa.Table,
     fingerprint: str,
     ids: range | None = None,
-    drawn_by_class: Mapping[str, int] | None = None,
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> bytes:
-    """The Parquet file of one shard. The same table, made on the same kinds of machine, gives the
+    """Encode one shard as Parquet. The same table, made on the same kinds of machine, gives the
     same bytes.
 
-    ids: the samples that it stands for, if it lacks some of them: because they are left out, or,
-    with drawn, because they are not accepted.
+    ids: the samples that it stands for, if it lacks some of them, which are left out.
     """
     if ids is None:
         sample_ids = to_numpy(table[SAMPLE_ID])
         ids = range(int(sample_ids[0]), int(sample_ids[-1]) + 1)
-    rows = None if drawn_by_class is None else table.num_rows
     lacks = {str(sample): why for sample, why in sorted((left_out or {}).items())} or None
     machines = sorted(set(made_on))
     footer = Footer(
@@ -186,8 +177,6 @@ def encode_shard(
         ids.start,
         ids.stop - 1,
         table_digest(table),
-        rows,
-        drawn_by_class,
         lacks,
         machines,
     )
@@ -234,8 +223,8 @@ def require_column_types(
     absent = [name for name in names if name not in schema.names]
     if absent:
         raise ShardError(
-            f"{where} has no column {', '.join(absent)}; it has {', '.join(schema.names)}; name one "
-            "of these, or extract to another place with extractors that give it"
+            f"{where} has no column {', '.join(absent)}; it has {', '.join(schema.names)}; name "
+            "one of these, or extract to another place with extractors that give it"
         )
     for name in names:
         column_types = [field.type for field in schema if field.name == name]

@@ -79,7 +79,7 @@ class SelectionFile:
 
 
 def selection_metadata(kind: str, view: View, **more: Any) -> dict[str, Any]:
-    """The metadata of a choice from a view, with whatever else there is to say."""
+    """Return the metadata of a choice from a view, with further fields."""
     shards = view.shards
     return {
         "kind": kind,
@@ -93,7 +93,7 @@ def selection_metadata(kind: str, view: View, **more: Any) -> dict[str, Any]:
 def write_selection(
     path: str, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
-    """Writes the file whole, over an earlier one. columns: sample_id int64 [n] and others [n].
+    """Write the file whole, over an earlier one. columns: sample_id int64 [n] and others [n].
     StorageError leaves what was there."""
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     schema_metadata = {METADATA_KEY: json.dumps({"complete": True, **metadata})}
@@ -104,7 +104,7 @@ def write_selection(
 
 
 def read_selection(path: str, *, partial: bool = False) -> SelectionFile:
-    """The samples of a file, ours or any with a column `sample_id`. StorageError if there is
+    """Read the samples of a file, ours or any with a column `sample_id`. StorageError if there is
     none, ShardError if it is damaged, none of ours, or incomplete unless `partial` ones do."""
     folder, name = split_path(path)
     data = Store(folder).read(name)
@@ -134,15 +134,15 @@ def read_selection(path: str, *, partial: bool = False) -> SelectionFile:
     selection_file = SelectionFile(path, arrays.pop(SAMPLE_ID).astype(np.int64), arrays, metadata)
     if not (selection_file.complete or partial):
         raise ShardError(
-            f"{path} is only a part of the {selection_file.kind} that were asked for; run the command "
-            "that made it again, or take it as it is where that is offered"
+            f"{path} is only a part of the {selection_file.kind} that were asked for; run the "
+            "command that made it again, or take it as it is where that is offered"
         )
     return selection_file
 
 
 def read_weights(path: str) -> SelectionFile:
-    """The same with a column `weight`. ShardError unless they are at least 0 and sum to 1, one
-    for each sample."""
+    """Read a file with a column `weight`. Raise ShardError unless weights are at least 0 and sum
+    to 1, one for each sample."""
     selection_file = read_selection(path)
     if WEIGHT not in selection_file.columns:
         column_names = ", ".join([SAMPLE_ID, *selection_file.columns])
@@ -163,6 +163,6 @@ def read_weights(path: str) -> SelectionFile:
 
 
 def split_path(path: str) -> tuple[str, str]:
-    """The folder, or the prefix, of a file, and its name there."""
+    """Split the path of a file into its folder, or prefix, and its name there."""
     folder, slash, name = path.rpartition("/")
     return (folder or slash or "."), name

@@ -19,7 +19,7 @@ def shard_name(ids: range) -> str:
 
 
 def shard_range(name: str) -> range | None:
-    """The ids of a shard by its file's name; None for any other file."""
+    """Return the ids of a shard by its file's name; None for any other file."""
     match = re.fullmatch(r"samples-(\d{12})-(\d{12})\.parquet", name)
     return range(int(match[1]), int(match[2]) + 1) if match else None
 
@@ -53,7 +53,7 @@ def containing_shard(ids: range, names: Iterable[str]) -> range | None:
 def present_ranges(
     store: Store, names: Collection[str], wanted: Sequence[range], shard_rows: int
 ) -> list[range]:
-    """The pieces that are there, see `shard_ranges`, whether the store lists them yet or not.
+    """Return the existing pieces, see `shard_ranges`, also those that the store does not list yet.
 
     names: what the store lists. An object store may list a file only some time after it can be
     read; so what is wanted and not listed is asked for by name: the names that manifest.json
@@ -74,7 +74,7 @@ def present_ranges(
 
 
 def _names_in_manifest(store: Store) -> set[str]:
-    """The names of the shards that manifest.json speaks of, if there is one."""
+    """Return the names of the shards in manifest.json; none without that file."""
     try:
         shards = json.loads(store.read(MANIFEST) or b"{}").get("shards")
     except (ValueError, AttributeError):

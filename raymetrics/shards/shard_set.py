@@ -40,9 +40,7 @@ class ShardSet:
         return f"ShardSet({self.store.uri!r}, {len(self)} samples, {len(self.present)} shards)"
 
     def __len__(self) -> int:
-        if self.spec.accepted is None:
-            return sample_ranges.count_ids(self.present) - len(self.left_out)
-        return sum(self._rows.values())
+        return sample_ranges.count_ids(self.present) - len(self.left_out)
 
     @property
     def uri(self) -> str:
@@ -55,12 +53,6 @@ class ShardSet:
                 f"{self.uri} has no labels; extract from a source that knows the classes of its "
                 "samples"
             )
-
-    @cached_property
-    def _rows(self) -> dict[range, int]:
-        """The rows of every shard of a set that keeps accepted samples only."""
-        footer_rows = {ids: footer.rows for ids, footer in self._footers.items()}
-        return {ids: len(ids) if rows is None else rows for ids, rows in footer_rows.items()}
 
     @cached_property
     def _footers(self) -> dict[range, Footer]:
@@ -78,19 +70,9 @@ class ShardSet:
         return self.footer_left_out()
 
     def footer_left_out(self) -> dict[int, str]:
-        """The same, as the shards themselves say."""
+        """Return the samples that could not be made, and why, from the footers of the shards."""
         by_shard = [footer.left_out or {} for footer in self._footers.values()]
         return {int(sample): why for reasons in by_shard for sample, why in reasons.items()}
-
-    def require_all_samples(self) -> ShardSet:
-        """Itself. ShardError if rejected samples are not kept, so that it is no set of samples
-        without a choice among them."""
-        if self.spec.accepted is not None:
-            raise ShardError(
-                f"{self.uri} keeps only the samples that a match accepted; name them: "
-                f"{self.uri}?ids=accepted.parquet, with the file that raymetrics match wrote"
-            )
-        return self
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -125,11 +107,11 @@ class ShardSet:
         return self.seal["shards"] if self.seal else self.footer_digests()
 
     def footer_digests(self) -> dict[str, str]:
-        """The digest of every shard's values by file name, as the shards themselves say."""
+        """Return the digest of every shard's values by file name, from the footers."""
         return {shard_name(ids): footer.digest for ids, footer in self._footers.items()}
 
     def machine_kinds(self) -> list[str]:
-        """The kinds of machine that made shards, as the shards themselves say."""
+        """Return the kinds of machine that made shards, from the footers."""
         return sorted({machine for f in self._footers.values() for machine in f.made_on})
 
     @property
@@ -138,12 +120,14 @@ class ShardSet:
         return fingerprint(self.digests)
 
     def extraction_command(self) -> str:
-        """The command that makes what is missing, one for each gap."""
+        """Return the commands that make the missing samples, one for each gap."""
         return self._command_for(self.missing or self.spec.samples)
 
     def _command_for(self, samples: Sequence[range]) -> str:
-        if self.spec.accepted is not None:
-            return f"raymetrics match --keep accepted --generated {shlex.quote(self.uri)} ..."
+        if self.spec.is_selection:
+            return shlex.join(
+                ["raymetrics", "export", self.spec.source, "--to", self.uri, "--as", "shards"]
+            )
         words = ["raymetrics", "extract", self.spec.source]
         for text in self.spec.extractor_texts:
             words += ["--extractor", text]
@@ -162,8 +146,8 @@ class ShardSet:
         return self
 
     def footer(self, ids: range) -> Footer:
-        """What the shard of these ids says of itself. ShardError if it is not of this set, or not
-        the one that manifest.json promises."""
+        """Read the footer of the shard of these ids. Raise ShardError if it is not of this set, or
+        not the one that manifest.json promises."""
 
         def parse(file: Any, shard: range) -> Footer:
             return self._footer_in(pq.read_schema(file), shard).within(ids)
@@ -183,7 +167,7 @@ class ShardSet:
         return self._read(ids, parse)
 
     def _table_in(self, file: Any, shard: range, columns: Sequence[str] | None) -> pa.Table:
-        """The table of a whole shard, with the sample ids of one that is to be cut."""
+        """Read the table of a whole shard."""
         where = self.store.path(shard_name(shard))
         parquet = pq.ParquetFile(file, pre_buffer=True)
         footer = self._footer_in(parquet.schema_arrow, shard)
@@ -191,7 +175,7 @@ class ShardSet:
         schema.require_column_types(
             parquet.schema_arrow, self.spec.columns, self.spec.labels, names, where
         )
-        rows = self._rows_in(footer)
+        rows = len(footer.ids) - len(footer.left_out or {})
         if parquet.metadata.num_rows != rows:
             raise ShardError(
                 f"{where} has {parquet.metadata.num_rows} rows, expected {rows}; remove it and "
@@ -203,31 +187,20 @@ class ShardSet:
             self._require_samples(schema.to_numpy(table[schema.SAMPLE_ID]), footer, where)
         return table
 
-    def _rows_in(self, footer: Footer) -> int:
-        """How many rows a shard must have by what its footer says."""
-        if self.spec.accepted is not None and footer.rows is not None:
-            return footer.rows
-        return len(footer.ids) - len(footer.left_out or {})
-
     def _require_samples(self, sample_ids: np.ndarray, footer: Footer, where: str) -> None:
-        """ShardError unless these are all samples of a shard, in order, but for those that its
-        footer leaves out; of one that holds accepted samples, some in order."""
-        ids, good = footer.ids, len(sample_ids) == self._rows_in(footer)
-        if self.spec.accepted is not None and footer.rows is not None:
-            inside = (sample_ids >= ids.start) & (sample_ids < ids.stop)
-            good = good and bool(inside.all() and (np.diff(sample_ids) > 0).all())
-        elif good:
-            lacks = np.array([*map(int, footer.left_out or ())], np.int64)
-            expected = np.setdiff1d(np.arange(ids.start, ids.stop), lacks)
-            good = np.array_equal(sample_ids, expected)
-        if not good:
+        """Raise ShardError unless these are all samples of a shard in order, except for those that
+        its footer leaves out."""
+        ids = footer.ids
+        left_out = np.array([*map(int, footer.left_out or ())], np.int64)
+        expected = np.setdiff1d(np.arange(ids.start, ids.stop), left_out)
+        if not np.array_equal(sample_ids, expected):
             raise ShardError(
-                f"{where} does not hold the samples {sample_ranges.format_range(ids)} once each and "
-                "in order; it is not as it was written: remove it and extract again"
+                f"{where} does not hold the samples {sample_ranges.format_range(ids)} once each "
+                "and in order; it is not as it was written: remove it and extract again"
             )
 
     def _read(self, ids: range, parse: Callable[[Any, range], T]) -> T:
-        """What is parsed of the shard that is named after a piece; or, of shards that overlap, or
+        """Parse the shard that is named after a piece; or, of shards that overlap, or
         that have become one since they were listed, of a larger one that holds the piece."""
         shard = ids
         try:
@@ -237,7 +210,7 @@ class ShardSet:
                         return parse(file, shard)
                 except FileNotFoundError:
                     larger = containing_shard(ids, self.store.names())
-                    if larger in (None, shard) or self.spec.accepted is not None:
+                    if larger in (None, shard):
                         raise
                     shard = larger
         except (pa.ArrowException, OSError) as error:
@@ -247,7 +220,7 @@ class ShardSet:
             ) from None
 
     def _footer_in(self, arrow_schema: pa.Schema, shard: range) -> Footer:
-        """The footer of a shard's file. ShardError unless it is the one that is expected."""
+        """Read the footer of a shard's file. Raise ShardError unless it is the expected one."""
         where = self.store.path(shard_name(shard))
         footer = schema.read_footer(arrow_schema, where)
         if footer.ids != shard or footer.fingerprint != self.spec.fingerprint:
@@ -284,12 +257,12 @@ class ShardSet:
         return block
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        """The shards one after another, in the order of their sample ids."""
+        """Yield the shards one after another, in the order of their sample ids."""
         for ids in self.present:
             yield self.block(ids, columns)
 
     def read(self, column: str) -> np.ndarray:
-        """A whole feature column, float32 [n, d], in the order of sample ids."""
+        """Read a whole feature column, float32 [n, d], in the order of sample ids."""
         if column not in self.columns:
             raise ShardError(
                 f"{self.uri} has no column {column!r}; it has {', '.join(self.columns)}"
@@ -299,8 +272,8 @@ class ShardSet:
         return np.concatenate(parts) if parts else empty
 
     def verify(self) -> None:
-        """Reads every shard. ShardError names those whose values do not have the digest that
-        their footer and the seal promise."""
+        """Read every shard. Raise ShardError that names those whose values do not have the digest
+        that their footer and the seal promise."""
         _ = self.manifest  # once, and not in every thread
         with ThreadPoolExecutor(_READER_THREADS if not self.store.local else 1) as pool:
             matches = list(pool.map(self._digest_matches, self.present))
@@ -322,14 +295,14 @@ class ShardSet:
 
 
 def _rows_within(table: pa.Table, ids: range, columns: Sequence[str] | None) -> pa.Table:
-    """The rows of some samples; `columns` as they were asked for."""
+    """Return the rows of some samples with the columns that were requested."""
     sample_ids = schema.to_numpy(table[schema.SAMPLE_ID])
     first, stop = np.searchsorted(sample_ids, [ids.start, ids.stop])
     return table.slice(first, stop - first).select(columns or table.column_names)
 
 
 def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:
-    """The shard set at a path or an object-store prefix; reads dataset.json and one listing.
+    """Open the shard set at a path or an object-store prefix: read dataset.json and one listing.
 
     known: shards that are there, for who looks at these alone: nothing is listed then.
 

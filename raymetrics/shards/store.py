@@ -78,11 +78,11 @@ class Store:
         return self.uri
 
     def path(self, name: str) -> str:
-        """The full path of the file `name`, as the file system below wants it."""
+        """Return the full path of the file `name` in the file system below."""
         return f"{self.root}/{name}"
 
     def names(self) -> dict[str, int]:
-        """The files directly under the prefix and their bytes; empty if there is no prefix.
+        """List the files directly under the prefix and their bytes; empty if there is no prefix.
 
         Some object stores list a file only some time after it can be read: see `there`.
         """
@@ -112,14 +112,14 @@ class Store:
             }
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes; None if it is not there. StorageError for a device or a pipe."""
+        """Read a file; None if it does not exist. Raise StorageError for a device or a pipe."""
         self._require_data(name)
         return self._none_if_missing(
             f"read {name} from", partial(self.fs.cat_file, self.path(name))
         )
 
     def open(self, name: str) -> IO[bytes]:
-        """The file, to be read at any place; FileNotFoundError if it is not there."""
+        """Open a file for reading at any place. Raise FileNotFoundError if it does not exist."""
         action = f"read {name} from"
         self._require_data(name)
         if self.local:
@@ -134,7 +134,7 @@ class Store:
         return cast(IO[bytes], store_remote.RangedFile(fetch, self._size(info)))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Writes the file unless it is there; False if it was. StorageError leaves nothing.
+        """Write a file unless it exists; False if it did. A StorageError leaves no part of it.
 
         False also if an earlier attempt of ours was written although the store called it failed:
         that file is whole, and is what we wanted to write.
@@ -143,16 +143,16 @@ class Store:
         return self._with_retries(f"write {name} to", partial(put, name, data))
 
     def replace(self, name: str, data: bytes) -> None:
-        """Writes the file, over an earlier one if there is one."""
+        """Write a file, and replace an earlier one."""
         put = self._move if self.local else self._put
         self._with_retries(f"write {name} to", partial(put, name, data))
 
     def remove(self, name: str) -> None:
-        """Removes the file, if it is there."""
+        """Remove a file if it exists."""
         self._none_if_missing(f"remove {name} from", partial(self.fs.rm_file, self.path(name)))
 
     def _size(self, entry: Mapping[str, Any]) -> int:
-        """The bytes of a file that the store tells of. StorageError if it does not say."""
+        """Return the bytes of a listed file. Raise StorageError if the listing has no sizes."""
         if entry.get("size") is None:
             raise StorageError(
                 f"{self.uri} does not tell the size of {os.path.basename(entry['name'])}, as web "
@@ -174,7 +174,7 @@ class Store:
         return self._with_retries(action, attempt_or_none)
 
     def _with_retries(self, action: str, attempt: Callable[[], T]) -> T:
-        """What the attempt gives, which is made again while its failures may pass."""
+        """Return the result of an attempt, which is repeated after transient failures."""
         sleeps, warned = backoff(self.retry_seconds), False
         while True:
             try:
@@ -186,8 +186,9 @@ class Store:
             waited = next(sleeps, None)
             if waited is None:
                 raise StorageUnavailable(
-                    f"cannot {action} {self.uri}: {reason(failure)}; tried for {self.retry_seconds:.0f} "
-                    "s; what is there is whole: run the same command again when the store answers"
+                    f"cannot {action} {self.uri}: {reason(failure)}; tried for "
+                    f"{self.retry_seconds:.0f} s; what is there is whole: run the same "
+                    "command again when the store answers"
                 ) from failure
             self.retries += 1
             if waited > WARN_AFTER and not warned:
@@ -195,7 +196,7 @@ class Store:
                 log.warning("cannot %s %s yet: %s; trying on", action, self.uri, reason(failure))
 
     def _permanent_error(self, action: str, error: Exception) -> RaymetricsError:
-        """The error of ours for one that does not pass by itself."""
+        """Return our error for one that is not transient."""
         if is_full(error):
             return StorageUnavailable(
                 f"cannot {action} {self.uri}: no space left; what is there is whole: free "
@@ -238,7 +239,7 @@ class Store:
 
 
 def remove_stale_temporaries(folder: Path) -> None:
-    """Removes what a process that was killed in the middle of a write has left aside."""
+    """Remove temporary files of processes that were killed in the middle of a write."""
     for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with suppress(OSError):  # somebody else was faster
             if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:

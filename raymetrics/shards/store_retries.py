@@ -71,7 +71,7 @@ def backoff(seconds: float) -> Iterator[float]:
 
 
 def _error_chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from."""
+    """Yield the error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -101,7 +101,7 @@ def s3_error_code(error: BaseException) -> str | None:
 
 
 def _error_class_names(error: BaseException) -> set[str]:
-    """The names of all classes that the error, or what it came from, belongs to."""
+    """Return the names of all classes of the error and of its causes."""
     return {kind.__name__ for cause in _error_chain(error) for kind in type(cause).__mro__}
 
 
@@ -132,14 +132,14 @@ def _is_unknown_host(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What the store said, in short."""
+    """Return the words of the store, in short."""
     message = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
     status_code = http_status(error)
     return f"{status_code} {message}" if status_code else message
 
 
 def advice(error: BaseException) -> str:
-    """What to do about an error that does not pass."""
+    """Say what to do about an error that is not transient."""
     if any("Credentials" in name for name in _error_class_names(error)):
         return (
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the store wants, in the "

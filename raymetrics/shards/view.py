@@ -68,7 +68,7 @@ class View:
         return whole if count is None else whole.first(count)
 
     def first(self, count: int) -> View:
-        """The same of the first so many samples, or of all if there are fewer."""
+        """Return a view of the first so many samples, or of all if there are fewer."""
         if isinstance(self.samples, Selection):
             return View(self.shards, Selection(self.samples.ids[:count], self.samples.file))
         ranges = []
@@ -106,13 +106,13 @@ class View:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def describe_samples(self) -> list[str]:
-        """The samples as text: ranges, or the digest of those that were selected."""
+        """Describe the samples: ranges, or the digest of the selected ids."""
         if isinstance(self.samples, Selection):
             return [f"selected, {self.samples.digest}"]
         return [sample_ranges.format_range(ids) for ids in self.samples]
 
     def block(self, shard: range, columns: Sequence[str]) -> Block:
-        """What the view has of a shard; see `ShardSet.block`."""
+        """Read the samples of the view in a shard; see `ShardSet.block`."""
         block = self.shards.block(shard, columns)
         if isinstance(self.samples, Selection):
             rows = find_rows(self.samples.within(shard), block[schema.SAMPLE_ID], self.shards)
@@ -126,7 +126,7 @@ class View:
         return {name: values[is_selected] for name, values in block.items()}
 
     def read(self, column: str, group: Sequence[range] | None = None) -> np.ndarray:
-        """A column of all shards, or of some, float32 [n, d]; into memory that is taken once."""
+        """Read a column of all shards, or of some, float32 [n, d], into one allocation."""
         group = self.present if group is None else group
         column_values = np.empty(
             (sum(map(self.count, group)), self.shards.columns[column].dimension), np.float32
@@ -157,7 +157,7 @@ class View:
 
 
 def find_rows(wanted_ids: np.ndarray, present_ids: np.ndarray, shards: ShardSet) -> np.ndarray:
-    """The rows that hold the wanted ids. wanted: int64 [n], ascending; there: int64 [m], ascending.
+    """Find the rows of the wanted ids; both int64 [n] and [m], ascending.
 
     ShardError if one of them is not there.
     """
@@ -165,7 +165,7 @@ def find_rows(wanted_ids: np.ndarray, present_ids: np.ndarray, shards: ShardSet)
     absent = wanted_ids if len(present_ids) == 0 else wanted_ids[present_ids[rows] != wanted_ids]
     if len(absent):
         raise ShardError(
-            f"{shards.uri} does not hold sample {absent[0]}, nor {len(absent) - 1} more of those that are "
-            "selected; select samples that it has"
+            f"{shards.uri} does not hold sample {absent[0]}, nor {len(absent) - 1} more of those "
+            "that are selected; select samples that it has"
         )
     return rows

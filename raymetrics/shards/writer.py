@@ -13,7 +13,6 @@ from raymetrics.errors import ShardError
 from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.shards import schema
 from raymetrics.shards.layout import MANIFEST, WRITE_CHECKS, shard_name
-from raymetrics.shards.manifest import withdraw_promises
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
@@ -25,9 +24,9 @@ def commit_shard(
     left_out: Mapping[int, str] | None = None,
     made_on: Sequence[str] = (),
 ) -> int:
-    """Writes one shard, whole or not at all; the bytes written, 0 if it was there already.
+    """Write one shard, whole or not at all; return its bytes, or 0 if it existed already.
 
-    of_set: the fingerprint of the set. The table must hold every id of one range in ascending
+    The table must hold every id of one range in ascending
     order, but for those that are `left_out` because of what is said there: a lost block never
     becomes a short shard. made_on: the kinds of machine.
     """
@@ -45,33 +44,8 @@ def commit_shard(
     return len(data) if store.create(shard_name(ids), data) else 0
 
 
-def keep_accepted(
-    shards: ShardSet, ids: range, accepted: np.ndarray, drawn_by_class: Mapping[str, int]
-) -> None:
-    """Replaces a shard, at once, by one that holds its accepted samples only.
-
-    accepted: their ids, int64, ascending. drawn: samples of each class in the whole shard. Of a set
-    that keeps all samples, ShardError.
-    """
-    if shards.spec.accepted is None:
-        raise ShardError(f"{shards.uri} keeps all of its samples; nothing was dropped")
-    table = shards.table(ids)
-    rows = np.isin(schema.to_numpy(table[schema.SAMPLE_ID]), accepted)
-    if rows.sum() != len(accepted):
-        raise ShardError(
-            f"{shard_name(ids)} of {shards.uri} holds {rows.sum()} of {len(accepted)} accepted "
-            "samples; nothing was dropped"
-        )
-    set_fingerprint, made_on = shards.spec.fingerprint, shards.footer(ids).made_on
-    data = schema.encode_shard(
-        table.filter(pa.array(rows)), set_fingerprint, ids, drawn_by_class, made_on=made_on
-    )
-    withdraw_promises(shards.store, set_fingerprint)
-    shards.store.replace(shard_name(ids), data)
-
-
 def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
-    """Writes manifest.json from what lies in the store; the set as it then is.
+    """Write manifest.json from the shards in the store, and return the set as it then is.
 
     devices: on which shards were made in this run; those of an earlier seal are kept.
     Another writer who seals in the same moment may write over ours what he saw before: so it looks
@@ -88,7 +62,7 @@ def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
 
 
 def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:
-    """What is to seal the set."""
+    """Return the contents of the seal of a set."""
     digests = shards.footer_digests()
     left_out = {str(sample): why for sample, why in shards.footer_left_out().items()}
     return {

@@ -20,7 +20,7 @@ from raymetrics.results import Result
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.selection_files import WEIGHT, SelectionFile, read_selection, read_weights
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.view import Selection, View
+from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
 from raymetrics.studies.resampled_metrics import SAMPLES_SHOWN, Resampling, evaluate_resamplings
 from raymetrics.studies.reweight.weights_file import require_draw_size
@@ -36,19 +36,13 @@ def evaluate_matched(
     """Table 1: random draws against sets with the Top-1 histogram of the real one.
 
     accepted: the file that `match` wrote. The first seed's set is the accepted one; the others
-    take as many samples of every class at random from all that were drawn until it was full. Of a
-    set that keeps only accepted samples there is no other, and no random draw.
+    take as many samples of every class at random from all that were drawn until it was full.
     """
     shards = open_shards(generated)
     choice = read_selection(accepted, partial=True).require_made_from(shards)
     first, count = (int(_require_metadata(choice, name)) for name in ("first", "draws"))
     ids, convention_fields = np.sort(choice.sample_ids), _matching_fields(choice, shards)
     name = _MATCHED if choice.complete else f"{_MATCHED}, in part"
-    if shards.spec.accepted is not None:
-        accepted_view = View(shards, Selection.from_ids(ids, accepted))
-        return _evaluate_with_defaults(
-            real, accepted_view, [Resampling(name, [ids], convention_fields)], convention
-        )
     drawn_view = View(shards, (range(first, first + count),))
     classes = fold_top1_classes(drawn_view, _require_metadata(choice, "column"))
     counts = np.bincount(choice.columns["class"], minlength=classes.max() + 1)

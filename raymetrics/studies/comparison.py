@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
 from raymetrics.metrics import Protocol
 from raymetrics.metrics.registry import METRICS, Metric
 from raymetrics.output_names import LOGITS, NOT_FEATURES
+from raymetrics.python_arguments import ARRAYS_HINT, require_text
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.open_view import open_view
@@ -90,6 +91,14 @@ def require_measurable(
         if metric_applies(METRICS[name], column, real.spec, explicit=explicit)
     ]
     require_applicable(tasks, names, spaces)
+
+
+def set_uri(side: str, shards: object) -> str:
+    """Return the text that names a shard set. Raise ShardError for anything else, as for arrays."""
+    if isinstance(shards, ShardSet):
+        return shards.uri
+    expected = "the path or URI of a shard set"
+    return require_text(side, shards, ShardError, expected=expected, instead=ARRAYS_HINT)
 
 
 def open_as_view(shards: str | ShardSet) -> View:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from raymetrics import metrics as formulas
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, Protocol, registry
 from raymetrics.metrics.prd import require_equal_counts
@@ -82,6 +82,7 @@ def evaluate(
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
+    local: bool = False,
 ) -> list[Result]:
     """The metrics of two complete shard sets, in every feature space that both have.
 
@@ -99,6 +100,7 @@ def evaluate(
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the numbers, before the scores are written.
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
+    local: compute in this process, without Ray.
 
     Reads either set in as few passes as memory allows, on Ray; neighbours read it again. Raises
     ShardError for an incomplete set, SpecMismatch for two that cannot be compared, NotEnoughData,
@@ -127,16 +129,17 @@ def evaluate(
             raise RaymetricsError(
                 "a file of statistics knows neither labels nor samples; leave out by and scores"
             )
-        results = evaluate_with_statistics_file(
-            real=real,
-            generated=generated,
-            metrics=metrics,
-            extractors=extractors,
-            columns=columns,
-            convention=resolved_convention,
-            protocol=resolved_protocol,
-            samples=samples,
-        )
+        with shared_session(local=local):
+            results = evaluate_with_statistics_file(
+                real=real,
+                generated=generated,
+                metrics=metrics,
+                extractors=extractors,
+                columns=columns,
+                convention=resolved_convention,
+                protocol=resolved_protocol,
+                samples=samples,
+            )
         if tell:
             tell(results)
         return results
@@ -168,7 +171,7 @@ def evaluate(
     if scores is not None:
         require_writable_output(scores)
     table: dict[str, np.ndarray] = {}
-    with session():
+    with session(local=local):
         _require_memory(request)
         results = [
             _result_for_request(value, task, request, seconds)

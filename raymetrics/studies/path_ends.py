@@ -1,4 +1,4 @@
-"""The ends of interpolation paths: chosen, kept in a file, and of a source that has latents."""
+"""Choose the ends of interpolation paths, and write them to a file."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ def choose_ends(
     minimum: float,
     on_message: Callable[[str], None],
 ) -> PathEnds:
-    """The first samples with R >= least, in pairs: as many paths as are asked for, or as there are,
-    which is told. ids: int64 [n], ascending; realism: float64 [n]. NotEnoughData for no path."""
+    """Pair the first samples with R >= minimum.
+
+    ids: int64 [n], ascending; realism: float64 [n]. paths: how many pairs; if there are fewer,
+    on_message says so. Raise NotEnoughData for no pair.
+    """
     rows = np.flatnonzero(realism >= minimum)
     count = min(paths, len(rows) // 2)
     shortage = f"{len(rows)} of {len(ids)} samples have R >= {minimum:g}, {2 * paths} are needed"
@@ -51,10 +54,10 @@ def choose_ends(
 
 
 def write_ends(to: str, ends: PathEnds) -> str:
-    """The path of ends.parquet: start and end, int64, one row a path.
+    """Write start and end of every path to ends.parquet, int64, one row a path; return its path.
 
-    A file of the same ends stays as it is, as the shards are of these very bytes. ShardError if
-    there are shards of other ends.
+    A file of the same ends stays as it is, because the shards depend on its bytes. Raise ShardError
+    if there are shards of other ends.
     """
     store = Store(to)
     path = f"{store.absolute_uri}/{_ENDS_FILE}"
@@ -65,8 +68,8 @@ def write_ends(to: str, ends: PathEnds) -> str:
     if holds_shard_set(Store(f"{to}/{SHARDS_FOLDER}")):
         rows = "unreadable" if existing is None else f"{existing.num_rows}"
         raise ShardError(
-            f"{path} holds {rows} paths and {to}/{SHARDS_FOLDER} their images, but {table.num_rows} "
-            "paths between other samples are asked for; choose another --to"
+            f"{path} holds {rows} paths and {to}/{SHARDS_FOLDER} their images, but "
+            f"{table.num_rows} paths between other samples are asked for; choose another --to"
         )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -75,7 +78,7 @@ def write_ends(to: str, ends: PathEnds) -> str:
 
 
 def _read_table_or_none(data: bytes | None) -> pa.Table | None:
-    """What a Parquet file holds; None if there is none, or if it is damaged."""
+    """Read a Parquet file; None for a missing or a damaged one."""
     try:
         return None if data is None else pq.read_table(io.BytesIO(data))
     except pa.ArrowException:
@@ -83,13 +86,15 @@ def _read_table_or_none(data: bytes | None) -> pa.Table | None:
 
 
 def require_latent_source(source: str) -> str:
-    """The fingerprint of a source. SourceError if its samples cannot be interpolated."""
+    """Return the fingerprint of a source. Raise SourceError unless it can be interpolated."""
     return fingerprint(require_latents_source(open_source(source, torch.device("cpu"))).spec)
 
 
 def latent_source(view: View) -> str:
-    """The source of a set. SourceError if it makes other images by now, or cannot be
-    interpolated."""
+    """Return the source of a set.
+
+    Raise SourceError if the source makes other images now, or cannot be interpolated.
+    """
     spec = view.shards.spec
     if require_latent_source(spec.source) != fingerprint(spec.generator):
         raise SourceError(

@@ -1,5 +1,7 @@
-"""How realistic every sample is, and which are most and least so: Kynkaanniemi et al. 2019,
-section 5, Eq. 3, Fig. 8, 10 and 11."""
+"""How realistic every sample is, and which samples are most and least realistic.
+
+Kynkaanniemi et al. 2019, section 5, Eq. 3, Fig. 8, 10 and 11.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, ManifoldSurvey, registry, require_neighbors
 from raymetrics.metrics.registry import METRICS, MetricValue
 from raymetrics.neighbors.faiss_indexes import load_faiss
+from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
+from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.comparison import (
@@ -26,6 +30,7 @@ from raymetrics.studies.comparison import (
     metric_applies,
     open_as_view,
     require_unique_samples,
+    set_uri,
 )
 from raymetrics.studies.evaluate import write_scores
 from raymetrics.studies.make_result import label_name, make_result, side_from_view
@@ -37,6 +42,18 @@ _SHOWN_PER_END = 16  # samples that are shown at either end
 _SHOWN_PER_END_OF_GROUP = 2  # as in Fig. 8
 
 
+@dataclass(frozen=True)
+class RealismRanking:
+    """Numbers of `realism`, and the file of the scores.
+
+    results: for every feature space the share of realistic samples, with the most and the least
+    realistic ones in its details, and the median of R.
+    """
+
+    results: list[Result]
+    path: str  # of realism.parquet: sample_id, and R in realism_COLUMN
+
+
 @dataclass(frozen=True, eq=False)
 class _Groups:
     """The samples by label or by Top-1 class."""
@@ -46,34 +63,64 @@ class _Groups:
     names: Mapping[int, str]
 
 
-def rank_samples(
+def realism(
     *,
-    real: str,
-    generated: str,
+    real: str | ShardSet,
+    generated: str | ShardSet,
     to: str,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     k: int = 3,
     count: int | None = None,
     by: str | None = None,
     classes: str | None = None,
-    tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
-) -> list[Result]:
-    """The share of realistic samples, with those that are most and least realistic, in every
-    feature space that both sets have; R of every generated sample goes to `to`/realism.parquet.
+    tell: Callable[[list[Result]], None] | None = None,
+    local: bool = False,
+) -> RealismRanking:
+    """Rank generated samples by their realism R, in every feature space that both sets have.
 
     real, generated: complete shard sets, or some of their samples as "SHARDS?ids=FILE".
-    columns: only these. count: samples at either end, 16, or 2 of each group.
-    by: "label", the labels of the generated samples, or "class", their Top-1 classes by the column
-    of logits `classes` (inception's, or the only one). R is always that among all real samples:
-    only the order is made within a group. any_size: also of images of another size than the real
-    ones.
-    tell: called with the numbers, before R is written.
+    to: a folder or a prefix; R of every generated sample goes to `to`/realism.parquet.
+    columns: only these spaces.
+    k: the ball around a real sample reaches its k-th nearest real sample.
+    count: samples at either end; by default 16, or 2 of each group.
+    by: "label" ranks within the labels of the generated samples, "class" within their Top-1
+    classes by the column of logits `classes` (by default inception's, or the only one). R compares
+    with all real samples in either case.
+    any_size: also compare sets whose images have different sizes.
+    tell: called with the numbers before R is written.
+    local: compute in this process, without Ray.
 
-    R >= 1 where a ball of a real sample holds the generated one, so their share is the precision
-    with the balls pruned to the half with the smaller radii. Holds a few numbers for each sample.
-    Raises what `evaluate` does.
+    R >= 1 where a ball of a real sample holds the generated one, so the share of these samples is
+    the precision with the balls pruned to the half with the smaller radii. Holds a few numbers for
+    each sample. Raises what `evaluate` does. Of arrays: `raymetrics.in_memory.realism`.
     """
+    _require_options(by, classes, count)
+    require_writable_store(to)
+    real_view, generated_view = (
+        open_as_view(set_uri("real", real)),
+        open_as_view(set_uri("generated", generated)),
+    )
+    names = None if columns is None else as_names(columns)
+    tasks = _realism_tasks(real_view, generated_view, names, any_size=any_size)
+    require_neighbors(len(real_view), k, "real")
+    groups = _make_groups(generated_view, by, classes)
+    results: list[Result] = []
+    scores: dict[str, np.ndarray] = {}
+    for task in tasks:
+        task_results, scores[task.column.name] = _rank_in_column(
+            task, real_view, generated_view, Convention(k=k), groups, count
+        )
+        results += task_results
+    if tell:
+        tell(results)
+    path = f"{to}/{SCORES_FILE}"
+    write_scores(path, generated_view.sample_ids, scores)
+    return RealismRanking(results, path)
+
+
+def _require_options(by: str | None, classes: str | None, count: int | None) -> None:
+    """Raise RaymetricsError for options that contradict each other."""
     if by not in (None, "label", "class"):
         raise RaymetricsError(f"by is {by!r}; there are 'label' and 'class'")
     if classes is not None and by != "class":
@@ -82,36 +129,34 @@ def rank_samples(
         )
     if count is not None and count < 1:
         raise NotEnoughData(f"count is {count}, expected at least 1")
-    require_writable_store(to)
-    real_view, generated_view = open_as_view(real), open_as_view(generated)
-    convention = Convention(k=k)
-    tasks = _realism_tasks(real_view, generated_view, columns, any_size=any_size)
-    require_neighbors(len(real_view), k, "real")
-    groups = _make_groups(generated_view, by, classes)
-    ids = generated_view.sample_ids
-    results: list[Result] = []
-    scores: dict[str, np.ndarray] = {}
-    for task in tasks:
-        start, name = time.monotonic(), task.column.name
-        survey = survey_realism(real_view, generated_view, name, convention)
-        scores[name] = survey.generated_in_real.realism
-        first, *others = registry.realism_values(survey, convention, ids)
-        shown_samples = _best_and_worst(ids, scores[name], groups, count)
-        seconds = time.monotonic() - start
-        results += [
-            result_for_views(value, task, real_view, generated_view, convention, seconds)
-            for value in (replace(first, details={**first.details, **shown_samples}), *others)
-        ]
-    if tell:
-        tell(results)
-    write_scores(f"{to}/{SCORES_FILE}", ids, scores)
-    return results
+
+
+def _rank_in_column(
+    task: MetricTask,
+    real: View,
+    generated: View,
+    convention: Convention,
+    groups: _Groups | None,
+    count: int | None,
+) -> tuple[list[Result], np.ndarray]:
+    """Return the numbers of one column, and R of every generated sample, float64 [n]."""
+    start, ids = time.monotonic(), generated.sample_ids
+    survey = survey_realism(real, generated, task.column.name, convention)
+    scores = survey.generated_in_real.realism
+    share, *rest = registry.realism_values(survey, convention, ids)
+    shown_samples = _best_and_worst(ids, scores, groups, count)
+    values = (replace(share, details={**share.details, **shown_samples}), *rest)
+    seconds = time.monotonic() - start
+    results = [
+        result_for_views(value, task, real, generated, convention, seconds) for value in values
+    ]
+    return results, scores
 
 
 def _realism_tasks(
     real: View, generated: View, columns: Sequence[str] | None, *, any_size: bool = False
 ) -> list[MetricTask]:
-    """Realism in the columns that are asked for, or in all of features that both sets have."""
+    """List the requested columns, or all columns of features that both sets have."""
     spaces = comparable_columns(real.shards, generated.shards, None, columns, any_size=any_size)
     tasks = [
         MetricTask(_REALISM, column)
@@ -128,7 +173,7 @@ def _realism_tasks(
 def single_realism_task(
     real: View, generated: View, column: str | None, *, any_size: bool = False
 ) -> MetricTask:
-    """The same in one column. RaymetricsError if there are several to choose from."""
+    """Return the task of the only column. Raise RaymetricsError if both sets have several."""
     columns = None if column is None else [column]
     tasks = _realism_tasks(real, generated, columns, any_size=any_size)
     if len(tasks) > 1:
@@ -140,17 +185,20 @@ def single_realism_task(
 
 
 def survey_realism(
-    real: View, generated: View, column: str, convention: Convention
+    real: View, generated: View, column: str, convention: Convention, *, local: bool = False
 ) -> ManifoldSurvey:
-    """Equation 3 for every generated sample: R is the largest radius / distance over the real
-    samples whose radius is at most the median; infinite on top of one of them.
+    """Compute Equation 3 for every generated sample.
 
-    A survey in which no generated sample has a ball, as R needs none: of n samples they would be
-    a search of n x n. NotEnoughData, or PlanTooLarge before anything is read.
+    R is the largest radius / distance over the real samples whose radius is at most the median; it
+    is infinite for a copy of a real sample. The survey gives no generated sample a ball, as R
+    needs none: balls of n samples cost a search of n x n. Raise NotEnoughData, or
+    InsufficientResources before anything is read.
     """
     load_faiss()  # says what is missing before anything is read
     in_driver = fits_at_once({"real": real, "generated": generated}, column)
-    session_or_none: AbstractContextManager[None] = nullcontext() if in_driver else session()
+    session_or_none: AbstractContextManager[None] = nullcontext()
+    if not in_driver:
+        session_or_none = session(local=local)
     with session_or_none:
         return survey_views(
             real=real, generated=generated, column=column, convention=convention,
@@ -159,8 +207,10 @@ def survey_realism(
 
 
 def _make_groups(view: View, by: str | None, classes: str | None) -> _Groups | None:
-    """The groups that are asked for, if any. ShardError where there are no labels, SpecMismatch
-    without one column of logits."""
+    """Group the samples of a view by label or by Top-1 class.
+
+    Raise ShardError for a set without labels, SpecMismatch unless there is one column of logits.
+    """
     if by is None:
         return None
     spec = view.shards.spec
@@ -185,7 +235,7 @@ def result_for_views(
     convention: Convention,
     seconds: float,
 ) -> Result:
-    """The value as a result of both sides."""
+    """Make the result of a value of both sides."""
     views = {"real": real, "generated": generated}
     sides = {name: side_from_view(view, len(view)) for name, view in views.items()}
     specs = [view.shards.spec for view in views.values()]
@@ -193,7 +243,7 @@ def result_for_views(
 
 
 def _read_top1_classes(view: View, logits: str) -> np.ndarray:
-    """The Top-1 class of every sample, int64 [n]; of equal logits the first class."""
+    """Read the Top-1 class of every sample, int64 [n]; of equal logits the first class."""
     blocks = (view.block(shard, [logits])[logits] for shard in view.present)
     return np.concatenate([block.argmax(axis=1) for block in blocks])
 
@@ -201,7 +251,7 @@ def _read_top1_classes(view: View, logits: str) -> np.ndarray:
 def _best_and_worst(
     ids: np.ndarray, realism: np.ndarray, groups: _Groups | None, count: int | None
 ) -> dict[str, Any]:
-    """The samples with the highest and with the lowest R, [[id, R], ...], of all or by group."""
+    """List the samples with the highest and the lowest R, [[id, R], ...], of all or by group."""
     if groups is None:
         (order,) = order_within_groups(ids, realism, np.zeros(len(ids), np.int64))
         return highest_and_lowest(ids[order], realism[order], count or _SHOWN_PER_END)
@@ -217,15 +267,20 @@ def _best_and_worst(
 def order_within_groups(
     ids: np.ndarray, realism: np.ndarray, groups: np.ndarray
 ) -> list[np.ndarray]:
-    """The rows of every group, int64, from the most to the least realistic; of equal ones the
-    lower id first. In the order of the groups' numbers."""
+    """Sort the rows of every group from the most to the least realistic, int64.
+
+    Equally realistic samples are sorted by id, groups by their numbers.
+    """
     order = np.lexsort([ids, -realism, groups])
     _, first = np.unique(groups[order], return_index=True)
     return np.split(order, first[1:])
 
 
 def highest_and_lowest(ids: np.ndarray, realism: np.ndarray, count: int) -> dict[str, Any]:
-    """Both ends of what is ranked, at most half of it each; the lowest first in the second."""
+    """Return both ends of a ranking, [[id, R], ...], each with at most half of the samples.
+
+    The lowest samples begin with the least realistic one.
+    """
     count = min(count, max(1, len(ids) // 2))
     ends = {"highest": slice(count), "lowest": slice(None, -count - 1, -1)}
     return {
@@ -235,5 +290,5 @@ def highest_and_lowest(ids: np.ndarray, realism: np.ndarray, count: int) -> dict
 
 
 def finite_or_none(realism: float) -> float | None:
-    """R, or None where it is infinite, as JSON has no such number."""
+    """Return R, or None for an infinite one, as JSON has no such number."""
     return float(realism) if np.isfinite(realism) else None

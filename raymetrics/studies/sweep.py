@@ -8,30 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
-from raymetrics import option_strings, sample_ranges
-from raymetrics.distributed.cluster_resources import Resources
+from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.dataset_request import requested_samples
-from raymetrics.distributed.extraction.extract import ExtractRequest, extract_each
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import (
     RaymetricsError,
     ResultsFileError,
     SampleRangeError,
     ShardError,
-    SourceError,
     TemporaryFailure,
 )
 from raymetrics.generators import open_source, permission_for
-from raymetrics.generators.latents.truncated_generator import (
-    STRATEGY_BY_LETTER,
-    Z_STRATEGIES,
-    Truncation,
-)
 from raymetrics.metrics import Convention
 from raymetrics.metrics.registry import METRICS
 from raymetrics.permissions import Permission
@@ -42,10 +36,14 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writable import require_writable_store
-from raymetrics.studies.comparison import open_as_view, require_measurable, resolve_metrics
+from raymetrics.studies.comparison import (
+    open_as_view,
+    require_measurable,
+    resolve_metrics,
+    set_uri,
+)
 from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
-from raymetrics.uris import require_no_secret
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
 _DEFAULT_METRICS = ("fid", "pr", "dc", "prd")
@@ -127,10 +125,28 @@ class _RealSide:
     extractors: Sequence[str]
 
 
+class SweepOptions(TypedDict, total=False):
+    """The arguments of `sweep` that `truncate` and `snapshots` share with it."""
+
+    shards: str | None
+    extractors: str | Sequence[str] | None
+    samples: range | str | None
+    metrics: str | Sequence[str] | None
+    columns: str | Sequence[str] | None
+    convention: Convention | None
+    by: str | None
+    shard_rows: int
+    run_code: bool
+    any_size: bool
+    resources: Resources | None
+    progress: Callable[[Progress], None] | None
+    on_row: Callable[[str], None] | None
+
+
 def sweep(
     plan: str | Iterable[str | Mapping[str, object]],
     *,
-    real: str | None = None,
+    real: str | ShardSet | None = None,
     real_source: str | None = None,
     real_samples: range | str | None = None,
     to: str,
@@ -146,12 +162,12 @@ def sweep(
     any_size: bool = False,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
-    told: Callable[[str], None] | None = None,
+    on_row: Callable[[str], None] | None = None,
 ) -> SweepOutcome:
     """The metrics of every row of a plan against one real set. A row that fails is told, and the
     others go on.
 
-    plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `planned`.
+    plan: "plan.csv", "module:callable", dictionaries, or plain sources; see `read_plan`.
     real: a complete shard set, or some of its samples. Or real_source, of which real_samples (by
     default all) are extracted first, once for all rows.
     to: where the numbers of every set are kept; shards: where their features are, a set for each
@@ -165,13 +181,14 @@ def sweep(
     run_code: open what a plan's file or the real set names also if it is a program, or on another
     machine.
     any_size: also of sets whose images have another size than the real ones.
-    told: called with the name of the row whose numbers come next.
+    on_row: called with the name of the row whose numbers come next.
 
     Raises what is wrong with the request, with the real set, or with all rows; ProgramRefused for
     what would need run_code; and a
     TemporaryFailure, after which the same sweep goes on. What is made stays, whatever happens.
     """
     permission = Permission(run_code)
+    real = None if real is None else set_uri("real", real)
     rows = read_plan(plan, permission)
     sweep_metrics = _SweepMetrics(
         tuple(resolve_metrics(as_names(_DEFAULT_METRICS if metrics is None else metrics))),
@@ -191,9 +208,9 @@ def sweep(
     ]
     results_by_row: dict[str, list[Result]] = {}
     failures: list[Failure] = []
-    with shared_session():
-        extractions = extract_each(
-            [*side.missing, *requests], side.extractors,
+    with shared_session(local=resources is not None and resources.local):
+        extractions = extract_many(
+            [*side.missing, *requests], side.extractors, on_error="return",
             shard_rows=shard_rows, resources=resources, progress=progress,
             check=lambda made_of: _require_comparable(made_of, real, folder, sweep_metrics),
         )  # fmt: skip
@@ -204,8 +221,8 @@ def sweep(
             try:
                 _raise_if_error(extraction)
                 _require_exact_samples(request)
-                if told:
-                    told(row.name)
+                if on_row:
+                    on_row(row.name)
                 results = _cached_results(numbers_store, side.uri, request.to, sweep_metrics)
                 results_by_row[row.name] = [
                     replace(result, row=dict(row.cells)) for result in results
@@ -313,43 +330,3 @@ def shard_folder(folder: str, row: PlanRow, prefix: str = "") -> str:
     samples_field = {"samples": row.samples} if row.samples else {}
     digest = fingerprint({"source": row.source, **samples_field})[:6]
     return f"{folder}/{prefix}{readable[:_MAX_NAME_LENGTH]}-{digest}"
-
-
-def available_strategies(source: str) -> tuple[list[str], dict[str, str]]:
-    """All strategies that a source has, and why it lacks the others: a mapping that takes only the
-    direction of z leaves nothing to do in Z."""
-    cpu, lacking = torch.device("cpu"), {}
-    for strategy in Z_STRATEGIES:
-        try:
-            open_source(truncated_sources(source, [strategy], [0.5])[0], cpu)
-        except SourceError as error:
-            lacking[strategy] = str(error)
-    if len(lacking) == len(Z_STRATEGIES):
-        return list(
-            STRATEGY_BY_LETTER.values()
-        ), {}  # what is wrong is the source itself, and will be told
-    return [name for name in STRATEGY_BY_LETTER.values() if name not in lacking], lacking
-
-
-def truncated_sources(
-    source: str, strategies: Sequence[str], amounts: Sequence[float]
-) -> list[str]:
-    """The source truncated by every strategy to every amount; with 1 it is the source itself, which
-    comes first and once. SourceError for no such strategy or amount."""
-    name, options = option_strings.parse_options(require_no_secret(source, SourceError))
-    if "truncate" in options:
-        raise RaymetricsError(f"{source} is truncated already; give the source without it")
-    if not strategies or not amounts:
-        raise SampleRangeError("no strategies or no amounts are asked for")
-    mean = {"mean": options.pop("mean")} if "mean" in options else {}
-    other_amounts = sorted({amount for amount in amounts if amount != 1}, reverse=True)
-    texts = []
-    for strategy in dict.fromkeys(strategies):
-        strategy_options = (
-            {} if STRATEGY_BY_LETTER.get(strategy, strategy) in Z_STRATEGIES else mean
-        )
-        for amount in other_amounts:
-            truncate_options = {"truncate": f"{strategy}:{amount:g}", **strategy_options}
-            Truncation.parse(truncate_options["truncate"], truncate_options.get("mean"))
-            texts.append(option_strings.format_options(name, {**options, **truncate_options}))
-    return [option_strings.format_options(name, options), *texts] if 1 in amounts else texts

@@ -22,7 +22,10 @@ from tests.helpers.hostile_commands import (
 )
 
 SWEEPS = {verb: [verb, *SOUND_COMMANDS[verb]] for verb in ("truncate", "snapshots", "sweep")}
-MATCH, PATHS = ["match", *SOUND_COMMANDS["match"]], ["paths", *SOUND_COMMANDS["paths"]]
+MATCH, INTERPOLATE = (
+    ["match", *SOUND_COMMANDS["match"]],
+    ["interpolate", *SOUND_COMMANDS["interpolate"]],
+)
 REWEIGHT, HEATMAP = (
     ["reweight", *SOUND_COMMANDS["reweight"]],
     ["heatmap", *SOUND_COMMANDS["heatmap"]],
@@ -79,8 +82,8 @@ IN_VAIN: list[tuple[Sequence[str], str]] = [
     ([*HEATMAP, "--noise", "0.1", "--actors", "0"], "actors is 0"),
     ([*HEATMAP, "--samples", "5-99999999"], "lacks 99999990 of the samples 5-99999999"),
     ([*HEATMAP, "--images", "digits", "--samples", "0-10000"], "a page shows 10000 at most"),
-    ([*PATHS, "--column", "digits_pre_logits", "--steps", "99999999999"], "shards of 2048"),
-    ([*PATHS, "--column", "digits_pre_logits", "--shard-rows", "0"], "shard_rows is 0"),
+    ([*INTERPOLATE, "--column", "digits_pre_logits", "--steps", "99999999999"], "shards of 2048"),
+    ([*INTERPOLATE, "--column", "digits_pre_logits", "--shard-rows", "0"], "shard_rows is 0"),
     ([*EXTRACT, "--samples", "4294967295-4294967296"], "digits has samples 0-4294967295, but"),
     ([*EXTRACT, "--gpu-memory", "nan"], "--gpu-memory is nan; write gigabytes"),
     ([*EXTRACT, "--gpu-memory", "inf"], "--gpu-memory is inf; write gigabytes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import shlex
 import subprocess
@@ -23,6 +24,7 @@ from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
 from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.metrics import CONVENTIONS, conventions
 from raymetrics.metrics.registry import METRICS
+from raymetrics.studies.sweep import SweepOptions
 from tests.conftest import write_set
 
 
@@ -37,7 +39,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def examples() -> list[list[str]]:
     """The commands that the help texts show, in the order of a user's work."""
     found = []
-    for verb in ("extract", "inspect", "evaluate", "realism", "paths", "export", "report"):
+    for verb in ("extract", "inspect", "evaluate", "realism", "interpolate", "export", "report"):
         command = main.commands[verb]
         text = command.get_help(click.Context(command, info_name=verb))
         example = text[text.index("Example") :].replace("\\\n", " ")
@@ -81,6 +83,29 @@ def test_help_names_what_there_is() -> None:
     assert run("--version")[1].startswith("raymetrics")
 
 
+VERBS_OF_STUDIES = (
+    "export", "heatmap", "interpolate", "match", "realism", "reweight", "snapshots", "sweep",
+    "truncate",
+)  # fmt: skip
+# Options that say how to print, or that several of them make one argument.
+OF_THE_TERMINAL = {
+    "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
+    "gpus", "kid_subset_size", "ks", "more_than", "results", "run_code", "scales", "split", "steps",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS_OF_STUDIES)
+def test_the_options_of_a_verb_are_arguments_of_its_function(verb: str) -> None:
+    """With the same defaults: the command line passes them on by their names."""
+    function = inspect.signature(getattr(rm, verb)).parameters
+    shared = set(SweepOptions.__annotations__) if "options" in function else set()
+    for option in main.commands[verb].params:
+        assert option.name in {*function, *shared, *OF_THE_TERMINAL}, option.name
+        if option.name in function and isinstance(option.default, str | int | float):
+            default = function[option.name].default
+            assert option.name == "psi" or option.default == default, option.name
+
+
 @pytest.fixture
 def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[str, ...]:
     """Options for two sets with labels."""
@@ -108,7 +133,7 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
     assert text.count("program=prdc") == 12
     scores = pq.read_table("realism.parquet")
     np.testing.assert_array_equal(scores["sample_id"], np.arange(110))
-    expected = rm.realism(**pair, k=3, convention="prdc")
+    expected = rm.in_memory.realism(**pair, k=3, convention="prdc")
     np.testing.assert_array_equal(scores[f"realism_{column}"], expected)
 
     code, text = run("evaluate", *sides, "--column", column, "--metrics", "fid", "--by", "label")

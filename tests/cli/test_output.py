@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymetrics import results, studies
+from raymetrics import results
 from raymetrics.errors import StorageError, StorageUnavailable
 from raymetrics.results import Result, Side
 from raymetrics.shards.shard_set import open_shards
@@ -41,7 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 INTO_FOLDERS = {
     "report": ("report", "nowhere"),
     "realism": ("realism", *SIDES),
-    "paths": ("paths", *SIDES),
+    "interpolate": ("interpolate", *SIDES),
     "heatmap": ("heatmap", *SIDES),
     "match": ("match", *SIDES),
     "reweight": ("reweight", "--real", "real", "--generated", "generated", "--extractor",
@@ -61,7 +61,7 @@ FOLDERS = {
 INTO_FILES = {
     "results": ("evaluate", *SIDES, "--to"),
     "results of realism": ("realism", *SIDES, "--to", "x", "--results"),
-    "results of paths": ("paths", *SIDES, "--to", "x", "--results"),
+    "results of interpolate": ("interpolate", *SIDES, "--to", "x", "--results"),
     "results of match": ("match", *SIDES, "--to", "x", "--results"),
     "results of reweight": (*INTO_FOLDERS["reweight"], "--to", "x", "--results"),
     "scores": ("evaluate", "--real", "real", "--generated", "generated", "--metrics", "realism",
@@ -149,7 +149,7 @@ def test_numbers_without_room_are_printed(here: Path, monkeypatch: pytest.Monkey
         tell([found])  # type: ignore[operator]
         return [found]
 
-    monkeypatch.setattr(studies, "evaluate", evaluate)
+    monkeypatch.setattr(evaluating, "evaluate", evaluate)
     before = read_contents(here)
     with limit_file_size(len(before["r.jsonl"]) + 100):
         code, output = run("evaluate", *SIDES, "--to", "r.jsonl")

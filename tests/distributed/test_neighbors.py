@@ -221,7 +221,6 @@ def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> 
 def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None:
     memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(neighbors.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(neighbors, "actor_resources", lambda: workers)
     assert neighbors.rows_that_fit(dimension) == rows
 

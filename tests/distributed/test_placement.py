@@ -185,22 +185,46 @@ def test_memory_limits_how_many_are_chosen_and_is_asked_for_only_then() -> None:
 @pytest.mark.parametrize(
     ("nodes", "sizes", "wish", "message"),
     [
-        ([ClusterNode(8, 2, None, 16 * GB)], ModelSizes(20 * GB, GB), AUTO, "the generator takes.*20.0 GB.*16"),
-        ([ClusterNode(8, 2, None, 16 * GB)], ModelSizes(0, 17 * GB), AUTO, "the extractors take 17.0 GB"),
-        ([ClusterNode(8, 1, None, 16 * GB)], ModelSizes(9 * GB, 9 * GB), AUTO, "18.0 GB of weights"),
+        (
+            [ClusterNode(8, 2, None, 16 * GB)],
+            ModelSizes(20 * GB, GB),
+            AUTO,
+            "the generator takes.*20.0 GB.*16",
+        ),
+        (
+            [ClusterNode(8, 2, None, 16 * GB)],
+            ModelSizes(0, 17 * GB),
+            AUTO,
+            "the extractors take 17.0 GB",
+        ),
+        (
+            [ClusterNode(8, 1, None, 16 * GB)],
+            ModelSizes(9 * GB, 9 * GB),
+            AUTO,
+            "18.0 GB of weights",
+        ),
         ([ClusterNode(8, 2, None, 16 * GB)], ModelSizes(9 * GB, 2 * GB), TWICE, "22.0 GB.*fewer"),
         (
-            [ClusterNode(8, 2, None, 16 * GB)], ModelSizes(9 * GB, 2 * GB), Resources(2, fused=False),
+            [ClusterNode(8, 2, None, 16 * GB)],
+            ModelSizes(9 * GB, 2 * GB),
+            Resources(2, fused=False),
             "2 generators and 2 extractors.*11.0 GB of a GPU's 16.0 GB.*2 GPUs.*--gpus N",
         ),
         (
-            [ClusterNode(8, 2, None, 16 * GB)], ModelSizes(GB, 6 * GB), Resources(3, generators=1),
+            [ClusterNode(8, 2, None, 16 * GB)],
+            ModelSizes(GB, 6 * GB),
+            Resources(3, generators=1),
             "share a GPU take 18.0 GB",
         ),
-        ([ClusterNode(8, 0, 4 * GB)] * 2, ModelSizes(5 * GB), AUTO, "5.0 GB of weights.*4.0 GB of memory"),
+        (
+            [ClusterNode(8, 0, 4 * GB)] * 2,
+            ModelSizes(5 * GB),
+            AUTO,
+            "5.0 GB of weights.*4.0 GB of memory",
+        ),
         ([ClusterNode(2)], ModelSizes(), Resources(30_000), "into over 10000 parts"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_is_refused_with_the_figures(
     nodes: list[ClusterNode], sizes: ModelSizes, wish: Resources, message: str
 ) -> None:

@@ -44,11 +44,9 @@ from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report
-from raymetrics.studies.heatmap import compute
 from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
 from tests.docs.tables import TABLES, renewed
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
-from tests.helpers.tiny_networks import ranges_in_process
 
 FEWER = {"0-9999": "0-99", '"0-1199"': '"0-1099"'}
 TUTORIAL = "docs/tutorials/first-fid.md"
@@ -350,7 +348,7 @@ def test_the_tradeoffs(
         command(TRUNCATION, "truncation"),
         command(TRUNCATION, "snapshots"),
         command(REALISM, "realism"),
-        command(REALISM, "paths"),
+        command(REALISM, "interpolate"),
     ]
     for line in lines:
         for many, few in fewer.items():
@@ -405,7 +403,6 @@ def test_every_strategy_has_a_row() -> None:
 def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a few photographs and of faces, at one scale of noise."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(compute, "keep_ranges", ranges_in_process)
     for source, name in (("photos?size=64", "real"), ("faces", "generated")):
         extract(source, ["efficientnet-lite0"], f"demo-output/{name}", "0-19")
     line = command("docs/guides/heatmaps.md", "heatmaps")

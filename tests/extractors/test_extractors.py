@@ -34,7 +34,7 @@ def efficientnet():
 
 
 def top(extractor, picture: np.ndarray, count: int = 3) -> list[str]:
-    """The names of the likeliest classes of a picture uint8 [h, w, 3]."""
+    """Return the names of the likeliest classes of a picture uint8 [h, w, 3]."""
     logits = extractor(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))["logits"][0]
     return [extractor.class_names[i] for i in np.argsort(-logits)[:count]]
 
@@ -49,18 +49,18 @@ def test_efficientnet_knows_real_photographs(efficientnet) -> None:
 
 def test_pre_logits_are_the_mean_of_the_activations(efficientnet) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 40, 30), np.uint8)
-    found = efficientnet.activations(images)
-    assert found.shape == (2, 1280, 7, 7)
+    actual = efficientnet.activations(images)
+    assert actual.shape == (2, 1280, 7, 7)
     pre_logits = efficientnet(images)["pre_logits"]
-    np.testing.assert_allclose(found.mean(axis=(2, 3)), pre_logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual.mean(axis=(2, 3)), pre_logits, rtol=1e-5, atol=1e-6)
     with pytest.raises(ExtractorError, match="digits has no map whose mean"):
         make_extractor("digits", CPU).activations(images)
 
 
 def test_efficientnet_columns(efficientnet) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 40, 30), np.uint8)
-    found = efficientnet(images)
-    assert {name: (x.dtype, x.shape) for name, x in found.items()} == {
+    actual = efficientnet(images)
+    assert {name: (x.dtype, x.shape) for name, x in actual.items()} == {
         "pre_logits": (np.float32, (3, 1280)),
         "logits": (np.float32, (3, 1000)),
     }
@@ -71,13 +71,13 @@ def test_efficientnet_columns(efficientnet) -> None:
 
 def test_folding_batch_norms_changes_nothing() -> None:
     plain = lite.EfficientNetLite0()
-    plain.load_state_dict(lite.rename_state(load_state_dict(EFFICIENTNET_LITE0)))
+    plain.load_state_dict(lite._rename_state(load_state_dict(EFFICIENTNET_LITE0)))
     plain.eval()
     fused = lite.EfficientNetLite0()
     fused.load_state_dict(plain.state_dict())
     fused.eval().fuse()
     images = torch.from_numpy(skimage.data.coffee()).permute(2, 0, 1)[None].float()
-    x = lite.scale_pixels(resize(images, 224, "clean"))
+    x = lite._scale_pixels(resize(images, 224, "clean"))
     with torch.inference_mode():
         before, after = plain(x), fused(x)
     for name, a in before.items():
@@ -133,8 +133,8 @@ def test_an_image_does_not_see_its_company(name: str, rng) -> None:
     for column, values in extractor(images).items():
         scale = np.abs(values[1]).max()
         assert np.abs(values[0] - values[1]).max() > 1e-2 * scale
-        for found in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
-            assert np.abs(found - values[1]).max() < 1e-5 * scale
+        for actual in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
+            assert np.abs(actual - values[1]).max() < 1e-5 * scale
 
 
 def test_unknown_extractor() -> None:

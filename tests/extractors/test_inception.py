@@ -39,18 +39,20 @@ TRAINED = "pt_inception-2015-12-05-6726825d.pth"
 def state() -> StateDict:
     """Random weights with batch norms that change something."""
     rng = np.random.default_rng(3)
-    made = draw_random_weights(inception.build_empty_inception(), 0)
-    for name, tensor in made.items():
+    random_state = draw_random_weights(inception.build_empty_inception(), 0)
+    for name, tensor in random_state.items():
         positive = name.endswith(("bn.weight", "running_var"))
         if tensor.dim() == 1:
             low, high = (0.5, 1.5) if positive else (-0.2, 0.2)
-            made[name] = torch.from_numpy(rng.uniform(low, high, tensor.shape).astype(np.float32))
-    return made
+            random_state[name] = torch.from_numpy(
+                rng.uniform(low, high, tensor.shape).astype(np.float32)
+            )
+    return random_state
 
 
 @pytest.fixture(scope="module")
 def no_gamma(state) -> StateDict:
-    """The same where batch norms do not scale, as those of NVIDIA's files."""
+    """Return the state with batch norms of scale 1, as in NVIDIA's files."""
     ones = {name: torch.ones_like(x) for name, x in state.items() if name.endswith("bn.weight")}
     return state | ones
 
@@ -79,7 +81,7 @@ def pixels(count: int, height: int, width: int) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest, relative to the largest value."""
+    """Return the largest difference, relative to the largest value."""
     assert a.shape == b.shape
     return np.abs(a - b).max() / np.abs(b).max()
 
@@ -87,11 +89,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("size", [(32, 32), (299, 299), (256, 400)])
 def test_outputs_are_torch_fidelity_s(ours, theirs, size) -> None:
     images = pixels(2, *size)
-    found = ours(images)
+    actual = ours(images)
     with torch.inference_mode():
         expected = theirs(torch.from_numpy(images))
     for name, value in zip(("pre_logits", "logits_unbiased", "logits"), expected, strict=True):
-        assert difference(found[name], value.numpy()) < 1e-5
+        assert difference(actual[name], value.numpy()) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +114,12 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
     images = pixels(2, 64, 64)
     with torch.inference_mode():
         network(
-            inception.scale_pixels(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear"))
+            inception._scale_pixels(resize(torch.from_numpy(images).float(), 299, "tf1-bilinear"))
         )
-    found = ours.activations(images)
-    assert difference(found, seen["Mixed_7c"].numpy()) < 1e-5
+    actual = ours.activations(images)
+    assert difference(actual, seen["Mixed_7c"].numpy()) < 1e-5
     outputs = ours(images)
-    assert difference(found.mean(axis=(2, 3)), outputs["pre_logits"]) < 1e-5
+    assert difference(actual.mean(axis=(2, 3)), outputs["pre_logits"]) < 1e-5
     # ADM's program has images as [n, h, w, c].
     spatial = seen["Mixed_6d.branch1x1"].permute(0, 2, 3, 1).numpy()[..., :7].reshape(2, -1)
     assert spatial.shape == (2, 2023)
@@ -127,7 +129,7 @@ def test_maps_are_pytorch_fid_s(ours, state, monkeypatch) -> None:
 def test_folding_keeps_the_outputs(state) -> None:
     network = inception.build_empty_inception().eval().requires_grad_(False)
     load_into_network(network, state, "made here")
-    x = inception.scale_pixels(torch.from_numpy(pixels(1, 299, 299)).float())
+    x = inception._scale_pixels(torch.from_numpy(pixels(1, 299, 299)).float())
     with torch.inference_mode():
         plain = network(x)
         network.fuse()
@@ -194,32 +196,34 @@ def as_nvidia(state: StateDict) -> StateDict:
     """NVIDIA's names: dots, but underscores in the last two blocks; no gamma."""
     kinds = {"conv.weight": "weight", "bn.bias": "beta"}
     kinds |= {"bn.running_mean": "mean", "bn.running_var": "var"}
-    made = {"output.weight": state["fc.weight"], "output.bias": state["fc.bias"]}
+    renamed = {"output.weight": state["fc.weight"], "output.bias": state["fc.bias"]}
     for unit, name in graph_names().items():
         block, _, rest = name.partition("/")
         dot = "_" if block in ("mixed_9", "mixed_10") else "."
         theirs = ".".join(["layers", block, *([rest.replace("/", dot)] if rest else [])])
-        made |= {f"{theirs}.{kind}": state[f"{unit}.{end}"] for end, kind in kinds.items()}
-    return made
+        renamed |= {f"{theirs}.{kind}": state[f"{unit}.{end}"] for end, kind in kinds.items()}
+    return renamed
 
 
 def as_graph(state: StateDict, *, scaled: bool = True) -> bytes:
-    """The frozen graph; some tensors number by number."""
+    """Return the frozen graph, with some tensors encoded number by number."""
     ends = {"bn.weight": "batchnorm/gamma", "bn.bias": "batchnorm/beta"}
     ends |= {"bn.running_mean": "batchnorm/moving_mean"}
     ends |= {"bn.running_var": "batchnorm/moving_variance"}
-    made = {
+    constants = {
         "softmax/weights": state["fc.weight"].T.numpy(),
         "softmax/biases": state["fc.bias"].numpy(),
         "Mul/y": np.array(0.0078125, np.float32),
     }
     for unit, name in graph_names().items():
         kernel = state[f"{unit}.conv.weight"].permute(2, 3, 1, 0)
-        made[f"{name}/conv2d_params"] = kernel.numpy()
-        made |= {f"{name}/{theirs}": state[f"{unit}.{end}"].numpy() for end, theirs in ends.items()}
+        constants[f"{name}/conv2d_params"] = kernel.numpy()
+        constants |= {
+            f"{name}/{theirs}": state[f"{unit}.{end}"].numpy() for end, theirs in ends.items()
+        }
     flags = {"scale_after_normalization": scaled}
     norms = {f"{name}/batchnorm": flags for name in graph_names().values()}
-    return graph(made, norms, as_values=("gamma", "biases"))
+    return graph(constants, norms, as_values=("gamma", "biases"))
 
 
 def archived(data: bytes) -> bytes:
@@ -233,7 +237,7 @@ def archived(data: bytes) -> bytes:
     return file.getvalue()
 
 
-class Named(nn.Module):
+class ModuleTree(nn.Module):
     """A tree of modules from tensors with dotted names, which TorchScript can hold."""
 
     def __init__(self, tensors: StateDict) -> None:
@@ -245,8 +249,8 @@ class Named(nn.Module):
                 inner.setdefault(first, {})[rest] = tensor
             else:
                 self.register_buffer(first, tensor)
-        for first, of in inner.items():
-            self.add_module(first, Named(of))
+        for first, inner_tensors in inner.items():
+            self.add_module(first, ModuleTree(inner_tensors))
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -255,7 +259,7 @@ class Named(nn.Module):
 def save_script(tensors: StateDict, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the format is deprecated
-        torch.jit.script(Named(tensors)).save(str(path))
+        torch.jit.script(ModuleTree(tensors)).save(str(path))
 
 
 def test_every_layout_gives_the_same_tensors(state, no_gamma, tmp_path) -> None:
@@ -354,14 +358,14 @@ def test_resize_conventions_are_other_people_s(size) -> None:
 )
 def test_trained_weights_know_photographs() -> None:
     trained = make_extractor(f"inception?weights={weights_folder() / TRAINED}", CPU)
-    other = FeatureExtractorInceptionV3(
+    fidelity = FeatureExtractorInceptionV3(
         "trained", ["2048", "logits"], feature_extractor_weights_path=weights_folder() / TRAINED
     )
     photographs = {"coffee": {"espresso"}, "chelsea": {"Egyptian cat", "tabby", "tiger cat"}}
     for photograph, right in photographs.items():
         picture = getattr(skimage.data, photograph)().transpose(2, 0, 1)[None]
-        found = trained(np.ascontiguousarray(picture))
-        expected = other(torch.from_numpy(picture))
+        actual = trained(np.ascontiguousarray(picture))
+        expected = fidelity(torch.from_numpy(picture))
         for name, value in zip(("pre_logits", "logits"), expected, strict=True):
-            assert difference(found[name], value.numpy()) < 1e-4
-        assert trained.class_names[found["logits"].argmax()] in right
+            assert difference(actual[name], value.numpy()) < 1e-4
+        assert trained.class_names[actual["logits"].argmax()] in right

@@ -32,8 +32,7 @@ from raymetrics.extractors import (
 )
 from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
-from raymetrics.extractors.pillow import resize_like_pillow
-from raymetrics.extractors.resize import resize
+from raymetrics.extractors.resize import resize, resize_like_pillow
 from raymetrics.weights.known_files import KNOWN_WEIGHTS
 from raymetrics.weights.locate import WeightsFile, explain_how_to_get
 from raymetrics.weights.state_dict import read_state
@@ -52,7 +51,7 @@ def pictures(count: int, height: int, width: int) -> np.ndarray:
 
 
 def shaken(network: nn.Module) -> nn.Module:
-    """The network with random biases and norms, in evaluation mode."""
+    """Return the network with random biases and norms, in evaluation mode."""
     torch.manual_seed(3)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -63,17 +62,19 @@ def shaken(network: nn.Module) -> nn.Module:
 
 
 def extractor_of(a: PublishedNetwork, state: State, query: str = "") -> NetworkExtractor:
-    """The extractor with weights in the layout of their publisher, which no file holds."""
-    held = WeightsFile("held", None, locate=lambda: Path(__file__))
+    """Return the extractor with weights in the layout of their publisher, without a file."""
+    no_file = WeightsFile("held", None, locate=lambda: Path(__file__))
     options = Options.parse(f"{a.name}?{query}")
-    return build_extractor(replace(a, read=lambda path: dict(state), weights=(held,)), options, CPU)
+    return build_extractor(
+        replace(a, read=lambda path: dict(state), weights=(no_file,)), options, CPU
+    )
 
 
-def assert_near(found: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
+def assert_near(actual: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
     expected = np.asarray(expected)
-    assert found.shape == expected.shape
-    assert found.std() > 0
-    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    assert actual.shape == expected.shape
+    assert actual.std() > 0
+    assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_inception_is_torchvision_s() -> None:
@@ -82,9 +83,9 @@ def test_inception_is_torchvision_s() -> None:
     images = pictures(2, 48, 60)
     ours = extractor_of(published_network("inception-torchvision"), state)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
-    found, expected = ours(images), reference_programs.inception(state, images)
-    assert_near(found["logits"], expected["logits"])
-    assert_near(found["pre_logits"], expected["pre_logits"])
+    actual, expected = ours(images), reference_programs.inception(state, images)
+    assert_near(actual["logits"], expected["logits"])
+    assert_near(actual["pre_logits"], expected["pre_logits"])
     assert_near(ours.activations(images).mean(axis=(2, 3)), expected["pre_logits"])
     assert len(ours.class_names) == 1000
 
@@ -94,12 +95,12 @@ def test_vgg16_is_torch_fidelity_s() -> None:
     state = theirs.state_dict()
     images = pictures(1, 45, 60)
     ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits")
-    found = ours(images)
+    actual = ours(images)
     for name, values in reference_programs.vgg16(state, images).items():
-        assert_near(found[name], values)
-    assert (found["fc2"] < 0).any()
+        assert_near(actual[name], values)
+    assert (actual["fc2"] < 0).any()
     weight, bias = state["classifier.6.weight"], state["classifier.6.bias"]
-    assert_near(found["logits"], torch.from_numpy(found["fc2_relu"]) @ weight.T + bias)
+    assert_near(actual["logits"], torch.from_numpy(actual["fc2_relu"]) @ weight.T + bias)
     # NVIDIA numbers the layers that have weights.
     layers = [name for name, m in theirs.named_modules() if isinstance(m, nn.Conv2d)]
     nvidia = {f"layers.conv{i}": name for i, name in enumerate(layers, 1)}
@@ -108,7 +109,7 @@ def test_vgg16_is_torch_fidelity_s() -> None:
     in_theirs = {
         f"{a}.{k}": state[f"{b}.{k}"] for a, b in nvidia.items() for k in ("weight", "bias")
     }
-    in_ours = vgg16.rename_state({**in_theirs, "lpips0": torch.zeros(1)})
+    in_ours = vgg16._rename_state({**in_theirs, "lpips0": torch.zeros(1)})
     assert {name: id(x) for name, x in in_ours.items()} == {n: id(x) for n, x in state.items()}
 
 
@@ -137,7 +138,7 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
 
 
 def archive_of(visual: nn.Module, folder: Path) -> Path:
-    """A TorchScript archive that holds its tensors as OpenAI's do."""
+    """Write a TorchScript archive that holds its tensors as OpenAI's archives do."""
 
     class Archive(nn.Module):
         def __init__(self) -> None:
@@ -190,12 +191,12 @@ def test_dinov2_s_shapes_are_timm_s(name: str) -> None:
 
 
 def test_position_embedding_is_interpolated_as_meta_s() -> None:
-    there = torch.randn((1, 1 + 37 * 37, 3), generator=torch.Generator().manual_seed(7))
-    found = dinov2.resize_position_embedding(there)
-    np.testing.assert_allclose(found, reference_programs.position_embedding(there), atol=1e-5)
-    np.testing.assert_array_equal(found[0, 0], there[0, 0])
-    assert dinov2.resize_position_embedding(found) is found
-    np.testing.assert_allclose(reference_programs.position_embedding(found), found, rtol=1e-12)
+    embedding = torch.randn((1, 1 + 37 * 37, 3), generator=torch.Generator().manual_seed(7))
+    actual = dinov2.resize_position_embedding(embedding)
+    np.testing.assert_allclose(actual, reference_programs.position_embedding(embedding), atol=1e-5)
+    np.testing.assert_array_equal(actual[0, 0], embedding[0, 0])
+    assert dinov2.resize_position_embedding(actual) is actual
+    np.testing.assert_allclose(reference_programs.position_embedding(actual), actual, rtol=1e-12)
 
 
 def test_swav_is_torchvision_s_resnet() -> None:
@@ -224,8 +225,8 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 )
 def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
     images = rng.integers(0, 256, (2, 3, height, width), np.uint8)
-    found = resize_like_pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
-    for image, ours in zip(images, found, strict=True):
+    actual = resize_like_pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
+    for image, ours in zip(images, actual, strict=True):
         # In two steps, as the order of the axes is another one in Pillow 13.
         across = to_pillow(image).resize((200, height), FILTERS[name])
         theirs = np.asarray(across.resize((200, 224), FILTERS[name]))
@@ -249,15 +250,15 @@ def test_untrained_networks_are_their_seed_s() -> None:
     shallow = partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2)
     a = replace(dinov2.VIT_S_14, build=shallow)
     texts = [f"untrained-dinov2-vit-s-14?seed={seed}" for seed in (1, 1, 2)]
-    made = [build_extractor(a, Options.parse(text), CPU) for text in texts]
-    first, again, other = made
+    built = [build_extractor(a, Options.parse(text), CPU) for text in texts]
+    first, again, another = built
     assert first.spec == again.spec
-    assert first.weights_sha256 != other.weights_sha256
-    found = first(images)["features"]
-    np.testing.assert_array_equal(found, again(images)["features"])
-    assert np.isfinite(found).all()
-    assert np.abs(found[0] - found[1]).max() > 0.1
-    assert np.abs(found - other(images)["features"]).max() > 0.1
+    assert first.weights_sha256 != another.weights_sha256
+    actual = first(images)["features"]
+    np.testing.assert_array_equal(actual, again(images)["features"])
+    assert np.isfinite(actual).all()
+    assert np.abs(actual[0] - actual[1]).max() > 0.1
+    assert np.abs(actual - another(images)["features"]).max() > 0.1
 
 
 def test_half_precision_is_in_the_spec_and_near() -> None:
@@ -265,9 +266,9 @@ def test_half_precision_is_in_the_spec_and_near() -> None:
     full = make_extractor("digits", CPU)
     half = make_extractor("digits?precision=bfloat16", CPU)
     assert {k: v for k, v in half.spec.items() if full.spec[k] != v} == {"precision": "bfloat16"}
-    expected, found = full(images)["logits"], half(images)["logits"]
-    assert found.dtype == np.float32
-    assert 0 < np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
+    expected, actual = full(images)["logits"], half(images)["logits"]
+    assert actual.dtype == np.float32
+    assert 0 < np.abs(actual - expected).max() < 0.03 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
@@ -303,17 +304,17 @@ def test_what_is_known_of_files_fits_the_networks() -> None:
 
 
 def tensors_of(path: Path) -> State:
-    """The tensors of a file, read by torch itself."""
+    """Read the tensors of a file with torch alone."""
     if is_torchscript(path):
         return torch.jit.load(path, map_location=CPU).state_dict()
     return torch.load(path, map_location=CPU, weights_only=True)
 
 
 def nvidia_s_vgg16(path: Path, images: np.ndarray) -> dict[str, torch.Tensor]:
-    """The network in NVIDIA's archive itself."""
+    """Run the network in NVIDIA's own archive."""
     network = torch.jit.load(path, map_location=CPU).eval()
-    found = network(torch.from_numpy(images), resize_images=True, return_features=True)
-    return {"fc2_relu": found.detach()}
+    actual = network(torch.from_numpy(images), resize_images=True, return_features=True)
+    return {"fc2_relu": actual.detach()}
 
 
 @pytest.mark.weights
@@ -327,10 +328,10 @@ def test_trained_weights_give_what_their_peer_s_network_gives(name: str) -> None
     path = here[0].path
     photographs = (skimage.data.coffee(), skimage.data.chelsea())
     images = np.stack([x[:300, :450].transpose(2, 0, 1) for x in photographs])
-    found = make_extractor(name, CPU)(images)
+    actual = make_extractor(name, CPU)(images)
     if path.name == "vgg16.pt":
         expected = nvidia_s_vgg16(path, images)
     else:
         expected = PEERS[name](tensors_of(path), images)
-    for column, values in found.items():
+    for column, values in actual.items():
         assert_near(values, expected[column])

@@ -73,9 +73,9 @@ def saved(network: nn.Module, path: Path) -> Path:
 
 @pytest.fixture
 def images(rng: np.random.Generator) -> np.ndarray:
-    found = rng.integers(0, 256, (3, 3, 20, 30), np.uint8)
-    found[:, 0, 0, :2] = 0, 255
-    return found
+    pixels = rng.integers(0, 256, (3, 3, 20, 30), np.uint8)
+    pixels[:, 0, 0, :2] = 0, 255
+    return pixels
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_network_gets_the_pixels_it_asks_for(scale, low, high, tmp_path, image
     path = saved(Range(), tmp_path / "range.pt")
     extractor = make_extractor(f"{path}?size=20&scale={scale}", CPU)
     assert extractor.columns == {"features": 2}
-    found = extractor(images)["features"]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.min(), low, atol=0.01)
-    np.testing.assert_allclose(found.max(), high, atol=0.01)
+    actual = extractor(images)["features"]
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual.min(), low, atol=0.01)
+    np.testing.assert_allclose(actual.max(), high, atol=0.01)
 
 
 def test_a_network_gets_the_images_as_they_are(tmp_path, images) -> None:
@@ -112,9 +112,9 @@ def test_names_and_specs(tmp_path, images) -> None:
     assert {name: x.dtype for name, x in extractor(images).items()} == dict.fromkeys(
         extractor.columns, np.float32
     )
-    other = make_extractor(f"{path}?size=8&scale=raw&name=other", CPU)
-    assert other.name == "other"
-    different = {k for k, v in other.spec.items() if extractor.spec[k] != v}
+    another = make_extractor(f"{path}?size=8&scale=raw&name=other", CPU)
+    assert another.name == "other"
+    different = {k for k, v in another.spec.items() if extractor.spec[k] != v}
     assert different == {"name", "resize", "scale"}
     assert extractor.file["sha256"] == extractor.spec["file_sha256"]
 
@@ -259,9 +259,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_function(module, images) -> None:
     extractor = make_extractor("own_features:mean", CPU)
     assert (extractor.name, extractor.columns) == ("mean", {"features": 3})
-    found = extractor(images)["features"]
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, images.mean(axis=(2, 3)), rtol=1e-6)
+    actual = extractor(images)["features"]
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, images.mean(axis=(2, 3)), rtol=1e-6)
     assert extractor.spec["resize"] == "own"
     assert len(extractor.spec["source_sha256"]) == 64
     assert make_extractor("own_features:mean?name=brightness", CPU).name == "brightness"

@@ -13,7 +13,7 @@ import torch
 from raymetrics.errors import SourceError
 from raymetrics.generators import diffusers_pipeline
 from raymetrics.generators.diffusers_pipeline import DiffusersPipeline
-from raymetrics.generators.held import _last_network
+from raymetrics.generators.network_files import _last_network
 
 CPU = torch.device("cpu")
 CAT, DOG = {"prompt": "a cat"}, {"prompt": "a dog"}
@@ -114,10 +114,10 @@ def test_an_image_depends_on_its_id_alone(ddpm: Path) -> None:
 def test_a_sample_is_what_the_pipeline_makes_of_its_seed(ddpm: Path, diffusers: Any) -> None:
     pipeline = diffusers.DDPMPipeline.from_pretrained(ddpm)
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(generator=torch.Generator().manual_seed(107), num_inference_steps=3)
-    expected = np.asarray(made.images[0]).transpose(2, 0, 1)
-    found = DiffusersPipeline(str(ddpm), CPU, steps=3)(np.array([107]))[0]
-    assert np.abs(found.astype(int) - expected).max() <= 1
+    results = pipeline(generator=torch.Generator().manual_seed(107), num_inference_steps=3)
+    expected = np.asarray(results.images[0]).transpose(2, 0, 1)
+    actual = DiffusersPipeline(str(ddpm), CPU, steps=3)(np.array([107]))[0]
+    assert np.abs(actual.astype(int) - expected).max() <= 1
 
 
 def test_texts(text: Path, diffusers: Any) -> None:
@@ -127,11 +127,11 @@ def test_texts(text: Path, diffusers: Any) -> None:
     assert (cats.dtype, cats.shape) == (np.uint8, (2, 3, 8, 8))
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(text)
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(
+    results = pipeline(
         "a cat", generator=torch.Generator().manual_seed(107), num_inference_steps=2,
         guidance_scale=3,
     )  # fmt: skip
-    expected = np.asarray(made.images[0]).transpose(2, 0, 1)
+    expected = np.asarray(results.images[0]).transpose(2, 0, 1)
     assert np.abs(cats[0].astype(int) - expected).max() <= 1
     for others in (DOG | options, CAT | options | {"guidance": 6}):
         assert (DiffusersPipeline(str(text), CPU, **others)(ids) != cats).any(axis=(1, 2, 3)).all()
@@ -147,17 +147,20 @@ def test_classes(dit: Path) -> None:
     )
     labels = drawn.labels(ids)
     assert sorted(set(labels)) == [0, 1, 2]
-    one = DiffusersPipeline(str(dit), CPU, **fixed)
-    assert one.labels(ids[:2]).tolist() == [1, 1]
-    same = (one(ids[:8]) == drawn(ids[:8])).all(axis=(1, 2, 3))
+    pipe = DiffusersPipeline(str(dit), CPU, **fixed)
+    assert pipe.labels(ids[:2]).tolist() == [1, 1]
+    same = (pipe(ids[:8]) == drawn(ids[:8])).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(same, labels[:8] == 1)
 
 
 def test_the_spec_covers_all_that_changes_pixels(ddpm: Path, dit: Path) -> None:
-    made = [DiffusersPipeline(str(ddpm), CPU), DiffusersPipeline(str(ddpm), CPU, steps=2)]
-    made += [DiffusersPipeline(str(dit), CPU, label=1), DiffusersPipeline(str(dit), CPU, classes=3)]
-    made += [DiffusersPipeline(str(dit), CPU, label=1, guidance="2")]
-    for what in ([one.spec for one in made], [one.quick_fingerprint for one in made]):
+    results = [DiffusersPipeline(str(ddpm), CPU), DiffusersPipeline(str(ddpm), CPU, steps=2)]
+    results += [
+        DiffusersPipeline(str(dit), CPU, label=1),
+        DiffusersPipeline(str(dit), CPU, classes=3),
+    ]
+    results += [DiffusersPipeline(str(dit), CPU, label=1, guidance="2")]
+    for what in ([pipe.spec for pipe in results], [pipe.quick_fingerprint for pipe in results]):
         assert all(a != b for i, a in enumerate(what) for b in what[:i])
     before = DiffusersPipeline(str(ddpm), CPU).spec
     (ddpm / "scheduler" / "notes.json").write_text("{}")
@@ -225,18 +228,18 @@ def test_diffusers_is_told_not_to_run_code(
     ddpm: Path, diffusers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a pipeline that is named has its code elsewhere."""
-    asked: dict[str, object] = {}
+    arguments: dict[str, object] = {}
 
     def from_pretrained(path: str, **options: object) -> None:
-        asked.update(options)
+        arguments.update(options)
         raise ValueError("trust_remote_code")
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", from_pretrained)
     with pytest.raises(SourceError, match="cannot open the pipeline someone/model: trust_remote"):
         DiffusersPipeline("someone/model", CPU, revision="0" * 40)
-    assert asked["trust_remote_code"] is False
-    assert asked["use_safetensors"] is True
-    assert asked["revision"] == "0" * 40
+    assert arguments["trust_remote_code"] is False
+    assert arguments["use_safetensors"] is True
+    assert arguments["revision"] == "0" * 40
 
 
 def test_without_the_library_of_texts(

@@ -8,42 +8,42 @@ import numpy as np
 import pytest
 import torch
 
-from raymetrics.generators import held, open_source, torchscript
+from raymetrics.generators import network_files, open_source, torchscript
 from tests.generators.test_torchscript import Half, Painter, saved
 
 CPU = torch.device("cpu")
 
 
 def test_one_network_is_held_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "_last_network", {})
+    monkeypatch.setattr(network_files, "_last_network", {})
     loaded: list[str] = []
 
     def load(name: str) -> str:
-        assert not held._last_network  # the one before is let go first
+        assert not network_files._last_network  # the one before is let go first
         loaded.append(name)
         return name
 
     for name in "aabba":
-        assert held.load_once(name, lambda name=name: load(name)) == name  # type: ignore[misc]
+        assert network_files.load_once(name, lambda name=name: load(name)) == name  # type: ignore[misc]
     assert loaded == ["a", "b", "a"]
 
     def fails() -> str:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
-        held.load_once("c", fails)
-    assert held.load_once("c", lambda: "c") == "c"
+        network_files.load_once("c", fails)
+    assert network_files.load_once("c", lambda: "c") == "c"
 
 
 def test_a_sweep_of_options_loads_a_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    own = torchscript.load_torchscript
+    original = torchscript.load_torchscript
 
     def counted(data: bytes, path: str, device: torch.device) -> object:
         loads.append(Path(path).name)
-        return own(data, path, device)
+        return original(data, path, device)
 
     monkeypatch.setattr(torchscript, "load_torchscript", counted)
     path, ids = saved(Painter(), tmp_path / "a.ts"), np.arange(5)

@@ -62,8 +62,8 @@ class Divided:
     spec: ClassVar[dict[str, object]] = {}
     uint8 = "unit-truncate"
 
-    def __init__(self, of: str) -> None:
-        self.of = of
+    def __init__(self, dtype_name: str) -> None:
+        self.of = dtype_name
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
@@ -72,9 +72,9 @@ class Divided:
         return np.broadcast_to(values[:, None, None, None], (len(values), 3, 2, 2))
 
 
-@pytest.mark.parametrize(("of", "wrong"), [("itself", [5]), ("log", [5, 6, 7])])
-def test_numbers_that_are_not_finite(of: str, wrong: list[int]) -> None:
-    source = open_source(f"{__name__}:Divided?of={of}", CPU)
+@pytest.mark.parametrize(("dtype_name", "wrong"), [("itself", [5]), ("log", [5, 6, 7])])
+def test_numbers_that_are_not_finite(dtype_name: str, wrong: list[int]) -> None:
+    source = open_source(f"{__name__}:Divided?of={dtype_name}", CPU)
     assert source(np.array([3, 4])).shape == (2, 3, 2, 2)
     for k in wrong:
         with pytest.raises(SourceError, match=f"Divided gave NaN or infinity for sample {k}, exp"):
@@ -92,12 +92,12 @@ def test_what_is_no_array() -> None:
 
 
 def channels_last(sample_ids: np.ndarray) -> np.ndarray:
-    """Breaks the contract, as images of Pillow do."""
+    """Break the contract: the channels come last, as in images of Pillow."""
     return np.zeros((len(sample_ids), 8, 8, 3), np.uint8)
 
 
 def ragged(sample_ids: np.ndarray) -> list[list[int]]:
-    """Breaks the contract."""
+    """Break the contract."""
     return [[0] * int(k) for k in sample_ids]
 
 

@@ -58,6 +58,15 @@ def test_a_sample_is_a_function_of_its_id(maps: Path) -> None:
     assert (source.length, source.labels(IDS).tolist()) == (1000, [1, 1, 1])
 
 
+def test_the_text_of_earlier_versions_opens_the_same_source(maps: Path) -> None:
+    options = {"of": GREY, "maps": str(maps), "where": "everywhere", "scale": "0.1"}
+    text = option_strings.format_options("raymetrics.heatmaps.noise:Noisy", options)
+    former, current = open_source(text, torch.device("cpu")), noisy(maps, "everywhere", "0.1")
+    assert former.name == current.name == "raymetrics.heatmaps.noisy_source:NoisySource"
+    assert former.spec == current.spec
+    np.testing.assert_array_equal(former(IDS), current(IDS))
+
+
 def test_the_spec_says_all_that_changes_pixels(maps: Path, tmp_path: Path) -> None:
     specs = [noisy(maps, where, "0.1").spec for where in NOISE_REGIONS]
     specs += [noisy(maps, "important", "0.2").spec]

@@ -43,26 +43,26 @@ Damage = Callable[[np.random.Generator, bytearray, str], bytes]
 
 
 def flip_bytes(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """One to four bytes are others."""
+    """Change one to four bytes."""
     for position in rng.integers(0, len(data), rng.integers(1, 5)):
         data[position] ^= int(rng.integers(1, 256))
     return bytes(data)
 
 
 def cut_end(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """The end is missing."""
+    """Cut the end off."""
     return bytes(data[: rng.integers(0, len(data))])
 
 
 def move_piece(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """A piece is missing, or there twice."""
+    """Remove or repeat a piece."""
     start, stop = sorted(rng.integers(0, len(data), 2))
     piece = data[start:stop]
     return bytes(data[:start] + (piece * 2 if rng.random() < 0.5 else b"") + data[stop:])
 
 
 def change_number(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """A number of a header is another."""
+    """Change a number of a header."""
     position = _header_position(rng, data, kind)
     width = rng.choice(["b", "h", "i", "q"])
     value = int(rng.choice(NUMBERS)) & (256 ** struct.calcsize(width) - 1)
@@ -72,7 +72,7 @@ def change_number(rng: np.random.Generator, data: bytearray, kind: str) -> bytes
 
 
 def _header_position(rng: np.random.Generator, data: bytearray, kind: str) -> int:
-    """A place in a header: behind a mark; of Parquet, in the footer."""
+    """Choose a position in a header: after a mark, or in the footer of Parquet."""
     if kind == "parquet":
         return int(len(data) - 1 - rng.integers(0, min(FOOTER, len(data))))
     offsets = [m.start() for m in re.finditer(MARKS.get(kind, rb""), data)] or [0]
@@ -80,7 +80,7 @@ def _header_position(rng: np.random.Generator, data: bytearray, kind: str) -> in
 
 
 def change_digits(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """A number that is written in digits is another, or none."""
+    """Change a number that is written in digits, or make it no number."""
     numbers = list(re.finditer(rb"\d+", data))
     if not numbers:
         return flip_bytes(rng, data, kind)
@@ -90,7 +90,7 @@ def change_digits(rng: np.random.Generator, data: bytearray, kind: str) -> bytes
 
 
 def change_tar_field(rng: np.random.Generator, data: bytearray, kind: str) -> bytes:
-    """A field of a header of a tar is another, and the sum of the header is right."""
+    """Change a field of a tar's header, and correct the checksum."""
     starts = [m.start() - 257 for m in re.finditer(b"ustar", data)]
     start = int(rng.choice(starts or [0]))
     begin, size = [(100, 8), (124, 12), (136, 12), (156, 1), (0, 100), (345, 155)][rng.integers(6)]
@@ -112,7 +112,7 @@ DAMAGES: list[Damage] = [flip_bytes, cut_end, move_piece, change_number, change_
 
 
 def damage_copy(rng: np.random.Generator, data: bytes, kind: str) -> bytes:
-    """A copy with one or two kinds of damage."""
+    """Return a copy with one or two kinds of damage."""
     kinds = [*DAMAGES, change_tar_field, change_tar_field] if kind == "tar" else DAMAGES
     for _ in range(rng.integers(1, 3)):
         if data:
@@ -121,7 +121,7 @@ def damage_copy(rng: np.random.Generator, data: bytes, kind: str) -> bytes:
 
 
 def read_images(path: Path) -> None:
-    """All that is done with a data set, its broken images left out."""
+    """Do everything with a data set that a command does, without its broken images."""
     dataset = open_dataset(str(path))
     names = list(dataset.find_broken())
     ids = np.array([k for k in range(min(dataset.length, 100)) if dataset.names[k] not in names])
@@ -131,7 +131,7 @@ def read_images(path: Path) -> None:
 
 
 def _small_parquet(to: Path) -> Path:
-    """Of little but a footer with statistics, whose bytes are soon all tried."""
+    """Write a Parquet file of little but a footer with statistics, few enough to try all bytes."""
     table = pa.table(
         {"image": [dataset_makers.png(p) for p in dataset_makers.make_pictures(2).values()]}
     )
@@ -180,7 +180,7 @@ EVERY_BYTE = ("small parquet",)
 
 
 def damaged_copies(whole: bytes, kind: str, count: int, seed: int) -> Iterator[bytes]:
-    """Damaged copies: `count` of them by chance, or one for every byte."""
+    """Yield damaged copies: `count` random ones, or one for every byte."""
     if not count or kind in EVERY_BYTE:
         for i in range(len(whole)):
             yield whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :]
@@ -189,7 +189,7 @@ def damaged_copies(whole: bytes, kind: str, count: int, seed: int) -> Iterator[b
 
 
 def find_problem(read: Callable[[Path], object], path: Path) -> str | None:
-    """What was raised that is no error of ours in one line, or one that names no place."""
+    """Describe an error that is not raymetrics' own in one line, or that names no file."""
     try:
         read(path)
     except RaymetricsError as error:

@@ -19,26 +19,26 @@ Writer = Callable[[Path, "Pictures"], str]
 
 
 def make_pictures(count: int = 6) -> dict[str, np.ndarray]:
-    """Noise of 5 x 4 pixels in classes a and b, in the order of their names."""
+    """Return noise of 5 x 4 pixels in classes a and b, in the order of their names."""
     rng = np.random.default_rng(0)
     names = sorted(f"{'ab'[i % 2]}/{i}.png" for i in range(count))
     return {name: rng.integers(0, 256, (4, 5, 3), np.uint8) for name in names}
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """The bytes of a PNG file."""
+    """Return the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def class_from_name(name: str) -> int:
-    """a is 0, b is 1."""
+    """Return the number of the class: 0 for a, 1 for b."""
     return "ab".index(name[0])
 
 
 def write_files(path: Path, files: Mapping[str, bytes]) -> Path:
-    """A folder of these files."""
+    """Write a folder of these files."""
     for name, data in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(data)
@@ -46,7 +46,7 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    """A zip of these files, packed."""
+    """Write a compressed zip of these files."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
@@ -54,7 +54,7 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def write_tar(path: Path, files: Mapping[str, bytes]) -> Path:
-    """A tar of these files."""
+    """Write a tar of these files."""
     with tarfile.open(path, "w") as tar:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
@@ -82,7 +82,7 @@ def nvidia_zip(to: Path, pictures: Pictures) -> str:
 
 
 def webdataset_files(pictures: Pictures) -> dict[str, bytes]:
-    """The files of a WebDataset: an image and a class for every key."""
+    """Return the files of a WebDataset: an image and a class for every key."""
     images = {name: png(p) for name, p in pictures.items()}
     return {
         **images,
@@ -103,7 +103,7 @@ def tar_shards(to: Path, pictures: Pictures) -> str:
 
 
 def parquet(to: Path, pictures: Pictures) -> str:
-    """As Hugging Face's data sets are, in row groups of four."""
+    """Write Parquet like Hugging Face's data sets, in row groups of four."""
     table = {
         "image": [{"bytes": png(p), "path": name} for name, p in pictures.items()],
         "label": [class_from_name(name) for name in pictures],
@@ -113,7 +113,7 @@ def parquet(to: Path, pictures: Pictures) -> str:
 
 
 def parquet_folder(to: Path, pictures: Pictures) -> str:
-    """Plain binary, with the classes by their names, in two files."""
+    """Write two Parquet files of plain binary, with the names of classes."""
     (to / "rows").mkdir()
     names = list(pictures)
     for i, part in enumerate((names[:2], names[2:])):
@@ -123,7 +123,7 @@ def parquet_folder(to: Path, pictures: Pictures) -> str:
 
 
 def npz(to: Path, pictures: Pictures) -> str:
-    """As ADM's samples are."""
+    """Write a .npz file like ADM's samples."""
     classes = np.array([class_from_name(name) for name in pictures])
     np.savez(to / "set.npz", np.stack(list(pictures.values())), classes)
     return str(to / "set.npz")

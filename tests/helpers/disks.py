@@ -1,4 +1,4 @@
-"""Disks that are full, and what lies on them."""
+"""Simulate full disks, and list the files on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def limit_file_size(size: int) -> Iterator[None]:
-    """No file of this process becomes larger, as by `ulimit -f`: the rest of a write is lost."""
+    """Keep files of this process from growing, as by `ulimit -f`: the rest of a write is lost."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -20,5 +20,5 @@ def limit_file_size(size: int) -> Iterator[None]:
 
 
 def read_contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """Return all files below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -1,25 +1,23 @@
-"""A holder of candidates that dies, for tests of what comes after."""
+"""Define a worker that holds candidates and dies, for tests of the recovery."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import numpy as np
-
-from raymetrics.distributed import partition_workers
-from raymetrics.statistics import WeightedMoments
+from raymetrics.distributed import partition_workers, partitioned_features
+from raymetrics.distributed.partitioned_features import A, PartitionMethod, R
 
 
 class DyingWorker(partition_workers.SingleThreadWorker):
-    """Its process ends in its third pass, once for every set."""
+    """A worker whose process ends in its third pass, once for every set."""
 
     passes = 0
 
-    def moments(self, place: int, weights: np.ndarray) -> WeightedMoments:
+    def call(self, method: PartitionMethod[A, R], index: int, argument: A) -> R:
         flag = Path(self.candidates.uri) / "died"
-        self.passes += 1
+        self.passes += method == partitioned_features.PartitionWorker.moments
         if self.passes == 3 and not flag.exists():
             flag.touch()
             os._exit(1)
-        return super().moments(place, weights)
+        return super().call(method, index, argument)

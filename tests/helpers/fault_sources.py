@@ -1,4 +1,4 @@
-"""Networks with faults that a folder orders, so that their specification tells nothing of them."""
+"""Define networks with faults that a file in a folder orders; the spec does not show the faults."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ ORDER_FILE, STRIKES_FILE, HELD_FILE, RELEASED_FILE = "order.json", "happened", "
 
 
 def order_fault(folder: Path, kind: str, sample_id: int = ALWAYS, times: int = 1) -> None:
-    """From now on the fault `kind` at sample `at`, so many times."""
+    """Order the fault `kind` at a sample, for so many times from now on."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STRIKES_FILE).unlink(missing_ok=True)
     (folder / ORDER_FILE).write_text(json.dumps({"kind": kind, "at": sample_id, "times": times}))
 
 
 def count_strikes(folder: Path) -> int:
-    """How often the fault has struck."""
+    """Count how often the fault has struck."""
     marks = folder / STRIKES_FILE
     return marks.stat().st_size if marks.exists() else 0
 
 
 class FaultySource:
-    """Noise, as `sources.noise`; a worker that is asked for it suffers what is ordered."""
+    """The noise of `sources.noise`; a worker that generates it suffers the ordered fault."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -42,7 +42,7 @@ class FaultySource:
 
 
 class FragileExtractor:
-    """An extractor that gives means of colours, if its worker survives its making."""
+    """An extractor of mean colors, whose construction may end the worker."""
 
     columns: ClassVar[dict[str, int]] = {"features": 3}
     spec: ClassVar[dict[str, object]] = {}
@@ -55,8 +55,10 @@ class FragileExtractor:
 
 
 def suffer(folder: Path, kinds: tuple[str, ...], sample_ids: np.ndarray) -> None:
-    """What is ordered, if it is of these kinds and about these samples. Only in an actor: the
-    driver opens networks as well."""
+    """Suffer the ordered fault, if it is of these kinds and about these samples.
+
+    Only in an actor, as the driver opens networks too.
+    """
     file = folder / ORDER_FILE
     if not (file.exists() and is_actor_process()):
         return
@@ -71,24 +73,24 @@ def suffer(folder: Path, kinds: tuple[str, ...], sample_ids: np.ndarray) -> None
 
 
 def recover(folder: Path) -> None:
-    """No fault from now on, and nobody is held."""
+    """Order no fault from now on, and release the workers that wait."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RELEASED_FILE).touch()
     (folder / ORDER_FILE).unlink(missing_ok=True)
 
 
 def is_actor_process() -> bool:
-    """Whether this process is a worker."""
+    """Return whether this process is a worker."""
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
 def exit_process(folder: Path) -> None:
-    """The process is gone, as after a crash in native code."""
+    """End the process, as a crash in native code does."""
     os._exit(1)
 
 
 def hold(folder: Path) -> None:
-    """Says which process and node it is on, and waits: for the test, which kills one of them."""
+    """Write down the process and the node, and wait until the test kills one of them."""
     whereabouts = {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}
     temporary = folder / f"{HELD_FILE}.aside"
     temporary.write_text(json.dumps(whereabouts))
@@ -98,12 +100,12 @@ def hold(folder: Path) -> None:
 
 
 def fail(folder: Path) -> None:
-    """Raises."""
+    """Raise an error."""
     raise RuntimeError("no such latent")
 
 
 def devour(folder: Path) -> None:
-    """Takes 3 GB and waits to be killed for it."""
+    """Take 3 GB and wait to be killed for it."""
     arrays = [np.ones(125_000_000) for _ in range(3)]
     time.sleep(60)
     raise RuntimeError(f"nobody minded {len(arrays)} GB")

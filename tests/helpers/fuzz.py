@@ -1,4 +1,4 @@
-"""Reads one composed pickle after another, and ends with an error at the first that is not safe.
+"""Read one composed pickle after another, and end with an error at the first that is not safe.
 
     python fuzz.py FIRST COUNT FOLDER      # the seeds, and where files may be written
 
@@ -38,11 +38,11 @@ PLAIN_TYPES = {
 
 
 class UnsafeValue(Exception):
-    """Something came out that must not."""
+    """The error of a value that the reader must not return."""
 
 
 def nested_values(value: Any) -> Iterator[Any]:
-    """A value and all inside of it, each once."""
+    """Yield a value and all values inside of it, each once."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
@@ -67,12 +67,12 @@ def require_plain(value: Any, intact: bool) -> None:
 
 
 def bounds(array: np.ndarray) -> tuple[int, int]:
-    """The first byte of an array's numbers, and the byte after the last."""
+    """Return the address of the first byte of an array's numbers, and that after the last."""
     return np.lib.array_utils.byte_bounds(array)
 
 
 def require_inside(array: np.ndarray, intact: bool) -> None:
-    """All its numbers lie in what holds them, cannot be written, and are those of the file.
+    """Require that an array's numbers lie in its buffer, are read-only, and are those of the file.
 
     intact: the numbers of the file are of bytes 0 and 1.
     """
@@ -95,7 +95,7 @@ def require_inside(array: np.ndarray, intact: bool) -> None:
 
 
 def require_our_error(act: Callable[[], Any]) -> Any:
-    """What this gives; None where it raises an error of ours, unless memory was at its end."""
+    """Return the result of a call, or None for an error of raymetrics, unless memory ran out."""
     try:
         return act()
     except RaymetricsError as error:
@@ -118,7 +118,7 @@ def read_archive(path: Path) -> Any:
 
 
 def attempts(programs: Programs, folder: Path) -> Iterator[Callable[[], Any]]:
-    """The ways that a program goes through: as a pickle, in a zip file, in torch's old files."""
+    """Read a program in all ways: as a pickle, in a zip file, in torch's old files."""
     data = programs.damage(programs.compose_pickle())
     files = {
         "a.pkl": data,

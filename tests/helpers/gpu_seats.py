@@ -1,4 +1,4 @@
-"""An actor that tells where it is, and loads nothing: for what Ray makes of a placement."""
+"""Define an actor that reports where it runs, to test how Ray applies a placement."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ Seat = tuple[str, tuple[str, ...]]  # a node, and GPUs of it
 
 
 class Sitter:
-    """Takes the place of a worker."""
+    """An actor that takes the place of a worker and loads nothing."""
 
     def seat(self) -> Seat:
-        """Its own."""
+        """Return this actor's node and GPUs."""
         return seat()
 
 
 def seat() -> Seat:
-    """Of the worker that asks."""
+    """Return the node and the GPUs of the calling worker."""
     context = ray.get_runtime_context()
     return context.get_node_id(), tuple(context.get_accelerator_ids().get("GPU", ()))
 
 
 def collect_seats(pools: Any, patience: float) -> list[list[Seat]]:
-    """Where the actors of each pool are, all of them at the same time; GetTimeoutError if one of
-    them has no place. Generators first, as in a stream."""
+    """Return the seats of the actors of each pool, all alive at the same time, generators first.
+
+    Raises GetTimeoutError if one of them gets no place.
+    """
     sitters_by_pool = [
         [
             ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, memory=pool.memory or None)(

@@ -1,4 +1,4 @@
-"""A real head with a dashboard on this machine, to which tests submit jobs as users do."""
+"""Start a real head with a dashboard on this machine, to which tests submit jobs as users do."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ PORTS = (
 
 
 def job_commands(text: str) -> list[list[str]]:
-    """The words of every `ray job submit` that a text shows."""
+    """Return the words of every `ray job submit` that a text shows."""
     lines = text.replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if "ray job submit " in line]
 
 
 @dataclass(frozen=True)
 class Head:
-    """address: where jobs are submitted. environment: in which Ray's commands find it."""
+    """A running head. address: for jobs. environment: in which Ray's commands find the head."""
 
     address: str
     environment: Mapping[str, str]
 
     def ray(self, *words: str, folder: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
-        """Ray's own command line."""
+        """Run Ray's own command line."""
         return subprocess.run(
             [BIN / "ray", *words], cwd=folder, env=dict(self.environment), timeout=SECONDS,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -53,26 +53,26 @@ class Head:
     def submit(
         self, words: Sequence[str], name: str, *options: str, folder: Path = CHECKOUT
     ) -> subprocess.CompletedProcess[str]:
-        """Such a command, under a name, at this head."""
+        """Run a `ray job submit` command at this head, under a name."""
         assert words[:3] == ["ray", "job", "submit"]
         words = [self.address if word.startswith("http") else word for word in words[3:]]
         return self.ray("job", "submit", "--submission-id", name, *options, *words, folder=folder)
 
     def stop(self, name: str) -> None:
-        """`ray job stop`."""
+        """Run `ray job stop`."""
         result = self.ray("job", "stop", "--address", self.address, name)
         assert result.returncode == 0, result.stdout
 
     def job_info(self, name: str) -> dict[str, Any]:
-        """What the head knows of a job: status, driver_exit_code, ..."""
+        """Return the head's record of a job: status, driver_exit_code, ..."""
         return self._get(f"jobs/{name}")
 
     def log(self, name: str) -> str:
-        """What the job printed."""
+        """Return the output of a job."""
         return self._get(f"jobs/{name}/logs")["logs"]
 
     def wait_until_ended(self, name: str) -> dict[str, Any]:
-        """What it knows once the job is over."""
+        """Wait until the job has ended; return its record."""
         over = {"SUCCEEDED", "FAILED", "STOPPED"}
         wait_until(lambda: self.job_info(name)["status"] in over, f"{name} did not end")
         return self.job_info(name)
@@ -87,7 +87,7 @@ class Head:
 
 
 def wait_until(condition: Callable[[], bool], message: str, seconds: float = SECONDS) -> None:
-    """Waits for a condition."""
+    """Wait for a condition; fail with the message after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, message
@@ -96,7 +96,7 @@ def wait_until(condition: Callable[[], bool], message: str, seconds: float = SEC
 
 @contextmanager
 def running_head() -> Iterator[Head]:
-    """A head of one CPU, and its end."""
+    """Run a head of one CPU, and end it after the block."""
     folder = Path(tempfile.mkdtemp(prefix="rm", dir="/tmp"))  # sockets allow only short names
     (folder / "token").write_text(secrets.token_hex(16))
     environment = {
@@ -119,7 +119,7 @@ def running_head() -> Iterator[Head]:
 def start_answering_head(
     folder: Path, environment: dict[str, str]
 ) -> tuple[subprocess.Popen[bytes], Head]:
-    """A head that answers. On a busy machine Ray's own processes do not always find each other."""
+    """Start heads until one answers: on a busy machine Ray's processes may not find each other."""
     for _ in range(ATTEMPTS):
         process, head = start_head(folder, environment)
         while process.poll() is None:
@@ -153,7 +153,7 @@ main()
 
 
 def start_head(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Head]:
-    """`ray start --head` at free ports, in a process group of its own."""
+    """Run `ray start --head` at free ports, in its own process group."""
     free = free_ports(len(PORTS))
     ports = [f"--{name}={port}" for name, port in zip(PORTS, free, strict=True)]
     with (folder / "log").open("wb") as log:
@@ -169,7 +169,7 @@ def start_head(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Po
 
 
 def accepts_jobs(head: Head) -> bool:
-    """Whether jobs may be submitted."""
+    """Return whether the head accepts jobs."""
     log = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).parent / "log"
     try:
         head._get("jobs/")
@@ -179,7 +179,7 @@ def accepts_jobs(head: Head) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens at."""
+    """Return ports at which no process listens."""
     sockets = [socket.socket() for _ in range(count)]
     for sock in sockets:
         sock.bind(("127.0.0.1", 0))
@@ -190,7 +190,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def stop_head(process: subprocess.Popen[bytes]) -> None:
-    """Ends a head with all that it has started."""
+    """End a head and all processes that it has started."""
     process.terminate()
     try:
         process.wait(30)

@@ -1,4 +1,4 @@
-"""Command lines that nobody means: every option of every verb with values that make no sense."""
+"""Run senseless command lines: every option of every verb with values that make no sense."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from click.testing import CliRunner
 from raymetrics.cli import main
 from raymetrics.distributed import session
 from raymetrics.distributed.extraction import extract
-from tests.conftest import stream_in_process
 
 NUMBERS = (
     "nan", "inf", "-inf", "-1", "0", "1", "0.5", "1e400", "1_0", "4294967296",
@@ -51,7 +49,7 @@ SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
     "truncate": ("--generated", "digits", "--real", "real", "--to", "to"),
     "snapshots": ("--generated", "digits?snapshot={200,5000}", "--real", "real", "--to", "to"),
     "realism": ("--real", "real", "--generated", "generated", "--to", "to", "--by", "class"),
-    "paths": ("--real", "real", "--generated", "generated", "--to", "to", "--paths", "3"),
+    "interpolate": ("--real", "real", "--generated", "generated", "--to", "to", "--paths", "3"),
     "inspect": ("generated",),
     "report": ("results.jsonl", "--to", "to"),
     "weights import": ("text.txt",),
@@ -59,14 +57,12 @@ SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
 
 
 class RayStarted(Exception):
-    """Instead of Ray."""
+    """The exception that a test raises instead of starting Ray."""
 
 
 def make_folder(folder: Path) -> None:
-    """Write what the command lines name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extract, "stream", stream_in_process)
-        patch.setattr(extract, "session", nullcontext)
+    """Write the files that the command lines name."""
+    with session.session(local=True):
         extract.extract("mnist", ["digits"], str(folder / "real"), "0-59")
         extract.extract("digits", ["digits"], str(folder / "generated"), "0-79")
         extract.extract("digits", ["efficientnet-lite0"], str(folder / "mapped"), "0-9")
@@ -78,7 +74,7 @@ def make_folder(folder: Path) -> None:
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Every sound command line, and that with one option or argument of every value."""
+    """Yield every sound command line, then copies with every value for one option or argument."""
     for verb, sound in SOUND_COMMANDS.items():
         yield [*verb.split(), *sound]
         for parameter in find_command(verb).params:
@@ -94,7 +90,7 @@ def find_command(verb: str) -> click.Command:
 
 
 def substitute_values(parameter: click.Parameter, sound: Sequence[str]) -> Iterator[list[str]]:
-    """The words of a command line with every value of one parameter."""
+    """Yield a command line's words with each value of one parameter."""
     if isinstance(parameter, click.Argument):
         yield from ([*sound[1:], "--", value] for value in VALUES)
         return
@@ -108,7 +104,7 @@ def substitute_values(parameter: click.Parameter, sound: Sequence[str]) -> Itera
 
 
 class Outcome(NamedTuple):
-    """How a command line ended."""
+    """The end of a command line."""
 
     code: int | str  # "ray" where Ray would have been started, "traceback" for what is no error
     output: str
@@ -116,7 +112,7 @@ class Outcome(NamedTuple):
 
 
 def run_command_line(line: Sequence[str], folder: Path) -> Outcome:
-    """Run it in a fresh copy of the folder that `make_folder` made, without Ray."""
+    """Run a command line in a fresh copy of the folder of `make_folder`, without Ray."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)

@@ -1,4 +1,4 @@
-"""A latent generator as users write them: closed forms, and values that tell a wrong place."""
+"""Define latent generators as users write them, in closed forms that show a wrong place."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ CENTER = np.array([5, 0, -3])
 
 
 def expected_w(z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Skewed, with axes of different lengths; class c is 20 c away in every coordinate."""
+    """Compute a skewed w, with axes of different lengths; class c moves it by 20 c everywhere."""
     w = np.expm1(z.astype(np.float64) / 2) * SCALES + CENTER
     return w if labels is None else w + 20 * labels[:, None]
 
 
 class Flow:
-    """z of 3 numbers, w of 3, images of one pixel. A place in a block moves w by a millionth."""
+    """A generator with z and w of 3 numbers and images of one pixel.
+
+    Each place in a batch moves w by another millionth.
+    """
 
     def __init__(self, classes: str = "0", block: str = "64", length: str = "") -> None:
         self.classes, self.block = int(classes), int(block)
@@ -50,7 +53,7 @@ class Flow:
 
 
 class Sphere(Flow):
-    """Whose mapping normalises z first, as StyleGAN's does."""
+    """A generator whose mapping normalizes z first, as StyleGAN's does."""
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         length = np.sqrt(np.square(z).mean(axis=1, keepdims=True) + 1e-8)
@@ -58,7 +61,7 @@ class Sphere(Flow):
 
 
 class BlankFlow(Flow):
-    """What has no finite images at a negative w."""
+    """A generator whose images are not finite for a negative w."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         if (w < 0).any():
@@ -67,7 +70,7 @@ class BlankFlow(Flow):
 
 
 class CrookedFlow(Flow):
-    """Breaks the contract: one w too many."""
+    """A generator that breaks the contract: `map` returns one w too many."""
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         return super().map(np.concatenate([z, z[:1]]), labels)

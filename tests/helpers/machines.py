@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, and a driver that uses it, for tests that break both.
+"""Start a cluster of several nodes on this machine and a driver, for tests that break both.
 
 Each lives in a child process of its own: pytest's own process may be using another Ray, and a
 node can only be added from the main thread of the process that has the others.
@@ -52,19 +52,19 @@ class Machines:
         self.address: str = self._call(_start, self.temp_dir)
 
     def add(self, name: str, environment: Mapping[str, str] | None = None, **node: Any) -> None:
-        """One more node, as `ray.cluster_utils.Cluster.add_node` takes it; 1 CPU unless said."""
+        """Add a node, with the options of `ray.cluster_utils.Cluster.add_node` (default: 1 CPU)."""
         self._call(_add, name, dict(environment or {}), node)
 
     def remove(self, name: str) -> None:
-        """The node's processes are killed, all at once and without a word."""
+        """Kill all processes of a node at once."""
         self._call(_remove, name)
 
     def node_id(self, name: str) -> str:
-        """As `ray.get_runtime_context().get_node_id()` tells it to a worker there."""
+        """Return the id of a node, the one that `get_node_id()` gives the node's workers."""
         return self._call(_node_id, name)
 
     def stop(self) -> None:
-        """Kills all processes of the cluster, and no other Ray's."""
+        """Kill all processes of this cluster, and no other Ray's."""
         try:
             self._call(_stop)
         finally:
@@ -76,31 +76,31 @@ class Machines:
 
 
 class Driver:
-    """A process that is connected to a cluster and calls functions of ours."""
+    """A process that is connected to a cluster and calls functions of the tests."""
 
     def __init__(self, address: str) -> None:
         self._process = start_child(_connect, address)
         self.pid: int = self._process.submit(os.getpid).result(timeout=200)
 
     def begin(self, function: Any, *arguments: Any, **named: Any) -> Future[Any]:
-        """Calls `what`, a function that can be pickled, while the test goes on."""
+        """Call a function that can be pickled, while the test goes on."""
         return self._process.submit(function, *arguments, **named)
 
     def actors_left(self, patience: float = 20.0) -> list[str]:
-        """The classes of actors that are still alive after so many seconds."""
+        """Return the classes of actors that are still alive after so many seconds."""
         return self._process.submit(_actors_left, patience).result(timeout=patience + 60)
 
     def kill(self) -> None:
-        """As the machine's operator would, with -9."""
+        """Kill the process with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Disconnects."""
+        """Disconnect from the cluster."""
         self._process.shutdown()
 
 
 def start_child(begin: Any, *arguments: Any) -> ProcessPoolExecutor:
-    """A process that is started anew, and does one thing after another in its main thread."""
+    """Start a new process that runs calls one after another in its main thread."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(begin, *arguments))
 
@@ -111,7 +111,7 @@ def _begin(begin: Any, *arguments: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """A test run that is killed leaves no cluster behind."""
+    """End this process when its parent ends, so that a killed test run leaves no cluster behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -119,7 +119,7 @@ def _end_with_parent() -> None:
 
 
 def python_path() -> str:
-    """Where workers find the generators of this folder."""
+    """Return the PYTHONPATH with which workers find the generators of this folder."""
     return os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 
@@ -169,8 +169,10 @@ def _remove(name: str) -> None:
 
 @contextmanager
 def _kill_descendants(pid: int) -> Iterator[None]:
-    """The block ends what this process has started, and this what is left of it, as the end of a
-    machine would: a worker that sees its node gone does not always find the way out."""
+    """Kill the processes below `pid` that the block has not ended, as the end of a machine would.
+
+    A worker whose node is gone does not always end.
+    """
     workers = psutil.Process(pid).children(recursive=True)
     yield
     for worker in workers:

@@ -1,4 +1,4 @@
-"""What the tests of the search engines share: the engines, and pairs of sets that are hard."""
+"""List the search engines and pairs of sets that are hard for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Sets = tuple[np.ndarray, np.ndarray]
 def gaussian(
     rng: np.random.Generator, dimension: int = 8, offset: float = 0.0, dtype: type = np.float32
 ) -> Sets:
-    """Of different sizes; some of the generated are copies of real ones, once or twice."""
+    """Return sets of different sizes; some generated rows copy real ones, once or twice."""
     real = rng.normal(size=(90, dimension)) + offset
     spread = rng.normal(0, 0.8, size=(50, dimension)) + offset
     generated = np.concatenate([spread, real[:12], real[:8]])
@@ -35,19 +35,19 @@ def gaussian(
 
 
 def lattice(rng: np.random.Generator) -> Sets:
-    """Many ties."""
+    """Return sets with many ties."""
     points = rng.integers(0, 4, size=(150, 6)).astype(np.float32)
     return points[:90], points[90:]
 
 
 def far_lattice(rng: np.random.Generator) -> Sets:
-    """Many ties, and no digits left for products in float32."""
+    """Return sets with many ties, too far from 0 for products in float32."""
     real, generated = lattice(rng)
     return real + np.float32(4096), generated + np.float32(4096)
 
 
 def duplicates(rng: np.random.Generator) -> Sets:
-    """More than are fetched beyond the k-th."""
+    """Return sets with more ties than an engine fetches beyond the k-th neighbor."""
     points = rng.normal(size=(3, 4)).astype(np.float32)
     return np.repeat(points, 40, axis=0), np.repeat(points[:2], 30, axis=0) + np.float32(1e-3)
 
@@ -59,7 +59,7 @@ def outlier(rng: np.random.Generator) -> Sets:
 
 
 def scaled_gaussian(rng: np.random.Generator, power: int) -> Sets:
-    """Squares of such numbers do not fit into float32."""
+    """Return sets of numbers whose squares do not fit into float32."""
     real, generated = gaussian(rng)
     return np.ldexp(real, power), np.ldexp(generated, power)
 
@@ -73,12 +73,12 @@ def one_row(rng: np.random.Generator) -> Sets:
 
 
 def isotropic_gaussian(rng: np.random.Generator) -> Sets:
-    """A few coordinates tell nothing about the distances."""
+    """Return sets in whose distances a few coordinates do not matter."""
     return tuple(rng.normal(size=(n, 200)).astype(np.float32) for n in (120, 100))
 
 
 def subspace_points(rng: np.random.Generator) -> Sets:
-    """What is left outside of the subspace is rounding alone."""
+    """Return sets in a subspace, outside of which rows differ by rounding alone."""
     mixing = np.linalg.qr(rng.normal(size=(100, 4)))[0].T
     return tuple((rng.normal(size=(n, 4)) @ mixing).astype(np.float32) for n in (90, 80))
 
@@ -89,8 +89,10 @@ def mixed_types(rng: np.random.Generator) -> Sets:
 
 
 def shells(rng: np.random.Generator) -> Sets:
-    """Far more neighbours than are fetched at distances that float32 cannot order, as they lie
-    far from the joint mean."""
+    """Return sets with many neighbors at distances that float32 cannot order.
+
+    They are far more than an engine fetches. The rows lie far from the joint mean.
+    """
     directions = rng.normal(size=(120, 8))
     lengths = rng.uniform(1, 1.5, size=(120, 1))
     directions *= lengths / np.linalg.norm(directions, axis=1)[:, None]
@@ -101,14 +103,14 @@ def shells(rng: np.random.Generator) -> Sets:
 
 
 def hairs_beside_a_constant(rng: np.random.Generator) -> Sets:
-    """The squares of what differs vanish in float32, while the largest number is 1."""
+    """Return sets whose squared differences vanish in float32; the largest number is 1."""
     real, generated = (1e-24 * rng.normal(size=(n, 6)) for n in (60, 50))
     real[:, 0] = generated[:, 0] = 1
     return real.astype(np.float32), generated.astype(np.float32)
 
 
 def tiny_balls_far_away(rng: np.random.Generator) -> Sets:
-    """Ratios of radius and distance whose squares float32 does not hold."""
+    """Return sets with ratios of radius and distance whose squares float32 does not hold."""
     return (
         (1e-24 * rng.normal(size=(40, 4))).astype(np.float32),
         rng.normal(size=(30, 4)).astype(np.float32),
@@ -116,13 +118,13 @@ def tiny_balls_far_away(rng: np.random.Generator) -> Sets:
 
 
 def denormals(rng: np.random.Generator) -> Sets:
-    """Multiples of the smallest float32."""
+    """Return sets of multiples of the smallest float32."""
     real, generated = (rng.integers(0, 9, size=(n, 4)) * 2.0**-149 for n in (60, 50))
     return real.astype(np.float32), generated.astype(np.float32)
 
 
 def float32_extremes(rng: np.random.Generator) -> Sets:
-    """An outlier so large that nothing in float32 brings all of them near 1."""
+    """Return sets with an outlier so large that no scale in float32 brings all rows near 1."""
     real, generated = (1e-10 * rng.normal(size=(n, 4)) for n in (60, 50))
     real[0] = 1e35
     return real.astype(np.float32), generated.astype(np.float32)
@@ -171,7 +173,7 @@ WORLDS: dict[str, Callable[[np.random.Generator], Sets]] = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Some queries among some base rows, and what brute force says; nobody writes to it."""
+    """Queries among base rows, and the result of brute force; tests must not write to it."""
 
     queries: np.ndarray
     base: np.ndarray
@@ -187,7 +189,7 @@ class Case:
 
 @cache
 def cases(name: str) -> tuple[Case, Case]:
-    """The generated among the real of a world, and the other way round."""
+    """Solve the generated among the real of a world, and the real among the generated."""
     real, generated = WORLDS[name](np.random.default_rng(7))
     return solve_case(generated, real), solve_case(real, generated)
 

@@ -21,11 +21,11 @@ SOURCE = "raise SystemExit('the source code inside of a pickle was executed')\n"
 
 
 class EasyDict(dict):
-    """As `dnnlib.util.EasyDict`."""
+    """A dictionary like `dnnlib.util.EasyDict`."""
 
 
 class Network:
-    """As TensorFlow's networks: whatever it holds is its state."""
+    """An object like TensorFlow's networks, whose attributes are its state."""
 
     def __init__(self, **state: Any) -> None:
         self.__dict__ |= state
@@ -54,7 +54,7 @@ def network(
     attributes: dict[str, dict[str, Any]] | None = None,
     **init_kwargs: Any,
 ) -> PersistentObject:
-    """A module and its inner modules from tensors with dotted names.
+    """Return a module and its inner modules from tensors with dotted names.
 
     buffers: the last parts of the names of those that are no parameters.
     attributes: what else the modules hold, by their dotted names.
@@ -86,7 +86,7 @@ def is_within(name: str, module: str) -> bool:
 
 
 def dumps(value: Any, protocol: int = 4) -> bytes:
-    """`pickle.dumps` while the classes above go by the names of NVIDIA's."""
+    """Pickle an object with the names of NVIDIA's classes for the classes above."""
     homes = {
         "dnnlib.util": EasyDict,
         "dnnlib.tflib.network": Network,

@@ -15,7 +15,7 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
 
 
 def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndarray:
-    """Algorithm 1 of Kynkaanniemi et al. (2019): f(query, features) for every query."""
+    """Compute f(query, features) for every query: Algorithm 1 of Kynkaanniemi et al. (2019)."""
     x = features.astype(np.float64)
     flags = np.zeros(len(queries), bool)
     radii = []
@@ -32,8 +32,11 @@ def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndar
 def balls(
     queries: np.ndarray, features: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How many balls hold each query, which balls hold any (the sums of Naeem et al. 2020, Eqs. 5
-    and 6), and each query's realism (Kynkaanniemi et al. 2019, Eq. 3)."""
+    """Count the balls that hold each query, and find the balls that hold any query.
+
+    These are the sums of Naeem et al. (2020), Eqs. 5 and 6. Also returns each query's realism
+    (Kynkaanniemi et al. 2019, Eq. 3).
+    """
     x = features.astype(np.float64)
     pair_distances = np.array([[np.sqrt(((a - b) ** 2).sum()) for b in x] for a in x])
     radii = np.array([np.sort(np.delete(row, i))[k - 1] for i, row in enumerate(pair_distances)])
@@ -52,7 +55,7 @@ def balls(
 
 
 def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """Gretton et al. (2012), Eq. 3, with KID's kernel, written as double sums."""
+    """Compute Gretton et al. (2012), Eq. 3, with KID's kernel, as double sums."""
     d, m = x.shape[1], len(x)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> float:
@@ -68,8 +71,10 @@ def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
 def weighted_frechet_distance(
     real: np.ndarray, generated: np.ndarray, weights: np.ndarray
 ) -> float:
-    """Of weighted candidates, by singular values of the features themselves: no covariance is
-    formed, so that nothing is lost where it is singular. Means in long doubles."""
+    """Compute the distance of weighted candidates by singular values of the features.
+
+    No covariance is computed, so that nothing is lost where it is singular. Means are long doubles.
+    """
     x, y, p = (part.astype(np.longdouble) for part in (real, generated, weights / weights.sum()))
     shift = x.mean(axis=0) - p @ y
     a = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)

@@ -1,4 +1,4 @@
-"""A generator and a network that write down where they are, and wait until all are somewhere."""
+"""Define a generator and a network that write down where they run, and wait for all workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPECTED = "expected"
 
 
 class SeatedGenerator:
-    """Noise, as `sources.noise`, once so many workers have a place as the folder expects."""
+    """The noise of `sources.noise`, after as many workers have a place as the folder expects."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -30,7 +30,7 @@ class SeatedGenerator:
 
 
 class SeatedNetwork:
-    """The mean and the largest value of an image."""
+    """An extractor of the mean and the largest value of an image."""
 
     columns: ClassVar[dict[str, int]] = {"features": 2}
     spec: ClassVar[dict[str, object]] = {}
@@ -44,14 +44,14 @@ class SeatedNetwork:
 
 
 def note_seat(stage: str, folder: Path) -> None:
-    """Where this worker is; the driver opens both as well, and is nowhere."""
+    """Write down where this worker runs; do nothing in the driver, which opens both too."""
     if is_actor_process():
         name = f"{stage}-{ray.get_runtime_context().get_actor_id()}"
         (folder / name).write_text(json.dumps(seat()))
 
 
 def wait_for_all(folder: Path, patience: float = 80.0) -> None:
-    """Until all workers that are expected have a place at the same time."""
+    """Wait until all expected workers have a place at the same time."""
     expected = int((folder / EXPECTED).read_text())
     end = time.monotonic() + patience
     while len(list(folder.glob("*-*"))) < expected:
@@ -61,5 +61,5 @@ def wait_for_all(folder: Path, patience: float = 80.0) -> None:
 
 
 def is_actor_process() -> bool:
-    """Whether this process is a worker."""
+    """Return whether this process is a worker."""
     return ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None

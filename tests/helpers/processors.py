@@ -1,4 +1,4 @@
-"""Runs Python as on an older processor: `python -m tests.helpers.processors avx2 -m pytest`.
+"""Run Python as on an older processor: `python -m tests.helpers.processors avx2 -m pytest`.
 
 Every library chooses its instructions by the processor, and with them the last bits of floats. So
 tests that pass on one machine may fail on another for no fault of the code; here each library is
@@ -31,7 +31,7 @@ NEWER = {"avx2": r"AVX512|X86_V4", "sse4": r"AVX|FMA|F16C|X86_V[34]"}  # numpy's
 
 
 def environment(processor: str) -> dict[str, str]:
-    """Give the environment in which libraries take this processor's instructions.
+    """Return the environment in which libraries take this processor's instructions.
 
     numpy warns of instructions that are to be left out and are not there, so they are not named.
     """

@@ -1,4 +1,4 @@
-"""Pickles composed of instructions and names that the reader knows, with hostile numbers in them.
+"""Compose pickles of instructions and names that the reader knows, with hostile numbers.
 
 Every number that a storage or an array is given has bytes of 0 and 1 alone, so that anything
 else in what comes out is foreign memory.
@@ -47,7 +47,7 @@ LENGTH = 240  # bytes of every storage
 
 
 def literal(value: Any) -> bytes:
-    """The instructions for a plain value or a number of numpy's, without places in the memo."""
+    """Return the instructions for a plain value or a number of numpy's, without the memo."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, 2)
     pickler.fast = True
@@ -64,7 +64,7 @@ def call(function: tuple[str, str], *args: bytes) -> bytes:
 
 
 class Programs:
-    """One program after another, by a seed."""
+    """A composer of programs, one after another, from a seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -74,7 +74,7 @@ class Programs:
         self.hostility = self.pick([0, 0.1, 0.5, 1, 3])
 
     def compose_pickle(self, old: bool = False) -> bytes:
-        """A whole pickle; old: its storages lie where torch.save's old files have them."""
+        """Compose a whole pickle; old: with storages as in torch.save's old files."""
         self.memo, self.old = 0, old
         start = self.random.choice([b"", b"\x80\x02", b"\x80\x04", b"\x80\x05"])
         roots: list[Callable[[], bytes]] = [
@@ -86,7 +86,7 @@ class Programs:
         return start + self.pick(roots)() + b"."
 
     def damage(self, data: bytes) -> bytes:
-        """The same with a few other bytes, now and then."""
+        """Change a few bytes of a pickle, now and then."""
         changed = bytearray(data)
         while self.is_unfit(0.2):
             self.intact = False
@@ -97,7 +97,7 @@ class Programs:
         return self.random.random() < probability
 
     def is_unfit(self, probability: float) -> bool:
-        """Whether something is to be what it should not be; never in some of the programs."""
+        """Decide whether to compose something wrong; never in some of the programs."""
         return self.chance(min(0.8, probability * self.hostility))
 
     def pick(self, choices: Any) -> Any:
@@ -107,7 +107,7 @@ class Programs:
         return self.random.randint(0, maximum)
 
     def number(self, sensible: int) -> bytes:
-        """Mostly the sensible number, at times as one of numpy's, else anything."""
+        """Compose mostly the sensible number, at times as one of numpy's, else anything."""
         if self.is_unfit(0.05):
             return self.hostile_value()
         return literal(np.int16(sensible)) if self.chance(0.1) else literal(sensible)
@@ -119,7 +119,7 @@ class Programs:
         return self.numpy_scalar(number) if self.chance(0.5) else literal(number)
 
     def numpy_scalar(self, number: int) -> bytes:
-        """A scalar of some width, into which the number may not fit."""
+        """Compose a scalar of some width, into which the number may not fit."""
         raw = (number % 2**64).to_bytes(8, "little")
         dtype = np.dtype(self.pick(SCALARS))
         return literal(np.frombuffer(raw[: dtype.itemsize], dtype)[0])
@@ -131,7 +131,7 @@ class Programs:
         return b"(" + b"".join(self.number(n) for n in sensible) * many + b"t"
 
     def value(self, depth: int) -> bytes:
-        """Any value; it may go into the memo, and an instruction may change it."""
+        """Compose any value, which may go into the memo and be changed by an instruction."""
         makers = [self.memo_reference, self.text]
         if self.is_unfit(0.3):
             makers = [
@@ -163,7 +163,7 @@ class Programs:
         return literal(self.pick([text, text.encode(), bytearray(text.encode())]))
 
     def tower(self) -> bytes:
-        """A value inside of itself many times over, as a tuple or a list."""
+        """Compose a tuple or a list that contains another value many times over."""
         double = self.pick([b"q\xff]h\xffah\xffa", b"q\xffh\xff\x86", b"q\xff(h\xffh\xffl"])
         return literal("x" * self.random_count(9)) + double * self.pick([1, 3, 20, 60, 300])
 
@@ -184,12 +184,12 @@ class Programs:
         )
 
     def keys(self) -> bytes:
-        """A set, or a frozenset, mostly of what can be a key."""
+        """Compose a set or a frozenset, mostly of values that can be keys."""
         items = [self.value(1) if self.is_unfit(0.1) else literal(self.pick(NAMES)) for _ in NAMES]
         return self.pick([b"\x8f(" + b"".join(items) + b"\x90", b"(" + b"".join(items) + b"\x91"])
 
     def random_call(self, depth: int) -> bytes:
-        """A call of any name with anything, by any instruction that calls."""
+        """Compose a call of any name with any arguments, by any instruction that calls."""
         name = self.pick(GLOBALS)
         args = b"".join(self.value(depth - 1) for _ in range(self.random_count(4)))
         return self.pick(
@@ -209,7 +209,7 @@ class Programs:
         )
 
     def change_value(self, depth: int) -> bytes:
-        """An instruction that changes the value before it, fit or unfit."""
+        """Compose an instruction that changes the value before it, fit or unfit."""
         key, value = self.hostile_value(), self.value(depth)
         return self.pick(
             [
@@ -238,7 +238,7 @@ class Programs:
         return code + literal(state if self.chance(0.5) else (*state[:6], -1, 0)) + b"b"
 
     def shape(self, count: int) -> tuple[int, ...]:
-        """Sizes of this product."""
+        """Choose sizes with this product."""
         shapes: list[tuple[int, ...]] = [(count,), (count, 1), (1, count, 1)]
         shapes += [(n, count // n) for n in (2, 3, 5) if count % n == 0]
         return self.pick([*shapes, ()] if count == 1 else shapes)
@@ -247,7 +247,7 @@ class Programs:
         return bytes(self.random.choices([0, 1], k=count))
 
     def typed_content(self, count: int | None = None) -> tuple[bytes, bytes, int]:
-        """A dtype, bytes for it, and how many numbers they are."""
+        """Choose a dtype, bytes for it, and the count of their numbers."""
         text = self.pick(DTYPES[:10])
         width = np.dtype(text).itemsize or 1
         count = self.pick([0, 1, 6, 30]) if count is None else count
@@ -264,7 +264,7 @@ class Programs:
         return b"(" + self.number(1) + shape + dtype + self.number(0) + raw + b"t"
 
     def array(self) -> bytes:
-        """As numpy writes it in protocols 0 to 4."""
+        """Compose an array as numpy writes it in protocols 0 to 4."""
         kind = push_global("numpy", "ndarray")
         code = call(("numpy.core.multiarray", "_reconstruct"), kind, self.numbers((0,)), b"C\x01b")
         code += self.put() if self.chance(0.5) else b""
@@ -273,7 +273,7 @@ class Programs:
         )
 
     def buffer(self) -> bytes:
-        """As numpy writes it in protocol 5; or one of its numbers."""
+        """Compose an array as numpy writes it in protocol 5, or one of its numbers."""
         if self.chance(0.2):
             dtype, content, _ = self.typed_content(1)
             return call(("numpy.core.multiarray", "scalar"), dtype, literal(content))
@@ -292,7 +292,7 @@ class Programs:
         )
 
     def storage(self, kind: str = "FloatStorage") -> bytes:
-        """Outside of the pickle, inside of it, or what is none."""
+        """Compose a buffer outside of the pickle, inside of it, or something else."""
         if self.is_unfit(0.1):
             return self.value(0)
         count = LENGTH // STORAGES[kind]
@@ -312,7 +312,7 @@ class Programs:
         return b"(" + b"".join(parts) + b"tQ"
 
     def storage_file(self, kind: str, count: int) -> bytes:
-        """What torch.save wrote of a storage before its zip files."""
+        """Compose the record of a storage in torch.save's files before the zip format."""
         system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
         pid = self.old_storage(count, kind)
         heads = [literal(0x1950A86A20F9469CFC6C), literal(1001), literal(system), pid]
@@ -321,7 +321,7 @@ class Programs:
         return pickles + struct.pack("<q", written) + self.content(LENGTH)
 
     def old_storage(self, count: int, kind: str = "FloatStorage") -> bytes:
-        """The same name for every one of a file."""
+        """Return the same name for every storage of a file."""
         view = self.hostile_value() if self.is_unfit(0.1) else b"N"
         parts = [literal("storage"), push_global("torch", kind), literal("7"), literal("cpu")]
         written = self.hostile_value() if self.is_unfit(0.05) else literal(count)
@@ -344,7 +344,7 @@ class Programs:
         return code
 
     def module(self, depth: int) -> bytes:
-        """A network of NVIDIA's, of torch.nn or of TorchScript."""
+        """Compose a network of NVIDIA's, of torch.nn or of TorchScript."""
         tensors = b"}(" + b"".join(
             literal(self.pick(NAMES)) + self.tensor() for _ in range(self.random_count(2))
         ) + b"u"  # fmt: skip
@@ -358,7 +358,7 @@ class Programs:
         return call(("torch_utils.persistence", "_reconstruct_persistent_obj"), meta + b"u")
 
     def archive(self, data: bytes) -> bytes:
-        """A file of torch.save or torch.jit.save around a pickle."""
+        """Write a file of torch.save or torch.jit.save around a pickle."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as zip_file:
             zip_file.writestr("net/data.pkl", data)
@@ -377,7 +377,7 @@ class Programs:
         return buffer.getvalue()
 
     def old_file(self, data: bytes) -> bytes:
-        """A file of torch.save before its zip files around a pickle."""
+        """Write a file of torch.save, of the format before zip files, around a pickle."""
         whole = self.storage_file("FloatStorage", LENGTH // 4)
         start = whole.index(b"\x80\x02(")  # the pickle of the storage itself
         end = whole.index(b"Q.", start) + 2

@@ -1,4 +1,4 @@
-"""Other people's networks, each with the tensors of its publisher's file.
+"""Run other people's networks, each with the tensors of its publisher's file.
 
 A peer maps such a state and images uint8 [n, 3, h, w] to {output: [n, d]}, with that program's own
 preprocessing.
@@ -28,7 +28,7 @@ def to_pillow(image: np.ndarray) -> Image.Image:
 
 
 def inception(state: State, images: np.ndarray) -> Outputs:
-    """torchvision's."""
+    """Run torchvision's network."""
     network = torchvision.models.inception_v3(
         weights=None, init_weights=False, transform_input=True
     )
@@ -42,7 +42,7 @@ def inception(state: State, images: np.ndarray) -> Outputs:
 
 
 def vgg16(state: State, images: np.ndarray) -> Outputs:
-    """torch-fidelity's."""
+    """Run torch-fidelity's network."""
     network = torchvision.models.vgg16(weights=None, init_weights=False)
     network.load_state_dict(state)
     loader = "torchvision_load_pretrained_vgg16"
@@ -52,7 +52,7 @@ def vgg16(state: State, images: np.ndarray) -> Outputs:
 
 
 def clip(state: State, images: np.ndarray) -> Outputs:
-    """OpenAI's: Pillow's preprocessing, torch-fidelity's copy of the network."""
+    """Run OpenAI's network: Pillow's preprocessing, torch-fidelity's copy of the network."""
     network = fidelity_clip.build_model(dict(state), torch.float32).visual
     transform = transforms.Compose(
         [
@@ -68,7 +68,7 @@ def clip(state: State, images: np.ndarray) -> Outputs:
 
 
 def swav(state: State, images: np.ndarray) -> Outputs:
-    """torchvision's ResNet-50 as dgm-eval feeds it: images that are not square stay so."""
+    """Run torchvision's ResNet-50 with dgm-eval's preprocessing, which keeps the aspect ratio."""
     network = torchvision.models.resnet50(weights=None)
     network.fc = nn.Identity()
     plain = {name.removeprefix("module."): x for name, x in state.items()}
@@ -82,14 +82,14 @@ def swav(state: State, images: np.ndarray) -> Outputs:
 
 
 def dinov2_input(images: np.ndarray) -> torch.Tensor:
-    """dgm-eval's preprocessing: float32 [n, 3, 224, 224]."""
+    """Apply dgm-eval's preprocessing: float32 [n, 3, 224, 224]."""
     squares = [to_pillow(x).resize((224, 224), Image.Resampling.BICUBIC) for x in images]
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)])
     return torch.stack([transform(square) for square in squares])
 
 
 def dinov2(state: State, images: np.ndarray) -> Outputs:
-    """Oquab et al. (2024) from the tensors of Meta's file, in float64."""
+    """Compute Oquab et al. (2024)'s network from the tensors of Meta's file, in float64."""
     s = {name: x.double() for name, x in state.items()}
     x = dinov2_input(images).double()
     x = conv2d(x, s["patch_embed.proj.weight"], s["patch_embed.proj.bias"], 14).flatten(2).mT
@@ -122,7 +122,7 @@ def dinov2(state: State, images: np.ndarray) -> Outputs:
 
 
 def keys_kernel(x: np.ndarray) -> np.ndarray:
-    """The kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
+    """Evaluate the kernel of Keys (1981) with a = -3/4, which torch uses without antialiasing."""
     x = np.abs(x)
     return np.where(
         x <= 1, (1.25 * x - 2.25) * x**2 + 1,
@@ -131,7 +131,7 @@ def keys_kernel(x: np.ndarray) -> np.ndarray:
 
 
 def position_embedding(embedding: torch.Tensor) -> torch.Tensor:
-    """[1, 1 + g * g, d] for g x g patches -> float64 [1, 1 + 16 * 16, d], as Meta's program."""
+    """Resize [1, 1 + g * g, d] for g x g patches to float64 [1, 1 + 16 * 16, d], like Meta."""
     grid = int((embedding.shape[1] - 1) ** 0.5)
     ratio = 1 if grid == 16 else grid / 16.1
     centers = (np.arange(16) + 0.5) * ratio - 0.5

@@ -1,25 +1,27 @@
-"""Samples on a ring, whose images are their places in the plane: paths through its middle stray."""
+"""Define samples on a ring in the plane, so that paths through the middle leave the ring."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 
 from raymetrics.distributed.extraction import extract
+from raymetrics.distributed.session import session
 
 EXTRACTOR = "ring_world:Place"
 COLUMN = "Place_pre_logits"
 
 
 def ring_points(sample_ids: np.ndarray, seed: int) -> np.ndarray:
-    """float32 [n, 2]: near a ring; the angle goes slowly with the id, and every seventh sample
-    lies on the other side."""
+    """Return points near a ring, float32 [n, 2].
+
+    The angle grows slowly with the id, and every seventh sample lies on the other side.
+    """
     widths = [np.random.default_rng([seed, k]).normal(90, 6) for k in sample_ids.tolist()]
     angle = 0.03 * sample_ids + np.pi * (sample_ids % 7 == 3)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * np.array(widths)[:, None]
@@ -27,14 +29,14 @@ def ring_points(sample_ids: np.ndarray, seed: int) -> np.ndarray:
 
 
 def paint_images(w: np.ndarray) -> np.ndarray:
-    """w [n, 2] -> uint8 [n, 3, 4, 4]: the places in the first two channels."""
+    """Return images uint8 [n, 3, 4, 4] of w [n, 2], with the points in the first two channels."""
     pixels = np.zeros((len(w), 3, 4, 4), np.uint8)
     pixels[:, :2] = np.rint(w).clip(0, 255).astype(np.uint8)[:, :, None, None]
     return pixels
 
 
 class RealSource:
-    """The real samples."""
+    """The source of the real samples."""
 
     length = 300
     spec: ClassVar[dict[str, object]] = {}
@@ -44,7 +46,7 @@ class RealSource:
 
 
 class LatentSource:
-    """A latent generator whose W is the plane; shift: another one."""
+    """A latent generator whose W is the plane; another shift is another generator."""
 
     block = 4
 
@@ -69,7 +71,7 @@ class LatentSource:
 
 
 class Place:
-    """An extractor that reads the place from the image; its class is the nearer of left, right."""
+    """An extractor that reads the point from the image; the class is left or right."""
 
     columns: ClassVar[dict[str, int]] = {"pre_logits": 2, "logits": 2}
     class_names = ("left", "right")
@@ -82,7 +84,7 @@ class Place:
 
 
 def expected_path(ends: Path, steps: int) -> np.ndarray:
-    """The places of the images between the ends in a file, in pixels, [paths, steps, 2]."""
+    """Return the points of the images between the ends in a file, in pixels, [paths, steps, 2]."""
     table = pq.read_table(ends)
     start, end = (ring_points(table[name].to_numpy(), 2)[:, None] for name in ("start", "end"))
     t = (np.arange(1, steps + 1) / (steps + 1))[:, None]
@@ -90,7 +92,7 @@ def expected_path(ends: Path, steps: int) -> np.ndarray:
 
 
 def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
-    """Equation 3 by its text, float64 [m]; the half of the balls with the larger radii left out."""
+    """Compute Equation 3 by its text, float64 [m], without the half of the larger balls."""
     pair_distances = np.linalg.norm(real[:, None].astype(np.float64) - real, axis=2)
     radii = np.sort(pair_distances, axis=1)[:, k]  # the first is the sample itself
     is_small = radii <= np.median(radii)
@@ -103,19 +105,16 @@ def realism(real: np.ndarray, generated: np.ndarray, k: int = 3) -> np.ndarray:
 
 @contextmanager
 def disable_ray() -> Iterator[None]:
-    """Samples are made in this process; what is searched fits into it."""
-    from tests.conftest import disable_actors
-
-    with pytest.MonkeyPatch.context() as patch, disable_actors():
-        patch.setattr(extract, "session", nullcontext)
+    """Make samples and search in this process."""
+    with session(local=True):
         yield
 
 
 def write_sets(folder: Path, generated: int = 200) -> dict[str, str]:
-    """Both sides as shards."""
+    """Write both sides as shards; return their URIs."""
     uris = {side: str(folder / side) for side in ("real", "generated")}
-    extract.extract("ring_world:Real", [EXTRACTOR], uris["real"], shard_rows=64)
+    extract.extract("ring_world:RealSource", [EXTRACTOR], uris["real"], shard_rows=64)
     extract.extract(
-        "ring_world:Latent", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64
+        "ring_world:LatentSource", [EXTRACTOR], uris["generated"], range(generated), shard_rows=64
     )
     return uris

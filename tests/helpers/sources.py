@@ -1,4 +1,4 @@
-"""Generators as users write them, for tests of `module:callable`."""
+"""Define generators as users write them, for tests of `module:callable`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raymetrics.distributed import neighbors
 
 
 def noise(sample_ids: np.ndarray) -> np.ndarray:
-    """Images of uniform noise, 28 x 28."""
+    """Return images of uniform noise, 28 x 28."""
     images = [
         np.random.default_rng(int(k)).integers(0, 256, (3, 28, 28), np.uint8) for k in sample_ids
     ]
@@ -55,7 +55,7 @@ class GatedSource:
 
 
 def floats(sample_ids: np.ndarray) -> np.ndarray:
-    """Breaks the contract: not uint8."""
+    """Break the contract: return other types than uint8."""
     return np.zeros((len(sample_ids), 3, 28, 28))
 
 
@@ -72,7 +72,7 @@ class SignedSource:
 
 
 def fails_at_sixty(sample_ids: np.ndarray) -> np.ndarray:
-    """Breaks in the middle."""
+    """Fail in the middle of the samples."""
     if (sample_ids >= 60).any():
         raise RuntimeError("no such latent")
     return noise(sample_ids)
@@ -83,7 +83,7 @@ fails_at_sixty.trial = False  # type: ignore[attr-defined]
 
 @torch.no_grad()
 def decorated_noise(sample_ids: np.ndarray) -> np.ndarray:
-    """As most generators of networks are."""
+    """Return noise, from a function with torch's decorator, as most users' generators have."""
     return noise(sample_ids)
 
 
@@ -98,7 +98,7 @@ instance = Instance()
 
 
 class WrongLabels(Instance):
-    """Breaks the contract: one label for all."""
+    """A generator that breaks the contract: one label for all."""
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray:
         return np.zeros(1)
@@ -116,7 +116,7 @@ class DyingSearcher(neighbors.Searcher):
 
 
 def scattered_classes(sample_ids: np.ndarray) -> np.ndarray:
-    """One of 6 classes for each id, int64 [n]; scattered, and the later classes are rarer."""
+    """Return one of 6 classes for each id, int64 [n]; scattered, the later ones rarer."""
     scattered = (sample_ids * 2654435761 % 2**32) / 2**32
     return np.searchsorted([0.4, 0.7, 0.9, 0.96, 0.99], scattered, side="right")
 

@@ -1,4 +1,4 @@
-"""The laws that every statistic obeys."""
+"""Check the laws that every statistic obeys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raymetrics.statistics import from_arrays, to_arrays
 
 
 def assert_same(a: Any, b: Any, tolerance: float = 0.0) -> None:
-    """Equal fields; to the bit, or to a tolerance relative to the largest entry."""
+    """Require equal fields, to the bit or to a tolerance relative to the largest entry."""
     left, right = to_arrays(a), to_arrays(b)
     assert left.keys() == right.keys()
     for name, value in left.items():
@@ -34,7 +34,7 @@ def assert_laws(
     order: Sequence[int],
     tolerance: float = 0.0,
 ) -> None:
-    """Holds a statistic to its laws.
+    """Hold a statistic to its laws.
 
     of: the statistic of the samples with these numbers, out of `count`. cuts: where the samples
     are cut into parts. order: a permutation in which the parts are merged.

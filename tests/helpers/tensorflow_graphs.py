@@ -1,4 +1,4 @@
-"""Frozen graphs as TensorFlow writes them, by Google's own encoder of protocol buffers."""
+"""Encode frozen graphs like TensorFlow's, with Google's own encoder of protocol buffers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MESSAGES: dict[str, dict[str, tuple[int, int | str, bool]]] = {
 
 @cache
 def message_class(name: str) -> Any:
-    """The class of a message."""
+    """Return the class of a message."""
     file = descriptor_pb2.FileDescriptorProto(name="graph.proto", package="tf", syntax="proto3")
     for message_name, fields in MESSAGES.items():
         definition = file.message_type.add(name=message_name)
@@ -61,7 +61,7 @@ def message_class(name: str) -> Any:
 
 
 def fill_tensor(proto: Any, array: np.ndarray, as_values: bool) -> None:
-    """Fills a TensorProto; as_values: number by number, and equal ones at the end only once."""
+    """Fill a TensorProto; as_values: number by number, and equal ones at the end only once."""
     proto.dtype = DT_FLOAT if array.dtype == np.float32 else DT_INT32
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
@@ -80,7 +80,7 @@ def graph(
     *,
     as_values: tuple[str, ...] = (),
 ) -> bytes:
-    """A GraphDef with these constants; and operations of these names with these flags.
+    """Encode a GraphDef with these constants, and operations of these names with these flags.
 
     as_values: the ends of the names of constants that are written number by number.
     """

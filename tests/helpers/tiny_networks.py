@@ -4,7 +4,7 @@ source for it."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,25 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from raymetrics import extractors
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.studies.heatmap import compute
 
 FEATURES, CLASSES, SIZE = 6, 5, 8
 USUAL_FEATURES = (0.8, 0.6, 0.8, 0.8, 0.6, 0.4)  # features, about
 
 
-def ranges_in_process(
-    plan: compute.RangePlan, todo: Sequence[int], resources: Resources
-) -> Iterator[int]:
-    """What `keep_ranges` gives, in this process."""
-    keep = compute.RangeStage(plan)
-    for first in todo:
-        yield int(keep({"first": np.array([first])})["rows"][0])
-
-
 class TinyNetwork(nn.Module):
-    """Images float32 [n, 3, 8, 8] -> pre_logits [n, 6], logits [n, 5]; the map is 3 x 4."""
+    """A network: images float32 [n, 3, 8, 8] -> pre_logits [n, 6], logits [n, 5]; map 3 x 4."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,22 +55,22 @@ SPOTS = "tests.helpers.tiny_networks:spots"
 
 
 def spots(sample_ids: np.ndarray) -> np.ndarray:
-    """Images of 3 x 3 coloured squares, uint8 [n, 3, 12, 12]."""
+    """Return images of 3 x 3 colored squares, uint8 [n, 3, 12, 12]."""
     coarse = [np.random.default_rng(k).integers(0, 256, (3, 3, 3), np.uint8) for k in sample_ids]
     return np.stack(coarse).repeat(4, axis=2).repeat(4, axis=3)
 
 
 @contextmanager
 def register_tiny() -> Iterator[None]:
-    """The extractor `tiny` is one of raymetrics', in this process."""
+    """Add the extractor `tiny` to raymetrics' own, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "raymetrics.extractors.tiny", sys.modules[__name__])
+        patch.setitem(sys.modules, "raymetrics.extractors.tiny_networks", sys.modules[__name__])
         patch.setitem(extractors.PUBLISHED_NETWORKS, "tiny", "tiny_networks:ARCHITECTURE")
         yield
 
 
 def make_tiny(query: str = "") -> extractors.base.NetworkExtractor:
-    """The extractor with random weights."""
+    """Return the extractor with random weights."""
     with register_tiny():
         extractor = extractors.make_extractor(f"{NAME}{query}", torch.device("cpu"))
     assert isinstance(extractor, extractors.base.NetworkExtractor)

@@ -1,4 +1,4 @@
-"""Modules as a user writes and changes them, for tests of `module:callable`."""
+"""Write and change modules as a user does, for tests of `module:callable`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an extraction does to a set, without Ray and networks: also in processes of its own."""
+"""Write to a set like an extraction, without Ray and networks, also from several processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.pipeline import ShardOutcome
 from raymetrics.distributed.extraction.set_in_progress import SetInProgress
+from raymetrics.distributed.extraction.stream_plan import ShardOutcome
 from raymetrics.distributed.extraction.unit_record import UnitRecord
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.resources import ModelSizes
@@ -52,7 +52,7 @@ def table(ids: range) -> pa.Table:
 def extend_set(
     uri: str, samples: range, pause: Callable[[], None] = lambda: None, machine: str = "here"
 ) -> None:
-    """Makes what the set lacks of these samples, as an extraction does. pause: between steps."""
+    """Make the samples that the set lacks, as an extraction does. pause: between steps."""
     set_in_progress = SetInProgress.begin(
         Store(uri), replace(SPEC, samples=(samples,)), "", ModelSizes(0, 0), 0
     )
@@ -74,14 +74,16 @@ def write_in_a_process(uri: str, samples: range, seed: int) -> None:
 
 
 def draw_ranges(draw: random.Random) -> list[range]:
-    """Two to four, which mostly touch or overlap."""
+    """Return two to four ranges, which mostly touch or overlap."""
     firsts = [draw.randrange(0, 40) for _ in range(draw.randint(2, 4))]
     return [range(first, first + draw.randint(1, 40)) for first in firsts]
 
 
 def require_whole(uri: str, wanted: list[range]) -> None:
-    """The set is sealed and has what was asked for, with the right values, in shards that do not
-    overlap."""
+    """Require that the set is sealed and has the wanted samples with the right values.
+
+    Its shards must not overlap.
+    """
     shards = open_shards(uri)
     assert shards.seal is not None
     assert list(shards.spec.samples) == sample_ranges.union(wanted)

@@ -56,9 +56,9 @@ BUSY = "hashlib.pbkdf2_hmac('sha512', b'', b'', 2**31 - 1)"
 WAITS = "time.sleep(600)"
 VERB = """
 import hashlib, time
-from raymetrics.cli.options_and_errors import reported
+from raymetrics.cli.options_and_errors import exit_with_code
 
-@reported
+@exit_with_code
 def verb():
     print("begun", flush=True)
     {doing}
@@ -97,10 +97,10 @@ def test_signals_are_given_back() -> None:
 
 
 SESSION = """
-from raymetrics.cli.options_and_errors import reported
+from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.distributed.session import session
 
-@reported
+@exit_with_code
 def verb():
     with session(cpus=1):
         import ray, time

@@ -7,14 +7,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from raymetrics import results
 from raymetrics.distributed.extraction import extract
-from tests.conftest import disable_actors
+from raymetrics.distributed.session import session
 from tests.helpers.head import CHECKOUT, Head, job_commands, running_head, wait_until
 
 GENERATOR = """
@@ -66,8 +65,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def plainly(source: str, to: Path) -> dict[str, bytes]:
     """The same shards, made without Ray."""
-    with pytest.MonkeyPatch.context() as patch, disable_actors():
-        patch.setattr(extract, "session", nullcontext)
+    with session(local=True):
         extract.extract(source, ["digits"], str(to), "0-149", shard_rows=50)
     return files(to)
 

@@ -45,7 +45,7 @@ def test_equal_sets(rng: np.random.Generator) -> None:
 def test_disjoint_sets(rng: np.random.Generator) -> None:
     x = rng.normal(size=(60, 4))
     assert rm.prdc(real=x, generated=x + 1000, k=3)[3] == (0, 0, 0, 0, 0)
-    assert (rm.realism(real=x, generated=x + 1000) < 0.01).all()
+    assert (rm.in_memory.realism(real=x, generated=x + 1000) < 0.01).all()
 
 
 def test_dropped_modes_cost_coverage_but_not_precision(rng: np.random.Generator) -> None:
@@ -74,7 +74,7 @@ def test_the_textbook(rng: np.random.Generator) -> None:
     assert scores[:2] == ((hits > 0).mean(), recalled) == rm.precision_recall(**sides, k=3)
     assert scores.density == pytest.approx(hits.mean() / 3, rel=1e-12)
     assert scores.coverage == occupied.mean()
-    found = rm.realism(**sides, k=3)
+    found = rm.in_memory.realism(**sides, k=3)
     assert np.isinf(found).sum() in range(1, 10)  # copies of the smaller balls' centres
     np.testing.assert_allclose(found, realism, rtol=1e-12)
 
@@ -85,7 +85,7 @@ def test_a_ball_of_median_radius_counts_for_realism() -> None:
     generated = np.array([[-2.0], [3.0], [5.0], [23.0]])
     # 23 is on the ball of 15, which is too large to count: the one of radius 2 is 20 away.
     expected = [1 / 2, np.inf, 2 / 2, 2 / 20]
-    np.testing.assert_allclose(rm.realism(real=real, generated=generated, k=1), expected)
+    np.testing.assert_allclose(rm.in_memory.realism(real=real, generated=generated, k=1), expected)
     assert rm.precision_recall(real=real, generated=generated, k=1).precision == 0.75
 
 
@@ -153,7 +153,7 @@ def test_bad_arrays_are_named() -> None:
         rm.precision_recall(real=good, generated=np.zeros((10, 4)))
     bad = good.copy()
     bad[[2, 7], [0, 1]] = np.nan, -np.inf
-    for verb in (rm.precision_recall, rm.prdc, rm.realism):
+    for verb in (rm.precision_recall, rm.prdc, rm.in_memory.realism):
         with pytest.raises(ShardError, match=r"generated features.*in 2 of 10 rows \(2, 7\)"):
             verb(real=good, generated=bad)
     with pytest.raises(ShardError, match=r"real.*in 10 of 10 rows \(0, 1, 2, 3, 4, \.\.\.\)"):
@@ -168,6 +168,6 @@ def test_too_few_samples_are_an_error_not_a_number(rng: np.random.Generator) -> 
     with pytest.raises(NotEnoughData, match="of each of 5 generated samples; it takes at least 6"):
         rm.prdc(real=x, generated=x[:5], k=(1, 5))
     with pytest.raises(NotEnoughData, match="0 generated samples"):
-        rm.realism(real=x, generated=x[:0])
+        rm.in_memory.realism(real=x, generated=x[:0])
     with pytest.raises(NotEnoughData, match=r"takes one k, not \(3, 5\); see prdc"):
         rm.precision_recall(real=x, generated=x, k=(3, 5))

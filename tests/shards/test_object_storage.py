@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import fsspec
@@ -21,14 +20,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from raymetrics.cli import main
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError, StorageError, StorageUnavailable
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
-from tests.conftest import disable_actors, write_set
+from tests.conftest import write_set
 from tests.helpers.object_store import SECRET
 
 pytest_plugins = ["tests.helpers.object_store.fixture"]
@@ -69,8 +69,7 @@ def after_first(action: Callable[[], object]) -> Callable[[Progress], None]:
 @pytest.fixture(scope="module")
 def no_ray() -> Iterator[None]:
     """Samples are made in this process."""
-    with pytest.MonkeyPatch.context() as patch, disable_actors():
-        patch.setattr("raymetrics.distributed.extraction.extract.session", nullcontext)
+    with session(local=True):
         yield
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -19,12 +18,10 @@ import pytest
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
-from raymetrics.provenance import fingerprint
-from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit_shard, keep_accepted, seal_set
+from raymetrics.shards.writer import commit_shard, seal_set
 from tests.conftest import write_set
 
 
@@ -226,28 +223,14 @@ def test_a_shard_under_another_name_is_found(shard_set) -> None:
         open_shards(shard_set.uri).read(NAME)
 
 
-def test_a_shard_that_is_replaced_is_no_longer_sealed(shard_set, tmp_path) -> None:
-    """A run that dies before it seals again leaves no digest of what was there."""
-    store = Store(str(tmp_path / "some"))
-    spec = layout.create_or_extend_spec(store, replace(shard_set.spec, accepted={"column": NAME}))
-    for ids in shard_set.present:
-        commit_shard(store, shard_set.table(ids), spec.fingerprint)
-    before = seal_set(open_shards(store.uri), ["one", "other"])
-    with pytest.raises(ShardError, match="holds 1 of 2 accepted"):
-        keep_accepted(before, range(100), np.array([3, 300]), {})
-    assert open_shards(store.uri).digest == before.digest
-    for ids in (range(100), range(100, 200)):
-        keep_accepted(open_shards(store.uri), ids, np.array([ids.start + 3]), {"0": 100})
-    after = open_shards(store.uri)
-    assert after.seal is None
-    assert (len(after), after.digest) == (52, fingerprint(after.footer_digests()))
-    assert after.digest != before.digest
-    after.verify()
-    again = seal_set(after)
-    assert again.seal is not None
-    assert (again.seal["digest"], again.seal["devices"]) == (after.digest, ["one", "other"])
-    assert "keeps         the samples that a match accepted" in describe_shard_set(again)
-    assert "keeps" not in describe_shard_set(shard_set)
+def test_a_set_of_keep_accepted_is_refused(shard_set) -> None:
+    """Its shards lack rows that a reader would call damage."""
+    dataset = Path(shard_set.uri, layout.DATASET)
+    dataset.write_text(
+        json.dumps({**json.loads(dataset.read_text()), "accepted": {"column": NAME}})
+    )
+    with pytest.raises(ShardError, match="was written by match --keep accepted, .*--as shards"):
+        open_shards(shard_set.uri)
 
 
 def test_empty_shards_and_damaged_seals_are_errors_of_ours(shard_set) -> None:

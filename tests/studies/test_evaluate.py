@@ -138,7 +138,7 @@ def test_manifolds_for_several_k(sets: Sets, tmp_path: Path) -> None:
     )
     space = sets.column("pre_logits")
     expected = rm.prdc(**space, k=(3, 5))
-    scores = rm.realism(**space, k=3)
+    scores = rm.in_memory.realism(**space, k=3)
     of_realism = {"realistic": (scores >= 1).mean(), "realism_median": np.median(scores)}
     assert numbers(found, k=3) == {**expected[3]._asdict(), **of_realism}
     assert numbers(found, k=5) == expected[5]._asdict()
@@ -361,7 +361,7 @@ def test_label_by_label(sets: Sets) -> None:
         for k, scores in rm.prdc(**pair, k=(2, 3), convention="prdc").items():
             manifold = numbers(of_label, k=k)
             assert {name: manifold[name] for name in scores._fields} == scores._asdict()
-        realism = rm.realism(**pair, k=2, convention="prdc")
+        realism = rm.in_memory.realism(**pair, k=2, convention="prdc")
         assert numbers(of_label, k=2)["realism_median"] == pytest.approx(np.median(realism))
         assert {r.convention["ball"] for r in of_label if "k" in r.convention} == {"open (<)"}
 

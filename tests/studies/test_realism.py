@@ -24,7 +24,6 @@ from raymetrics.studies import realism as realism_study
 from raymetrics.studies.realism import (
     highest_and_lowest,
     order_within_groups,
-    rank_samples,
     survey_realism,
 )
 from tests.conftest import write_set
@@ -59,12 +58,14 @@ def features(sides: dict[str, str]) -> dict[str, np.ndarray]:
 
 def test_scores_and_both_ends(sides: dict[str, str], tmp_path: Path) -> None:
     """Against Equation 3 by its text, and against the program's own `realism` of arrays."""
-    found = rank_samples(**sides, to=str(tmp_path / "to"), count=5)
+    found = realism_study.realism(**sides, to=str(tmp_path / "to"), count=5).results
     expected = ring_world.realism(**features(sides))
     kept = pq.read_table(tmp_path / "to" / "realism.parquet")
     np.testing.assert_array_equal(kept["sample_id"], np.arange(110))
     np.testing.assert_allclose(kept[f"realism_{COLUMN}"], expected, rtol=1e-12)
-    np.testing.assert_array_equal(kept[f"realism_{COLUMN}"], rm.realism(**features(sides)))
+    np.testing.assert_array_equal(
+        kept[f"realism_{COLUMN}"], rm.in_memory.realism(**features(sides))
+    )
 
     share, median = found
     assert (share.metric, share.value) == ("realistic", (expected >= 1).mean())
@@ -92,8 +93,8 @@ def test_the_survey_is_the_same_in_parts(
     monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
     monkeypatch.setattr(realism_study, "session", nullcontext)
     parts = survey_realism(*views, COLUMN, Convention())
-    np.testing.assert_array_equal(parts.of_generated.realism, whole.of_generated.realism)
-    assert not parts.of_real.hits.any()  # no generated sample has a ball
+    np.testing.assert_array_equal(parts.generated_in_real.realism, whole.generated_in_real.realism)
+    assert not parts.real_in_generated.hits.any()  # no generated sample has a ball
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_the_survey_is_the_same_in_parts(
                       ("class", ["class 0", "class 1", "class 2"])],
 )  # fmt: skip
 def test_by_group(sides: dict[str, str], tmp_path: Path, by: str, names: list[str]) -> None:
-    share = rank_samples(**sides, to=str(tmp_path / "to"), by=by)[0]
+    share = realism_study.realism(**sides, to=str(tmp_path / "to"), by=by).results[0]
     expected = ring_world.realism(**features(sides))
     of = {
         "label": np.arange(110) % 4,
@@ -160,7 +161,7 @@ def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
 
 
 def test_many_groups_and_a_source_that_is_gone(sides: dict[str, str], tmp_path: Path) -> None:
-    share: Any = rank_samples(**sides, to=str(tmp_path / "to"), by="label")[0]
+    share: Any = realism_study.realism(**sides, to=str(tmp_path / "to"), by="label").results[0]
     share.details["groups"] *= 30
     text = write_realism_page([share], to=tmp_path).read_text()
     assert "not shown: no source 'numbers'" in text.replace("&#39;", "'")

@@ -1,4 +1,4 @@
-"""The last stage of extraction. Apart from the others, so that its worker loads no torch."""
+"""The last stage of extraction, in a module of its own, so that its worker loads no torch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from raymetrics.shards.layout import read_spec
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit_shard
 
-PADDING_ID = -1  # the first sample id of a unit that only fills a short shard up
-TARGET = "target"  # in units: of which set of the stream
-_UNIT_COLUMN = "unit"  # the samples of one, as one value
+PADDING_ID = -1  # the first sample id of a unit that only fills up a short shard
+TARGET = "target"  # a field of units: the number of the set in the plan
+_UNIT_COLUMN = "unit"  # the samples of a unit, as one value
 RECORD_COLUMN = "account"  # how they were made, as JSON
 
 
 @dataclass(frozen=True)
 class ShardDestination:
-    """Where a set is, what it must be, and its planned shards, ascending."""
+    """The address of a set, its fingerprint, and its planned shards, ascending."""
 
     uri: str
     fingerprint: str
@@ -40,10 +40,11 @@ class ShardDestination:
 
 
 def encode_unit(table: pa.Table | None, record: UnitRecord | None = None) -> pa.Table:
-    """A unit's samples and how they were made as one row, so that Ray cuts the stream between units
-    and nowhere else.
+    """Return a unit's samples and their record as one row.
 
-    table: None if there is no sample in it. account: None of a unit that only fills a shard up.
+    Ray cuts a stream between rows, so it cuts this one between units only.
+
+    table: None if the unit holds no sample. record: None for padding.
     """
     sink = pa.BufferOutputStream()
     if table is not None:
@@ -56,7 +57,7 @@ def encode_unit(table: pa.Table | None, record: UnitRecord | None = None) -> pa.
 
 
 def _decode_unit(units: pa.Table) -> tuple[pa.Table | None, UnitRecord]:
-    """The samples of many units, and how they were made; None if there are none."""
+    """Return the samples of many units, None if there are none, and the merged record."""
     buffers = [unit.as_buffer() for unit in units[_UNIT_COLUMN]]
     tables = [pa.ipc.open_stream(buffer).read_all() for buffer in buffers if buffer.size]
     texts = units[RECORD_COLUMN].to_pylist()
@@ -65,11 +66,12 @@ def _decode_unit(units: pa.Table) -> tuple[pa.Table | None, UnitRecord]:
 
 
 class CommitShard:
-    """A stage: the units of one shard to {"account", "made"}; made is 0 if it was there, or if it
-    could not be made, which the account tells. With the name of a column of logits also "classes",
-    int64 [1, rows]: the Top-1 ones.
+    """A stage from the units of a shard to a committed shard.
 
-    most_left_out: of samples that could not be made, in a shard that is committed without them.
+    Returns {"account", "made"}; made is 0 if the shard existed, or if it could not be made, which
+    the record says. If `logits` names a column, also "classes", int64 [1, rows]: the Top-1 classes.
+
+    max_left_out: how many samples that could not be made a committed shard may lack.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class CommitShard:
             self.error = error  # raised by a call; an actor that dies here would be started again
 
     def __call__(self, units: pa.Table) -> dict[str, Any]:
-        """units: of one planned shard, and any number that hold nothing."""
+        """Commit the units of one planned shard, with any number of padding units."""
         if self.error is not None:
             raise self.error
         start = time.monotonic()
@@ -109,11 +111,14 @@ class CommitShard:
         if self.logits is None:
             return output
         if rows is None or record.failure is not None:
-            return {**output, "classes": np.zeros((1, 1), np.int64)}  # of nobody
+            return {**output, "classes": np.zeros((1, 1), np.int64)}  # read by nobody
         return {**output, "classes": top1_classes(schema.to_numpy(rows[self.logits]))[None]}
 
     def _commit(self, rows: pa.Table | None, record: UnitRecord) -> int:
-        """The bytes written. SourceError if too many samples are left out."""
+        """Write the shard; return its bytes.
+
+        Raises SourceError if too many samples are left out.
+        """
         require_few_left_out(record.left_out, self.max_left_out)
         if rows is None:
             raise SourceError(
@@ -125,7 +130,7 @@ class CommitShard:
 
 
 def require_few_left_out(left_out: Mapping[int, str], max_left_out: int) -> None:
-    """SourceError, which names the first of these samples, if they are more than `most`."""
+    """Raise SourceError, which names the first sample, if too many samples are left out."""
     if len(left_out) > max_left_out:
         sample, why = min(left_out.items())
         counts = (
@@ -136,7 +141,7 @@ def require_few_left_out(left_out: Mapping[int, str], max_left_out: int) -> None
 
 
 class _SetWriter:
-    """A set to which planned shards are written."""
+    """Writes planned shards of a set."""
 
     def __init__(self, destination: ShardDestination) -> None:
         self.store, self.fingerprint = Store(destination.uri), destination.fingerprint
@@ -148,20 +153,23 @@ class _SetWriter:
     def commit(
         self, rows: pa.Table, left_out: Mapping[int, str], made_on: Sequence[str] = ()
     ) -> int:
-        """The bytes written, 0 if it was there already. ShardError or SpecMismatch for what is not
-        its own. left_out: the planned samples that the rows lack. made_on: kinds of machine."""
+        """Write a shard; return its bytes, 0 if the shard existed.
+
+        left_out: the planned samples that the rows lack. made_on: kinds of machine. Raises
+        ShardError for rows of no planned shard, SpecMismatch if the store holds another set.
+        """
         sample_ids = schema.to_numpy(rows[schema.SAMPLE_ID]).tolist()
         self.require_planned(sorted([*sample_ids, *left_out]))
         self.require_same_set()
         return commit_shard(self.store, rows, self.fingerprint, left_out, made_on)
 
     def new_retries(self) -> int:
-        """The requests that were sent to the store again since this was asked last."""
+        """Count the requests that were sent to the store again since the last call."""
         counted, self._retries_counted = self._retries_counted, self.store.retries
         return self._retries_counted - counted
 
     def require_same_set(self) -> None:
-        """SpecMismatch if somebody else has begun another set here since this one was begun."""
+        """Raise SpecMismatch if another set was begun here since this one was begun."""
         existing_spec = read_spec(self.store)
         if existing_spec is None or existing_spec.fingerprint != self.fingerprint:
             raise SpecMismatch(
@@ -170,18 +178,21 @@ class _SetWriter:
             )
 
     def require_planned(self, sample_ids: list[int]) -> None:
-        """ShardError unless these are the ids of a planned shard, in order."""
+        """Raise ShardError unless these are the ids of a planned shard, in order."""
         planned = self._planned_from(sample_ids[0]) if sample_ids else None
         if planned is None or sample_ids != list(planned):
             ids_text = f"{sample_ids[0]}-{sample_ids[-1]}" if sample_ids else "none"
             raise ShardError(
-                f"the stream gave {len(sample_ids)} samples {ids_text} for one shard of {self.store}, "
-                f"planned was {planned}; nothing was written, and the same command tries again"
+                f"the stream gave {len(sample_ids)} samples {ids_text} for one shard of "
+                f"{self.store}, planned was {planned}; nothing was written, and the same command "
+                "tries again"
             )
 
     def _planned_from(self, first: int) -> range | None:
-        """The planned shard that begins there or later; they are asked for in order, but after a
-        fault an earlier one may come again."""
+        """Return the planned shard that begins at `first` or later.
+
+        Shards come in order, but after a fault an earlier one may come again.
+        """
         if self._next_planned is None or self._next_planned.start > first:
             self._upcoming = iter(self.planned_shards)
             self._next_planned = next(self._upcoming, None)
@@ -191,5 +202,5 @@ class _SetWriter:
 
 
 def top1_classes(logits: np.ndarray) -> np.ndarray:
-    """logits [n, classes] -> int64 [n]; of equal ones the first class, as in the histogram."""
+    """Return the Top-1 classes of logits [n, classes], int64 [n]; of equal logits the first."""
     return logits.argmax(axis=1)

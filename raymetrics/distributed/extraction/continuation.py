@@ -1,7 +1,7 @@
-"""Whether a set that is there may be continued: some of its samples are made again and compared.
+"""Decide whether an existing set may be continued: make some of its samples again and compare.
 
-Digests tell whether anything changed that they cover. Samples tell whether it matters, and whether
-anything changed that no digest covers, such as a file that a user's own code reads.
+Digests show whether anything has changed that they cover. Samples show whether the change matters,
+and whether anything has changed that no digest covers, such as a file that a user's code reads.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.spec_changes import Change, changes
 from raymetrics.shards.store import Store
 
-# How far apart features may be, by their length. Other processors, precisions and versions move
-# them by far less than NEAR, another network by far more. Where code has changed they must be the
-# SAME but for rounding, as two snapshots of one training run may be near.
+# How far apart features may be, relative to their length. Other processors, precisions and versions
+# move them by far less than the near distance, another network by far more. Where code has changed
+# they must be the same but for rounding, as two snapshots of one training run may be near.
 _MAX_NEAR_DISTANCE = 0.05
 _MAX_SAME_DISTANCE = 1e-3
 
@@ -36,7 +36,7 @@ _ADVICE = "extract to another place (another --to)"
 
 
 class _SampleDistance(NamedTuple):
-    """How far a sample that is made again is from what is there, in its farthest column."""
+    """How far a sample that is made again is from the stored one, in its farthest column."""
 
     relative: float
     sample: int
@@ -46,19 +46,19 @@ class _SampleDistance(NamedTuple):
 def continue_set(
     store: Store, requested_spec: DatasetSpec, generator: Generator, networks: Sequence[Extractor]
 ) -> tuple[DatasetSpec, str]:
-    """Find how a set is to be asked for, so that it continues the one that is there.
+    """Return the specification that continues the set in a store, and a note for the user.
 
     Where nothing but a user's own code or folders have changed, and the first and the last sample
-    come out as they are there, the set keeps the identity that it has; the second value says so.
-    SpecMismatch, which says what has changed, if they come out otherwise. Only sets in which
-    something is a user's own are looked at: of all else the specification holds digests.
+    come out as they are stored, the set keeps its identity, and the note says so. Raises
+    SpecMismatch, which says what has changed, if these samples come out otherwise. Only sets in
+    which something is a user's own are compared: the specification holds digests of all else.
     """
     existing_spec = layout.read_spec(store)
     if existing_spec is None:
         return requested_spec, ""
     changed = list(changes(_makers(existing_spec), _makers(requested_spec)))
     if not all(change.concerns_code for change in changed):
-        return requested_spec, ""  # refused when the set is entered
+        return requested_spec, ""  # refused when the set is opened for writing
     shards = open_shards(str(store))
     if not shards.present or not _should_compare(shards, generator, networks, changed):
         return requested_spec, ""
@@ -84,14 +84,14 @@ def _makers(spec: DatasetSpec) -> dict[str, object]:
 def _should_compare(
     shards: ShardSet, generator: Generator, networks: Sequence[Extractor], changed: Sequence[Change]
 ) -> bool:
-    """Whether samples should, and can, be made again here."""
+    """Return whether samples should be made again, and can be made again on this machine."""
     function = find_user_generator(generator)
     has_user_extractor = any(isinstance(network, OwnExtractor) for network in networks)
     if getattr(getattr(generator, "inner", generator), "trial", None) is False:
         return False
     devices = (shards.seal or {}).get("devices") or ["cpu"]
     if "cpu" not in devices and not torch.cuda.is_available():
-        return False  # noise that is drawn on a GPU is another one here
+        return False  # a GPU draws other noise than this processor
     # A shipped generator may take minutes for an image here; a data set takes none.
     return (
         bool(changed)
@@ -103,10 +103,10 @@ def _should_compare(
 def _farthest_sample(
     shards: ShardSet, generator: Generator, networks: Sequence[Extractor]
 ) -> _SampleDistance:
-    """The largest distance of the set's first and last sample from what they are made again."""
+    """Make the set's first and last sample again; return the largest distance."""
     stored = _stored_samples(shards)
     ids = stored.pop(schema.SAMPLE_ID)
-    if not len(ids):  # of a match that keeps what it accepts, and has accepted none
+    if not len(ids):  # a match that keeps what it accepts may have accepted none
         return _SampleDistance(0.0, 0, "")
     images, labels = generator(ids), generator.labels(ids)
     distances = [_SampleDistance(0.0, int(ids[0]), "")]
@@ -123,7 +123,10 @@ def _farthest_sample(
 
 
 def _stored_samples(shards: ShardSet) -> dict[str, np.ndarray]:
-    """The first row of the first shard and the last of the last one: one if they are the same."""
+    """Read the first row of the first shard and the last row of the last shard.
+
+    Returns one row if both are the same sample.
+    """
     columns = [*shards.columns, *([schema.LABEL] if shards.spec.labels else [])]
     first, last = (shards.block(shards.present[end], columns) for end in (0, -1))
     ends = {name: np.concatenate([first[name][:1], last[name][-1:]]) for name in first}
@@ -135,12 +138,12 @@ def _extract_features(
     network: Extractor, ids: np.ndarray, images: np.ndarray
 ) -> dict[str, np.ndarray]:
     if isinstance(network, NetworkExtractor):
-        return network(images)  # the empty places of a block would take its time
+        return network(images)  # a whole fixed batch would take longer
     return run_in_fixed_batches(network, ids, images, network.block)
 
 
 def _relative_distances(recomputed: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """Distances of rows by the length of the longer one, float64 [n]; 0 of two that are 0."""
+    """Return distances of rows relative to the longer row, float64 [n]; 0 where both are 0."""
     rows = recomputed.astype(np.float64), stored.astype(np.float64)
     longer = np.maximum(*(np.linalg.norm(x, axis=1) for x in rows))
     apart = np.linalg.norm(rows[0] - rows[1], axis=1)
@@ -166,6 +169,7 @@ def _refusal_message(
     parts = {change.path[0] for change in changed}
     change_text = "is another image" if parts == {"generator"} else "has other features"
     return (
-        f"{shards.uri} holds a set made from something else: {_describe_changes(changed, source)}, and sample "
-        f"{farthest.sample} {change_text} {what}; {_ADVICE}, or bring back what it was made from"
+        f"{shards.uri} holds a set made from something else: {_describe_changes(changed, source)}, "
+        f"and sample {farthest.sample} {change_text} {what}; {_ADVICE}, or bring back what it was "
+        "made from"
     )

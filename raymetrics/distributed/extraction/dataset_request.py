@@ -1,4 +1,4 @@
-"""What a set is to be: its source opened, its extractors loaded, its samples checked."""
+"""The specification of a requested set: source opened, extractors loaded, samples checked."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from raymetrics.generators.trial import try_out
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
 
-_MAX_SHARD_ROWS = 10_000_000  # of a shard, which is in memory as a whole
-_MAX_SHARDS = 1_000_000  # of a set: more names than a store lists in minutes, or a plan holds
+_MAX_SHARD_ROWS = 10_000_000  # a shard is in memory as a whole
+_MAX_SHARDS = 1_000_000  # a store lists so many names in minutes, and a plan holds them
 
 
 def make_spec(
@@ -32,10 +32,10 @@ def make_spec(
     shard_rows: int,
     max_errors: int = 0,
 ) -> DatasetSpec:
-    """The specification of the set that is asked for. texts, networks: as `named_apart` gives them.
+    """Return the specification of the requested set; try out a user's own generator.
 
-    Tries a user's own generator out, see `raymetrics.generators.trial`; where samples may be left
-    out because of errors, one that raises is left to the stream.
+    texts, networks: what `load_extractors` returns. The trial: see `raymetrics.generators.trial`;
+    where samples may be left out because of errors, the stream meets a generator that raises.
     """
     ids = requested_samples(generator, samples)
     require_few_shards(len(ids), shard_rows)
@@ -60,7 +60,7 @@ def make_spec(
 def empty_spec(
     texts: tuple[str, ...], networks: Sequence[Extractor], shard_rows: int
 ) -> DatasetSpec:
-    """Describe what sets by these extractors have in common: one of no samples and no source."""
+    """Return what all sets by these extractors have in common: no samples and no source."""
     return DatasetSpec(
         source="",
         generator={},
@@ -76,8 +76,10 @@ def empty_spec(
 
 
 def load_extractors(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
-    """The extractors, loaded, by name, and the texts that ask for them. ExtractorError if two have
-    the same name, or if there are none."""
+    """Load the extractors; return their texts and the extractors, both in the order of the names.
+
+    Raises ExtractorError if two have the same name, or if there are none.
+    """
     if not extractors:
         raise ExtractorError(
             f"no extractor is asked for; there are {', '.join(PUBLISHED_NETWORKS)}"
@@ -98,7 +100,10 @@ def load_extractors(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Ex
 
 
 def requested_samples(generator: Generator, samples: range | str | None) -> range:
-    """The ids asked for; RangeError if they are none or not there."""
+    """Return the requested ids.
+
+    Raises SampleRangeError if there are none, or if the generator does not have them.
+    """
     length, sample_limit = generator.length, max_samples(generator)
     if samples is None:
         if length is None:
@@ -118,20 +123,23 @@ def requested_samples(generator: Generator, samples: range | str | None) -> rang
 
 
 def max_samples(generator: Generator) -> int:
-    """Count the samples that there can be: those of a data set, the seeds of an endless generator
-    with an attribute `seeds`, or the ids that a shard can be named by."""
+    """Count the samples of a generator.
+
+    These are the samples of a data set, the seeds of an endless generator with an attribute
+    `seeds`, or otherwise the ids that names of shards can hold.
+    """
     seed_count = getattr(generator, "seeds", None) or sample_ranges.LAST_ID + 1
     return int(seed_count if generator.length is None else generator.length)
 
 
 def require_shard_rows(shard_rows: int) -> None:
-    """RangeError for shards of nothing, or of more than a worker holds."""
+    """Raise SampleRangeError for empty shards, and for shards that a worker cannot hold."""
     if not 1 <= shard_rows <= _MAX_SHARD_ROWS:
         raise SampleRangeError(f"shard_rows is {shard_rows}, expected 1 to {_MAX_SHARD_ROWS}")
 
 
 def require_few_shards(samples: int, shard_rows: int) -> None:
-    """RangeError for more files than a set can have."""
+    """Raise SampleRangeError if a set would have too many files."""
     count = -(-samples // shard_rows)
     if count > _MAX_SHARDS:
         raise SampleRangeError(

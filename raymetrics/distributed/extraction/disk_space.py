@@ -1,4 +1,4 @@
-"""Whether a shard set has room where it goes."""
+"""Whether the disk of a shard set has room for it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from raymetrics.shards.store import Store
 
 
 def row_bytes(spec: DatasetSpec) -> int:
-    """Of one sample: its features as float32, its id, and its label where there are labels."""
+    """Return the bytes of a sample: its features as float32, its id, and its label if any."""
     return 4 * sum(column.dimension for column in spec.columns) + 8 * (1 + spec.labels)
 
 
 def free_bytes(store: Store) -> int | None:
-    """What is free at a local place, which need not be there yet; None for an object store."""
+    """Return the free bytes at a local place, which need not exist; None for an object store."""
     if not store.local:
         return None
     folder = Path(store.root)
@@ -28,10 +28,10 @@ def free_bytes(store: Store) -> int | None:
 
 
 def require_disk_space(store: Store, size: int) -> None:
-    """PlanTooLarge if so many bytes do not fit at a local place."""
+    """Raise InsufficientResources if so many bytes do not fit at a local place."""
     free = free_bytes(store)
     if free is not None and size > free:
         raise InsufficientResources(
-            f"the shards to make take {format_bytes(size)}, {store} has {format_bytes(free)} free; free some, ask "
-            "for fewer --samples or columns, or extract to another place"
+            f"the shards to make take {format_bytes(size)}, {store} has {format_bytes(free)} free; "
+            "free some, ask for fewer --samples or columns, or extract to another place"
         )

@@ -1,4 +1,4 @@
-"""What an extraction would do: shards, bytes, workers and where they go. Nothing is written."""
+"""The plan of an extraction: shards, bytes, workers and their machines. Nothing is written."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from raymetrics.distributed.placement import (
     with_expected_gpus,
 )
 from raymetrics.distributed.resources import (
+    LOCAL_PLACEMENT,
     ClusterNode,
     ModelSizes,
     Placement,
     Resources,
     format_bytes,
 )
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import is_local, session
 from raymetrics.generators import absolute_source, open_source, skip_broken_images
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
@@ -49,9 +50,9 @@ _UNITS_IN_FLIGHT = 2  # units that Ray gives to an actor at a time
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """What `extract` would do. free: bytes at the target; None: an object store's are unknown.
+    """The plan of `extract`.
 
-    placement: None if all shards are there.
+    free: bytes at the target, None for an object store. placement: None if all shards exist.
     """
 
     source: str
@@ -71,12 +72,12 @@ class ExtractionPlan:
 
     @property
     def bytes_to_make(self) -> int:
-        """Of the shards; a file has some more."""
+        """The bytes of the shards' values; a file has some more."""
         return self.samples_to_make * self.row_bytes
 
     @property
     def worker_bytes(self) -> int:
-        """About what one worker takes of its machine's memory, by the weights that are known."""
+        """About the memory that a worker takes of its machine, by the weights that are known."""
         fused = self.placement is None or self.placement.fused
         return estimate_worker_bytes(self.sizes.total if fused else self.sizes.maximum)
 
@@ -93,14 +94,14 @@ class ExtractionPlan:
 
     @property
     def store_bytes(self) -> int:
-        """About what features take in Ray's object store, all nodes together."""
+        """About the bytes of features in Ray's object store, all nodes together."""
         assert self.placement is not None
         waiting = (_UNITS_IN_FLIGHT * self.placement.feature_pool.actors + 1) * self.batch
         gathered = (1 + self.placement.commit.actors) * self.shard_rows
         return self.row_bytes * min(waiting + gathered, self.samples_to_make)
 
     def __str__(self) -> str:
-        """For a terminal, line by line."""
+        """Return the plan for a terminal, line by line."""
         lines = [("to make", self._to_make())]
         if self.placement is not None:
             lines += [
@@ -110,8 +111,9 @@ class ExtractionPlan:
                 ("because", self.placement.reason),
                 ("weights", self._weights()),
                 ("memory", self._memory()),
-                ("store", self._store()),
             ]
+            if self.placement is not LOCAL_PLACEMENT:
+                lines.append(("store", self._store()))
         return "\n".join(
             [f"{self.source} -> {self.to}", *(f"  {name:8}  {text}" for name, text in lines)]
         )
@@ -143,10 +145,11 @@ class ExtractionPlan:
 
     def _memory(self) -> str:
         node, workers = self.fullest_node
-        text = f"about {format_bytes(self.worker_bytes)} a worker, {format_bytes(workers * self.worker_bytes)} on "
+        together = workers * self.worker_bytes
+        text = f"about {format_bytes(self.worker_bytes)} a worker, {format_bytes(together)} on "
         if node.memory is None:
             return f"{text}a node, of an unknown amount"
-        short = workers * self.worker_bytes > node.memory
+        short = together > node.memory
         warning = "; workers may be killed for memory: ask for fewer --actors" if short else ""
         return f"{text}a node that has {format_bytes(node.memory)}{warning}"
 
@@ -169,11 +172,11 @@ def plan_extraction(
     resources: Resources | None = None,
     skip_broken: int = 0,
 ) -> ExtractionPlan:
-    """What `extract` would do with the same arguments; loads the models, starts and writes nothing.
+    """Return what `extract` would do with the same arguments; load the models, but write nothing.
 
-    It asks the cluster that this process has joined, or that RAY_ADDRESS names; otherwise it
-    describes what a Ray that is started here would have. Raises what `extract` raises before it
-    begins; PlanTooLarge, with the figures, for what cannot be.
+    Describes the cluster that this process has joined, or that RAY_ADDRESS names; otherwise what a
+    Ray that is started here would have. Raises what `extract` raises before it begins;
+    InsufficientResources, with the figures, for a plan that does not fit.
     """
     require_shard_rows(shard_rows)
     resources, source, store = resources or Resources(), absolute_source(source), Store(to)
@@ -188,9 +191,13 @@ def plan_extraction(
     todo = layout.missing_shards(spec, present, requested_spec.samples)
     rows = sample_ranges.count_ids(todo)
     require_disk_space(store, rows * row_bytes(spec))
-    cluster_name, nodes = _find_nodes(resources)
+    local = resources.local or is_local()
+    cluster_name, nodes = _find_nodes(resources, local)
     sizes = measure_model_sizes(generator, networks)
     units = _count_units(todo, spec.shard_rows, resources.batch)
+    placement = None
+    if todo:
+        placement = LOCAL_PLACEMENT if local else plan_placement(nodes, sizes, resources, units)
     return ExtractionPlan(
         source=source,
         to=to,
@@ -207,12 +214,12 @@ def plan_extraction(
         cluster_name=cluster_name,
         nodes=tuple(nodes),
         sizes=sizes,
-        placement=plan_placement(nodes, sizes, resources, units) if todo else None,
+        placement=placement,
     )
 
 
 def _existing_shards(store: Store, requested_spec: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
-    """What `layout.entered` gives, the set and its shards, but for what that writes."""
+    """Return the set and its existing shards, as `layout.open_for_writing`, but write nothing."""
     existing_spec, names = layout.read_spec(store), store.names()
     if existing_spec is None:
         return requested_spec, layout.shard_ranges(names)
@@ -227,13 +234,15 @@ def _existing_shards(store: Store, requested_spec: DatasetSpec) -> tuple[Dataset
 
 
 def _count_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
-    """The units of these shards, as the stream cuts them."""
+    """Count the units of these shards, as the stream cuts them."""
     units_per_shard = max_units_per_shard(shard_rows, batch)
     return sum(map(len, split_into_units(PlannedShards([todo]), batch, units_per_shard)))
 
 
-def _find_nodes(resources: Resources) -> tuple[str, list[ClusterNode]]:
-    """What they are called, and the machines that work would be placed on."""
+def _find_nodes(resources: Resources, local: bool) -> tuple[str, list[ClusterNode]]:
+    """Return what the machines are called, and the machines that work would be placed on."""
+    if local:
+        return "this process", [this_machine(resources.gpu_memory)]
     if not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local":
         cluster_name, nodes = "this machine", [this_machine(resources.gpu_memory)]
     else:
@@ -253,12 +262,12 @@ def _format_nodes(nodes: Sequence[ClusterNode]) -> str:
 
 
 def _node_key(node: ClusterNode) -> tuple[float, int, int]:
-    """What nodes must share to be told together; -1: not known."""
+    """Return the key of nodes that are shown together; -1 for an unknown GPU memory."""
     return node.cpus, node.gpus, node.gpu_memory or -1
 
 
 def _format_equal_nodes(nodes: Sequence[ClusterNode]) -> str:
-    """Such nodes, with the memory of the one that has least."""
+    """Return equal nodes as text, with the memory of the node that has least."""
     node = nodes[0]
     gpu_size = "unknown" if node.gpu_memory is None else format_bytes(node.gpu_memory)
     gpus = f", {node.gpus} GPUs ({gpu_size} each)" if node.gpus else ""

@@ -1,14 +1,15 @@
-"""Extraction: the samples that are asked for, as a shard set; only what is missing is made.
+"""Extraction: features of the samples that a user asks for, as a shard set.
 
-What is on disk is the only state: run again after anything that stopped it.
+What is on disk is the only state: the same command makes only the shards that are missing, after
+anything that stopped it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 import torch
 
@@ -21,9 +22,10 @@ from raymetrics.distributed.extraction.dataset_request import (
     require_shard_rows,
 )
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
-from raymetrics.distributed.extraction.pipeline import SetToMake, StreamPlan, stream
+from raymetrics.distributed.extraction.pipeline import stream
 from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
 from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
+from raymetrics.distributed.extraction.stream_plan import StreamPlan
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.model_sizes import largest_sizes, measure_model_sizes
 from raymetrics.distributed.resources import Resources
@@ -50,7 +52,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class ExtractRequest:
-    """A set that is asked for, see `extract`."""
+    """One set to extract, see `extract`."""
 
     to: str
     source: str
@@ -69,21 +71,22 @@ def extract(
     max_errors: int = 0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Extraction:
-    """Features of a source's samples, as a shard set at `to`; makes only what is missing.
+    """Extract features of a source's samples into a shard set at `to`; make only missing shards.
 
     source: "digits", a folder, "module:callable", ...: see `raymetrics.generators.open_source`.
     extractors: "inception", "vgg16?columns=fc2", ...: see `raymetrics.extractors.make_extractor`;
     each adds its columns.
     samples: which ids, as a range or as "first-last"; a data set's default is all.
-    shard_rows: samples per file; a set that is there keeps its own.
-    skip_broken: how many images that cannot be read may be left out of a data set; they are looked
-    for before anything is made, and the others get the ids that they have in a set without them.
+    shard_rows: samples per file; an existing set keeps its own.
+    skip_broken: how many images that cannot be read may be left out of a data set. They are looked
+    for before anything is made, and the other images get the ids that they have in a set without
+    the broken ones.
     max_errors: how many samples may be left out because the generator raises; the others keep their
-    ids, and the set says which it lacks.
+    ids, and the set says which samples it lacks.
     progress: called after every shard.
 
-    Raises SourceError, ExtractorError, RangeError, StorageError, or SpecMismatch if `to` holds
-    a set made from something else. Shards that are there stay as they are, whatever happens.
+    Existing shards stay as they are, whatever happens. Raises SourceError, ExtractorError,
+    SampleRangeError, StorageError, or SpecMismatch if `to` holds a set made from something else.
     """
     if skip_broken < 0:
         raise SampleRangeError(f"skip_broken is {skip_broken}, expected at least 0")
@@ -95,79 +98,94 @@ def extract(
     if skip_broken:
         Store(to).names()  # a place that cannot be used is found before images are read
         source, broken = skip_broken_images(source, skip_broken)
-    requests = [ExtractRequest(to, source, samples)]
-    extractions = _extract_requests(
-        requests, as_texts(extractors), shard_rows, resources, max_errors, progress
+    (extraction,) = extract_many(
+        [ExtractRequest(to, source, samples)],
+        as_texts(extractors),
+        shard_rows=shard_rows,
+        resources=resources,
+        max_errors=max_errors,
+        progress=progress,
     )
-    return replace(extractions[0], broken=tuple(broken))
+    return replace(extraction, broken=tuple(broken))
 
 
-def extract_all(
-    sources: Mapping[str, str],
-    extractors: Sequence[str],
-    samples: range | str | None = None,
-    *,
-    shard_rows: int = 2048,
-    resources: Resources | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> list[Extraction]:
-    """The same of several sources, {to: source}, in one stream: one set after another by the same
-    actors, which load the extractors once. What is wrong with any of them is found first."""
-    requests = [ExtractRequest(to, source, samples) for to, source in sources.items()]
-    return _extract_requests(requests, extractors, shard_rows, resources, 0, progress)
-
-
-def _extract_requests(
-    requests: Sequence[ExtractRequest],
-    extractors: Sequence[str],
-    shard_rows: int,
-    resources: Resources | None,
-    max_errors: int,
-    progress: Callable[[Progress], None] | None,
-) -> list[Extraction]:
-    """Those of several requests; the first that is wrong ends all."""
-    open_set = _make_set_opener(requests, extractors, shard_rows, max_errors)
-    datasets = [open_set(request) for request in requests]
-    for dataset in _make_missing(datasets, resources, progress, usage := StreamUsage()):
-        dataset.require_no_failure()
-    return [dataset.finish(usage) for dataset in datasets]
-
-
-def extract_each(
+@overload
+def extract_many(
     requests: Sequence[ExtractRequest],
     extractors: Sequence[str],
     *,
+    on_error: Literal["raise"] = "raise",
     shard_rows: int = 2048,
     resources: Resources | None = None,
     max_errors: int = 0,
     progress: Callable[[Progress], None] | None = None,
     check: Callable[[DatasetSpec], None] | None = None,
-) -> list[Extraction | RaymetricsError]:
-    """What `extract` gives for each, or the error that it raises: one that cannot be made does not
-    stop the others. All in one stream, as in `extract_all`.
+) -> list[Extraction]: ...
 
-    check: is given what all of these sets have in common, see `empty_set`, before anything is
-    written, and may refuse it.
 
-    Raises what concerns all of them: extractors that cannot be had, a store that does not answer.
+@overload
+def extract_many(
+    requests: Sequence[ExtractRequest],
+    extractors: Sequence[str],
+    *,
+    on_error: Literal["return"],
+    shard_rows: int = 2048,
+    resources: Resources | None = None,
+    max_errors: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    check: Callable[[DatasetSpec], None] | None = None,
+) -> list[Extraction | RaymetricsError]: ...
+
+
+def extract_many(
+    requests: Sequence[ExtractRequest],
+    extractors: Sequence[str],
+    *,
+    on_error: Literal["raise", "return"] = "raise",
+    shard_rows: int = 2048,
+    resources: Resources | None = None,
+    max_errors: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    check: Callable[[DatasetSpec], None] | None = None,
+) -> Sequence[Extraction | RaymetricsError]:
+    """Extract several sets in one stream, so that its actors load the extractors once.
+
+    on_error: "raise" ends at the first set that cannot be made, if possible before anything is
+    made; "return" makes the other sets, and returns the error in the place of that set.
+    check: called with what all sets have in common, see `empty_spec`, before anything is written;
+    it may raise.
+
+    The other arguments are those of `extract`. Raises what concerns all sets: extractors that
+    cannot be loaded, a store that does not answer.
     """
     open_set = _make_set_opener(requests, extractors, shard_rows, max_errors, check)
-    entries = [_catch_error(partial(open_set, request)) for request in requests]
+    entries = [_attempt(partial(open_set, request), on_error) for request in requests]
     datasets = [entry for entry in entries if isinstance(entry, SetInProgress)]
-    for _ in _make_missing(datasets, resources, progress, usage := StreamUsage()):
-        pass
+    for dataset in _make_missing(datasets, resources, progress, usage := StreamUsage()):
+        if on_error == "raise":
+            dataset.require_no_failure()
     return [
-        _catch_error(partial(entry.finish, usage)) if isinstance(entry, SetInProgress) else entry
+        _attempt(partial(entry.finish, usage), on_error)
+        if isinstance(entry, SetInProgress)
+        else entry
         for entry in entries
     ]
 
 
-def _catch_error(work: Callable[[], _Value]) -> _Value | RaymetricsError:
+def _attempt(
+    work: Callable[[], _Value], on_error: Literal["raise", "return"]
+) -> _Value | RaymetricsError:
+    """Return what the work returns; or the RaymetricsError that it raises, if that is asked for.
+
+    A TemporaryFailure, such as a store that does not answer, concerns all sets and is raised.
+    """
     try:
         return work()
     except TemporaryFailure:
         raise
     except RaymetricsError as error:
+        if on_error == "raise":
+            raise
         return error
 
 
@@ -178,8 +196,10 @@ def _make_set_opener(
     max_errors: int,
     check: Callable[[DatasetSpec], None] | None = None,
 ) -> Callable[[ExtractRequest], SetInProgress]:
-    """What enters a set at its place. Places that cannot be used are found before anything is
-    loaded; loads the extractors, once."""
+    """Return a function that opens a requested set for writing; load the extractors once.
+
+    Raises StorageError for a place that cannot be used, before anything is loaded.
+    """
     require_shard_rows(shard_rows)
     if max_errors < 0:
         raise SampleRangeError(f"max_errors is {max_errors}, expected at least 0")
@@ -215,30 +235,30 @@ def _make_missing(
     progress: Callable[[Progress], None] | None,
     usage: StreamUsage,
 ) -> Iterator[SetInProgress]:
-    """Makes what these lack; gives a set whenever something of it came, or could not be made."""
+    """Make the missing shards; yield a set after each of its shards, made or failed."""
     todo = [dataset for dataset in datasets if dataset.todo]
     report = ProgressReporter(datasets, progress)
     if not todo:
         return
     _require_disk_space_for(todo)
-    with session():
-        targets = [
-            SetToMake(dataset.spec, dataset.listing, dataset.todo, dataset.uri, dataset.extractors)
-            for dataset in todo
-        ]
-        max_left_out, sizes = (
-            max(dataset.max_errors for dataset in todo),
-            largest_sizes([dataset.sizes for dataset in todo]),
+    resources = resources or Resources()
+    with session(local=resources.local):
+        plan = StreamPlan(
+            [dataset.target for dataset in todo],
+            max_left_out=max(dataset.max_errors for dataset in todo),
+            sizes=largest_sizes([dataset.sizes for dataset in todo]),
         )
-        plan = StreamPlan(targets, max_left_out=max_left_out, sizes=sizes)
-        for outcome in stream(plan, resources or Resources(), usage):
+        for outcome in stream(plan, resources, usage):
             todo[outcome.target].add(outcome)
             report(len(outcome.ids))
             yield todo[outcome.target]
 
 
 def _require_disk_space_for(todo: Sequence[SetInProgress]) -> None:
-    """PlanTooLarge if what all local sets lack does not fit; those of a sweep share a disk."""
+    """Raise InsufficientResources if the missing shards of all local sets do not fit on the disk.
+
+    Sets of a sweep lie on one disk.
+    """
     local = [dataset for dataset in todo if dataset.store.local]
     if local:
         size = sum(

@@ -1,154 +1,64 @@
 """Sample ids -> generator actors -> extractor actors -> shards.
 
-Units flow in order; a stage at the end gathers those of one shard, commits it, and hands one row
-to the driver, where the progress is told and, of a match, decided how far the stream goes on.
+Units flow in order. The last stage gathers the units of a shard, commits it, and hands one row to
+the driver, which reports the progress and, for a match, decides how far the stream goes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayActorError
 
-from raymetrics.distributed.cluster_resources import plan_cluster_placement
-from raymetrics.distributed.extraction.commit_stage import (
-    RECORD_COLUMN,
-    CommitShard,
-    ShardDestination,
-)
+from raymetrics.distributed.extraction.commit_stage import CommitShard
+from raymetrics.distributed.extraction.in_process import stream_in_process
 from raymetrics.distributed.extraction.retry_limit import MAX_ATTEMPTS, start_attempt_counter
 from raymetrics.distributed.extraction.stages import Extract, Generate, GenerateAndExtract
-from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, UnitRecord
+from raymetrics.distributed.extraction.stream_plan import (
+    ShardOutcome,
+    StreamPlan,
+    parse_outcome,
+    shard_destinations,
+)
+from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
-from raymetrics.distributed.extraction.work_units import (
-    PlannedShard,
-    PlannedShards,
-    UnitSource,
-    max_units_per_shard,
-    split_into_units,
-)
-from raymetrics.distributed.resources import (
-    UNKNOWN_SIZES,
-    ActorPool,
-    ModelSizes,
-    Placement,
-    Resources,
-)
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS
-from raymetrics.shards.layout import DatasetSpec
+from raymetrics.distributed.extraction.work_units import UnitSource, split_into_units
+from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.resources import ActorPool, Placement, Resources
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 
 _ENOUGH_UNITS = 4096  # units; so many keep any cluster busy
-
-
-@dataclass(frozen=True)
-class SetToMake:
-    """The shards `todo` of a set at `uri`; listing: of its generator.
-
-    extractors: the specifications that workers must find, where the set keeps older ones.
-    todo: ascending; cut at the multiples of the set's `shard_rows`; may be endless if a gate
-    says how far the stream goes.
-    """
-
-    spec: DatasetSpec
-    listing: str
-    todo: Iterable[range]
-    uri: str
-    extractors: Sequence[Mapping[str, object]] = ()
-
-
-@dataclass(frozen=True)
-class StreamPlan:
-    """What is to be made: sets of the same extractors, one after another by the same actors.
-
-    logits: the column of which the rows are to tell the Top-1 classes. gate: an actor that says
-    how far the stream goes, see `raymetrics.distributed.extraction.work_units`. most_left_out:
-    how many samples a
-    shard may lack because they cannot be made. sizes: of the weights of the largest generator and
-    the extractors.
-    """
-
-    targets: Sequence[SetToMake]
-    logits: str | None = None
-    gate: Any = None
-    max_left_out: int = 0
-    sizes: ModelSizes = UNKNOWN_SIZES
-
-    @property
-    def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
-        """The texts that ask for the extractors of all sets, and the specifications they have."""
-        target = self.targets[0]
-        return target.spec.extractor_texts, target.extractors or target.spec.extractors
-
-    @property
-    def shards(self) -> Iterable[PlannedShard]:
-        """What is to be made, in order."""
-        return PlannedShards([target.todo for target in self.targets])
-
-    def max_units_per_shard(self, batch: int) -> int:
-        """The most units that a shard of any set has."""
-        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
-
-
-class ShardOutcome(NamedTuple):
-    """A shard that is committed, or that cannot be made.
-
-    account: whose it is, its samples, and what happened to them. made: False if it was there
-    already. classes: int64 [rows].
-    """
-
-    record: UnitRecord
-    newly_made: bool
-    classes: np.ndarray | None = None
-
-    @property
-    def target(self) -> int:
-        """Of which set."""
-        return self.record.target
-
-    @property
-    def ids(self) -> range:
-        """The samples that it stands for."""
-        return self.record.ids
-
-    @property
-    def rows(self) -> int:
-        """Those that it holds."""
-        failed = self.record.failure is not None
-        return 0 if failed else len(self.ids) - len(self.record.left_out)
-
-    def require_success(self) -> ShardOutcome:
-        """Itself; raises what went wrong."""
-        error = self.record.error()
-        if error is not None:
-            raise error
-        return self
 
 
 def stream(
     plan: StreamPlan, resources: Resources, usage: StreamUsage | None = None
 ) -> Iterator[ShardOutcome]:
-    """Makes the planned shards; yields one row per shard, in order, once it is committed.
+    """Make the planned shards; yield the outcome of each, in order, once it is committed.
 
-    What cannot be made is told in its place, and the others are made. Raises what concerns them
-    all: extractors that cannot be had, a store that does not answer, a cluster that is lost.
-    spent: is told what was used.
+    The outcome of a shard that cannot be made holds its error, and the others are made. Raises what
+    concerns all shards: extractors that cannot be loaded, a store that does not answer, a cluster
+    that is lost. Runs on actors in a session of Ray, otherwise in this process.
+
+    usage: receives what was used.
     """
-    usage, attempt_counter = usage or StreamUsage(), start_attempt_counter()
+    usage = usage or StreamUsage()
+    if not uses_ray():
+        yield from stream_in_process(plan, resources.batch, usage)
+        return
+    attempt_counter = start_attempt_counter()
     try:
         dataset = _build_pipeline(plan, resources, attempt_counter, usage)
-        # A batch that is fetched ahead would be told with the next one, which may wait for it.
+        # A batch that is fetched ahead would arrive only with the next one, which may wait for it.
         for row in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
             outcome = parse_outcome(row)
             usage.add(outcome.record)
             yield outcome
-        with suppress(RayActorError):  # all is made, whatever became of who counted
+        with suppress(RayActorError):  # all shards are made, even if the counter is lost
             usage.end(lost_units=ray.get(attempt_counter.count_lost.remote()))
     finally:
         ray.kill(attempt_counter)
@@ -157,7 +67,7 @@ def stream(
 def _build_pipeline(
     plan: StreamPlan, resources: Resources, attempt_counter: Any, usage: StreamUsage
 ) -> Dataset:
-    """The stages one after another; nothing runs yet. spent: is told of the actors."""
+    """Return the stages one after another; nothing runs yet. usage: receives the pools."""
     units_per_shard = plan.max_units_per_shard(resources.batch)
     shards = split_into_units(plan.shards, resources.batch, units_per_shard)
     unit_count = sum(map(len, itertools.islice(shards, _ENOUGH_UNITS // units_per_shard + 1)))
@@ -192,7 +102,7 @@ def _build_pipeline(
 
 
 def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
-    """The pools, as they are accounted for."""
+    """Return the pools with the stages that they run."""
     stages = [(GENERATE, EXTRACT)] if actor_placement.fused else [(GENERATE,), (EXTRACT,)]
     computing = zip(stages, actor_placement.pools, strict=True)
     pools = [
@@ -202,23 +112,10 @@ def _pools_used(actor_placement: Placement) -> list[PoolUsage]:
     return [*pools, PoolUsage((COMMIT,), actor_placement.commit.actors)]
 
 
-def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
-    """Where the last stage commits what."""
-    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
-
-
-def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
-    """What the last stage told of a shard."""
-    classes = row["classes"][0] if "classes" in row else None
-    return ShardOutcome(
-        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
-    )
-
-
 def add_stage(
     dataset: Dataset, stage: type, arguments: tuple[object, ...], pool: ActorPool
 ) -> Dataset:
-    """One more stage: a fixed number of actors that take one unit at a time."""
+    """Append a stage: a fixed number of actors that take one unit at a time."""
     return dataset.map_batches(
         stage,
         fn_constructor_args=arguments,
@@ -231,14 +128,14 @@ def add_stage(
 
 
 def configure_ray_data(context: DataContext) -> None:
-    """Order kept, a block for each row, silence on the terminal, no lost rows."""
+    """Make Ray Data keep the order, cut a block per row, print nothing, and lose no row."""
     context.execution_options.preserve_order = True
-    # Without a size a task's rows leave it together at its end, and the units' never ends.
+    # Otherwise a task hands its rows over at its end, and the task that makes units may not end.
     context.target_max_block_size = 1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
-    # An actor that dies while it loads its models is replaced; one that always does ends the run.
+    # An actor that dies while it loads its models is replaced; too many such deaths end the run.
     context.max_consecutive_actor_init_deaths = MAX_ATTEMPTS
-    context.raise_original_map_exception = True  # so that `session` can tell ours from bugs
+    context.raise_original_map_exception = True  # so that `session` finds a RaymetricsError in it

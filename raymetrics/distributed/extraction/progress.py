@@ -1,4 +1,4 @@
-"""How far a stream is."""
+"""The progress of a stream."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from raymetrics.distributed.extraction.set_in_progress import SetInProgress
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stream is, after a shard.
+    """The progress of a stream after a shard.
 
-    rows: made in this run, of `rows_to_make`. rate: rows a second, from the first shard to this
-    one; for the first itself, from the start, so that it includes the time that workers need to
-    load their models.
+    rows: made in this run, of `rows_to_make`. rate: rows per second from the first shard to this
+    one; at the first shard from the start, with the time that workers take to load their models.
     """
 
     rows: int
@@ -30,7 +29,7 @@ class Progress:
 
 
 class ProgressReporter:
-    """Tells the progress of several sets as one."""
+    """Reports the progress of several sets as one."""
 
     def __init__(
         self, datasets: Sequence[SetInProgress], progress: Callable[[Progress], None] | None
@@ -44,7 +43,7 @@ class ProgressReporter:
         self.rows = self.first_rows = 0
 
     def __call__(self, rows: int) -> None:
-        """So many more are there."""
+        """Report that so many more rows are made."""
         self.rows += rows
         if self.progress:
             rate = (self.rows - self.first_rows) / (time.monotonic() - self.rate_start)

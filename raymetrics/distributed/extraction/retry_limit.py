@@ -1,6 +1,6 @@
-"""Work that may end its process is begun a few times and not for ever.
+"""A limit on how often work that ends its process is begun.
 
-Ray restarts a worker that dies, and gives it the same unit again, however often it dies of it.
+Ray restarts a worker that dies, and gives it the same unit again without end.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-MAX_ATTEMPTS = 3  # beginnings of a unit, of which none ended
+MAX_ATTEMPTS = 3  # how often a unit is begun, if it never ends
 
 _Done = TypeVar("_Done")
 
 
 class AttemptCounter:
-    """An actor: how often each unit was begun and not ended."""
+    """Counts how often each unit was begun and not ended; an actor."""
 
     def __init__(self) -> None:
         self.attempts_by_unit: dict[str, int] = {}
         self.repeats = 0
 
     def begin(self, unit: str) -> int:
-        """How often it was begun, this time included."""
+        """Count a beginning of the unit; return how many there were."""
         self.attempts_by_unit[unit] = self.attempts_by_unit.get(unit, 0) + 1
         self.repeats += self.attempts_by_unit[unit] > 1
         return self.attempts_by_unit[unit]
 
     def end(self, unit: str) -> None:
-        """It came to an end, so its worker lived."""
+        """Forget the beginnings of a unit that has ended: its worker lives."""
         self.attempts_by_unit.pop(unit, None)
 
     def count_lost(self) -> int:
-        """How many beginnings came to no end."""
+        """Count the beginnings that came to no end."""
         return self.repeats
 
 
 def start_attempt_counter() -> Any:
-    """A new actor, on the driver's machine, so that it lives as long as the driver does."""
+    """Start the actor on the driver's machine, so that it lives as long as the driver does."""
     on_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(AttemptCounter).options(num_cpus=0, scheduling_strategy=on_driver).remote()
 
@@ -47,8 +47,10 @@ def start_attempt_counter() -> Any:
 def run_with_limit(
     attempt_counter: Any, unit: str, work: Callable[[], _Done], on_limit: Callable[[int], _Done]
 ) -> _Done:
-    """What the work gives; or, of a unit that ended its worker `MOST` times, what `refused` gives
-    for that number. of: the actor, or None where nothing is counted."""
+    """Return `work()`, or `on_limit(n)` for a unit that ended its worker n = MAX_ATTEMPTS times.
+
+    attempt_counter: the actor that counts; None counts nothing.
+    """
     if attempt_counter is None:
         return work()
     if ray.get(attempt_counter.begin.remote(unit)) > MAX_ATTEMPTS:

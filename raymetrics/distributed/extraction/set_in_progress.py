@@ -1,4 +1,4 @@
-"""A shard set on its way: entered at its place, added to, and sealed."""
+"""A shard set that an extraction makes: opened for writing, extended, and sealed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.commit_stage import require_few_left_out
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
-from raymetrics.distributed.extraction.pipeline import ShardOutcome
+from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.resources import ModelSizes
 from raymetrics.errors import RaymetricsError, ShardError, SourceError
@@ -25,7 +25,7 @@ from raymetrics.shards.writer import seal_set
 
 @dataclass(frozen=True)
 class Extraction:
-    """What `extract` did."""
+    """The outcome of `extract`."""
 
     shards: ShardSet
     shards_made: int  # shards, in this run
@@ -41,11 +41,12 @@ class Extraction:
 
 @dataclass
 class SetInProgress:
-    """A set on its way: what it is to be, and what of it was made.
+    """A set that is requested, and how much of it was made.
 
-    sizes: of the weights. max_errors: samples that may be left out. extractors: the specifications
-    that they have now, where the set keeps older ones. note: what to tell of that. failure: why it
-    cannot be what it is to be.
+    listing: a quick fingerprint of the generator, which workers compare with theirs.
+    todo: the shards to make. sizes: bytes of the weights. max_errors: samples that may be left out.
+    extractors: the present specifications, where the set keeps older ones. note: a line for the
+    user about that. failure: why the set cannot be completed.
     """
 
     store: Store
@@ -76,7 +77,10 @@ class SetInProgress:
         extractors: Sequence[Mapping[str, object]] = (),
         note: str = "",
     ) -> SetInProgress:
-        """The set that is asked for, entered at its place. PlanTooLarge if that has no room."""
+        """Open the requested set for writing.
+
+        Raises InsufficientResources if its disk has no room for the missing shards.
+        """
         requested_ranges = requested_spec.samples
         if store.local:
             remove_stale_temporaries(Path(store.root))
@@ -100,11 +104,16 @@ class SetInProgress:
 
     @property
     def uri(self) -> str:
-        """As workers know it."""
+        """The address of the set on every machine."""
         return self.store.absolute_uri
 
+    @property
+    def target(self) -> SetToMake:
+        """What a stream needs to make the missing shards."""
+        return SetToMake(self.spec, self.listing, self.todo, self.uri, self.extractors)
+
     def add(self, outcome: ShardOutcome) -> None:
-        """A shard that is committed, or that cannot be made."""
+        """Add the outcome of a shard, committed or failed."""
         self.failure = self.failure or outcome.record.error()
         if outcome.record.failure:
             return
@@ -120,7 +129,9 @@ class SetInProgress:
 
     def record_image_size(self, image_size: tuple[int, int] | None) -> None:
         """Write the size of the images into dataset.json, as soon as the first ones are made.
-        Images of another size than the others are a failure of the set."""
+
+        Images of another size than the others are a failure of the set.
+        """
         if image_size is None or image_size == self.spec.image_size:
             return
         if self.spec.image_size is None:
@@ -132,28 +143,31 @@ class SetInProgress:
                 self.failure = self.failure or error
             return
         self.failure = self.failure or SourceError(
-            f"{self.spec.source} gave images of {size_text(image_size)} pixels, {self.uri} holds those "
-            f"of {size_text(self.spec.image_size)}; give all of them one size, and extract to "
-            "another place"
+            f"{self.spec.source} gave images of {size_text(image_size)} pixels, {self.uri} holds "
+            f"those of {size_text(self.spec.image_size)}; give all of them one size, and extract "
+            "to another place"
         )
 
     def require_no_failure(self) -> None:
-        """Raises what went wrong."""
+        """Raise the failure of the set, if there is one."""
         if self.failure is not None:
             raise self.failure
 
     def finish(self, usage: StreamUsage) -> Extraction:
-        """What was done; seals the set. Raises what went wrong; ShardError if what was made is not
-        there."""
+        """Seal the set and return the outcome.
+
+        Raises the failure of the set; ShardError if shards that workers wrote are not in the store.
+        """
         self.require_no_failure()
         shards = self._open_reconciled()
         lost_ranges = sample_ranges.subtract(self.requested_ranges, shards.present)
         if lost_ranges:
+            lost = sample_ranges.count_ids(lost_ranges)
             raise ShardError(
-                f"{sample_ranges.count_ids(lost_ranges)} of the samples that workers wrote to {self.uri} "
-                "are not there; a cluster needs a place that all of its machines share, as s3://..."
+                f"{lost} of the samples that workers wrote to {self.uri} are not there; a cluster "
+                "needs a place that all of its machines share, as s3://..."
             )
-        if self.max_errors:  # those of earlier runs count too
+        if self.max_errors:  # samples left out in earlier runs count too
             lacking = {
                 s: why
                 for s, why in shards.left_out.items()
@@ -175,8 +189,11 @@ class SetInProgress:
         )
 
     def _open_reconciled(self) -> ShardSet:
-        """The set, whose dataset.json asks for all that it has. Of several writers each may have
-        written over what another one added: whoever was last finds here what is lost."""
+        """Open the set, with a dataset.json that names all of its samples.
+
+        Several writers may overwrite each other's additions to dataset.json; the last writer
+        restores the lost ones here.
+        """
         shards = open_shards(str(self.store))
         for _ in range(layout.WRITE_CHECKS):
             if not sample_ranges.subtract(
@@ -188,8 +205,11 @@ class SetInProgress:
         return shards
 
     def _seal(self, shards: ShardSet) -> ShardSet:
-        """The set with its seal; without, if another job has just asked for more samples of it,
-        which seals it when it has made them."""
+        """Seal the set and return it.
+
+        Returns it without a seal if another job has just asked for more of its samples; that job
+        seals the set at its own end.
+        """
         for attempts_left in reversed(range(layout.WRITE_CHECKS)):
             try:
                 return seal_set(shards, sorted(self.devices))
@@ -197,6 +217,6 @@ class SetInProgress:
                 shards = open_shards(str(self.store))
                 if shards.missing:
                     break
-                if not attempts_left:  # it is not that somebody else was at work
+                if not attempts_left:  # no other writer explains the error
                     raise
         return shards

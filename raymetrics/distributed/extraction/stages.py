@@ -1,4 +1,4 @@
-"""The stages that generate and extract: one in each worker, one unit at a time."""
+"""The stages that generate and extract; a worker runs one stage, one unit at a time."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ _IMAGE = "image"
 
 
 class Generate:
-    """A stage: units to {"account", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w],
-    "label"}; of those that hold no sample the account alone.
+    """A stage from units to images.
 
-    One row holds a whole unit, as everywhere in the stream. sources: of every target, with the
-    listing of its generator; one generator is held at a time. attempts: counts how often a unit
-    ends its worker.
+    Returns {"account", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w], "label" int64
+    [1, n]}, or {"account"} alone for a unit without samples. One row holds a whole unit, as
+    everywhere in the stream.
+
+    sources: the source of every target, with the quick fingerprint of its generator; one generator
+    is held at a time. attempt_counter: counts how often a unit ends its worker.
     """
 
     def __init__(self, sources: Sequence[tuple[str, str]], attempt_counter: Any = None) -> None:
@@ -61,7 +63,7 @@ class Generate:
         self.generator_or_error: Generator | RaymetricsError | None = None
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """unit: {"target" [1], "first" [1], "rows" [1]}; one that holds nothing stays one."""
+        """Generate a unit {"target" [1], "first" [1], "rows" [1]}; pass padding on as padding."""
         record = _new_record(unit)
         if record is None:
             return {RECORD_COLUMN: np.array([""])}
@@ -74,7 +76,7 @@ class Generate:
         )
 
     def make(self, record: UnitRecord) -> dict[str, np.ndarray]:
-        """The unit's samples."""
+        """Generate the unit's samples; record a failure in the place of raising it."""
         start = time.monotonic()
         try:
             samples = generate_samples(self._open_generator(record.target), np.array(record.ids))
@@ -97,8 +99,10 @@ class Generate:
         return output
 
     def _open_generator(self, target: int) -> Generator:
-        """The generator of this target, or its error, as often as it is asked for; the one before
-        is let go first, as it takes room."""
+        """Return the generator of this target, or raise the error with which it was opened.
+
+        The generator of the target before is released first, as it takes memory.
+        """
         if target != self.target:
             self.generator_or_error = None
             try:
@@ -115,7 +119,7 @@ class Generate:
 
 
 class Extract:
-    """A stage: what `Generate` gives to the rows of a shard, packed."""
+    """A stage from the images of `Generate` to the rows of a shard, see `encode_unit`."""
 
     def __init__(
         self,
@@ -143,7 +147,7 @@ class Extract:
             )
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """unit: one, as `Generate` gives it."""
+        """Extract a unit that `Generate` returned."""
         record = decode_record(unit)
         if record is None:
             return encode_unit(None)
@@ -156,7 +160,7 @@ class Extract:
         )
 
     def make(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """The features of the unit's samples."""
+        """Extract the features of the unit's samples; record a failure of these samples."""
         if self.error is not None:
             raise self.error
         record = decode_record(unit)
@@ -187,7 +191,7 @@ class Extract:
 
 
 class GenerateAndExtract:
-    """Both stages in one actor, so that images never leave it."""
+    """Both stages in one worker, so that images never leave it."""
 
     def __init__(
         self,
@@ -199,7 +203,7 @@ class GenerateAndExtract:
         self.attempt_counter = attempt_counter
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
-        """unit: {"target" [1], "first" [1], "rows" [1]}."""
+        """Generate and extract a unit {"target" [1], "first" [1], "rows" [1]}."""
         record = _new_record(unit)
         if record is None:
             return encode_unit(None)
@@ -212,29 +216,29 @@ class GenerateAndExtract:
 
 
 def _new_record(unit: Mapping[str, np.ndarray]) -> UnitRecord | None:
-    """A new one of a unit; None of one that holds nothing."""
+    """Return a new record of a unit; None for padding."""
     first, rows, target = (int(unit[name][0]) for name in ("first", "rows", TARGET))
     return None if first == PADDING_ID else UnitRecord(target, first, rows)
 
 
 def _image_size(images: np.ndarray) -> tuple[int, int] | None:
-    """Height and width of images [n, 3, h, w]; None of no image."""
+    """Return height and width of images [n, 3, h, w]; None if n is 0."""
     return (images.shape[2], images.shape[3]) if len(images) else None
 
 
 def _encode_record(record: UnitRecord) -> dict[str, np.ndarray]:
-    """It alone, as a unit on its way."""
+    """Return a unit that holds only its record."""
     return {RECORD_COLUMN: np.array([record.to_json()])}
 
 
 def decode_record(unit: Mapping[str, np.ndarray]) -> UnitRecord | None:
-    """What `told` told; None of a unit that holds nothing."""
+    """Return the record of a unit; None for padding."""
     text = str(unit[RECORD_COLUMN][0])
     return UnitRecord.from_json(text) if text else None
 
 
 def _record_worker_deaths(record: UnitRecord, times: int) -> UnitRecord:
-    """Of samples that end their worker whenever they are begun."""
+    """Record that every attempt at a unit ended its worker."""
     return record.with_failure(
         SourceError(
             f"samples {sample_ranges.format_range(record.ids)} ended their worker "
@@ -247,12 +251,12 @@ def _record_worker_deaths(record: UnitRecord, times: int) -> UnitRecord:
 
 
 def _start_key(attempt_counter: Any) -> str:
-    """The start of this actor, as something that is begun and ended; of a restarted one too."""
+    """Return the key under which the starts of this actor are counted, restarts included."""
     return "" if attempt_counter is None else f"start {ray.get_runtime_context().get_actor_id()}"
 
 
 def _raise_worker_died(times: int) -> NoReturn:
-    """Of an actor that ends whenever it starts."""
+    """Raise ClusterFailure for an actor that ends whenever it starts."""
     raise ClusterFailure(
         f"a worker ended {times} times while it loaded the extractors: its process crashed, was "
         "killed, or the machine had no memory left (Ray's logs say which); with fewer --actors, "
@@ -263,7 +267,7 @@ def _raise_worker_died(times: int) -> NoReturn:
 def _load_verified_extractors(
     texts: Sequence[str], expected: Sequence[Mapping[str, object]]
 ) -> list[Extractor]:
-    """The extractors. ExtractorError if one is not what it is on the driver."""
+    """Load the extractors. Raises ExtractorError if one differs from that of the driver."""
     extractors = [make_extractor(text, worker_device()) for text in texts]
     for extractor, spec in zip(extractors, expected, strict=True):
         fields = layout.differences(without_folders(extractor.spec), without_folders(spec))
@@ -277,7 +281,7 @@ def _load_verified_extractors(
 
 
 def open_verified_generator(source: str, expected: str) -> Generator:
-    """The generator. SourceError if it is not what it is on the driver; expected: its listing."""
+    """Open the generator. Raises SourceError if its quick fingerprint is not the expected one."""
     generator = open_source(source, worker_device())
     if quick_fingerprint(generator) != expected:
         raise SourceError(

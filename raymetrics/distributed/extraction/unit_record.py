@@ -15,14 +15,15 @@ GENERATE, EXTRACT, COMMIT = "generate", "extract", "commit"  # the stages
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """Of a unit, or of a shard: which samples it is about, and what happened to them.
+    """The samples of a unit or of a shard, and what happened to them.
 
-    target: of which set of the stream. first, rows: the samples that were asked for.
-    left_out: those that could not be made, and why; the others were.
-    failure: kind and message of the error because of which none was made.
-    seconds: that stages worked, without waiting. retried: units that were made again one sample
-    after another. resent: requests that a store was sent again. written: bytes. image_size: height
-    and width, None where no image was made.
+    target: the number of the set in the plan. first, rows: the planned samples.
+    left_out: the samples that could not be made, and why; the others were made.
+    failure: kind and message of the error because of which no sample was made.
+    seconds: the working time of each stage, without waiting.
+    retried_units: units that were generated again one sample after another.
+    store_retries: requests that were sent to the store again.
+    made_on: kinds of machine. image_size: height and width, None where no image was made.
     """
 
     target: int
@@ -40,15 +41,15 @@ class UnitRecord:
 
     @property
     def ids(self) -> range:
-        """The samples that were asked for."""
+        """The planned samples."""
         return range(self.first, self.first + self.rows)
 
     def with_failure(self, error: RaymetricsError) -> UnitRecord:
-        """The same of samples that could not be made at all."""
+        """Return a copy that says that no sample could be made, and why."""
         return replace(self, failure=(type(error).__name__, error.message))
 
     def error(self) -> RaymetricsError | None:
-        """The failure as it was raised."""
+        """Return the failure as an exception of the kind that was raised; None without one."""
         if self.failure is None:
             return None
         kind, message = self.failure
@@ -56,16 +57,16 @@ class UnitRecord:
         return raised
 
     def with_time(self, stage: str, seconds: float) -> UnitRecord:
-        """The same, with the time that a stage worked."""
+        """Return a copy with the seconds that a stage worked."""
         return replace(self, seconds={**self.seconds, stage: seconds})
 
     def to_json(self) -> str:
-        """As it travels through the stream."""
+        """Return the record as text, as it travels through the stream."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> UnitRecord:
-        """What `to_json` gave."""
+        """Read what `to_json` returned."""
         value: dict[str, Any] = json.loads(text)
         left_out = {int(sample): why for sample, why in value.pop("left_out").items()}
         for name in ("failure", "image_size"):
@@ -74,8 +75,10 @@ class UnitRecord:
 
 
 def merge_records(records: Sequence[UnitRecord]) -> UnitRecord:
-    """The account of a shard: that of its units, in order. Of several failures the first is told;
-    the device is the first one's."""
+    """Merge the records of a shard's units, in order, into the record of the shard.
+
+    The first of several failures counts, and the device of the first unit.
+    """
     stages = {stage for record in records for stage in record.seconds}
     left_out: dict[int, str] = {}
     for record in records:
@@ -94,7 +97,7 @@ def merge_records(records: Sequence[UnitRecord]) -> UnitRecord:
 
 
 def _mixed_sizes(records: Sequence[UnitRecord]) -> tuple[str, str] | None:
-    """The failure of a shard whose images have several sizes; None if they have one."""
+    """Return the failure of a shard whose images have several sizes; None if they have one."""
     sizes = sorted({record.image_size for record in records if record.image_size})
     if len(sizes) < 2:
         return None

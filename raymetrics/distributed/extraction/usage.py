@@ -1,4 +1,4 @@
-"""What a stream used: rows a second of every stage, waiting, bytes, what was done again."""
+"""The usage of a stream: speed of every stage, waiting, bytes, and repeated work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STAGES = (GENERATE, EXTRACT, COMMIT)
 
 @dataclass(frozen=True)
 class PoolUsage:
-    """The actors of a pool, and the stages that they do. gpus: of all of them together."""
+    """A pool of actors, the stages that it runs, and the GPUs of all of its actors."""
 
     stages: tuple[str, ...]
     actors: int
@@ -22,11 +22,12 @@ class PoolUsage:
 
 @dataclass
 class StreamUsage:
-    """Of one stream; it fills this in, shard by shard.
+    """The usage of one stream, which fills it in shard by shard.
 
-    seconds: from its beginning to its end, with the time that workers take to start. busy: that
-    the actors of a stage worked, all together. lost: units whose worker died. retried: units made
-    again one sample after another. resent: requests that a store was sent again. left_out: samples.
+    seconds: from begin to end, with the time that workers take to start.
+    lost_units: units whose worker died. retried_units: units that were generated again one sample
+    after another. store_retries: requests that were sent to the store again. left_out: samples.
+    busy_seconds: the working time of all actors of a stage together.
     """
 
     pools: tuple[PoolUsage, ...] = ()
@@ -42,11 +43,11 @@ class StreamUsage:
     _started_at: float | None = None
 
     def begin(self, pools: Iterable[PoolUsage]) -> None:
-        """The actors that there are to be."""
+        """Begin to measure the time of these pools."""
         self.pools, self._started_at = tuple(pools), time.monotonic()
 
     def add(self, record: UnitRecord) -> None:
-        """A shard."""
+        """Add the record of a shard."""
         self.shards += 1
         self.bytes_written += record.bytes_written
         self.retried_units += record.retried_units
@@ -58,7 +59,7 @@ class StreamUsage:
         self._until_now()
 
     def end(self, lost_units: int) -> None:
-        """Nothing more comes. lost: units whose worker died."""
+        """End the measurement. lost_units: units whose worker died."""
         self.lost_units = lost_units
         self._until_now()
 
@@ -68,16 +69,15 @@ class StreamUsage:
 
     @property
     def gpu_seconds(self) -> float:
-        """That GPUs were held, whether they had work or not."""
+        """The time for which GPUs were held, whether they had work or not."""
         return self.seconds * sum(pool.gpus for pool in self.pools)
 
     def waiting_share(self, pool: PoolUsage) -> float:
-        """The part of their time in which a pool's actors did not work: they started, or had
-        nothing to do."""
+        """Return the share of time in which a pool's actors started, or had nothing to do."""
         available = pool.actors * self.seconds
         working = sum(self.busy_seconds[stage] for stage in pool.stages)
         return max(0.0, 1 - working / available) if available else 0.0
 
     def rate(self, stage: str) -> float:
-        """Rows a second of one actor while it works; 0 if it did not."""
+        """Return the rows per second of one actor while it works; 0 if it did not work."""
         return self.rows / self.busy_seconds[stage] if self.busy_seconds[stage] else 0.0

@@ -1,8 +1,8 @@
-"""Data sets of images as sources: folders, zip, WebDataset tars, Parquet, arrays of numpy.
+"""Open data sets of images as sources: folders, zip, WebDataset tars, Parquet, numpy arrays.
 
-Each kind is a function from a place to an ordered list of images (`entries.py`); what the
-images become is the same for all (`images.py`); ids, labels and what is left out too
-(`dataset.py`). Nothing is extracted to a disk, and what is indexed is read once.
+Each format is a function from a location to an ordered list of images (`image_list`). All formats
+share the decoding of images (`decode`), and the sample ids, labels and skipped images
+(`image_dataset`). Nothing is extracted to a disk, and the index of an archive is read once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from raymetrics.errors import SourceError
 from raymetrics.generators.image_datasets.decode import DecodeOptions
 from raymetrics.generators.image_datasets.file_access import DataLocation
-from raymetrics.generators.image_datasets.folder import open_folder
+from raymetrics.generators.image_datasets.folder import FOLDER_ENDINGS, open_folder
 from raymetrics.generators.image_datasets.image_dataset import ImageDataset
 from raymetrics.generators.image_datasets.image_list import ImageList, is_image
 from raymetrics.generators.image_datasets.numpy_arrays import open_npy, open_npz
@@ -22,16 +22,14 @@ from raymetrics.generators.image_datasets.parquet import open_parquet
 from raymetrics.generators.image_datasets.webdataset import open_tars
 from raymetrics.generators.image_datasets.zip import open_zip
 
-# By how the file's name ends.
+# What opens a file, by the ending of the file's name: the only list of these endings.
 OPENERS: dict[str, Callable[..., ImageList]] = {
     ".zip": open_zip,
-    ".npz": open_npz,
-    ".npy": open_npy,
     ".tar": open_tars,
     ".parquet": open_parquet,
+    ".npz": open_npz,
+    ".npy": open_npy,
 }
-# Of these a folder may be full.
-_FOLDER_ENDINGS = (".tar", ".parquet")
 
 __all__ = ["OPENERS", "ImageDataset", "open_dataset"]
 
@@ -45,10 +43,10 @@ def open_dataset(
     skip: str = "",
     **options: str,
 ) -> ImageDataset:
-    """The images at a path or a URI; other options are those of the kind of data set.
+    """Open the data set at a path or a URI; `options` are those of its format.
 
-    SourceError for what is no data set, StorageError for what cannot be read, TypeError for
-    an option that the kind does not have.
+    Raises SourceError if it is no data set, StorageError if it cannot be read, TypeError for an
+    option that the format does not have.
     """
     decode_options = DecodeOptions.parse(size, background, exif)
     location = DataLocation(uri)
@@ -56,7 +54,10 @@ def open_dataset(
 
 
 def _find_opener(location: DataLocation) -> Callable[..., ImageList]:
-    """What opens a place: by its ending, or by what most plainly lies in the folder."""
+    """Return the function that opens a location, chosen by its ending or the folder's files.
+
+    Raises SourceError for an unknown ending, and for a folder of files of several formats.
+    """
     if not location.is_folder:
         suffix = PurePosixPath(
             location.root if "" in location.files else min(location.files)
@@ -68,9 +69,9 @@ def _find_opener(location: DataLocation) -> Callable[..., ImageList]:
             )
         return OPENERS[suffix]
     kinds = Counter(
-        next((ending for ending in _FOLDER_ENDINGS if name.endswith(ending)), "images")
+        next((ending for ending in FOLDER_ENDINGS if name.endswith(ending)), "images")
         for name in location.files
-        if is_image(name) or name.endswith(_FOLDER_ENDINGS)
+        if is_image(name) or name.endswith(FOLDER_ENDINGS)
     )
     if len(kinds) > 1:
         contents = " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

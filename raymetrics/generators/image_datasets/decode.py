@@ -1,23 +1,23 @@
-"""The one rule by which an image file becomes pixels.
+"""Decode image files to pixels, always by the same rules.
 
 | what | rule |
 |---|---|
 | formats | PNG, JPEG, WebP, BMP, TIFF, GIF, PGM and PPM, known by their first bytes |
-| sizes | all images of one size; with `size=N`, the largest centred square, resized to N x N |
-| filter | Pillow's Lanczos, which antialiases; at the square's borders it sees the pixels beyond |
-| colours | as they are stored: no gamma, no colour profiles |
-| grey, 1 bit, palette | three equal channels; 0 and 255; the palette's colours |
-| alpha | dropped, the colours behind it are kept; `background=ffffff` composites on that colour |
-| CMYK, YCbCr | Pillow's conversion, which uses no colour profile |
+| sizes | all images of one size; with `size=N`, the largest centered square, resized to N x N |
+| filter | Pillow's Lanczos, with antialiasing; at the borders it uses pixels beyond the square |
+| colors | as they are stored: no gamma, no color profiles |
+| grey, 1 bit, palette | three equal channels; 0 and 255; the palette's colors |
+| alpha | dropped, the colors behind it are kept; `background=ffffff` composites on that color |
+| CMYK, YCbCr | Pillow's conversion, which uses no color profile |
 | 16-bit grey | value / 257, rounded to nearest |
-| 16-bit colour | value // 256, the high byte, which is all that Pillow reads of it |
-| 32-bit integers, floats | refused: no range is agreed on |
-| EXIF rotation | applied; `exif=ignore` leaves it, but in a TIFF, which Pillow turns by itself |
+| 16-bit color | value // 256, the high byte: Pillow reads no more |
+| 32-bit integers, floats | refused: programs disagree on their range |
+| EXIF rotation | applied; `exif=ignore` ignores it, except in a TIFF, which Pillow always rotates |
 | animations, pages | the first frame |
 | above 89,478,485 pixels | refused from the header, before memory is taken |
 
-torch-fidelity, clean-fid and pytorch-fid call Pillow's convert("RGB") and look at no EXIF:
-their pixels are those of `exif=ignore`, but for 16-bit grey, which they cut off at 255.
+torch-fidelity, clean-fid and pytorch-fid call Pillow's convert("RGB") and ignore EXIF: their pixels
+are those of `exif=ignore`, except for 16-bit grey, which they clip at 255.
 """
 
 from __future__ import annotations
@@ -37,23 +37,24 @@ IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm"}
 )
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-# Where Pillow begins to warn: what it warns of is refused here, so no filter of warnings matters.
+# Pillow warns of larger images. Here they are refused, so that filters of warnings do not matter.
 MAX_PIXELS = 2**30 // 12  # 89,478,485, which is 9459 x 9459
-_MAX_PIXELS_AT_ONCE = 2**24  # of an image that is decoded while others are; 4096 x 4096
+_MAX_PIXELS_AT_ONCE = 2**24  # 4096 x 4096; larger images are decoded one at a time
 MAX_BYTES = 2**30  # of one encoded image
 _LARGE_IMAGE = threading.Lock()
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class BrokenImage(SourceError):
-    """One image that cannot be used; the others may be."""
+    """The error of one image that cannot be used, in a set whose other images may be fine."""
 
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """The choices that a user has; see the table above.
+    """The options of decoding; see the table of the module.
 
-    size: pixels of a side, or None. background: red, green, blue in 0..255, or None.
+    size: pixels of a side, or None. background: red, green, blue in 0..255, or None. exif: whether
+    the EXIF rotation is applied.
     """
 
     size: int | None = None
@@ -64,7 +65,7 @@ class DecodeOptions:
     def parse(
         cls, size: str | int | None = None, background: str | None = None, exif: str = "apply"
     ) -> DecodeOptions:
-        """From the options of a source; SourceError for what they cannot be."""
+        """Parse the options of a source; raise SourceError for a value that is not allowed."""
         if size is not None and not re.fullmatch(r"[1-9]\d{0,4}", str(size)):
             raise SourceError(f"size is {size!r}, expected pixels of a side, as 256")
         if background is not None and not re.fullmatch(r"[0-9a-fA-F]{6}", background):
@@ -76,7 +77,7 @@ class DecodeOptions:
 
     @property
     def spec(self) -> dict[str, object]:
-        """What the pixels depend on besides the files, in words that can be compared."""
+        """The rules of decoding that the pixels depend on, as text and numbers."""
         background = None if self.background is None else bytes(self.background).hex()
         return {
             "size": self.size,
@@ -88,9 +89,10 @@ class DecodeOptions:
 
 
 def decode(data: bytes | np.ndarray, options: DecodeOptions) -> np.ndarray:
-    """An image file's bytes, or pixels uint8 [h, w, 3], as uint8 [h, w, 3].
+    """Decode an image file's bytes, or pixels uint8 [h, w, 3], to uint8 [h, w, 3].
 
-    BrokenImage, without its name, if it is damaged or has no place in the table above.
+    Raises BrokenImage, without the image's name, if the image is damaged or if the table of the
+    module does not allow it.
     """
     if isinstance(data, np.ndarray):
         rgb = Image.fromarray(data)
@@ -109,7 +111,10 @@ def decode(data: bytes | np.ndarray, options: DecodeOptions) -> np.ndarray:
 
 
 def _open_image(data: bytes) -> Image.Image:
-    """The image as its header describes it; no pixels are read."""
+    """Read the header of an image, but no pixels.
+
+    Raises BrokenImage for an unknown format, and for more than `MAX_PIXELS` pixels.
+    """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -122,12 +127,18 @@ def _open_image(data: bytes) -> Image.Image:
 
 
 def _large_image_lock(image: Image.Image) -> AbstractContextManager[object]:
-    """A lock for a large image, so that many threads do not take a gigabyte each at once."""
+    """Return a lock if the image is large: threads decode large images one at a time.
+
+    Otherwise many threads might take a gigabyte each at once.
+    """
     return _LARGE_IMAGE if image.width * image.height > _MAX_PIXELS_AT_ONCE else nullcontext()
 
 
 def _to_rgb(image: Image.Image, options: DecodeOptions) -> Image.Image:
-    """The image as eight bits of red, green and blue, the right way up."""
+    """Convert an image to eight bits of red, green and blue, and apply its EXIF rotation.
+
+    Raises BrokenImage for 32-bit integers and floats.
+    """
     turn = _exif_orientation(image) if options.exif else 1
     if image.mode in _SIXTEEN_BIT_MODES or (image.mode == "I" and image.format in ("PNG", "PPM")):
         rgb = _sixteen_bits_to_eight(image).convert("RGB")
@@ -142,13 +153,13 @@ def _to_rgb(image: Image.Image, options: DecodeOptions) -> Image.Image:
 
 
 def _sixteen_bits_to_eight(image: Image.Image) -> Image.Image:
-    """Grey values in 0..65535 as 0..255: 257 v becomes v, everything else the nearest."""
+    """Convert grey values from 0..65535 to 0..255 by value / 257, rounded to the nearest."""
     values = np.asarray(image).astype(np.int64)
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def _flatten_alpha(image: Image.Image, background: tuple[int, int, int] | None) -> Image.Image:
-    """An RGBA image as RGB: on a background, or as if its alpha were not there."""
+    """Convert an RGBA image to RGB, composited on a background or with alpha dropped."""
     if background is None:
         return image.convert("RGB")
     canvas = Image.new("RGB", image.size, background)
@@ -156,7 +167,7 @@ def _flatten_alpha(image: Image.Image, background: tuple[int, int, int] | None) 
     return canvas
 
 
-# EXIF 2.3, tag 0x0112: what undoes each orientation.
+# EXIF 2.3, tag 0x0112: the operation that undoes each orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -169,10 +180,10 @@ _TURNS = {
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1, upright, where there is none, or none that can be read."""
+    """Return the EXIF orientation; 1, upright, if the image has none or it cannot be read."""
     if image.format == "TIFF":
-        return 1  # Pillow turns it while it loads
+        return 1  # Pillow rotates it while loading
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a damaged EXIF block says nothing of the pixels
+    except Exception:  # a damaged EXIF block does not mean damaged pixels
         return 1

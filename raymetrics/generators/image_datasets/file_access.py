@@ -1,7 +1,7 @@
-"""Files on a disk or behind any URI that fsspec knows, read in ranges of bytes.
+"""Read ranges of bytes of files on a disk or at any URI that fsspec knows.
 
-A range is read with one request and no open handle, so that threads need no lock and a
-worker that reads one image of a large file reads nothing else.
+A range is read with one request and without an open handle. So threads need no lock, and a worker
+that needs one image of a large file reads nothing else.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from raymetrics.errors import RaymetricsError, SourceError, StorageError
 
 COPY_HINT = "was it copied to the end?"
 _CHUNK_BYTES = 2**26  # bytes held at a time while a file is digested
-MAX_FILES = 100_000  # that a pattern may name; each is looked for
+MAX_FILES = 100_000  # of a pattern; the existence of each is checked
 _BRACES = re.compile(r"\{(\d{1,18})\.\.(\d{1,18})\}")
 
 
 def expand_pattern(pattern: str) -> list[str]:
-    """ "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar; as wide as the first number is.
+    """Expand "a-{08..10}.tar" to a-08.tar, a-09.tar, a-10.tar.
 
-    SourceError, before any of them is written out, for a pattern of no names or of too many.
+    Numbers have at least the digits of the first one. Raises SourceError, before it builds the
+    names, for a pattern of no names or of more than `MAX_FILES`.
     """
     parts = _BRACES.split(pattern)
     bounds = list(zip(parts[1::3], parts[2::3], strict=True))
@@ -49,27 +50,29 @@ def expand_pattern(pattern: str) -> list[str]:
 
 
 def escapes_archive(name: str) -> bool:
-    """Whether a name in an archive is absolute, has a drive letter, or climbs with ".."."""
+    """Return whether a name in an archive is absolute, has a drive letter, or contains ".."."""
     parts = re.split(r"[/\\]", name)
     return parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name) is not None
 
 
 @contextmanager
 def _storage_errors(where: str) -> Iterator[None]:
-    """Whatever the file system below raises, as a StorageError that names the place."""
+    """Turn any error of the file system into a StorageError that names the location."""
     try:
         yield
     except RaymetricsError:
         raise
-    except Exception as error:  # fsspec's kinds have no common base
+    except Exception as error:  # the errors of fsspec's file systems have no common base class
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise StorageError(f"cannot read {where}: {reason}") from error
 
 
 class _OpenedFile(io.RawIOBase):
-    """A file opened for reading. What the store below raises is a StorageError that names it, so
-    that anything else which a parser raises is damage. No more is read than there is, however
-    much a damaged file asks its parser to read."""
+    """A file opened for reading, whose storage errors are StorageErrors that name the file.
+
+    So every other error of a parser means damage. A read never asks for more bytes than the file
+    has, whatever a damaged file makes its parser ask for.
+    """
 
     def __init__(self, file: IO[bytes], size: int, where: str) -> None:
         super().__init__()
@@ -100,10 +103,10 @@ class _OpenedFile(io.RawIOBase):
 
 
 class DataLocation:
-    """A file, a folder, or several files by a pattern, at a path or a URI.
+    """A file, a folder, or the files of a pattern, at a path or a URI.
 
-    files: the bytes of each file by its path below the folder, in sorted order. A single file
-    is called "" there, so that its own name is no part of what it holds.
+    files: the size in bytes of each file, by its path below the folder, in sorted order. A single
+    file has the key "", so that the digest of a set does not depend on the file's name.
     """
 
     def __init__(self, uri: str) -> None:
@@ -123,14 +126,20 @@ class DataLocation:
             self.files = {"": self._file_size("")}
 
     def _walk_files(self) -> Iterator[tuple[str, int]]:
-        """Links to files are followed, links to folders are not."""
+        """Yield the path and the size of each file below the folder.
+
+        Follows links to files, but not links to folders.
+        """
         with _storage_errors(self.uri):
             entries = self.fs.find(self.root, detail=True)
         for path, info in entries.items():
             yield path.removeprefix(self.root).lstrip("/"), int(info["size"])
 
     def _file_size(self, name: str) -> int:
-        """SourceError if there is no such file; no right to look is a StorageError."""
+        """Return the size of a file in bytes.
+
+        Raises SourceError if no such file exists, StorageError if that cannot be found out.
+        """
         with _storage_errors(self.display_path(name)):
             try:
                 info = self.fs.info(self.path(name))
@@ -141,32 +150,33 @@ class DataLocation:
         return int(info["size"])
 
     def path(self, name: str) -> str:
-        """A file's path, as the file system below wants it."""
+        """Return a file's path in the form that the file system takes."""
         return f"{self.root}/{name}" if name else self.root
 
     def display_path(self, name: str) -> str:
-        """A file's path, as a reader of an error knows it."""
+        """Return a file's path in the form that the user wrote, for errors."""
         if not name:
             return self.uri
         return f"{self.uri}/{name}" if self.is_folder else self.path(name)
 
     def read(self, name: str, start: int | None = None, stop: int | None = None) -> bytes:
-        """The file's bytes from `start` to before `stop`; StorageError if it cannot be read."""
+        """Read the file's bytes from `start` to before `stop`; StorageError if that fails."""
         with _storage_errors(self.display_path(name)):
             data: bytes = self.fs.cat_file(self.path(name), start=start, end=stop)
         return data
 
     def open(self, name: str, block: int = 2**18) -> IO[bytes]:
-        """The file, opened for reading at any place.
+        """Open the file for reading at any position; StorageError if that fails.
 
-        block: bytes fetched at a time where it is not local; s3fs would take 50 MB for a byte.
+        block: bytes fetched at a time if the file is not local; by default s3fs would fetch 50 MB
+        for one byte.
         """
         with _storage_errors(self.display_path(name)):
             opened: IO[bytes] = self.fs.open(self.path(name), "rb", block_size=block)
         return cast(IO[bytes], _OpenedFile(opened, self.files[name], self.display_path(name)))
 
     def sha256(self, name: str) -> str:
-        """The digest of the file's bytes, in hexadecimal digits."""
+        """Compute the SHA-256 of the file's bytes, in hexadecimal digits."""
         digest = hashlib.sha256()
         for start in range(0, self.files[name], _CHUNK_BYTES):
             digest.update(self.read(name, start, min(start + _CHUNK_BYTES, self.files[name])))

@@ -1,8 +1,9 @@
-"""A folder: every image below it, in the order of the paths (by code points, / between names).
+"""Open a folder of images as a data set.
 
-The classes are those of a `dataset.json` as NVIDIA's tools write it; without one, the
-first-level folders, where every image lies in one. Links to files are followed, links to
-folders are not.
+The set holds every image below the folder, in the order of the paths (by code points, with "/"
+between names). The classes are those of a `dataset.json` as NVIDIA's tools write it. Without that
+file, the classes are the first-level folders, if every image lies in one. Links to files are
+followed, links to folders are not.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from raymetrics.generators.image_datasets.image_list import (
     require_label_bytes,
 )
 
+# How the files end that a folder may hold instead of images, each with many images.
+FOLDER_ENDINGS = (".tar", ".parquet")
+
 
 def open_folder(location: DataLocation) -> ImageList:
-    """The images below a folder; SourceError if there are none."""
+    """List the images below a folder; raise SourceError if it holds none."""
     names = sorted(filter(is_image, location.files))
     if not names:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        archives = " or ".join(FOLDER_ENDINGS)
         raise SourceError(
-            f"no images in {location.uri}; expected files that end in {kinds}, .tar or .parquet"
+            f"no images in {location.uri}; expected files that end in {kinds}, {archives}"
         )
     files = {name: location.files[name] for name in names}
     labels: Sequence[int | str | None] = labels_by_folder(names)

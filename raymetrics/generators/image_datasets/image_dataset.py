@@ -1,4 +1,4 @@
-"""A data set of images as a source: sample k is the k-th image that is not left out."""
+"""Serve a data set of images as a source: sample k is image k of those that are not skipped."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from raymetrics.generators.image_datasets.decode import BrokenImage, DecodeOptio
 from raymetrics.generators.image_datasets.image_list import ImageList
 from raymetrics.provenance import fingerprint
 
-_IMAGES_AT_ONCE = 1024  # images that threads have in hand while a set is searched for broken ones
+_IMAGES_AT_ONCE = 1024  # images queued for threads in a search for broken images
 _MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
-_MAX_NAMED = 10  # of the broken images in an error
+_MAX_NAMED = 10  # broken images that an error names
 
 
 def skip_text(names: Iterable[str]) -> str:
-    """Names as the option `skip` has them: quoted as in a URL, with commas between."""
+    """Return the value of the option `skip`: names quoted as in a URL, with commas between."""
     return ",".join(quote(name) for name in names)
 
 
 class ImageDataset:
-    """Images from any kind of place, decoded by one rule.
+    """The images of a list as samples, decoded by one rule.
 
-    skip: what is left out before ids are given, as `skip_text` writes it. labels are those of
-    the entries; names of classes become their indices in sorted order, in `classes`.
+    skip: the images to leave out before the others get ids, as `skip_text` writes them. The labels
+    are those of the image list; names of classes become their indices in `classes`, the sorted
+    names.
     """
 
     def __init__(
@@ -42,8 +43,8 @@ class ImageDataset:
         unknown = left_out.difference(image_list.names)
         if unknown:
             raise SourceError(
-                f"{image_list.location.uri} has no image {min(unknown)!r} to skip; expected names as "
-                f"{image_list.names[0]!r}, quoted as in a URL"
+                f"{image_list.location.uri} has no image {min(unknown)!r} to skip; expected names "
+                f"as {image_list.names[0]!r}, quoted as in a URL"
             )
         self.kept_indices = [i for i, name in enumerate(image_list.names) if name not in left_out]
         if not self.kept_indices:
@@ -57,13 +58,13 @@ class ImageDataset:
 
     @property
     def files(self) -> dict[str, int]:
-        """The files that the set is made of, and their bytes."""
+        """The files of the set without the skipped ones, with their sizes in bytes."""
         left_out = set(self.skipped)
         return {f: size for f, size in self.image_list.files.items() if f not in left_out}
 
     @cached_property
     def spec(self) -> dict[str, object]:
-        """Covers the bytes of every file, so that a changed image makes another set."""
+        """A digest of the bytes of every file, so that a changed image gives another set."""
         files = list(self.files)
         with ThreadPoolExecutor() as pool:
             digests = dict(
@@ -73,7 +74,10 @@ class ImageDataset:
 
     @property
     def quick_fingerprint(self) -> str:
-        """Names and bytes of all files: what a worker compares, as it does not read them all."""
+        """A digest of the names and sizes of all files, which workers compare.
+
+        Workers do not read all files, as the spec does.
+        """
         return fingerprint({"files": self.files, **self._choices})
 
     @property
@@ -87,24 +91,27 @@ class ImageDataset:
 
     @cached_property
     def classes(self) -> list[str] | None:
-        """The names of the classes, if they have names and every image has one."""
+        """The sorted names of the classes; None unless every image has a class with a name."""
         labels = self._labels
         named = [label for label in labels if isinstance(label, str)]
         return sorted(set(named)) if labels and len(named) == len(labels) else None
 
     @cached_property
     def _labels(self) -> list[int | str | None]:
-        """The labels of the images that are kept; none at all unless each has one."""
+        """The labels of the images that are not skipped; empty unless each of them has one."""
         labels = [self.image_list.labels[i] for i in self.kept_indices]
         return [] if None in labels else labels
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """What the labels 0, 1, ... stand for; empty if they have no names."""
+        """The names of the classes 0, 1, ...; empty if they have no names."""
         return tuple(self.classes or ())
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """int64 [n]: the class, or the index of its name in `classes`."""
+        """Return the classes of the samples, int64 [n]; None if the set has no labels.
+
+        The class of a name is the name's index in `classes`.
+        """
         if not self._labels:
             return None
         chosen = [self._labels[k] for k in sample_ids]
@@ -114,8 +121,11 @@ class ImageDataset:
         return np.array(chosen, np.int64)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]. SourceError names broken
-        images; PlanTooLarge for more pixels at once than a worker can give room for."""
+        """Decode the images uint8 [n, 3, h, w] of sample ids int64 [n].
+
+        Raises SourceError, with their names, for broken images, SourceError for images of several
+        sizes, and InsufficientResources for more pixels at once than a worker has memory for.
+        """
         images = np.empty((0, 3, 0, 0), np.uint8)
         broken: dict[str, str] = {}
         for row, k in enumerate(sample_ids):
@@ -124,7 +134,7 @@ class ImageDataset:
             except BrokenImage as error:
                 broken[self.names[k]] = error.message
                 continue
-            if broken:  # only the names of the others are still wanted
+            if broken:  # from here on, the loop only looks for more broken images
                 continue
             self._require_shape(int(k), picture)
             if row == 0:
@@ -135,15 +145,18 @@ class ImageDataset:
         return images
 
     def _allocate(self, count: int) -> np.ndarray:
-        """Room for images, uint8 [count, 3, h, w]; PlanTooLarge for more than a worker can give."""
+        """Allocate images, uint8 [count, 3, h, w].
+
+        Raises InsufficientResources if they would take more than `_MAX_UNIT_BYTES`.
+        """
         height, width = self._first_shape
         size = count * 3 * height * width
         if size > _MAX_UNIT_BYTES:
+            uri = self.image_list.location.uri
             raise InsufficientResources(
-                f"{count} images of {width} x {height} pixels, as {self.image_list.location.uri} has "
-                f"them, take {size / 2**30:.1f} GiB at once, at most {_MAX_UNIT_BYTES / 2**30:.0f} "
-                f"are given; make them smaller: '{self.image_list.location.uri}?size=256', or ask for a "
-                "smaller --batch"
+                f"{count} images of {width} x {height} pixels, as {uri} has them, take "
+                f"{size / 2**30:.1f} GiB at once, at most {_MAX_UNIT_BYTES / 2**30:.0f} are given; "
+                f"make them smaller: '{uri}?size=256', or ask for a smaller --batch"
             )
         return np.empty((count, 3, height, width), np.uint8)
 
@@ -153,7 +166,7 @@ class ImageDataset:
         return [self.image_list.names[i] for i in self.kept_indices]
 
     def image(self, sample_id: int) -> np.ndarray:
-        """uint8 [h, w, 3]; BrokenImage if it cannot be used."""
+        """Decode one image to uint8 [h, w, 3]; raise BrokenImage if it cannot be used."""
         return decode(self.image_list.read(self.kept_indices[sample_id]), self.decode_options)
 
     def _display_path(self, name: str) -> str:
@@ -170,10 +183,11 @@ class ImageDataset:
     def _require_shape(self, sample_id: int, image: np.ndarray) -> None:
         height, width = image.shape[:2]
         if (height, width) != self._first_shape:
+            path = self._display_path(self.names[sample_id])
             raise SourceError(
-                f"{self._display_path(self.names[sample_id])} is {width} x {height} pixels, the first "
-                f"image of the set {self._first_shape[1]} x {self._first_shape[0]}; give one size "
-                f"for all: '{self.image_list.location.uri}?size=256'"
+                f"{path} is {width} x {height} pixels, the first image of the set "
+                f"{self._first_shape[1]} x {self._first_shape[0]}; give one size for all: "
+                f"'{self.image_list.location.uri}?size=256'"
             )
 
     @cached_property
@@ -185,7 +199,7 @@ class ImageDataset:
         return height, width
 
     def find_broken(self) -> dict[str, str]:
-        """The names of all images that cannot be used, and why; decodes every image once."""
+        """Decode every image once; return the names of the broken ones, each with the reason."""
 
         def problem(sample_id: int) -> str | None:
             try:
@@ -204,13 +218,14 @@ class ImageDataset:
 
 
 def require_few_broken(dataset: ImageDataset, max_broken: int) -> list[str]:
-    """The names of the broken images; SourceError if there are more than `at_most`."""
+    """Return the names of the broken images; SourceError if they are more than `max_broken`."""
     reasons = dataset.find_broken()
     if len(reasons) > max_broken:
         first = [f"{name} ({why})" for name, why in list(reasons.items())[:_MAX_NAMED]]
         more = f", and {len(reasons) - _MAX_NAMED} more" if len(reasons) > _MAX_NAMED else ""
         raise SourceError(
-            f"{len(reasons)} of {dataset.length} images of {dataset.image_list.location.uri} are broken, "
-            f"at most {max_broken} may be left out: {', '.join(first)}{more}; mend or remove them"
+            f"{len(reasons)} of {dataset.length} images of {dataset.image_list.location.uri} are "
+            f"broken, at most {max_broken} may be left out: {', '.join(first)}{more}; mend or "
+            "remove them"
         )
     return list(reasons)

@@ -1,4 +1,4 @@
-"""What every kind of data set gives: an ordered list of images, and a way to read one."""
+"""Represent a data set of any format as an ordered list of images and a function to read one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES, BrokenIm
 from raymetrics.generators.image_datasets.file_access import DataLocation
 
 LABELS_FILE = "dataset.json"
-_MAX_SHOWN = 60  # characters of what a file holds, in an error
+_MAX_SHOWN = 60  # characters of a file's text, in an error
 _IMAGE_ENDINGS = tuple(IMAGE_SUFFIXES)
-# What a file may announce without having as many bytes: images of nothing, and names of classes.
+# Limits of what a damaged file may announce: images with their bytes, and labels with theirs.
 MANY_IMAGES, _BYTES_PER_IMAGE = 2**20, 16
 _MANY_LABEL_BYTES, _BYTES_PER_LABEL = 2**26, 2**10
 
 
 @dataclass(frozen=True)
 class ImageList:
-    """The images of a data set in the order of their ids.
+    """The images of a data set, in the order of their ids.
 
-    files: those that the set is made of, with their bytes. names: one for each image, unique.
-    labels: for each image a number, the name of its class, or None.
-    read: the image at an index, as an image file's bytes or as pixels uint8 [h, w, 3];
-    BrokenImage if that one is not to be had, StorageError if the place is not.
-    options: what was asked for that changes which images or labels these are.
-    SourceError for a label that is no class.
+    kind: the name of the format. files: the files of the set, with their sizes in bytes.
+    names: one for each image, unique. labels: for each image the number of its class, the name of
+    its class, or None.
+    read: returns the image at an index, as an image file's bytes or as pixels uint8 [h, w, 3];
+    raises BrokenImage if this image cannot be read, StorageError if the location cannot.
+    options: the options of the format that choose the images or the labels.
+
+    Raises SourceError for a label that is no class.
     """
 
     kind: str
@@ -51,20 +53,23 @@ class ImageList:
 
 
 def is_image(name: str) -> bool:
-    """Whether a name ends as image files do. What does not is no part of a data set; what does
-    is one, hidden or not."""
+    """Return whether a name ends like an image file's.
+
+    Files with other endings are not part of a data set; hidden image files are.
+    """
     return name.lower().endswith(_IMAGE_ENDINGS)
 
 
 def labels_by_folder(names: Sequence[str]) -> list[str | None]:
-    """The first-level folder that each image lies in; None for one that lies in none."""
+    """Return the first-level folder of each image; None for an image outside of all folders."""
     return [name.split("/")[0] if "/" in name else None for name in names]
 
 
 def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | None]:
-    """NVIDIA's dataset.json: {"labels": [[path, class], ...]}, or null for no classes.
+    """Parse the classes of NVIDIA's dataset.json: {"labels": [[path, class], ...]} or null.
 
-    SourceError if it is none, or has no class for one of the images.
+    Returns the class of each name; None for each if the file has no classes. Raises SourceError for
+    another text, and if one of the images has no class.
     """
     try:
         listed = json.loads(text)["labels"]
@@ -83,14 +88,14 @@ def labels_by_file(text: bytes, names: Sequence[str], where: str) -> list[int | 
 
 
 def require_class_number(label: object) -> int:
-    """The label, if it is a whole number; ValueError for anything else, true and 1.5 included."""
+    """Return the label; raise ValueError unless it is a whole number (true and 1.5 are not)."""
     if isinstance(label, bool) or not isinstance(label, int):
         raise ValueError(f"the label {str(label)[:_MAX_SHOWN]!r}")
     return label
 
 
 def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
-    """Raise SourceError if labels would take more memory than those of so many images can."""
+    """Raise SourceError if labels of `size` bytes are too large for the labels of these images."""
     limit = _MANY_LABEL_BYTES + _BYTES_PER_LABEL * len(names)
     if size > limit:
         raise SourceError(
@@ -100,8 +105,10 @@ def require_label_bytes(size: int, names: Sequence[str], where: str) -> None:
 
 
 def require_plausible_count(count: int, size: int, where: str) -> None:
-    """Raise SourceError if a file of `size` bytes announces more images than it can hold, before
-    memory is taken for their names."""
+    """Raise SourceError if a file of `size` bytes announces more images than it can hold.
+
+    This check comes before memory is allocated for the names of the images.
+    """
     limit = max(MANY_IMAGES, size // _BYTES_PER_IMAGE)
     if count > limit:
         raise SourceError(
@@ -111,6 +118,6 @@ def require_plausible_count(count: int, size: int, where: str) -> None:
 
 
 def require_encoded_size(size: int, limit: int) -> None:
-    """BrokenImage if an encoded image is larger than any that would be decoded."""
+    """Raise BrokenImage if an encoded image has more than `limit` bytes."""
     if size > limit:
         raise BrokenImage(f"it takes {size} bytes, at most {limit} are read")

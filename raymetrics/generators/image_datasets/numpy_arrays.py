@@ -1,10 +1,11 @@
-"""Arrays of pixels: .npy, or .npz as ADM's and its successors' samples are.
+"""Open arrays of pixels as data sets: .npy, or .npz like the samples of ADM and its successors.
 
-`arr_0` (or `column=NAME`) is uint8 [n, height, width, 3]; `arr_1` (or `label=NAME`), if it is
-there, int [n]. The order is the array's.
+The images are the array `arr_0` (or `column=NAME`), uint8 [n, height, width, 3]. The classes are
+the array `arr_1` (or `label=NAME`), int [n]; a file without it has no classes. The order is that of
+the array.
 
-An image is read from its own place in the file. An array that was compressed has no such
-places: it is unpacked into the memory of each worker, up to 2 GiB.
+Each image is read from its own position in the file. A compressed array has no such positions, so
+each worker unpacks it into memory, up to 2 GiB.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _DOWNLOAD_HINT = "get the file again"
 
 
 def open_npy(location: DataLocation) -> ImageList:
-    """The images in a .npy file; SourceError if it holds none."""
+    """List the images in a .npy file; raise SourceError if it holds none."""
     with location.open("") as opened:
         npy_header = _read_header(opened, location.uri)
     _require_images(npy_header, location.files[""], location.uri)
@@ -43,7 +44,7 @@ def open_npy(location: DataLocation) -> ImageList:
 
 
 def open_npz(location: DataLocation, column: str = "arr_0", label: str | None = None) -> ImageList:
-    """The images in a .npz file; SourceError if it holds none, or more than fits."""
+    """List the images in a .npz file; raise SourceError if it holds none, or too many bytes."""
     archive = open_safe_zip(location)
     member = _find_member(archive, column, f"{location.uri}; choose the images with ?column=")
     where = f"{column} in {location.uri}"
@@ -73,7 +74,10 @@ def _array_image_list(
     labels: list[int | None],
     options: dict[str, str],
 ) -> ImageList:
-    """An array's images, named by their indices; SourceError for more than it can hold."""
+    """List an array's images, named by their indices.
+
+    Raises SourceError if the array has more images than the bytes of its file can hold.
+    """
     require_plausible_count(array.shape[0], sum(location.files.values()), location.uri)
     names = [str(i) for i in range(array.shape[0])]
     return ImageList("array", location, location.files, names, labels, array.image, options)
@@ -81,7 +85,7 @@ def _array_image_list(
 
 @dataclass(frozen=True)
 class _UncompressedImages:
-    """Images uint8 [n, h, w, 3] that lie in a file from `start` on."""
+    """Images uint8 [n, h, w, 3] that lie in a file uncompressed, from the byte `start` on."""
 
     location: DataLocation
     shape: tuple[int, ...]
@@ -99,7 +103,7 @@ class _UncompressedImages:
 
 @dataclass(frozen=True)
 class _CompressedImages:
-    """The same, compressed; unpacked when the first image is asked for."""
+    """Images uint8 [n, h, w, 3] that lie in a file compressed; unpacked at the first access."""
 
     archive: zipfile.ZipFile
     member: zipfile.ZipInfo
@@ -121,7 +125,7 @@ _UNPACK_LOCK = Lock()
 
 
 def _find_member(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.ZipInfo:
-    """The file of an array; SourceError if there is none of that name."""
+    """Return the archive's entry of an array; raise SourceError if no array has this name."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     if name not in members:
         raise SourceError(f"no array {name!r} among {', '.join(sorted(members))} of {where}")
@@ -129,7 +133,7 @@ def _find_member(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.Zip
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
-    """A member's bytes; SourceError if they are damaged."""
+    """Unpack a member's bytes; raise SourceError if they are damaged."""
     with require_undamaged(SourceError, f"cannot unpack {where}", _DOWNLOAD_HINT):
         data = archive.read(member)
         if len(data) != member.file_size:
@@ -138,13 +142,13 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> by
 
 
 def _read_header(opened: IO[bytes], where: str) -> NpyHeader:
-    """The header of an array; SourceError if there is none."""
+    """Read the header of an array; raise SourceError if the file has none."""
     with require_undamaged(SourceError, f"{where} is no array of numpy", _DOWNLOAD_HINT):
         return read_npy_header(opened)
 
 
 def _read_member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> NpyHeader:
-    """The header of an array in a zip file."""
+    """Read the header of an array in a zip file; raise SourceError if it has none."""
     with (
         require_undamaged(SourceError, f"cannot read {where}", _DOWNLOAD_HINT),
         archive.open(member) as opened,
@@ -154,13 +158,14 @@ def _read_member_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where
 
 
 def _require_images(npy_header: NpyHeader, size: int, where: str) -> None:
-    """SourceError unless these are images, and `there` bytes the size of header and pixels."""
+    """Raise SourceError unless an array of `size` bytes, with its header, holds images."""
     shape = npy_header.shape
     right = len(shape) == 4 and shape[3] == 3 and not npy_header.columns_first and min(shape) > 0
     if not right or npy_header.dtype != np.uint8:
         order = " in Fortran's order" if npy_header.columns_first else ""
         raise SourceError(
-            f"{where} is {npy_header.dtype} {list(shape)}{order}, expected uint8 [n, height, width, 3]"
+            f"{where} is {npy_header.dtype} {list(shape)}{order}, expected uint8 "
+            "[n, height, width, 3]"
         )
     if shape[1] * shape[2] > MAX_PIXELS:
         raise SourceError(f"{where} has images of {shape[2]} x {shape[1]} pixels, too many to read")
@@ -168,17 +173,21 @@ def _require_images(npy_header: NpyHeader, size: int, where: str) -> None:
 
 
 def _require_bytes(npy_header: NpyHeader, size: int, where: str) -> None:
-    """SourceError if the file does not hold as many numbers as it says."""
+    """Raise SourceError unless `size` is the size of the header and of the numbers it states."""
     if size - npy_header.start != math.prod(npy_header.shape) * npy_header.dtype.itemsize:
         raise SourceError(
-            f"{where} says that it holds {list(npy_header.shape)} numbers {npy_header.dtype}, but there are "
-            f"{size - npy_header.start} bytes; was it copied to the end?"
+            f"{where} says that it holds {list(npy_header.shape)} numbers {npy_header.dtype}, but "
+            f"there are {size - npy_header.start} bytes; {COPY_HINT}"
         )
 
 
 def _data_offset(location: DataLocation, member: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: after its own header, whose two last fields are the
-    lengths of what follows it (PKWARE's APPNOTE, 4.3.7). SourceError if they end elsewhere."""
+    """Return the position in the file at which a stored member's bytes begin.
+
+    They begin after the member's local header and its two fields of variable length, whose lengths
+    are the last fields of the header (PKWARE's APPNOTE, 4.3.7). Raises SourceError if the bytes do
+    not lie in the file.
+    """
     local_header = location.read("", member.header_offset, member.header_offset + 30)
     with require_undamaged(SourceError, f"{location.uri} is no whole zip file", COPY_HINT):
         name_length, extra_length = struct.unpack("<HH", local_header[26:])
@@ -192,7 +201,10 @@ def _data_offset(location: DataLocation, member: zipfile.ZipInfo) -> int:
 def _read_labels(
     archive: zipfile.ZipFile, label: str | None, count: int, where: str
 ) -> list[int | None]:
-    """The classes of the images; None each if there are none."""
+    """Read the classes of the images; None for each if the file has no classes.
+
+    Raises SourceError for an array of another shape or type.
+    """
     names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
     if label is None and "arr_1" not in names:
         return [None] * count
@@ -202,8 +214,8 @@ def _read_labels(
     npy_header = _read_member_header(archive, member, where)
     if npy_header.shape != (count,) or not np.issubdtype(npy_header.dtype, np.integer):
         raise SourceError(
-            f"{where} is {npy_header.dtype} {list(npy_header.shape)}, expected whole numbers [{count}], the "
-            "classes of the images"
+            f"{where} is {npy_header.dtype} {list(npy_header.shape)}, expected whole numbers "
+            f"[{count}], the classes of the images"
         )
     _require_bytes(npy_header, member.file_size, where)
     data = _unpack(archive, member, where)

@@ -1,10 +1,12 @@
-"""Parquet: a file, or a folder of them, with one image a row, as Hugging Face's data sets are.
+"""Open Parquet files with one image in each row as a data set, like those of Hugging Face.
 
-The column `image` (or `column=NAME`) holds image files: as binary, or as a struct with a
-field `bytes`. The column `label` (or `label=NAME`), if there is one, holds whole numbers or
-names of classes. The order is that of the files' paths, then of their rows.
+The set is one file or a folder of files. The column `image` (or `column=NAME`) holds image files,
+as binary or as a struct with a field `bytes`. The column `label` (or `label=NAME`) holds whole
+numbers or names of classes; a set without it has no classes. The order is that of the files' paths,
+then of their rows.
 
-One row group at a time is in memory, so that ids in order read each group once.
+Whole row groups are read, and the last few are kept in memory, so that ascending ids read each
+group once.
 """
 
 from __future__ import annotations
@@ -27,14 +29,14 @@ from raymetrics.generators.image_datasets.image_list import (
 from raymetrics.safe_archives.damage import require_undamaged
 
 MAX_GROUP_BYTES = 2**31
-# Of the classes of a row group: names, each once, and a number for each row.
+# Limits for the classes of a row group: all names, each once, and a number for each row.
 _MAX_LABEL_BYTES, _BYTES_PER_NUMBER = 2**26, 16
-_MAX_GROUPS = 2  # so that threads on both sides of a border do not take turns
+_MAX_GROUPS = 2  # in memory; with one, threads on both sides of a border would reload in turns
 
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group: `first` is the index of its first image."""
+    """A row group of a file; `first` is the index in the set of the group's first image."""
 
     file: str
     index: int
@@ -46,7 +48,11 @@ class RowGroup:
 def open_parquet(
     location: DataLocation, column: str = "image", label: str | None = None
 ) -> ImageList:
-    """The rows of Parquet files; SourceError for a column or a size that cannot be."""
+    """List the images in Parquet files.
+
+    Raises SourceError for damaged files, for a column that is missing or of another type, and for
+    row groups that are too large.
+    """
     files = {name: n for name, n in location.files.items() if not name or name.endswith(".parquet")}
     names: list[str] = []
     labels: list[int | str | None] = []
@@ -84,14 +90,14 @@ def open_parquet(
 
 
 def _open_parquet_file(opened: object, **options: Any) -> Any:
-    """A pyarrow.parquet.ParquetFile; pyarrow's errors if it is none."""
+    """Open a pyarrow.parquet.ParquetFile; raises pyarrow's errors if the file is none."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(opened, **options)
 
 
 def _find_bytes_column(table: Any, column: str, where: str) -> str:
-    """The path of the column that holds the bytes of the images; SourceError without one."""
+    """Return the path of the column with the bytes of the images; SourceError without one."""
     import pyarrow as pa
 
     schema = table.schema_arrow
@@ -113,8 +119,11 @@ def _find_bytes_column(table: Any, column: str, where: str) -> str:
 
 
 def _row_counts(table: Any, size: int, where: str) -> list[int]:
-    """The rows of every row group of a file of `size` bytes; ValueError if they contradict the
-    file's own count, SourceError if there are more than it can hold."""
+    """Return the number of rows of each row group of a file of `size` bytes.
+
+    Raises ValueError if they contradict the file's own count, SourceError if the file announces
+    more rows than it can hold.
+    """
     announced = table.metadata.num_rows
     counts = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
     if min(counts, default=0) < 0 or sum(counts) != announced:
@@ -124,10 +133,10 @@ def _row_counts(table: Any, size: int, where: str) -> list[int]:
 
 
 def _require_small_group(table: Any, index: int, where: str) -> None:
-    """Raise SourceError if a row group would take more memory than a worker should give.
+    """Raise SourceError if a row group would take more than `MAX_GROUP_BYTES` of memory.
 
-    The size is that of all columns: to ask for one, by RowGroupMetaData.column, ends the process
-    where its statistics are damaged, as pyarrow does not catch that ParquetException.
+    The size is that of all columns. The size of one column is not read: for damaged statistics
+    RowGroupMetaData.column ends the process, as pyarrow does not catch that ParquetException.
     """
     size = table.metadata.row_group(index).total_byte_size
     if size > MAX_GROUP_BYTES:
@@ -140,7 +149,10 @@ def _require_small_group(table: Any, index: int, where: str) -> None:
 def _read_labels(
     opened: object, table: Any, group: RowGroup, label: str | None, where: str
 ) -> list[int | str | None]:
-    """The classes of a row group, None where there is no column of them."""
+    """Read the classes of a row group; None for each row if the file has no column of classes.
+
+    Raises SourceError for a column of another type, or of too many bytes.
+    """
     name = label or "label"
     if name not in table.schema_arrow.names:
         if label is not None:
@@ -158,17 +170,17 @@ def _read_labels(
 
 
 def _require_classes(kind: Any, what: str) -> None:
-    """Raise SourceError unless this type of Arrow is that of whole numbers or of names."""
+    """Raise SourceError unless an Arrow type is that of whole numbers or of text."""
     import pyarrow as pa
 
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_integer(plain) or pa.types.is_string(plain)
-            or pa.types.is_large_string(plain)):  # fmt: skip
+    checks = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
+    if not any(check(plain) for check in checks):
         raise SourceError(f"{what} holds {plain}; expected whole numbers or names")
 
 
 def _column_values(chunk: Any) -> list[int | str | None]:
-    """The values of an array; those of a dictionary are shared, not made again for every row."""
+    """Return the values of an Arrow array; rows share the text of a dictionary's values."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(chunk.type):
@@ -179,8 +191,10 @@ def _column_values(chunk: Any) -> list[int | str | None]:
 
 
 def _read_column(opened: object, group: RowGroup, name: str, metadata: Any = None) -> Any:
-    """A column of a row group, every value of which can be read, and is in memory once however
-    often it is repeated; ValueError or an error of pyarrow's if it is not whole."""
+    """Read and validate a column of a row group, as a dictionary that holds each value once.
+
+    Raises ValueError, or an error of pyarrow's, if the column is damaged.
+    """
     table = _open_parquet_file(opened, metadata=metadata, read_dictionary=[name])
     column = table.read_row_group(group.index, columns=[name]).flatten().column(0)
     column.validate(full=True)
@@ -190,8 +204,11 @@ def _read_column(opened: object, group: RowGroup, name: str, metadata: Any = Non
 
 
 def image_cells(location: DataLocation, group: RowGroup) -> Any:
-    """The bytes of a group's images, as an Arrow column; or, as a BrokenImage that is not raised,
-    what is wrong with all of them."""
+    """Read the bytes of a row group's images, as an Arrow column.
+
+    Returns, and does not raise, a BrokenImage if the group is damaged: so a cache keeps the error,
+    which then belongs to each image of the group.
+    """
     damage = require_undamaged(BrokenImage, f"its row group {group.index} cannot be read")
     try:
         with location.open(group.file) as opened, damage:
@@ -201,7 +218,7 @@ def image_cells(location: DataLocation, group: RowGroup) -> Any:
 
 
 class _RowGroupCache:
-    """The last few row groups, each read once whichever thread asks first."""
+    """A cache of the last few row groups; threads that need the same group read it once."""
 
     def __init__(self, load: Callable[[RowGroup], Any]) -> None:
         self._load = load

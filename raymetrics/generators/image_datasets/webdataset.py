@@ -1,14 +1,16 @@
-"""WebDataset: tar files of samples; one tar, a pattern as `shard-{000..009}.tar`, or a folder.
+"""Open WebDataset tars as a data set: one tar, a pattern `shard-{000..009}.tar`, or a folder.
 
-A sample is the files that share a key, which is the path up to the first dot of the file's
-name: `dogs/07.jpg` and `dogs/07.cls`. The order is that of the tars' paths, then of the keys,
-however they were written. The class is the whole number in `.cls`, or "label" in `.json`.
-A sample of several images needs `image=EXT`, which names one of them; a sample of none is
-left out. Links, sparse files and names that lead outside are refused; compressed tars are,
-as no image in them can be reached alone.
+A sample is the files with the same key: the path up to the first dot of the file's name. So
+`dogs/07.jpg` and `dogs/07.cls` are one sample. The order is that of the tars' paths, then of the
+keys, whatever their order in the tar. The class is the whole number in the file `.cls`, or "label"
+in `.json`. For samples of several images, `image=EXT` chooses one by its ending; a sample without
+an image is left out.
 
-Every worker goes through the headers once, then reads each image by its place. Where a tar
-is not local that fetches most of it; a set of many small images is better off in a zip.
+Refused are links, sparse files, and names that lead outside of the archive; also compressed tars,
+as an image in them cannot be read alone.
+
+Every worker reads all headers once, then each image from its position. If a tar is not local, the
+headers fetch most of the file; so a zip is better for a remote set of many small images.
 """
 
 from __future__ import annotations
@@ -37,20 +39,24 @@ from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.safe_archives.tar_headers import open_tar, tar_members
 
 _MAX_LABEL_BYTES = 2**20
-_READ_AHEAD_BYTES = 2**23  # bytes fetched at a time on the way through a tar that is not local
+_READ_AHEAD_BYTES = 2**23  # fetched at a time while the headers of a remote tar are read
 _KEY = re.compile(r"((?:.*/)?\.*[^./]*)\.([^/]*)")
 
 
 @dataclass
 class _Sample:
-    """The files of one key: by what follows the key, (member's name, offset, bytes)."""
+    """The files of one key: its class, and (member's name, offset, bytes) by image ending."""
 
     images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     label: int | None = None
 
 
 def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
-    """The samples of all tars; SourceError if there are none or one is ambiguous."""
+    """List the images in tars.
+
+    Raises SourceError if they hold no images, for damaged or unsafe tars, and for a sample whose
+    image is ambiguous.
+    """
     files = {
         name: size for name, size in location.files.items() if not name or name.endswith(".tar")
     }
@@ -78,7 +84,7 @@ def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
 
 
 def _choose_image(sample: _Sample, image: str | None, where: str) -> tuple[str, int, int]:
-    """The image that stands for a sample; SourceError if that is not clear."""
+    """Return the image of a sample; raise SourceError if the choice is ambiguous."""
     if image is None and len(sample.images) == 1:
         return next(iter(sample.images.values()))
     if image in sample.images:
@@ -91,7 +97,10 @@ def _choose_image(sample: _Sample, image: str | None, where: str) -> tuple[str, 
 
 
 def _read_samples(location: DataLocation, file: str) -> dict[str, _Sample]:
-    """The samples of one tar, by their keys; SourceError if it is none, not whole, or not safe."""
+    """Read the samples of one tar, by key.
+
+    Raises SourceError if the file is no tar, is damaged, or is not safe.
+    """
     samples_by_key: dict[str, _Sample] = {}
     where = location.display_path(file)
     with location.open(file, _READ_AHEAD_BYTES) as opened:
@@ -107,7 +116,7 @@ def _read_samples(location: DataLocation, file: str) -> dict[str, _Sample]:
 def _add_member(
     member: tarfile.TarInfo, tar: tarfile.TarFile, samples_by_key: dict[str, _Sample], where: str
 ) -> None:
-    """Put a file into the sample that it belongs to."""
+    """Add a file of a tar to its sample in `samples_by_key`; SourceError for a repeated name."""
     match = _KEY.fullmatch(member.name.removeprefix("./"))
     if match is None:
         return
@@ -124,16 +133,13 @@ def _add_member(
 
 
 def _safe_members(tar: tarfile.TarFile, size: int, where: str) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar of `there` bytes; SourceError at one that is not to be trusted, ValueError
-    or tarfile's errors where it is damaged."""
+    """Yield the files in a tar of `size` bytes.
+
+    Raises SourceError at a member that is not a plain file inside of the archive's folder,
+    ValueError or tarfile's errors if the tar is damaged.
+    """
     for member in tar_members(tar):
-        problem = (
-            "leads outside of the file" if escapes_archive(member.name)
-            else "is a link" if member.islnk() or member.issym()
-            else "is a sparse file" if member.issparse()
-            else None
-        )  # fmt: skip
-        if problem:
+        if problem := _member_problem(member):
             raise SourceError(f"{member.name!r} in {where} {problem}; expected plain files")
         if member.isfile():
             missing = member.offset_data + member.size - size
@@ -142,16 +148,30 @@ def _safe_members(tar: tarfile.TarFile, size: int, where: str) -> Iterator[tarfi
             yield member
 
 
+def _member_problem(member: tarfile.TarInfo) -> str | None:
+    """Return the reason to refuse a member; None for a plain file or a folder."""
+    if escapes_archive(member.name):
+        return "leads outside of the file"
+    if member.islnk() or member.issym():
+        return "is a link"
+    return "is a sparse file" if member.issparse() else None
+
+
 def _require_end_mark(tar: tarfile.TarFile, opened: IO[bytes]) -> None:
-    """Raise ValueError for a file that was cut off between two members, or goes on as garbage:
-    tarfile takes it as whole."""
+    """Raise ValueError for a tar that was cut off between two members, or continues as garbage.
+
+    tarfile reads such a file without an error.
+    """
     opened.seek(tar.offset)
     if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise ValueError(f"no end mark at {tar.offset}")
 
 
 def _parse_label(text: bytes, ending: str, where: str) -> int | None:
-    """The class in a `.cls` or `.json` file; None if the latter has none."""
+    """Parse the class in a `.cls` or `.json` file; None for a `.json` file without a class.
+
+    Raises SourceError if the text holds something else.
+    """
     try:
         label = int(text) if ending == "cls" else json.loads(text).get("label")
         return None if label is None else require_class_number(label)

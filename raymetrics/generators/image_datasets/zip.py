@@ -1,13 +1,15 @@
-"""A zip file: every image in it, in the order of the paths, with the classes of a folder.
+"""Open a zip file of images as a data set.
 
-Nothing is extracted: an image is unpacked in memory, from its own place in the file. Names
-that lead outside, encrypted or repeated ones are refused before anything is read.
+The set holds every image in the file, in the order of the paths, with the same classes as a folder
+would have. Nothing is extracted to a disk: an image is unpacked in memory, from its own position in
+the file. Names that lead outside of the archive, encrypted members and repeated names are refused
+before any image is read.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.image_datasets.decode import MAX_BYTES, BrokenImage
@@ -30,7 +32,10 @@ from raymetrics.safe_archives.zip_members import require_honest_packing
 
 
 def open_zip(location: DataLocation) -> ImageList:
-    """The images in a zip file; SourceError if it is none, is not safe, or has no images."""
+    """List the images in a zip file.
+
+    Raises SourceError if the file is no zip file, is not safe, or holds no images.
+    """
     archive = open_safe_zip(location)
     members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
     names = sorted(filter(is_image, members))
@@ -52,29 +57,39 @@ def open_zip(location: DataLocation) -> ImageList:
 
 
 def open_safe_zip(location: DataLocation) -> zipfile.ZipFile:
-    """The archive, whose table of contents is sound; SourceError if it is not."""
+    """Open a zip file and check its table of contents; raise SourceError if it is unsafe."""
     with require_undamaged(SourceError, f"{location.uri} is no whole zip file", COPY_HINT):
         archive = zipfile.ZipFile(location.open(""))
-    seen = set()
+    seen: set[str] = set()
     for info in archive.infolist():
-        name = info.orig_filename
-        problem = (
-            "has no name" if not info.filename
-            else "leads outside of the file" if escapes_archive(name)
-            else "is encrypted" if info.flag_bits & 1
-            else "is there twice" if info.filename in seen
-            else None
-        )  # fmt: skip
-        if problem:
+        if problem := _member_problem(info, seen):
             raise SourceError(
-                f"{name!r} in {location.uri} {problem}; expected a plain zip of images"
+                f"{info.orig_filename!r} in {location.uri} {problem}; expected a plain zip of "
+                "images"
             )
         seen.add(info.filename)
     return archive
 
 
+def _member_problem(info: zipfile.ZipInfo, seen: Collection[str]) -> str | None:
+    """Return the reason to refuse a member, after members of the names `seen`; None if it is fine.
+
+    The original name is checked, as zipfile cuts names at a null byte.
+    """
+    if not info.filename:
+        return "has no name"
+    if escapes_archive(info.orig_filename):
+        return "leads outside of the file"
+    if info.flag_bits & 1:
+        return "is encrypted"
+    return "is there twice" if info.filename in seen else None
+
+
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """A member's bytes, no more than it claims; BrokenImage if they are damaged or too many."""
+    """Unpack a member's bytes, at most as many as its header states.
+
+    Raises BrokenImage if they are damaged or more than `MAX_BYTES`.
+    """
     require_encoded_size(member.file_size, MAX_BYTES)
     with require_undamaged(BrokenImage, "it cannot be unpacked"):
         require_honest_packing(member)

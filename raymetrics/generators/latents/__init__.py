@@ -1,4 +1,4 @@
-"""What can be done with latents: truncation (`truncated`) and straight paths (`paths`)."""
+"""Truncate latents (`truncated_generator`) and interpolate them (`interpolated_paths`)."""
 
 from raymetrics.generators.latents.latent_batches import sample_w
 from raymetrics.generators.latents.truncated_generator import TruncatedGenerator, Truncation

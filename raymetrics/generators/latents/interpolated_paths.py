@@ -1,9 +1,12 @@
-"""Images on straight lines in W between samples (Kynkaanniemi et al. 2019, section 5.1), a source:
+"""Generate images on straight lines in W between samples (Kynkaanniemi et al. 2019, section 5.1).
 
-    raymetrics.generators.latents.interpolated_paths:Paths?of=digits&ends=/data/ends.parquet&steps=9
+`paths_source` writes the text of this source, the callable `_TARGET` of this module with the
+options of `InterpolatedPaths`:
 
-`source_of` writes it. Options of `of` must be percent-encoded, "?" as %3F, "=" as %3D, "&" as %26:
-`of=digits%3Ftruncate%3Dclamp:0.7`.
+    ...interpolated_paths:InterpolatedPaths?of=digits&ends=/data/ends.parquet&steps=9
+
+In the option `of`, the characters of another source's options must be percent-encoded, "?" as %3F,
+"=" as %3D, "&" as %26: `of=digits%3Ftruncate%3Dclamp:0.7`.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from raymetrics.option_strings import format_options
 
 _TARGET = "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
 _COLUMNS = ("start", "end")
-_MAX_PATHS = 10**8  # of a file, which may announce more rows than any memory holds
+_MAX_PATHS = 10**8  # of a file; a damaged file may announce more rows than memory can hold
 
 
 def paths_source(source: str, ends: str, steps: int) -> str:
-    """The source of the images between samples of the source `of`; see `Paths`.
+    """Return the text of the source of images between samples; see `InterpolatedPaths`.
 
-    Local files of both by absolute paths, as workers may be elsewhere.
+    source: the source of the samples. Local files of both `source` and `ends` get absolute paths,
+    as workers may run in other folders.
     """
     file = ends if "://" in ends else str(Path(ends).resolve())
     return format_options(
@@ -39,10 +43,11 @@ def paths_source(source: str, ends: str, steps: int) -> str:
 
 
 class InterpolatedPaths:
-    """Sample path * steps + step is intermediate image `step` of a path; the ends are left out.
+    """A generator of images on paths: sample path * steps + step is image `step` of the path.
 
-    of: a latent source, truncated or not. ends: a Parquet file with int64 columns `start` and
-    `end`, sample ids of that source; a path in each row. steps: images on each path.
+    The images of the ends are not samples. of: a latent source, truncated or not. ends: a Parquet
+    file with a path in each row, int64 columns `start` and `end`, sample ids of that source.
+    steps: the number of images on each path.
     """
 
     def __init__(self, of: str, ends: str, steps: str | int) -> None:
@@ -74,7 +79,7 @@ class InterpolatedPaths:
 
     @property
     def block(self) -> int:
-        """That of the source."""
+        """The batch size of the source."""
         return self.inner.block
 
     @property
@@ -82,40 +87,46 @@ class InterpolatedPaths:
         return {"of": dict(self.inner.spec), "ends_sha256": self.sha256, "steps": self.steps}
 
     def labels(self, sample_ids: np.ndarray) -> None:
-        """Between two classes there is none; w carries what there is of them."""
+        """Return None: an image between two classes has no class."""
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
-        """w(start) + t (w(end) - w(start)), t = (step + 1) / (steps + 1); float32 [n, w]."""
+        """Compute w(start) + t (w(end) - w(start)) for samples, float32 [n, w].
+
+        t = (step + 1) / (steps + 1).
+        """
         path, step = np.divmod(sample_ids, self.steps)
-        # Steps of one path share its ends, and paths may share them too.
+        # The steps of a path share its ends, and several paths may share an end.
         unique, rows = np.unique(self.ends[path], return_inverse=True)
         start, end = sample_w(self.inner, unique).astype(np.float64)[rows.reshape(-1, 2).T]
         t = (step + 1) / (self.steps + 1)
         return (start + t[:, None] * (end - start)).astype(np.float32)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
         return self.inner.synthesize(w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
         return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
 
 def require_latents_source(generator: Generator) -> LatentGenerator | LatentsSource:
-    """The generator, if its samples are images of latents; else SourceError."""
+    """Return the generator; raise SourceError if its samples are no images of latents."""
     return (
         generator if isinstance(generator, LatentsSource) else require_latent_generator(generator)
     )
 
 
 def _default_device() -> torch.device:
-    """The accelerator, or the CPU: a `module:callable` is not told which."""
+    """Return the GPU, or else the CPU: a `module:callable` gets no device as an argument."""
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def _read_ends(data: bytes, where: str) -> np.ndarray:
-    """The columns `start` and `end` of a Parquet file, int64 [paths, 2]. SourceError."""
+    """Read the columns `start` and `end` of a Parquet file, int64 [paths, 2].
+
+    Raises SourceError if the file is damaged, has no rows or too many, or has no such columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -130,7 +141,7 @@ def _read_ends(data: bytes, where: str) -> np.ndarray:
     right = all(column_types.get(name) == "int64" for name in _COLUMNS)
     if not right or not table.num_rows or any(table[name].null_count for name in _COLUMNS):
         raise SourceError(
-            f"{where} has {table.num_rows} rows of {column_types}, expected a row for every path, with "
-            "sample ids int64 in columns start and end"
+            f"{where} has {table.num_rows} rows of {column_types}, expected a row for every path, "
+            "with sample ids int64 in columns start and end"
         )
     return np.column_stack([table[name].to_numpy() for name in _COLUMNS])

@@ -1,4 +1,4 @@
-"""A generator's z and w of samples, each at its place in a fixed batch."""
+"""Compute w and images of samples, each at its own place in a fixed batch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ from raymetrics.generators.base import Generator, LatentGenerator, require_laten
 
 @runtime_checkable
 class LatentsSource(Generator, Protocol):
-    """A generator whose image k is `synthesize(latents([k]))`, as truncated ones are."""
+    """A generator whose image k is `synthesize(latents([k]))`, such as a truncated generator."""
 
     @property
     def block(self) -> int:
-        """The one batch size that its networks see."""
+        """The only batch size on which the networks run."""
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> w float32 [n, w]."""
+        """Compute w float32 [n, w] of sample ids int64 [n]."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
 
 
 def sample_w(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
-    """The w that the generator makes these samples of, float32 [n, w].
-
-    SourceError for a generator that has none.
-    """
+    """Compute the w of samples, float32 [n, w]; raise SourceError if the generator has no W."""
     if isinstance(generator, LatentsSource):
         return generator.latents(sample_ids)
     inner = require_latent_generator(generator)
@@ -41,7 +38,7 @@ def sample_w(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
 def map_at_places(
     generator: LatentGenerator, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None
 ) -> np.ndarray:
-    """`generator.map`, row i computed at place places[i] of a block."""
+    """Call `generator.map` with row i at place places[i] of a batch; returns float32 [n, w]."""
     if labels is None:
         return _run_at_places(lambda z: generator.map(z, None), places, generator.block, z)
     return _run_at_places(generator.map, places, generator.block, z, labels)
@@ -50,7 +47,11 @@ def map_at_places(
 def synthesize_samples(
     generator: LatentGenerator | LatentsSource, sample_ids: np.ndarray, w: np.ndarray
 ) -> np.ndarray:
-    """`generator.synthesize`, every sample at its place. SourceError names the samples."""
+    """Call `generator.synthesize` with every sample at its own place of a batch.
+
+    Returns images uint8 [n, 3, h, w]. Raises SourceError, with the range of samples, if the
+    generator raises one.
+    """
     try:
         places = sample_ids % generator.block
         return _run_at_places(generator.synthesize, places, generator.block, w)
@@ -64,10 +65,10 @@ def synthesize_samples(
 def _run_at_places(
     function: Callable[..., np.ndarray], places: np.ndarray, size: int, *inputs: np.ndarray
 ) -> np.ndarray:
-    """`function(*inputs)`, computed on batches of exactly `size` rows, row i at place places[i].
+    """Call `function(*inputs)` on batches of exactly `size` rows, with row i at place places[i].
 
-    Empty places hold a copy of a row: zeros are nobody's latent, and may not be finite when
-    they come out.
+    Empty places hold a copy of a row, as zeros are no sample's latent, and their outputs may not be
+    finite.
     """
     ranks = _rank_in_group(places)
     results: np.ndarray | None = None
@@ -84,7 +85,7 @@ def _run_at_places(
 
 
 def _rank_in_group(places: np.ndarray) -> np.ndarray:
-    """How many rows before each one have the same place, int64 [n]."""
+    """Count, for each row, the earlier rows with the same place, int64 [n]."""
     order = np.argsort(places, kind="stable")
     ordered = places[order]
     counts = np.empty(len(places), np.int64)

@@ -1,4 +1,4 @@
-"""Random numbers that belong to one sample and one purpose, beside those of its z."""
+"""Draw random numbers that belong to one sample and one purpose, apart from those of its z."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What numbers are drawn for; another purpose, other numbers."""
+    """The purpose of random numbers; each purpose has other numbers."""
 
-    CANDIDATES = 1  # that a sample's rejected latent makes way for
+    CANDIDATES = 1  # latents that may replace a sample's rejected latent
     TRUNCATED_NORMALS = 2
     REPLACEMENT = 3
-    DISTRIBUTION = 4  # the draws by which W is known; of no sample
+    DISTRIBUTION = 4  # draws from which the distribution of w is estimated; of no sample
 
 
 def sample_stream(sample_id: int, purpose: Purpose) -> np.random.RandomState:
-    """The numbers of a sample for a purpose.
+    """Return the stream of random numbers of a sample for a purpose.
 
-    Philox is keyed by both, so that no two streams meet; RandomState's methods are those that
-    numpy has promised never to change.
+    The key of Philox is the pair of both, so that no two streams share numbers. numpy promises that
+    the methods of RandomState never change.
     """
     return np.random.RandomState(np.random.Philox(key=[sample_id, purpose]))
 
 
 def uniforms(sample_ids: np.ndarray, purpose: Purpose, count: int) -> np.ndarray:
-    """Numbers in 0..1 for each sample, float64 [n, count]."""
+    """Draw `count` uniform numbers in 0..1 for each sample, float64 [n, count]."""
     return np.stack([sample_stream(k, purpose).random_sample(count) for k in sample_ids.tolist()])

@@ -1,4 +1,4 @@
-"""Rejection: candidates of a sample are tried in their order, and the first that is fine is it."""
+"""Reject latents: try a sample's candidates in order, and take the first that is accepted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.latent_batches import map_at_places
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 
-# With a thousandth of all accepted, one sample in 10^43 would find none among so many.
+# If a thousandth of all latents is accepted, one sample in 10^43 has none among so many candidates.
 MAX_CANDIDATES = 100_000
-# Candidates at a time, of all samples together.
-_ROWS_AT_ONCE = 2**14
+_ROWS_AT_ONCE = 2**14  # candidates of all samples together in one batch
 
 
 class SampleCandidates:
-    """Further latents of samples, each from its sample's own stream and of its sample's class."""
+    """The candidates of samples: further latents, from the sample's own stream and class."""
 
     def __init__(self, generator: LatentGenerator, sample_ids: np.ndarray) -> None:
         self.generator, self.sample_ids = generator, sample_ids
@@ -27,11 +26,13 @@ class SampleCandidates:
         self.streams: dict[int, np.random.RandomState] = {}
 
     def __call__(self, rows: np.ndarray, first: int, count: int) -> np.ndarray:
-        """The next `count` of these rows' samples, w float32 [rows, count, w].
+        """Compute the next `count` candidates of the samples in these rows, w float32
+        [rows, count, w].
 
-        first: the number of the first of them, the same for all rows; 1 in the first call, and
-        what follows on in every other. Candidate c of sample k sits at place k + c, modulo the
-        block, so that a single sample's candidates fill blocks too.
+        first: the number of the first of these candidates, the same for all rows: 1 in the first
+        call, and then the number after the last candidate. Candidate c of sample k is computed at
+        place k + c, modulo the batch size, so that the candidates of a single sample fill batches
+        too.
         """
         z = np.stack([self._stream(row).randn(count, self.z_size) for row in rows.tolist()])
         places = (self.sample_ids[rows, None] + first + np.arange(count)) % self.generator.block
@@ -51,10 +52,12 @@ def first_accepted(
     accepts: Callable[[np.ndarray], np.ndarray],
     candidates: Callable[[np.ndarray, int, int], np.ndarray],
 ) -> np.ndarray:
-    """w float32 [n, w], every sample's candidate 0 -> the first candidate that is accepted.
+    """Return the first accepted candidate of each sample, float32 [n, w].
 
-    accepts: w [n, w] -> bool [n]. candidates: see `Candidates`. Every round tries twice as many
-    as before, so that a rare one is found in few rounds. SourceError if none of `MOST` is accepted.
+    w: candidate 0 of each sample, float32 [n, w]. accepts: maps w [n, w] to bool [n].
+    candidates: computes further ones, see `SampleCandidates`. Each round tries as many candidates
+    as all rounds before, so that few rounds are needed. Raises SourceError if none of
+    `MAX_CANDIDATES` candidates of a sample is accepted.
     """
     accepted_w = w.copy()
     open_rows, tried = np.flatnonzero(~accepts(w)), 1

@@ -1,9 +1,10 @@
-"""The seven truncation strategies of Kynkaanniemi et al. (2019), section 4.2, as pure functions.
+"""Truncate latents by the seven strategies of Kynkaanniemi et al. (2019), section 4.2.
 
-The paper names them by letters. Each takes an amount in 0..1: with 1 nothing is truncated, and
-the latents come back bit for bit; with 0 all are the mean. Between them it is the share of the
-way to a latent that is kept (D, E), or of the samples that are left alone (A, B, C, G), or of each
-coordinate's distribution (F). Latents are float32 [n, d]; all is computed in float64.
+The paper names the strategies by letters. All functions are pure and take an amount in 0..1. With
+amount 1 nothing is truncated, and the latents keep their bits; with 0 all latents are the mean. In
+between, the amount is a share: of the distance to the mean that is kept (D, E), of the samples that
+do not change (A, B, C, G), or of the distribution of each coordinate (F). Latents are float32
+[n, d]; computations are in float64.
 """
 
 from __future__ import annotations
@@ -15,28 +16,29 @@ from raymetrics.generators.latents.w_distribution import Distribution
 
 
 def within_distance(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
-    """Which samples A keeps: those not too far from the mean in W. bool [n].
+    """Select the samples that strategy A accepts, those close to the mean in W; bool [n].
 
-    The threshold is the distance within which the share `amount` of all samples lies. What is
-    rejected is drawn again; see `rejection`.
+    The threshold is the distance within which the share `amount` of all samples lies. Rejected
+    samples are drawn again; see `rejection`.
     """
     return distribution.distance(w) <= distribution.distance_quantile(amount)
 
 
 def within_density(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
-    """Which samples B keeps: those of high density under a Gaussian with W's moments. bool [n].
+    """Select the samples that strategy B accepts, those of high density; bool [n].
 
-    Density falls with the Mahalanobis distance; the threshold is the one within which the share
-    `amount` of all samples lies. What is rejected is drawn again; see `rejection`.
+    The density is that of a Gaussian with W's moments, which falls with the Mahalanobis distance.
+    The threshold is the distance within which the share `amount` of all samples lies. Rejected
+    samples are drawn again; see `rejection`.
     """
     return distribution.mahalanobis(w) <= distribution.mahalanobis_quantile(amount)
 
 
 def clamp(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
-    """C: latents of low density are moved to the closest point of higher density.
+    """Apply strategy C: move latents of low density to the closest point of higher density.
 
-    That is a point of the hyperellipsoid of equal density that holds the share `amount` of all
-    samples; latents inside stay.
+    That point lies on the hyperellipsoid of equal density that contains the share `amount` of all
+    samples. Latents inside of the hyperellipsoid do not change.
     """
     if amount == 0:
         return interpolate(w, distribution.mean, 0)
@@ -53,19 +55,20 @@ def clamp(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarra
 
 
 def interpolate(latents: np.ndarray, mean: np.ndarray | float, amount: float) -> np.ndarray:
-    """D: all latents go linearly towards the mean of W. E: towards the mean of Z, which is 0.
+    """Apply strategy D or E: move all latents linearly towards the mean, of W for D, of Z for E.
 
-    amount is Karras et al.'s psi (2019, appendix B): mean + amount (latent - mean).
+    The mean of Z is 0. The amount is psi of Karras et al. (2019, appendix B):
+    mean + amount (latent - mean).
     """
-    # Of two products, so that both ends are met exactly.
+    # As a sum of two products, the result is exact for the amounts 0 and 1.
     return (amount * latents.astype(np.float64) + (1 - amount) * mean).astype(np.float32)
 
 
 def truncate_axes(z: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndarray:
-    """F: z's normal distribution is truncated along the coordinate axes (Brock et al. 2019).
+    """Apply strategy F: truncate z's normal distribution along the axes (Brock et al. 2019).
 
-    The central share `amount` of every coordinate's distribution is kept. Values beyond are
-    replaced by draws of the truncated normal, made of uniforms float64 [n, z] in 0..1.
+    Coordinates in the central share `amount` of their distribution do not change. Others are
+    replaced by draws of the truncated normal, computed from uniforms float64 [n, z] in 0..1.
     """
     from scipy.special import ndtri
 
@@ -78,8 +81,8 @@ def truncate_axes(z: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndar
 
 
 def replace(w: np.ndarray, mean: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndarray:
-    """G: a random subset of the latents is replaced by the mean of W.
+    """Apply strategy G: replace a random subset of the latents by the mean of W.
 
-    A latent stays if its uniform number, float64 [n] in 0..1, is less than the amount.
+    A latent does not change if its uniform number, float64 [n] in 0..1, is less than the amount.
     """
     return np.where((uniforms < amount)[:, None], w, mean.astype(np.float32))

@@ -1,4 +1,4 @@
-"""`source?truncate=NAME:AMOUNT`: a latent generator whose samples are truncated.
+"""Truncate the samples of a latent generator: `source?truncate=NAME:AMOUNT`.
 
     name             letter  what it does
     reject-distance  A       draws latents again that are far from the mean in W
@@ -9,12 +9,12 @@
     truncate-z       F       keeps every coordinate of z near 0
     replace          G       replaces some of the latents by the mean
 
-Names or letters of Kynkaanniemi et al. (2019), section 4.2. AMOUNT is in 0..1: 1 truncates
-nothing, 0 makes the same image of all samples (of a class); see `strategies`. Where the
-generator has classes, so have the mean and the densities; with `mean=all` there is one mean for
-all of them, as NVIDIA's programs have it.
+NAME is a name or a letter of the table; the letters are those of Kynkaanniemi et al. (2019),
+section 4.2. AMOUNT is in 0..1: 1 truncates nothing, 0 gives the same image for all samples (of a
+class); see `strategies`. For a generator with classes, the mean and the densities are computed for
+each class; with `mean=all` they are computed for all classes together, as in NVIDIA's programs.
 
-Near 0, E and F do not approach the mean in W but what the network makes of z near 0.
+For small amounts, E and F do not approach the mean in W, but the network's w of z near 0.
 """
 
 from __future__ import annotations
@@ -35,9 +35,14 @@ from raymetrics.generators.latents.w_distribution import Distribution
 from raymetrics.generators.latents.w_estimation import DistributionCache, estimation_settings
 
 STRATEGY_BY_LETTER = {
-    "A": "reject-distance", "B": "reject-density", "C": "clamp", "D": "interpolate-w",
-    "E": "interpolate-z", "F": "truncate-z", "G": "replace",
-}  # fmt: skip
+    "A": "reject-distance",
+    "B": "reject-density",
+    "C": "clamp",
+    "D": "interpolate-w",
+    "E": "interpolate-z",
+    "F": "truncate-z",
+    "G": "replace",
+}
 _ACCEPTANCE = {
     "reject-distance": strategies.within_distance,
     "reject-density": strategies.within_density,
@@ -48,7 +53,10 @@ _MEANS = ("class", "all")
 
 @dataclass(frozen=True)
 class Truncation:
-    """What is asked for. mean: "class" or "all", whose mean and densities are meant."""
+    """The options of a truncation.
+
+    mean: "class" or "all", the samples whose mean and densities are used.
+    """
 
     strategy: str
     amount: float
@@ -56,7 +64,7 @@ class Truncation:
 
     @classmethod
     def parse(cls, text: str, mean: str | None) -> Truncation:
-        """Of the options `truncate` and `mean`. SourceError for what makes no sense."""
+        """Parse the options `truncate` and `mean`; raise SourceError for values not allowed."""
         name, _, number = text.partition(":")
         strategy = STRATEGY_BY_LETTER.get(name, name)
         if strategy not in STRATEGY_BY_LETTER.values():
@@ -70,7 +78,7 @@ class Truncation:
 
     @property
     def spec(self) -> dict[str, object]:
-        """All of it that changes pixels."""
+        """Everything in these options that changes pixels."""
         settings = {"strategy": self.strategy, "amount": self.amount}
         return (
             settings
@@ -80,7 +88,7 @@ class Truncation:
 
 
 def _parse_amount(text: str, number: str) -> float:
-    """0..1. SourceError for anything else."""
+    """Parse an amount in 0..1; raise SourceError, which names `text`, for anything else."""
     try:
         amount = float(number)
     except ValueError:
@@ -94,7 +102,7 @@ def _parse_amount(text: str, number: str) -> float:
 
 
 class TruncatedGenerator:
-    """A latent generator's samples, truncated. Sample k is still a function of k alone."""
+    """A generator of another generator's samples, truncated; sample k still depends on k alone."""
 
     def __init__(self, generator: Generator, truncation: Truncation) -> None:
         self.inner = require_latent_generator(generator)
@@ -124,7 +132,7 @@ class TruncatedGenerator:
 
     @property
     def seeds(self) -> int | None:
-        """Those of the generator, if they are limited."""
+        """The number of seeds of the generator; None if any id is a seed."""
         return getattr(self.inner, "seeds", None)
 
     @property
@@ -132,19 +140,22 @@ class TruncatedGenerator:
         return {"name": "truncated", "of": dict(self.inner.spec), **self.truncation.spec}
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """The classes of the samples, which truncation leaves as they are."""
+        """Return the classes of the samples, which truncation does not change."""
         return self.inner.labels(sample_ids)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w] -> images uint8 [n, 3, h, w]."""
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
         return self.inner.synthesize(w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
         return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> truncated w float32 [n, w]. SourceError; see `rejection`."""
+        """Compute the truncated w, float32 [n, w], of sample ids int64 [n].
+
+        Raises SourceError if a strategy of rejection accepts no candidate; see `rejection`.
+        """
         if self.truncation.strategy in Z_STRATEGIES:
             z = self._truncate_z(self.inner.draw(sample_ids), sample_ids)
             places = sample_ids % self.block
@@ -165,7 +176,7 @@ class TruncatedGenerator:
         return strategies.truncate_axes(z, drawn, amount)
 
     def _rows_by_class(self, sample_ids: np.ndarray) -> Iterator[tuple[int | None, np.ndarray]]:
-        """Which rows belong to which class; all to None where one mean serves all."""
+        """Yield each class and its rows; None and all rows if all classes share one mean."""
         labels = self.inner.labels(sample_ids) if self.truncation.mean == "class" else None
         if labels is None:
             yield None, np.arange(len(sample_ids))

@@ -1,4 +1,4 @@
-"""What is known of the distribution of w: its mean, its axes, and how far its samples lie out."""
+"""Represent the distribution of w: its mean, its axes, and the distances of samples to the mean."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from raymetrics.statistics.moments import Moments
 
-# The smallest deviation along an axis, in those of the largest. Where W is flat, the rounding of
-# w to float32 (6e-8) must not count as an outlier.
+# The smallest deviation along an axis, relative to the largest. In a direction in which W is flat,
+# the rounding of w to float32 (6e-8) must not count as an outlier.
 _MIN_RELATIVE_DEVIATION = 1e-5
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A Gaussian with the moments of w, and two distances from its mean of the samples behind it.
+    """A Gaussian with the moments of w, and the distances of the estimate's samples to its mean.
 
-    Samples are taken to the axes one by one, as the bits of a matrix product depend on how many
-    rows it has.
+    Methods rotate samples to the axes one by one, as the bits of a matrix product depend on its
+    number of rows.
     """
 
     mean: np.ndarray  # float64 [w]
@@ -30,7 +30,7 @@ class Distribution:
 
     @classmethod
     def from_samples(cls, w: np.ndarray) -> Self:
-        """w: float [draws, w]."""
+        """Estimate the distribution from samples, w float [draws, w]."""
         moments = Moments.from_samples(w)
         variances, axes = np.linalg.eigh(moments.scatter / (moments.count - 1))
         deviations = np.sqrt(np.maximum(variances, 0))
@@ -46,38 +46,44 @@ class Distribution:
         )
 
     def axis_coordinates(self, w: np.ndarray) -> np.ndarray:
-        """w float [n, w] -> coordinates float64 [n, w], from the mean along the axes."""
+        """Convert w float [n, w] to coordinates along the axes, from the mean, float64 [n, w]."""
         return np.stack([(row - self.mean) @ self.axes for row in w])
 
     def from_axis_coordinates(self, coordinates: np.ndarray) -> np.ndarray:
-        """The inverse of `along_axes`, float64 [n, w]."""
+        """Convert coordinates along the axes to w, float64 [n, w]; inverts `axis_coordinates`."""
         return np.stack([self.mean + self.axes @ row for row in coordinates])
 
     def distance(self, w: np.ndarray) -> np.ndarray:
-        """From the mean, float64 [n]."""
+        """Compute the Euclidean distance to the mean, float64 [n]."""
         return _row_norms(w - self.mean)
 
     def mahalanobis(self, w: np.ndarray) -> np.ndarray:
-        """From the mean in deviations along the axes: the smaller, the denser. float64 [n]."""
+        """Compute the Mahalanobis distance to the mean, float64 [n].
+
+        This is the distance in standard deviations along the axes; the density falls with it.
+        """
         return _row_norms(self.axis_coordinates(w) / self.deviations)
 
     def distance_quantile(self, share: float) -> float:
-        """The distance within which this share of the samples lies."""
+        """Return the distance within which this share of the samples lies."""
         return _quantile(self.distances, share)
 
     def mahalanobis_quantile(self, share: float) -> float:
-        """The Mahalanobis distance within which this share of the samples lies."""
+        """Return the Mahalanobis distance within which this share of the samples lies."""
         return _quantile(self.densities, share)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:
-    """0 and infinity at the ends, where nothing and everything lies within."""
+    """Return the quantile of a share; 0 for the share 0, infinity for the share 1.
+
+    So no value is below the quantile of 0, and every value is below that of 1.
+    """
     if share in (0, 1):
         return 0 if share == 0 else np.inf
     return float(np.quantile(values, share))
 
 
 def _row_norms(rows: np.ndarray) -> np.ndarray:
-    """Euclidean, float64 [n]."""
+    """Compute the Euclidean norm of each row, float64 [n]."""
     squares: np.ndarray = np.square(rows, dtype=np.float64)
     return np.sqrt(squares.sum(axis=1))

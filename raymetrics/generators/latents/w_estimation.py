@@ -1,9 +1,8 @@
-"""W's distribution, estimated once and kept: in memory, and in a file beside the weights."""
+"""Estimate the distribution of w once, and keep it in memory and in a file beside the weights."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,20 +16,21 @@ from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.latent_batches import map_at_places
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
 from raymetrics.generators.latents.w_distribution import Distribution
+from raymetrics.npz_files import DAMAGE_ERRORS, npz_bytes, parse_npz
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import weights_folder
 
 DRAWS = 10_000
-# Another way of estimating gives other images, and so needs another number.
-_VERSION = 1
-# Of 512 numbers a distribution takes 2 MB, and there may be a thousand classes.
+_VERSION = 1  # another estimate gives other images, and so needs another number
+# A distribution of w with 512 numbers takes 2 MB, and a generator may have a thousand classes.
 _MAX_IN_MEMORY = 64
 
 
 class DistributionCache:
-    """The distribution of w for each class that is asked for, or of all classes together.
+    """A cache of the distributions of w, of each class or of all classes together.
 
-    By class where the generator has labels: the mean over all classes is an image of no class.
+    `for_class(label)` returns the distribution of a class, or of all samples for None. Generators
+    with labels need one for each class: the mean over all classes is an image of no class.
     """
 
     def __init__(self, generator: LatentGenerator) -> None:
@@ -38,7 +38,7 @@ class DistributionCache:
         self.for_class = lru_cache(_MAX_IN_MEMORY)(self._load_or_estimate)
 
     def _load_or_estimate(self, label: int | None) -> Distribution:
-        """Of one class; of all samples where it is None. Read from its file, or estimated."""
+        """Read the distribution of a class (None: of all samples) from its file, or estimate it."""
         file = self.file(label)
         distribution = _load(file)
         if distribution is None:
@@ -47,19 +47,22 @@ class DistributionCache:
         return distribution
 
     def file(self, label: int | None) -> Path:
-        """Where it is kept."""
+        """Return the path of a class's file, named by everything that changes the distribution."""
         device = getattr(self.generator, "device", None)
         identity: dict[str, object] = {
             "of": dict(self.generator.spec),
             "label": label,
-            # The last bits are those of the kind of device.
+            # The last bits depend on the kind of device.
             "device": getattr(device, "type", None),
             **estimation_settings(),
         }
         return weights_folder() / "latents" / f"{fingerprint(identity)}.npz"
 
     def estimate(self, label: int | None) -> Distribution:
-        """Of draws from a stream of their own, so that no sample's z is among them."""
+        """Estimate the distribution of a class (None: of all samples) from `DRAWS` draws.
+
+        The draws have their own stream, so that no sample's z is among them.
+        """
         generator, ids = self.generator, np.arange(DRAWS)
         size = generator.draw(ids[:1]).shape[1]
         z = sample_stream(0, Purpose.DISTRIBUTION).randn(DRAWS, size).astype(np.float32)
@@ -73,24 +76,23 @@ class DistributionCache:
 
 
 def estimation_settings() -> dict[str, object]:
-    """What of the way of estimating changes the result; part of a spec."""
+    """Return the settings that change the estimate; a part of specs."""
     return {"draws": DRAWS, "version": _VERSION}
 
 
 def _load(file: Path) -> Distribution | None:
-    """None if there is no such file, or one that cannot be used."""
+    """Load a distribution from a file; None if the file does not exist or cannot be used."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return Distribution(
-                **{field.name: arrays[field.name] for field in fields(Distribution)}
-            )
-    except Exception:  # whatever numpy and zipfile raise, it is estimated again
+        arrays = parse_npz(file.read_bytes())
+        return Distribution(**{field.name: arrays[field.name] for field in fields(Distribution)})
+    except DAMAGE_ERRORS:
         return None
 
 
 def _save(file: Path, distribution: Distribution) -> None:
-    """Written aside and moved; where that is not possible it is estimated again the next time."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **asdict(distribution))
+    """Write a distribution to a file, in one step; do nothing if the folder cannot be written.
+
+    Without the file, the next process estimates the distribution again.
+    """
     with contextlib.suppress(StorageError):
-        write_atomically(file, buffer.getvalue())
+        write_atomically(file, npz_bytes(asdict(distribution)))

@@ -1,4 +1,4 @@
-"""StyleGAN2 networks (Karras et al. 2020a; 2020b with ADA), read from NVIDIA's pickles."""
+"""Generate images with StyleGAN2 (Karras et al. 2020a; 2020b with ADA) from NVIDIA's pickles."""
 
 from raymetrics.generators.stylegan2.generator import StyleGAN2
 

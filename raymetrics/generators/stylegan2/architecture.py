@@ -1,4 +1,4 @@
-"""What a network is made of, read from its tensors."""
+"""Infer the architecture of a network from its tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_TENSORS = 1000  # networks of 1024 x 1024 pixels have about 200
 
 @dataclass(frozen=True)
 class Settings:
-    """What the tensors do not tell."""
+    """The settings of a network that its tensors do not show."""
 
     mapping_rate: float = 0.01
     mapping_activation: str = "lrelu"
@@ -23,45 +23,53 @@ class Settings:
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Sizes of all layers. A state without these tensors is a KeyError of the one that lacks."""
+    """The sizes of all layers.
+
+    classes, class_features: 0 for a network without classes. joint: whether z and the class are
+    normalized together, as in the program of 2019, or each alone. mapping: output widths of the
+    mapping network's layers. channels: of the blocks at 4, 8, 16, ... pixels.
+    architecture: "skip" sums the colors of all blocks, "orig" uses the last block's colors,
+    "resnet" has residual blocks. noise: whether layers add noise.
+    """
 
     z_dim: int
     w_dim: int
-    # 0 where there are no classes.
     classes: int
     class_features: int
-    # A class is concatenated to z before both are normalised together, as in the 2019 program.
     joint: bool
-    # The widths of the mapping's layers, each after its input.
     mapping: tuple[int, ...]
-    # Of the blocks at 4, 8, 16 ... pixels.
     channels: tuple[int, ...]
     colors: int
-    # "skip" sums the colours of all blocks, "orig" has the last one's, "resnet" residual blocks.
     architecture: str
     noise: bool
 
     @property
     def resolution(self) -> int:
-        """Height and width of the images."""
+        """The height and the width of the images."""
         return int(2 ** (len(self.channels) + 1))
 
     @property
     def num_ws(self) -> int:
-        """How many layers there are with a w of their own, the last step to colours included."""
+        """The number of layers with their own w, including the last conversion to colors."""
         return 2 * len(self.channels)
 
 
 def require_tensors_fit(count: int, size: int) -> None:
-    """Raise ValueError for tensors of more numbers than a file of `size` bytes holds, as those are
-    that repeat a few of them: in half precision, the shortest, a number takes two bytes."""
+    """Raise ValueError if `count` numbers do not fit into a file of `size` bytes.
+
+    Tensors that repeat a few stored numbers can have more numbers than the file. In half precision,
+    the shortest, a number takes two bytes.
+    """
     if 2 * count > size:
         raise ValueError(f"its tensors have {count} numbers, but there are {size} bytes")
 
 
 def infer_shape(state: Mapping[str, Tensor]) -> NetworkShape:
-    """The shape that tensors with the names of NVIDIA's networks have. ValueError for more tensors
-    than any of them has."""
+    """Infer the shape of a network from tensors with the names of NVIDIA's networks.
+
+    Raises KeyError for a tensor that is missing, and ValueError for more tensors than any of these
+    networks has.
+    """
     if len(state) > _MAX_TENSORS:
         raise ValueError(f"it has {len(state)} tensors, at most {_MAX_TENSORS} are expected")
     depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
@@ -89,7 +97,10 @@ def infer_shape(state: Mapping[str, Tensor]) -> NetworkShape:
 
 
 def _detect_architecture(state: Mapping[str, Tensor], last: int) -> str:
-    """By the layers that only one of them has (Karras et al. 2020a, Fig. 7)."""
+    """Return the architecture, by layers that only one of them has (Karras et al. 2020a, Fig. 7).
+
+    last: pixels of the last block.
+    """
     if f"synthesis.b{last}.skip.weight" in state:
         return "resnet"
     return "skip" if "synthesis.b4.torgb.weight" in state else "orig"

@@ -1,4 +1,4 @@
-"""The source `network.pkl`: images of a StyleGAN2 from sample ids."""
+"""Generate images with a StyleGAN2: the source `network.pkl`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch import Tensor
 from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
-from raymetrics.generators.held import load_once
-from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.network_files import load_once, read_bytes
 from raymetrics.generators.stylegan2.load_pickle import OTHER_NETWORKS_HINT, load_network
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 
 _NOISES = ("const", "random", "none")
-# Images in a block times their pixels: one to three gigabytes of features, 4 images of 256 x 256.
+# Pixels of a batch, such as 4 images of 256 x 256, whose features take one to three gigabytes.
 _BLOCK_PIXELS = 2**18
 
 
 class StyleGAN2:
-    """A StyleGAN2 of NVIDIA's pickle files, `network.pkl?psi=0.7`; a latent generator.
+    """A latent generator around a StyleGAN2 from NVIDIA's pickle files, `network.pkl?psi=0.7`.
 
-    Sample 107 is the image that NVIDIA's `generate.py --seeds=107` makes, up to the last bits
-    of a float; where that would compute in float16, up to a grey level or so.
+    Sample 107 is the image of NVIDIA's `generate.py --seeds=107`, up to the last bits of a float.
+    If that program computes in float16, images differ by about one grey level.
 
-    psi: truncation towards the average w; cutoff: of the first so many layers alone.
-    noise: "const" as stored with the network, "none", or "random": drawn anew for every
-        sample, from its id.
-    label: the class of all samples (`--class`). Without it, sample k of a conditional network
-        has the class that RandomState(k) draws after z.
+    psi: truncation towards the average w. cutoff: the number of first layers to truncate; by
+    default all.
+    noise: "const", as stored with the network; "none"; or "random", drawn for each sample from its
+    id.
+    label: the class of all samples (`--class` of that program). Without it, RandomState(k) draws
+    the class of sample k of a conditional network, after z.
     """
 
     length = None
@@ -86,7 +86,7 @@ class StyleGAN2:
         }
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
-        """The class of each sample, int64 [n]; None where the network has no classes."""
+        """Return the class of each sample, int64 [n]; None for a network without classes."""
         if not self.shape.classes:
             return None
         if self.label is not None:
@@ -100,7 +100,7 @@ class StyleGAN2:
 
     @property
     def not_latent_because(self) -> str | None:
-        """Why no single w makes a sample's image; see `LatentGenerator`."""
+        """The reason why no single w determines a sample's image; see `LatentGenerator`."""
         if self.cutoff is not None:
             return "with a cutoff its layers have different w; leave out the option cutoff"
         if self.noise == "random":
@@ -108,13 +108,13 @@ class StyleGAN2:
         return None
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> z float32 [n, z_dim]."""
+        """Draw z float32 [n, z_dim] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, self.shape.z_dim)
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """z float32 [n, z_dim], labels int64 [n] where there are classes -> w, truncated by psi.
+        """Map z float32 [n, z_dim] to w, truncated by psi; labels: int64 [n], or None.
 
-        w: float32 [n, w_dim]; with a cutoff, as layers then differ, [n, num_ws, w_dim].
+        Returns float32 [n, w_dim]; with a cutoff, [n, num_ws, w_dim], as layers then differ.
         """
         return self._map_samples(np.arange(len(z)), z, labels)
 
@@ -134,9 +134,9 @@ class StyleGAN2:
         return {"w": ws.cpu().numpy()}
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """w float32 [n, w_dim] or [n, num_ws, w_dim] -> images uint8 [n, 3, h, w].
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w_dim] or [n, num_ws, w_dim].
 
-        Random noise is that of samples 0 to n - 1. SourceError for another shape of w.
+        Random noise is that of samples 0 to n - 1. Raises SourceError for another shape of w.
         """
         d, layers = self.shape.w_dim, self.shape.num_ws
         if w.shape[1:] not in ((d,), (layers, d)):
@@ -146,12 +146,12 @@ class StyleGAN2:
         return self._synthesize_samples(np.arange(len(w)), w)
 
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """sample_ids int64 [n] -> images uint8 [n, 3, h, w]."""
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
         w = self._map_samples(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
         return self._synthesize_samples(sample_ids, w)
 
     def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
-        # The ids ride along, for the noise; float64 holds both without loss.
+        # The noise needs the ids, so each row is an id and a w; float64 holds both without loss.
         rows = np.column_stack([sample_ids, w.reshape(len(w), -1)])
         return require_finite(self._run(self._synthesize, sample_ids, rows), sample_ids, self.name)
 
@@ -162,7 +162,7 @@ class StyleGAN2:
         return to_uint8(images.expand(-1, 3, -1, -1), nvidia)
 
     def _noises(self, sample_ids: Tensor) -> list[Tensor | None]:
-        """Of every convolution, by the option `noise`."""
+        """Return the noise of each convolution, by the option `noise`; None for no noise."""
         layers = self.network.synthesis.convolutions()
         if self.noise == "none" or not self.shape.noise:
             return [None] * len(layers)

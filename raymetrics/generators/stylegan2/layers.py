@@ -1,7 +1,7 @@
-"""The layers: dense, modulated convolution, and the step to colours.
+"""Define the layers: dense, modulated convolution, and the conversion to colors.
 
-Parameters are stored unscaled and scaled when they are used, by the equalised learning rate
-(Karras et al. 2018, section 4.1). Their names are those of NVIDIA's networks.
+Parameters are stored unscaled and scaled at each use, by the equalized learning rate (Karras et al.
+2018, section 4.1). They have the names of NVIDIA's networks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, leaky_relu, relu
 
 from raymetrics.generators.stylegan2.upsampling import upsample, upsampling_convolution
 
-# Each keeps the variance of a normal, or nearly so.
+# Each keeps the variance of a standard normal, or nearly so.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
     "relu": lambda x: relu(x) * math.sqrt(2),
@@ -24,17 +24,17 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def normalize(x: Tensor) -> Tensor:
-    """Each row over its root mean square."""
+    """Divide each row by its root mean square."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 def _clamp(x: Tensor, limit: float | None) -> Tensor:
-    """Within -limit..limit; the limit of networks that were trained in part in float16."""
+    """Clip to -limit..limit, for networks trained partly in float16; None does not clip."""
     return x if limit is None else x.clamp(-limit, limit)
 
 
 class Dense(nn.Module):
-    """[n, features_in] -> [n, features_out]; `rate` is the layer's learning rate multiplier."""
+    """A dense layer, [n, features_in] -> [n, features_out]; `rate` multiplies the learning rate."""
 
     def __init__(
         self, features_in: int, features_out: int, activation: str = "linear", rate: float = 1
@@ -53,7 +53,7 @@ class Dense(nn.Module):
 class StyledConvolution(nn.Module):
     """A modulated convolution, noise, bias, and an activation (Karras et al. 2020a, Fig. 2c).
 
-    x [n, i, h, w] and w [n, d] -> [n, o, h, w], or twice the size with `up`.
+    x [n, i, h, w] and w [n, d] -> [n, o, h, w]; with `up`, [n, o, 2h, 2w].
     """
 
     noise_const: Tensor
@@ -84,8 +84,8 @@ class StyledConvolution(nn.Module):
         self, x: Tensor, w: Tensor, fir: Tensor, noise: Tensor | None, gain: float = 1
     ) -> Tensor:
         style = self.affine(w)
-        # Scaling what goes in and what comes out is the same as scaling the weights for every
-        # sample (Eqs. 1 and 3), by linearity, and one convolution serves the whole batch.
+        # By linearity, scaling the input and the output is the same as scaling the weights for
+        # each sample (Eqs. 1 and 3); so one convolution serves the whole batch.
         x = x * style[:, :, None, None]
         if self.up:
             x = upsampling_convolution(x, self.weight, fir)
@@ -98,13 +98,16 @@ class StyledConvolution(nn.Module):
         return _clamp(x, None if self.clamp is None else self.clamp * gain)
 
     def demodulation(self, style: Tensor) -> Tensor:
-        """One over the expected deviation of each channel, [n, o] (Eq. 3)."""
+        """Compute one over the expected deviation of each channel, [n, o] (Eq. 3)."""
         energy = self.weight.square().sum(dim=(2, 3))
         return (style.square() @ energy.T + 1e-8).rsqrt()
 
 
 class ToColors(nn.Module):
-    """x [n, i, h, w] and w [n, d] -> [n, colours, h, w]: modulated 1 x 1, not demodulated."""
+    """A modulated 1 x 1 convolution to colors, without demodulation.
+
+    x [n, i, h, w] and w [n, d] -> [n, colors, h, w].
+    """
 
     def __init__(self, channels_in: int, colors: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()

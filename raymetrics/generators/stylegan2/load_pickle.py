@@ -1,4 +1,4 @@
-"""A StyleGAN2 network out of a pickle: NVIDIA's for PyTorch, or the older ones for TensorFlow."""
+"""Load a StyleGAN2 network from a pickle of NVIDIA's programs for PyTorch or TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OTHER_NETWORKS_HINT = (
 
 
 class StyleGAN2Network(nn.Module):
-    """`mapping` and `synthesis`."""
+    """A StyleGAN2 network: the submodules `mapping` and `synthesis`."""
 
     def __init__(self, shape: NetworkShape, settings: Settings, filter_size: int) -> None:
         super().__init__()
@@ -40,9 +40,10 @@ class StyleGAN2Network(nn.Module):
 
 
 def load_network(data: bytes, where: str) -> StyleGAN2Network:
-    """The network that a pickle holds, with the averaged weights (`G_ema`, `Gs`) where it has them.
+    """Load the network in a pickle, with the averaged weights (`G_ema`, `Gs`) if it has them.
 
-    SourceError, with what was found, for any other network; of `pickles.read` for no pickle.
+    Raises SourceError, with a description of the content, for any other network, and the errors of
+    `safe_pickle.read_pickle` for a file that is no pickle.
     """
     content = safe_pickle.read_pickle(data, where)
     with require_undamaged(SourceError, f"{where} is no StyleGAN2", OTHER_NETWORKS_HINT):
@@ -61,7 +62,10 @@ def load_network(data: bytes, where: str) -> StyleGAN2Network:
 
 
 def _find_generator(content: Any, where: str) -> PickledObject:
-    """The generator among what was pickled: NVIDIA's dictionaries, TensorFlow's (G, D, Gs)."""
+    """Return the generator in NVIDIA's dictionaries or in TensorFlow's (G, D, Gs).
+
+    Raises SourceError for other content.
+    """
     generator = content
     if isinstance(content, dict):
         candidates = map(content.get, ("G_ema", "G", "ema"))
@@ -80,7 +84,10 @@ def _find_generator(content: Any, where: str) -> PickledObject:
 
 
 def _read_pytorch_state(generator: PickledObject, where: str) -> tuple[dict[str, Tensor], Settings]:
-    """Of a `Generator` for PyTorch, from stylegan2-ada-pytorch or stylegan3."""
+    """Read tensors and settings of a `Generator` from stylegan2-ada-pytorch or stylegan3.
+
+    Raises SourceError for networks of other classes and for a StyleGAN3.
+    """
     state = safe_pickle.module_tensors(generator)
     if generator.class_name != "Generator":
         name = escape_unprintable(generator.class_name, 100)
@@ -99,14 +106,18 @@ def _read_pytorch_state(generator: PickledObject, where: str) -> tuple[dict[str,
 
 
 def _submodule(module: PickledObject, *path: str) -> PickledObject:
-    """A module inside of a module; KeyError if there is none."""
+    """Return the submodule at a path inside of a module; raise KeyError if it is missing."""
     for name in path:
         module = module.state["_modules"][name]
     return module
 
 
 def _build_network(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Network:
-    """The network with these tensors. RuntimeError if they are not exactly its own."""
+    """Build the network with these tensors.
+
+    Raises RuntimeError if the tensors are not exactly those of the network, ValueError for unknown
+    activations and for different filters.
+    """
     for activation in (settings.activation, settings.mapping_activation):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation {activation}, expected {', '.join(ACTIVATIONS)}")
@@ -115,7 +126,7 @@ def _build_network(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Net
     if any(not layer_filter.equal(fir) for layer_filter in filters.values()):
         raise ValueError("its layers have different filters")
     shape = infer_shape(state)
-    with torch.device("meta"):  # takes no memory before it is known that the tensors fit
+    with torch.device("meta"):  # allocates no memory until the tensors are known to fit
         sizes = {name: tensor.to("meta") for name, tensor in state.items()}
         StyleGAN2Network(shape, settings, len(fir)).load_state_dict(sizes, assign=True)
     network = StyleGAN2Network(shape, settings, len(fir))

@@ -1,7 +1,7 @@
-"""The networks of StyleGAN2's first program, for TensorFlow: names and layouts of their variables.
+"""Convert the variables of StyleGAN2's first program, for TensorFlow, to PyTorch's tensors.
 
-Facts from stylegan2's `training/networks_stylegan2.py` (2019), and from what
-stylegan2-ada-pytorch's `legacy.py` (2021) makes of them.
+The names and layouts come from stylegan2's `training/networks_stylegan2.py` (2019), and from their
+conversion in stylegan2-ada-pytorch's `legacy.py` (2021).
 """
 
 from __future__ import annotations
@@ -22,31 +22,46 @@ from raymetrics.generators.stylegan2.architecture import (
 )
 from raymetrics.generators.stylegan2.upsampling import separable_filter
 
-# StyleGAN's and progressive growing's are of lower versions, and made otherwise.
+# Networks of StyleGAN and of progressive growing have lower versions and other architectures.
 _VERSION = 4
 _MAX_TAPS = 64
-# Sizes that the program states, and that the tensors must have.
+# Options that state a size, and the field of `NetworkShape` that must agree.
 _SIZES = {
-    "latent_size": "z_dim", "label_size": "classes", "dlatent_size": "w_dim",
-    "resolution": "resolution", "num_channels": "colors",
-}  # fmt: skip
-# What the tensors tell, what concerns the training alone, and what is an option here.
-_IGNORED_OPTIONS = frozenset({
-    "mapping_layers", "label_fmaps", "mapping_fmaps", "fmap_base", "fmap_max", "architecture",
-    "use_noise", "w_avg_beta", "num_fp16_res", "truncation_psi", "truncation_cutoff",
-    "style_mixing_prob", "structure",
-})  # fmt: skip
-# Of progressive growing, which these networks are not made by; it only bounds style mixing.
+    "latent_size": "z_dim",
+    "label_size": "classes",
+    "dlatent_size": "w_dim",
+    "resolution": "resolution",
+    "num_channels": "colors",
+}
+# Options that the tensors show, that concern only the training, or that are options of the source.
+_IGNORED_OPTIONS = frozenset(
+    {
+        "mapping_layers",
+        "label_fmaps",
+        "mapping_fmaps",
+        "fmap_base",
+        "fmap_max",
+        "architecture",
+        "use_noise",
+        "w_avg_beta",
+        "num_fp16_res",
+        "truncation_psi",
+        "truncation_cutoff",
+        "style_mixing_prob",
+        "structure",
+    }
+)
+# The level of detail belongs to progressive growing, which these networks do not use.
 _IGNORED_VARIABLES = frozenset({"lod"})
 
 
 def read_tensorflow_state(
     network: Mapping[str, Any], size: int
 ) -> tuple[dict[str, Tensor], Settings]:
-    """The tensors under the names of NVIDIA's networks for PyTorch, and the settings.
+    """Read the tensors, under the names of NVIDIA's networks for PyTorch, and the settings.
 
-    network: the state of a `dnnlib.tflib.network.Network`, from a file of `size` bytes. ValueError
-    if it is not StyleGAN2's.
+    network: the state of a `dnnlib.tflib.network.Network`, from a file of `size` bytes. Raises
+    ValueError if the network is no StyleGAN2.
     """
     if network["version"] < _VERSION:
         name = network.get("build_func_name", "a network")
@@ -69,8 +84,11 @@ def read_tensorflow_state(
 
 
 def _read_tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
-    """All variables under PyTorch's names. ValueError for one that has no place there, and for more
-    than a file of `size` bytes holds, before they are copied."""
+    """Read all variables under PyTorch's names.
+
+    Raises ValueError for an unknown variable, and, before the numbers are copied, for more numbers
+    than a file of `size` bytes holds.
+    """
     state, count = {}, 0
     for variable_name, value in _walk_variables(network):
         if variable_name in _IGNORED_VARIABLES:
@@ -78,13 +96,13 @@ def _read_tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
         name, array = _convert_variable(variable_name, np.asarray(value))
         count += array.size
         require_tensors_fit(count, size)
-        # A copy, as torch takes no negative strides.
+        # The array is copied, as torch takes no negative strides.
         state[name] = torch.from_numpy(np.array(array, np.float32))
     return state
 
 
 def _require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
-    """ValueError if a size that the file states is not that of its tensors."""
+    """Raise ValueError if a size that the file states is not that of its tensors."""
     for option, size in _SIZES.items():
         stated, actual = options.get(option), getattr(shape, size)
         if stated is not None and stated != actual:
@@ -92,7 +110,7 @@ def _require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
 
 
 def _walk_variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All variables, those of inner networks under `name/`."""
+    """Yield the name and the value of all variables, those of inner networks under `name/`."""
     for name, value in network["variables"]:
         yield prefix + name, value
     for name, component in network["components"].items():
@@ -100,7 +118,7 @@ def _walk_variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tu
 
 
 def _convert_variable(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    """A variable's name and layout for PyTorch. ValueError if StyleGAN2 has none of this name."""
+    """Convert a variable's name and layout to PyTorch's; raise ValueError for an unknown name."""
     for pattern, convert in _PATTERNS.items():
         if match := re.fullmatch(pattern, name):
             return convert(value, *match.groups())
@@ -108,13 +126,16 @@ def _convert_variable(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def _dense(value: np.ndarray, layer: str, part: str) -> tuple[str, np.ndarray]:
-    """Weights [in, out] -> [out, in]."""
+    """Convert a dense layer of the mapping network: weights [in, out] -> [out, in]."""
     name = "embed" if layer == "LabelEmbed" else layer.replace("Dense", "fc")
     return f"mapping.{name}.{part}", value.T
 
 
 def _noise(value: np.ndarray, index: str) -> tuple[str, np.ndarray]:
-    """[1, 1, h, w] -> [h, w]; number 0 is the only one at 4 x 4, then two at each size."""
+    """Convert a noise image [1, 1, h, w] -> [h, w].
+
+    The size 4 x 4 has noise 0 alone; each larger size has two.
+    """
     i = int(index)
     resolution = 2 ** ((i + 5) // 2)
     return f"synthesis.b{resolution}.conv{(i + 1) % 2}.noise_const", value[0, 0]
@@ -130,7 +151,11 @@ _LAYER_NAMES = {
 
 
 def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[str, np.ndarray]:
-    """Kernels [h, w, in, out] -> [out, in, h, w]; affine weights transposed, biases from one on."""
+    """Convert a layer of the synthesis network.
+
+    Kernels [h, w, in, out] -> [out, in, h, w]; affine weights are transposed; affine biases get 1
+    added, as TensorFlow's program adds it at each use.
+    """
     name = f"synthesis.b{resolution}.{_LAYER_NAMES[layer]}"
     if part == "mod_weight":
         return f"{name}.affine.weight", value.T

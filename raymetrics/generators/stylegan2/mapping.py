@@ -1,4 +1,4 @@
-"""The mapping network: z to w, and its truncation."""
+"""Define the mapping network from z to w, with its truncation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from raymetrics.generators.stylegan2.layers import Dense, normalize
 
 
 class Mapping(nn.Module):
-    """z float32 [n, z_dim], and classes as rows [n, classes] of zeros and a one -> w [n, w_dim].
+    """The mapping network: z float32 [n, z_dim] and one-hot classes [n, classes] -> w [n, w_dim].
 
-    z and the embedded class stand side by side: each normalised, or, `joint`, both as one.
+    The input of the first layer is z and the embedded class, concatenated: each normalized alone,
+    or both together if the shape is `joint`.
     """
 
     w_avg: Tensor
@@ -33,12 +34,12 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.empty(shape.w_dim))
 
     def forward(self, z: Tensor, classes: Tensor | None) -> Tensor:
-        x = self.normalized(z, classes)
+        x = self._normalize_inputs(z, classes)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
 
-    def normalized(self, z: Tensor, classes: Tensor | None) -> Tensor:
+    def _normalize_inputs(self, z: Tensor, classes: Tensor | None) -> Tensor:
         if classes is None:
             return normalize(z)
         if self.joint:
@@ -46,6 +47,8 @@ class Mapping(nn.Module):
         return torch.cat([normalize(z), normalize(self.embed(classes))], dim=1)
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
-        """w moved towards its average; psi = 1 leaves it, 0 is the average (Karras et al. 2019,
-        appendix B)."""
+        """Move w towards its average (Karras et al. 2019, appendix B).
+
+        psi = 1 keeps w unchanged; psi = 0 gives the average.
+        """
         return self.w_avg.lerp(w, psi)

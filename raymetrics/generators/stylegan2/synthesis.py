@@ -1,13 +1,14 @@
-"""The synthesis network: one w for each layer to an image.
+"""Define the synthesis network, from one w for each layer to an image.
 
-All of it is computed in float32, also where NVIDIA's programs would take float16 for the
-largest blocks: the images are those of their option `force_fp32`.
+Everything is computed in float32, even the largest blocks, for which NVIDIA's programs may use
+float16: the images are those of these programs with the option `force_fp32`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,10 @@ from raymetrics.generators.stylegan2.upsampling import upsample
 
 
 class _Block(nn.Module):
-    """One resolution: features x and the colours so far, to those of twice the size.
+    """The block of one resolution: features and colors of half the size -> features and colors.
 
-    Layer i of the network takes w number i and noise number i; the step to colours takes the
-    w of the layer that follows.
+    Layer i of the network takes w number i and noise number i; the conversion to colors takes the w
+    of the next layer.
     """
 
     def __init__(self, shape: NetworkShape, settings: Settings, index: int) -> None:
@@ -32,9 +33,15 @@ class _Block(nn.Module):
 
         def convolution(channels_in: int, up: bool) -> StyledConvolution:
             return StyledConvolution(
-                channels_in, channels, shape.w_dim, 4 * 2**index,
-                up=up, noise=shape.noise, activation=settings.activation, clamp=settings.clamp,
-            )  # fmt: skip
+                channels_in,
+                channels,
+                shape.w_dim,
+                4 * 2**index,
+                up=up,
+                noise=shape.noise,
+                activation=settings.activation,
+                clamp=settings.clamp,
+            )
 
         if index == 0:
             self.const = nn.Parameter(torch.empty(channels, 4, 4))
@@ -55,7 +62,8 @@ class _Block(nn.Module):
         noise: Sequence[Tensor | None],
         fir: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        x = self.first_features(ws, noise, fir) if x is None else self.features(x, ws, noise, fir)
+        start = self._first_features if x is None else partial(self._features, x)
+        x = start(ws, noise, fir)
         if colors is not None:
             colors = upsample(colors, fir)
         if self.has_colors:
@@ -63,13 +71,15 @@ class _Block(nn.Module):
             colors = block_colors if colors is None else colors + block_colors
         return x, colors
 
-    def first_features(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
+    def _first_features(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
+        """Compute the features of 4 x 4 pixels, from the constant input."""
         x = self.const.expand(len(ws), -1, -1, -1)
         return self.conv1(x, ws[:, 0], fir, noise[0])
 
-    def features(
+    def _features(
         self, x: Tensor, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor
     ) -> Tensor:
+        """Compute the features of this resolution from those of half the resolution."""
         i = self.layer
         inner = self.conv0(x, ws[:, i - 1], fir, noise[i - 1])
         if self.architecture != "resnet":
@@ -79,7 +89,10 @@ class _Block(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """ws float32 [n, num_ws, w_dim] -> images float32 [n, colours, h, w], about -1..1."""
+    """The synthesis network: ws float32 [n, num_ws, w_dim] -> images float32 [n, colors, h, w].
+
+    The values of the images are in about -1..1.
+    """
 
     fir: Tensor
 
@@ -91,7 +104,7 @@ class Synthesis(nn.Module):
         self.register_buffer("fir", torch.empty(filter_size, filter_size))
 
     def forward(self, ws: Tensor, noise: Sequence[Tensor | None]) -> Tensor:
-        """noise: for every convolution [n, 1, h, w] or [h, w]; None for no noise."""
+        """Synthesize images; noise: [n, 1, h, w], [h, w] or None, for each convolution."""
         x = colors = None
         for resolution in self.resolutions:
             block = self.get_submodule(f"b{resolution}")
@@ -100,5 +113,5 @@ class Synthesis(nn.Module):
         return colors
 
     def convolutions(self) -> list[StyledConvolution]:
-        """In the order in which they take their w and their noise."""
+        """Return the convolutions in the order of their w and their noise."""
         return [module for module in self.modules() if isinstance(module, StyledConvolution)]

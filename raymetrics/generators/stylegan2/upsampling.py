@@ -1,4 +1,4 @@
-"""Upsampling by two with a low-pass filter (Karras et al. 2020a, section 2; Zhang 2019)."""
+"""Upsample by two with a low-pass filter (Karras et al. 2020a, section 2; Zhang 2019)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 
 def separable_filter(taps: Sequence[float]) -> Tensor:
-    """The outer product of the taps with themselves, float32 [k, k], of sum one."""
+    """Return the outer product of the taps with themselves, scaled to sum 1, float32 [k, k]."""
     line = torch.tensor(taps, dtype=torch.float32)
     square = line.outer(line)
     return square / square.sum()
 
 
 def upsample(x: Tensor, fir: Tensor) -> Tensor:
-    """x [n, c, h, w] -> [n, c, 2h, 2w]: zeros between the samples, then four times the filter."""
+    """Upsample x [n, c, h, w] to [n, c, 2h, 2w].
+
+    Inserts zeros between the pixels, then applies four times the filter.
+    """
     n, c, h, w = x.shape
     k = fir.shape[-1]
     full = conv_transpose2d(x.reshape(n * c, 1, h, w), 4 * fir[None, None], stride=2)
@@ -26,9 +29,10 @@ def upsample(x: Tensor, fir: Tensor) -> Tensor:
 
 
 def upsampling_convolution(x: Tensor, weight: Tensor, fir: Tensor) -> Tensor:
-    """x [n, i, h, w], weight [o, i, 3, 3] -> [n, o, 2h, 2w].
+    """Upsample x [n, i, h, w] and convolve it with a weight [o, i, 3, 3], to [n, o, 2h, 2w].
 
-    Zeros between the samples, a true convolution with the weight, then four times the filter.
+    Inserts zeros between the pixels, convolves (true convolution) with the weight, then applies
+    four times the filter.
     """
     x = conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     n, c, h, w = x.shape

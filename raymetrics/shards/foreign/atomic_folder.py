@@ -21,7 +21,7 @@ from raymetrics.shards.view import View
 
 @contextmanager
 def new_folder(destination: str) -> Iterator[Path]:
-    """A folder beside `to`, which takes its name when the block has ended without an error.
+    """Make a folder beside `destination`, which gets its name when the block ends without an error.
 
     StorageError if `to` is there, on an object store, or cannot be written; StorageUnavailable if
     there is no room.

@@ -9,7 +9,8 @@ from raymetrics.output_names import NOT_FEATURES
 from raymetrics.shards.foreign.atomic_folder import new_folder
 from raymetrics.shards.foreign.huggingface_export import write_huggingface
 from raymetrics.shards.foreign.npy_export import write_npy
-from raymetrics.shards.foreign.npz_export import npz_bytes
+from raymetrics.shards.foreign.npz_export import statistics_npz
+from raymetrics.shards.foreign.shard_set_export import write_shard_set
 from raymetrics.shards.foreign.webdataset_export import write_webdataset
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
@@ -22,6 +23,7 @@ _FOLDER_WRITERS: Mapping[str, Callable[..., None]] = {
     "npy": write_npy,
     "huggingface": write_huggingface,
     "webdataset": write_webdataset,
+    "shards": write_shard_set,
 }
 _FORMATS = ("npz", *_FOLDER_WRITERS)
 
@@ -30,11 +32,12 @@ def export(
     shards: str | ShardSet, *, to: str, format: str, columns: Sequence[str] | None = None,
     samples: int | None = None, ddof: int = 1,
 ) -> None:  # fmt: skip
-    """Writes a complete shard set in another format; `to` must not be there yet.
+    """Write a complete shard set in another format; `to` must not be there yet.
 
     format: "npz", one file with mu and sigma of one column, as pytorch-fid and its kin read it;
     or a local folder: "npy", a float32 array [n, d] for each column, beside sample_id.npy;
-    "huggingface", what `datasets.load_dataset` reads; "webdataset", tar files.
+    "huggingface", what `datasets.load_dataset` reads; "webdataset", tar files; "shards", a sealed
+    shard set of these samples, whose ids are counted anew from 0.
     columns: only these; by default all, or of npz the only one that is not logits.
     samples: only the first so many, by sample id.
     ddof: of npz, whose covariance is divided by count - ddof.
@@ -48,8 +51,8 @@ def export(
     shard_set = view.shards
     if samples is not None and not 1 <= samples <= len(view):
         raise NotEnoughData(
-            f"the first {samples} samples are asked for, {shard_set.uri} has {len(view)}; ask for 1 "
-            f"to {len(view)}, or extract more"
+            f"the first {samples} samples are asked for, {shard_set.uri} has {len(view)}; ask for "
+            f"1 to {len(view)}, or extract more"
         )
     view = view if samples is None else view.first(samples)
     chosen = _select_columns(shard_set, columns)
@@ -61,7 +64,7 @@ def export(
 
 
 def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column]:
-    """The columns of these names; all by default. ShardError for a name that is none."""
+    """Return the columns of these names; all by default. Raise ShardError for an unknown name."""
     for name in names or ():
         if name not in shards.columns:
             raise ShardError(
@@ -71,7 +74,7 @@ def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Colum
 
 
 def _single_column(columns: Sequence[Column], shards: ShardSet) -> Column:
-    """The only column; or the only one of features. ShardError if there are several."""
+    """Return the only column, or the only one of features. Raise ShardError for several."""
     features = [column for column in columns if column.output not in NOT_FEATURES]
     for candidates in (columns, features):
         if len(candidates) == 1:
@@ -96,5 +99,5 @@ def _write_npz(view: View, column: Column, destination: str, ddof: int) -> None:
     )
     if name in store.names():
         raise exists_error
-    if not store.create(name, npz_bytes(view, column, ddof)):
+    if not store.create(name, statistics_npz(view, column, ddof)):
         raise exists_error

@@ -28,7 +28,7 @@ def write_huggingface(view: View, columns: Sequence[Column], folder: Path) -> No
 
 
 def _to_arrow(values: np.ndarray) -> pa.Array:
-    """Lists of one length for float32 [n, d]: the library knows no tensors of Arrow."""
+    """Return float32 [n, d] as lists of one length: the library reads no tensors of Arrow."""
     if values.ndim == 1:
         return pa.array(values)
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
@@ -36,7 +36,7 @@ def _to_arrow(values: np.ndarray) -> pa.Array:
 
 
 def _card_text(view: View, columns: Sequence[Column]) -> str:
-    """The text of README.md. JSON is YAML too, so names need no rules of their own."""
+    """Return the text of README.md. JSON is YAML too, so names need no rules of their own."""
     spec = view.shards.spec
     integer_columns = ["sample_id", "label"] if spec.labels else ["sample_id"]
     features: list[dict[str, object]] = [

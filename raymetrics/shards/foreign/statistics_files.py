@@ -30,12 +30,10 @@ from raymetrics.errors import ShardError, StorageError
 from raymetrics.metrics import Gaussian
 from raymetrics.npz_files import NpzArrays
 from raymetrics.safe_archives.damage import require_undamaged
+from raymetrics.shards.foreign.npz_export import ORIGIN_KEY
 from raymetrics.shards.store import Store
 from raymetrics.statistics import Moments
 
-_ORIGIN_KEY = (
-    "raymetrics"  # the key of a text in JSON: how the features of an exported file were made
-)
 MU_SIGMA = "mu, sigma"
 SPATIAL_MU_SIGMA = "mu_s, sigma_s"
 _FEATURE_KEYS = ("feats", "reps")
@@ -70,7 +68,7 @@ def is_statistics(uri: object) -> bool:
 
 
 def read_statistics(uri: str) -> ReferenceStatistics:
-    """The statistics in a file: .npz, .pkl or .pt, at a path or on an object store.
+    """Read the statistics in a file: .npz, .pkl or .pt, at a path or on an object store.
 
     StorageError if there is none, ShardError if it holds something else, or a mean and a
     covariance that do not fit together, are not finite, not symmetric, or far from positive.
@@ -97,7 +95,7 @@ def read_statistics(uri: str) -> ReferenceStatistics:
 
 
 def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
-    """The file; StorageError if there is none."""
+    """Open the file. Raise StorageError if it does not exist."""
     try:
         return cast(io.RawIOBase, store.open(name))
     except FileNotFoundError:
@@ -110,9 +108,9 @@ def _read_npz(file: Any, where: str) -> FileStatistics:
     """Only the arrays that are asked for are read, however large the others are."""
     arrays = NpzArrays(file)
     statistics = _parse_contents(arrays, where)
-    if _ORIGIN_KEY not in arrays:
+    if ORIGIN_KEY not in arrays:
         return statistics
-    origin = json.loads(arrays[_ORIGIN_KEY].item())
+    origin = json.loads(arrays[ORIGIN_KEY].item())
     return replace(statistics, layout="raymetrics", count=origin["count"], ddof=origin["ddof"],
                    origin=origin)  # fmt: skip
 
@@ -123,7 +121,7 @@ def _read_pickle(file: Any, where: str) -> FileStatistics:
 
 
 def _read_torch(file: Any, where: str) -> FileStatistics:
-    """What torch.save wrote, without torch."""
+    """Read what torch.save wrote, without torch."""
     with safe_pickle.TorchArchive(file) as archive:
         statistics = _parse_contents(safe_pickle.read_archive(archive, where), where)
     return (
@@ -141,7 +139,7 @@ _READERS: Mapping[str, Callable[[Any, str], FileStatistics]] = {
 
 
 def _parse_contents(contents: Any, where: str) -> FileStatistics:
-    """What these contents are, by their keys. ShardError if they are none of the layouts."""
+    """Find the layout of contents by their keys. Raise ShardError for an unknown layout."""
     if isinstance(contents, np.ndarray):
         return _fit_features(contents, "features", where)
     if not isinstance(contents, Mapping):
@@ -204,7 +202,7 @@ def _parse_sums(contents: Mapping[str, Any], where: str) -> FileStatistics:
 
 
 def _fit_features(features: Any, name: str, where: str) -> FileStatistics:
-    """The mean and the covariance, by count - 1, of features [n, d]."""
+    """Compute the mean and the covariance, by count - 1, of features [n, d]."""
     x = np.asarray(features)
     if x.ndim != 2 or len(x) < 2 or x.dtype.kind != "f":
         raise ShardError(
@@ -236,7 +234,7 @@ def _require_gaussian(mean: Any, covariance: Any, prefix: str, where: str) -> Ga
 
 
 def _find_problem(gaussian: Gaussian) -> str | None:
-    """What is wrong with the values, in words."""
+    """Say in words what is wrong with the values."""
     s = gaussian.covariance
     if not (np.isfinite(gaussian.mean).all() and np.isfinite(s).all()):
         return "mu or sigma holds NaN or infinite values"
@@ -249,5 +247,8 @@ def _find_problem(gaussian: Gaussian) -> str | None:
         if s.any():
             cholesky(s + slack * np.eye(len(s)), lower=True, check_finite=False)
     except LinAlgError:
-        return f"sigma has an eigenvalue below -{slack:.3g}, {_VARIANCE_SLACK} of the largest variance,"
+        return (
+            f"sigma has an eigenvalue below -{slack:.3g}, {_VARIANCE_SLACK} of the largest "
+            "variance,"
+        )
     return None

@@ -35,7 +35,7 @@ def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> Non
 def _sample_files(
     block: Block, row: int, columns: Sequence[Column], set_fields: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
-    """The files of one sample."""
+    """Yield the files of one sample."""
     sample_id = int(block[schema.SAMPLE_ID][row])
     for column in columns:
         buffer = io.BytesIO()

@@ -1,30 +1,28 @@
-"""Heatmaps of shard sets' samples: a few in this process, or all of a set on workers.
+"""Heatmaps of samples of shard sets: a few in this process, or all of a set on workers.
 
-A worker makes the images of a range of samples again from their ids, sees them once, and keeps one
-file: a map of a few numbers for each sample, and sums over all and over some classes. The file's
-name says all that it depends on, so that a rerun makes only what is missing. Of 50,000 samples with
-8 x 8 maps the driver holds 15 MB.
+A worker generates the images of a range of samples again from their ids, computes their heatmaps,
+and writes one file: a map of a few numbers for each sample, and sums over all samples and over some
+classes. The file's name is a digest of all that it depends on, so that a rerun makes only the
+missing files. For 50,000 samples with 8 x 8 maps the driver holds 15 MB.
 """
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import ray
 
-from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
-from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
+from raymetrics.distributed.actor_map import map_with_workers
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
-from raymetrics.distributed.neighbor_files import load_npz_or_none
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.npz_files import npz_bytes, parse_npz_or_none
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
 from raymetrics.statistics import from_arrays, to_arrays
@@ -33,11 +31,11 @@ from raymetrics.studies.heatmap.request import HeatmapRequest, load_verified_ext
 SAMPLES_PER_RANGE = 1024  # samples to a file, cut at the multiples
 _IMAGES_PER_BATCH = 64  # images in memory at a time
 _RANGES_FOLDER = "ranges"
-_RANGES_VERSION = 1  # of what is kept there
+_RANGES_VERSION = 1  # of the files there
 
 
 class SampleViewer:
-    """Sample ids to images and heatmaps; the driver has one for a few samples, workers for many."""
+    """Generates the images of samples and computes their heatmaps."""
 
     def __init__(
         self,
@@ -45,24 +43,25 @@ class SampleViewer:
         extractor: tuple[str, Mapping[str, object]],
         sensitivity: Sensitivity,
     ) -> None:
-        """source: with the listing that it must have; extractor: with its specification.
+        """Open the source, with its quick fingerprint, and the extractor, with its specification.
 
-        SourceError or ExtractorError if they are something else here.
+        Raises SourceError or ExtractorError if they are different on this machine.
         """
         loaded_extractor = load_verified_extractor(*extractor)
         self.generator = open_verified_generator(*source)
         self.heatmap_extractor = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
-        """sample_ids int64 [n] -> uint8 [n, 3, h, w], and what is seen in them."""
+        """Return images uint8 [n, 3, h, w] and heatmaps of samples with ids int64 [n]."""
         images = self.generator(sample_ids)
         return images, self.heatmap_extractor(sample_ids, images)
 
 
 def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
-    """Images uint8 [n, 3, h, w] and heatmaps of samples of the generated set; in this process.
+    """Compute images uint8 [n, 3, h, w] and heatmaps of samples of the generated set.
 
-    sample_ids: int64 [n]. Exact: the updated moments are those of the whole set.
+    sample_ids: int64 [n]. Runs in this process. The heatmaps are exact: their moments are those of
+    the whole set.
     """
     viewer = SampleViewer(request.source, request.extractor, request.member_sensitivity())
     return viewer(sample_ids)
@@ -71,11 +70,11 @@ def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarra
 def heatmaps_if_added(
     request: HeatmapRequest, source: tuple[str, str], sample_ids: np.ndarray, exact: bool = False
 ) -> tuple[np.ndarray, Heatmaps]:
-    """The same of samples of another source, each as if it were added to the generated set.
+    """Compute heatmaps of samples of another source, each as if added to the generated set.
 
-    source: with its listing. exact: the optimal map is found again with each image included, which
-    takes an eigendecomposition for every one; otherwise it is that of the set, near enough for
-    many samples. NotEnoughData where that one is singular.
+    source: with its quick fingerprint. exact: find the optimal map again with each image included,
+    which takes an eigendecomposition for every image; otherwise the map of the set is used, which
+    is near enough for many samples. Raises NotEnoughData where the map of the set is singular.
     """
     if not exact:
         return SampleViewer(source, request.extractor, request.added_sensitivity())(sample_ids)
@@ -91,7 +90,7 @@ def heatmaps_if_added(
 
 @dataclass(frozen=True, eq=False)
 class RangePlan:
-    """What workers need to make ranges."""
+    """What workers need to write the files of ranges; key: a digest of all that they depend on."""
 
     source: tuple[str, str]
     extractor: tuple[str, Mapping[str, object]]
@@ -103,31 +102,29 @@ class RangePlan:
 
     @property
     def range_starts(self) -> list[int]:
-        """Where the ranges begin that hold any of the samples."""
+        """The first ids of the ranges that hold any of the samples."""
         return (np.unique(self.sample_ids // SAMPLES_PER_RANGE) * SAMPLES_PER_RANGE).tolist()
 
     def ids(self, first: int) -> np.ndarray:
-        """The samples of a range."""
+        """Return the samples of a range."""
         start, stop = np.searchsorted(self.sample_ids, [first, first + SAMPLES_PER_RANGE])
         return self.sample_ids[start:stop]
 
     def file_name(self, first: int) -> str:
-        """The name of the file of a range."""
+        """Return the name of the file of a range."""
         return f"heat-{first:012d}-{self.key[:24]}.npz"
 
 
-class RangeStage:
-    """A stage: the beginnings of ranges to files."""
+class RangeWriter:
+    """A worker: makes the samples of a range and writes its file."""
 
-    def __init__(self, plan: Any) -> None:
-        """plan: a `Plan`, or Ray's reference to one."""
-        self.plan: RangePlan = ray.get(plan) if isinstance(plan, ray.ObjectRef) else plan
-        self.viewer = SampleViewer(self.plan.source, self.plan.extractor, self.plan.sensitivity)
-        self.store = Store(self.plan.uri)
+    def __init__(self, plan: RangePlan) -> None:
+        self.plan = plan
+        self.viewer = SampleViewer(plan.source, plan.extractor, plan.sensitivity)
+        self.store = Store(plan.uri)
 
-    def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """unit: {"first" [1]}; what was made: {"rows" [1]}."""
-        first = int(unit["first"][0])
+    def __call__(self, first: int) -> int:
+        """Write the file of the range that begins at sample `first`; return its sample count."""
         ids = self.plan.ids(first)
         sums, seen = None, []
         for start in range(0, len(ids), _IMAGES_PER_BATCH):
@@ -136,13 +133,13 @@ class RangeStage:
             sums = batch_sums if sums is None else sums.merge(batch_sums)
             seen.append(batch_heatmaps)
         arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
-        self.store.replace(self.plan.file_name(first), _npz_bytes(arrays))
-        return {"rows": np.array([len(ids)])}
+        self.store.replace(self.plan.file_name(first), npz_bytes(arrays, compress=True))
+        return len(ids)
 
 
 @dataclass(frozen=True, eq=False)
 class MeanHeatmaps:
-    """Of all samples of a set: every map, and sums over all and over classes."""
+    """The heatmaps of all samples of a set, with sums over all samples and over classes."""
 
     heatmaps: Heatmaps
     averages: Averages
@@ -158,10 +155,10 @@ def mean_heatmaps(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> MeanHeatmaps:
-    """Heatmaps of all samples of the generated set, with their sums; needs a session.
+    """Compute heatmaps of all samples of the generated set, with their sums.
 
-    Files of ranges lie in the folder `ranges` of `to`, which all machines must share; those that
-    are there are not made again. Neither the number of workers nor a restart changes a bit.
+    Files of ranges lie in the folder `ranges` of `to`, which all machines must share; existing
+    files are not made again. Neither the number of workers nor a restart changes a bit.
     """
     uri = f"{Store(to).absolute_uri}/{_RANGES_FOLDER}"
     plan = RangePlan(
@@ -178,37 +175,25 @@ def mean_heatmaps(
     todo = [first for first in plan.range_starts if plan.file_name(first) not in existing_files]
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
-    for rows_made in keep_ranges(plan, todo, resources or Resources()):
-        rows += rows_made
-        if progress:
-            rate = rows / (time.monotonic() - start)
-            progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
+    resources = resources or Resources()
+    with session(local=resources.local):
+        for rows_made in map_with_workers(RangeWriter, plan, todo, resources):
+            rows += rows_made
+            if progress:
+                rate = rows / (time.monotonic() - start)
+                progress(Progress(rows, to_make, len(plan.sample_ids) - to_make, rate))
     return _merge_ranges(plan, store, len(todo))
 
 
-def keep_ranges(plan: RangePlan, todo: Sequence[int], resources: Resources) -> Iterator[int]:
-    """Makes the ranges on actors; yields the samples of each, in order, once it is kept."""
-    if not todo:
-        return
-    dataset = ray.data.from_items([{"first": first} for first in todo])
-    configure_ray_data(dataset.context)
-    actor_placement = plan_cluster_placement(
-        replace(resources, fused=True, generators=None), len(todo)
-    )
-    stage = add_stage(dataset, RangeStage, (ray.put(plan),), actor_placement.generate)
-    for row in stage.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
-        yield int(row["rows"][0])
-
-
 def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatmaps:
-    """All ranges, merged in the order of their ids."""
+    """Merge all ranges in the order of their ids."""
     seen, averages = [], None
     for first in plan.range_starts:
-        arrays = load_npz_or_none(store, plan.file_name(first))
+        arrays = parse_npz_or_none(store.read(plan.file_name(first)))
         if arrays is None:
             raise ShardError(
-                f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the same "
-                "command again; a cluster needs a place that all of its machines share"
+                f"{store.path(plan.file_name(first))} is missing or damaged; remove it and run the "
+                "same command again; a cluster needs a place that all of its machines share"
             )
         sums = {
             name[len(_SUMS_PREFIX) :]: a
@@ -221,7 +206,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
             name: a for name, a in arrays.items() if not name.startswith(_SUMS_PREFIX)
         }
         seen.append(from_arrays(Heatmaps, heatmap_arrays))
-    assert averages is not None  # no set is empty
+    assert averages is not None  # no set without samples is opened
     return MeanHeatmaps(Heatmaps.concatenate(seen), averages, plan.classes, ranges_made)
 
 
@@ -229,18 +214,11 @@ _SUMS_PREFIX = "sums_"
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Under names that those of heatmaps do not have."""
+    """Return the arrays under names that arrays of heatmaps do not have."""
     return {f"{_SUMS_PREFIX}{name}": array for name, array in arrays.items()}
 
 
 def write_heatmap_arrays(to: str, name: str, record: Heatmaps | Averages, **more: object) -> None:
-    """The fields of what was found, and more, as an .npz of numpy."""
+    """Write the fields of a record, and `more` arrays, as an .npz file of numpy."""
     others = {key: np.asarray(value) for key, value in more.items()}
-    Store(to).replace(name, _npz_bytes({**to_arrays(record), **others}))
-
-
-def _npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of an .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    Store(to).replace(name, npz_bytes({**to_arrays(record), **others}, compress=True))

@@ -1,4 +1,4 @@
-"""Whether heatmaps show where a distance looks: noise there must cost more than elsewhere.
+"""Check that heatmaps show where a distance looks: noise there must cost more than elsewhere.
 
 Kynkaanniemi et al. 2023, appendix C and Fig. 10: Gaussian noise in the important half of the pixels
 of every generated image, in the other half, or everywhere, which is an upper bound.
@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raymetrics import option_strings
-from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.distributed.extraction.extract import extract_all
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import SampleRangeError
 from raymetrics.heatmaps.noisy_source import NOISE_REGIONS, require_noise_scale
 from raymetrics.results import Result
@@ -33,36 +33,43 @@ def noise_distances(
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[Result]:
-    """The distance of the generated set, and then with noise of every scale in every region.
+    """Compute the distance of the generated set, and with noise of every scale in every region.
 
     maps: the maps.npz of all samples of the generated set. Each noisy set is a shard set below
-    `to`/noise, of which a rerun makes only what is missing.
-    RangeError unless the generated samples are one range.
+    `to`/noise, of which a rerun makes only the missing shards. Raises SampleRangeError unless the
+    generated samples are one range.
     """
     samples = require_one_range(request.generated)
     for scale in scales:
         require_noise_scale(str(scale))
-    sources = {
-        f"{to}/{_NOISE_FOLDER}/{where}-{scale:g}": _noisy_source_text(request, maps, where, scale)
+    requests = [
+        ExtractRequest(
+            f"{to}/{_NOISE_FOLDER}/{where}-{scale:g}",
+            _noisy_source_text(request, maps, where, scale),
+            samples,
+        )
         for where in NOISE_REGIONS
         for scale in scales
-    }
-    extractions = extract_all(
-        sources, [request.extractor[0]], samples, resources=resources, progress=progress,
+    ]
+    extractions = extract_many(
+        requests,
+        [request.extractor[0]],
         shard_rows=request.generated.shards.spec.shard_rows,
-    )  # fmt: skip
+        resources=resources,
+        progress=progress,
+    )
     noisy = [frechet_result(request, extraction.shards.uri) for extraction in extractions]
     return [frechet_result(request, request.generated.shards.uri), *noisy]
 
 
 def _noisy_source_text(request: HeatmapRequest, maps: str | Path, where: str, scale: float) -> str:
-    """The generated set's source with noise, as a source."""
+    """Return the text of a source: the generated set's source with noise."""
     options = {"of": request.source[0], "maps": str(maps), "where": where, "scale": f"{scale:g}"}
     return option_strings.format_options(_NOISY_SOURCE, options)
 
 
 def frechet_result(request: HeatmapRequest, generated: str) -> Result:
-    """The Frechet distance of a set to the real one in the column of the heatmaps."""
+    """Compute the Frechet distance of a set to the real one in the column of the heatmaps."""
     (result,) = evaluate(
         real=_view_uri(request.real),
         generated=generated,
@@ -74,14 +81,14 @@ def frechet_result(request: HeatmapRequest, generated: str) -> Result:
 
 
 def _view_uri(view: View) -> str:
-    """The text that opens this view."""
+    """Return the text that opens this view."""
     if isinstance(view.samples, Selection):
         return f"{view.shards.uri}?ids={view.samples.file}"
     return view.shards.uri
 
 
 def require_one_range(view: View) -> range:
-    """The samples of a view. RangeError if they are not one range."""
+    """Return the samples of a view. Raises SampleRangeError unless they are one range."""
     if isinstance(view.samples, Selection) or len(view.samples) != 1:
         raise SampleRangeError(
             f"noise is put on all samples of a set that are one range; {view.shards.uri} has "

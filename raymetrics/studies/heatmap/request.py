@@ -1,4 +1,4 @@
-"""What a heatmap is asked of: two shard sets, and a column whose features are means of a map."""
+"""The request of a heatmap: two shard sets, and a column whose features are means of a map."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import ray
 import torch
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
-from raymetrics.distributed.fold import fold_group, fold_shards, group_shards
+from raymetrics.distributed.fold import fold_shards
 from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError, SourceError
 from raymetrics.extractors import make_extractor, published_network
 from raymetrics.extractors.base import Extractor, NetworkExtractor
@@ -31,36 +30,36 @@ from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
-from raymetrics.statistics import ColumnStatistic, Histogram, Moments, merge_all
+from raymetrics.statistics import ColumnStatistic, Histogram, Moments
 
 CPU = torch.device("cpu")
-_DEFAULT_CLASS_COUNT = 3  # real classes that have means of their own
+_DEFAULT_CLASS_COUNT = 3  # of real classes that have means of their own
 
 
 @dataclass(frozen=True, eq=False)
 class HeatmapRequest:
-    """Two sets, the column, and what makes images and features again."""
+    """Two sets, the column, and the source and the extractor of the generated set."""
 
     real: View
     generated: View
     column: Column
-    source: tuple[str, str]  # of the generated set, with its listing
-    extractor: tuple[str, Mapping[str, object]]  # as it was asked for, with its specification
+    source: tuple[str, str]  # of the generated set, with its quick fingerprint
+    extractor: tuple[str, Mapping[str, object]]  # its text, with its specification
 
     @property
     def identity(self) -> dict[str, object]:
-        """All that a heatmap of a sample depends on."""
+        """All that the heatmap of a sample depends on."""
         sides = {"real": self.real.digest(), "generated": self.generated.digest()}
         return {**sides, "column": self.column.name, "extractor": dict(self.extractor[1])}
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the network; empty without logits."""
+        """The class names of the network; empty without logits."""
         return tuple(self.generated.shards.spec.class_names.get(self.column.extractor, ()))
 
     @cached_property
     def moments(self) -> tuple[Gaussian, Moments]:
-        """Of the real and of the generated features."""
+        """The Gaussian of the real features, and the moments of the generated ones."""
         real, generated = (
             _fold_column(view, self.column.name, _feature_moments)
             for view in (self.real, self.generated)
@@ -68,24 +67,27 @@ class HeatmapRequest:
         return Gaussian.from_moments(real, ddof=1), generated
 
     def member_sensitivity(self) -> Sensitivity:
-        """Of samples of the generated set."""
+        """Return the sensitivity of samples of the generated set."""
         return Sensitivity.for_members(*self.moments)
 
     def added_sensitivity(self) -> Sensitivity:
-        """Of other images, by the set as it is."""
+        """Return the sensitivity of other images, by the moments of the set without them."""
         return Sensitivity.for_new_images_approximately(*self.moments)
 
     def single_sensitivity(self, features: np.ndarray) -> Sensitivity:
-        """Of one other image, exactly; features: [d]."""
+        """Return the exact sensitivity of one other image with features [d]."""
         return Sensitivity.for_new_image_exactly(*self.moments, features)
 
     def features_of(self, extractor: Extractor, sample_id: int, image: np.ndarray) -> np.ndarray:
-        """Of one image uint8 [1, 3, h, w], at the sample's place in a block; float32 [d]."""
+        """Extract the features, float32 [d], of one image uint8 [1, 3, h, w].
+
+        The image is at the place of its id in a fixed batch.
+        """
         outputs = run_in_fixed_batches(extractor, np.array([sample_id]), image, extractor.block)
         return outputs[self.column.output][0]
 
     def most_common_classes(self, count: int = _DEFAULT_CLASS_COUNT) -> list[int]:
-        """The commonest Top-1 classes of the real set; none unless both sets have logits."""
+        """Return the most common Top-1 classes of the real set; none without logits."""
         name = Column(self.column.extractor, "logits", 0).name
         if name not in self.real.shards.columns or not self.class_names:
             return []
@@ -94,11 +96,17 @@ class HeatmapRequest:
         return [int(number) for number in order if counts[number]]
 
     def class_numbers(self, names: Sequence[str]) -> list[int]:
-        """The numbers of classes by their names. RaymetricsError for one that there is not."""
+        """Return the numbers of classes by their names.
+
+        Raises RaymetricsError for an unknown name.
+        """
         return [_class_number(name, self.class_names) for name in dict.fromkeys(names)]
 
     def require_samples(self, ids: range | None) -> np.ndarray:
-        """int64 [n]; 16 evenly spaced ones by default. RangeError for some that are not there."""
+        """Return sample ids int64 [n]; 16 evenly spaced ones by default.
+
+        Raises SampleRangeError for ids that the generated set lacks.
+        """
         sample_ids = self.generated.sample_ids
         if ids is None:
             return sample_ids[
@@ -110,7 +118,8 @@ class HeatmapRequest:
         if len(wanted) < len(ids):
             raise SampleRangeError(
                 f"{self.generated.shards.uri} lacks {len(ids) - len(wanted)} of the samples "
-                f"{sample_ranges.format_range(ids)}; it has {len(sample_ids)} from {sample_ids[0]} to {sample_ids[-1]}"
+                f"{sample_ranges.format_range(ids)}; it has {len(sample_ids)} from "
+                f"{sample_ids[0]} to {sample_ids[-1]}"
             )
         return wanted
 
@@ -123,13 +132,15 @@ def make_heatmap_request(
     run_code: bool = False,
     any_size: bool = False,
 ) -> HeatmapRequest:
-    """The request, checked; loads the network.
+    """Check a request, load the network, and return the request.
 
-    column: by default the only one that is the mean of a map. run_code: open what the generated set
-    names also if it is a program, or on another machine; else ProgramRefused. any_size: also for
-    images of another size than the real ones.
-    SpecMismatch for sets that cannot be compared, ExtractorError for a column that is no such mean,
-    SourceError if the generated set's source is no longer what it was.
+    column: by default the only one that is the mean of a map.
+    run_code: also open what the generated set names if it is a program, or lies on another machine;
+    otherwise ProgramRefused is raised.
+    any_size: allow images of another size than the real ones.
+
+    Raises SpecMismatch for sets that cannot be compared, ExtractorError for a column that is not
+    the mean of a map, SourceError if the generated set's source has changed.
     """
     sides = open_view(real), open_view(generated)
     if sides[1].repeats:
@@ -144,7 +155,7 @@ def make_heatmap_request(
 
 
 def _require_permission(shards: ShardSet, permission: Permission) -> None:
-    """ProgramRefused if the source or an extractor of the set is a program that is not allowed."""
+    """Raise ProgramRefused if the source or an extractor of the set may not be run."""
     permission.require_source(shards.spec.source, shards.uri)
     for text in shards.spec.extractor_texts:
         permission.require_extractor(text, shards.uri)
@@ -153,7 +164,7 @@ def _require_permission(shards: ShardSet, permission: Permission) -> None:
 def _choose_map_column(
     real: ShardSet, generated: ShardSet, name: str | None
 ) -> tuple[Column, tuple[str, Mapping[str, object]]]:
-    """The column, and its extractor. ExtractorError unless there is one, and only one."""
+    """Return the column and its extractor. Raises ExtractorError unless exactly one fits."""
     shared_names = require_shared_extractors(real, generated)
     spec = generated.spec
     means: dict[str, tuple[Column, tuple[str, Mapping[str, object]]]] = {}
@@ -173,8 +184,8 @@ def _choose_map_column(
     column_names = ", ".join(c.name for c in spec.columns)
     if name is not None and name not in means:
         raise ExtractorError(
-            f"column {name!r} is not the mean of a map in both sets; {generated.uri} has {column_names}; "
-            "take the features before the logits of a convolutional network"
+            f"column {name!r} is not the mean of a map in both sets; {generated.uri} has "
+            f"{column_names}; take the features before the logits of a convolutional network"
         )
     if len(means) != 1:
         what = (
@@ -185,8 +196,10 @@ def _choose_map_column(
 
 
 def _mean_output(text: str, spec: Mapping[str, object]) -> str | None:
-    """The output that is the mean of a map, if the extractor has any. ExtractorError if it is no
-    longer what it was."""
+    """Return the output that is the mean of a map, None if the extractor has none.
+
+    Raises ExtractorError if the extractor has changed.
+    """
     extractor = load_verified_extractor(text, spec)
     if not isinstance(extractor, NetworkExtractor) or not extractor.has_map:
         return None
@@ -194,7 +207,10 @@ def _mean_output(text: str, spec: Mapping[str, object]) -> str | None:
 
 
 def _source_with_listing(shards: ShardSet) -> tuple[str, str]:
-    """The source of a set, with its listing. SourceError if it has changed."""
+    """Return the source of a set, with its quick fingerprint.
+
+    Raises SourceError if the source has changed.
+    """
     generator = open_source(shards.spec.source, CPU)
     if fingerprint(generator.spec) != fingerprint(shards.spec.generator):
         raise SourceError(
@@ -205,8 +221,10 @@ def _source_with_listing(shards: ShardSet) -> tuple[str, str]:
 
 
 def load_verified_extractor(text: str, expected: Mapping[str, object]) -> Extractor:
-    """The extractor on this machine's device, computing the same bits every time. ExtractorError
-    if its specification is not the expected one."""
+    """Load the extractor on this machine's device; it computes the same bits every time.
+
+    Raises ExtractorError if its specification is not the expected one.
+    """
     use_deterministic_kernels()
     extractor = make_extractor(text, worker_device(), TRIAL_SECONDS)
     fields = differences(extractor.spec, expected)
@@ -219,37 +237,32 @@ def load_verified_extractor(text: str, expected: Mapping[str, object]) -> Extrac
 
 
 def open_added_source(text: str) -> tuple[tuple[str, str], Generator]:
-    """A source whose images are added, with its listing."""
+    """Open a source whose images are added; return it with its quick fingerprint."""
     text = absolute_source(text)
     generator = open_source(text, CPU)
     return (text, quick_fingerprint(generator)), generator
 
 
 def _fold_column(view: View, column: str, block_statistic: Any) -> Any:
-    """A statistic of a column: on the cluster if a session is open, else in this process; with the
-    same bits."""
-    measures = {"found": ColumnStatistic(column, block_statistic)}
-    if ray.is_initialized():
-        return fold_shards(view, measures)["found"]
-    uri = view.shards.store.absolute_uri
-    merged: dict[str, Any] = {}
-    for group in group_shards(view.present):
-        merged = merge_all(merged, fold_group(uri, view.samples, group, measures))
-    return merged["found"]
+    """Fold a statistic of a column over the view."""
+    return fold_shards(view, {"found": ColumnStatistic(column, block_statistic)})["found"]
 
 
 def _feature_moments(sample_ids: np.ndarray, values: np.ndarray) -> Moments:
-    """Of a block of features."""
+    """Return the moments of a block of features."""
     return Moments.from_samples(values)
 
 
 def _class_histogram(sample_ids: np.ndarray, values: np.ndarray) -> Histogram:
-    """Of a block of logits."""
+    """Return the Top-1 histogram of a block of logits."""
     return Histogram.from_samples(values)
 
 
 def _class_number(name: str, names: Sequence[str]) -> int:
-    """The class of this name, in any case. RaymetricsError, with those like it, for no name."""
+    """Return the number of the class with this name, in upper or lower case.
+
+    Raises RaymetricsError, with similar names, for an unknown name.
+    """
     lowered = [class_name.lower() for class_name in names]
     if name.lower() in lowered:
         return lowered.index(name.lower())

@@ -27,7 +27,7 @@ ACCEPTED_FILE = "accepted.parquet"
 def write_accepted(
     path: str, request: MatchRequest, shards: ShardSet, matcher: Matcher, accepted: np.ndarray
 ) -> None:
-    """Writes the file, whole. found: int64 [accepted, 2], sample ids and classes."""
+    """Write the file, whole. accepted: int64 [n, 2], sample ids and classes."""
     columns = {
         SAMPLE_ID: accepted[:, 0],
         "class": accepted[:, 1],
@@ -48,7 +48,7 @@ def write_accepted(
 
 
 def request_record(request: MatchRequest, spec: DatasetSpec) -> dict[str, Any]:
-    """What was asked for, as the file tells it: on this the accepted samples depend, and on
+    """Describe the request for the file: on this the accepted samples depend, and on
     nothing else."""
     real = request.real.shards
     return {
@@ -65,7 +65,7 @@ def request_record(request: MatchRequest, spec: DatasetSpec) -> dict[str, Any]:
 
 
 def remove_stale_file(path: str, record: dict[str, Any]) -> None:
-    """Removes the file of a match of something else, which is not to be taken for this one's while
+    """Remove the file of another match, which is not to be taken for the file of this one while
     this one is under way."""
     try:
         stored = read_selection(path, partial=True).metadata

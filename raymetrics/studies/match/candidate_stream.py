@@ -1,59 +1,58 @@
-"""The draws of a match in the order of their ids: of shards that are there and of those to make."""
+"""The candidates of a match in the order of their ids: from existing shards and from new ones."""
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-import ray
+from functools import partial
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.cluster_resources import Resources
-from raymetrics.distributed.extraction.pipeline import SetToMake, ShardOutcome, StreamPlan, stream
-from raymetrics.distributed.extraction.sequel import MissingShards, ShardSequence, ShardSlot
-from raymetrics.distributed.extraction.work_units import Gate
+from raymetrics.distributed.extraction.pipeline import stream
+from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome, StreamPlan
+from raymetrics.distributed.extraction.work_units import (
+    Gate,
+    MissingShards,
+    ShardSequence,
+    ShardSlot,
+    start_gate,
+)
+from raymetrics.distributed.fold import SHARDS_PER_TASK, map_in_order
+from raymetrics.distributed.nodes import cluster_cpus
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import ShardError
 from raymetrics.studies.match.shard_draws import ShardClasses, read_shard_classes
-
-_SHARDS_PER_TASK = 4  # shards to a task that reads
 
 
 def _stream_shard_classes(
     uri: str, present: Sequence[range], logits: str
 ) -> Iterator[ShardClasses]:
-    """The draws of shards that are there, in order; some groups are read ahead, in parallel."""
-    # They ask for no processor, as actors that wait for the next shard may hold them all.
-    task = ray.remote(read_shard_classes).options(num_cpus=0)
-    groups = (present[i : i + _SHARDS_PER_TASK] for i in range(0, len(present), _SHARDS_PER_TASK))
-    tasks_at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    waiting: deque[ray.ObjectRef[list[ShardClasses]]] = deque()
-    for group in groups:
-        waiting.append(task.remote(uri, group, logits))
-        if len(waiting) > tasks_at_once:
-            yield from ray.get(waiting.popleft())
-    while waiting:
-        yield from ray.get(waiting.popleft())
+    """Yield the classes of existing shards, in order; tasks read some groups of shards ahead."""
+    # The tasks ask for no CPU, as actors that wait for the next shard may hold all CPUs.
+    groups = [present[i : i + SHARDS_PER_TASK] for i in range(0, len(present), SHARDS_PER_TASK)]
+    read_group = partial(read_shard_classes, uri, logits=logits)
+    classes_by_group = map_in_order(read_group, groups, window=1 + cluster_cpus(), cpus=0)
+    return itertools.chain.from_iterable(classes_by_group)
 
 
 class CandidateStream:
-    """Gives the draws of a sequel one shard after another, and begins no more than it is told to.
+    """Yields the candidates of a sequence of shards, and begins no shard beyond a window.
 
-    A context: whatever ends it, no actor is left. The actors are started with the first shard that
-    is to be made.
+    It is a context manager, at whose end no actor is left. The actors are started with the first
+    shard that is to be made.
     """
 
     def __init__(
-        self, sequel: ShardSequence, target: SetToMake, logits: str, resources: Resources
+        self, sequence: ShardSequence, target: SetToMake, logits: str, resources: Resources
     ) -> None:
-        self._pieces = iter(sequel)
+        self._pieces = iter(sequence)
         self._ahead: deque[ShardSlot] = deque()
         self._admitted = 0  # shards to make that may be begun
-        self._plan = StreamPlan([replace(target, todo=MissingShards(sequel))], logits)
+        self._plan = StreamPlan([replace(target, todo=MissingShards(sequence))], logits)
         self._resources = resources
-        self._present_shards = _stream_shard_classes(target.uri, sequel.existing_shards, logits)
-        self._gate: Any = None
+        self._present_shards = _stream_shard_classes(target.uri, sequence.existing_shards, logits)
+        self._gate: Gate | None = None
         self._new_shards: Iterator[ShardOutcome] = iter(())
 
     def __enter__(self) -> CandidateStream:
@@ -64,11 +63,13 @@ class CandidateStream:
         if close:
             close()
         if self._gate is not None:
-            ray.kill(self._gate)
+            self._gate.stop()
 
     def next_shard(self, window: int) -> ShardClasses | ShardOutcome | None:
-        """The next shard's draws, while so many shards from it on may be under way; None at the
-        end of the sequel."""
+        """Return the next shard's candidates; None at the end of the sequence.
+
+        window: how many shards, from this one on, may be under way meanwhile.
+        """
         self._admit(window)
         if not self._ahead:
             return None
@@ -76,9 +77,9 @@ class CandidateStream:
         return next(self._present_shards) if piece.exists else self._next_new_shard(piece.ids)
 
     def drain(self) -> Iterator[ShardOutcome]:
-        """Begins no further shard; those that were begun, once they are made."""
+        """Begin no further shard; return an iterator over the shards that were begun."""
         if self._gate is not None:
-            ray.get(self._gate.close.remote())
+            self._gate.close()
         return self._new_shards
 
     def _admit(self, window: int) -> None:
@@ -89,12 +90,12 @@ class CandidateStream:
             self._ahead.append(piece)
             self._admitted += not piece.exists
         if self._gate is not None:
-            self._gate.open.remote(self._admitted)
+            self._gate.open(self._admitted)
 
     def _next_new_shard(self, ids: range) -> ShardOutcome:
         if self._gate is None:
-            self._gate = ray.remote(Gate).options(num_cpus=0, max_concurrency=16).remote()
-            self._gate.open.remote(self._admitted)
+            self._gate = start_gate()
+            self._gate.open(self._admitted)
             self._new_shards = stream(replace(self._plan, gate=self._gate), self._resources)
         outcome = next(self._new_shards, None)
         if outcome is None or outcome.ids != ids:

@@ -43,7 +43,6 @@ class MatchRequest:
     first: int
     stop: int
     n: int
-    keep: str
     extractors: Sequence[Mapping[str, object]]  # as they are now, where the set keeps older ones
     any_size: bool
 
@@ -51,9 +50,9 @@ class MatchRequest:
 def make_match_request(
     real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
     classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
-    keep: str, run_code: bool, any_size: bool = False,
+    run_code: bool, any_size: bool = False,
 ) -> MatchRequest:  # fmt: skip
-    """The request, if it makes sense."""
+    """Check a request and open its sides; raise a RaymetricsError before anything is written."""
     permission = permission_for(run_code, generated)
     view = open_view(real)
     column = choose_logits_column(view.shards, classes)
@@ -109,7 +108,6 @@ def make_match_request(
         first,
         stop,
         n,
-        keep,
         current_spec.extractors,
         any_size,
     )
@@ -134,7 +132,7 @@ def _require_column(shards: ShardSet, column: Column) -> None:
 
 
 def choose_logits_column(shards: ShardSet, wanted: str | None) -> Column:
-    """The column of logits that is asked for, or inception's, or the only one. SpecMismatch with
+    """Return the requested column of logits, or inception's, or the only one. SpecMismatch with
     those that there are."""
     logits_columns = [column for column in shards.spec.columns if column.output == "logits"]
     names = ", ".join(column.name for column in logits_columns) or "none"

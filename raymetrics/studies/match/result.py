@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.attacks.top1_rejection import Matcher
+from raymetrics.results import Result
 from raymetrics.shards.shard_set import ShardSet
 
 
@@ -57,6 +58,7 @@ class MatchResult:
     first: int  # the first id looked at
     shards_made: int  # shards, in this run
     seconds: float
+    numbers: Sequence[Result] = ()  # of matched and of random sets
 
     @property
     def complete(self) -> bool:

@@ -8,30 +8,26 @@ are read; then the draw goes on, in one stream that is let in shard by shard.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import ray
 
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
-from raymetrics.distributed.cluster_resources import Resources, plan_cluster_placement
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
-from raymetrics.distributed.extraction.pipeline import SetToMake, ShardOutcome
-from raymetrics.distributed.extraction.sequel import ShardSequence
+from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
+from raymetrics.distributed.extraction.work_units import ShardSequence
 from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
-from raymetrics.errors import SampleRangeError, ShardError
+from raymetrics.errors import SampleRangeError
 from raymetrics.generators import quick_fingerprint
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
-from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.writer import seal_set
@@ -46,13 +42,12 @@ from raymetrics.studies.match.accepted_file import (
 from raymetrics.studies.match.candidate_stream import CandidateStream
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult, OpenBin
-from raymetrics.studies.match.shard_draws import ShardClasses, drop_rejected
+from raymetrics.studies.match.shard_draws import ShardClasses
 
 _RAREST_SHOWN = 3  # bins that a progress report names
-_DROPPING_AT_ONCE = 4  # shards whose rejected rows are dropped at a time
 
 
-def match(
+def draw_matched(
     *,
     real: str,
     generated: str,
@@ -63,7 +58,6 @@ def match(
     n: int = 50_000,
     max_draws: int | None = None,
     on_unfilled: str = "stop",
-    keep: str = "all",
     first: int | None = None,
     shard_rows: int = 2048,
     run_code: bool = False,
@@ -71,7 +65,7 @@ def match(
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
 ) -> MatchResult:
-    """The first generated samples, in the order of their ids, whose classes are as often as in the
+    """Find the first generated samples, by their ids, whose classes are as often as in the
     real set; draws until n are found, into a shard set that grows.
 
     real: a complete shard set, or some of its samples as "SHARDS?ids=FILE".
@@ -84,7 +78,6 @@ def match(
     max_draws: the most samples to look at, counted from the first; a data set ends by itself.
     on_unfilled: what to do then with bins that are not full: "stop" with a part that says so, or
     "fail" without accepted.parquet; the shards stay.
-    keep: "all", or "accepted" to drop the features of rejected samples, in a set that says so.
     first: the first id looked at; by default the set's first, or 0.
     run_code: open what a shard set names also if it is a program, or on another machine.
     any_size: also of images of another size than the real ones.
@@ -99,18 +92,16 @@ def match(
         if value is not None and value < minimum:
             raise SampleRangeError(f"{name} is {value}, expected at least {minimum}")
     require_shard_rows(shard_rows)
-    for name, word, words in (
-        ("on_unfilled", on_unfilled, ("stop", "fail")), ("keep", keep, ("all", "accepted")),
-    ):  # fmt: skip
-        if word not in words:
-            raise SampleRangeError(f"{name} is {word!r}, expected {' or '.join(words)}")
+    if on_unfilled not in ("stop", "fail"):
+        raise SampleRangeError(f"on_unfilled is {on_unfilled!r}, expected stop or fail")
     request = make_match_request(
-        real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows, keep,
+        real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows,
         run_code, any_size,
     )  # fmt: skip
     start, path = time.monotonic(), f"{to}/{ACCEPTED_FILE}"
-    with session():
-        run = _MatchRun(request, max_draws, resources or Resources(), progress)
+    resources = resources or Resources()
+    with session(local=resources.local):
+        run = _MatchRun(request, max_draws, resources, progress)
         remove_stale_file(path, request_record(request, run.spec))
         run.draw()
     sealed_set = _seal_match(request, run)
@@ -146,8 +137,7 @@ class _MatchRun:
         column = request.column
         self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
         self.matcher = Matcher(target_counts(_real_histogram(request), request.n), max_draws)
-        wanted_spec = match_spec(request, self.matcher.targets)
-        self.spec, present = layout.open_for_writing(request.store, wanted_spec)
+        self.spec, present = layout.open_for_writing(request.store, request.dataset_spec)
         self.sequel = ShardSequence(
             request.first, request.stop, tuple(present), self.spec.shard_rows
         )
@@ -164,7 +154,6 @@ class _MatchRun:
         self.devices: set[str] = set()
         self.shards_made = self._rows = self._rows_before = 0
         self._since = time.monotonic()
-        self._dropping: deque[ray.ObjectRef[None]] = deque()
 
     def draw(self) -> None:
         """Draws until every bin is full, or there is nothing more to look at."""
@@ -180,7 +169,6 @@ class _MatchRun:
             for outcome in supply.drain():
                 if outcome.record.failure is None:  # what nobody needs may fail
                     self.decide(outcome)
-        self._drop_beyond()
 
     def window(self) -> int:
         """How many shards may be under way: enough to keep every actor busy, but no more than
@@ -192,67 +180,15 @@ class _MatchRun:
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 
     def decide(self, shard: ShardClasses | ShardOutcome) -> None:
-        """Accepts or rejects a shard's samples."""
+        """Accept or reject a shard's samples."""
         draws = self._adopt_shard(shard) if isinstance(shard, ShardOutcome) else shard
-        if draws.drawn_by_class is not None:
-            self._accept_again(draws)
-            return
         new = draws.sample_ids >= self.request.first
         ids, classes = draws.sample_ids[new], draws.classes[new]
-        drawn_before = self.matcher.drawn_counts
         chosen = self.matcher.accept(classes)
         self.accepted.append(np.stack([ids[chosen], classes[chosen]], axis=1))
-        if self.request.keep == "accepted":
-            looked_at = self.matcher.drawn_counts - drawn_before
-            if self.matcher.is_full or looked_at.sum() == len(draws.ids):
-                self._drop(draws.ids, ids[chosen], looked_at)
-
-    def _accept_again(self, draws: ShardClasses) -> None:
-        """A shard that was decided before, and holds its accepted samples only."""
-        if self.matcher.is_full:
-            return
-        assert draws.drawn_by_class is not None
-        filled_before, max_draws = self.matcher.accepted_counts, self.matcher.max_draws
-        if (
-            max_draws is not None
-            and self.matcher.total_draws + draws.drawn_by_class.sum() > max_draws
-        ):
-            raise SampleRangeError(
-                f"{self.request.store} was drawn beyond {max_draws} samples and keeps only the "
-                "accepted ones; allow more draws, or match into another set"
-            )
-        self.matcher.add_drawn(draws.drawn_by_class)
-        present_counts = np.bincount(draws.classes, minlength=len(filled_before))
-        if (present_counts != self.matcher.accepted_counts - filled_before).any():
-            raise ShardError(
-                f"{layout.shard_name(draws.ids)} of {self.request.store} holds other samples than "
-                "this match accepts; remove it and run the command again"
-            )
-        self.accepted.append(np.stack([draws.sample_ids, draws.classes], axis=1))
-
-    def _drop(self, ids: range, accepted: np.ndarray, drawn: np.ndarray) -> None:
-        """Begins to replace a shard by its accepted rows; a few at a time."""
-        counts = {str(c): int(drawn[c]) for c in np.flatnonzero(drawn)}
-        task = ray.remote(drop_rejected).options(num_cpus=0)
-        self._dropping.append(task.remote(self.request.store.absolute_uri, ids, accepted, counts))
-        if len(self._dropping) > _DROPPING_AT_ONCE:
-            ray.get(self._dropping.popleft())
-
-    def _drop_beyond(self) -> None:
-        """Ends the dropping. A run that was killed may have left whole shards beyond the sample
-        that fills the last bin: nothing of them is accepted."""
-        ray.get(list(self._dropping))
-        if self.request.keep != "accepted" or not self.matcher.is_full:
-            return
-        shards, nothing = open_shards(self.request.store.uri), np.empty(0, np.int64)
-        for ids in shards.present:
-            is_beyond = ids.start >= self.request.first + self.matcher.total_draws
-            if is_beyond and shards.footer(ids).drawn is None:
-                self._drop(ids, nothing, np.zeros_like(self.matcher.drawn_counts))
-        ray.get(list(self._dropping))
 
     def _adopt_shard(self, outcome: ShardOutcome) -> ShardClasses:
-        """A shard of this run, which from now on belongs to the set."""
+        """Add a shard of this run to the set, and return its classes."""
         size = self.spec.image_size or outcome.record.image_size
         self.spec = layout.add_samples(
             self.request.store, replace(self.spec, image_size=size), [outcome.ids]
@@ -292,7 +228,7 @@ class _MatchRun:
 
 
 def _real_histogram(request: MatchRequest) -> np.ndarray:
-    """The Top-1 histogram of the real samples, int64 [classes]."""
+    """Compute the Top-1 histogram of the real samples, int64 [classes]."""
     measure = ColumnStatistic(
         request.column.name, lambda _ids, logits: Histogram.from_samples(logits)
     )
@@ -301,20 +237,8 @@ def _real_histogram(request: MatchRequest) -> np.ndarray:
     return counts
 
 
-def match_spec(request: MatchRequest, targets: np.ndarray) -> DatasetSpec:
-    """The set that is asked for; one that keeps only accepted samples says of which match."""
-    if request.keep == "all":
-        return request.dataset_spec
-    accepted: dict[str, Any] = {
-        "column": request.column.name,
-        "targets": hashlib.sha256(np.ascontiguousarray(targets, "<i8").data).hexdigest(),
-        "first": request.first,
-    }
-    return replace(request.dataset_spec, accepted=accepted)
-
-
 def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:
-    """The set with all that was made, and its seal if it is complete."""
+    """Return the set with all shards that were made, sealed if it is complete."""
     # A run that was killed may have left shards that dataset.json does not ask for yet.
     begun_ranges = [
         ids for ids in open_shards(request.store.uri).present if ids.start >= request.first

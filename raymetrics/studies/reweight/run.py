@@ -24,7 +24,7 @@ from raymetrics.attacks import (
 from raymetrics.attacks.gradient_descent import DescentState, descend, paper_loss
 from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, shared_columns
 from raymetrics.attacks.weights_optimizer import with_exact_distance
-from raymetrics.distributed.checkpoint import Arrays, Checkpoint, require_same_request
+from raymetrics.distributed.checkpoint import Checkpoint, require_same_request
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.partition_workers import plan_workers, start_workers
 from raymetrics.distributed.partitioned_features import (
@@ -34,6 +34,7 @@ from raymetrics.distributed.partitioned_features import (
 )
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
+from raymetrics.npz_files import Arrays
 from raymetrics.provenance import software_environment
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
 from raymetrics.shards.open_view import open_view
@@ -93,6 +94,7 @@ def reweight_shards(
     tolerance: float = 1e-3,
     in_memory: bool | None = None,
     any_size: bool = False,
+    local: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> SampleWeights:
     """Weights of the generated samples for which their Frechet distance to the real ones is least.
@@ -106,6 +108,7 @@ def reweight_shards(
     max_evaluations: of the objective; by default 100, or 1000 steps of gradient descent.
     in_memory: hold the candidates' features in this process, or with actors; by default as it fits.
     any_size: also for candidates whose images have another size than the real ones.
+    local: compute in this process, without Ray.
 
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or PlanTooLarge before any feature is read.
@@ -117,7 +120,7 @@ def reweight_shards(
     sample_weights = _load_if_done(store, request)
     if sample_weights is None:
         # The last bits of a product and of eigenvalues depend on how many threads compute them.
-        with session(), states, threadpool_limits(1, user_api="blas"):
+        with session(local=local), states, threadpool_limits(1, user_api="blas"):
             optimized = optimize_weights(request, in_memory, states, on_step)
         _write_weights(store, request, optimized)
         sample_weights = _load_if_done(store, request)
@@ -131,7 +134,7 @@ def make_reweight_request(
     real: str, generated: str, match: str, extractor: str | None, optimizer: str,
     tolerance: float, max_evaluations: int | None = None, *, any_size: bool = False,
 ) -> ReweightRequest:  # fmt: skip
-    """The request, if it makes sense."""
+    """Check a request and open its sides."""
     if optimizer not in _DEFAULT_EVALUATIONS:
         raise RaymetricsError(
             f"no optimizer {optimizer!r}; there are {', '.join(_DEFAULT_EVALUATIONS)}"
@@ -171,7 +174,7 @@ def choose_output_column(
     *, real: ShardSet, generated: ShardSet, output: str, extractor: str | None,
     any_size: bool = False,
 ) -> Column:  # fmt: skip
-    """The column of this output. SpecMismatch unless both sets have it, made alike."""
+    """Return the column of this output. Raise SpecMismatch unless both sets have it, made alike."""
     require_shared_extractors(real, generated)
     if extractor is not None:
         require_same_extractor(real, generated, extractor, any_size=any_size)
@@ -191,9 +194,10 @@ def choose_output_column(
             if chosen_extractor is None and columns_by_extractor
             else ""
         )
+        common_names = ", ".join(column.name for column in common_columns)
         raise SpecMismatch(
-            f"{'several columns' if hint else 'no column'} {output}{extractor_suffix} in both {real.uri} and "
-            f"{generated.uri}, which both have {', '.join(column.name for column in common_columns)}{hint}"
+            f"{'several columns' if hint else 'no column'} {output}{extractor_suffix} in both "
+            f"{real.uri} and {generated.uri}, which both have {common_names}{hint}"
         )
     require_same_extractor(real, generated, chosen_extractor, any_size=any_size)
     return columns_by_extractor[chosen_extractor]
@@ -205,7 +209,7 @@ def optimize_weights(
     states: Checkpoint,
     on_step: Callable[[Step], None] | None,
 ) -> OptimizedWeights:
-    """The weights, from equal ones or from what was kept."""
+    """Optimize the weights, from equal ones or from a saved state."""
     name = request.column.name
     plan = plan_workers(request.generated, request.column.dimension, in_memory)
     states.resume()
@@ -232,7 +236,7 @@ def _run_optimizer(
     saved_state: Arrays,
     on_state: Callable[[LbfgsState | DescentState], None],
 ) -> OptimizedWeights:
-    """The weights that the optimizer finds, on from an earlier state if there is one."""
+    """Run the optimizer, from a saved state if there is one, and return its weights."""
     if request.optimizer == "lbfgs":
         return minimize_distance(
             evaluate,
@@ -254,8 +258,8 @@ def _run_optimizer(
 
 
 def _feature_transform(request: ReweightRequest) -> FeatureTransform:
-    """What makes the matched features of a column's values; after a look at both sides, where
-    it takes one to know which columns stay."""
+    """Return the transform of a column's values to matched features; after a look at both sides
+    where it takes one to know which columns stay."""
     match = request.match
     if not match.is_indicator:
         return match.transform
@@ -269,19 +273,19 @@ def _feature_transform(request: ReweightRequest) -> FeatureTransform:
 def _nonzero_columns(
     match: MatchTarget, sample_ids: np.ndarray, values: np.ndarray
 ) -> NonzeroColumns:
-    """A measure: the columns that occur in a block."""
+    """Find the columns that occur in a block; a measure."""
     return NonzeroColumns.from_samples(match.transform(values))
 
 
 def matched_moments(
     matching: FeatureTransform, sample_ids: np.ndarray, values: np.ndarray
 ) -> Moments:
-    """A measure: the moments of matched features."""
+    """Compute the moments of matched features; a measure."""
     return Moments.from_samples(matching(values))
 
 
 def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | None:
-    """The weights that are there already, unless more evaluations could better them.
+    """Return the weights of an earlier run, unless more evaluations could improve them.
     SpecMismatch if they are of another request."""
     if WEIGHTS_FILE not in store.names():
         return None

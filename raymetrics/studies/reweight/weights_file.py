@@ -41,7 +41,7 @@ class SampleWeights:
 
     @classmethod
     def from_file(cls, choice: SelectionFile) -> SampleWeights:
-        """What a file holds that `reweight_shards` wrote."""
+        """Read the contents of a file that `reweight_shards` wrote."""
         metadata = choice.metadata
         trace = tuple(Step(*step) for step in metadata["trace"])
         weights = choice.columns[WEIGHT]
@@ -83,7 +83,7 @@ def require_draw_size(*, real: str, generated: str, n: int | None = None) -> int
 def write_drawn(
     sample_weights: SampleWeights, view: View, n: int, scheme: str, seed: int = 0
 ) -> str:
-    """A draw of n samples as drawn.parquet beside its weights; where it is."""
+    """Write a draw of n samples to drawn.parquet beside its weights, and return its path."""
     folder, _ = split_path(sample_weights.path)
     path = f"{Store(folder).uri}/{DRAWN_FILE}"
     metadata = {

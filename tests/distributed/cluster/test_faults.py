@@ -21,12 +21,12 @@ import psutil
 import pytest
 from machines import Driver, Machines
 
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import ClusterFailure, SourceError, StorageUnavailable
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from tests.conftest import disable_actors
 
 SAMPLES, SHARD_ROWS, BATCH = range(200), 40, 20
 AT = 137  # the sample at which most faults strike: in the fourth of five shards
@@ -51,7 +51,7 @@ def make(
 
 def make_undisturbed(*arguments: Any) -> int:
     """The same in the driver's own process, where no fault strikes."""
-    with disable_actors():
+    with session(local=True):
         return make(*arguments)
 
 

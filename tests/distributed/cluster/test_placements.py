@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ from machines import Driver, Machines
 from ray._private.state import actors
 
 from raymetrics.distributed import placement as placing
-from raymetrics.distributed.cluster_resources import plan_cluster_placement
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import ActorPool, Placement, Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import InsufficientResources
-from tests.conftest import disable_actors
 
 # All of them; how pools are cut is held against a simulated scheduler in tests/distributed.
 pytestmark = pytest.mark.slow
@@ -169,8 +167,7 @@ def test_a_stream_has_the_places_and_the_same_bytes(
         assert sorted(seats["generate"] + seats["extract"]) == every
     else:
         assert seats == {"generate": every, "extract": every}
-    with pytest.MonkeyPatch.context() as patch, disable_actors():
-        patch.setattr(sys.modules[extract.__module__], "session", nullcontext)
+    with session(local=True):
         made(str(folder), str(plain))
     assert len(files(there)) == 3
     assert files(there) == files(plain)

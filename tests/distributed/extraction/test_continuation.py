@@ -6,7 +6,7 @@ Everything happens in this process, without Ray: what is made is not the questio
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,15 @@ from click.testing import CliRunner
 
 from raymetrics import user_code
 from raymetrics.cli import main
-from raymetrics.distributed.extraction import extract as module
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.set_in_progress import Extraction
+from raymetrics.distributed.session import session
 from raymetrics.errors import SourceError, SpecMismatch
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.comparison import comparable_columns
 from raymetrics.studies.match.request import make_match_request
-from tests.conftest import stream_in_process, write_set
+from tests.conftest import write_set
 from tests.helpers.user_modules import ModuleFolder
 
 GENERATOR = """
@@ -52,12 +52,11 @@ def colors(images):
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleFolder:
-    monkeypatch.setattr(module, "stream", stream_in_process)
-    monkeypatch.setattr(module, "session", nullcontext)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleFolder]:
     found = ModuleFolder(tmp_path, monkeypatch)
     found.write(grown_gen=GENERATOR, grown_layers=LAYERS, grown_features=FEATURES)
-    return found
+    with session(local=True):
+        yield found
 
 
 def grown(folder: ModuleFolder, samples: str, query: str = "", to: str = "set") -> Extraction:
@@ -286,7 +285,7 @@ def test_a_match_of_other_sizes_is_refused_before_anything_is_made(folder) -> No
     asked = {
         "real": str(folder.path / "real"), "generated": "grown_gen:Model?side=6",
         "to": str(folder.path / "matched"), "shards": None, "extractors": [], "classes": None,
-        "n": 4, "max_draws": None, "first": None, "shard_rows": 8, "keep": "all",
+        "n": 4, "max_draws": None, "first": None, "shard_rows": 8,
         "run_code": True,
     }  # fmt: skip
     with pytest.raises(SpecMismatch, match="8 x 8 pixels, .* 6 x 6"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import namedtuple
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +25,14 @@ from raymetrics.distributed.resources import (
     Placement,
     Resources,
 )
+from raymetrics.distributed.session import session
 from raymetrics.errors import InsufficientResources, SampleRangeError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
-from tests.conftest import disable_actors, write_set
+from tests.conftest import write_set
 
 CPU = torch.device("cpu")
 GB = 10**9
@@ -68,8 +67,7 @@ def test_what_is_there_is_not_to_make_and_cuts_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to = str(tmp_path)
-    monkeypatch.setattr(sys.modules[extract.__module__], "session", nullcontext)
-    with disable_actors():
+    with session(local=True):
         extract("digits", ["digits"], to, "0-49", shard_rows=20)
     before = files(tmp_path)
     plan = plan_extraction("digits", ["digits"], to, "30-69", shard_rows=2048)
@@ -177,13 +175,18 @@ def test_weights_are_those_of_all_networks() -> None:
     assert largest_sizes([*both, ModelSizes(None, own)]) == ModelSizes(None, own)
 
 
-def test_weights_of_a_users_object_are_found_once() -> None:
-    class Held:
-        def __init__(self) -> None:
-            layer = torch.nn.Linear(10, 10, bias=False)
-            self.parts = {"a": [layer], "again": layer, "self": self, "w": torch.ones(7)}
+def test_a_users_object_says_its_weights_or_has_networks() -> None:
+    layer = torch.nn.Linear(10, 10, bias=False)
 
-    assert weight_bytes(Held()) == 4 * (100 + 7)
+    class Network:
+        def __init__(self) -> None:
+            self.network, self.again, self.parts = layer, layer, [torch.nn.Linear(10, 10)]
+
+    class Stated(Network):
+        weight_bytes = 7
+
+    assert weight_bytes(layer) == weight_bytes(Network()) == 400
+    assert weight_bytes(Stated()) == 7
 
 
 def test_dry_run_from_the_command_line(tmp_path: Path) -> None:

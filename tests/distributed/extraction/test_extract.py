@@ -20,17 +20,16 @@ import torch
 from PIL import Image
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.cluster_resources import Resources, equal_share
 from raymetrics.distributed.devices import machine_kind
 from raymetrics.distributed.extraction.commit_stage import (
     CommitShard,
     ShardDestination,
     encode_unit,
 )
-from raymetrics.distributed.extraction.extract import extract, extract_all
-from raymetrics.distributed.extraction.pipeline import parse_outcome
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_many
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import Generate, decode_record
+from raymetrics.distributed.extraction.stream_plan import parse_outcome
 from raymetrics.distributed.extraction.unit_record import UnitRecord
 from raymetrics.distributed.extraction.work_units import (
     FILLER,
@@ -38,6 +37,9 @@ from raymetrics.distributed.extraction.work_units import (
     max_units_per_shard,
     split_into_units,
 )
+from raymetrics.distributed.nodes import equal_share
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import SampleRangeError, ShardError, SourceError, SpecMismatch
 from raymetrics.extractors import make_extractor
 from raymetrics.fixed_batches import run_in_fixed_batches
@@ -49,7 +51,7 @@ from raymetrics.shards.schema import SAMPLE_ID
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from raymetrics.shards.writer import seal_set
-from tests.conftest import disable_actors, write_set
+from tests.conftest import write_set
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
 
@@ -65,7 +67,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def reference(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Path:
     """200 digits in 4 shards, in one process."""
     to = tmp_path_factory.mktemp("reference")
-    with disable_actors():
+    with session(local=True):
         extract("digits", ["digits"], str(to), "0-199", shard_rows=60)
     return to
 
@@ -130,7 +132,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     """Short shards in the middle of a stream: at both ends, where an earlier run ended, and where
     another set begins that has labels and larger shards."""
     to = str(tmp_path / "one")
-    with disable_actors():
+    with session(local=True):
         first = extract("sources:noise", ["digits"], to, "10-99", shard_rows=40)
     assert [shard_name(r) for r in first.shards.present] == [
         shard_name(r) for r in (range(10, 40), range(40, 80), range(80, 100))
@@ -138,8 +140,11 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     sealed = first.shards.digest
     # A set keeps the shard size that it was begun with.
     other = str(tmp_path / "other")
-    both = {to: "sources:noise", other: "sources:Brightness"}
-    second, labelled = extract_all(both, ["digits"], "0-149", shard_rows=999, resources=ONE)
+    both = [
+        ExtractRequest(to, "sources:noise", "0-149"),
+        ExtractRequest(other, "sources:Brightness", "0-149"),
+    ]
+    second, labelled = extract_many(both, ["digits"], shard_rows=999, resources=ONE)
     assert [(r.start, r.stop) for r in second.shards.present] == [
         (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
     ]  # fmt: skip
@@ -150,7 +155,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
     extractor = make_extractor("digits", torch.device("cpu"))
     expected = run_in_fixed_batches(extractor, np.arange(150), images, extractor.block)["logits"]
     np.testing.assert_array_equal(second.shards.read("digits_logits"), expected)
-    with disable_actors():
+    with session(local=True):
         alone = extract("sources:Brightness", ["digits"], str(tmp_path / "alone"), "0-149")
     assert (labelled.shards_made, labelled.rows) == (1, 150)
     assert labelled.shards.digest == alone.shards.digest
@@ -179,7 +184,7 @@ def test_equal_parts_fit() -> None:
 
 
 def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
-    with disable_actors():
+    with session(local=True):
         done = extract("sources:Brightness?offset=3", ["digits"], str(tmp_path / "a"), "0-39")
     assert done.shards.spec.labels
     with pytest.raises(SpecMismatch, match=r"offset: there 3, asked for 4.*another place"):
@@ -192,7 +197,7 @@ def test_own_generator_with_options_labels_and_an_end(tmp_path: Path) -> None:
 def test_errors_in_a_worker_arrive_as_they_are_and_leave_whole_shards(tmp_path: Path) -> None:
     to = str(tmp_path / "set")
     rule = "gave float64 .*height, width.*unit-truncate$"
-    with disable_actors(), pytest.raises(SourceError, match=rule):
+    with session(local=True), pytest.raises(SourceError, match=rule):
         extract("sources:floats", ["digits"], to, "0-99", shard_rows=20)
     with pytest.raises(
         SourceError, match=r"fails_at_sixty failed.*no such latent .*sources\.py, line"
@@ -220,9 +225,9 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
         Image.new("RGB", (28, 28), (40 * i,) * 3).save(name)
     (photos / "cat" / "2.png").write_bytes(b"broken")
     why = r"2\.png.*--skip-broken N, which makes another set"
-    with disable_actors(), pytest.raises(SourceError, match=why):
+    with session(local=True), pytest.raises(SourceError, match=why):
         extract(str(photos), ["digits"], str(tmp_path / "all"))
-    with disable_actors():
+    with session(local=True):
         done = extract(str(photos), ["digits"], str(tmp_path / "good"), skip_broken=1)
     assert (done.broken, len(done.shards)) == (("cat/2.png",), 5)
     spec = done.shards.spec
@@ -320,7 +325,7 @@ def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
     assert 3 <= len(was) <= 5
 
     gate.touch()
-    with disable_actors():
+    with session(local=True):
         done = extract(source, ["digits"], str(killed), "0-999", shard_rows=100)
     assert done.shards_made == 10 - done.shards_present
     assert done.shards_present >= len(was) >= 3

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from ray.exceptions import RayTaskError
 
 from raymetrics import errors
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction import retry_limit, stages
 from raymetrics.distributed.extraction.commit_stage import (
     CommitShard,
     ShardDestination,
     encode_unit,
 )
-from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_each
+from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_many
 from raymetrics.distributed.extraction.generate_with_retry import generate_samples
 from raymetrics.distributed.extraction.retry_limit import (
     MAX_ATTEMPTS,
@@ -34,6 +33,7 @@ from raymetrics.distributed.extraction.set_in_progress import Extraction
 from raymetrics.distributed.extraction.stages import Extract, Generate, decode_record
 from raymetrics.distributed.extraction.unit_record import UnitRecord, merge_records
 from raymetrics.distributed.ray_errors import translate_ray_error
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import (
     RaymetricsError,
     ShardError,
@@ -164,11 +164,12 @@ def test_one_set_that_cannot_be_made_does_not_stop_the_others(tmp_path: Path) ->
         ExtractRequest(str(tmp_path / "f"), "sources:Brightness", "0-39"),
     ]
     told: list[int] = []
-    found = extract_each(
-        asked, ["digits"], shard_rows=20, resources=SMALL, progress=lambda p: told.append(p.rows)
-    )
+    found = extract_many(
+        asked, ["digits"], on_error="return", shard_rows=20, resources=SMALL,
+        progress=lambda p: told.append(p.rows),
+    )  # fmt: skip
     kinds = [type(one).__name__ for one in found]
-    assert kinds == ["Extraction", "SourceError", "SourceError", "SpecMismatch", "RangeError",
+    assert kinds == ["Extraction", "SourceError", "SourceError", "SpecMismatch", "SampleRangeError",
                      "Extraction"]  # fmt: skip
     for k in (0, 5):
         extraction = found[k]
@@ -185,7 +186,7 @@ def test_a_shard_that_is_not_of_the_set_any_more_fails_its_set_alone(tmp_path: P
     first, second = str(tmp_path / "a"), str(tmp_path / "b")
     asked = [ExtractRequest(first, faulty(tmp_path, "replaces:" + first), "0-39"),
              ExtractRequest(second, "sources:noise", "0-39")]  # fmt: skip
-    found = extract_each(asked, ["digits"], shard_rows=20, resources=SMALL)
+    found = extract_many(asked, ["digits"], on_error="return", shard_rows=20, resources=SMALL)
     assert isinstance(found[0], SpecMismatch)
     assert isinstance(found[1], Extraction)
 
@@ -198,7 +199,10 @@ def test_a_store_that_does_not_answer_stops_everything(
 
     monkeypatch.setattr("raymetrics.distributed.extraction.commit_stage.commit_shard", down)
     with pytest.raises(StorageUnavailable):
-        extract_each([ExtractRequest(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"])
+        extract_many(
+            [ExtractRequest(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"],
+            on_error="return",
+        )  # fmt: skip
 
 
 def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
@@ -332,5 +336,5 @@ def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.Mon
     )
     asked = [ExtractRequest(str(tmp_path / name), "sources:noise", "0-99") for name in "abc"]
     with pytest.raises(errors.InsufficientResources, match="free some"):
-        extract_each(asked, ["digits"])
+        extract_many(asked, ["digits"], on_error="return")
     assert not list(tmp_path.rglob("*.parquet"))

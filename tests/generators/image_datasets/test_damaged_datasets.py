@@ -122,7 +122,7 @@ def test_a_small_part_of_a_zip_does_not_fill_the_memory(tmp_path: Path) -> None:
 
 
 def tar_with(path: Path, name: str, *, size: int | None = None, **attributes: str) -> Path:
-    """A tar of an image, and a file whose header, or whose attributes, tell a wrong size."""
+    """Return a tar of an image and of a file whose header, or attributes, state a wrong size."""
     member = tarfile.TarInfo(name)
     member.size = len(PNG) if size is None else size
     member.pax_headers = attributes

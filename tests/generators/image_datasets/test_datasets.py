@@ -27,14 +27,14 @@ PIXELS = np.stack(list(PICTURES.values())).transpose(0, 3, 1, 2)
 CLASSES = [dataset_makers.class_from_name(name) for name in PICTURES]
 
 
-def opened(source: str) -> Generator:
+def open_on_cpu(source: str) -> Generator:
     return open_source(source, CPU)
 
 
 @pytest.mark.parametrize("write", BY_NAME + BY_ROW, ids=lambda w: w.__name__)
 def test_every_kind_gives_the_same_samples(write: dataset_makers.Writer, tmp_path: Path) -> None:
     source = write(tmp_path, PICTURES)
-    dataset = opened(source)
+    dataset = open_on_cpu(source)
     ids = np.array([5, 0, 3, 3, 1])
     assert dataset.length == len(PICTURES)
     np.testing.assert_array_equal(dataset(ids), PIXELS[ids])
@@ -44,7 +44,7 @@ def test_every_kind_gives_the_same_samples(write: dataset_makers.Writer, tmp_pat
     else:
         assert labels.dtype == np.int64
         assert labels.tolist() == [CLASSES[k] for k in ids]
-    again = opened(source)
+    again = open_on_cpu(source)
     assert again.spec == dataset.spec
     assert quick_fingerprint(again) == quick_fingerprint(dataset)
 
@@ -60,9 +60,9 @@ def test_other_file_systems_give_the_same_samples(
     remote = f"memory://datasets/{Path(source).relative_to(tmp_path)}"
     try:
         for uri in (remote, f"file://{source}"):
-            dataset = opened(uri)
+            dataset = open_on_cpu(uri)
             np.testing.assert_array_equal(dataset(np.arange(6)), PIXELS)
-            assert dataset.spec == opened(source).spec
+            assert dataset.spec == open_on_cpu(source).spec
     finally:
         memory.rm("/datasets", recursive=True)
 
@@ -71,7 +71,7 @@ def test_other_file_systems_give_the_same_samples(
 def test_the_order_of_writing_is_no_part_of_a_set(
     write: dataset_makers.Writer, tmp_path: Path
 ) -> None:
-    dataset = opened(write(tmp_path, dict(reversed(PICTURES.items()))))
+    dataset = open_on_cpu(write(tmp_path, dict(reversed(PICTURES.items()))))
     np.testing.assert_array_equal(dataset(np.arange(6)), PIXELS)
     assert dataset.labels(np.arange(6)).tolist() == CLASSES
 
@@ -80,10 +80,10 @@ def test_the_order_of_writing_is_no_part_of_a_set(
 def test_a_changed_pixel_is_another_set(write: dataset_makers.Writer, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    before = opened(write(tmp_path / "one", PICTURES))
+    before = open_on_cpu(write(tmp_path / "one", PICTURES))
     name = next(iter(PICTURES))
-    other = {**PICTURES, name: 255 - PICTURES[name]}
-    assert opened(write(tmp_path / "other", other)).spec != before.spec
+    changed = {**PICTURES, name: 255 - PICTURES[name]}
+    assert open_on_cpu(write(tmp_path / "other", changed)).spec != before.spec
 
 
 @pytest.mark.parametrize("write", BY_NAME + BY_ROW, ids=lambda w: w.__name__)
@@ -93,17 +93,17 @@ def test_what_is_skipped_is_as_if_it_had_never_been_there(
     (tmp_path / "all").mkdir()
     (tmp_path / "some").mkdir()
     source = write(tmp_path / "all", PICTURES)
-    names = opened(source).names
-    fewer = opened(f"{source}?skip={skip_text([names[0], names[4]])}")
-    kept = [1, 2, 3, 5]
-    without = {name: p for i, (name, p) in enumerate(PICTURES.items()) if i in kept}
-    alone = opened(write(tmp_path / "some", without))
+    names = open_on_cpu(source).names
+    fewer = open_on_cpu(f"{source}?skip={skip_text([names[0], names[4]])}")
+    kept_ids = [1, 2, 3, 5]
+    without = {name: p for i, (name, p) in enumerate(PICTURES.items()) if i in kept_ids}
+    alone = open_on_cpu(write(tmp_path / "some", without))
     ids = np.arange(4)
     assert fewer.length == alone.length == 4
     np.testing.assert_array_equal(fewer(ids), alone(ids))
     assert str(fewer.labels(ids)) == str(alone.labels(ids))
     assert fewer.spec["skipped"] == sorted([names[0], names[4]])
-    assert quick_fingerprint(fewer) != quick_fingerprint(opened(source))
+    assert quick_fingerprint(fewer) != quick_fingerprint(open_on_cpu(source))
 
 
 @settings(deadline=None, max_examples=40)
@@ -127,12 +127,12 @@ def test_broken_images_are_left_out_once_and_for_all(
     source = write(tmp_path, pictures)
     damage(source, pictures, bad)
     with pytest.raises(SourceError, match=r"cannot read 2 of 6 .*/a/0, .*/a/4, .*--skip-broken N"):
-        opened(source)(np.arange(6))
+        open_on_cpu(source)(np.arange(6))
     with pytest.raises(SourceError, match="2 of 6 images .* at most 1 may be left out: a/0"):
         skip_broken_images(source, 1)
     mended, names = skip_broken_images(source, 2)
     assert set(names) == bad
-    dataset = opened(mended)
+    dataset = open_on_cpu(mended)
     assert dataset.length == 4
     assert len(dataset(np.arange(4))) == 4
     assert dataset.spec["skipped"] == sorted(bad)
@@ -140,7 +140,7 @@ def test_broken_images_are_left_out_once_and_for_all(
 
 
 def damage(source: str, pictures: dataset_makers.Pictures, bad: set[str]) -> None:
-    """Writes the set again, with the bytes of some images cut off."""
+    """Write the set again, with the bytes of some images cut off."""
     cut = {n: png(p)[: -40 if n in bad else None] for n, p in pictures.items()}
     if source.endswith(".zip"):
         dataset_makers.write_zip(Path(source), cut)
@@ -177,30 +177,30 @@ def test_labels_of_nvidia_s_kind_are_for_all_or_none(tmp_path: Path) -> None:
     source = dataset_makers.folder(tmp_path, PICTURES)
     file = tmp_path / "folder" / "dataset.json"
     file.write_text('{"labels": null}')
-    assert opened(source).labels(np.arange(6)) is None
-    before = opened(source).spec
+    assert open_on_cpu(source).labels(np.arange(6)) is None
+    before = open_on_cpu(source).spec
     file.write_text('{"labels": [["a/0.png", 7]]}')
     with pytest.raises(SourceError, match=r"has no label for a/2\.png"):
-        opened(source)
+        open_on_cpu(source)
     every = ", ".join(f'["{name}", 7]' for name in PICTURES)
     file.write_text(f'{{"labels": [{every}]}}')
-    assert opened(source).labels(np.arange(6)).tolist() == [7] * 6
-    assert opened(source).spec != before
+    assert open_on_cpu(source).labels(np.arange(6)).tolist() == [7] * 6
+    assert open_on_cpu(source).spec != before
 
 
 def test_an_image_outside_of_all_classes_leaves_none(tmp_path: Path) -> None:
     source = dataset_makers.folder(tmp_path, {**PICTURES, "z.png": PICTURES["a/0.png"]})
-    assert opened(source).labels(np.arange(7)) is None
-    assert opened(f"{source}?skip=z.png").labels(np.arange(6)).tolist() == CLASSES
+    assert open_on_cpu(source).labels(np.arange(7)) is None
+    assert open_on_cpu(f"{source}?skip=z.png").labels(np.arange(6)).tolist() == CLASSES
 
 
 def test_foreign_files_are_no_part_of_a_set_but_hidden_images_are(tmp_path: Path) -> None:
     source = dataset_makers.folder(tmp_path, {".hidden.png": PICTURES["a/0.png"], **PICTURES})
-    before = opened(source)
+    before = open_on_cpu(source)
     (tmp_path / "folder" / "notes.txt").write_text("not an image")
     assert before.length == 7
     assert before.names[0] == ".hidden.png"
-    assert opened(source).spec == before.spec
+    assert open_on_cpu(source).spec == before.spec
 
 
 def test_a_sample_of_several_images_needs_a_choice(tmp_path: Path) -> None:
@@ -208,19 +208,19 @@ def test_a_sample_of_several_images_needs_a_choice(tmp_path: Path) -> None:
     files = {"0.seg.png": mask, "0.jpg": image, "0.json": b'{"label": 3}', "1.txt": b"alone"}
     source = str(write_tar(tmp_path / "set.tar", files))
     with pytest.raises(SourceError, match=r"'0' in .* jpg, seg\.png, more than one.*\?image=jpg"):
-        opened(source)
+        open_on_cpu(source)
     for ending, name in (("jpg", "a/0.png"), ("seg.png", "a/2.png")):
-        dataset = opened(f"{source}?image={ending}")
+        dataset = open_on_cpu(f"{source}?image={ending}")
         np.testing.assert_array_equal(dataset(np.arange(1))[0].transpose(1, 2, 0), PICTURES[name])
         assert dataset.labels(np.arange(1)).tolist() == [3]
     with pytest.raises(SourceError, match="but none called gif"):
-        opened(f"{source}?image=gif")
+        open_on_cpu(f"{source}?image=gif")
 
 
 def test_each_row_group_is_read_once_for_ids_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = opened(dataset_makers.parquet(tmp_path, PICTURES))
+    dataset = open_on_cpu(dataset_makers.parquet(tmp_path, PICTURES))
     read = []
     cells = parquet.image_cells
     monkeypatch.setattr(parquet, "image_cells", lambda p, g: read.append(g.index) or cells(p, g))

@@ -115,12 +115,12 @@ def test_alpha_is_dropped_or_composited() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_of_grey_are_scaled_and_rounded(kind: str) -> None:
     values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
-    found = decode(encoded(Image.fromarray(values), kind), DecodeOptions())
-    np.testing.assert_array_equal(found, np.dstack([np.rint(values / 257).astype(np.uint8)] * 3))
+    actual = decode(encoded(Image.fromarray(values), kind), DecodeOptions())
+    np.testing.assert_array_equal(actual, np.dstack([np.rint(values / 257).astype(np.uint8)] * 3))
 
 
 def png_of(header: bytes, rows: bytes) -> bytes:
-    """A PNG file by hand: the fields of its header, and its rows before they are packed."""
+    """Encode a PNG file from the fields of its header and its rows before compression."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (

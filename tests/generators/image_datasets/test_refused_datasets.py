@@ -35,7 +35,7 @@ def all_of(source: Path | str) -> np.ndarray:
 
 
 def change(path: Path, flip: Callable[[bytearray], None]) -> None:
-    """Changes the bytes of a file."""
+    """Change the bytes of a file."""
     data = bytearray(path.read_bytes())
     flip(data)
     path.write_bytes(data)

@@ -37,11 +37,11 @@ def closest_by_search(y: np.ndarray, axes: np.ndarray) -> np.ndarray:
         "fun": lambda x: 1 - on_surface(x, axes),
         "jac": lambda x: -2 * x / axes**2,
     }
-    found = minimize(
+    optimum = minimize(
         lambda x: ((x - y) ** 2).sum(), start, jac=lambda x: 2 * (x - y), method="SLSQP",
         constraints=inside, options={"ftol": 1e-15, "maxiter": 500},
     )  # fmt: skip
-    return found.x
+    return optimum.x
 
 
 @settings(max_examples=60)

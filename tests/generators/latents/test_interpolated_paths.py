@@ -20,7 +20,7 @@ START, END = [5, 107, 3], [6, 2, 3]
 
 
 @pytest.fixture(autouse=True)
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def weights_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(w_estimation, "DRAWS", 2000)
 
@@ -36,10 +36,11 @@ def written(folder: Path, columns: dict[str, list[int] | pa.Array]) -> str:
 
 
 @pytest.mark.parametrize(
-    "of", ["latent_sources:Flow", "latent_sources:Flow?truncate=B:0.3&classes=2", "digits", "faces"]
+    "source",
+    ["latent_sources:Flow", "latent_sources:Flow?truncate=B:0.3&classes=2", "digits", "faces"],
 )
-def test_images_lie_on_straight_lines(of: str, ends: str) -> None:
-    inner, paths = open_source(of, CPU), InterpolatedPaths(of, ends, 4)
+def test_images_lie_on_straight_lines(source: str, ends: str) -> None:
+    inner, paths = open_source(source, CPU), InterpolatedPaths(source, ends, 4)
     assert paths.length == 12
     start, end = sample_w(inner, np.array(START)), sample_w(inner, np.array(END))
     ids = np.arange(12)
@@ -64,20 +65,29 @@ def test_many_steps_come_near_to_the_ends(ends: str) -> None:
 
 def test_a_source_by_its_name(ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    of = "digits?snapshot=400&truncate=D:0.5"
-    text = paths_source(of, "ends.parquet", 3)
+    source = "digits?snapshot=400&truncate=D:0.5"
+    text = paths_source(source, "ends.parquet", 3)
     assert "%3Fsnapshot%3D400%26truncate%3DD:0.5" in text
     assert f"ends={ends}" in text
-    generator, direct = open_source(text, CPU), InterpolatedPaths(of, ends, 3)
+    generator, direct = open_source(text, CPU), InterpolatedPaths(source, ends, 3)
     np.testing.assert_array_equal(generator(np.arange(9)), direct(np.arange(9)))
     assert (generator.length, generator.labels(np.arange(9))) == (9, None)
     assert generator.spec["spec"] == direct.spec
-    others = [InterpolatedPaths(of, ends, 4), InterpolatedPaths("digits", ends, 3)]
+    others = [InterpolatedPaths(source, ends, 4), InterpolatedPaths("digits", ends, 3)]
     (tmp_path / "other").mkdir()
     others.append(
-        InterpolatedPaths(of, written(tmp_path / "other", {"start": END, "end": START}), 3)
+        InterpolatedPaths(source, written(tmp_path / "other", {"start": END, "end": START}), 3)
     )
-    assert all(direct.spec != other.spec for other in others)
+    assert all(direct.spec != variant.spec for variant in others)
+
+
+def test_the_text_of_earlier_versions_opens_the_same_source(ends: str) -> None:
+    options = f"?of=digits&ends={ends}&steps=3"
+    former = open_source(f"raymetrics.generators.latents.paths:Paths{options}", CPU)
+    current = open_source(paths_source("digits", ends, 3), CPU)
+    assert former.name == "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
+    assert former.spec == current.spec
+    np.testing.assert_array_equal(former(np.arange(9)), current(np.arange(9)))
 
 
 @pytest.mark.parametrize(

@@ -57,14 +57,14 @@ def test_a_flat_direction_has_no_outliers() -> None:
     np.testing.assert_allclose(after, before, atol=0.05)
 
 
-@pytest.mark.parametrize("kept", [strategies.within_distance, strategies.within_density])
+@pytest.mark.parametrize("accepts", [strategies.within_distance, strategies.within_density])
 def test_kept_by_distance_and_by_density(
-    kept: Callable[..., np.ndarray], distribution: Distribution
+    accepts: Callable[..., np.ndarray], distribution: Distribution
 ) -> None:
     w = gaussian(3, 4000)
     before = np.zeros(4000, np.bool_)
     for amount in (0, 0.05, 0.5, 0.9, 1):
-        now = kept(w, distribution, amount)
+        now = accepts(w, distribution, amount)
         assert within(now.mean(), amount, 4000) or now.mean() == amount
         assert not (before & ~now).any()
         before = now
@@ -169,8 +169,8 @@ def numbered(rows: np.ndarray, first: int, count: int) -> np.ndarray:
 def test_the_first_that_is_accepted_is_taken() -> None:
     """In row r none before candidate r is fine, and all that come after are."""
     start = numbered(np.arange(40), 0, 1)[:, 0]
-    found = first_accepted(start, lambda w: w[:, 0] % 1000 >= w[:, 0] // 1000, numbered)
-    np.testing.assert_array_equal(found[:, 0], 1001 * np.arange(40))
+    actual = first_accepted(start, lambda w: w[:, 0] % 1000 >= w[:, 0] // 1000, numbered)
+    np.testing.assert_array_equal(actual[:, 0], 1001 * np.arange(40))
 
 
 def test_nothing_to_accept() -> None:

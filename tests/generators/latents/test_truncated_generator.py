@@ -23,8 +23,8 @@ IN_W = [name for name in NAMES if not name.endswith("-z")]
 
 
 @pytest.fixture(autouse=True)
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for distributions, of fewer draws than usual."""
+def weights_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Set an empty folder for distributions, and fewer draws than usual."""
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(w_estimation, "DRAWS", 2000)
     return tmp_path / "weights" / "latents"
@@ -72,10 +72,10 @@ def test_zero_makes_all_samples_of_a_class_the_same(name: str) -> None:
     generator = flow(f"{name}:0", classes=3)
     w, labels = generator.latents(np.arange(60)), generator.labels(np.arange(60))
     assert labels is not None
-    own = [np.unique(np.round(w[labels == c], 3), axis=0) for c in range(3)]
-    assert [len(rows) for rows in own] == [1, 1, 1]
+    class_values = [np.unique(np.round(w[labels == c], 3), axis=0) for c in range(3)]
+    assert [len(rows) for rows in class_values] == [1, 1, 1]
     centre = latent_sources.CENTER if name.endswith("-z") else None
-    for label, rows in enumerate(own):
+    for label, rows in enumerate(class_values):
         expected = (
             generator.distributions.for_class(label).mean if centre is None else centre + 20 * label
         )
@@ -147,20 +147,22 @@ def test_interpolation_is_stylegan2_s_psi_with_the_same_mean(tmp_path: Path) -> 
 
 def test_one_mean_for_all_classes() -> None:
     ids = np.arange(9)
-    each, one = flow("D:0", classes=3), flow("D:0", classes=3, mean="all")
-    assert each.spec != one.spec
+    each, all_classes = flow("D:0", classes=3), flow("D:0", classes=3, mean="all")
+    assert each.spec != all_classes.spec
     assert len(np.unique(each.latents(ids)[:, 0])) == 3
-    assert len(np.unique(one.latents(ids)[:, 0])) == 1
-    own = np.stack([each.distributions.for_class(label).mean for label in range(3)])
-    np.testing.assert_allclose(one.latents(ids[:1])[0], own.mean(axis=0), atol=0.5)
+    assert len(np.unique(all_classes.latents(ids)[:, 0])) == 1
+    class_values = np.stack([each.distributions.for_class(label).mean for label in range(3)])
+    np.testing.assert_allclose(all_classes.latents(ids[:1])[0], class_values.mean(axis=0), atol=0.5)
 
 
-def test_a_distribution_is_estimated_once(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_distribution_is_estimated_once(
+    weights_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = flow("C:0.5", classes=3)
     before = generator(IDS)
     asked_for = set(generator.labels(IDS).tolist())
-    assert len(list(kept.glob("*.npz"))) == len(asked_for)
-    assert len(list(kept.iterdir())) == len(asked_for)
+    assert len(list(weights_cache.glob("*.npz"))) == len(asked_for)
+    assert len(list(weights_cache.iterdir())) == len(asked_for)
     again = flow("C:0.5", classes=3)
 
     def never(label: int | None) -> None:
@@ -168,14 +170,14 @@ def test_a_distribution_is_estimated_once(kept: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(again.distributions, "estimate", never)
     np.testing.assert_array_equal(again(IDS), before)
-    for file in kept.iterdir():
+    for file in weights_cache.iterdir():
         file.write_bytes(file.read_bytes()[:1000])
     np.testing.assert_array_equal(flow("C:0.5", classes=3)(IDS), before)
     # Another generator's, and that of all classes together, are others.
-    for other in (flow("C:0.5", classes=2), flow("C:0.5", classes=3, mean="all")):
-        monkeypatch.setattr(other.distributions, "estimate", never)
+    for variant in (flow("C:0.5", classes=2), flow("C:0.5", classes=3, mean="all")):
+        monkeypatch.setattr(variant.distributions, "estimate", never)
         with pytest.raises(AssertionError):
-            other(IDS)
+            variant(IDS)
 
 
 def test_a_distribution_that_cannot_be_kept(
@@ -190,8 +192,8 @@ def test_a_distribution_that_cannot_be_kept(
 def test_no_sample_is_behind_the_distribution() -> None:
     """Its draws are another stream: none is a sample's z."""
     z = sample_stream(0, Purpose.DISTRIBUTION).randn(2000, 3).astype(np.float32)
-    own = open_source("latent_sources:Flow", CPU).draw(np.arange(2000))  # type: ignore[attr-defined]
-    assert not set(map(tuple, z.tolist())) & set(map(tuple, own.tolist()))
+    class_values = open_source("latent_sources:Flow", CPU).draw(np.arange(2000))  # type: ignore[attr-defined]
+    assert not set(map(tuple, z.tolist())) & set(map(tuple, class_values.tolist()))
 
 
 def test_the_spec_covers_all_that_changes_pixels() -> None:

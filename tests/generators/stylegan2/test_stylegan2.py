@@ -46,7 +46,7 @@ def normalized(x: np.ndarray) -> np.ndarray:
     return x / np.sqrt(np.mean(x**2) + 1e-8)
 
 
-def mapped(state: Arrays, z: np.ndarray, label: int | None) -> np.ndarray:
+def map_by_paper(state: Arrays, z: np.ndarray, label: int | None) -> np.ndarray:
     x = normalized(z)
     if label is not None and "mapping.concat.weight" in state:
         x = normalized(np.concatenate([z, state["mapping.concat.weight"][:, label]]))
@@ -133,8 +133,8 @@ def painted(
         if image is not None:
             image = np.stack([doubled(c) for c in image])
         if f"{name}.torgb.weight" in state:
-            own = colours(x, ws[used], state, f"{name}.torgb", limit)
-            image = own if image is None else image + own
+            block_colors = colours(x, ws[used], state, f"{name}.torgb", limit)
+            image = block_colors if image is None else image + block_colors
     return image
 
 
@@ -210,7 +210,7 @@ def nvidia_file(path: Path, state: Arrays, limit: float | None = None) -> str:
 
 
 def floats(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
-    """The images before they are rounded, [n, 3, h, w]."""
+    """Compute the images before they are rounded, [n, 3, h, w]."""
     with torch.inference_mode():
         w = torch.from_numpy(w_of(generator, ids)).reshape(len(ids), -1, W)
         noise = generator._noises(torch.from_numpy(ids))
@@ -246,7 +246,7 @@ def test_images_equal_the_textbooks(
     psi, cutoff = float(options.get("psi", 1)), options.get("cutoff")
     expected = []
     for k in ids:
-        w = mapped(state, z_of(k), label)
+        w = map_by_paper(state, z_of(k), label)
         ws = truncated(state, w, psi, None if cutoff is None else int(cutoff))
         noisy = options.get("noise") != "none"
         expected.append(painted(state, ws, architecture, noisy, limit))
@@ -328,9 +328,9 @@ def test_classes(tmp_path: Path) -> None:
 
 def test_the_spec_covers_all_that_changes_pixels(tmp_path: Path) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
-    other = nvidia_file(tmp_path / "h.pkl", random_state("skip", 5))
+    another = nvidia_file(tmp_path / "h.pkl", random_state("skip", 5))
     options = [{}, {"psi": 0.7}, {"cutoff": 2}, {"noise": "none"}, {"label": 0}]
-    specs = [StyleGAN2(path, CPU, **o).spec for o in options] + [StyleGAN2(other, CPU).spec]
+    specs = [StyleGAN2(path, CPU, **o).spec for o in options] + [StyleGAN2(another, CPU).spec]
     assert all(a != b for i, a in enumerate(specs) for b in specs[:i])
     assert StyleGAN2(path, CPU, psi="0.70").spec == specs[1]
 
@@ -343,33 +343,33 @@ def kernel(weight: np.ndarray) -> np.ndarray:
 
 
 def tensorflow_variables(state: Arrays) -> Arrays:
-    """The same network under the names and in the layouts of the program for TensorFlow."""
-    found = {"dlatent_avg": state["mapping.w_avg"], "lod": np.float32(0)}
+    """Return the network under the names and in the layouts of the program for TensorFlow."""
+    actual = {"dlatent_avg": state["mapping.w_avg"], "lod": np.float32(0)}
     names = {"conv0": "Conv0_up", "conv1": "Conv1", "torgb": "ToRGB", "skip": "Skip"}
     noises = iter(range(9))
     for name, value in state.items():
         part, *path = name.split(".")
         if part == "mapping" and len(path) == 2:
-            there = path[0].replace("fc", "Dense").replace("embed", "LabelEmbed")
-            there = there.replace("concat", "LabelConcat")
-            found[f"mapping/{there}/{path[1]}"] = value.T
+            tf_name = path[0].replace("fc", "Dense").replace("embed", "LabelEmbed")
+            tf_name = tf_name.replace("concat", "LabelConcat")
+            actual[f"mapping/{tf_name}/{path[1]}"] = value.T
         elif path[-1] == "const":
-            found["synthesis/4x4/Const/const"] = value[None]
+            actual["synthesis/4x4/Const/const"] = value[None]
         elif path[-1] == "noise_const":
-            found[f"synthesis/noise{next(noises)}"] = value[None, None]
+            actual[f"synthesis/noise{next(noises)}"] = value[None, None]
         elif part == "synthesis":
-            there = "Conv" if path[:2] == ["b4", "conv1"] else names[path[1]]
-            there = f"synthesis/{path[0][1:]}x{path[0][1:]}/{there}"
+            tf_name = "Conv" if path[:2] == ["b4", "conv1"] else names[path[1]]
+            tf_name = f"synthesis/{path[0][1:]}x{path[0][1:]}/{tf_name}"
             if path[2:] == ["affine", "weight"]:
-                found[f"{there}/mod_weight"] = value.T
+                actual[f"{tf_name}/mod_weight"] = value.T
             elif path[2:] == ["affine", "bias"]:
-                found[f"{there}/mod_bias"] = value - 1
+                actual[f"{tf_name}/mod_bias"] = value - 1
             elif path[2] == "weight":
                 turned = path[1] in ("conv0", "skip")
-                found[f"{there}/weight"] = kernel(value[:, :, ::-1, ::-1] if turned else value)
+                actual[f"{tf_name}/weight"] = kernel(value[:, :, ::-1, ::-1] if turned else value)
             else:
-                found[f"{there}/{path[2]}"] = value
-    return found
+                actual[f"{tf_name}/{path[2]}"] = value
+    return actual
 
 
 def tensorflow_network(variables: Mapping[str, Any], version: int = 4, **options: Any) -> Network:
@@ -393,9 +393,9 @@ def test_tensorflows_files_hold_the_same_network(
     options = {"label_size": classes, "resample_kernel": [1, 3, 3, 1], "truncation_psi": 0.5}
     average = tensorflow_network(tensorflow_variables(state), **options)
     blank = tensorflow_network({}, **options)
-    there = StyleGAN2(saved(tmp_path / "tf.pkl", (blank, blank, average)), CPU, psi=0.7)
+    tf_name = StyleGAN2(saved(tmp_path / "tf.pkl", (blank, blank, average)), CPU, psi=0.7)
     here = StyleGAN2(nvidia_file(tmp_path / "pt.pkl", state), CPU, psi=0.7)
-    np.testing.assert_array_equal(there(np.arange(3)), here(np.arange(3)))
+    np.testing.assert_array_equal(tf_name(np.arange(3)), here(np.arange(3)))
 
 
 def test_classes_of_tensorflows_first_program(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_classes_of_tensorflows_first_program(tmp_path: Path) -> None:
     path = saved(tmp_path / "tf.pkl", (None, None, network))
     generator = StyleGAN2(path, CPU, label=3)
     ids = np.array([107, 2**31])
-    expected = [mapped(state, z_of(k), 3) for k in ids]
+    expected = [map_by_paper(state, z_of(k), 3) for k in ids]
     np.testing.assert_allclose(w_of(generator, ids), expected, atol=2e-5)
     images = [painted(state, truncated(state, w, 1), "skip") for w in expected]
     np.testing.assert_allclose(floats(generator, ids), images, atol=2e-5)
@@ -413,19 +413,19 @@ def test_classes_of_tensorflows_first_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "stated", "found"),
+    ("option", "stated", "actual"),
     [("latent_size", 2 * Z, Z), ("label_size", 4, 0), ("dlatent_size", 512, W),
      ("resolution", 32, 16), ("num_channels", 1, 3)],
 )  # fmt: skip
 def test_sizes_that_the_tensors_do_not_have(
-    option: str, stated: int, found: int, tmp_path: Path
+    option: str, stated: int, actual: int, tmp_path: Path
 ) -> None:
     variables = tensorflow_variables(random_state("skip"))
-    for size in (None, found):
+    for size in (None, actual):
         network = tensorflow_network(variables, **{option: size})
         StyleGAN2(saved(tmp_path / "g.pkl", (None, None, network)), CPU)
     network = tensorflow_network(variables, **{option: stated})
-    what = f"its {option} is {stated}, but its tensors have {found}; raymetrics has"
+    what = f"its {option} is {stated}, but its tensors have {actual}; raymetrics has"
     with pytest.raises(SourceError, match=what):
         StyleGAN2(saved(tmp_path / "g.pkl", (None, None, network)), CPU)
 

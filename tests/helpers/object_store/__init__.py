@@ -1,4 +1,4 @@
-"""An object store for tests: OpenStack Swift, which speaks S3, with servers that can be broken.
+"""Run an object store for tests: OpenStack Swift with S3, with servers that can be broken.
 
 A test file that needs it says
 
@@ -41,7 +41,7 @@ class Swift:
 
     @property
     def environment(self) -> dict[str, str]:
-        """With which any S3 client finds it."""
+        """The environment variables with which any S3 client finds the store."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": KEY,
@@ -51,7 +51,7 @@ class Swift:
         }
 
     def start(self, *names: str) -> None:
-        """Starts servers, and waits until they answer."""
+        """Start servers, and wait until they answer."""
         for name in names:
             command = [BIN / f"swift-{name}-server", self.root / f"etc/{name}-server.conf"]
             with self.log(name).open("ab") as log:
@@ -60,7 +60,7 @@ class Swift:
             self.wait_for(name)
 
     def wait_for(self, name: str, seconds: float = 120) -> None:
-        """Until it listens."""
+        """Wait until the server listens."""
         address = ("127.0.0.1", self.port + SERVERS.index(name))
         end = time.monotonic() + seconds
         while self.running[name].poll() is None and time.monotonic() < end:
@@ -75,17 +75,17 @@ class Swift:
         return self.root / f"{name}.log"
 
     def signal(self, name: str, number: int) -> None:
-        """SIGSTOP: it accepts connections and answers nothing; SIGCONT: it goes on."""
+        """Send a signal: after SIGSTOP a server accepts connections and answers nothing."""
         self.running[name].send_signal(number)
 
     def kill(self, name: str) -> None:
-        """It is gone, as after a crash, until `start`."""
+        """Kill a server, as a crash does, until `start`."""
         self.running[name].kill()
         self.running.pop(name).wait()
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
-        """The server answers nothing for the time of the block."""
+        """Keep a server from answering during the block."""
         self.signal(name, signal.SIGSTOP)
         try:
             yield
@@ -94,7 +94,7 @@ class Swift:
 
     @contextmanager
     def killed(self, name: str) -> Iterator[None]:
-        """The server is gone for the time of the block."""
+        """Kill a server, and start it again after the block."""
         self.kill(name)
         try:
             yield
@@ -102,7 +102,7 @@ class Swift:
             self.start(name)
 
     def update_listings(self) -> None:
-        """Tells the container server of the objects that were written while it was gone."""
+        """Tell the container server of the objects that were written while it was gone."""
         self._run("update", str(self.root))
 
     def _run(self, *arguments: str) -> None:
@@ -110,7 +110,7 @@ class Swift:
         subprocess.run(command, check=True, env=SEES_US)
 
     def stop(self) -> None:
-        """Ends all of its processes, stopped ones too."""
+        """End all processes of the store, stopped ones too."""
         for process in self.running.values():
             process.kill()
         for process in self.running.values():
@@ -118,8 +118,10 @@ class Swift:
 
 
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, apart from those that another process of tests
-    or a connection would take."""
+    """Return the first of so many free ports in a row.
+
+    Other processes of tests, and connections, take other ports.
+    """
     first = 20000 + os.getpid() * 16 % 10000
     while not all(map(is_free, range(first, first + count))):
         first += 16
@@ -134,7 +136,7 @@ def is_free(port: int) -> bool:
 
 @contextmanager
 def running(root: Path) -> Iterator[Swift]:
-    """Swift for the time of the block, in an empty directory."""
+    """Run Swift during the block, in an empty directory."""
     swift = Swift(root)
     try:
         swift.start(*SERVERS)

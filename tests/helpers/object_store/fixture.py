@@ -1,4 +1,4 @@
-"""The fixtures `swift` and `bucket`, see `tests.helpers.object_store`."""
+"""Define the fixtures `swift` and `bucket`, see `tests.helpers.object_store`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NUMBERS = itertools.count()
 
 @pytest.fixture(scope="session")
 def swift_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    """One Swift for all tests of this process."""
+    """Run one Swift for all tests of this process."""
     with running(tmp_path_factory.mktemp("swift")) as swift:
         yield swift
 
 
 @pytest.fixture
 def swift(swift_servers: Swift, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swift]:
-    """Running, and where every S3 client of this process finds it; patience of a minute."""
+    """Return the running Swift, with S3's settings in the environment, a minute of patience."""
     for name, value in swift_servers.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAYMETRICS_PATIENCE_S", "60")
@@ -34,7 +34,7 @@ def swift(swift_servers: Swift, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swi
 
 @pytest.fixture
 def bucket(swift: Swift) -> str:
-    """An empty "s3://bucket" of its own."""
+    """Create an empty "s3://bucket" for one test."""
     name = f"bucket-{next(NUMBERS)}"
     S3FileSystem().call_s3("create_bucket", Bucket=name)
     return f"s3://{name}"

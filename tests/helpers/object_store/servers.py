@@ -1,4 +1,4 @@
-"""OpenStack Swift on this machine: its four servers and their files below one directory.
+"""Configure OpenStack Swift on this machine: four servers and their files below one directory.
 
     python servers.py write ROOT PORT    writes what they need
     python servers.py update ROOT        lists what was written while the container server was gone
@@ -76,8 +76,10 @@ user_{user} = {secret} .admin
 
 
 class Memory:
-    """What Swift expects of memcached, in the proxy's own memory: so the proxy knows a bucket while
-    the container server is gone."""
+    """A cache with memcached's interface in the proxy's own memory.
+
+    With the cache, the proxy knows a bucket while the container server is gone.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -93,7 +95,7 @@ class Memory:
 
 
 def remembering(_: dict, **__: str) -> Callable:
-    """A filter of the proxy's pipeline."""
+    """Return the cache as a filter of the proxy's pipeline."""
     memory = Memory()
 
     def around(app: Callable) -> Callable:
@@ -107,7 +109,7 @@ def remembering(_: dict, **__: str) -> Callable:
 
 
 def write(root: Path, port: int) -> None:
-    """The configuration, and rings that place everything on the one device."""
+    """Write the configuration, and rings that place everything on one device."""
     from getpass import getuser
 
     etc = root / "etc"
@@ -126,7 +128,7 @@ def write(root: Path, port: int) -> None:
 
 
 def save_ring(path: Path, port: int) -> None:
-    """A ring of one device, whose server listens at this port."""
+    """Write a ring of one device, whose server listens at this port."""
     from swift.common.ring import RingBuilder
 
     ring = RingBuilder(part_power=4, replicas=1, min_part_hours=0)
@@ -138,7 +140,7 @@ def save_ring(path: Path, port: int) -> None:
 
 
 def update(root: Path) -> None:
-    """One round of the object updater, which does not know of itself where its files are."""
+    """Run one round of the object updater, with the folder of its files."""
     from swift.common.utils import set_swift_dir
     from swift.obj import updater
 

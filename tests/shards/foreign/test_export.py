@@ -19,6 +19,7 @@ from pytorch_fid.fid_score import compute_statistics_of_path
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, StorageError
 from raymetrics.shards.foreign import read_statistics
 from raymetrics.shards.foreign.export import export
+from raymetrics.shards.open_view import open_view
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.statistics import Moments
 from tests.conftest import write_set
@@ -130,9 +131,35 @@ def test_webdataset(tmp_path: Path, shard_set: ShardSet, features: np.ndarray) -
     assert {row["json"]["fingerprint"] for row in rows} == {shard_set.spec.fingerprint}
 
 
+def test_shards(tmp_path: Path, shard_set: ShardSet, features: np.ndarray) -> None:
+    ids = np.array([3, 99, 100, 150, 160, *range(170, 249)])
+    file = str(tmp_path / "chosen.parquet")
+    pd.DataFrame({"sample_id": ids}).to_parquet(file)
+    uri = f"{shard_set.uri}?ids={file}"
+    for to in ("new", "again"):
+        export(uri, to=str(tmp_path / to), format="shards", columns=[NAME])
+    new = open_view(str(tmp_path / "new"))
+    assert new.shards.seal is not None
+    assert [*new.shards.columns] == [NAME]
+    np.testing.assert_array_equal(new.sample_ids, np.arange(len(ids)))
+    np.testing.assert_array_equal(new.read(NAME), features[ids])
+    np.testing.assert_array_equal(new.labels(), ids % 3)
+    assert new.shards.spec.fingerprint != shard_set.spec.fingerprint
+    for name, data in ((p.name, p.read_bytes()) for p in (tmp_path / "new").iterdir()):
+        assert (tmp_path / "again" / name).read_bytes() == data
+
+
+def test_a_set_holds_no_sample_twice(tmp_path: Path, shard_set: ShardSet) -> None:
+    file = str(tmp_path / "drawn.parquet")
+    pd.DataFrame({"sample_id": [4, 4, 5]}).to_parquet(file)
+    with pytest.raises(ShardError, match="each sample once, .*drawn.parquet names some repeatedly"):
+        export(f"{shard_set.uri}?ids={file}", to=str(tmp_path / "new"), format="shards")
+    assert not (tmp_path / "new").exists()
+
+
 def test_without_labels(tmp_path: Path, features: np.ndarray) -> None:
     plain = write_set(str(tmp_path / "plain"), {"pre_logits": features})
-    for form in ("npy", "huggingface", "webdataset"):
+    for form in ("npy", "huggingface", "webdataset", "shards"):
         export(plain, to=str(tmp_path / form), format=form)
     assert not (tmp_path / "npy" / "label.npy").exists()
     assert '"label"' not in (tmp_path / "huggingface" / "README.md").read_text()
@@ -166,7 +193,7 @@ def test_several_columns_are_not_guessed(tmp_path: Path, features: np.ndarray) -
         export(two, to=str(tmp_path / "x.npz"), format="npz")
 
 
-@pytest.mark.parametrize("form", ["npz", "npy", "huggingface", "webdataset"])
+@pytest.mark.parametrize("form", ["npz", "npy", "huggingface", "webdataset", "shards"])
 class TestWholeOrNotAtAll:
     def to(self, tmp_path: Path, form: str) -> Path:
         return tmp_path / "out" / ("x.npz" if form == "npz" else "x")

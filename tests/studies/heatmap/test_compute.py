@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from raymetrics.cli.heatmap import heatmap
-from raymetrics.distributed import session
-from raymetrics.distributed.extraction import extract as extraction
 from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.session import session
 from raymetrics.errors import (
     ExtractorError,
     RaymetricsError,
@@ -36,20 +34,15 @@ from raymetrics.studies.heatmap.request import (
     make_heatmap_request,
     open_added_source,
 )
-from tests.conftest import stream_in_process
-from tests.helpers.tiny_networks import NAME, SPOTS, ranges_in_process, register_tiny
+from tests.helpers.tiny_networks import NAME, SPOTS, register_tiny
 
 GENERATED = range(1000, 1080)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def in_this_process() -> Iterator[None]:
-    """Neither a session nor actors; ranges of 32 samples; the network `tiny`."""
-    with register_tiny(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "stream", stream_in_process)
-        for module in (extraction, session):
-            patch.setattr(module, "session", nullcontext)
-        patch.setattr(compute, "keep_ranges", ranges_in_process)
+    """Run without Ray; ranges of 32 samples; the network `tiny`."""
+    with register_tiny(), session(local=True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute, "SAMPLES_PER_RANGE", 32)
         yield
 

@@ -11,26 +11,28 @@ from click.testing import CliRunner
 
 from raymetrics import results
 from raymetrics.cli.heatmap import heatmap
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.generators.source_settings import parse_setting
 from raymetrics.reports.heatmap_page import noise_points, noise_sentences
 from raymetrics.shards.shard_set import open_shards
-from raymetrics.studies.heatmap import compute, noise_check
+from raymetrics.studies.heatmap import noise_check
 from raymetrics.studies.heatmap.compute import heatmaps, mean_heatmaps, write_heatmap_arrays
 from raymetrics.studies.heatmap.request import HeatmapRequest, make_heatmap_request
-from tests.helpers.tiny_networks import NAME, SPOTS, ranges_in_process, register_tiny
+from tests.helpers.tiny_networks import NAME, SPOTS, register_tiny
 
 NETWORK = "efficientnet-lite0"
 IDS = range(1016, 1032)  # of two ranges
 
 
 @pytest.fixture(scope="module")
-def asked(no_actors: None, tmp_path_factory: pytest.TempPathFactory) -> HeatmapRequest:
+def asked(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> HeatmapRequest:
     """Digits of a generator against real ones."""
     folder = tmp_path_factory.mktemp("sets")
-    extract("mnist", [NETWORK], str(folder / "real"), range(16))
-    extract("digits", [NETWORK], str(folder / "generated"), IDS, shard_rows=16)
+    with session(local=True):
+        extract("mnist", [NETWORK], str(folder / "real"), range(16))
+        extract("digits", [NETWORK], str(folder / "generated"), IDS, shard_rows=16)
     return make_heatmap_request(
         real=str(folder / "real"), generated=str(folder / "generated"), run_code=True
     )
@@ -62,20 +64,17 @@ def test_noise_costs_most_where_the_distance_looks(
     monkeypatch.setattr(noise_check, "frechet_result", of_few)
     _, seen = heatmaps(asked, np.array(IDS))
     write_heatmap_arrays(str(tmp_path), "maps.npz", seen)
-    points = noise_points(
-        noise_check.noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
-    )
+    with session(local=True):
+        distances = noise_check.noise_distances(asked, tmp_path / "maps.npz", tmp_path, [0.2])
+    points = noise_points(distances)
     values = {(point.region, point.scale): point.value for point in points}
     assert values["everywhere", 0.2] >= values["important", 0.2] > values["unimportant", 0.2]
     assert values["unimportant", 0.2] > values["important", 0.0]
     assert noise_sentences(points)[0].endswith("; as expected")
 
 
-def test_noise_on_the_terminal(
-    no_actors: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compute, "keep_ranges", ranges_in_process)
-    with register_tiny():
+def test_noise_on_the_terminal(tmp_path: Path) -> None:
+    with register_tiny(), session(local=True):
         for side, ids in (("real", range(60)), ("generated", range(100, 150))):
             extract(SPOTS, [NAME], str(tmp_path / side), ids)
         words = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]

@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 import sources
 import torch
+from click.testing import CliRunner
 from ray._private.state import actors
 
 from raymetrics import sample_ranges
 from raymetrics.attacks.top1_rejection import match_top1
 from raymetrics.cli.match import format_match_progress
-from raymetrics.distributed.cluster_resources import Resources
+from raymetrics.cli.match import match as match_command
 from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
-from raymetrics.distributed.extraction.sequel import ShardSequence, ShardSlot
+from raymetrics.distributed.extraction.work_units import ShardSequence, ShardSlot
+from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import session
 from raymetrics.errors import (
     NotEnoughData,
     SampleRangeError,
@@ -32,16 +35,18 @@ from raymetrics.errors import (
 from raymetrics.extractors import make_extractor
 from raymetrics.generators import open_source
 from raymetrics.shards import layout, schema
+from raymetrics.shards.foreign.export import export
 from raymetrics.shards.layout import DatasetSpec, shard_name
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit_shard
+from raymetrics.studies.evaluate import evaluate
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult
-from raymetrics.studies.match.run import match, match_spec
-from tests.conftest import disable_actors, write_set
+from raymetrics.studies.match.run import draw_matched
+from tests.conftest import write_set
 
 EXTRACTOR = "sources:Classes"
 COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
@@ -72,10 +77,10 @@ def expected(n: int = 100, first: int = 0) -> np.ndarray:
 
 def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> MatchResult:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
-    return match(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
+    return draw_matched(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
 
 
-def asked(real: str, folder: Path, keep: str = "all") -> MatchRequest:
+def asked(real: str, folder: Path) -> MatchRequest:
     """The request whose shards are those of a folder."""
     return make_match_request(
         real,
@@ -88,7 +93,6 @@ def asked(real: str, folder: Path, keep: str = "all") -> MatchRequest:
         None,
         None,
         40,
-        keep,
         False,
     )
 
@@ -155,7 +159,7 @@ def test_accepts_what_a_plain_loop_does_and_stops(
 def alive() -> list[str]:
     """The actors of streams that are there."""
     names = [actor["ActorClassName"] for actor in actors().values() if actor["State"] == "ALIVE"]
-    return [name for name in names if "MapWorker" in name or name == "Gate"]
+    return [name for name in names if "MapWorker" in name or name == "GateActor"]
 
 
 @pytest.mark.slow
@@ -235,59 +239,51 @@ def test_one_that_fails_leaves_a_whole_set_and_no_file(real: str, tmp_path: Path
     assert not [*to.iterdir()]
 
 
-def test_only_accepted_rows_are_kept(real: str, tmp_path: Path) -> None:
-    """Of shards that are there, some beyond the sample that fills the last bin, as a run that was
-    killed leaves them. Stopped in the middle, with one shard decided whose rows are not dropped
-    yet: the next run goes on, and accepts the same."""
-    request, shards = asked(real, tmp_path, "accepted"), str(tmp_path / "shards")
-    spec = layout.create_or_extend_spec(request.store, match_spec(request, np.array(COUNTS)))
-    end = int(expected()[-1]) + 81
-    commit_shards(request.store, spec, end)
-    one = tmp_path / "shards" / shard_name(range(40, 80))
-    whole = one.read_bytes()
-    part = matched(real, tmp_path, shards, keep="accepted", max_draws=130)
-    assert part.draws == 130
-    assert len(part.shards) == (expected() < 120).sum() + (end - 120)
-    one.write_bytes(whole)
-    (tmp_path / "shards" / layout.MANIFEST).unlink()  # a run that was killed has sealed nothing
+def test_accepted_samples_are_exported_as_a_set(real: str, tmp_path: Path) -> None:
+    """A set that needs the drawn samples no more: the numbers of the selection are its own."""
+    done = matched(real, tmp_path)
+    accepted = f"{done.shards.uri}?ids={done.path}"
+    export(accepted, to=str(tmp_path / "accepted"), format="shards")
+    selection, exported = open_view(accepted), open_view(str(tmp_path / "accepted"))
+    shards, spec = exported.shards, exported.shards.spec
+    shards.verify()
+    assert shards.seal is not None
+    assert [len(ids) for ids in shards.present] == [40, 40, 20]
+    np.testing.assert_array_equal(exported.sample_ids, np.arange(100))
+    for name in shards.columns:
+        np.testing.assert_array_equal(exported.read(name), selection.read(name))
+    assert (spec.source, spec.columns) == (accepted, done.shards.spec.columns)
+    assert spec.generator["fingerprint"] == done.shards.spec.fingerprint
+    assert spec.generator["digest"] == selection.digest()
+    numbers = [
+        [result.value for result in evaluate(real=real, generated=uri, metrics=["fid", "top1"])]
+        for uri in (accepted, shards.uri)
+    ]
+    assert numbers[0] == numbers[1]
+    os.remove(shards.store.path(shard_name(range(40, 80))))
+    with pytest.raises(
+        ShardError, match="lacks samples 40-79; .* raymetrics export .*ids=.*shards"
+    ):
+        open_view(shards.uri)
 
-    done = matched(real, tmp_path, shards, keep="accepted")
-    np.testing.assert_array_equal(done.sample_ids, expected())
-    assert (done.draws, len(done.shards), done.shards_made) == (expected()[-1] + 1, 100, 0)
-    done.shards.verify()
-    rows = np.concatenate([b["sample_id"] for b in done.shards.blocks([])])
-    np.testing.assert_array_equal(rows, expected())
-    assert done.shards.seal is not None
-    assert done.shards.seal["rows"] == 100
-    view = open_view(f"{done.shards.uri}?ids={done.path}")
-    features = sources.Classes()(sources.ClassSource()(expected()))["features"]
-    np.testing.assert_array_equal(view.read("Classes_features"), features)
-    with pytest.raises(ShardError, match="keeps only the samples that a match accepted"):
-        done.shards.require_all_samples()
-    # Again: all there, and nothing left to read but what was accepted.
-    before = files(tmp_path / "shards")
-    again = matched(real, tmp_path, shards, keep="accepted")
-    np.testing.assert_array_equal(again.sample_ids, expected())
-    assert again.draws == done.draws
-    assert files(tmp_path / "shards") == before
-    for other in ({"keep": "all"}, {"keep": "accepted", "n": 50}):
-        with pytest.raises(SpecMismatch, match="accepted"):
-            matched(real, tmp_path / "other", shards, **other)
-    with pytest.raises(SampleRangeError, match="drawn beyond 60 samples"):
-        matched(real, tmp_path, shards, keep="accepted", max_draws=60)
+
+def test_keep_accepted_names_what_replaces_it(tmp_path: Path) -> None:
+    command = ["--real", "r", "--generated", "g", "--to", str(tmp_path), "--keep", "accepted"]
+    result = CliRunner().invoke(match_command, command)
+    assert (result.exit_code, [*tmp_path.iterdir()]) == (2, [])
+    assert "raymetrics export 'SHARDS?ids=DIR/accepted.parquet'" in result.output
+    assert "--keep" not in CliRunner().invoke(match_command, ["--help"]).output
 
 
 @pytest.mark.slow
 def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
-    """All of raymetrics killed with -9, while rows are dropped: no file that reads as finished, no
-    shard made twice, and only what is accepted is left."""
+    """All of raymetrics killed with -9: no file that reads as finished, and no shard made twice."""
     gate, shards = tmp_path / "gate", tmp_path / "out" / "shards"
     source = f"sources:Classed?gate={gate}"
     command = [
         sys.executable, "-c", "from raymetrics.cli.match import match; match()",
         "--real", real, "--generated", source, "--extractor", EXTRACTOR,
         "--to", str(tmp_path / "out"), "--n", "100", "--shard-rows", "40", "--actors", "1",
-        "--keep", "accepted",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -308,11 +304,10 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     assert half.seal is None
 
     gate.touch()
-    with disable_actors():
-        done = matched(real, tmp_path / "out", source, keep="accepted")
+    with session(local=True):
+        done = matched(real, tmp_path / "out", source)
     np.testing.assert_array_equal(done.sample_ids, expected())
     assert done.shards_made == len(done.shards.present) - len(half.present)
-    assert len(done.shards) == 100
     assert done.shards.seal is not None
     done.shards.verify()
 
@@ -322,7 +317,7 @@ def test_what_makes_no_sense_is_told_before_anything_is_written(
 ) -> None:
     for options, word in (
         ({"n": 0}, "n is 0"), ({"max_draws": 0}, "max_draws is 0"), ({"first": -1}, "first is -1"),
-        ({"keep": "some"}, "keep is 'some', expected all or accepted"),
+        ({"on_unfilled": "x"}, "on_unfilled is 'x', expected stop or fail"),
         ({"shard_rows": 0}, "shard_rows is 0"),
         ({"source": real, "shards": "x"}, "shards is 'x', but .* is a shard set"),
     ):  # fmt: skip

@@ -116,7 +116,7 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
     goal = TargetGaussian.from_moments(Moments.from_samples(pre_logits["real"]))
     evaluate = InMemoryEvaluator(goal, goal.center_features(pre_logits["generated"]))
     assert evaluate(undisturbed.weights).distance == pytest.approx(undisturbed.distance, rel=1e-5)
-    about = undisturbed.about
+    about = undisturbed.metadata
     assert (about["kind"], about["match"], about["extractor"]) == (
         "weights",
         "pre_logits",
@@ -444,7 +444,7 @@ def test_draws(undisturbed, sides) -> None:
     view = open_view(sides["generated"])
     path = write_drawn(undisturbed, view, 150, "systematic")
     choice = read_selection(path).require_made_from(view.shards)
-    np.testing.assert_array_equal(choice.sample_ids, undisturbed.drawn(150, 0, "systematic"))
+    np.testing.assert_array_equal(choice.sample_ids, undisturbed.draw_ids(150, 0, "systematic"))
     assert (choice.kind, choice.metadata["seed"], len(choice)) == ("drawn", 0, 150)
     assert choice.metadata["weights"] == undisturbed.digest
     assert len(open_view(f"{sides['generated']}?ids={path}")) == 150

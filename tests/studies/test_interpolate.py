@@ -13,17 +13,17 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner
 
+import raymetrics as rm
 from raymetrics import results
-from raymetrics.cli.interpolation import paths
+from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SourceError
 from raymetrics.reports.realism_page import realism_curve, realism_tile
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.shard_set import open_shards
-from raymetrics.studies.interpolation import (
+from raymetrics.studies.interpolate import (
     StrayRule,
     confidence_interval,
-    judge_paths,
     paths_best_to_worst,
 )
 from raymetrics.studies.path_ends import PathEnds, choose_ends, write_ends
@@ -115,7 +115,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 def run(sides: dict[str, str], to: Path, *words: str) -> tuple[int, str]:
     asked = ["--real", sides["real"], "--generated", sides["generated"], "--to", str(to)]
-    done = CliRunner().invoke(paths, [*asked, *words], catch_exceptions=False)
+    done = CliRunner().invoke(interpolate, [*asked, *words], catch_exceptions=False)
     return done.exit_code, done.output
 
 
@@ -194,11 +194,11 @@ def test_paths_across_the_ring_stray(sides: dict[str, str], tmp_path: Path) -> N
 
 
 def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Path) -> None:
-    from_set = judge_paths(
+    from_set = rm.interpolate(
         real=sides["real"], generated=sides["generated"], to=str(tmp_path / "a"), paths=5,
         column=ring_world.COLUMN, run_code=True,
-    )  # fmt: skip
-    source = {**sides, "generated": "ring_world:Latent"}
+    ).results  # fmt: skip
+    source = {**sides, "generated": "ring_world:LatentSource"}
     asked = ("--run-code", "--paths", "5", "--candidates", "200", "--column", ring_world.COLUMN)
     code, output = run(source, tmp_path / "b", *asked)
     assert code == 0, output
@@ -208,26 +208,37 @@ def test_a_source_gives_its_candidates_first(sides: dict[str, str], tmp_path: Pa
     assert found[0].generated.digest == from_set[0].generated.digest
     # More paths are other ends: the images that are there are not theirs.
     with pytest.raises(ShardError, match="holds 5 paths .* but 6 paths between other samples"):
-        judge_paths(
+        rm.interpolate(
             real=sides["real"], generated=sides["generated"], to=str(tmp_path / "a"), paths=6,
             column=ring_world.COLUMN, run_code=True,
         )  # fmt: skip
 
 
+def test_the_former_name_says_the_new_one() -> None:
+    done = CliRunner().invoke(
+        paths, ["--real", "x", "--generated", "y", "--to", "", "--steps", "3"]
+    )
+    first, second = done.stderr.splitlines()
+    assert first == "`raymetrics paths` is called `raymetrics interpolate` now"
+    assert (done.exit_code, second.startswith("error: ")) == (2, True)
+
+
 def test_what_has_no_latents_or_changed_is_refused(sides: dict[str, str], tmp_path: Path) -> None:
-    for source in ("ring_world:Real", sides["real"]):
+    for source in ("ring_world:RealSource", sides["real"]):
         with pytest.raises(SourceError, match="no latent generator"):
-            judge_paths(
+            rm.interpolate(
                 real=sides["real"], generated=source, to=str(tmp_path / "to"),
                 column=ring_world.COLUMN,
                 run_code=True,
             )  # fmt: skip
     moved = str(tmp_path / "moved")
-    extract("ring_world:Latent?shift=1", [ring_world.EXTRACTOR], moved, range(20))
+    extract("ring_world:LatentSource?shift=1", [ring_world.EXTRACTOR], moved, range(20))
     file = Path(moved, "dataset.json")
-    file.write_text(file.read_text().replace("ring_world:Latent?shift=1", "ring_world:Latent"))
+    file.write_text(
+        file.read_text().replace("ring_world:LatentSource?shift=1", "ring_world:LatentSource")
+    )
     with pytest.raises(SourceError, match="no longer what .* was made from"):
-        judge_paths(real=sides["real"], generated=moved, to=str(tmp_path / "to"), run_code=True)
+        rm.interpolate(real=sides["real"], generated=moved, to=str(tmp_path / "to"), run_code=True)
     assert not (tmp_path / "to").exists()
 
 

@@ -1,15 +1,15 @@
 """Whether interpolations between realistic samples stay realistic: Kynkaanniemi et al. 2019,
 section 5.1, Fig. 9 and 12.
 
-The ends are samples of a latent generator with R >= 1, paired in the order of their ids: first
-with second, third with fourth. The images between them are a source of their own, linear in W,
-whose sample path * steps + step is one of them; so they stream into shards like any other samples,
-and are judged by the same survey. Where W is conditional on a class, w carries it: ends are paired
-across classes, as the paper pairs at random over all, and images between two classes count. Of
-labelled samples a second number is the share among the paths within one class.
+The ends are samples of a latent generator with R >= 1, paired in the order of their ids: the first
+with the second, the third with the fourth. The images between them are a source, linear in W, whose
+sample path * steps + step is an image of a path; so they stream into shards like any other samples,
+and the same survey judges them. Where W is conditional on a class, w carries it: ends are paired
+across classes, as the paper pairs at random over all samples, and images between two classes count.
+For labelled samples a second number is the share among the paths within one class.
 
 500,000 paths of 9 images are 4.5 million samples. The driver holds R of each, 8 bytes, which is
-36 MB, and while a survey is merged three arrays more of the same length; features never but one
+36 MB, and while a survey is merged three more arrays of the same length. It holds features of one
 part of a set at a time.
 """
 
@@ -25,10 +25,10 @@ import numpy as np
 import psutil
 
 from raymetrics import option_strings
-from raymetrics.distributed.cluster_resources import Resources
 from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.resources import Resources
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
@@ -37,9 +37,10 @@ from raymetrics.metrics.registry import MetricValue
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column
+from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.writable import require_writable_store
-from raymetrics.studies.comparison import open_as_view
+from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.evaluate import write_scores
 from raymetrics.studies.make_result import side_from_view
 from raymetrics.studies.match.request import names_shard_set
@@ -60,7 +61,7 @@ from raymetrics.studies.realism import (
 )
 
 _CANDIDATES_FOLDER = "candidates"
-_CANDIDATES_PER_PATH = 4  # of a source; two of them are ends where half are realistic
+_CANDIDATES_PER_PATH = 4  # samples of a source; enough where half of them are realistic
 _BYTES_PER_IMAGE = 32  # R, and three arrays more while a survey is merged
 _CONFIDENCE = 0.95
 _PATHS_SHOWN = 8  # paths, from the best to the worst
@@ -68,9 +69,9 @@ _PATHS_SHOWN = 8  # paths, from the best to the worst
 
 @dataclass(frozen=True)
 class StrayRule:
-    """Which paths are judged, and when one strays; the paper's numbers.
+    """Which paths are judged, and when one strays; the defaults are the paper's.
 
-    steps: images between the ends. ends: the R that both ends have at least. A path strays if
+    steps: images between the ends. ends: the least R of both ends. A path strays if
     more than the share `more_than` of the images between its ends have R < `below`.
     """
 
@@ -89,16 +90,32 @@ class StrayRule:
                 raise RaymetricsError(f"{name} is {getattr(self, name)}, expected R of at least 0")
 
     def strays(self, realism: np.ndarray) -> np.ndarray:
-        """Which paths do, bool [paths]. realism: R of the images between, float64 [paths, steps];
-        infinite on top of a real sample."""
+        """Tell which paths stray, bool [paths].
+
+        realism: R of the images between the ends, float64 [paths, steps]; infinite for a copy of a
+        real sample.
+        """
         stray: np.ndarray = (realism < self.below).mean(axis=1) > self.more_than
         return stray
 
 
-def judge_paths(
+@dataclass(frozen=True)
+class InterpolationResult:
+    """Numbers of `interpolate`, and where ends, images and scores lie.
+
+    results: the share of straying paths, and that within a class where the samples have labels.
+    """
+
+    results: list[Result]
+    ends: str  # the path of ends.parquet: start and end, one row a path
+    shards: str  # the set of the images' features; image path * steps + step
+    scores: str  # the path of realism.parquet: sample_id, and R in realism_COLUMN
+
+
+def interpolate(
     *,
-    real: str,
-    generated: str,
+    real: str | ShardSet,
+    generated: str | ShardSet,
     to: str,
     paths: int = 1000,
     rule: StrayRule | None = None,
@@ -112,24 +129,30 @@ def judge_paths(
     progress: Callable[[Progress], None] | None = None,
     on_message: Callable[[str], None] = lambda line: None,
     tell: Callable[[list[Result]], None] = lambda results: None,
-) -> list[Result]:
-    """The share of interpolation paths that stray, with its exact binomial interval.
+) -> InterpolationResult:
+    """Interpolate between realistic samples, and count the paths that leave the real manifold.
 
-    real: a complete shard set. generated: one of a latent generator, whose samples may become
-    ends; or the source itself, of which so many `candidates` are extracted to `to`/candidates
-    first, by default 4 for each path.
-    column: the feature space; needed where both sets have several. any_size: also of images of
-    another size than the real ones.
-    run_code: open what a shard set names also if it is a program, or on another machine.
-    progress: called after every shard, told: with a line of what is going on; tell: with the
-    numbers, before R is written.
+    real: a complete shard set.
+    generated: a shard set of a latent generator, whose samples may become ends; or the source,
+    whose first `candidates` samples are extracted to `to`/candidates first, by default 4 for each
+    path.
+    to: a folder or a prefix, for ends.parquet, realism.parquet and the shards of the images.
+    paths, rule: how many paths, and when one strays.
+    column: the feature space; needed where both sets have several.
+    k: the ball around a real sample reaches its k-th nearest real sample.
+    shard_rows, resources, progress: see `extract`.
+    run_code: also open what a shard set names if it is a program, or on another machine.
+    any_size: also compare sets whose images have different sizes.
+    on_message: called with a line of text when a stage begins.
+    tell: called with the numbers before R is written.
 
-    Writes `to`/ends.parquet, the images' features to `to`/shards, and their R to
-    `to`/realism.parquet. Run again after anything that stopped it: no shard is made twice. With
-    fewer realistic samples than asked for it says so and takes the paths that there are.
-    NotEnoughData for none, SourceError if the source cannot be interpolated.
+    Run again after anything that stopped it: no shard is made twice. If fewer samples are realistic
+    than the paths need, on_message says so, and there are fewer paths. Raises NotEnoughData for no
+    path, SourceError if the source cannot be interpolated, and what `extract` and `evaluate` do.
     """
+    real, generated = set_uri("real", real), set_uri("generated", generated)
     rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
+    local = resources is not None and resources.local
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
@@ -144,35 +167,32 @@ def judge_paths(
         real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
     )
     permission.require_source(candidate_view.shards.spec.source, candidate_view.shards.uri)
-    task, source = (
-        single_realism_task(real_view, candidate_view, column, any_size=any_size),
-        latent_source(candidate_view),
-    )
-    name = task.column.name
+    task = single_realism_task(real_view, candidate_view, column, any_size=any_size)
+    source, name = latent_source(candidate_view), task.column.name
     on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-    realism = survey_realism(real_view, candidate_view, name, convention).generated_in_real.realism
+    realism = survey_realism(
+        real_view, candidate_view, name, convention, local=local
+    ).generated_in_real.realism
     ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
-    images_source = paths_source(source, write_ends(to, ends), rule.steps)
+    ends_path, shards = write_ends(to, ends), f"{to}/{SHARDS_FOLDER}"
     on_message(f"{len(ends.ids)} paths of {rule.steps} images")
     make(
-        images_source,
+        paths_source(source, ends_path, rule.steps),
         _extractor_texts(candidate_view, task.column, permission),
-        f"{to}/{SHARDS_FOLDER}",
+        shards,
     )
-    images_view = open_as_view(f"{to}/{SHARDS_FOLDER}")
+    images_view = open_as_view(shards)
     single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
-    survey = survey_realism(real_view, images_view, name, convention)
-    values = _stray_values(survey, convention, rule, ends, candidate_view)
+    survey = survey_realism(real_view, images_view, name, convention, local=local)
     seconds = time.monotonic() - start
     results = [
         result_for_views(value, task, real_view, images_view, convention, seconds)
-        for value in values
+        for value in _stray_values(survey, convention, rule, ends, candidate_view)
     ]
     tell(results)
-    write_scores(
-        f"{to}/{SCORES_FILE}", images_view.sample_ids, {name: survey.generated_in_real.realism}
-    )
-    return results
+    scores = f"{to}/{SCORES_FILE}"
+    write_scores(scores, images_view.sample_ids, {name: survey.generated_in_real.realism})
+    return InterpolationResult(results, ends_path, shards, scores)
 
 
 def _is_set(generated: str) -> bool:
@@ -180,7 +200,10 @@ def _is_set(generated: str) -> bool:
 
 
 def _require_room(images: int, shard_rows: int) -> None:
-    """RangeError for more images than a set has, PlanTooLarge where R of each does not fit."""
+    """Check that a set can hold so many images, and memory R of each.
+
+    Raise SampleRangeError for too many images, InsufficientResources for too little memory.
+    """
     require_shard_rows(shard_rows)
     require_few_shards(images, shard_rows)
     need, free = _BYTES_PER_IMAGE * images, psutil.virtual_memory().available
@@ -192,10 +215,15 @@ def _require_room(images: int, shard_rows: int) -> None:
 
 
 def _open_candidates(
-    real: View, generated: str, to: str, column: str | None, count: int,
-    make: Callable[..., object], permission: Permission,
-) -> View:  # fmt: skip
-    """The samples among which ends are looked for; of a source so many, extracted first."""
+    real: View,
+    generated: str,
+    to: str,
+    column: str | None,
+    count: int,
+    make: Callable[..., object],
+    permission: Permission,
+) -> View:
+    """Open the samples among which ends are looked for; extract `count` from a source first."""
     if _is_set(generated):
         return open_as_view(generated)
     require_latent_source(generated)
@@ -205,8 +233,7 @@ def _open_candidates(
 
 
 def _extractor_texts(view: View, column: Column, permission: Permission) -> list[str]:
-    """The extractor of a column, as it was asked for. ProgramRefused for a program that is not
-    allowed."""
+    """Return the text of a column's extractor. Raise ProgramRefused for a forbidden program."""
     spec = view.shards.spec
     names = [extractor["name"] for extractor in spec.extractors]
     text = spec.extractor_texts[names.index(column.extractor)]
@@ -221,8 +248,11 @@ def _stray_values(
     ends: PathEnds,
     candidate_view: View,
 ) -> list[MetricValue]:
-    """The share of straying paths, with R of some; where samples have labels, also the share among
-    the paths between two of the same label."""
+    """Compute the share of straying paths, with R of some paths in its details.
+
+    Where samples have labels, a second value is the share among the paths between samples of the
+    same label.
+    """
     realism = survey.generated_in_real.realism.reshape(len(ends.ids), rule.steps)
     convention_fields = {
         **registry.ball_fields(convention, survey, convention.ks[0]),
@@ -256,10 +286,16 @@ def _stray_values(
 
 
 def _stray_share(
-    name: str, strays: np.ndarray, realism: np.ndarray, convention_fields: Mapping[str, Any],
+    name: str,
+    strays: np.ndarray,
+    realism: np.ndarray,
+    convention_fields: Mapping[str, Any],
     details: Mapping[str, Any],
-) -> MetricValue:  # fmt: skip
-    """The share of paths that stray. strays: bool [paths]; realism: float64 [paths, steps]."""
+) -> MetricValue:
+    """Compute the share of paths that stray.
+
+    strays: bool [paths]; realism: float64 [paths, steps].
+    """
     count, total = int(strays.sum()), len(strays)
     share_details = {
         "paths": total,
@@ -277,7 +313,7 @@ def _stray_share(
 
 
 def confidence_interval(count: int, total: int) -> list[float]:
-    """The share's confidence interval after Clopper & Pearson (1934), [low, high]."""
+    """Compute the share's confidence interval after Clopper & Pearson (1934), [low, high]."""
     from scipy.stats import binomtest
 
     bounds = binomtest(count, total).proportion_ci(_CONFIDENCE, method="exact")
@@ -285,8 +321,10 @@ def confidence_interval(count: int, total: int) -> list[float]:
 
 
 def paths_best_to_worst(realism: np.ndarray) -> list[int]:
-    """Paths by their lowest R: the best, the worst, and some evenly between. realism: float64
-    [paths, steps]; of equal ones the first path is the better."""
+    """Sort paths by their lowest R, and choose the best, the worst, and some evenly between.
+
+    realism: float64 [paths, steps]. Of paths with the same lowest R the first is the better.
+    """
     order = np.argsort(-realism.min(axis=1), kind="stable")
     ranks = np.linspace(0, len(order) - 1, min(_PATHS_SHOWN, len(order))).astype(int)
     return [int(path) for path in order[ranks]]
@@ -295,7 +333,7 @@ def paths_best_to_worst(realism: np.ndarray) -> list[int]:
 def _path_for_figure(
     path: int, realism: np.ndarray, ends: PathEnds, strays: np.ndarray
 ) -> Mapping[str, Any]:
-    """A path for a figure: R from start to end, None where it is infinite."""
+    """Describe a path for a figure: R from start to end, None where R is infinite."""
     start, end = ends.realism[path]
     start_id, end_id = ends.ids[path].tolist()
     path_realism = [start, *realism[path], end]

@@ -1,0 +1,117 @@
+"""The plan of a stream, which are the sets to make, and the outcome of every shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from raymetrics.distributed.extraction.commit_stage import RECORD_COLUMN, ShardDestination
+from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.work_units import (
+    Gate,
+    PlannedShard,
+    PlannedShards,
+    max_units_per_shard,
+)
+from raymetrics.distributed.resources import UNKNOWN_SIZES, ModelSizes
+from raymetrics.shards.layout import DatasetSpec
+
+
+@dataclass(frozen=True)
+class SetToMake:
+    """The missing shards of a set.
+
+    listing: the quick fingerprint of its generator.
+    todo: the shards to make, ascending, cut at the multiples of the set's `shard_rows`; may be
+    endless if a gate says how far the stream goes.
+    extractors: the specifications that workers must find, where the set keeps older ones.
+    """
+
+    spec: DatasetSpec
+    listing: str
+    todo: Iterable[range]
+    uri: str
+    extractors: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """Sets of the same extractors, which the same actors make one after another.
+
+    logits: the column whose Top-1 classes every `ShardOutcome` holds; None for no classes.
+    gate: says how many shards may be begun; None for all.
+    max_left_out: how many samples a shard may lack because they cannot be made.
+    sizes: of the weights of the largest generator and of the extractors.
+    """
+
+    targets: Sequence[SetToMake]
+    logits: str | None = None
+    gate: Gate | None = None
+    max_left_out: int = 0
+    sizes: ModelSizes = UNKNOWN_SIZES
+
+    @property
+    def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
+        """The texts of the extractors of all sets, and their specifications."""
+        target = self.targets[0]
+        return target.spec.extractor_texts, target.extractors or target.spec.extractors
+
+    @property
+    def shards(self) -> Iterable[PlannedShard]:
+        """The shards to make, in order."""
+        return PlannedShards([target.todo for target in self.targets])
+
+    def max_units_per_shard(self, batch: int) -> int:
+        """Return the most units that a shard of any set has."""
+        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
+
+
+class ShardOutcome(NamedTuple):
+    """A shard that is committed, or that cannot be made.
+
+    record: its set, its samples, and what happened to them. newly_made: False if the shard existed
+    already. classes: int64 [rows], the Top-1 classes.
+    """
+
+    record: UnitRecord
+    newly_made: bool
+    classes: np.ndarray | None = None
+
+    @property
+    def target(self) -> int:
+        """The number of its set in the plan."""
+        return self.record.target
+
+    @property
+    def ids(self) -> range:
+        """The planned samples of the shard."""
+        return self.record.ids
+
+    @property
+    def rows(self) -> int:
+        """How many samples the shard holds."""
+        failed = self.record.failure is not None
+        return 0 if failed else len(self.ids) - len(self.record.left_out)
+
+    def require_success(self) -> ShardOutcome:
+        """Return self, so that calls can be chained. Raises the error of a failed shard."""
+        error = self.record.error()
+        if error is not None:
+            raise error
+        return self
+
+
+def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
+    """Return where the last stage commits the shards of each set."""
+    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
+
+
+def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
+    """Return the outcome that the last stage wrote into a row."""
+    classes = row["classes"][0] if "classes" in row else None
+    return ShardOutcome(
+        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
+    )
