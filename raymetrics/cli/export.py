@@ -51,7 +51,6 @@ def export(shards: str, to: str, **request: Any) -> None:
       raymetrics export shards/real --to real.npz --as npz
       raymetrics evaluate --real real.npz --generated shards/generated --metrics fid
       raymetrics export shards/real --to real-features --as huggingface
-      raymetrics export 'shards/generated?ids=matched/accepted.parquet' --to accepted --as shards
     """
     from raymetrics.shards.foreign.export import export as run
 

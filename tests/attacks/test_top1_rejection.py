@@ -50,13 +50,6 @@ def test_any_partition_gives_what_the_loop_does(data: st.DataObject, targets: li
     assert matcher.drawn_counts.tolist() == drawn
     assert matcher.accepted_counts.sum() == len(expected)
     assert matcher.is_full == (len(expected) == sum(targets))
-    # What was decided can be passed over, shard by shard.
-    again = Matcher(np.array(targets), max_draws)
-    again.add_drawn(matcher.drawn_counts)
-    assert (again.total_draws, again.unfilled_classes.tolist()) == (
-        matcher.total_draws,
-        matcher.unfilled_classes.tolist(),
-    )
 
 
 @given(counts, st.integers(1, 200))

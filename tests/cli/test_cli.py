@@ -90,7 +90,7 @@ VERBS_OF_STUDIES = (
 # Options that say how to print, or that several of them make one argument.
 OF_THE_TERMINAL = {
     "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
-    "gpus", "kid_subset_size", "ks", "more_than", "results", "run_code", "scales", "split", "steps",
+    "gpus", "kid_subset_size", "ks", "local", "more_than", "results", "run_code", "scales", "split", "steps",
 }  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def full(*_: object) -> None:
 def test_scores_that_cannot_be_written_lose_no_number(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "session", nullcontext)
+    monkeypatch.setattr(evaluating, "session", lambda **_: nullcontext())
     for module in (evaluating, realism):
         monkeypatch.setattr(module, "write_scores", full)
     sides = ("--real", "real", "--generated", "generated")

@@ -18,7 +18,7 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import is_local, session, shared_session, uses_ray
 from raymetrics.errors import SampleRangeError
 from raymetrics.studies.evaluate import evaluate
-from raymetrics.studies.match.run import match
+from raymetrics.studies.match.run import draw_matched
 from raymetrics.studies.reweight.run import reweight_shards
 
 LOCAL = Resources(local=True)
@@ -55,12 +55,12 @@ def test_numbers(folder: Path) -> None:
 
 
 def test_a_match(folder: Path, tmp_path: Path) -> None:
-    result = match(
+    result = draw_matched(
         real=str(folder / "real"), generated="digits", to=str(tmp_path), n=20, shard_rows=20,
         run_code=True, any_size=True, resources=LOCAL,
     )  # fmt: skip
     assert result.complete
-    again = match(
+    again = draw_matched(
         real=str(folder / "real"), generated="digits", to=str(tmp_path), n=20, shard_rows=20,
         run_code=True, any_size=True, resources=LOCAL,
     )  # fmt: skip

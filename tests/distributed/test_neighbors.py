@@ -134,7 +134,7 @@ def test_a_set_against_itself(sides, tmp_path) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> None:
-    asked = {"column": COLUMN, "convention": ASKED, "realism": True, "most_rows": PARTS}
+    asked = {"column": COLUMN, "convention": ASKED, "realism": True, "max_rows": PARTS}
     first = survey_views(**views(tmp_path), **asked)
     assert_same(first, truth(sides))
     assert computed == [16, 9, 12]  # parts squared, and parts times parts

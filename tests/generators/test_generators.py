@@ -97,7 +97,7 @@ def test_sources_that_are_none(source: str, what: str) -> None:
 def test_the_spec_is_of_the_user_s_file_whatever_decorates_the_function() -> None:
     digest = hashlib.sha256(Path(sources.__file__).read_bytes()).hexdigest()
     ids = np.arange(3)
-    for source in ("sources:noise", "sources:decorated", "sources:instance"):
+    for source in ("sources:noise", "sources:decorated_noise", "sources:instance"):
         generator = open_source(source, CPU)
         assert generator.spec["source_sha256"] == digest
         np.testing.assert_array_equal(generator(ids), sources.noise(ids))

@@ -49,7 +49,7 @@ def test_double_precision_stays() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_callable_s_floats(rule: str) -> None:
-    source = open_source(f"sources:Signed?uint8={rule}", CPU)
+    source = open_source(f"sources:SignedSource?uint8={rule}", CPU)
     images = source(np.arange(2))
     floats = torch.from_numpy(np.linspace(-1.2, 1.2, 16).reshape(1, 1, 4, 4))
     np.testing.assert_array_equal(images[1], RULES[rule](floats.expand(1, 3, 4, 4))[0])
@@ -104,5 +104,7 @@ def ragged(sample_ids: np.ndarray) -> list[list[int]]:
 def test_floats_without_a_rule() -> None:
     with pytest.raises(SourceError, match="gave float64 .* by a rule .* 'uint8' names: nvidia, "):
         open_source("sources:floats", CPU)(np.arange(2))
-    with pytest.raises(SourceError, match="uint8 of sources:Signed is 'gamma'; the rules are nvi"):
-        open_source("sources:Signed?uint8=gamma", CPU)
+    with pytest.raises(
+        SourceError, match="uint8 of sources:SignedSource is 'gamma'; the rules are nvi"
+    ):
+        open_source("sources:SignedSource?uint8=gamma", CPU)

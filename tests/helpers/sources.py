@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from raymetrics.distributed import neighbors
+from raymetrics.npz_files import Arrays
 
 
 def noise(sample_ids: np.ndarray) -> np.ndarray:
@@ -107,7 +108,7 @@ class WrongLabels(Instance):
 class DyingSearcher(neighbors.Searcher):
     """An actor whose process ends in the middle of a search, once for every set."""
 
-    def find(self, part: neighbors.Partition, cell: neighbors.PartitionPair) -> neighbors.Arrays:
+    def find(self, part: neighbors.Partition, cell: neighbors.PartitionPair) -> Arrays:
         flag = Path(part.uri) / "died"
         if not flag.exists():
             flag.touch()

@@ -20,7 +20,9 @@ def double_sum(x: np.ndarray, y: np.ndarray) -> float:
 def test_double_sum(rng: np.random.Generator, block: int) -> None:
     real, generated = rng.normal(size=(20, 5)), rng.normal(0.5, 2, size=(15, 5))
     expected = double_sum(normalize_rows(real), normalize_rows(generated))
-    assert cmmd(real=real, generated=generated, block=block) == pytest.approx(expected, rel=1e-9)
+    assert cmmd(real=real, generated=generated, chunk_rows=block) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_the_same_set_is_at_distance_zero(rng: np.random.Generator) -> None:

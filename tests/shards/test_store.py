@@ -257,7 +257,10 @@ def test_secrets_in_addresses(address, store) -> None:
     assert "hunter2" not in str(raised.value)
     shards = write_set(store.uri, {"pre_logits": np.zeros((3, 2), np.float32)})
     before = store.read("dataset.json")
-    for spec in (replace(shards.spec, source=address), replace(shards.spec, asked=(address,))):
+    for spec in (
+        replace(shards.spec, source=address),
+        replace(shards.spec, extractor_texts=(address,)),
+    ):
         with pytest.raises(ShardError, match="has a secret in it") as refused:
             spec.to_json()
         assert "hunter2" not in str(refused.value)

@@ -91,7 +91,7 @@ def test_the_survey_is_the_same_in_parts(
         monkeypatch.setattr(module, "fits_at_once", lambda *_: False)
     monkeypatch.setattr(neighbors, "rows_that_fit", lambda _: 50)
     monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
-    monkeypatch.setattr(realism_study, "session", nullcontext)
+    monkeypatch.setattr(realism_study, "session", lambda **_: nullcontext())
     parts = survey_realism(*views, COLUMN, Convention())
     np.testing.assert_array_equal(parts.generated_in_real.realism, whole.generated_in_real.realism)
     assert not parts.real_in_generated.hits.any()  # no generated sample has a ball

@@ -62,7 +62,7 @@ class Place:
         self.fault, self.set, self.undisturbed = (
             folder / name for name in ("fault", "set", "undisturbed")
         )
-        self.source = f"fault_sources:Faulty?folder={self.fault}"
+        self.source = f"fault_sources:FaultySource?folder={self.fault}"
         self.extractor = "digits"
 
     def begin(self, driver: Driver, **more: Any) -> Future[int]:
@@ -150,7 +150,7 @@ def test_samples_that_always_end_their_worker(place: Place, driver: Driver) -> N
 
 @pytest.mark.slow
 def test_a_worker_that_ends_while_it_starts(place: Place, driver: Driver) -> None:
-    place.extractor = f"fault_sources:Fragile?folder={place.fault}"
+    place.extractor = f"fault_sources:FragileExtractor?folder={place.fault}"
     fault_sources.order_fault(place.fault, "start", times=1)
     assert place.begin(driver).result(timeout=PATIENCE) == 5
     assert fault_sources.count_strikes(place.fault) == 1
@@ -160,7 +160,7 @@ def test_a_worker_that_ends_while_it_starts(place: Place, driver: Driver) -> Non
 @pytest.mark.slow
 def test_workers_that_always_end_while_they_start(place: Place, driver: Driver) -> None:
     """That ends the run instead of going on for ever."""
-    place.extractor = f"fault_sources:Fragile?folder={place.fault}"
+    place.extractor = f"fault_sources:FragileExtractor?folder={place.fault}"
     fault_sources.order_fault(place.fault, "start", times=fault_sources.ALWAYS)
     with pytest.raises(ClusterFailure, match="worker"):
         place.begin(driver).result(timeout=PATIENCE)

@@ -138,8 +138,8 @@ def make(folder: str, to: str, **more: Any) -> None:
 
 def made(folder: str, to: str, **more: Any) -> None:
     extract(
-        f"placed_sources:Generator?folder={folder}",
-        [f"placed_sources:Network?folder={folder}"],
+        f"placed_sources:SeatedGenerator?folder={folder}",
+        [f"placed_sources:SeatedNetwork?folder={folder}"],
         to,
         SAMPLES,
         shard_rows=SHARD_ROWS,

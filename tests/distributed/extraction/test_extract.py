@@ -301,7 +301,7 @@ def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
     """The whole of raymetrics killed with -9: what is there is whole, the rest is made, and no
     bit differs from a run that nobody killed."""
     killed, gate = tmp_path / "killed", tmp_path / "gate"
-    source = f"sources:Gated?gate={gate}"
+    source = f"sources:GatedSource?gate={gate}"
     arguments = ["extract", source, "--extractor", "digits", "--samples", "0-999",
                  "--shard-rows", "100", "--actors", "2", "--to"]  # fmt: skip
     command = [sys.executable, "-m", "raymetrics", *arguments, str(killed)]

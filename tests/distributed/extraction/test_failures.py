@@ -61,7 +61,7 @@ def faulty(tmp_path: Path, fault: str) -> str:
     log = tmp_path / "log"
     log.mkdir(exist_ok=True)
     (log / "fault").write_text(fault)
-    return f"sources:Faulty?log={log}"
+    return f"sources:FailingSource?log={log}"
 
 
 def undisturbed(tmp_path: Path) -> dict[str, bytes]:
@@ -74,7 +74,9 @@ def undisturbed(tmp_path: Path) -> dict[str, bytes]:
 def test_a_sample_that_raises_is_named_and_its_shard_is_not_made(tmp_path: Path) -> None:
     to = tmp_path / "set"
     source = faulty(tmp_path, "raises:37")
-    with pytest.raises(SourceError, match=r"^sources:Faulty failed on sample 37: .*no such latent"):
+    with pytest.raises(
+        SourceError, match=r"^sources:FailingSource failed on sample 37: .*no such latent"
+    ):
         extract(source, ["digits"], str(to), "0-99", shard_rows=20, resources=SMALL)
     assert [path.name for path in to.glob("*.parquet")] == [shard_name(range(20))]
     assert open_shards(str(to)).seal is None
@@ -92,7 +94,7 @@ def test_samples_are_left_out_within_a_number_and_the_set_says_which(tmp_path: P
     assert (len(shards), done.rows, done.usage.left_out) == (98, 98, 2)
     assert shards.seal is not None
     shards.verify()
-    assert "37 (sources:Faulty failed on sample 37" in describe_shard_set(shards)
+    assert "37 (sources:FailingSource failed on sample 37" in describe_shard_set(shards)
     # The others are what they would be, under the ids that they would have.
     view, images = View.from_shards(shards), open_source("sources:noise", torch.device("cpu"))
     kept = np.delete(np.arange(100), [37, 99])

@@ -97,7 +97,7 @@ def test_a_store_that_fails_is_no_damage(name: bytes, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(MemoryFile, "read", fail, raising=False)
     with pytest.raises(StorageError, match=r"cannot read memory://damaged/set\.\w+: Input/output"):
-        dataset.broken() if dataset else open_source("memory://damaged/set.npz", CPU)
+        dataset.find_broken() if dataset else open_source("memory://damaged/set.npz", CPU)
     memory.rm("/damaged", recursive=True)
 
 
@@ -282,7 +282,7 @@ def test_large_images_are_decoded_one_after_another(tmp_path: Path) -> None:
         for kind, data in chunks
     )
     write_files(tmp_path, {f"{i}.png": file for i in range(3)})
-    assert open_source(str(tmp_path), CPU).broken() == {}
+    assert open_source(str(tmp_path), CPU).find_broken() == {}
 
 
 @pytest.mark.parametrize(

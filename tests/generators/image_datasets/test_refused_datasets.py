@@ -283,7 +283,7 @@ def test_storage_that_fails_is_not_a_broken_image(
     dataset = open_source(source, CPU)
     (tmp_path / "folder/a/2.png").unlink()
     with pytest.raises(StorageError, match=r"cannot read .*a/2\.png: No such file"):
-        dataset.broken()
+        dataset.find_broken()
 
 
 def test_a_file_that_may_not_be_looked_at_is_not_called_missing(

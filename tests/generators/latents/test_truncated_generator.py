@@ -242,10 +242,10 @@ def test_too_little_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_errors_of_a_user_s_class() -> None:
-    blank = open_source("latent_sources:Blank?truncate=C:0.5", CPU)
+    blank = open_source("latent_sources:BlankFlow?truncate=C:0.5", CPU)
     with pytest.raises(SourceError, match="among samples 2-2147483648, .* failed on 64 latents"):
         blank(IDS)
-    crooked = open_source("latent_sources:Crooked?truncate=C:1", CPU)
+    crooked = open_source("latent_sources:CrookedFlow?truncate=C:1", CPU)
     with pytest.raises(SourceError, match=r"map of .*Crooked gave float32 \[65, 3\] for 64"):
         crooked(IDS)
 

@@ -75,7 +75,9 @@ def expected(n: int = 100, first: int = 0) -> np.ndarray:
     return first + found
 
 
-def matched(real: str, to: Path, source: str = "sources:Classed", **more: object) -> MatchResult:
+def matched(
+    real: str, to: Path, source: str = "sources:ClassSource", **more: object
+) -> MatchResult:
     options = {"n": 100, "shard_rows": 40, "resources": ONE, "extractors": [EXTRACTOR], **more}
     return draw_matched(real=real, generated=source, to=str(to), run_code=True, **options)  # type: ignore[arg-type]
 
@@ -84,7 +86,7 @@ def asked(real: str, folder: Path) -> MatchRequest:
     """The request whose shards are those of a folder."""
     return make_match_request(
         real,
-        "sources:Classed",
+        "sources:ClassSource",
         str(folder),
         None,
         [EXTRACTOR],
@@ -168,7 +170,7 @@ def test_goes_on_from_shards_with_a_hole_on_more_workers(
 ) -> None:
     """Existing shards are not made again, whatever batch the rest is made in, and a worker that
     dies on the way changes nothing."""
-    source = f"sources:Classed?dies={tmp_path / 'dead'}"
+    source = f"sources:ClassSource?dies={tmp_path / 'dead'}"
     shards, whole = Store(str(tmp_path / "shards")), reference[1].shards
     generator = open_source(source, torch.device("cpu"))
     both = load_extractors([EXTRACTOR])
@@ -279,7 +281,7 @@ def test_keep_accepted_names_what_replaces_it(tmp_path: Path) -> None:
 def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
     """All of raymetrics killed with -9: no file that reads as finished, and no shard made twice."""
     gate, shards = tmp_path / "gate", tmp_path / "out" / "shards"
-    source = f"sources:Classed?gate={gate}"
+    source = f"sources:ClassSource?gate={gate}"
     command = [
         sys.executable, "-c", "from raymetrics.cli.match import match; match()",
         "--real", real, "--generated", source, "--extractor", EXTRACTOR,
@@ -324,7 +326,7 @@ def test_what_makes_no_sense_is_told_before_anything_is_written(
         with pytest.raises(SampleRangeError, match=word):
             matched(real, tmp_path / "out", **options)
     with pytest.raises(NotEnoughData, match="has only 30 from 60 on"):
-        matched(real, tmp_path / "out", "sources:Classed?length=90", n=40, first=60)
+        matched(real, tmp_path / "out", "sources:ClassSource?length=90", n=40, first=60)
     with pytest.raises(SpecMismatch, match="no logits 'x'; it has Classes_logits"):
         matched(real, tmp_path / "out", classes="x")
     with pytest.raises(SpecMismatch, match="extractor 'Classes' is not in both sets"):

@@ -232,7 +232,7 @@ from raymetrics.studies.reweight import run as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)
-reweight.session = contextlib.nullcontext
+reweight.session = lambda **_: contextlib.nullcontext()
 reweight.fold_shards = lambda view, measures: {{"moments": moments}}
 reweight.plan_workers = lambda *_: PartitionPlan(in_driver=True, keep=True)
 
