@@ -4,7 +4,7 @@ Locally a file is written aside, synced, and linked under its name; on an object
 one conditional PUT. Either way the first writer wins, and a reader never sees a part. (A store that
 does not know conditions keeps the last of two equal shards.)
 
-A store that is slow, overloaded or away is tried again for as long as `patience` says.
+A store that is slow, overloaded or away is tried again for `store_retries.retry_seconds`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Store:
     def names(self) -> dict[str, int]:
         """List the files directly under the prefix and their bytes; empty if there is no prefix.
 
-        Some object stores list a file only some time after it can be read: see `there`.
+        Some object stores list a file only some time after it can be read: see `find_existing`.
         """
         self.fs.invalidate_cache()
         ls = partial(self.fs.ls, self.root, detail=True)

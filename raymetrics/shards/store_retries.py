@@ -1,4 +1,6 @@
-"""Which failures of a store may pass, how long to wait for that, and what to do about the others.
+"""Classify the failures of a store: which are transient, and how long to wait before a retry.
+
+The loop that retries is in `raymetrics.shards.store`.
 
 The libraries below have no common errors. What they share is looked at: HTTP's status, errno, the
 codes of S3, and the names of classes; so that none of them has to be imported here.

@@ -1,6 +1,8 @@
-"""A limit on how often work that ends its process is begun.
+"""Limit how often a unit of a shard is begun again after the process of its worker died.
 
-Ray restarts a worker that dies, and gives it the same unit again without end.
+Ray starts a new worker in the place of one that died, and gives it the same unit without end. The
+stages (`raymetrics.distributed.extraction.stages`) begin every unit through this limit; a unit that
+reaches it is recorded as failed, and its shard is not written.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ A file holds a mean and a finished covariance, by one of these layouts:
     mu, sigma                       pt: torch-fidelity's cache of statistics
     feats, reps, a matrix           features of clean-fid, dgm-eval and torch-fidelity: fitted here
 
-None of them says how the features were made; only our own do (`MADE_OF`). Nothing in a file is
+None of them says how the features were made; only our own do (`ORIGIN_KEY`). Nothing in a file is
 executed.
 """
 

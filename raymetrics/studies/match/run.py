@@ -65,8 +65,9 @@ def draw_matched(
     resources: Resources | None = None,
     progress: Callable[[MatchProgress], None] | None = None,
 ) -> MatchResult:
-    """Find the first generated samples, by their ids, whose classes are as often as in the
-    real set; draws until n are found, into a shard set that grows.
+    """Draw into a shard set until n accepted samples have the classes of the real set.
+
+    This is the first half of `raymetrics.studies.match.study.match`, which adds the numbers.
 
     real: a complete shard set, or some of its samples as "SHARDS?ids=FILE".
     generated: a shard set, which is drawn on into with its own source; or a source, whose shards
@@ -82,9 +83,9 @@ def draw_matched(
     run_code: open what a shard set names also if it is a program, or on another machine.
     any_size: also of images of another size than the real ones.
 
-    Raises SourceError, ExtractorError, RangeError, ShardError, StorageError; SpecMismatch for sets
-    that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty and
-    that is to fail.
+    Raises SourceError, ExtractorError, SampleRangeError, ShardError, StorageError; SpecMismatch for
+    sets that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty
+    and `on_unfilled` is "fail".
     """
     for name, value, minimum in (
         ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),

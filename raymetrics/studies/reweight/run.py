@@ -111,7 +111,7 @@ def reweight_shards(
     local: compute in this process, without Ray.
 
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
-    of another request, NotEnoughData, or PlanTooLarge before any feature is read.
+    of another request, NotEnoughData, or InsufficientResources before any feature is read.
     """
     request = make_reweight_request(
         real, generated, match, extractor, optimizer, tolerance, max_evaluations, any_size=any_size

@@ -424,7 +424,8 @@ def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     found = psutil.virtual_memory()._replace(available=int(free))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
     monkeypatch.setattr(partition_workers, "actor_resources", lambda: workers)
-    monkeypatch.setattr(partition_workers.ray, "nodes", lambda: [{"Alive": True}])
+    monkeypatch.setattr(partition_workers, "uses_ray", lambda: True)
+    monkeypatch.setattr(partition_workers, "cluster_nodes", lambda: [{"Alive": True}])
 
 
 class FakeView:
