@@ -74,7 +74,7 @@ class Divided:
 
 @pytest.mark.parametrize(("dtype_name", "wrong"), [("itself", [5]), ("log", [5, 6, 7])])
 def test_numbers_that_are_not_finite(dtype_name: str, wrong: list[int]) -> None:
-    source = open_source(f"{__name__}:Divided?of={dtype_name}", CPU)
+    source = open_source(f"{__name__}:Divided?dtype_name={dtype_name}", CPU)
     assert source(np.array([3, 4])).shape == (2, 3, 2, 2)
     for k in wrong:
         with pytest.raises(SourceError, match=f"Divided gave NaN or infinity for sample {k}, exp"):

@@ -254,9 +254,9 @@ LOAD = """
 import json, os
 import numpy
 from threadpoolctl import threadpool_info
-from raymetrics.neighbors.faiss_indexes import load_faiss, numpy_core
+from raymetrics.neighbors.faiss_indexes import load_faiss, numpy_blas_core
 before = dict(os.environ)
-core = numpy_core()
+core = numpy_blas_core()
 load_faiss()
 libraries = [i for i in threadpool_info() if i["internal_api"] == "openblas"]
 found = [i["architecture"] for i in libraries if "faiss" in i["filepath"]]

@@ -139,7 +139,7 @@ def test_balls_of_parts_of_both_sets_merge(
             search.prepare_like(centres, pair.real[balls]),
             reach[balls],
             realism_radii=realism_radii[balls],
-        ).within(points, balls, sizes)
+        ).embed(points, balls, sizes)
         for points in cut(len(queries), cuts_of_generated)
         for balls in cut(len(centres), cuts_of_real)
     ]

@@ -362,5 +362,7 @@ def test_the_programs_of_the_fuzzer_are_read_where_nothing_is_unfit() -> None:
     peaceful = [programs for programs in map(Programs, range(60)) if programs.hostility == 0]
     assert len(peaceful) > 5
     for programs in peaceful:
-        with safe_pickle.TorchArchive(io.BytesIO(programs.archive(programs.whole()))) as file:
+        with safe_pickle.TorchArchive(
+            io.BytesIO(programs.archive(programs.compose_pickle()))
+        ) as file:
             safe_pickle.read_archive(file, "here")

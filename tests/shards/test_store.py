@@ -178,8 +178,8 @@ def test_there_asks_for_each_name(store, monkeypatch) -> None:
     for name in names:
         store.create(name, b"x")
     failing(monkeypatch, store, "cat_file", *[ConnectionResetError()] * 5)
-    assert store.there([*names, "other"]) == set(names)
-    assert store.there([]) == set()
+    assert store.find_existing([*names, "other"]) == set(names)
+    assert store.find_existing([]) == set()
 
 
 def test_shards_are_read_in_ranges_through_failures(store, monkeypatch, rng) -> None:

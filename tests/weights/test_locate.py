@@ -200,9 +200,9 @@ def test_nothing_is_fetched_without_a_digest(server, folder) -> None:
 def test_two_processes_fetch_it_once(server, folder) -> None:
     server.late = 1.0  # so that both are there before the first has ended
     program = (
-        "from raymetrics.weights.download import fetch; from "
-        "raymetrics.weights.locate import Weights\n"
-        f"print(fetch(Weights('net.pth', {SHA256!r}, url={server.url!r})).sha256)"
+        "from raymetrics.weights.download import fetch_weights\n"
+        "from raymetrics.weights.locate import WeightsFile\n"
+        f"print(fetch_weights(WeightsFile('net.pth', {SHA256!r}, url={server.url!r})).sha256)"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -133,7 +133,7 @@ def test_reading_weights_runs_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     path = saved(Restores(), tmp_path / "a.pt")
     state_dict(path)
     (tmp_path / "written-by-the-network").unlink()  # torch runs it
-    with pytest.raises(UnsafePickle, match="a state for Persistent"):
+    with pytest.raises(UnsafePickle, match="a state for PickledObject"):
         read_state(path)
     writes = saved(Writes(), tmp_path / "b.pt")
     assert read_state(writes) == {}

@@ -246,7 +246,7 @@ def test_errors_of_a_user_s_class() -> None:
     with pytest.raises(SourceError, match="among samples 2-2147483648, .* failed on 64 latents"):
         blank(IDS)
     crooked = open_source("latent_sources:CrookedFlow?truncate=C:1", CPU)
-    with pytest.raises(SourceError, match=r"map of .*Crooked gave float32 \[65, 3\] for 64"):
+    with pytest.raises(SourceError, match=r"map of .*CrookedFlow gave float32 \[65, 3\] for 64"):
         crooked(IDS)
 
 
