@@ -79,7 +79,8 @@ def test_changed_bytes_raise_nothing_else(rng) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "values", "content"),
-    [((MAX_REPEATED_VALUES, 2), [1.0], b""), ((1 << 30, 1 << 30), [1.0], b""), ((3,), [], b"12345678"),
+    [((MAX_REPEATED_VALUES, 2), [1.0], b""),
+     ((1 << 30, 1 << 30), [1.0], b""), ((3,), [], b"12345678"),
      ((2,), [1.0, 2.0, 3.0], b""), ((2,), [], b"")],
 )  # fmt: skip
 def test_sizes_that_cannot_be(shape, values, content) -> None:
