@@ -348,16 +348,8 @@ def partition_view(
     view: View, column: str, convention: Convention, max_rows: int
 ) -> list[Partition]:
     """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard."""
-    groups: list[list[range]] = []
-    rows = 0
-    for shard in view.present:
-        if not groups or rows + view.count(shard) > max_rows:
-            groups.append([])
-            rows = 0
-        groups[-1].append(shard)
-        rows += view.count(shard)
     partitions: list[Partition] = []
-    for group in groups:
+    for group in view.group_shards(max_rows):
         rows = sum(map(view.count, group))
         first_row = partitions[-1].view_slice.stop if partitions else 0
         values = {"values": view.digest(group), "column": column}

@@ -78,15 +78,7 @@ def partition_shards(view: View, dimension: int) -> tuple[tuple[range, ...], ...
     max_rows = min(
         max(MIN_PARTITION_ROWS, -(-len(view) // _PARTITIONS)), _PARTITION_BYTES // (4 * dimension)
     )
-    groups: list[list[range]] = []
-    rows = 0
-    for shard in view.present:
-        if not groups or rows + view.count(shard) > max_rows:
-            groups.append([])
-            rows = 0
-        groups[-1].append(shard)
-        rows += view.count(shard)
-    return tuple(map(tuple, groups))
+    return tuple(map(tuple, view.group_shards(max_rows)))
 
 
 class PartitionWorker:

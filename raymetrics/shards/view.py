@@ -105,6 +105,18 @@ class View:
         parts = [np.arange(ids.start, ids.stop) for ids in self.samples]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
+    def group_shards(self, max_rows: int) -> list[list[range]]:
+        """Group the shards, in order, into groups of at most `max_rows` rows or of one shard."""
+        groups: list[list[range]] = []
+        rows = 0
+        for shard in self.present:
+            if not groups or rows + self.count(shard) > max_rows:
+                groups.append([])
+                rows = 0
+            groups[-1].append(shard)
+            rows += self.count(shard)
+        return groups
+
     def describe_samples(self) -> list[str]:
         """Describe the samples: ranges, or the digest of the selected ids."""
         if isinstance(self.samples, Selection):

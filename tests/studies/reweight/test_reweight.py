@@ -431,6 +431,8 @@ def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
 class FakeView:
     """Shards of so many rows."""
 
+    group_shards = View.group_shards
+
     def __init__(self, rows: list[int]) -> None:
         self.present = [range(i * 1000, i * 1000 + n) for i, n in enumerate(rows)]
 
