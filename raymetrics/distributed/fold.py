@@ -109,5 +109,5 @@ def _fold_group(
 ) -> dict[str, Any]:
     """Fold the measures over the shards of a group, one shard after another."""
     view = View(open_shards(uri, group), samples)
-    columns = sorted(set().union(*(measure.columns for measure in measures.values())))
+    columns = sorted({measure.column for measure in measures.values()})
     return fold((view.block(ids, columns) for ids in group), measures)

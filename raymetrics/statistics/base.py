@@ -33,24 +33,25 @@ class Statistic(Protocol):
 Block = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ColumnStatistic:
     """A statistic of one column, which `compute(sample_ids, values)` makes from a block."""
 
     column: str
     compute: Callable[[np.ndarray, np.ndarray], Any]
-    label: int | None = None  # only of the samples with this label
+    # Only of these samples, int64 [n], ascending; a sample counts as often as its id stands here.
+    subset_ids: np.ndarray | None = None
 
     def __call__(self, block: Block) -> Any:
         ids, values = block["sample_id"], block[self.column]
-        if self.label is not None:
-            ids, values = ids[block["label"] == self.label], values[block["label"] == self.label]
-        return self.compute(ids, values)
-
-    @property
-    def columns(self) -> set[str]:
-        """The columns that it reads, besides the sample ids."""
-        return {self.column} if self.label is None else {self.column, "label"}
+        if self.subset_ids is None:
+            return self.compute(ids, values)
+        present, rows = np.unique(ids, return_index=True)
+        first, stop = (
+            np.searchsorted(self.subset_ids, present, side) for side in ("left", "right")
+        )
+        rows = np.repeat(rows, stop - first)
+        return self.compute(ids[rows], values[rows])
 
 
 def fold(blocks: Iterable[Block], measures: Mapping[str, ColumnStatistic]) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
 from raymetrics.metrics import Protocol
 from raymetrics.metrics.metric import Metric
@@ -18,17 +16,16 @@ from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
+from raymetrics.studies.subsets import SIDES, Subset
 
-SIDES = ("real", "generated")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MetricTask:
-    """One metric of one column to compute, of all samples or of the samples with a label."""
+    """One metric of one column to compute."""
 
     metric: Metric
     column: Column
-    label: int | None = None
+    subset: Subset | None = None  # None for all samples of both sides
 
 
 def metric_applies(
@@ -124,33 +121,6 @@ def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View
                 f"{', '.join(sorted(wrong))} cannot be computed; ask for --metrics "
                 f"{','.join(possible)}"
             )
-
-
-def read_labels(views: Mapping[str, View]) -> dict[str, np.ndarray]:
-    """Read the labels of both sides. SpecMismatch if the sides have different ones."""
-    names = {side: view.shards.spec.label_names for side, view in views.items()}
-    if all(names.values()) and names["real"] != names["generated"]:
-        raise SpecMismatch(
-            f"the labels 0, 1, ... of {views['real'].shards.uri} are "
-            f"{_first_names(names['real'])}, those of {views['generated'].shards.uri} are "
-            f"{_first_names(names['generated'])}; both must have the same to be compared label by "
-            "label"
-        )
-    labels = {side: view.labels() for side, view in views.items()}
-    real_labels, generated_labels = (set(np.unique(labels[side]).tolist()) for side in SIDES)
-    if real_labels != generated_labels:
-        raise SpecMismatch(
-            f"labels {sorted(real_labels - generated_labels)} are only in "
-            f"{views['real'].shards.uri}, {sorted(generated_labels - real_labels)} only in "
-            f"{views['generated'].shards.uri}; both must have the same to be compared label by "
-            "label"
-        )
-    return labels
-
-
-def _first_names(names: Sequence[str]) -> str:
-    """Join the first eight names."""
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def comparable_columns(

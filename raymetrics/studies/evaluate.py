@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics import metrics as formulas
-from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
 from raymetrics.distributed.session import session, shared_session
-from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey, Protocol
-from raymetrics.metrics.metric import Metric, MetricValue
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
+from raymetrics.metrics import Convention
+from raymetrics.metrics.metric import Metric
 from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
-from raymetrics.metrics.required_statistics import AllRows, SampleIds, StatisticFunction
-from raymetrics.neighbors import survey_arrays
-from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.python_arguments import ARRAYS_HINT, as_names, require_text
 from raymetrics.results import Result
 from raymetrics.shards.foreign import is_statistics
@@ -31,40 +22,19 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.shards.writable import require_writable_output
-from raymetrics.statistics import ColumnStatistic, FeatureRows
 from raymetrics.studies.comparison import (
-    SIDES,
     MetricTask,
     comparable_columns,
     metric_applies,
     open_as_view,
-    read_labels,
     require_applicable,
     require_unique_samples,
     take_samples,
 )
+from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.evaluate_statistics_file import evaluate_with_statistics_file
-from raymetrics.studies.make_result import make_result, side_from_view
-
-BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
-
-
-@dataclass(frozen=True)
-class _EvaluationRequest:
-    """A request that is checked, with the samples of both sides opened."""
-
-    views: Mapping[str, View]
-    labels: Mapping[str, np.ndarray] | None  # int64 [n] by side, for an evaluation by label
-    tasks: Sequence[MetricTask]
-    convention: Convention
-    protocol: Protocol | None
-
-    def samples(self, label: int | None) -> SampleIds:
-        """Return the sample ids of both sides, or of the samples with a label."""
-        ids = {side: view.sample_ids for side, view in self.views.items()}
-        if label is not None and self.labels is not None:
-            ids = {side: ids[side][self.labels[side] == label] for side in ids}
-        return SampleIds(**ids)
+from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.subsets import SIDES, all_samples, subsets_by_label
 
 
 def evaluate(
@@ -155,10 +125,10 @@ def evaluate(
         else metrics
     )
     views = take_samples(whole_views, resolved_protocol, samples)
-    labels = read_labels(views) if by == "label" else None
+    subsets = subsets_by_label(views) if by == "label" else [all_samples(views)]
     tasks = [
-        MetricTask(metric, column, label)
-        for label in ([None] if labels is None else np.unique(labels["real"]).tolist())
+        MetricTask(metric, column, subset)
+        for subset in subsets
         for column in spaces
         for metric in found_metrics
         if metric_applies(metric, column, views["real"].shards.spec, explicit=bool(columns))
@@ -166,23 +136,30 @@ def evaluate(
     is_explicit = bool(metrics or resolved_protocol)
     require_applicable(tasks, found_metrics if is_explicit else found_metrics[:1], spaces)
     require_unique_samples(tasks, views)
-    request = _EvaluationRequest(views, labels, tasks, resolved_convention, resolved_protocol)
-    _require_enough_samples(request)
+    _require_enough_samples(views, tasks, resolved_convention)
     if scores and (by or "realism" not in {metric.name for metric in found_metrics}):
         raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
     if scores is not None:
         require_writable_output(scores)
-    table: dict[str, np.ndarray] = {}
+    computation = MetricComputation(views, plan_tasks(tasks, resolved_convention))
     with session(local=local):
-        _require_memory(request)
+        require_memory(views, computation.planned)
         results = [
-            _result_for_request(value, task, request, seconds)
-            for task, value, seconds in _compute_all(request, table)
+            make_result(
+                value,
+                planned.task,
+                [views[side].shards.spec for side in SIDES],
+                sides_of_subset(views, planned.subset),
+                resolved_convention,
+                resolved_protocol,
+                seconds,
+            )
+            for planned, value, seconds in computation.values()
         ]
     if tell:
         tell(results)
     if scores:
-        write_scores(scores, views["generated"].sample_ids, table)
+        write_scores(scores, views["generated"].sample_ids, computation.realism)
     return results
 
 
@@ -197,135 +174,21 @@ def _require_set(side: str, value: object) -> str | ShardSet:
     return require_text(side, value, ShardError, expected=expected, instead=ARRAYS_HINT)
 
 
-def _compute_all(
-    request: _EvaluationRequest, scores: dict[str, np.ndarray]
-) -> Iterator[tuple[MetricTask, MetricValue, float]]:
-    """Compute every value, with the seconds of its formula, in the order of the tasks.
-
-    Adds the realism of all samples to `scores`, by column.
-    """
-    surveys: dict[tuple[str, int | None], ManifoldSurvey] = {}
-    for batch in _batch_by_memory(request):
-        statistics = {side: _fold_required(request, batch, side) for side in SIDES}
-        for task in batch:
-            start = time.monotonic()
-            samples = request.samples(task.label)
-            column_and_label = task.column.name, task.label
-            if task.metric.compute is not None:
-                real_statistics, generated_statistics = (
-                    statistics[side].get(column_and_label, {}) for side in SIDES
-                )
-                values = task.metric.compute(
-                    real_statistics, generated_statistics, samples, request.convention
-                )
-            else:
-                if column_and_label not in surveys:
-                    surveys[column_and_label] = _survey_for(request, task, statistics)
-                survey = surveys[column_and_label]
-                assert task.metric.survey_values is not None  # as it has no other formula
-                values = task.metric.survey_values(survey, samples, request.convention)
-                if "realism" in (task.metric.survey or ()):
-                    scores[task.column.name] = survey.generated_in_real.realism
-            seconds = time.monotonic() - start
-            yield from ((task, value, seconds) for value in values)
-
-
-def _survey_for(
-    request: _EvaluationRequest, task: MetricTask, statistics: Mapping[str, Any]
-) -> ManifoldSurvey:
-    """Make one survey for all metrics of a column and label that need a survey."""
-    convention, column = request.convention, task.column.name
-    parts = [
-        other_task.metric.survey or frozenset()
-        for other_task in request.tasks
-        if (other_task.column.name, other_task.label) == (column, task.label)
-    ]
-    count, realism = (
-        any(survey_part in part for part in parts) for survey_part in ("count", "realism")
-    )
-    if task.label is None:
-        views = request.views
-        return survey_views(
-            real=views["real"],
-            generated=views["generated"],
-            column=column,
-            convention=convention,
-            count=count,
-            realism=realism,
-        )
-    rows: list[FeatureRows] = [statistics[side][column, task.label]["rows"] for side in SIDES]
-    real, generated = (side.features for side in rows)
-    return survey_arrays(
-        real=real, generated=generated, convention=convention, count=count, realism=realism
-    )
-
-
-def _required_statistics(
-    request: _EvaluationRequest, task: MetricTask, side: str
-) -> dict[str, StatisticFunction]:
-    """Return the statistics that a task needs of a side, by name."""
-    if task.metric.needs is not None:
-        return dict(task.metric.needs(request.samples(task.label), side, request.convention))
-    return {} if task.label is None else {"rows": AllRows()}
-
-
-def _fold_required(
-    request: _EvaluationRequest, batch: Sequence[MetricTask], side: str
-) -> dict[Any, dict[str, Any]]:
-    """Fold the statistics that a batch needs of a side, in one pass over its shards.
-
-    Returns {(column, label): {name: statistic}}.
-    """
-    measures, destinations = {}, {}
-    for task in batch:
-        for name, block_statistic in _required_statistics(request, task, side).items():
-            key = f"{name} {task.column.name} {task.label}"
-            measures[key] = ColumnStatistic(task.column.name, block_statistic, task.label)
-            destinations[key] = (task.column.name, task.label), name
-    statistics: dict[Any, dict[str, Any]] = {}
-    total = sum(_bytes_needed(request, task) for task in batch) // 2
-    for key, statistic in fold_shards(request.views[side], measures, total).items():
-        column_and_label, name = destinations[key]
-        statistics.setdefault(column_and_label, {})[name] = statistic
-    return statistics
-
-
-def _batch_by_memory(request: _EvaluationRequest) -> Iterator[list[MetricTask]]:
-    """Yield the tasks in order, in batches whose statistics fit into one pass."""
-    batch: list[MetricTask] = []
-    total = 0
-    for task in request.tasks:
-        need = _bytes_needed(request, task)
-        if batch and total + need > BYTES_PER_PASS:
-            yield batch
-            batch, total = [], 0
-        batch.append(task)
-        total += need
-    yield batch
-
-
-def _bytes_needed(request: _EvaluationRequest, task: MetricTask) -> int:
-    """Estimate the bytes of the statistics of both sides."""
-    samples = request.samples(task.label)
-    return sum(
-        statistic.estimated_bytes(task.column.dimension, len(samples.for_side(side)))
-        for side in SIDES
-        for statistic in _required_statistics(request, task, side).values()
-    )
-
-
-def _require_enough_samples(request: _EvaluationRequest) -> None:
+def _require_enough_samples(
+    views: Mapping[str, View], tasks: Sequence[MetricTask], convention: Convention
+) -> None:
     """Raise NotEnoughData if a metric takes more samples than a side has."""
-    for label in dict.fromkeys(task.label for task in request.tasks):
-        samples = request.samples(label)
-        label_suffix = "" if label is None else f" of label {label}"
-        for metric in {task.metric.name: task.metric for task in request.tasks}.values():
+    metrics = {task.metric.name: task.metric for task in tasks}.values()
+    for subset in dict.fromkeys(task.subset for task in tasks):
+        assert subset is not None
+        suffix = subset.title and f" of {subset.title}"
+        for metric in metrics:
             for side in SIDES:
-                uri, count = request.views[side].shards.uri, len(samples.for_side(side))
-                count_in_words = f"{uri} has {count} {side} ones{label_suffix}"
-                require_enough_for_metric(metric, request.convention, count, count_in_words)
+                uri, count = views[side].shards.uri, len(subset.samples.for_side(side))
+                count_in_words = f"{uri} has {count} {side} ones{suffix}"
+                require_enough_for_metric(metric, convention, count, count_in_words)
             if metric.require_counts is not None:
-                metric.require_counts(len(samples.real), len(samples.generated))
+                metric.require_counts(len(subset.samples.real), len(subset.samples.generated))
 
 
 def require_enough_for_metric(
@@ -341,38 +204,6 @@ def require_enough_for_metric(
             f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or "
             f"leave it out of --metrics{metric.fewer_samples_hint}"
         )
-
-
-def _require_memory(request: _EvaluationRequest) -> None:
-    """Raise InsufficientResources if the statistics of a metric do not fit into memory."""
-    if any(task.metric.survey is not None for task in request.tasks):
-        load_faiss()  # says what is missing before anything is read
-        for task in request.tasks:
-            if not fits_at_once(request.views, task.column.name):
-                rows_that_fit(task.column.dimension)
-    free = psutil.virtual_memory().available
-    for task in request.tasks:
-        need = 2 * _bytes_needed(request, task)  # a merge holds both parts
-        if need > free:
-            rows = sum(len(request.samples(task.label).for_side(side)) for side in SIDES)
-            raise InsufficientResources(
-                f"{task.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
-                f"{task.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
-                "evaluate on a larger machine"
-            )
-
-
-def _result_for_request(
-    value: MetricValue, task: MetricTask, request: _EvaluationRequest, seconds: float
-) -> Result:
-    """Make a result of a value, with both sides."""
-    samples = request.samples(task.label)
-    sides = {
-        name: side_from_view(view, len(samples.for_side(name)))
-        for name, view in request.views.items()
-    }
-    specs = [request.views[side].shards.spec for side in SIDES]
-    return make_result(value, task, specs, sides, request.convention, request.protocol, seconds)
 
 
 def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:

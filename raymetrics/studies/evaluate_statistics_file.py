@@ -26,7 +26,6 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.comparison import (
-    SIDES,
     MetricTask,
     metric_applies,
     open_as_view,
@@ -34,6 +33,7 @@ from raymetrics.studies.comparison import (
     take_samples,
 )
 from raymetrics.studies.make_result import make_result, side_from_view
+from raymetrics.studies.subsets import SIDES
 
 _MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_suffice]
 

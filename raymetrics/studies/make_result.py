@@ -16,6 +16,7 @@ from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import Selection, View
 from raymetrics.studies.comparison import MetricTask
+from raymetrics.studies.subsets import SIDES, Subset
 
 
 def make_result(
@@ -39,14 +40,15 @@ def make_result(
         convention_fields["program"] = convention.name
     if protocol:
         convention_fields["protocol"] = protocol.name
-    if task.label is not None:
-        convention_fields["label"] = task.label
-    label_suffix = "" if task.label is None else f", label {label_name(task.label, dataset_spec)}"
+    subset = task.subset
+    convention_fields |= subset.convention_fields if subset else {}
     short_name, space_name = _measure_names(value, task, dataset_specs)
     convention_fields["features"] = convention_fields.get("features", "float32")
     return Result(
         metric=value.metric,
-        label=" ".join(filter(None, (short_name, space_name))) + label_suffix,
+        label=", ".join(
+            filter(None, (f"{short_name} {space_name}".rstrip(), subset.title if subset else ""))
+        ),
         value=value.value,
         spread=value.spread,
         better=value.better,
@@ -59,7 +61,7 @@ def make_result(
         details=details,
         short_name=short_name,
         space_name=space_name,
-        subset={} if task.label is None else _label_subset(task.label, dataset_spec),
+        subset=dict(subset.fields) if subset else {},
         setting=parse_setting(sides["generated"].source),
     )
 
@@ -67,19 +69,6 @@ def make_result(
 def _user_code(task: MetricTask) -> dict[str, Any]:
     """Return the provenance of a metric that the user wrote; nothing for one of the package."""
     return {"metric": dict(task.metric.user_code)} if task.metric.user_code else {}
-
-
-def _label_subset(label: int, dataset_spec: DatasetSpec) -> dict[str, object]:
-    """Return the subset of the samples with a label: the number and the name."""
-    names = dataset_spec.label_names
-    return {"label": label, "name": names[label] if names else str(label)}
-
-
-def label_name(label: int, dataset_spec: DatasetSpec) -> str:
-    """Return "3", or "3 (cat)" where the labels have names."""
-    return (
-        f"{label} ({dataset_spec.label_names[label]})" if dataset_spec.label_names else str(label)
-    )
 
 
 def _measure_names(
@@ -124,6 +113,11 @@ def _fid_resize_convention(column: Column, dataset_specs: Sequence[DatasetSpec])
         and any(file.get("published") for file in files)
     )
     return str(spec["resize"]) if fid else None
+
+
+def sides_of_subset(views: Mapping[str, View], subset: Subset) -> dict[str, Side]:
+    """Return both sides of a result, with the counts of the subset."""
+    return {side: side_from_view(views[side], len(subset.samples.for_side(side))) for side in SIDES}
 
 
 def side_from_view(view: View, count: int) -> Side:

@@ -36,8 +36,9 @@ from raymetrics.studies.comparison import (
     set_uri,
 )
 from raymetrics.studies.evaluate import write_scores
-from raymetrics.studies.make_result import label_name, make_result, side_from_view
+from raymetrics.studies.make_result import make_result, side_from_view
 from raymetrics.studies.match.request import choose_logits_column
+from raymetrics.studies.subsets import label_name
 
 _REALISM = METRICS["realism"]
 SCORES_FILE = "realism.parquet"

@@ -27,9 +27,12 @@ from raymetrics.errors import (
     SpecMismatch,
 )
 from raymetrics.metrics import Convention, Protocol, conventions, get_convention
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.registry import METRICS, find_metrics
 from raymetrics.statistics import Moments
-from raymetrics.studies import evaluate as running
+from raymetrics.studies import compute_metrics
+from raymetrics.studies.comparison import MetricTask, metric_applies, open_as_view
+from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks
+from raymetrics.studies.subsets import all_samples, subsets_by_label
 from tests.conftest import write_set
 from tests.helpers import oracles
 
@@ -408,21 +411,36 @@ def test_a_convention_says_how(sets: Sets) -> None:
         rm.evaluate(**sets.uris, convention="x")
 
 
-def test_any_number_of_passes_gives_equal_numbers(
-    sets: Sets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("by_label", [False, True])
+def test_any_number_of_passes_gives_equal_numbers(sets: Sets, by_label: bool) -> None:
     """And so does the same again; to the bit."""
-    asked = {
+    names = ["fid", "pr", "kid", "top1", "dc", "realism"]
+    views = {side: open_as_view(uri) for side, uri in sets.uris.items()}
+    spec = views["real"].shards.spec
+    tasks = [
+        MetricTask(metric, column, subset)
+        for subset in (subsets_by_label(views) if by_label else [all_samples(views)])
+        for column in spec.columns
+        for metric in find_metrics(names)
+        if metric_applies(metric, column, spec, explicit=False)
+    ]
+    planned = plan_tasks(tasks, Convention(**SMALL))
+
+    def values(bytes_per_pass: int) -> list[float]:
+        computation = MetricComputation(views, planned, bytes_per_pass)
+        return [value.value for _, value, _ in computation.values()]
+
+    at_once = values(10**9)
+    assert values(10**9) == at_once
+    assert values(1) == at_once
+    assert values(10_000) == at_once
+    found = rm.evaluate(
         **sets.uris,
-        "metrics": ["fid", "pr", "kid", "top1", "dc", "realism"],
-        "convention": Convention(**SMALL),
-    }
-    at_once = [(r.label, r.value) for r in rm.evaluate(**asked)]
-    by_label = [(r.label, r.value) for r in rm.evaluate(**asked, by="label")]
-    assert [(r.label, r.value) for r in rm.evaluate(**asked)] == at_once
-    monkeypatch.setattr(running, "BYTES_PER_PASS", 1)
-    assert [(r.label, r.value) for r in rm.evaluate(**asked)] == at_once
-    assert [(r.label, r.value) for r in rm.evaluate(**asked, by="label")] == by_label
+        metrics=names,
+        convention=Convention(**SMALL),
+        by="label" if by_label else None,
+    )
+    assert [result.value for result in found] == at_once
 
 
 def test_every_number_says_what_it_was_made_of(sets: Sets, tmp_path: Path) -> None:
@@ -489,8 +507,8 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: Any, **__: Any) -> None:
         raise AssertionError("reads")
 
-    monkeypatch.setattr(running, "fold_shards", read)
-    monkeypatch.setattr(running, "survey_views", read)
+    monkeypatch.setattr(compute_metrics, "fold_shards", read)
+    monkeypatch.setattr(compute_metrics, "survey_views", read)
 
 
 @pytest.mark.usefixtures("unread")
@@ -544,9 +562,9 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_figures(
 def test_moments_fit_where_rows_do_not(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = psutil.virtual_memory()._replace(available=4000, total=4000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert rm.evaluate(**sets.uris, metrics=["fid", "top1"])
+    assert rm.evaluate(**sets.uris, metrics=["fid", "top1"], local=True)
     with pytest.raises(InsufficientResources, match="rows; it takes 1024"):
-        rm.evaluate(**sets.uris, metrics=["pr"])
+        rm.evaluate(**sets.uris, metrics=["pr"], local=True)
 
 
 def test_nothing_is_written_if_a_number_fails(

@@ -16,8 +16,8 @@ from raymetrics.shards.open_view import open_view
 from raymetrics.shards.selection_files import selection_metadata, write_selection
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import Selection, View
-from raymetrics.statistics import Moments
-from raymetrics.studies.resampled_metrics import Resampling, SubsetStatistic, evaluate_resamplings
+from raymetrics.statistics import ColumnStatistic, Moments
+from raymetrics.studies.resampled_metrics import Resampling, evaluate_resamplings
 from tests.conftest import write_set
 
 NAME = "made_up_pre_logits"
@@ -226,9 +226,12 @@ class TestEvaluation:
             )
 
 
-def test_the_samples_of_a_draw_among_those_of_a_shard() -> None:
-    among = SubsetStatistic(np.array([2, 2, 5, 9]), lambda ids, x: Moments.from_samples(x))
+@pytest.mark.parametrize("copies", [1, 2])
+def test_the_samples_of_a_draw_among_those_of_a_shard(copies: int) -> None:
+    """A sample counts as often as it was drawn, however often the set repeats it."""
+    among = ColumnStatistic("x", lambda ids, x: Moments.from_samples(x), np.array([2, 2, 5, 9]))
     values = np.arange(6.0)[:, None]
-    block = np.array([1, 2, 4, 5, 6, 8])
-    np.testing.assert_array_equal(among(block, values).mean, values[[1, 1, 3]].mean(axis=0))
-    assert among(np.array([30, 31]), values[:2]).count == 0
+    block = {"sample_id": np.repeat([1, 2, 4, 5, 6, 8], copies), "x": np.repeat(values, copies, 0)}
+    assert among(block).count == 3
+    np.testing.assert_array_equal(among(block).mean, values[[1, 1, 3]].mean(axis=0))
+    assert among({"sample_id": np.array([30, 31]), "x": values[:2]}).count == 0

@@ -1,0 +1,232 @@
+"""The loop of every evaluation: plan tasks, fold the statistics that they need, apply formulas."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
+from raymetrics.errors import InsufficientResources
+from raymetrics.metrics import Convention, ManifoldSurvey
+from raymetrics.metrics.metric import Metric, MetricValue
+from raymetrics.metrics.required_statistics import (
+    AllRows,
+    SelectedRows,
+    StatisticFunction,
+)
+from raymetrics.neighbors import survey_arrays
+from raymetrics.neighbors.faiss_indexes import load_faiss
+from raymetrics.shards.schema import Column
+from raymetrics.shards.view import View
+from raymetrics.statistics import ColumnStatistic, FeatureRows
+from raymetrics.studies.comparison import MetricTask
+from raymetrics.studies.subsets import SIDES, Subset
+
+BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedTask:
+    """A task, with the statistics that it needs."""
+
+    task: MetricTask
+    subset: Subset
+    convention: Convention  # with the seed of the subset
+    required: Mapping[str, Mapping[str, StatisticFunction]]  # {side: {name: function}}
+
+    @property
+    def metric(self) -> Metric:
+        return self.task.metric
+
+    @property
+    def column(self) -> Column:
+        return self.task.column
+
+    def scope(self, side: str) -> Subset | None:
+        """Return the subset if it restricts a side.
+
+        The others share the statistics of all samples of that side, None.
+        """
+        return self.subset if side in self.subset.restricted_sides else None
+
+    def bytes_by_function(self) -> dict[object, int]:
+        """Estimate the bytes of every statistic; functions of equal statistics are equal."""
+        return {
+            (side, self.column.name, self.scope(side), function): function.estimated_bytes(
+                self.column.dimension, len(self.subset.samples.for_side(side))
+            )
+            for side in SIDES
+            for function in self.required[side].values()
+        }
+
+
+def plan_tasks(tasks: Iterable[MetricTask], convention: Convention) -> list[PlannedTask]:
+    """Find out which statistics every task needs. Every task has a subset."""
+    return [_plan_task(task, convention) for task in tasks]
+
+
+def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
+    subset = task.subset
+    assert subset is not None
+    convention = replace(convention, seed=convention.seed + subset.seed)
+    required: dict[str, Mapping[str, StatisticFunction]] = {}
+    for side in SIDES:
+        if task.metric.needs is not None:
+            required[side] = task.metric.needs(subset.samples, side, convention)
+        else:  # a survey reads whole sides itself
+            required[side] = {"rows": AllRows()} if side in subset.restricted_sides else {}
+    return PlannedTask(task, subset, convention, required)
+
+
+def require_memory(views: Mapping[str, View], planned: Sequence[PlannedTask]) -> None:
+    """Raise InsufficientResources if the statistics of a task do not fit into memory."""
+    if any(task.metric.survey is not None for task in planned):
+        load_faiss()  # says what is missing before anything is read
+        for task in planned:
+            if not fits_at_once(views, task.column.name):
+                rows_that_fit(task.column.dimension)
+    free = psutil.virtual_memory().available
+    for task in planned:
+        need = 2 * sum(task.bytes_by_function().values())  # a merge holds both parts
+        if need > free:
+            rows = sum(len(task.subset.samples.for_side(side)) for side in SIDES)
+            raise InsufficientResources(
+                f"{task.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
+                f"{task.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
+                "evaluate on a larger machine"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class MetricComputation:
+    """The values of planned tasks, and the realism of the generated samples by column."""
+
+    views: Mapping[str, View]
+    planned: Sequence[PlannedTask]
+    bytes_per_pass: int = BYTES_PER_PASS
+    realism: dict[str, np.ndarray] = field(default_factory=dict)  # filled in by `values`
+
+    def values(self) -> Iterator[tuple[PlannedTask, MetricValue, float]]:
+        """Yield every value, with the seconds of its formula, in the order of the tasks.
+
+        Reads each side once for as many tasks as `bytes_per_pass` allows, and again for a survey.
+        """
+        surveys: dict[tuple[str, Subset], ManifoldSurvey] = {}
+        for batch in _batch_by_memory(self.planned, self.bytes_per_pass):
+            statistics = {side: _fold_required(self.views[side], batch, side) for side in SIDES}
+            for task in batch:
+                start = time.monotonic()
+                real, generated = (statistics[side].get(_place(task, side), {}) for side in SIDES)
+                if task.metric.compute is not None:
+                    values = task.metric.compute(
+                        real, generated, task.subset.samples, task.convention
+                    )
+                else:
+                    place = task.column.name, task.subset
+                    if place not in surveys:
+                        surveys[place] = self._survey(task, (real, generated))
+                    values = self._survey_values(task, surveys[place])
+                seconds = time.monotonic() - start
+                yield from ((task, value, seconds) for value in values)
+
+    def _survey(self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]) -> ManifoldSurvey:
+        """Make one survey for all metrics of a column and subset that need a survey."""
+        parts = [
+            planned_task.metric.survey or frozenset()
+            for planned_task in self.planned
+            if (planned_task.column.name, planned_task.subset) == (task.column.name, task.subset)
+        ]
+        count, realism = (
+            any(survey_part in part for part in parts) for survey_part in ("count", "realism")
+        )
+        convention = task.convention
+        if not task.subset.restricted_sides:
+            return survey_views(
+                real=self.views["real"],
+                generated=self.views["generated"],
+                column=task.column.name,
+                convention=convention,
+                count=count,
+                realism=realism,
+            )
+        rows: list[FeatureRows] = [statistics["rows"] for statistics in sides]
+        real, generated = (side_rows.features for side_rows in rows)
+        return survey_arrays(
+            real=real, generated=generated, convention=convention, count=count, realism=realism
+        )
+
+    def _survey_values(self, task: PlannedTask, survey: ManifoldSurvey) -> list[MetricValue]:
+        assert task.metric.survey_values is not None  # as it has no other formula
+        if "realism" in (task.metric.survey or ()):
+            self.realism[task.column.name] = survey.generated_in_real.realism
+        return task.metric.survey_values(survey, task.subset.samples, task.convention)
+
+
+_Place = tuple[str, Subset | None]  # the column, and the subset if it restricts the side
+
+
+def _place(task: PlannedTask, side: str) -> _Place:
+    return task.column.name, task.scope(side)
+
+
+def _fold_required(
+    view: View, batch: Sequence[PlannedTask], side: str
+) -> dict[_Place, dict[str, Any]]:
+    """Fold the statistics that a batch needs of a side, in one pass over its shards."""
+    functions: dict[tuple[_Place, str], list[StatisticFunction]] = {}
+    for task in batch:
+        for name, function in task.required[side].items():
+            functions.setdefault((_place(task, side), name), []).append(function)
+    measures = {
+        str(i): ColumnStatistic(
+            column, _combine(of_one_name), scope.samples.for_side(side) if scope else None
+        )
+        for i, (((column, scope), _), of_one_name) in enumerate(functions.items())
+    }
+    folded = fold_shards(view, measures, _bytes_together(batch) // 2)
+    statistics: dict[_Place, dict[str, Any]] = {}
+    for i, (place, name) in enumerate(functions):
+        statistics.setdefault(place, {})[name] = folded[str(i)]
+    return statistics
+
+
+def _combine(functions: Sequence[StatisticFunction]) -> StatisticFunction:
+    """Return one function that serves all tasks: the union of selected rows.
+
+    Other statistics of one name are equal.
+    """
+    selected = [function.ids for function in functions if isinstance(function, SelectedRows)]
+    return SelectedRows(np.unique(np.concatenate(selected))) if selected else functions[0]
+
+
+def _batch_by_memory(
+    planned: Sequence[PlannedTask], bytes_per_pass: int
+) -> Iterator[list[PlannedTask]]:
+    """Yield the tasks in order, in batches whose statistics fit into one pass."""
+    batch: list[PlannedTask] = []
+    counted: dict[object, int] = {}
+    total = 0
+    for task in planned:
+        need = task.bytes_by_function()
+        added = sum(size for key, size in need.items() if key not in counted)
+        if batch and total + added > bytes_per_pass:
+            yield batch
+            batch, counted, total, added = [], {}, 0, sum(need.values())
+        batch.append(task)
+        counted |= need
+        total += added
+    yield batch
+
+
+def _bytes_together(batch: Sequence[PlannedTask]) -> int:
+    """Estimate the bytes of all statistics of a batch, each counted once."""
+    together: dict[object, int] = {}
+    for task in batch:
+        together |= task.bytes_by_function()
+    return sum(together.values())
