@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import is_local, session
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
 from raymetrics.shards.shard_set import ShardSet, open_shards
@@ -51,10 +52,19 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need it; what it leaves open is not our warning."""
+    assert not is_local(), "a file's tests are with Ray or without, as `no_actors` lasts for a file"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         with session(cpus=2):
             yield
+
+
+@pytest.fixture(autouse=True)
+def _shared_ray_runs_on() -> Iterator[None]:
+    """Fail a test that stops the Ray of all: every later one would start its own, which is slow."""
+    was_running = ray.is_initialized()
+    yield
+    assert ray.is_initialized() or not was_running, "the Ray that all tests share was stopped"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ manifest.json                                  seals the set: rows and digest of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raymetrics import sample_ranges
@@ -208,22 +208,29 @@ def create_or_extend_spec(store: Store, requested: DatasetSpec) -> DatasetSpec:
     return open_for_writing(store, requested)[0]
 
 
-def open_for_writing(store: Store, requested: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+def open_for_writing(
+    store: Store, requested: DatasetSpec, names: Collection[str] | None = None
+) -> tuple[DatasetSpec, list[range]]:
     """Open the set for writing: make dataset.json, or add the requested ids to it; and return
     the shards that are there, ascending, whether the store lists them yet or not.
+
+    names: the files in the store, if they have just been listed. A shard that another writer
+    commits after that listing may be computed here too, and stays the one that it is.
 
     The shard size of a set is the one that it was begun with. A set that was begun and never
     given a shard gives way. SpecMismatch for a set made from something else.
     """
     existing = read_spec(store)
+    names = store.names() if names is None else names
     if existing is None and store.create(DATASET, requested.to_json()):
-        return requested, shard_ranges(store.names())
+        return requested, shard_ranges(names)
     existing = existing or read_spec(store)
     assert existing is not None  # somebody else has made it in this moment
     # As it was cut before, and as it is to be: the last shard of a set that grows may be short.
     wanted = [*existing.samples, *requested.samples]
-    present = present_ranges(store, store.names(), wanted, existing.shard_rows)
-    if not present:
+    present = present_ranges(store, names, wanted, existing.shard_rows)
+    # Listed again, because a set is not replaced for which another writer just made a first shard.
+    if not present and not present_ranges(store, store.names(), wanted, existing.shard_rows):
         # Somebody else may be making the first shards of the same set.
         same = existing.fingerprint == requested.fingerprint
         new_spec = replace(

@@ -24,19 +24,21 @@ import pyarrow as pa
 
 from raymetrics import sample_ranges
 from raymetrics.shards.layout import WRITE_CHECKS
-from raymetrics.shards.shard_files import all_shard_ranges, shard_name
+from raymetrics.shards.shard_files import shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.writer import commit_shard
 
 
 def join_overlapping(shards: ShardSet) -> ShardSet:
-    """Join the shards that overlap, and return the set as it then is. Raise ShardError, before
-    anything is removed, if a shard is damaged."""
+    """Join the shards that overlap, and return the set as it then is.
+
+    shards: as they have just been listed. Raise ShardError, before anything is removed, if a shard
+    is damaged.
+    """
     for _ in range(WRITE_CHECKS):  # somebody else, who has seen less of it, may join them too
-        groups = overlapping_groups(all_shard_ranges(shards.store.names()))
+        groups = overlapping_groups(shards.files)
         if not groups:
             break
-        shards = open_shards(shards.uri)  # all that was listed, or what it became since
         for group in groups:
             _join_group(shards, group)
         shards = open_shards(shards.uri)

@@ -53,7 +53,14 @@ def containing_shard(ids: range, names: Iterable[str]) -> range | None:
 def present_ranges(
     store: Store, names: Collection[str], wanted: Sequence[range], shard_rows: int
 ) -> list[range]:
-    """Return the existing pieces, see `shard_ranges`, also those that the store does not list yet.
+    """Return the existing pieces, see `shard_ranges` and `existing_names`."""
+    return shard_ranges(existing_names(store, names, wanted, shard_rows))
+
+
+def existing_names(
+    store: Store, names: Collection[str], wanted: Sequence[range], shard_rows: int
+) -> Collection[str]:
+    """Return the names of the existing files, also of shards that the store does not list yet.
 
     names: what the store lists. An object store may list a file only some time after it can be
     read; so what is wanted and not listed is asked for by name: the names that manifest.json
@@ -62,7 +69,7 @@ def present_ranges(
     """
     listed = shard_ranges(names)
     if store.local or not sample_ranges.subtract(wanted, listed):
-        return listed
+        return names
     by_name = {
         shard_name(shard)
         for ids in wanted
@@ -70,7 +77,7 @@ def present_ranges(
         for shard in sample_ranges.split_at_multiples(gap, shard_rows)
     }
     unlisted = (by_name | _names_in_manifest(store)) - set(names)
-    return shard_ranges({*names, *store.find_existing(sorted(unlisted))})
+    return {*names, *store.find_existing(sorted(unlisted))}
 
 
 def _names_in_manifest(store: Store) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,12 @@ from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec, shard_name
 from raymetrics.shards.manifest import read_manifest
 from raymetrics.shards.schema import Column, Footer
-from raymetrics.shards.shard_files import containing_shard, present_ranges
+from raymetrics.shards.shard_files import (
+    all_shard_ranges,
+    containing_shard,
+    existing_names,
+    shard_ranges,
+)
 from raymetrics.shards.store import Store
 
 T = TypeVar("T")
@@ -35,6 +40,7 @@ class ShardSet:
     store: Store
     spec: DatasetSpec
     present: tuple[range, ...]  # the shards that are there, ascending
+    files: tuple[range, ...] = ()  # the same as they were listed: files of shards may overlap
 
     def __repr__(self) -> str:
         return f"ShardSet({self.store.uri!r}, {len(self)} samples, {len(self.present)} shards)"
@@ -301,15 +307,19 @@ def _rows_within(table: pa.Table, ids: range, columns: Sequence[str] | None) -> 
     return table.slice(first, stop - first).select(columns or table.column_names)
 
 
-def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:
+def open_shards(
+    uri: str, known: Sequence[range] | None = None, names: Collection[str] | None = None
+) -> ShardSet:
     """Open the shard set at a path or an object-store prefix: read dataset.json and one listing.
 
-    known: shards that are there, for who looks at these alone: nothing is listed then.
+    known: the only shards that are looked at, which exist; nothing is listed then.
+    names: the files at the place, if they have just been listed.
 
     StorageError if there is no shard set there, ShardError if it is damaged.
     """
     store = Store(uri)
-    names = {} if known is not None else store.names()
+    if names is None:
+        names = {} if known is not None else store.names()
     spec = layout.read_spec(store)
     if spec is None:
         contents = "nothing" if not names else f"{len(names)} files but no {layout.DATASET}"
@@ -319,5 +329,5 @@ def open_shards(uri: str, known: Sequence[range] | None = None) -> ShardSet:
         )
     if known is not None:
         return ShardSet(store, spec, tuple(known))
-    present = present_ranges(store, names, spec.samples, spec.shard_rows)
-    return ShardSet(store, spec, tuple(present))
+    names = existing_names(store, names, spec.samples, spec.shard_rows)
+    return ShardSet(store, spec, tuple(shard_ranges(names)), tuple(all_shard_ranges(names)))

@@ -81,6 +81,16 @@ class Store:
         """Return the full path of the file `name` in the file system below."""
         return f"{self.root}/{name}"
 
+    def require_usable(self) -> None:
+        """Raise StorageError if files cannot be looked for here, before any slow work.
+
+        Asks an object store for one file, as a listing may be long.
+        """
+        if self.local:
+            self.names()
+        else:
+            self.read("dataset.json")
+
     def names(self) -> dict[str, int]:
         """List the files directly under the prefix and their bytes; empty if there is no prefix.
 

@@ -14,7 +14,7 @@ def require_writable_store(uri: str) -> None:
     if store.local:
         require_writable_folder(store.root)
     else:
-        store.names()
+        store.require_usable()
 
 
 def require_writable_output(file: str) -> None:
@@ -25,4 +25,4 @@ def require_writable_output(file: str) -> None:
     if store.local:
         require_writable_file(store.path(name))
     else:
-        store.names()
+        store.require_usable()

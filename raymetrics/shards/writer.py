@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from raymetrics import sample_ranges
 from raymetrics.errors import ShardError
 from raymetrics.provenance import fingerprint, software_environment
 from raymetrics.shards import schema
-from raymetrics.shards.layout import MANIFEST, WRITE_CHECKS, shard_name
+from raymetrics.shards.layout import MANIFEST, WRITE_CHECKS, read_spec, shard_name
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 
@@ -45,20 +46,31 @@ def commit_shard(
 
 
 def seal_set(shards: ShardSet, devices: Sequence[str] = ()) -> ShardSet:
-    """Write manifest.json from the shards in the store, and return the set as it then is.
+    """Write manifest.json from the shards, and return the sealed set.
 
-    devices: on which shards were made in this run; those of an earlier seal are kept.
-    Another writer who seals in the same moment may write over ours what he saw before: so it looks
-    again, and whoever was last finds his own seal false and writes it anew.
-    ShardError unless the set is complete and every shard is of it.
+    shards: as they have just been listed. devices: on which shards were made in this run; those of
+    an earlier seal are kept. Returns the set without a seal if another writer has just asked for
+    more of its samples; that writer seals it. ShardError unless the set is complete and every shard
+    is of it.
     """
     for _ in range(WRITE_CHECKS):
-        shards = open_shards(shards.uri).require_complete()
-        shards.store.replace(MANIFEST, json.dumps(_manifest(shards, devices), indent=1).encode())
-        shards = open_shards(shards.uri)
-        if shards.seal is not None:
-            break
+        manifest = _manifest(shards.require_complete(), devices)
+        shards.store.replace(MANIFEST, json.dumps(manifest, indent=1).encode())
+        sealed = _reread(shards)
+        if sealed.seal is not None or sealed.missing:
+            return sealed
+        shards = open_shards(shards.uri)  # another writer has sealed other shards
     return shards
+
+
+def _reread(shards: ShardSet) -> ShardSet:
+    """Return the set with what its JSON files now say, without a listing.
+
+    A listing would tell no more. Another writer can only make other shards of samples that the set
+    lacked when it was listed, or of samples that the writer has added to dataset.json since.
+    """
+    spec = read_spec(shards.store)
+    return replace(shards, spec=shards.spec if spec is None else spec)
 
 
 def _manifest(shards: ShardSet, devices: Sequence[str]) -> dict[str, object]:

@@ -17,11 +17,11 @@ from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.metrics import Convention
 from raymetrics.results import Result
-from raymetrics.shards.open_view import open_view
 from raymetrics.shards.selection_files import WEIGHT, SelectionFile, read_selection, read_weights
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
+from raymetrics.studies.comparison import open_as_view
 from raymetrics.studies.resampled_metrics import SAMPLES_SHOWN, Resampling, evaluate_resamplings
 from raymetrics.studies.reweight.weights_file import require_draw_size
 
@@ -31,19 +31,20 @@ _MATCHED = "Top-1 matched"
 
 def evaluate_matched(
     *,
-    real: str,
-    generated: str,
+    real: str | View,
+    generated: str | ShardSet,
     accepted: str,
     seeds: int = 5,
     convention: Convention | None = None,
 ) -> list[Result]:
     """Evaluate random draws and draws with the real Top-1 histogram, as in Table 1.
 
+    generated: the set that was drawn from, complete or not.
     accepted: the file that `match` wrote. The set of the first seed is the accepted one. The sets
     of other seeds take as many samples of every class at random from all samples that were drawn
     for it.
     """
-    shards = open_shards(generated)
+    shards = open_shards(generated) if isinstance(generated, str) else generated
     choice = read_selection(accepted, partial=True).require_made_from(shards)
     first, count = (int(_require_metadata(choice, name)) for name in ("first", "draws"))
     ids, convention_fields = np.sort(choice.sample_ids), _matching_fields(choice, shards)
@@ -59,13 +60,13 @@ def evaluate_matched(
         _random_resampling(drawn_view.sample_ids, len(ids), seeds),
         Resampling(name, [ids, *other_draws], convention_fields),
     ]
-    return _evaluate_with_defaults(real, drawn_view, resamplings, convention)
+    return _evaluate_with_defaults(open_as_view(real), drawn_view, resamplings, convention)
 
 
 def evaluate_reweighted(
     *,
-    real: str,
-    generated: str,
+    real: str | View,
+    generated: str | View,
     weights: Sequence[str],
     n: int | None = None,
     seeds: int = 10,
@@ -77,8 +78,8 @@ def evaluate_reweighted(
     weights: files that `reweight` wrote for these sets. n: samples of a draw, by default as many
     as the real side has. NotEnoughData if there are fewer candidates than n.
     """
-    view = open_view(generated)
-    count = require_draw_size(real=real, generated=generated, n=n)
+    real_view, view = open_as_view(real), open_as_view(generated)
+    count = require_draw_size(real=real_view, generated=view, n=n)
     resamplings = [_random_resampling(view.sample_ids, count, seeds)]
     for path in weights:
         resamplings.append(
@@ -86,15 +87,15 @@ def evaluate_reweighted(
                 read_weights(path).require_made_from(view.shards), count, seeds, scheme
             )
         )
-    return _evaluate_with_defaults(real, view, resamplings, convention)
+    return _evaluate_with_defaults(real_view, view, resamplings, convention)
 
 
 def _evaluate_with_defaults(
-    real: str, generated: View, resamplings: Sequence[Resampling], convention: Convention | None
+    real: View, generated: View, resamplings: Sequence[Resampling], convention: Convention | None
 ) -> list[Result]:
     """By default KID's subsets are shared out among the seeds, so that the mean is over as many as
     usual, and are half of few samples."""
-    size = min(len(open_view(real)), len(resamplings[0].ids[0]))
+    size = min(len(real), len(resamplings[0].ids[0]))
     if convention is None:
         defaults = Convention()
         convention = Convention(

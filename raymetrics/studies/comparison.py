@@ -83,8 +83,13 @@ def set_uri(side: str, shards: object) -> str:
     return require_text(side, shards, ShardError, expected=expected, instead=ARRAYS_HINT)
 
 
-def open_as_view(shards: str | ShardSet) -> View:
-    """Open the samples of a complete shard set, listed anew, or of "SHARDS?ids=FILE"."""
+def open_as_view(shards: str | ShardSet | View) -> View:
+    """Open the samples of a complete shard set, listed anew, or of "SHARDS?ids=FILE".
+
+    A view is open already, and is returned.
+    """
+    if isinstance(shards, View):
+        return shards
     return open_view(shards if isinstance(shards, str) else shards.uri)
 
 

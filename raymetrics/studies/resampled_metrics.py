@@ -74,8 +74,8 @@ def evaluate_resamplings(
     """
     resolved_convention = convention or Convention()
     views = {
-        "real": real if isinstance(real, View) else open_as_view(real),
-        "generated": generated if isinstance(generated, View) else open_as_view(generated),
+        "real": open_as_view(real),
+        "generated": open_as_view(generated),
     }
     real_shards = views["real"].shards
     # The match or the reweighting has compared the image sizes already.

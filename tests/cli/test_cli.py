@@ -27,6 +27,8 @@ from raymetrics.metrics.registry import METRICS
 from raymetrics.studies.sweep import SweepOptions
 from tests.conftest import write_set
 
+pytestmark = pytest.mark.usefixtures("no_actors")
+
 
 def run(*arguments: str) -> tuple[int, str]:
     """Exit code, and what was printed."""
@@ -49,7 +51,6 @@ def examples() -> list[list[str]]:
     return found
 
 
-@pytest.mark.usefixtures("no_actors")
 def test_the_examples_in_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fewer = {
@@ -118,7 +119,6 @@ def sides(tmp_path: Path, rng: np.random.Generator) -> tuple[str, ...]:
     return "--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, text = run(

@@ -53,9 +53,10 @@ def extend_set(
     uri: str, samples: range, pause: Callable[[], None] = lambda: None, machine: str = "here"
 ) -> None:
     """Make the samples that the set lacks, as an extraction does. pause: between steps."""
-    set_in_progress = SetInProgress.begin(
-        Store(uri), replace(SPEC, samples=(samples,)), "", ModelSizes(0, 0), 0
-    )
+    store, spec = Store(uri), replace(SPEC, samples=(samples,))
+    names = store.names()
+    pause()
+    set_in_progress = SetInProgress.begin(store, spec, names, "", ModelSizes(0, 0), 0)
     for ids in set_in_progress.todo:
         pause()
         written = commit_shard(

@@ -142,7 +142,7 @@ def test_a_sealed_shard_that_is_made_again_is_not_held_against_the_old_seal(
         shards.spec.columns, ids, labels[100:200], {NAME: np.nextafter(features[100:200], 9)}
     )
     commit_shard(shards.store, table, shards.spec.fingerprint, made_on=["another"])
-    again = seal_set(found)
+    again = seal_set(open_shards(shards.uri))
     again.verify()
     assert again.digest != shards.digest
     assert again.manifest["made_on"] == ["another"]

@@ -6,7 +6,7 @@ and whether anything has changed that no digest covers, such as a file that a us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,9 +44,15 @@ class _SampleDistance(NamedTuple):
 
 
 def continue_set(
-    store: Store, requested_spec: DatasetSpec, generator: Generator, networks: Sequence[Extractor]
+    store: Store,
+    requested_spec: DatasetSpec,
+    generator: Generator,
+    networks: Sequence[Extractor],
+    names: Collection[str],
 ) -> tuple[DatasetSpec, str]:
     """Return the specification that continues the set in a store, and a note for the user.
+
+    names: the files in the store, as they have just been listed.
 
     Where nothing but a user's own code or folders have changed, and the first and the last sample
     come out as they are stored, the set keeps its identity, and the note says so. Raises
@@ -59,7 +65,7 @@ def continue_set(
     changed = list(changes(_makers(existing_spec), _makers(requested_spec)))
     if not all(change.concerns_code for change in changed):
         return requested_spec, ""  # refused when the set is opened for writing
-    shards = open_shards(str(store))
+    shards = open_shards(str(store), names=names)
     if not shards.present or not _should_compare(shards, generator, networks, changed):
         return requested_spec, ""
     farthest = _farthest_sample(shards, generator, networks)

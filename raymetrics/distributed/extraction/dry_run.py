@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import ray
@@ -180,14 +180,15 @@ def plan_extraction(
     """
     require_shard_rows(shard_rows)
     resources, source, store = resources or Resources(), absolute_source(source), Store(to)
-    store.names()  # a place that cannot be used is found before anything is loaded
+    store.require_usable()
     if skip_broken:
         source, _ = skip_broken_images(source, skip_broken)
     texts, networks = load_extractors(extractors)
     generator = open_source(source, torch.device("cpu"))
     requested_spec = make_spec(source, generator, texts, networks, samples, shard_rows)
-    requested_spec, _ = continue_set(store, requested_spec, generator, networks)
-    spec, present = _existing_shards(store, requested_spec)
+    names = store.names()
+    requested_spec, _ = continue_set(store, requested_spec, generator, networks, names)
+    spec, present = _existing_shards(store, requested_spec, names)
     todo = layout.missing_shards(spec, present, requested_spec.samples)
     rows = sample_ranges.count_ids(todo)
     require_disk_space(store, rows * row_bytes(spec))
@@ -218,9 +219,11 @@ def plan_extraction(
     )
 
 
-def _existing_shards(store: Store, requested_spec: DatasetSpec) -> tuple[DatasetSpec, list[range]]:
+def _existing_shards(
+    store: Store, requested_spec: DatasetSpec, names: Collection[str]
+) -> tuple[DatasetSpec, list[range]]:
     """Return the set and its existing shards, as `layout.open_for_writing`, but write nothing."""
-    existing_spec, names = layout.read_spec(store), store.names()
+    existing_spec = layout.read_spec(store)
     if existing_spec is None:
         return requested_spec, layout.shard_ranges(names)
     wanted = [*existing_spec.samples, *requested_spec.samples]

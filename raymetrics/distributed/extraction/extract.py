@@ -96,7 +96,7 @@ def extract(
     source = absolute_source(text)
     broken: list[str] = []
     if skip_broken:
-        Store(to).names()  # a place that cannot be used is found before images are read
+        Store(to).require_usable()
         source, broken = skip_broken_images(source, skip_broken)
     (extraction,) = extract_many(
         [ExtractRequest(to, source, samples)],
@@ -204,7 +204,7 @@ def _make_set_opener(
     if max_errors < 0:
         raise SampleRangeError(f"max_errors is {max_errors}, expected at least 0")
     for request in requests:
-        Store(request.to).names()
+        Store(request.to).require_usable()
     texts, networks = load_extractors(extractors)
     if check is not None:
         check(empty_spec(texts, networks, shard_rows))
@@ -215,10 +215,12 @@ def _make_set_opener(
         requested_spec = make_spec(
             source, generator, texts, networks, request.samples, shard_rows, max_errors
         )
-        spec, note = continue_set(store, requested_spec, generator, networks)
+        names = store.names()
+        spec, note = continue_set(store, requested_spec, generator, networks, names)
         return SetInProgress.begin(
             store,
             spec,
+            names,
             quick_fingerprint(generator),
             measure_model_sizes(generator, networks),
             max_errors,

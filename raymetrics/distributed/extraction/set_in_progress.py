@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,22 +71,23 @@ class SetInProgress:
         cls,
         store: Store,
         requested_spec: DatasetSpec,
+        names: Collection[str],
         listing: str,
         sizes: ModelSizes,
         max_errors: int,
         extractors: Sequence[Mapping[str, object]] = (),
         note: str = "",
     ) -> SetInProgress:
-        """Open the requested set for writing.
+        """Open the requested set for writing. names: the files in the store, just listed.
 
         Raises InsufficientResources if its disk has no room for the missing shards.
         """
         requested_ranges = requested_spec.samples
         if store.local:
             remove_stale_temporaries(Path(store.root))
-            missing = sample_ranges.subtract(requested_ranges, layout.shard_ranges(store.names()))
+            missing = sample_ranges.subtract(requested_ranges, layout.shard_ranges(names))
             require_disk_space(store, sample_ranges.count_ids(missing) * row_bytes(requested_spec))
-        spec, present = layout.open_for_writing(store, requested_spec)
+        spec, present = layout.open_for_writing(store, requested_spec, names)
         todo = layout.missing_shards(spec, present, requested_ranges)
         present_count = sum(1 for ids in present if sample_ranges.overlaps(ids, requested_ranges))
         return cls(
@@ -210,13 +211,10 @@ class SetInProgress:
         Returns it without a seal if another job has just asked for more of its samples; that job
         seals the set at its own end.
         """
-        for attempts_left in reversed(range(layout.WRITE_CHECKS)):
-            try:
-                return seal_set(shards, sorted(self.devices))
-            except ShardError:
-                shards = open_shards(str(self.store))
-                if shards.missing:
-                    break
-                if not attempts_left:  # no other writer explains the error
-                    raise
-        return shards
+        try:
+            return seal_set(shards, sorted(self.devices))
+        except ShardError:
+            shards = open_shards(str(self.store))
+            if not shards.missing:  # no other writer explains the error
+                raise
+            return shards

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,11 +22,11 @@ from raymetrics.shards.comparability import (
     shared_extractors,
 )
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
+from raymetrics.studies.comparison import open_as_view
 
 _PREFERRED_NETWORK = "inception"  # of the networks that give classes
 
@@ -39,6 +39,7 @@ class MatchRequest:
     column: Column
     generator: Generator
     store: Store
+    names: Collection[str]  # of the files in the store, just listed
     dataset_spec: DatasetSpec
     first: int
     stop: int
@@ -48,15 +49,28 @@ class MatchRequest:
 
 
 def make_match_request(
-    real: str, generated: str, to: str, shards: str | None, extractors: Sequence[str],
-    classes: str | None, n: int, max_draws: int | None, first: int | None, shard_rows: int,
-    run_code: bool, any_size: bool = False,
-) -> MatchRequest:  # fmt: skip
+    real: str | View,
+    generated: str,
+    to: str,
+    shards: str | None,
+    extractors: Sequence[str],
+    classes: str | None,
+    n: int,
+    max_draws: int | None,
+    first: int | None,
+    shard_rows: int,
+    run_code: bool,
+    any_size: bool = False,
+) -> MatchRequest:
     """Check a request and open its sides; raise a RaymetricsError before anything is written."""
     permission = permission_for(run_code, generated)
-    view = open_view(real)
+    view = open_as_view(real)
     column = choose_logits_column(view.shards, classes)
-    existing_set = open_shards(generated) if names_shard_set(generated) else None
+    names: Collection[str] | None = None
+    existing_set = None
+    if names_shard_set(generated):
+        names = Store(generated).names()
+        existing_set = open_shards(generated, names=names)
     source, texts = absolute_source(generated), [*extractors] or [*view.shards.spec.extractor_texts]
     store = Store(shards or f"{to}/shards")
     if existing_set is not None:
@@ -73,7 +87,7 @@ def make_match_request(
         if first is None:
             first = min(ids.start for ids in existing_set.spec.samples)
     for writable_store in (store, Store(to)):
-        writable_store.names()  # one that cannot be used is found before anything is loaded
+        writable_store.require_usable()
     if existing_set is not None:
         permission.require_source(source, existing_set.uri)
     if not extractors:
@@ -91,7 +105,8 @@ def make_match_request(
     first_range = range(first, first + 1)
     extractor_texts, networks = load_extractors(texts)
     current_spec = make_spec(source, generator, extractor_texts, networks, first_range, shard_rows)
-    dataset_spec, _ = continue_set(store, current_spec, generator, networks)
+    names = store.names() if names is None else names
+    dataset_spec, _ = continue_set(store, current_spec, generator, networks, names)
     requested_set = ShardSet(store, dataset_spec, ())
     for name in dict.fromkeys([column.extractor, *shared_extractors(view.shards, requested_set)]):
         require_same_extractor(view.shards, requested_set, name, any_size=any_size)
@@ -104,6 +119,7 @@ def make_match_request(
         column,
         generator,
         store,
+        names,
         dataset_spec,
         first,
         stop,

@@ -30,6 +30,7 @@ from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
 from raymetrics.shards.overlaps import join_overlapping
 from raymetrics.shards.shard_set import ShardSet, open_shards
+from raymetrics.shards.view import View
 from raymetrics.shards.writer import seal_set
 from raymetrics.statistics import ColumnStatistic
 from raymetrics.statistics.class_histogram import Histogram
@@ -49,7 +50,7 @@ _RAREST_SHOWN = 3  # bins that a progress report names
 
 def draw_matched(
     *,
-    real: str,
+    real: str | View,
     generated: str,
     to: str,
     shards: str | None = None,
@@ -87,18 +88,27 @@ def draw_matched(
     sets that cannot be compared; ProgramRefused without run_code; NotEnoughData if bins stay empty
     and `on_unfilled` is "fail".
     """
-    for name, value, minimum in (
-        ("n", n, 1), ("max_draws", max_draws, 1), ("first", first, 0),
-    ):  # fmt: skip
+    minimums = {"n": (n, 1), "max_draws": (max_draws, 1), "first": (first, 0)}
+    for name, (value, minimum) in minimums.items():
         if value is not None and value < minimum:
             raise SampleRangeError(f"{name} is {value}, expected at least {minimum}")
     require_shard_rows(shard_rows)
     if on_unfilled not in ("stop", "fail"):
         raise SampleRangeError(f"on_unfilled is {on_unfilled!r}, expected stop or fail")
     request = make_match_request(
-        real, generated, to, shards, extractors, classes, n, max_draws, first, shard_rows,
-        run_code, any_size,
-    )  # fmt: skip
+        real,
+        generated,
+        to,
+        shards,
+        extractors,
+        classes,
+        n,
+        max_draws,
+        first,
+        shard_rows,
+        run_code,
+        any_size,
+    )
     start, path = time.monotonic(), f"{to}/{ACCEPTED_FILE}"
     resources = resources or Resources()
     with session(local=resources.local):
@@ -138,7 +148,9 @@ class _MatchRun:
         column = request.column
         self.class_names = request.real.shards.spec.class_names.get(column.extractor, ())
         self.matcher = Matcher(target_counts(_real_histogram(request), request.n), max_draws)
-        self.spec, present = layout.open_for_writing(request.store, request.dataset_spec)
+        self.spec, present = layout.open_for_writing(
+            request.store, request.dataset_spec, request.names
+        )
         self.sequel = ShardSequence(
             request.first, request.stop, tuple(present), self.spec.shard_rows
         )
@@ -241,9 +253,8 @@ def _real_histogram(request: MatchRequest) -> np.ndarray:
 def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:
     """Return the set with all shards that were made, sealed if it is complete."""
     # A run that was killed may have left shards that dataset.json does not ask for yet.
-    begun_ranges = [
-        ids for ids in open_shards(request.store.uri).present if ids.start >= request.first
-    ]
-    layout.add_samples(request.store, run.spec, begun_ranges)
-    shards = join_overlapping(open_shards(request.store.uri))
+    shards = open_shards(request.store.uri)
+    begun_ranges = [ids for ids in shards.present if ids.start >= request.first]
+    spec = layout.add_samples(request.store, run.spec, begun_ranges)
+    shards = join_overlapping(replace(shards, spec=spec))
     return shards if shards.missing else seal_set(shards, sorted(run.devices))

@@ -11,7 +11,7 @@ from raymetrics.python_arguments import as_texts
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_matched
-from raymetrics.studies.comparison import set_uri
+from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.match.result import MatchProgress, MatchResult
 from raymetrics.studies.match.run import draw_matched
 
@@ -62,11 +62,12 @@ def match(
     twice. Raises SourceError, ExtractorError, SampleRangeError, ShardError, StorageError;
     SpecMismatch for sets that cannot be compared; ProgramRefused without run_code.
     """
-    real, generated = set_uri("real", real), set_uri("generated", generated)
+    generated = set_uri("generated", generated)
     require_writable_store(to)
+    real_view = open_as_view(set_uri("real", real))
     with shared_session():
         result = draw_matched(
-            real=real,
+            real=real_view,
             generated=generated,
             to=to,
             shards=shards,
@@ -86,6 +87,6 @@ def match(
         if len(result.sample_ids) < 2:  # a covariance takes two
             return result
         numbers = evaluate_matched(
-            real=real, generated=result.shards.uri, accepted=result.path, seeds=seeds
+            real=real_view, generated=result.shards, accepted=result.path, seeds=seeds
         )
     return replace(result, numbers=numbers)

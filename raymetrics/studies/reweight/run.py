@@ -37,7 +37,6 @@ from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.npz_files import Arrays
 from raymetrics.provenance import software_environment
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
-from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import SAMPLE_ID, Column
 from raymetrics.shards.selection_files import (
     WEIGHT,
@@ -49,6 +48,7 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Moments, from_arrays, to_arrays
+from raymetrics.studies.comparison import open_as_view
 from raymetrics.studies.reweight.weights_file import DRAWN_FILE, WEIGHTS_FILE, SampleWeights
 
 _REQUEST_VERSION = 1  # of what a request means
@@ -84,8 +84,8 @@ class ReweightRequest:
 
 def reweight_shards(
     *,
-    real: str,
-    generated: str,
+    real: str | View,
+    generated: str | View,
     to: str,
     match: str = "pre_logits",
     extractor: str | None = None,
@@ -131,9 +131,16 @@ def reweight_shards(
 
 
 def make_reweight_request(
-    real: str, generated: str, match: str, extractor: str | None, optimizer: str,
-    tolerance: float, max_evaluations: int | None = None, *, any_size: bool = False,
-) -> ReweightRequest:  # fmt: skip
+    real: str | View,
+    generated: str | View,
+    match: str,
+    extractor: str | None,
+    optimizer: str,
+    tolerance: float,
+    max_evaluations: int | None = None,
+    *,
+    any_size: bool = False,
+) -> ReweightRequest:
     """Check a request and open its sides."""
     if optimizer not in _DEFAULT_EVALUATIONS:
         raise RaymetricsError(
@@ -145,7 +152,7 @@ def make_reweight_request(
     if budget < 1:
         raise RaymetricsError(f"{budget} evaluations are asked for; it takes at least 1")
     match_target = MatchTarget.parse(match)
-    views = {"real": open_view(real), "generated": open_view(generated)}
+    views = {"real": open_as_view(real), "generated": open_as_view(generated)}
     for side, minimum in (("real", 2), ("generated", 1)):
         if len(views[side]) < minimum:
             raise NotEnoughData(
@@ -153,7 +160,10 @@ def make_reweight_request(
                 f"least {minimum}"
             )
     if views["generated"].repeats:
-        raise RaymetricsError(f"{generated} names candidates repeatedly; expected each once")
+        raise RaymetricsError(
+            f"the selection of {views['generated'].shards.uri} names candidates repeatedly; "
+            "expected each once"
+        )
     sets = {side: view.shards for side, view in views.items()}
     column = choose_output_column(
         **sets, output=match_target.output, extractor=extractor, any_size=any_size

@@ -11,11 +11,10 @@ from raymetrics.distributed.session import shared_session
 from raymetrics.errors import RaymetricsError
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
-from raymetrics.shards.open_view import open_view
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_reweighted
-from raymetrics.studies.comparison import set_uri
+from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.reweight.run import make_reweight_request, reweight_shards
 from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
 
@@ -80,14 +79,15 @@ def reweight(
     NotEnoughData, or InsufficientResources before any feature is read. Of arrays:
     `raymetrics.in_memory.reweight`.
     """
-    real, generated = set_uri("real", real), set_uri("generated", generated)
     matches = as_names(match)
     if not matches:
         raise RaymetricsError(f"--match names no features; choose from {MATCH_CHOICES}")
+    real_view = open_as_view(set_uri("real", real))
+    generated_view = open_as_view(set_uri("generated", generated))
     for name in matches:  # before the first of them takes its time
         make_reweight_request(
-            real,
-            generated,
+            real_view,
+            generated_view,
             name,
             extractor,
             optimizer,
@@ -96,12 +96,12 @@ def reweight(
             any_size=any_size,
         )
     require_writable_store(to)
-    count, draws = require_draw_size(real=real, generated=generated, n=n), []
+    count, draws = require_draw_size(real=real_view, generated=generated_view, n=n), []
     with shared_session():
         for name in matches:
             weights = reweight_shards(
-                real=real,
-                generated=generated,
+                real=real_view,
+                generated=generated_view,
                 to=to if len(matches) == 1 else f"{to}/{name}",
                 match=name,
                 extractor=extractor,
@@ -111,12 +111,12 @@ def reweight(
                 any_size=any_size,
                 on_step=on_step,
             )
-            path = write_drawn(weights, open_view(generated), count, scheme)
+            path = write_drawn(weights, generated_view, count, scheme)
             draws.append(WeightedDraw(weights, path, count, scheme))
             tell(draws[-1])
         numbers = evaluate_reweighted(
-            real=real,
-            generated=generated,
+            real=real_view,
+            generated=generated_view,
             weights=[draw.weights.path for draw in draws],
             n=count,
             seeds=seeds,

@@ -12,7 +12,6 @@ import numpy as np
 from raymetrics.attacks import Step
 from raymetrics.attacks.weighted_sampling import draw_by_weight
 from raymetrics.errors import NotEnoughData
-from raymetrics.shards.open_view import open_view
 from raymetrics.shards.schema import SAMPLE_ID
 from raymetrics.shards.selection_files import (
     WEIGHT,
@@ -67,15 +66,18 @@ class SampleWeights:
         return hashlib.sha256(self.sample_ids.tobytes() + self.weights.tobytes()).hexdigest()
 
 
-def require_draw_size(*, real: str, generated: str, n: int | None = None) -> int:
-    """n, or as many as there are real samples. NotEnoughData for fewer than the 2 that a
-    covariance takes, and if there are fewer candidates."""
-    candidate_count, real_count = len(open_view(generated)), len(open_view(real))
+def require_draw_size(*, real: View, generated: View, n: int | None = None) -> int:
+    """Return n, or as many as there are real samples.
+
+    NotEnoughData for fewer than the 2 that a covariance takes, and if there are fewer candidates.
+    """
+    candidate_count, real_count = len(generated), len(real)
     count = real_count if n is None else n
     if not 2 <= count <= candidate_count:
         raise NotEnoughData(
-            f"draws of {count} samples from {candidate_count} candidates in {generated}; ask for "
-            f"2 to {candidate_count} (--n), or extract more candidates"
+            f"draws of {count} samples from {candidate_count} candidates in "
+            f"{generated.shards.uri}; ask for 2 to {candidate_count} (--n), or extract more "
+            "candidates"
         )
     return count
 
