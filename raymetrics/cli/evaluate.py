@@ -108,7 +108,7 @@ def evaluate(
 
 
 def parse_ks(text: str | None) -> tuple[int, ...] | None:
-    """ "3,5" -> (3, 5). RaymetricsError for anything that is no numbers."""
+    """Parse "3,5" as (3, 5). Raise RaymetricsError for text that is no list of numbers."""
     try:
         return None if text is None else tuple(int(k) for k in text.split(","))
     except ValueError:

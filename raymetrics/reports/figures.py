@@ -201,7 +201,7 @@ def svg(figure: Figure) -> str:
 
 
 def _set_literal(figure: Figure) -> None:
-    """Have every text of a figure drawn literally.
+    """Draw every text of a figure literally.
 
     A $ begins no formula, and characters that cannot be printed are escaped.
     """

@@ -16,9 +16,9 @@ def shared_extractors(real: ShardSet, generated: ShardSet) -> list[str]:
 def require_same_extractor(
     real: ShardSet, generated: ShardSet, extractor: str, *, any_size: bool = False
 ) -> None:
-    """SpecMismatch unless both sets have features of the extractor, made alike.
+    """Raise SpecMismatch unless both sets have features of the extractor, made alike.
 
-    any_size: also of images of different sizes.
+    any_size: accept images of different sizes.
     """
     shared = shared_extractors(real, generated)
     if extractor not in shared:
@@ -41,8 +41,10 @@ def require_same_extractor(
 
 
 def require_same_size(real: ShardSet, generated: ShardSet) -> None:
-    """SpecMismatch if the images of both sets have sizes that are known and differ: what an
-    extractor makes of small images that it enlarges is far from what it makes of large ones."""
+    """Raise SpecMismatch if the images of both sets have known sizes that differ.
+
+    Features of small images that an extractor enlarges are far from features of large images.
+    """
     real_size, generated_size = real.spec.image_size, generated.spec.image_size
     if real_size and generated_size and real_size != generated_size:
         raise SpecMismatch(

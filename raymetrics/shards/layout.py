@@ -180,7 +180,10 @@ _OPTIONAL = {"accepted": OBJECT, "image_size": pair_of(whole_number(1, 2**31 - 1
 
 
 def comparable_fields(extractor: Mapping[str, object]) -> dict[str, object]:
-    """Of an extractor's specification, what its numbers depend on; a set may keep fewer columns."""
+    """Return the fields of an extractor's specification that its numbers depend on.
+
+    The columns are not among them, as a set may keep fewer.
+    """
     return {field: value for field, value in extractor.items() if field != "columns"}
 
 
@@ -191,7 +194,7 @@ def read_spec(store: Store) -> DatasetSpec | None:
 
 
 def require_same_spec(existing: DatasetSpec, requested: DatasetSpec, store: Store) -> None:
-    """SpecMismatch, with all that differs, unless both give the same numbers."""
+    """Raise SpecMismatch, with all differences, unless both give the same numbers."""
     if existing.fingerprint != requested.fingerprint:
         change_texts = [
             change.describe(requested.source)
@@ -271,7 +274,7 @@ def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> Da
 
 
 def holds_shard_set(store: Store) -> bool:
-    """Whether there is a shard set. A folder of images may have a dataset.json of its own."""
+    """Return whether a shard set is there. A folder of images may have its own dataset.json."""
     data = store.read(DATASET)
     try:
         value = None if data is None else json.loads(data)

@@ -13,7 +13,7 @@ _OPTIONS = {"ids", "partial"}
 
 
 def open_view(uri: str) -> View:
-    """All samples of the complete set at a path or a prefix; or those that a file names.
+    """Open all samples of the complete set at a path or a prefix, or those that a file names.
 
     "shards?ids=FILE" are the samples in the column `sample_id` of a Parquet file, as often as they
     stand there; "&partial=yes" takes a file that says of itself that it is not complete.

@@ -42,7 +42,7 @@ class Column:
 
 
 def require_distinct_names(columns: Sequence[Column]) -> None:
-    """ShardError unless every column has a name of its own, made of letters, digits, _ and -.
+    """Raise ShardError unless every column has a name of its own, of letters, digits, _ and -.
 
     The names become those of files, and of columns in other programs.
     """
@@ -61,12 +61,12 @@ def require_distinct_names(columns: Sequence[Column]) -> None:
 
 
 def make_columns(extractor: str, outputs: Mapping[str, int]) -> tuple[Column, ...]:
-    """One column per output of an extractor."""
+    """Make one column for each output of an extractor."""
     return tuple(Column(extractor, output, d) for output, d in outputs.items())
 
 
 def to_tensor_array(values: np.ndarray) -> pa.ExtensionArray:
-    """float32 [n, d] as Arrow's fixed-shape tensor, without copying."""
+    """Convert float32 [n, d] to Arrow's fixed-shape tensor, without copying."""
     _rows, dimension = values.shape
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
     storage = pa.FixedSizeListArray.from_arrays(flat, dimension)
@@ -115,7 +115,7 @@ def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def table_digest(table: pa.Table) -> str:
-    """SHA-256 of the values of a shard, whatever wrote the file."""
+    """Compute the SHA-256 of the values of a shard, whichever program wrote the file."""
     total = hashlib.sha256()
     for name in table.column_names:
         values = to_numpy(table[name])
@@ -216,8 +216,9 @@ def read_footer(schema: pa.Schema, where: str) -> Footer:
 def require_column_types(
     schema: pa.Schema, columns: Sequence[Column], labels: bool, names: Sequence[str], where: str
 ) -> None:
-    """ShardError unless the named fields of a shard are there, once each, and of the types that
-    the set's columns promise."""
+    """Raise ShardError unless the named fields of a shard are there, once each, and of the types
+    that the columns of the set have.
+    """
     types = {SAMPLE_ID: pa.int64(), **({LABEL: pa.int64()} if labels else {})}
     types |= {c.name: pa.fixed_shape_tensor(pa.float32(), [c.dimension]) for c in columns}
     absent = [name for name in names if name not in schema.names]
@@ -243,7 +244,7 @@ def _describe_type(arrow_type: pa.DataType) -> str:
 
 
 def require_no_nulls(table: pa.Table, where: str) -> None:
-    """ShardError if any value is null."""
+    """Raise ShardError if any value is null."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         null_count = sum(map(_count_nulls, column.chunks))
         if null_count:

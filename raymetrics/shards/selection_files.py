@@ -57,8 +57,11 @@ class SelectionFile:
         return str(self.metadata.get("kind", ""))
 
     def require_made_from(self, shards: ShardSet) -> SelectionFile:
-        """Itself. SpecMismatch if it was made from another set, ShardError if this one lacks
-        some of its samples."""
+        """Return the file itself.
+
+        SpecMismatch if it was made from another set, ShardError if this set lacks some of the
+        samples.
+        """
         set_fingerprint, made_from = shards.spec.fingerprint, self.metadata.get("fingerprint", None)
         if made_from not in (None, set_fingerprint):
             raise SpecMismatch(

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 def shard_name(ids: range) -> str:
-    """range(0, 2048) -> "samples-000000000000-000000002047.parquet"."""
+    """Return the name of a shard: "samples-000000000000-000000002047.parquet" of range(0, 2048)."""
     return f"samples-{ids.start:012d}-{ids.stop - 1:012d}.parquet"
 
 

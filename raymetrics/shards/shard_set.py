@@ -1,4 +1,4 @@
-"""Opens a shard set: what it is, what it holds, what is missing; and reads its columns."""
+"""Open a shard set: what it is, what it holds, what is missing; and read its columns."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ShardSet:
         return self.store.uri
 
     def require_labels(self) -> None:
-        """ShardError if the set has none."""
+        """Raise ShardError if the set has no labels."""
         if not self.spec.labels:
             raise ShardError(
                 f"{self.uri} has no labels; extract from a source that knows the classes of its "
@@ -143,7 +143,7 @@ class ShardSet:
         )
 
     def require_complete(self) -> ShardSet:
-        """Itself. ShardError, with the command that mends it, if shards are missing."""
+        """Return the set itself. ShardError, with the command to run, if shards are missing."""
         if self.missing:
             gaps = ", ".join(sample_ranges.format_range(ids) for ids in self.missing)
             raise ShardError(
@@ -161,8 +161,11 @@ class ShardSet:
         return self._read(ids, parse)
 
     def table(self, ids: range, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard as an Arrow table. ShardError if the file is damaged or not of this set, lacks
-        a column, or holds other samples or types than it should."""
+        """Read one shard as an Arrow table.
+
+        ShardError if the file is damaged or not of this set, lacks a column, or holds other samples
+        or types than it should.
+        """
 
         def parse(file: Any, shard: range) -> pa.Table:
             if shard == ids:
@@ -245,9 +248,10 @@ class ShardSet:
         return footer
 
     def block(self, ids: range, columns: Sequence[str]) -> Block:
-        """One shard as arrays: sample_id and label int64 [n], float32 [n, d] for other columns.
+        """Read one shard as arrays.
 
-        ShardError if a feature is not a finite number.
+        Returns sample_id and label int64 [n], and float32 [n, d] for other columns. ShardError if a
+        feature is not a finite number.
         """
         table = self.table(ids, [schema.SAMPLE_ID, *columns])
         block = {name: schema.to_numpy(table[name]) for name in table.column_names}

@@ -81,7 +81,7 @@ def changes(
 
 
 def differences(existing: Mapping[str, object], requested: Mapping[str, object]) -> list[str]:
-    """Where two specifications differ, field by field, as "field: there X, asked for Y"."""
+    """Describe where two specifications differ, by field: "field: there X, asked for Y"."""
     return [
         f"{'.'.join(c.path)}: there {json.dumps(c.existing)}, asked for {json.dumps(c.requested)}"
         for c in changes(existing, requested)

@@ -108,7 +108,7 @@ class Store:
         }
 
     def find_existing(self, names: Iterable[str]) -> set[str]:
-        """Those of these files that can be read, whatever a listing says: one request for each."""
+        """Return those of these files that can be read, listed or not; one request for each."""
 
         def can_be_read(name: str) -> bool:
             first = partial(self._read_range, name, 0, 1)
@@ -171,7 +171,10 @@ class Store:
         return int(entry["size"])
 
     def _none_if_missing(self, action: str, attempt: Callable[[], T]) -> T | None:
-        """None for a file that is not there; a bucket that is not there is an error."""
+        """Return the result of an attempt, or None for a missing file.
+
+        A missing bucket is an error.
+        """
 
         def attempt_or_none() -> T | None:
             try:

@@ -17,7 +17,7 @@ _MIN_UPLOAD_SPEED = 2**20  # bytes a second below which an upload is given up
 
 
 def storage_options(uri: str) -> dict[str, Any]:
-    """How a file system is to be made, besides what the user's fsspec configuration says."""
+    """Return options for making a file system, beside those of the user's fsspec configuration."""
     scheme = uri.partition("://")[0] if "://" in uri else "file"
     fs_options: dict[str, Any] = {"use_listings_cache": False}
     if scheme in _S3_SCHEMES:
@@ -29,13 +29,16 @@ def storage_options(uri: str) -> dict[str, Any]:
 
 
 def disable_s3fs_retries(fs: Any) -> None:
-    """s3fs has no option for how often it tries."""
+    """Let s3fs try every request once, as the store repeats requests itself.
+
+    s3fs has no option for that.
+    """
     if set(_S3_SCHEMES) & set(fs.protocol):
         fs.retries = 1
 
 
 def upload_options(fs: Any, size: int) -> dict[str, Any]:
-    """Of `pipe_file`: one request for the whole file, which ends.
+    """Return options of `pipe_file` for one request with the whole file, and a limit of its time.
 
     One request leaves no parts behind when a worker dies, and is refused as a whole when the file
     is there. Above 5 GiB s3fs sends parts, and it depends on the store whether the request that

@@ -45,7 +45,7 @@ _PERMANENT_CLASSES = {"SSLError", "SSLCertVerificationError", "ClientSSLError"}
 
 
 def retry_seconds() -> float:
-    """For how many seconds one operation is tried: RAYMETRICS_PATIENCE_S, or 300."""
+    """Return for how many seconds an operation is repeated: RAYMETRICS_PATIENCE_S, or 300."""
     text = os.environ.get(PATIENCE_VARIABLE, "")
     try:
         seconds = float(text) if text else _DEFAULT_SECONDS
@@ -59,8 +59,10 @@ def retry_seconds() -> float:
 
 
 def backoff(seconds: float) -> Iterator[float]:
-    """Sleeps between attempts, each about twice as long as the one before and no two workers'
-    alike, until so many seconds are over; gives how long it has been."""
+    """Sleep between attempts, and yield the seconds that have passed, until these are over.
+
+    Each sleep is about twice as long as the one before, and no two workers' sleeps are alike.
+    """
     start, pause = time.monotonic(), FIRST_PAUSE
     while True:
         sleep = pause * random.uniform(0.5, 1.5)
@@ -81,7 +83,7 @@ def _error_chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def http_status(error: BaseException) -> int | None:
-    """HTTP's status, as botocore, aiohttp, gcsfs or Azure's library keep it."""
+    """Return the HTTP status of an error of botocore, aiohttp, gcsfs or Azure's library."""
     for cause in _error_chain(error):
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
@@ -94,7 +96,7 @@ def http_status(error: BaseException) -> int | None:
 
 
 def s3_error_code(error: BaseException) -> str | None:
-    """S3's word for what is wrong, such as "SlowDown"."""
+    """Return the code of an error of S3, such as "SlowDown"."""
     for cause in _error_chain(error):
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
@@ -108,7 +110,7 @@ def _error_class_names(error: BaseException) -> set[str]:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed later."""
+    """Return whether the same request may succeed later."""
     names = _error_class_names(error)
     if names & _PERMANENT_CLASSES or _is_unknown_host(error):
         return False
@@ -119,14 +121,16 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether there is no room for more."""
+    """Return whether an error says that there is no room for more."""
     errnos = {getattr(cause, "errno", None) for cause in _error_chain(error)}
     return bool(errnos & FULL_DISK_ERRNOS) or http_status(error) == 507
 
 
 def _is_unknown_host(error: BaseException) -> bool:
-    """Whether the name of the endpoint's host has no address. (A name server that does not answer
-    is another error, which passes.)"""
+    """Return whether the name of the endpoint's host has no address.
+
+    A name server that does not answer is another error, which passes.
+    """
     return any(
         isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
         for cause in _error_chain(error)

@@ -26,7 +26,7 @@ class Selection:
 
     @classmethod
     def from_ids(cls, sample_ids: np.ndarray, file: str = "") -> Selection:
-        """sample_ids: int64 [n], in any order."""
+        """Make a selection of ids, int64 [n], in any order."""
         return cls(np.sort(sample_ids), file)
 
     @cached_property
@@ -40,7 +40,7 @@ class Selection:
         return bool((np.diff(self.ids) == 0).any())
 
     def within(self, shard: range) -> np.ndarray:
-        """Those of a shard."""
+        """Return the selected ids in a shard."""
         first, stop = np.searchsorted(self.ids, [shard.start, shard.stop])
         return self.ids[first:stop]
 
@@ -62,7 +62,7 @@ class View:
     def from_shards(
         cls, shards: ShardSet, count: int | None = None, selection: Selection | None = None
     ) -> View:
-        """All samples that there are, or that are selected; or the first `count` of these."""
+        """Make the view of all samples, or of the selected ones; or of the first `count`."""
         lacking = [range(sample, sample + 1) for sample in shards.left_out]
         whole = cls(shards, selection or tuple(sample_ranges.subtract(shards.present, lacking)))
         return whole if count is None else whole.first(count)
@@ -92,7 +92,7 @@ class View:
         return [ids for ids in self.shards.present if self.count(ids)]
 
     def count(self, shard: range) -> int:
-        """How many of the samples a shard holds."""
+        """Count the samples of the view in a shard."""
         if isinstance(self.samples, Selection):
             return len(self.samples.within(shard))
         return len(shard) - sample_ranges.count_ids(sample_ranges.subtract([shard], self.samples))
@@ -151,13 +151,13 @@ class View:
         return column_values
 
     def labels(self) -> np.ndarray:
-        """int64 [n]. ShardError if the set has none."""
+        """Read the labels, int64 [n]. ShardError if the set has none."""
         self.shards.require_labels()
         parts = [self.block(shard, [schema.LABEL])[schema.LABEL] for shard in self.present]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def digest(self, group: Sequence[range] | None = None) -> str:
-        """One SHA-256 for the values of all shards, or of some, and for the choice of samples."""
+        """Compute one SHA-256 for the values of all shards, or of some, and for the samples."""
         group = self.present if group is None else group
         values = {shard_name(ids): self.shards.digests[shard_name(ids)] for ids in group}
         if isinstance(self.samples, Selection):

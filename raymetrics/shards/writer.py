@@ -1,4 +1,4 @@
-"""Commits shards, and seals a complete set."""
+"""Commit shards, and seal a complete set."""
 
 from __future__ import annotations
 

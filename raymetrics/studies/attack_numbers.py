@@ -93,8 +93,10 @@ def evaluate_reweighted(
 def _evaluate_with_defaults(
     real: View, generated: View, resamplings: Sequence[Resampling], convention: Convention | None
 ) -> list[Result]:
-    """By default KID's subsets are shared out among the seeds, so that the mean is over as many as
-    usual, and are half of few samples."""
+    """Evaluate with KID's subsets shared out among the seeds, unless a convention says otherwise.
+
+    So the mean is over as many subsets as usual. The subsets are half of few samples.
+    """
     size = min(len(real), len(resamplings[0].ids[0]))
     if convention is None:
         defaults = Convention()

@@ -259,7 +259,7 @@ def _find_nodes(resources: Resources, local: bool) -> tuple[str, list[ClusterNod
 
 
 def _format_nodes(nodes: Sequence[ClusterNode]) -> str:
-    """ "1 x 2 CPUs, 21.6 GB free; 4 x 8 CPUs, 4 GPUs (80.0 GB each), 500.0 GB free"."""
+    """Format nodes as "1 x 2 CPUs, 21.6 GB free; 4 x 8 CPUs, 4 GPUs (80.0 GB each), 50 GB free"."""
     groups = itertools.groupby(sorted(nodes, key=_node_key), key=_node_key)
     return "; ".join(_format_equal_nodes(list(group)) for _, group in groups)
 

@@ -58,6 +58,6 @@ def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
 
 
 def shard_file_name(block: Block) -> str:
-    """As a shard of these samples is called; they may be the first of a shard only."""
+    """Return the file name of a shard, which may hold only the first of these samples."""
     ids = block[schema.SAMPLE_ID]
     return shard_name(range(int(ids[0]), int(ids[-1]) + 1))

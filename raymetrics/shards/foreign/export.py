@@ -86,7 +86,7 @@ def _single_column(columns: Sequence[Column], shards: ShardSet) -> Column:
 
 
 def _write_npz(view: View, column: Column, destination: str, ddof: int) -> None:
-    """One file, on an object store too."""
+    """Write one file, also to an object store."""
     folder, _, name = destination.rpartition("/")
     store = Store(folder or ("/" if destination.startswith("/") else "."))
     if not name.endswith(".npz"):

@@ -17,7 +17,7 @@ from raymetrics.shards.view import View
 
 
 def write_huggingface(view: View, columns: Sequence[Column], folder: Path) -> None:
-    """data/*.parquet, and README.md: the card, with the features in its head."""
+    """Write data/*.parquet, and README.md: the card, with the features in its head."""
     (folder / "data").mkdir()
     for shard in view.present:
         block = whole_block(view, shard, columns)

@@ -15,7 +15,7 @@ from raymetrics.shards.view import View
 
 
 def write_npy(view: View, columns: Sequence[Column], folder: Path) -> None:
-    """COLUMN.npy float32 [n, d]; sample_id.npy, and label.npy where known, int64 [n]."""
+    """Write COLUMN.npy float32 [n, d], sample_id.npy int64 [n], and label.npy where known."""
     shapes: dict[str, tuple[int, ...]] = {c.name: (len(view), c.dimension) for c in columns}
     shapes[schema.SAMPLE_ID] = (len(view),)
     if view.shards.spec.labels:

@@ -63,7 +63,7 @@ class ReferenceStatistics(FileStatistics):
 
 
 def is_statistics(uri: object) -> bool:
-    """Whether this names a file of statistics, and not a shard set."""
+    """Return whether this names a file of statistics, and not a shard set."""
     return isinstance(uri, str) and uri.endswith(tuple(_READERS))
 
 
@@ -105,7 +105,7 @@ def _open_file(store: Store, name: str, uri: str) -> io.RawIOBase:
 
 
 def _read_npz(file: Any, where: str) -> FileStatistics:
-    """Only the arrays that are asked for are read, however large the others are."""
+    """Read the needed arrays of a file, and no others, however large those are."""
     arrays = NpzArrays(file)
     statistics = _parse_contents(arrays, where)
     if ORIGIN_KEY not in arrays:
@@ -116,7 +116,7 @@ def _read_npz(file: Any, where: str) -> FileStatistics:
 
 
 def _read_pickle(file: Any, where: str) -> FileStatistics:
-    """By the reader that executes nothing."""
+    """Read a pickle with the reader that executes nothing."""
     return _parse_contents(safe_pickle.read_pickle(file.read(), where), where)
 
 
@@ -165,7 +165,7 @@ def _parse_contents(contents: Any, where: str) -> FileStatistics:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether these are arrays by name, mu and sigma among them."""
+    """Return whether these are arrays by name, mu and sigma among them."""
     return isinstance(value, Mapping) and {"mu", "sigma"} <= value.keys()
 
 
@@ -176,7 +176,7 @@ _EXPECTED = (
 
 
 def _parse_pairs(contents: Mapping[str, Any], where: str) -> FileStatistics:
-    """mu and sigma, and mu_s and sigma_s where they are."""
+    """Return the Gaussians of mu and sigma, and of mu_s and sigma_s where the file has them."""
     gaussians = {MU_SIGMA: _require_gaussian(contents["mu"], contents["sigma"], "", where)}
     if not {"mu_s", "sigma_s"} <= contents.keys():
         return FileStatistics(MU_SIGMA, gaussians)
@@ -187,7 +187,10 @@ def _parse_pairs(contents: Mapping[str, Any], where: str) -> FileStatistics:
 
 
 def _parse_sums(contents: Mapping[str, Any], where: str) -> FileStatistics:
-    """NVIDIA's sums of x and of x x^T over num_items samples; their program divides by it."""
+    """Return the Gaussian of NVIDIA's sums of x and of x x^T over num_items samples.
+
+    Their program divides by num_items.
+    """
     count = int(contents["num_items"])
     if contents["raw_mean"] is None and contents.get("all_features"):
         return _fit_features(np.concatenate(contents["all_features"]), "all_features", where)
@@ -216,7 +219,7 @@ def _fit_features(features: Any, name: str, where: str) -> FileStatistics:
 
 
 def _require_gaussian(mean: Any, covariance: Any, prefix: str, where: str) -> Gaussian:
-    """Both in float64. ShardError unless they can be a mean and a covariance."""
+    """Return a mean and a covariance in float64. ShardError for arrays that cannot be these."""
     m, s = np.asarray(mean), np.asarray(covariance)
     if {m.dtype.kind, s.dtype.kind} != {"f"} or m.ndim != 1 or s.shape != (len(m), len(m)):
         raise ShardError(

@@ -18,8 +18,11 @@ from raymetrics.shards.view import View
 
 
 def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> None:
-    """samples-FIRST-LAST.tar for every shard, with SAMPLE_ID.COLUMN.npy (float32 [d]),
-    SAMPLE_ID.cls where labels are known, and SAMPLE_ID.json. The same samples, the same bytes."""
+    """Write samples-FIRST-LAST.tar for every shard.
+
+    A tar holds SAMPLE_ID.COLUMN.npy (float32 [d]), SAMPLE_ID.cls where labels are known, and
+    SAMPLE_ID.json. Equal samples give equal bytes.
+    """
     set_fields = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
     for shard in view.present:
         block = whole_block(view, shard, columns)

@@ -130,7 +130,7 @@ def make_match_request(
 
 
 def names_shard_set(uri: str) -> bool:
-    """Whether it is one, and no source."""
+    """Return whether this names a shard set, and not a source."""
     if "?" in uri or uri.partition(":")[0] in ("diffusers",):
         return False
     store = Store(uri) if "://" in uri or ":" not in uri else None
@@ -138,7 +138,7 @@ def names_shard_set(uri: str) -> bool:
 
 
 def _require_column(shards: ShardSet, column: Column) -> None:
-    """SpecMismatch unless the generated set has, or is to have, the column of the classes."""
+    """Raise SpecMismatch unless the generated set has, or will have, the column of the classes."""
     if column.name not in shards.columns:
         raise SpecMismatch(
             f"the classes are those of {column.name}, {shards.uri} has only "

@@ -169,7 +169,7 @@ class _MatchRun:
         self._since = time.monotonic()
 
     def draw(self) -> None:
-        """Draws until every bin is full, or there is nothing more to look at."""
+        """Draw until every bin is full, or until there is nothing more to look at."""
         column = self.request.column.name
         with CandidateStream(self.sequel, self.target, column, self.resources) as supply:
             while not self.matcher.is_finished:
@@ -184,8 +184,10 @@ class _MatchRun:
                     self.decide(outcome)
 
     def window(self) -> int:
-        """How many shards may be under way: enough to keep every actor busy, but no more than
-        about as many as the rarest bin still needs."""
+        """Return how many shards may be made at a time.
+
+        Enough to keep every actor busy, but about as many as the rarest bin still needs at most.
+        """
         rows = self.spec.shard_rows
         # Ray gives an actor two units at a time; one shard is gathered, one told, one decided.
         most = 3 + math.ceil(2 * self.actors * self.resources.batch / rows)
@@ -218,7 +220,7 @@ class _MatchRun:
         return ShardClasses(outcome.ids, np.array(outcome.ids), outcome.classes)
 
     def current_progress(self) -> MatchProgress:
-        """How far it is."""
+        """Return how far the match is."""
         matcher, needed = self.matcher, expected_draws(self.matcher)
         order = sorted(matcher.unfilled_classes.tolist(), key=lambda c: -needed[c])[:_RAREST_SHOWN]
         names, filled = self.class_names, matcher.accepted_counts

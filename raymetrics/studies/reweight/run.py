@@ -97,7 +97,7 @@ def reweight_shards(
     local: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> SampleWeights:
-    """Weights of the generated samples for which their Frechet distance to the real ones is least.
+    """Find the weights of generated samples whose Frechet distance to the real ones is least.
 
     real, generated: complete shard sets, or some of their samples as "SHARDS?ids=FILE".
     to: a folder or a prefix, for weights.parquet. Until they have converged state.npz lies there
@@ -308,7 +308,7 @@ def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | Non
 
 
 def _write_weights(store: Store, request: ReweightRequest, optimized: OptimizedWeights) -> None:
-    """Weights and all that is known of them, at once; a draw by earlier ones goes before."""
+    """Write the weights and all facts about them, after removing a draw by earlier ones."""
     real = request.real
     store.remove(DRAWN_FILE)
     metadata = selection_metadata(

@@ -57,7 +57,7 @@ class SampleWeights:
         return self.trace[-1].effective_sample_size
 
     def draw_ids(self, n: int, seed: int, scheme: str) -> np.ndarray:
-        """n sample ids by their weights, int64, ascending, with repetitions."""
+        """Draw n sample ids by their weights: int64, ascending, with repetitions."""
         return self.sample_ids[draw_by_weight(self.weights, n, seed, scheme)]
 
     @property
