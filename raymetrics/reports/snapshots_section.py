@@ -8,8 +8,8 @@ import numpy as np
 
 from raymetrics.generators.source_settings import distinguishing_names
 from raymetrics.metrics.pareto import pareto_frontier
+from raymetrics.reports.chart_groups import Chart, ChartGroup, select_measured, shorten_name
 from raymetrics.reports.figures import Line, line_chart
-from raymetrics.reports.sweep_charts import Chart, ChartGroup, select_measured, shorten_name
 from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep
 from raymetrics.reports.terminal import format_value
 

@@ -12,6 +12,7 @@ from raymetrics.reports.resampling_section import is_resampled
 from raymetrics.results import Result, Side
 
 _TABLE = "table"
+NAME_COLUMN, SOURCE_COLUMN, SAMPLES_COLUMN = "name", "source", "samples"
 _LETTERS = {name: letter for letter, name in STRATEGY_BY_LETTER.items()}
 
 
@@ -76,6 +77,14 @@ class Point:
         """The source of the generated set."""
         return self.side.source
 
+    def cell(self, column: str) -> str:
+        """Return the text of the row in a column.
+
+        A row without a source or samples of its own has those of its set.
+        """
+        defaults = {SOURCE_COLUMN: self.source, SAMPLES_COLUMN: ", ".join(self.side.samples)}
+        return self.row.get(column) or defaults.get(column, "")
+
     def value(self, measure: MeasureKey, label: int | None = None) -> float | None:
         """Return a value; None if it was not measured."""
         result = self.results.get((measure, label))
@@ -105,6 +114,10 @@ class Sweep:
         """Return the measures of a metric in spaces of features."""
         same_metric = (m for m in self.names if m.metric == metric)
         return [measure for measure in same_metric if measure.output not in NOT_FEATURES]
+
+    def whole_set_measures(self) -> list[MeasureKey]:
+        """Return the measures of whole sets; a measure of single labels alone is left out."""
+        return [m for m in self.names if any((m, None) in point.results for point in self.points)]
 
     def name(self, measure: MeasureKey) -> str:
         """Return the full name of a measure."""

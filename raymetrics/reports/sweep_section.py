@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from raymetrics.reports.chart_groups import ChartGroup
 from raymetrics.reports.snapshots_section import snapshot_chart_groups
-from raymetrics.reports.sweep_charts import ChartGroup
+from raymetrics.reports.sweep_charts import setting_chart_groups
 from raymetrics.reports.sweep_points import Sweep, group_sweeps, make_sweep
 from raymetrics.reports.sweep_tables import (
     TradeoffsTable,
     plan_table,
     points_table,
-    setting_chart_groups,
 )
 from raymetrics.reports.truncation_section import truncation_chart_groups
 from raymetrics.results import Result

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from raymetrics.generators.source_settings import PSI
-from raymetrics.reports.figures import Line, line_chart
-from raymetrics.reports.sweep_charts import (
+from raymetrics.reports.chart_groups import (
     Chart,
     ChartGroup,
     matching_distance,
     select_measured,
     shorten_name,
 )
+from raymetrics.reports.figures import Line, line_chart
 from raymetrics.reports.sweep_points import MeasureKey, Point, Sweep
 
 # Of every strategy its sets, from the most truncated to the least.

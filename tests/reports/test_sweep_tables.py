@@ -11,14 +11,14 @@ import pytest
 from raymetrics import results
 from raymetrics.errors import ResultsFileError
 from raymetrics.reports import comparison_page as pages
-from raymetrics.reports.sweep_points import group_sweeps
-from raymetrics.reports.sweep_section import tradeoff_sections, tradeoffs_table
-from raymetrics.reports.sweep_tables import (
+from raymetrics.reports.sweep_charts import (
     MAX_LINES,
     charts_over_setting,
     group_by_other_settings,
     setting_chart_groups,
 )
+from raymetrics.reports.sweep_points import group_sweeps
+from raymetrics.reports.sweep_section import tradeoff_sections, tradeoffs_table
 from raymetrics.results import Failure, Result
 from tests.reports.test_comparison_page import PHONE, seen
 from tests.reports.test_sweep_section import found
