@@ -75,7 +75,7 @@ def run_one_stream(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     from raymetrics.distributed.extraction.extract import extract
     from raymetrics.distributed.resources import Resources
     from raymetrics.distributed.session import session
-    from raymetrics.studies.match.run import draw_matched
+    from raymetrics.studies.match.draw import draw_matched
 
     source, extractor = (
         f"match:Numbers?classes={args.classes}",

@@ -34,7 +34,7 @@ from raymetrics.permissions import (
 )
 from raymetrics.shards.layout import DATASET
 from raymetrics.studies.evaluate import evaluate
-from raymetrics.studies.match.run import draw_matched
+from raymetrics.studies.match.draw import draw_matched
 from tests.conftest import write_set
 
 DATA = [

@@ -18,8 +18,8 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import is_local, session, shared_session, uses_ray
 from raymetrics.errors import SampleRangeError
 from raymetrics.studies.evaluate import evaluate
-from raymetrics.studies.match.run import draw_matched
-from raymetrics.studies.reweight.run import reweight_shards
+from raymetrics.studies.match.draw import draw_matched
+from raymetrics.studies.reweight.optimize import reweight_shards
 
 LOCAL = Resources(local=True)
 

@@ -27,7 +27,7 @@ from raymetrics.shards.writer import commit_shard
 PADDING_ID = -1  # the first sample id of a unit that only fills up a short shard
 TARGET = "target"  # a field of units: the number of the set in the plan
 _UNIT_COLUMN = "unit"  # the samples of a unit, as one value
-RECORD_COLUMN = "account"  # how they were made, as JSON
+RECORD_COLUMN = "record"  # how they were made, as JSON
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _decode_unit(units: pa.Table) -> tuple[pa.Table | None, UnitRecord]:
 class CommitShard:
     """A stage from the units of a shard to a committed shard.
 
-    Returns {"account", "made"}; made is 0 if the shard existed, or if it could not be made, which
+    Returns {"record", "made"}; made is 0 if the shard existed, or if it could not be made, which
     the record says. If `logits` names a column, also "classes", int64 [1, rows]: the Top-1 classes.
 
     max_left_out: how many samples that could not be made a committed shard may lack.

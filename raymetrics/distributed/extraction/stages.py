@@ -48,8 +48,8 @@ _IMAGE = "image"
 class Generate:
     """A stage from units to images.
 
-    Returns {"account", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w], "label" int64
-    [1, n]}, or {"account"} alone for a unit without samples. One row holds a whole unit, as
+    Returns {"record", "sample_id" int64 [1, n], "image" uint8 [1, n, 3, h, w], "label" int64
+    [1, n]}, or {"record"} alone for a unit without samples. One row holds a whole unit, as
     everywhere in the stream.
 
     sources: the source of every target, with the quick fingerprint of its generator; one generator

@@ -12,8 +12,8 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_matched
 from raymetrics.studies.comparison import open_as_view, set_uri
+from raymetrics.studies.match.draw import draw_matched
 from raymetrics.studies.match.result import MatchProgress, MatchResult
-from raymetrics.studies.match.run import draw_matched
 
 
 def match(

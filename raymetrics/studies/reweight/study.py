@@ -15,7 +15,7 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_reweighted
 from raymetrics.studies.comparison import open_as_view, set_uri
-from raymetrics.studies.reweight.run import make_reweight_request, reweight_shards
+from raymetrics.studies.reweight.optimize import make_reweight_request, reweight_shards
 from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
 
 

@@ -43,9 +43,9 @@ from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writer import commit_shard
 from raymetrics.studies.evaluate import evaluate
+from raymetrics.studies.match.draw import draw_matched
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult
-from raymetrics.studies.match.run import draw_matched
 from tests.conftest import write_set
 
 EXTRACTOR = "sources:Classes"

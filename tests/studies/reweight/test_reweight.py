@@ -44,8 +44,8 @@ from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Moments
-from raymetrics.studies.reweight import run as module
-from raymetrics.studies.reweight.run import reweight_shards
+from raymetrics.studies.reweight import optimize as module
+from raymetrics.studies.reweight.optimize import reweight_shards
 from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
 from tests.conftest import write_set
 from tests.helpers.oracles import weighted_frechet_distance
@@ -228,7 +228,7 @@ DRIVER = """
 import contextlib, pickle, sys, time
 from raymetrics.distributed import checkpoint, partitioned_features
 from raymetrics.distributed.partition_workers import PartitionPlan
-from raymetrics.studies.reweight import run as reweight
+from raymetrics.studies.reweight import optimize as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)

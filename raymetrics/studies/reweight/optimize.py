@@ -1,4 +1,4 @@
-"""Sampling weights that minimise the Frechet distance, for candidates that lie in shards.
+"""Sampling weights that minimize the Frechet distance, for candidates that lie in shards.
 
 Kynkaanniemi et al. (2023), The Role of ImageNet Classes in Frechet Inception Distance, Eq. 3.
 """
