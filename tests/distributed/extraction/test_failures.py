@@ -244,9 +244,9 @@ def test_a_failed_unit_goes_through_both_pools() -> None:
     assert set(unit) == {stages.RECORD_COLUMN}
     packed = Extract(["digits"], [{}]).extractors
     assert packed == []
-    account = decode_record(unit)
-    assert account is not None
-    assert isinstance(account.error(), SourceError)
+    record = decode_record(unit)
+    assert record is not None
+    assert isinstance(record.error(), SourceError)
 
 
 def test_images_of_different_sizes_are_an_error_of_all() -> None:
@@ -283,23 +283,23 @@ def test_left_out_samples_are_written_with_their_shard(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=1))
-def test_accounts_join(units: list[tuple[int, bool, bool]]) -> None:
+def test_records_join(units: list[tuple[int, bool, bool]]) -> None:
     """Of any cut of the units into two, and through JSON."""
-    accounts, first = [], 5
+    records, first = [], 5
     for rows, lacks, fails in units:
-        account = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
+        record = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
                           seconds={"generate": float(rows)}, retried_units=rows)  # fmt: skip
         error = SourceError(f"at {first}")
-        accounts.append(account.with_failure(error) if fails else account)
+        records.append(record.with_failure(error) if fails else record)
         first += rows
-    whole = merge_records(accounts)
+    whole = merge_records(records)
     assert whole.ids == range(5, first)
     assert whole.seconds["generate"] == first - 5
     assert len(whole.left_out) == sum(lacks for _, lacks, _ in units)
     assert (whole.failure is not None) == any(fails for _, _, fails in units)
-    for cut in range(1, len(accounts)):
+    for cut in range(1, len(records)):
         assert (
-            merge_records([merge_records(accounts[:cut]), merge_records(accounts[cut:])]) == whole
+            merge_records([merge_records(records[:cut]), merge_records(records[cut:])]) == whole
         )
     assert UnitRecord.from_json(whole.to_json()) == whole
     if whole.failure:
