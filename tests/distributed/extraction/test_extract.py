@@ -297,13 +297,16 @@ def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> 
     assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 
-def test_killed_halfway_and_run_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "place", [["--local"], pytest.param(["--actors", "2"], marks=pytest.mark.slow)], ids=str
+)
+def test_killed_halfway_and_run_again(tmp_path: Path, place: list[str]) -> None:
     """The whole of raymetrics killed with -9: what is there is whole, the rest is made, and no
     bit differs from a run that nobody killed."""
     killed, gate = tmp_path / "killed", tmp_path / "gate"
     source = f"sources:GatedSource?gate={gate}"
     arguments = ["extract", source, "--extractor", "digits", "--samples", "0-999",
-                 "--shard-rows", "100", "--actors", "2", "--to"]  # fmt: skip
+                 "--shard-rows", "100", *place, "--to"]  # fmt: skip
     command = [sys.executable, "-m", "raymetrics", *arguments, str(killed)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True

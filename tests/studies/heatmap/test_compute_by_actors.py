@@ -38,8 +38,8 @@ def asked(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Heatma
     )
 
 
-def test_actors_find_the_bits_of_one_process(asked: HeatmapRequest, tmp_path: Path) -> None:
-    found = mean_heatmaps(asked, str(tmp_path), (), resources=Resources(actors=2))
+def test_an_actor_finds_the_bits_of_one_process(asked: HeatmapRequest, tmp_path: Path) -> None:
+    found = mean_heatmaps(asked, str(tmp_path), (), resources=Resources(actors=1))
     assert found.ranges_made == 2
     _, seen = heatmaps(asked, np.array(IDS))
     for name in ("sample_ids", "maps", "norms", "classes", "probabilities"):
