@@ -54,5 +54,4 @@ def export(shards: str, to: str, **request: Any) -> None:
     """
     from raymetrics.shards.foreign.export import export as run
 
-    run(shards, to=to, **request)
-    print_lines(to)
+    print_lines(run(shards, to=to, **request))

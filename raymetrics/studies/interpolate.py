@@ -29,6 +29,7 @@ from raymetrics.distributed.extraction.dataset_request import require_few_shards
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.resources import Resources
+from raymetrics.distributed.session import shared_session
 from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
@@ -153,7 +154,6 @@ def interpolate(
     """
     real, generated = set_uri("real", real), set_uri("generated", generated)
     rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
-    local = resources is not None and resources.local
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
@@ -164,27 +164,28 @@ def interpolate(
     count = _CANDIDATES_PER_PATH * paths if candidates is None else candidates
     samples = len(open_as_view(generated)) if _is_set(generated) else count
     _require_room(min(paths, samples // 2) * rule.steps, shard_rows)
-    candidate_view = _open_candidates(
-        real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
-    )
-    permission.require_source(candidate_view.shards.spec.source, candidate_view.shards.uri)
-    task = single_realism_task(real_view, candidate_view, column, any_size=any_size)
-    source, name = latent_source(candidate_view), task.column.name
-    on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-    realism = survey_realism(
-        real_view, candidate_view, name, convention, local=local
-    ).generated_in_real.realism
-    ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
-    ends_path, shards = write_ends(to, ends), f"{to}/{SHARDS_FOLDER}"
-    on_message(f"{len(ends.ids)} paths of {rule.steps} images")
-    make(
-        paths_source(source, ends_path, rule.steps),
-        _extractor_texts(candidate_view, task.column, permission),
-        shards,
-    )
-    images_view = open_as_view(shards)
-    single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
-    survey = survey_realism(real_view, images_view, name, convention, local=local)
+    with shared_session(local=resources is not None and resources.local):
+        candidate_view = _open_candidates(
+            real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
+        )
+        permission.require_source(candidate_view.shards.spec.source, candidate_view.shards.uri)
+        task = single_realism_task(real_view, candidate_view, column, any_size=any_size)
+        source, name = latent_source(candidate_view), task.column.name
+        on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
+        realism = survey_realism(
+            real_view, candidate_view, name, convention
+        ).generated_in_real.realism
+        ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
+        ends_path, shards = write_ends(to, ends), f"{to}/{SHARDS_FOLDER}"
+        on_message(f"{len(ends.ids)} paths of {rule.steps} images")
+        make(
+            paths_source(source, ends_path, rule.steps),
+            _extractor_texts(candidate_view, task.column, permission),
+            shards,
+        )
+        images_view = open_as_view(shards)
+        single_realism_task(real_view, images_view, name, any_size=any_size)  # made alike
+        survey = survey_realism(real_view, images_view, name, convention)
     seconds = time.monotonic() - start
     results = [
         result_for_views(value, task, real_view, images_view, convention, seconds)

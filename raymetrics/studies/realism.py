@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from raymetrics.distributed.neighbors import fits_at_once, survey_views
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
 from raymetrics.metrics.metric import MetricValue
@@ -111,11 +111,12 @@ def realism(
     groups = _make_groups(generated_view, by, classes)
     results: list[Result] = []
     scores: dict[str, np.ndarray] = {}
-    for task in tasks:
-        task_results, scores[task.column.name] = _rank_in_column(
-            task, real_view, generated_view, Convention(k=k), groups, count
-        )
-        results += task_results
+    with shared_session(local=local):
+        for task in tasks:
+            task_results, scores[task.column.name] = _rank_in_column(
+                task, real_view, generated_view, Convention(k=k), groups, count
+            )
+            results += task_results
     if tell:
         tell(results)
     path = f"{to}/{SCORES_FILE}"
@@ -190,7 +191,7 @@ def single_realism_task(
 
 
 def survey_realism(
-    real: View, generated: View, column: str, convention: Convention, *, local: bool = False
+    real: View, generated: View, column: str, convention: Convention
 ) -> ManifoldSurvey:
     """Compute Equation 3 for every generated sample.
 
@@ -201,14 +202,16 @@ def survey_realism(
     """
     load_faiss()  # says what is missing before anything is read
     in_driver = fits_at_once({"real": real, "generated": generated}, column)
-    session_or_none: AbstractContextManager[None] = nullcontext()
-    if not in_driver:
-        session_or_none = session(local=local)
-    with session_or_none:
+    with nullcontext() if in_driver else session():
         return survey_views(
-            real=real, generated=generated, column=column, convention=convention,
-            count=False, realism=True, balls=["real"],
-        )  # fmt: skip
+            real=real,
+            generated=generated,
+            column=column,
+            convention=convention,
+            count=False,
+            realism=True,
+            balls=["real"],
+        )
 
 
 def _make_groups(view: View, by: str | None, classes: str | None) -> _Groups | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import raymetrics as rm
 from raymetrics.cli import main
 from raymetrics.distributed import session as sessions
 from raymetrics.distributed.extraction.dry_run import plan_extraction
@@ -71,6 +72,22 @@ def test_a_match(folder: Path, tmp_path: Path) -> None:
 def test_weights(folder: Path, tmp_path: Path) -> None:
     weights = reweight_shards(**sides(folder), to=str(tmp_path), any_size=True, local=True)
     assert weights.converged
+
+
+def test_studies_start_no_ray_anywhere(folder: Path, tmp_path: Path) -> None:
+    """Neither where they draw, extract and search, nor where they compute numbers of that."""
+    both = {**sides(folder), "any_size": True}
+    matched = rm.match(
+        **both, to=str(tmp_path / "match"), n=20, shard_rows=20, resources=LOCAL, run_code=True
+    )
+    assert matched.numbers
+    drawn = rm.reweight(**both, to=str(tmp_path / "weights"), seeds=2, local=True)
+    assert drawn.numbers
+    assert rm.realism(**both, to=str(tmp_path / "realism"), local=True).results
+    paths = rm.interpolate(
+        **both, to=str(tmp_path / "paths"), paths=2, resources=LOCAL, run_code=True
+    )
+    assert paths.results
 
 
 def test_an_option_of_verbs(folder: Path) -> None:

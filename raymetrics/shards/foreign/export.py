@@ -29,10 +29,15 @@ _FORMATS = ("npz", *_FOLDER_WRITERS)
 
 
 def export(
-    shards: str | ShardSet, *, to: str, format: str, columns: Sequence[str] | None = None,
-    samples: int | None = None, ddof: int = 1,
-) -> None:  # fmt: skip
-    """Write a complete shard set in another format; `to` must not be there yet.
+    shards: str | ShardSet,
+    *,
+    to: str,
+    format: str,
+    columns: Sequence[str] | None = None,
+    samples: int | None = None,
+    ddof: int = 1,
+) -> str:
+    """Write a complete shard set in another format, and return `to`, which must not exist yet.
 
     format: "npz", one file with mu and sigma of one column, as pytorch-fid and its kin read it;
     or a local folder: "npy", a float32 array [n, d] for each column, beside sample_id.npy;
@@ -58,9 +63,10 @@ def export(
     chosen = _select_columns(shard_set, columns)
     if format == "npz":
         _write_npz(view, _single_column(chosen, shard_set), to, ddof)
-        return
+        return to
     with new_folder(to) as folder:
         _FOLDER_WRITERS[format](view, chosen, folder)
+    return to
 
 
 def _select_columns(shards: ShardSet, names: Sequence[str] | None) -> list[Column]:

@@ -142,7 +142,7 @@ def heatmap(
     source, ids = _samples_to_show(request, samples, images)
     needs_all_samples = mean or classes is not None or bool(noise)
     means, noise_results, resources = None, [], resources or Resources()
-    with session() if needs_all_samples else nullcontext():
+    with session(local=resources.local) if needs_all_samples else nullcontext():
         if needs_all_samples and classes is None:
             chosen_classes = request.most_common_classes()
         shown_images, shown = _show(request, source, ids, exact)

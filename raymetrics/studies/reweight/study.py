@@ -51,6 +51,7 @@ def reweight(
     seeds: int = 10,
     scheme: str = "systematic",
     any_size: bool = False,
+    local: bool = False,
     on_step: Callable[[Step], None] | None = None,
     tell: Callable[[WeightedDraw], None] = lambda draw: None,
 ) -> ReweightResult:
@@ -71,6 +72,7 @@ def reweight(
     seeds: draws whose mean is reported, beside random draws, in every feature space of both sets.
     scheme: "systematic", or "multinomial", the paper's, which has more noise.
     any_size: also compare sets whose images have different sizes.
+    local: compute in this process, without Ray.
     on_step: called after an evaluation. tell: called with every draw before numbers are computed.
 
     Run again after anything that stopped it: it goes on from its last state, with the same bits;
@@ -97,7 +99,7 @@ def reweight(
         )
     require_writable_store(to)
     count, draws = require_draw_size(real=real_view, generated=generated_view, n=n), []
-    with shared_session():
+    with shared_session(local=local):
         for name in matches:
             weights = reweight_shards(
                 real=real_view,

@@ -298,9 +298,7 @@ def test_records_join(units: list[tuple[int, bool, bool]]) -> None:
     assert len(whole.left_out) == sum(lacks for _, lacks, _ in units)
     assert (whole.failure is not None) == any(fails for _, _, fails in units)
     for cut in range(1, len(records)):
-        assert (
-            merge_records([merge_records(records[:cut]), merge_records(records[cut:])]) == whole
-        )
+        assert merge_records([merge_records(records[:cut]), merge_records(records[cut:])]) == whole
     assert UnitRecord.from_json(whole.to_json()) == whole
     if whole.failure:
         assert isinstance(whole.error(), RaymetricsError)
