@@ -179,6 +179,8 @@ def _change_in_words(result: Result, base: Result) -> str:
     difference = result.value - base.value
     if abs(difference) <= (result.spread or 0) + (base.spread or 0):
         return "moves no more than the seeds differ"
+    if base.value <= 0:
+        return f"rises from {format_value(base.value, base.spread)}"
     return f"{'falls' if difference < 0 else 'rises'} by {100 * abs(difference / base.value):.0f} %"
 
 
@@ -191,7 +193,8 @@ def _class_count_figure(by_scheme: _ResultsByScheme, matched_by: set[str]) -> st
         for label, result in scheme_results.items():
             classes = result.subset.get("classes")
             base = by_scheme.get(_RANDOM_SCHEME, {}).get(label)
-            if classes and base and result.metric == "frechet_distance":
+            is_distance = result.metric == "frechet_distance"
+            if classes and base and base.value > 0 and is_distance:
                 point = classes, result.value / base.value, (result.spread or 0) / base.value
                 is_matched = result.space["name"] in matched_by
                 lines.setdefault((result.subset["match"], label, is_matched), []).append(point)

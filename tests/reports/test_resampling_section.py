@@ -112,6 +112,18 @@ def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
     )
 
 
+def test_random_draws_of_distance_zero_have_no_percentages() -> None:
+    """As those of a set against itself, without a spread."""
+    (found,) = resampling_sections(
+        [drawn("random", 0.0, 0.0)]
+        + [drawn(f"top_n:{n}", 3.0, 0.1, matched_by="own", match=f"top_n:{n}") for n in (1, 2)],
+        IMAGES,
+    )
+    assert found.class_count_figure is None
+    sentence = found.table.summary_sentences[0]
+    assert sentence == "Top_n:1: FD own rises from 0.0000 ± 0.0000; there is no second opinion."
+
+
 def test_features_against_logits_over_three_sets(tmp_path: Path) -> None:
     for i, (features, logits) in enumerate([(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)]):
         side = Side("nowhere", "digits", ("0-79",), 80, "f", f"set {i}", {})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES, MAX_BYTES
+from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES
 from raymetrics.generators.image_datasets.file_access import DataLocation
 from raymetrics.generators.image_datasets.image_list import (
     LABELS_FILE,
@@ -45,7 +45,7 @@ def open_folder(location: DataLocation) -> ImageList:
         labels = labels_by_file(location.read(LABELS_FILE), names, where)
 
     def read(index: int) -> bytes:
-        require_encoded_size(files[names[index]], MAX_BYTES)
+        require_encoded_size(files[names[index]])
         return location.read(names[index])
 
     return ImageList("folder", location, files, names, labels, read)

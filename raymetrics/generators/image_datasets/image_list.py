@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raymetrics.errors import SourceError
+from raymetrics.generators.image_datasets import decode
 from raymetrics.generators.image_datasets.decode import IMAGE_SUFFIXES, BrokenImage
 from raymetrics.generators.image_datasets.file_access import DataLocation
 
@@ -117,7 +118,7 @@ def require_plausible_count(count: int, size: int, where: str) -> None:
         )
 
 
-def require_encoded_size(size: int, limit: int) -> None:
-    """Raise BrokenImage if an encoded image has more than `limit` bytes."""
-    if size > limit:
-        raise BrokenImage(f"it takes {size} bytes, at most {limit} are read")
+def require_encoded_size(size: int) -> None:
+    """Raise BrokenImage if an encoded image has more bytes than are read of one."""
+    if size > decode.MAX_BYTES:
+        raise BrokenImage(f"it takes {size} bytes, at most {decode.MAX_BYTES} are read")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import MAX_BYTES, BrokenImage
+from raymetrics.generators.image_datasets.decode import BrokenImage
 from raymetrics.generators.image_datasets.file_access import COPY_HINT, DataLocation
 from raymetrics.generators.image_datasets.image_list import (
     ImageList,
@@ -82,7 +82,7 @@ def open_parquet(
         data: bytes | None = column[index - group.first].as_py()
         if data is None:
             raise BrokenImage("its row holds no bytes, only a path or nothing")
-        require_encoded_size(len(data), MAX_BYTES)
+        require_encoded_size(len(data))
         return data
 
     options = {"column": column} if label is None else {"column": column, "label": label}

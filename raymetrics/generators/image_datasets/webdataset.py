@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import MAX_BYTES
 from raymetrics.generators.image_datasets.file_access import (
     COPY_HINT,
     DataLocation,
@@ -76,7 +75,7 @@ def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
 
     def read(index: int) -> bytes:
         file, offset, size = spans[index]
-        require_encoded_size(size, MAX_BYTES)
+        require_encoded_size(size)
         return location.read(file, offset, offset + size)
 
     options = {} if image is None else {"image": image}

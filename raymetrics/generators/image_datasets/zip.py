@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Collection, Sequence
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.image_datasets.decode import MAX_BYTES, BrokenImage
+from raymetrics.generators.image_datasets.decode import BrokenImage
 from raymetrics.generators.image_datasets.file_access import (
     COPY_HINT,
     DataLocation,
@@ -90,7 +90,7 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
     Raises BrokenImage if they are damaged or more than `MAX_BYTES`.
     """
-    require_encoded_size(member.file_size, MAX_BYTES)
+    require_encoded_size(member.file_size)
     with require_undamaged(BrokenImage, "it cannot be unpacked"):
         require_honest_packing(member)
         return archive.read(member)
