@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +48,7 @@ from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from raymetrics.shards.writer import seal_set
 from tests.conftest import write_set
+from tests.helpers.killed_commands import kill_after_shards
 
 ONE = Resources(actors=1)  # starting an actor takes longer than its work
 
@@ -308,19 +305,7 @@ def test_killed_halfway_and_run_again(tmp_path: Path, place: list[str]) -> None:
     arguments = ["extract", source, "--extractor", "digits", "--samples", "0-999",
                  "--shard-rows", "100", *place, "--to"]  # fmt: skip
     command = [sys.executable, "-m", "raymetrics", *arguments, str(killed)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 400
-        while len(list(killed.glob("*.parquet"))) < 3:
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    time.sleep(1)  # workers that outlive their driver by a moment may still commit
+    kill_after_shards(command, killed, 3)
     half = open_shards(str(killed))
     half.verify()
     assert half.seal is None

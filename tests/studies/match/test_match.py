@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -47,6 +45,7 @@ from raymetrics.studies.match.draw import draw_matched
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult
 from tests.conftest import write_set
+from tests.helpers.killed_commands import kill_after_shards
 
 EXTRACTOR = "sources:Classes"
 COUNTS = [47, 16, 15, 12, 7, 3]  # of real samples by class
@@ -291,19 +290,7 @@ def test_killed_and_run_again(real: str, tmp_path: Path) -> None:
         "--real", real, "--generated", source, "--extractor", EXTRACTOR,
         "--to", str(tmp_path / "out"), "--n", "100", "--shard-rows", "40", "--actors", "1",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 400
-        while len(list(shards.glob("samples*"))) < 3:
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    time.sleep(1)
+    kill_after_shards(command, shards, 3)
     assert not (tmp_path / "out" / "accepted.parquet").exists()
     half = open_shards(str(shards))
     half.verify()
