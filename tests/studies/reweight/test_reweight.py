@@ -452,10 +452,11 @@ def test_draws(undisturbed, sides) -> None:
     assert choice.metadata["weights"] == undisturbed.digest
     assert len(open_view(f"{sides['generated']}?ids={path}")) == 150
     Path(path).unlink()
-    assert require_draw_size(**sides) == 150
+    views = {side: open_view(uri) for side, uri in sides.items()}
+    assert require_draw_size(**views) == 150
     for n in (0, 1, 301):
         with pytest.raises(NotEnoughData, match=f"draws of {n} samples from 300 candidates"):
-            require_draw_size(**sides, n=n)
+            require_draw_size(**views, n=n)
 
 
 def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> None:
