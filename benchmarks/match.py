@@ -175,9 +175,10 @@ def write_real_set(uri: str, classes: int) -> None:
     from raymetrics.extractors import make_extractor
     from raymetrics.shards import layout, schema
     from raymetrics.shards.layout import DatasetSpec
+    from raymetrics.shards.seal import seal_set
     from raymetrics.shards.shard_set import open_shards
     from raymetrics.shards.store import Store
-    from raymetrics.shards.writer import commit_shard, seal_set
+    from raymetrics.shards.writer import commit_shard
 
     extractor = make_extractor(f"match:Logits?classes={classes}", torch.device("cpu"))
     columns = schema.make_columns(extractor.name, extractor.columns)

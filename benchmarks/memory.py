@@ -88,9 +88,10 @@ def measure_in_memory(rows: int) -> None:
 def write_set(uri: str, rows: int, dimension: int, seed: int) -> None:
     """Write a shard set of synthetic features."""
     from raymetrics.shards import layout, schema
+    from raymetrics.shards.seal import seal_set
     from raymetrics.shards.shard_set import open_shards
     from raymetrics.shards.store import Store
-    from raymetrics.shards.writer import commit_shard, seal_set
+    from raymetrics.shards.writer import commit_shard
 
     columns = schema.make_columns("made-up", {"pre_logits": dimension})
     spec = layout.DatasetSpec(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from raymetrics.studies.reweight.study import reweight as reweight
     from raymetrics.studies.snapshots import snapshots as snapshots
     from raymetrics.studies.sweep import sweep as sweep
-    from raymetrics.studies.truncation import truncate as truncate
+    from raymetrics.studies.truncate import truncate as truncate
 
 _NAMES_BY_MODULE = {
     "raymetrics.distributed.extraction.extract": ("extract",),
@@ -64,7 +64,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.studies.reweight.study": ("reweight",),
     "raymetrics.studies.snapshots": ("snapshots",),
     "raymetrics.studies.sweep": ("sweep",),
-    "raymetrics.studies.truncation": ("truncate",),
+    "raymetrics.studies.truncate": ("truncate",),
 }
 _MODULES_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

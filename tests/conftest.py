@@ -17,9 +17,10 @@ from threadpoolctl import threadpool_limits
 from raymetrics.distributed.session import is_local, session
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit_shard, seal_set
+from raymetrics.shards.writer import commit_shard
 
 # Workers must find the generators in tests/helpers/sources.py, as they would a user's.
 HELPERS = str(Path(__file__).parent / "helpers")

@@ -1,4 +1,4 @@
-"""PURE. The attacks on FID: choose or weigh samples so that a distance falls, though no image
+"""The attacks on FID: choose or weigh samples so that a distance falls, though no image
 improves.
 
 Imports numpy and scipy.

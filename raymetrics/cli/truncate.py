@@ -72,7 +72,7 @@ def truncate(to: str, run_code: bool, **request: Any) -> None:
       raymetrics truncate --real shards/real --generated digits --to truncation \\
           --strategies all --psi 0.2,0.5,0.8,1 --by label
     """
-    from raymetrics.studies.truncation import truncate as run
+    from raymetrics.studies.truncate import truncate as run
 
     outcome = run(
         to=to, run_code=run_code, on_message=lambda line: print_lines(line, err=True), **request

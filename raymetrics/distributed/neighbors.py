@@ -32,7 +32,7 @@ from raymetrics.distributed.neighbor_files import (
     write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
-from raymetrics.distributed.nodes import actor_resources, gpu_bytes_for_features
+from raymetrics.distributed.nodes import MAX_RESTARTS, actor_resources, gpu_bytes_for_features
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
@@ -492,7 +492,12 @@ class ActorSearch:
     def start(self) -> None:
         """Start the actors."""
         count, cpus, gpus = actor_resources()
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
+        remote = ray.remote(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=MAX_RESTARTS,
+            max_task_retries=MAX_RESTARTS,
+        )
         self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
         # On a cluster that others use too, some may never start.
         self.starting = {actor.__ray_ready__.remote(): actor for actor in self.actors}

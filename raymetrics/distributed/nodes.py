@@ -131,8 +131,12 @@ def actor_resources() -> tuple[int, float, float]:
     return actors, equal_share(cpus, actors), equal_share(gpus, actors)
 
 
+# An actor is started again after its process has died, and does its work again.
+MAX_RESTARTS = 3
+
+
 def equal_share(available: float, takers: int) -> float:
-    """Return 1, or 1/n if n takers must share one, so that no share takes parts of two."""
+    """Return 1, or 1/n if n takers must share one, so that no taker needs parts of two."""
     return 1.0 / math.ceil(takers / available) if available else 0.0
 
 

@@ -18,7 +18,12 @@ import psutil
 import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.nodes import actor_resources, cluster_nodes, gpu_bytes_for_features
+from raymetrics.distributed.nodes import (
+    MAX_RESTARTS,
+    actor_resources,
+    cluster_nodes,
+    gpu_bytes_for_features,
+)
 from raymetrics.distributed.partitioned_features import (
     A,
     PartitionedFeatures,
@@ -123,7 +128,12 @@ class ActorWorkers:
         count, cpus, gpus = actor_resources()
         count = min(actors or count, len(candidates.partitions))
         device = "cuda" if gpus else None
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=3, max_task_retries=3)
+        remote = ray.remote(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=MAX_RESTARTS,
+            max_task_retries=MAX_RESTARTS,
+        )
         candidates_ref = ray.put(candidates)
         self.actors = wait_for_actors(
             [remote(SingleThreadWorker).remote(candidates_ref, keep, device) for _ in range(count)]

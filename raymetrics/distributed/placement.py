@@ -3,6 +3,7 @@
 Generator and extractors share an actor, so that images never leave it, where both fit into the
 memory of a GPU; otherwise each has a pool of actors of its own. What an actor asks of Ray is cut
 so that a node's actors fit on that node: sums over the cluster would promise what no node has.
+Neighbour search and reweighting have one kind of actor, see `nodes.actor_resources`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from raymetrics import option_strings
 from raymetrics.errors import RaymetricsError
-from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 
 PSI = "psi"  # NVIDIA's option: strategy D with one mean for all classes
 _MAX_AMOUNT = 1e300

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 from raymetrics.output_names import NOT_FEATURES
 from raymetrics.provenance import canonical_json
 from raymetrics.reports.resampling_section import is_resampled

@@ -1,4 +1,4 @@
-"""manifest.json, the seal of a shard set: what it promises, and when it takes that back."""
+"""Read manifest.json, and withdraw what it promises; `raymetrics.shards.seal` writes it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ _OPTIONAL = {
     "made_on": list_of(TEXT),
     "sealed_by": OBJECT,
 }
-_MACHINE_FIELDS = ("devices", "made_on")  # what it tells of those that made shards
+_MACHINE_FIELDS = ("devices", "made_on")  # of the machines that made shards
 
 
 def read_manifest(store: Store, set_fingerprint: str) -> dict[str, Any]:
-    """Read what manifest.json says of the set with this fingerprint; empty if there is none, or
-    one of another set, or a damaged one: `extract` writes another."""
+    """Read what manifest.json says of the set with this fingerprint.
+
+    Empty if there is no such file, or one of another set, or a damaged one: `extract` writes
+    another.
+    """
     data = store.read(MANIFEST)
     if data is None:
         return {}
@@ -40,8 +43,11 @@ def read_manifest(store: Store, set_fingerprint: str) -> dict[str, Any]:
 
 
 def withdraw_promises(store: Store, set_fingerprint: str) -> None:
-    """Take back the digests that manifest.json promises, as shards are to be replaced; which
-    machines made them stays known. A run that dies before it seals again leaves no false ones."""
+    """Remove the digests from manifest.json before shards are replaced.
+
+    The machines that made the shards stay known. So a run that dies before it seals the set again
+    leaves no false digests.
+    """
     manifest = read_manifest(store, set_fingerprint)
     if "shards" in manifest:
         kept_fields = {
@@ -51,7 +57,10 @@ def withdraw_promises(store: Store, set_fingerprint: str) -> None:
 
 
 def withdraw_if_lost(store: Store, set_fingerprint: str, names: Collection[str]) -> None:
-    """Take them back if any shard that is promised is not among `names`, which are there: it may
-    be made again, on another kind of machine, which gives other bits."""
+    """Withdraw the promised digests if a promised shard is missing.
+
+    names: the existing shards. A missing one may be made again on another kind of machine, which
+    gives other bits.
+    """
     if not read_manifest(store, set_fingerprint).get("shards", {}).keys() <= set(names):
         withdraw_promises(store, set_fingerprint)

@@ -1,19 +1,18 @@
-"""Shards of two extractions that cut a set differently at once: joined, so that other programs
-count no sample twice.
+"""Join shards that overlap, so that other programs count no sample twice.
 
-Two who extend a set in the same moment list it, see the same gap, and cut it each to the ends of
-their own samples: 16-29 and 16-31, or 20-31 and 16-29. No store can forbid that without locks. So
-nothing depends on it: a reader takes each sample from one shard (`listing.shard_ranges`), whatever
-lies there, as values of the same fingerprint are equal. But programs that read *.parquet know
-nothing of that, and so whoever ends an extraction joins what overlaps: the shards that it should
-have been, cut at the multiples of `shard_rows`, are written from the values that are there and read
-back, and only then are the smaller ones removed.
+Shards overlap where two writers extend a set at once. Both list the set, see the same gap, and cut
+it to the ends of their own samples: 16-29 and 16-31, or 20-31 and 16-29. No store can forbid that
+without locks. A reader takes each sample from one shard (`shard_files.shard_ranges`), which may be
+any, as values of the same fingerprint are equal. Programs that read *.parquet do not know that
+rule. So an extraction that ends joins shards that overlap. It writes the shards as they should have
+been, cut at the multiples of `shard_rows`, from the existing values; it reads them back; and then
+it removes the smaller ones.
 
-Removing is safe. A shard goes only after larger ones that hold all of its samples were read, and
-those go only for larger ones again: there is an end to that, and at every moment each sample is
-in some shard. Who listed the smaller one before it went finds its samples by name, in the larger
-one (`ShardSet.table`). Who is killed in the middle leaves shards that overlap, as before; the same
-command, or any other extraction into the set, joins them.
+Removing is safe. A shard is removed only after larger ones with all of its samples were read, and
+these are removed only for still larger ones. So there is an end to it, and at every moment each
+sample is in some shard. A reader that listed a smaller shard before it was removed finds its
+samples in the larger one (`ShardSet.table`). A writer that is killed in the middle leaves shards
+that overlap, as before; the next extraction into the set joins them.
 """
 
 from __future__ import annotations

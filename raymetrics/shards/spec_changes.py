@@ -18,8 +18,9 @@ _CODE_KEYS = ("modules", "folders")
 class Change:
     """A field that differs.
 
-    path: its name and those of the mappings around it. there, asked: the values, None where there
-    is none. owner: the asked mapping that describes the callable, the network or the data set.
+    path: its name and those of the mappings around it. existing, requested: the values, None where
+    there is none. owner: the requested mapping that describes the callable, the network or the data
+    set.
     """
 
     path: tuple[str, ...]

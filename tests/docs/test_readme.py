@@ -41,7 +41,7 @@ from raymetrics.extractors.resize import CONVENTIONS as RESIZES
 from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.generators import open_source
 from raymetrics.generators.latents import w_estimation
-from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports import report

@@ -27,9 +27,10 @@ from raymetrics.reports.terminal import format_value
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit_shard, seal_set
+from raymetrics.shards.writer import commit_shard
 
 PHONE, DESK = 390, 1280
 

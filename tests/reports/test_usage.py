@@ -19,7 +19,13 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
     spent.add(
         UnitRecord(
-            0, 0, 100, seconds=seconds, bytes_written=5_000_000, retried_units=1, store_retries=2
+            0,
+            0,
+            100,
+            seconds=seconds,
+            bytes_written=5_000_000,
+            single_sample_units=1,
+            store_retries=2,
         )
     )
     spent.add(
@@ -28,7 +34,7 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = UnitRecord(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
     now = 120.0
     spent.add(failed)
-    spent.end(lost_units=3)
+    spent.end(repeated_units=3)
     assert (spent.rows, spent.shards, spent.left_out, spent.seconds) == (199, 3, 1, 20.0)
     assert spent.rate("extract") == 199 / 16
     assert spent.gpu_seconds == 1.5 * 20

@@ -20,8 +20,9 @@ from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import schema
 from raymetrics.shards.foreign.export import export
 from raymetrics.shards.layout import DATASET, MANIFEST, create_or_extend_spec, shard_name
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
-from raymetrics.shards.writer import commit_shard, seal_set
+from raymetrics.shards.writer import commit_shard
 from tests.conftest import write_set
 
 NAME = "made_up_pre_logits"

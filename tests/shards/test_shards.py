@@ -19,9 +19,10 @@ import pytest
 from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, ShardError, SpecMismatch, StorageError
 from raymetrics.shards import layout, schema
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
-from raymetrics.shards.writer import commit_shard, seal_set
+from raymetrics.shards.writer import commit_shard
 from tests.conftest import write_set
 
 

@@ -17,12 +17,12 @@ from raymetrics import results
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError, ResultsFileError, SampleRangeError, SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 from raymetrics.generators.snapshot_files import SnapshotWatch, expand_sources
 from raymetrics.studies import sweep as sweeping
 from raymetrics.studies.sweep import shard_folder, sweep
 from raymetrics.studies.sweep_table import PlanRow
-from raymetrics.studies.truncation import available_strategies, truncated_sources
+from raymetrics.studies.truncate import available_strategies, truncated_sources
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ import torch
 from raymetrics.errors import SpecMismatch
 from raymetrics.extractors import Extractor
 from raymetrics.extractors.base import NetworkExtractor
-from raymetrics.extractors.user_function import UserFunctionExtractor as OwnExtractor
+from raymetrics.extractors.user_function import UserFunctionExtractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import Generator
 from raymetrics.generators.trial import find_user_generator
@@ -92,7 +92,7 @@ def _should_compare(
 ) -> bool:
     """Return whether samples should be made again, and can be made again on this machine."""
     function = find_user_generator(generator)
-    has_user_extractor = any(isinstance(network, OwnExtractor) for network in networks)
+    has_user_extractor = any(isinstance(network, UserFunctionExtractor) for network in networks)
     if getattr(getattr(generator, "inner", generator), "trial", None) is False:
         return False
     devices = (shards.seal or {}).get("devices") or ["cpu"]

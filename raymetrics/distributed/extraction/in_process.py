@@ -35,7 +35,7 @@ def stream_in_process(plan: StreamPlan, batch: int, usage: StreamUsage) -> Itera
     """
     gpus = float(worker_device().type == "cuda")
     usage.begin([PoolUsage((GENERATE, EXTRACT, COMMIT), 1, gpus)])
-    sources = [(target.spec.source, target.listing) for target in plan.targets]
+    sources = [(target.spec.source, target.generator_fingerprint) for target in plan.targets]
     with threadpool_limits(1, user_api="blas"):
         make_features = GenerateAndExtract(sources, plan.extractors)
     commit = CommitShard(shard_destinations(plan), plan.logits, plan.max_left_out)
@@ -48,7 +48,7 @@ def stream_in_process(plan: StreamPlan, batch: int, usage: StreamUsage) -> Itera
         outcome = parse_outcome(commit(pa.concat_tables(rows)))
         usage.add(outcome.record)
         yield outcome
-    usage.end(lost_units=0)
+    usage.end(repeated_units=0)
 
 
 def _as_row(unit: Unit) -> dict[str, np.ndarray]:

@@ -59,7 +59,7 @@ def stream(
             usage.add(outcome.record)
             yield outcome
         with suppress(RayActorError):  # all shards are made, even if the counter is lost
-            usage.end(lost_units=ray.get(attempt_counter.count_lost.remote()))
+            usage.end(repeated_units=ray.get(attempt_counter.count_repeats.remote()))
     finally:
         ray.kill(attempt_counter)
 
@@ -80,7 +80,7 @@ def _build_pipeline(
     dataset.set_name("raymetrics")
     configure_ray_data(dataset.context)
     actor_placement = plan_cluster_placement(resources, unit_count, plan.sizes)
-    sources = [(target.spec.source, target.listing) for target in plan.targets]
+    sources = [(target.spec.source, target.generator_fingerprint) for target in plan.targets]
     usage.begin(_pools_used(actor_placement))
     if actor_placement.extract is None:
         arguments = sources, plan.extractors, attempt_counter

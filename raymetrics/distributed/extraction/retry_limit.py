@@ -35,8 +35,8 @@ class AttemptCounter:
         """Forget the beginnings of a unit that has ended: its worker lives."""
         self.attempts_by_unit.pop(unit, None)
 
-    def count_lost(self) -> int:
-        """Count the beginnings that came to no end."""
+    def count_repeats(self) -> int:
+        """Return how often a unit was begun again, as its worker had died."""
         return self.repeats
 
 

@@ -18,9 +18,9 @@ from raymetrics.shards import layout
 from raymetrics.shards.comparability import size_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store, remove_stale_temporaries
-from raymetrics.shards.writer import seal_set
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Extraction:
 class SetInProgress:
     """A set that is requested, and how much of it was made.
 
-    listing: a quick fingerprint of the generator, which workers compare with theirs.
+    generator_fingerprint: a quick fingerprint of the generator, which workers compare with theirs.
     todo: the shards to make. sizes: bytes of the weights. max_errors: samples that may be left out.
     extractors: the present specifications, where the set keeps older ones. note: a line for the
     user about that. failure: why the set cannot be completed.
@@ -51,7 +51,7 @@ class SetInProgress:
 
     store: Store
     spec: DatasetSpec
-    listing: str
+    generator_fingerprint: str
     requested_ranges: tuple[range, ...]
     todo: list[range]
     shards_present: int
@@ -72,7 +72,7 @@ class SetInProgress:
         store: Store,
         requested_spec: DatasetSpec,
         names: Collection[str],
-        listing: str,
+        generator_fingerprint: str,
         sizes: ModelSizes,
         max_errors: int,
         extractors: Sequence[Mapping[str, object]] = (),
@@ -93,7 +93,7 @@ class SetInProgress:
         return cls(
             store,
             spec,
-            listing,
+            generator_fingerprint,
             requested_ranges,
             todo,
             present_count,
@@ -111,7 +111,9 @@ class SetInProgress:
     @property
     def target(self) -> SetToMake:
         """What a stream needs to make the missing shards."""
-        return SetToMake(self.spec, self.listing, self.todo, self.uri, self.extractors)
+        return SetToMake(
+            self.spec, self.generator_fingerprint, self.todo, self.uri, self.extractors
+        )
 
     def add(self, outcome: ShardOutcome) -> None:
         """Add the outcome of a shard, committed or failed."""

@@ -87,7 +87,7 @@ class Generate:
         record = replace(
             record,
             left_out=samples.left_out,
-            retried_units=int(samples.one_by_one),
+            single_sample_units=int(samples.one_by_one),
             made_on=(machine_kind(),),
             image_size=_image_size(samples.images),
         )

@@ -24,14 +24,14 @@ from raymetrics.shards.layout import DatasetSpec
 class SetToMake:
     """The missing shards of a set.
 
-    listing: the quick fingerprint of its generator.
+    generator_fingerprint: the quick fingerprint of its generator.
     todo: the shards to make, ascending, cut at the multiples of the set's `shard_rows`; may be
     endless if a gate says how far the stream goes.
     extractors: the specifications that workers must find, where the set keeps older ones.
     """
 
     spec: DatasetSpec
-    listing: str
+    generator_fingerprint: str
     todo: Iterable[range]
     uri: str
     extractors: Sequence[Mapping[str, object]] = ()

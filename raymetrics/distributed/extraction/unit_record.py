@@ -21,7 +21,7 @@ class UnitRecord:
     left_out: the samples that could not be made, and why; the others were made.
     failure: kind and message of the error because of which no sample was made.
     seconds: the working time of each stage, without waiting.
-    retried_units: units that were generated again one sample after another.
+    single_sample_units: units that were generated again one sample after another.
     store_retries: requests that were sent to the store again.
     made_on: kinds of machine. image_size: height and width, None where no image was made.
     """
@@ -33,7 +33,7 @@ class UnitRecord:
     left_out: Mapping[int, str] = field(default_factory=dict)
     failure: tuple[str, str] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    retried_units: int = 0
+    single_sample_units: int = 0
     store_retries: int = 0
     bytes_written: int = 0
     made_on: Sequence[str] = ()
@@ -91,7 +91,7 @@ def merge_records(records: Sequence[UnitRecord]) -> UnitRecord:
         or _mixed_sizes(records),
         image_size=next((record.image_size for record in records if record.image_size), None),
         seconds={s: sum(record.seconds.get(s, 0.0) for record in records) for s in sorted(stages)},
-        retried_units=sum(record.retried_units for record in records),
+        single_sample_units=sum(record.single_sample_units for record in records),
         made_on=sorted({machine for record in records for machine in record.made_on}),
     )
 

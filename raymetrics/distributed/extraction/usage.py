@@ -25,9 +25,9 @@ class StreamUsage:
     """The usage of one stream, which fills it in shard by shard.
 
     seconds: from begin to end, with the time that workers take to start.
-    lost_units: units whose worker died. retried_units: units that were generated again one sample
-    after another. store_retries: requests that were sent to the store again. left_out: samples.
-    busy_seconds: the working time of all actors of a stage together.
+    repeated_units: units whose worker died. single_sample_units: units that were generated again
+    one sample after another. store_retries: requests that were sent to the store again. left_out:
+    samples. busy_seconds: the working time of all actors of a stage together.
     """
 
     pools: tuple[PoolUsage, ...] = ()
@@ -35,8 +35,8 @@ class StreamUsage:
     rows: int = 0
     shards: int = 0
     bytes_written: int = 0
-    lost_units: int = 0
-    retried_units: int = 0
+    repeated_units: int = 0
+    single_sample_units: int = 0
     store_retries: int = 0
     left_out: int = 0
     busy_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
@@ -50,7 +50,7 @@ class StreamUsage:
         """Add the record of a shard."""
         self.shards += 1
         self.bytes_written += record.bytes_written
-        self.retried_units += record.retried_units
+        self.single_sample_units += record.single_sample_units
         self.store_retries += record.store_retries
         self.left_out += len(record.left_out)
         self.rows += 0 if record.failure else record.rows - len(record.left_out)
@@ -58,9 +58,9 @@ class StreamUsage:
             self.busy_seconds[stage] += seconds
         self._until_now()
 
-    def end(self, lost_units: int) -> None:
-        """End the measurement. lost_units: units whose worker died."""
-        self.lost_units = lost_units
+    def end(self, repeated_units: int) -> None:
+        """End the measurement. repeated_units: units whose worker died."""
+        self.repeated_units = repeated_units
         self._until_now()
 
     def _until_now(self) -> None:

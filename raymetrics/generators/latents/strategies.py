@@ -14,6 +14,18 @@ import numpy as np
 from raymetrics.generators.latents.ellipsoid import closest_points
 from raymetrics.generators.latents.w_distribution import Distribution
 
+# The letters of Kynkaanniemi et al. (2019), section 4.2.
+STRATEGY_BY_LETTER = {
+    "A": "reject-distance",
+    "B": "reject-density",
+    "C": "clamp",
+    "D": "interpolate-w",
+    "E": "interpolate-z",
+    "F": "truncate-z",
+    "G": "replace",
+}
+Z_STRATEGIES = ("interpolate-z", "truncate-z")
+
 
 def within_distance(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
     """Select the samples that strategy A accepts, those close to the mean in W; bool [n].

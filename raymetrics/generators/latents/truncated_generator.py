@@ -31,23 +31,14 @@ from raymetrics.generators.latents import strategies
 from raymetrics.generators.latents.latent_batches import map_at_places, sample_w, synthesize_samples
 from raymetrics.generators.latents.random_streams import Purpose, uniforms
 from raymetrics.generators.latents.rejection import SampleCandidates, first_accepted
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER, Z_STRATEGIES
 from raymetrics.generators.latents.w_distribution import Distribution
 from raymetrics.generators.latents.w_estimation import DistributionCache, estimation_settings
 
-STRATEGY_BY_LETTER = {
-    "A": "reject-distance",
-    "B": "reject-density",
-    "C": "clamp",
-    "D": "interpolate-w",
-    "E": "interpolate-z",
-    "F": "truncate-z",
-    "G": "replace",
-}
 _ACCEPTANCE = {
     "reject-distance": strategies.within_distance,
     "reject-density": strategies.within_density,
 }
-Z_STRATEGIES = ("interpolate-z", "truncate-z")
 _MEANS = ("class", "all")
 
 

@@ -13,10 +13,11 @@ from raymetrics.shards import schema
 from raymetrics.shards.foreign.atomic_folder import whole_block
 from raymetrics.shards.layout import DATASET, SELECTION_NAME, DatasetSpec
 from raymetrics.shards.schema import Column
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import Block, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
-from raymetrics.shards.writer import commit_shard, seal_set
+from raymetrics.shards.writer import commit_shard
 
 
 def write_shard_set(view: View, columns: Sequence[Column], folder: Path) -> None:

@@ -151,7 +151,7 @@ def make_heatmap_request(
     map_column, extractor = _choose_map_column(sides[0].shards, sides[1].shards, column)
     sets = sides[0].shards, sides[1].shards
     require_same_extractor(*sets, map_column.extractor, any_size=any_size)
-    return HeatmapRequest(*sides, map_column, _source_with_listing(sides[1].shards), extractor)
+    return HeatmapRequest(*sides, map_column, _source_with_fingerprint(sides[1].shards), extractor)
 
 
 def _require_permission(shards: ShardSet, permission: Permission) -> None:
@@ -206,7 +206,7 @@ def _mean_output(text: str, spec: Mapping[str, object]) -> str | None:
     return next(iter(published_network(extractor.network_name).outputs))
 
 
-def _source_with_listing(shards: ShardSet) -> tuple[str, str]:
+def _source_with_fingerprint(shards: ShardSet) -> tuple[str, str]:
     """Return the source of a set, with its quick fingerprint.
 
     Raises SourceError if the source has changed.

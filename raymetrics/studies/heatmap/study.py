@@ -172,7 +172,9 @@ def heatmap(
 def _samples_to_show(
     request: HeatmapRequest, samples: range | str | None, images: str | None
 ) -> tuple[tuple[str, str] | None, np.ndarray]:
-    """Return another source with its listing, or None, and the ids of its samples, int64 [n].
+    """Return another source or None, and the ids of its samples, int64 [n].
+
+    The source has the fingerprint of its generator beside it.
 
     Raise SampleRangeError for samples that are not there, or for more than a picture has.
     """

@@ -22,7 +22,7 @@ from raymetrics.distributed.fold import SHARDS_PER_TASK, map_in_order
 from raymetrics.distributed.nodes import cluster_cpus
 from raymetrics.distributed.resources import Resources
 from raymetrics.errors import ShardError
-from raymetrics.studies.match.shard_draws import ShardClasses, read_shard_classes
+from raymetrics.studies.match.shard_classes import ShardClasses, read_shard_classes
 
 
 def _stream_shard_classes(

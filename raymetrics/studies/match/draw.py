@@ -29,9 +29,9 @@ from raymetrics.generators import quick_fingerprint
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
 from raymetrics.shards.overlaps import join_overlapping
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import seal_set
 from raymetrics.statistics import ColumnStatistic
 from raymetrics.statistics.class_histogram import Histogram
 from raymetrics.studies.match.accepted_file import (
@@ -43,7 +43,7 @@ from raymetrics.studies.match.accepted_file import (
 from raymetrics.studies.match.candidate_stream import CandidateStream
 from raymetrics.studies.match.request import MatchRequest, make_match_request
 from raymetrics.studies.match.result import MatchProgress, MatchResult, OpenBin
-from raymetrics.studies.match.shard_draws import ShardClasses
+from raymetrics.studies.match.shard_classes import ShardClasses
 
 _RAREST_SHOWN = 3  # bins that a progress report names
 
@@ -151,7 +151,7 @@ class _MatchRun:
         self.spec, present = layout.open_for_writing(
             request.store, request.dataset_spec, request.names
         )
-        self.sequel = ShardSequence(
+        self.shard_sequence = ShardSequence(
             request.first, request.stop, tuple(present), self.spec.shard_rows
         )
         self.target = SetToMake(
@@ -171,15 +171,15 @@ class _MatchRun:
     def draw(self) -> None:
         """Draw until every bin is full, or until there is nothing more to look at."""
         column = self.request.column.name
-        with CandidateStream(self.sequel, self.target, column, self.resources) as supply:
+        with CandidateStream(self.shard_sequence, self.target, column, self.resources) as stream:
             while not self.matcher.is_finished:
-                draws = supply.next_shard(self.window())
+                draws = stream.next_shard(self.window())
                 if draws is None:
                     break
                 self.decide(draws)
                 if self.progress:
                     self.progress(self.current_progress())
-            for outcome in supply.drain():
+            for outcome in stream.drain():
                 if outcome.record.failure is None:  # what nobody needs may fail
                     self.decide(outcome)
 
@@ -189,7 +189,7 @@ class _MatchRun:
         Enough to keep every actor busy, but about as many as the rarest bin still needs at most.
         """
         rows = self.spec.shard_rows
-        # Ray gives an actor two units at a time; one shard is gathered, one told, one decided.
+        # Ray gives an actor two units at a time. One shard is gathered, one reported, one decided.
         most = 3 + math.ceil(2 * self.actors * self.resources.batch / rows)
         needed = float(expected_draws(self.matcher).max())
         return most if needed > most * rows else max(1, math.ceil(needed / rows))

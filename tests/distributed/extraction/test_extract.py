@@ -44,9 +44,9 @@ from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.schema import SAMPLE_ID
+from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
-from raymetrics.shards.writer import seal_set
 from tests.conftest import write_set
 from tests.helpers.killed_commands import kill_after_shards
 

@@ -144,7 +144,7 @@ def test_what_raises_once_heals(tmp_path: Path) -> None:
     to = tmp_path / "set"
     done = extract(faulty(tmp_path, "once:37"), ["digits"], str(to), "0-99", shard_rows=20,
                    resources=SMALL)  # fmt: skip
-    assert done.usage.retried_units == 1
+    assert done.usage.single_sample_units == 1
     assert files(to) == undisturbed(tmp_path)
     assert done.shards.left_out == {}
 
@@ -224,7 +224,7 @@ def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
             run_with_limit(actor, "a", dies, str)
     assert run_with_limit(actor, "a", dies, str) == str(MAX_ATTEMPTS)
     assert begun["dies"] == MAX_ATTEMPTS
-    assert counter.count_lost() == MAX_ATTEMPTS  # the first beginning was not again
+    assert counter.count_repeats() == MAX_ATTEMPTS  # the first beginning was not again
     # One that ends is forgotten, so that losses far apart do not add up.
     for _ in range(2 * MAX_ATTEMPTS):
         assert run_with_limit(actor, "b", lambda: "made", str) == "made"
@@ -288,7 +288,7 @@ def test_records_join(units: list[tuple[int, bool, bool]]) -> None:
     records, first = [], 5
     for rows, lacks, fails in units:
         record = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
-                          seconds={"generate": float(rows)}, retried_units=rows)  # fmt: skip
+                          seconds={"generate": float(rows)}, single_sample_units=rows)  # fmt: skip
         error = SourceError(f"at {first}")
         records.append(record.with_failure(error) if fails else record)
         first += rows

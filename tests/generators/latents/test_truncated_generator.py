@@ -13,7 +13,7 @@ from raymetrics.errors import SourceError
 from raymetrics.generators import LatentGenerator, open_source
 from raymetrics.generators.latents import TruncatedGenerator, rejection, sample_w, w_estimation
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
-from raymetrics.generators.latents.truncated_generator import STRATEGY_BY_LETTER
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 from tests.generators.stylegan2.test_stylegan2 import W, nvidia_file, random_state
 
 CPU = torch.device("cpu")

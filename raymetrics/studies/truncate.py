@@ -13,11 +13,8 @@ import torch
 from raymetrics import option_strings
 from raymetrics.errors import RaymetricsError, SampleRangeError, SourceError
 from raymetrics.generators import open_source
-from raymetrics.generators.latents.truncated_generator import (
-    STRATEGY_BY_LETTER,
-    Z_STRATEGIES,
-    Truncation,
-)
+from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER, Z_STRATEGIES
+from raymetrics.generators.latents.truncated_generator import Truncation
 from raymetrics.python_arguments import as_names
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.studies.sweep import SweepOptions, SweepOutcome, sweep

@@ -1,4 +1,4 @@
-"""The tasks of a match on shards that are there. Apart, so that their workers load no torch."""
+"""Read the classes of existing shards: the tasks of a match, whose workers need no torch."""
 
 from __future__ import annotations
 
