@@ -113,9 +113,9 @@ def test_first_fid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         line.replace("--extractor inception", "--extractor efficientnet-lite0")
         for line in commands(TUTORIAL, "first-fid")
     ]
-    # The first as a user's shell would; the others in this process, which is faster.
+    # The first as a user's shell would, without Ray; the others in this process. That is faster.
     monkeypatch.chdir(folder)
-    printed = [run(shlex.split(fewer(lines[0])), folder)]
+    printed = [run([*shlex.split(fewer(lines[0])), "--local"], folder)]
     printed += [invoke(fewer(line)) for line in lines[1:]]
     made, read, inspected, evaluated, _ = printed
     assert "100 samples in all" in made
