@@ -31,7 +31,7 @@ import numpy as np
 
 MIN_RATIO, MAX_GB = 0.9, 2.0
 OUR_PROCESSES = re.compile(
-    r"ray::(MapWorker|Gate|ReadUnitSource|map_in_order|_fold_group|fold_group)"
+    r"ray::(MapWorker|Gate|ReadUnitSource|map_in_order|_fold_group|read_shard_classes)"
 )
 FOLDER = Path(__file__).parent
 
