@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +19,9 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import psutil
 import ray
 
+from raymetrics.distributed.memory_limits import fits_in_driver, max_base_rows
 from raymetrics.distributed.neighbor_files import (
     NEIGHBORS_FOLDER,
     NEIGHBORS_VERSION,
@@ -32,9 +32,9 @@ from raymetrics.distributed.neighbor_files import (
     write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
-from raymetrics.distributed.nodes import MAX_RESTARTS, actor_resources, gpu_bytes_for_features
+from raymetrics.distributed.nodes import MAX_RESTARTS, actor_resources
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
-from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
+from raymetrics.errors import RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.neighbors import fastest_engine, make_engine
@@ -45,10 +45,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import BallMembership, NearestDistances, from_arrays, to_arrays
 
-_DRIVER_BYTES = 400_000_000  # bytes of features that the driver searches by itself
 _QUERY_ROWS = 32_768  # rows that go by at a time
-_BASE_COPIES = 4  # of a base in memory, at most: read, centred, indexed, to be indexed
-_MEMORY_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -198,11 +195,11 @@ def survey_views(
     views = {"real": real, "generated": generated}
     for side in balls:
         require_neighbors(len(views[side]), ks[-1], side)
-    in_driver = max_rows is None and fits_at_once(views, column)
+    in_driver = max_rows is None and fits_in_driver(views, column)
     if in_driver:
         base_rows = max(len(real), len(generated))
     else:
-        base_rows = max_rows or rows_that_fit(real.shards.columns[column].dimension)
+        base_rows = max_rows or max_base_rows(real.shards.columns[column].dimension)
     engine_name = choose_engine_name(real, generated, column, convention)
     local = in_driver or not uses_ray()
     with closing(LocalSearch(engine_name) if local else ActorSearch(engine_name)) as search:
@@ -359,33 +356,6 @@ def partition_view(
             Partition(uri, view.samples, tuple(group), column, convention, first_row, rows, digest)
         )
     return partitions
-
-
-def fits_at_once(views: Mapping[str, View], column: str) -> bool:
-    """Return whether the features of both sides fit into the memory of the driver."""
-    rows = sum(map(len, views.values()))
-    size = 4 * views["real"].shards.columns[column].dimension * rows
-    return size <= min(_DRIVER_BYTES, psutil.virtual_memory().total * _MEMORY_SHARE / _BASE_COPIES)
-
-
-def rows_that_fit(dimension: int) -> int:
-    """Return how many rows a base may have: a power of two that fits every actor and its GPU.
-
-    Where a whole set fits, every actor holds all of it; otherwise each holds a partition. Counts
-    all memory of the machine, not only what is free, so that a rerun cuts equal partitions. Raises
-    InsufficientResources if not even 1024 rows fit.
-    """
-    actors, _, gpus = actor_resources()
-    memory = psutil.virtual_memory().total * _MEMORY_SHARE / actors
-    rows = memory / (_BASE_COPIES * 4 * dimension)
-    if gpus:
-        rows = min(rows, gpu_bytes_for_features() * gpus / (4 * dimension))
-    if rows < 1024:
-        raise InsufficientResources(
-            f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
-            f"enough for {rows:.0f} rows; it takes 1024: use fewer CPUs, or a larger machine"
-        )
-    return int(2 ** np.floor(np.log2(rows)))
 
 
 def choose_engine_name(real: View, generated: View, column: str, convention: Convention) -> str:

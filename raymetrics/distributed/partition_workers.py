@@ -6,23 +6,19 @@ read again in every pass.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import psutil
 import ray
 from threadpoolctl import threadpool_limits
 
+from raymetrics.distributed.memory_limits import PartitionPlan, count_threads
 from raymetrics.distributed.nodes import (
     MAX_RESTARTS,
     actor_resources,
-    cluster_nodes,
-    gpu_bytes_for_features,
 )
 from raymetrics.distributed.partitioned_features import (
     A,
@@ -30,59 +26,11 @@ from raymetrics.distributed.partitioned_features import (
     PartitionMethod,
     PartitionWorker,
     R,
-    partition_shards,
 )
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
-from raymetrics.errors import InsufficientResources, RaymetricsError
-from raymetrics.shards.view import View
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS
+from raymetrics.errors import RaymetricsError
 
-_DRIVER_BYTES = 4_000_000_000  # the most features that the driver holds without actors
 START_SECONDS = 60  # for the other actors to start, after the first one has started
-_PARTITION_COPIES = 4  # of a partition while it is read and centered; and of its moments
-_MATRICES = 16  # d x d in float64, with the driver
-VECTORS = 80  # of all weights in float64, with the driver: the optimizer, and its saved state
-
-
-@dataclass(frozen=True)
-class PartitionPlan:
-    """Whether the driver holds the partitions, and whether they stay in memory."""
-
-    in_driver: bool
-    keep: bool
-
-
-def plan_workers(view: View, dimension: int, in_memory: bool | None = None) -> PartitionPlan:
-    """Plan how the partitions of a view are held; needs a session. Raise InsufficientResources if
-    they do not fit into memory.
-
-    in_memory: True for the driver's memory, False for actors; by default the driver's if there is
-    no GPU and the features are few enough.
-    """
-    rows = [sum(map(view.count, part)) for part in partition_shards(view, dimension)]
-    free = psutil.virtual_memory().available
-    actors, _, gpus = actor_resources()
-    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
-    if not uses_ray():
-        in_memory = True  # there is nobody else to hold them
-    feature_bytes = 4 * dimension * sum(rows)
-    part = _PARTITION_COPIES * (4 * dimension * max(rows) + 8 * dimension**2)
-    driver_bytes = 8 * (_MATRICES * dimension**2 + VECTORS * sum(rows))
-    bytes_in_driver = driver_bytes + feature_bytes + part * min(len(rows), _count_threads())
-    bytes_with_actors = driver_bytes + part * min(len(rows), actors) / nodes
-    if in_memory is None:
-        in_memory = not gpus and feature_bytes <= _DRIVER_BYTES and bytes_in_driver <= free
-    needed_bytes = bytes_in_driver if in_memory else bytes_with_actors
-    if needed_bytes > free:
-        raise InsufficientResources(
-            f"weights of {sum(rows)} candidates of {dimension} dimensions need "
-            f"{needed_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
-            "use smaller shards, fewer candidates, or a larger machine"
-        )
-    if gpus:
-        keep = feature_bytes / actors + part <= gpu_bytes_for_features() * gpus
-    else:
-        keep = bytes_with_actors + feature_bytes / nodes <= free
-    return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)
 
 
 def start_workers(
@@ -92,18 +40,13 @@ def start_workers(
     return ThreadWorkers(candidates) if plan.in_driver else ActorWorkers(candidates, plan.keep)
 
 
-def _count_threads() -> int:
-    """Return the number of threads that the driver may use."""
-    return len(os.sched_getaffinity(0))
-
-
 class ThreadWorkers:
     """Partitions in the driver's memory."""
 
     def __init__(self, candidates: PartitionedFeatures) -> None:
         self.worker = PartitionWorker(candidates, keep=True)
         self.partition_count = len(candidates.partitions)
-        self.executor = ThreadPoolExecutor(min(self.partition_count, _count_threads()))
+        self.executor = ThreadPoolExecutor(min(self.partition_count, count_threads()))
 
     def map_partitions(
         self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False

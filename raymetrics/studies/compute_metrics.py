@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import psutil
 
 from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.neighbors import fits_at_once, rows_that_fit, survey_views
-from raymetrics.errors import InsufficientResources
+from raymetrics.distributed.memory_limits import (
+    fits_in_driver,
+    max_base_rows,
+    require_free_memory,
+)
+from raymetrics.distributed.neighbors import survey_views
 from raymetrics.metrics import Convention, ManifoldSurvey
 from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.required_statistics import (
@@ -89,18 +92,15 @@ def require_memory(views: Mapping[str, View], planned: Sequence[PlannedTask]) ->
     if any(task.metric.survey is not None for task in planned):
         load_faiss()  # says what is missing before anything is read
         for task in planned:
-            if not fits_at_once(views, task.column.name):
-                rows_that_fit(task.column.dimension)
-    free = psutil.virtual_memory().available
+            if not fits_in_driver(views, task.column.name):
+                max_base_rows(task.column.dimension)
     for task in planned:
-        need = 2 * sum(task.bytes_by_function().values())  # a merge holds both parts
-        if need > free:
-            rows = sum(len(task.subset.samples.for_side(side)) for side in SIDES)
-            raise InsufficientResources(
-                f"{task.metric.name} of {rows} samples needs {need / 1e9:.1f} GB for "
-                f"{task.column.name}, {free / 1e9:.1f} GB are free; leave it out of --metrics, or "
-                "evaluate on a larger machine"
-            )
+        rows = sum(len(task.subset.samples.for_side(side)) for side in SIDES)
+        require_free_memory(
+            2 * sum(task.bytes_by_function().values()),  # a merge holds both parts
+            f"for {task.column.name}, {task.metric.name} of {rows} samples needs",
+            "leave it out of --metrics, or evaluate on a larger machine",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,15 +22,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import psutil
 
 from raymetrics import option_strings
 from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
+from raymetrics.distributed.memory_limits import require_free_memory
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
-from raymetrics.errors import InsufficientResources, NotEnoughData, RaymetricsError
+from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
 from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
@@ -208,12 +208,11 @@ def _require_room(images: int, shard_rows: int) -> None:
     """
     require_shard_rows(shard_rows)
     require_few_shards(images, shard_rows)
-    need, free = _BYTES_PER_IMAGE * images, psutil.virtual_memory().available
-    if need > free:
-        raise InsufficientResources(
-            f"R of {images} images between ends needs {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            "free; ask for fewer --paths or --steps"
-        )
+    require_free_memory(
+        _BYTES_PER_IMAGE * images,
+        f"R of {images} images between ends needs",
+        "ask for fewer --paths or --steps",
+    )
 
 
 def _open_candidates(

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.distributed.neighbors import fits_at_once, survey_views
+from raymetrics.distributed.memory_limits import fits_in_driver
+from raymetrics.distributed.neighbors import survey_views
 from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
@@ -201,7 +202,7 @@ def survey_realism(
     InsufficientResources before anything is read.
     """
     load_faiss()  # says what is missing before anything is read
-    in_driver = fits_at_once({"real": real, "generated": generated}, column)
+    in_driver = fits_in_driver({"real": real, "generated": generated}, column)
     with nullcontext() if in_driver else session():
         return survey_views(
             real=real,

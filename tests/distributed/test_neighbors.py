@@ -14,7 +14,7 @@ import sources
 from click.testing import CliRunner
 
 from raymetrics.cli import main
-from raymetrics.distributed import neighbors
+from raymetrics.distributed import memory_limits, neighbors
 from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
@@ -218,11 +218,11 @@ def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> 
         (2048, (8, 1.0, 0.5), 4096, 2**18),  # two actors to a GPU
     ],
 )
-def test_rows_that_fit(monkeypatch, gigabytes, workers, dimension, rows) -> None:
+def test_max_base_rows(monkeypatch, gigabytes, workers, dimension, rows) -> None:
     memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(neighbors, "actor_resources", lambda: workers)
-    assert neighbors.rows_that_fit(dimension) == rows
+    monkeypatch.setattr(memory_limits, "actor_resources", lambda: workers)
+    assert memory_limits.max_base_rows(dimension) == rows
 
 
 @pytest.fixture

@@ -88,8 +88,8 @@ def test_the_survey_is_the_same_in_parts(
         for file in Path(folder, "neighbours").iterdir():
             file.unlink()
     for module in (realism_study, neighbors):
-        monkeypatch.setattr(module, "fits_at_once", lambda *_: False)
-    monkeypatch.setattr(neighbors, "rows_that_fit", lambda _: 50)
+        monkeypatch.setattr(module, "fits_in_driver", lambda *_: False)
+    monkeypatch.setattr(neighbors, "max_base_rows", lambda _: 50)
     monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
     monkeypatch.setattr(realism_study, "session", lambda **_: nullcontext())
     parts = survey_realism(*views, COLUMN, Convention())

@@ -26,7 +26,8 @@ from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, sha
 from raymetrics.attacks.weights_optimizer import with_exact_distance
 from raymetrics.distributed.checkpoint import Checkpoint, require_same_request
 from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.partition_workers import plan_workers, start_workers
+from raymetrics.distributed.memory_limits import plan_partitions
+from raymetrics.distributed.partition_workers import start_workers
 from raymetrics.distributed.partitioned_features import (
     FeatureTransform,
     PartitionedEvaluator,
@@ -221,7 +222,7 @@ def optimize_weights(
 ) -> OptimizedWeights:
     """Optimize the weights, from equal ones or from a saved state."""
     name = request.column.name
-    plan = plan_workers(request.generated, request.column.dimension, in_memory)
+    plan = plan_partitions(request.generated, request.column.dimension, in_memory)
     states.resume()
     matching = _feature_transform(request)
     moments = {"moments": ColumnStatistic(name, partial(matched_moments, matching))}

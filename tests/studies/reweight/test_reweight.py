@@ -22,14 +22,15 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from raymetrics.attacks import InMemoryEvaluator, Step, TargetGaussian
 from raymetrics.attacks.matched_features import MatchTarget
 from raymetrics.attacks.reweight_arrays import reweight
-from raymetrics.distributed import checkpoint, partition_workers, partitioned_features
-from raymetrics.distributed.fold import fold_shards
-from raymetrics.distributed.partition_workers import (
-    PartitionPlan,
-    PartitionWorker,
-    ThreadWorkers,
-    plan_workers,
+from raymetrics.distributed import (
+    checkpoint,
+    memory_limits,
+    partition_workers,
+    partitioned_features,
 )
+from raymetrics.distributed.fold import fold_shards
+from raymetrics.distributed.memory_limits import PartitionPlan, plan_partitions
+from raymetrics.distributed.partition_workers import PartitionWorker, ThreadWorkers
 from raymetrics.distributed.partitioned_features import PartitionedEvaluator, PartitionedFeatures
 from raymetrics.errors import (
     InsufficientResources,
@@ -227,14 +228,14 @@ def test_a_larger_budget_goes_on_and_what_is_there_is_not_made_again(
 DRIVER = """
 import contextlib, pickle, sys, time
 from raymetrics.distributed import checkpoint, partitioned_features
-from raymetrics.distributed.partition_workers import PartitionPlan
+from raymetrics.distributed.memory_limits import PartitionPlan
 from raymetrics.studies.reweight import optimize as reweight
 
 # No cluster: one more driver of Ray has workers of its own, that all import what they need.
 moments = pickle.load(sys.stdin.buffer)
 reweight.session = lambda **_: contextlib.nullcontext()
 reweight.fold_shards = lambda view, measures: {{"moments": moments}}
-reweight.plan_workers = lambda *_: PartitionPlan(in_driver=True, keep=True)
+reweight.plan_partitions = lambda *_: PartitionPlan(in_driver=True, keep=True)
 
 def wait(step):
     if step.evaluations >= 7:
@@ -407,8 +408,7 @@ class FakeSet:
 def test_who_holds_the_parts(monkeypatch, free, workers, in_memory, plan) -> None:
     view = FakeView(rows=[1000] * 64)
     memory(monkeypatch, free, workers)
-    monkeypatch.setattr(partition_workers, "VECTORS", 0)
-    assert plan_workers(view, 64, in_memory) == plan
+    assert plan_partitions(view, 64, in_memory, vectors=0) == plan
 
 
 def test_plans_that_do_not_fit(monkeypatch) -> None:
@@ -417,15 +417,15 @@ def test_plans_that_do_not_fit(monkeypatch) -> None:
         with pytest.raises(
             InsufficientResources, match="64000 candidates of 64 dimensions need .* are free"
         ):
-            plan_workers(FakeView(rows=[1000] * 64), 64, in_memory)
+            plan_partitions(FakeView(rows=[1000] * 64), 64, in_memory)
 
 
 def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     found = psutil.virtual_memory()._replace(available=int(free))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
-    monkeypatch.setattr(partition_workers, "actor_resources", lambda: workers)
-    monkeypatch.setattr(partition_workers, "uses_ray", lambda: True)
-    monkeypatch.setattr(partition_workers, "cluster_nodes", lambda: [{"Alive": True}])
+    monkeypatch.setattr(memory_limits, "actor_resources", lambda: workers)
+    monkeypatch.setattr(memory_limits, "uses_ray", lambda: True)
+    monkeypatch.setattr(memory_limits, "cluster_nodes", lambda: [{"Alive": True}])
 
 
 class FakeView:
