@@ -18,7 +18,8 @@ from raymetrics.shards import layout
 from raymetrics.shards.comparability import size_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.overlaps import join_overlapping
-from raymetrics.shards.seal import seal_set
+from raymetrics.shards.seal import seal_expected, seal_holds, seal_set
+from raymetrics.shards.shard_files import all_shard_ranges
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store, remove_stale_temporaries
 
@@ -44,15 +45,16 @@ class SetInProgress:
     """A set that is requested, and how much of it was made.
 
     generator_fingerprint: a quick fingerprint of the generator, which workers compare with theirs.
-    todo: the shards to make. sizes: bytes of the weights. max_errors: samples that may be left out.
-    extractors: the present specifications, where the set keeps older ones. note: a line for the
-    user about that. failure: why the set cannot be completed.
+    files: the shards that were there. todo: the shards to make. sizes: bytes of the weights.
+    max_errors: samples that may be left out. extractors: the present specifications, where the set
+    keeps older ones. note: a line for the user about that. failure: why the set is not completed.
     """
 
     store: Store
     spec: DatasetSpec
     generator_fingerprint: str
     requested_ranges: tuple[range, ...]
+    files: tuple[range, ...]
     todo: list[range]
     shards_present: int
     sizes: ModelSizes
@@ -95,6 +97,7 @@ class SetInProgress:
             spec,
             generator_fingerprint,
             requested_ranges,
+            tuple({*all_shard_ranges(names), *present}),
             todo,
             present_count,
             sizes,
@@ -162,6 +165,9 @@ class SetInProgress:
         Raises the failure of the set; ShardError if shards that workers wrote are not in the store.
         """
         self.require_no_failure()
+        if self.shards_made and not self.max_errors:
+            files = {*self.files, *self.todo}
+            seal_expected(self.store, files, self.requested_ranges, sorted(self.devices))
         shards = self._open_reconciled()
         lost_ranges = sample_ranges.subtract(self.requested_ranges, shards.present)
         if lost_ranges:
@@ -178,7 +184,8 @@ class SetInProgress:
             }
             require_few_left_out(lacking, self.max_errors)
         shards = join_overlapping(shards)
-        if not shards.missing and (self.shards_made or shards.seal is None):
+        sealed = seal_holds(shards) if self.shards_made else shards.seal is not None
+        if not shards.missing and not sealed:
             shards = self._seal(shards)
         seconds = time.monotonic() - self.started_at
         return Extraction(
@@ -213,10 +220,13 @@ class SetInProgress:
         Returns it without a seal if another job has just asked for more of its samples; that job
         seals the set at its own end.
         """
-        try:
-            return seal_set(shards, sorted(self.devices))
-        except ShardError:
-            shards = open_shards(str(self.store))
-            if not shards.missing:  # no other writer explains the error
-                raise
-            return shards
+        for attempts_left in reversed(range(layout.WRITE_CHECKS)):
+            try:
+                return seal_set(shards, sorted(self.devices))
+            except ShardError:
+                shards = open_shards(str(self.store))
+                if shards.missing:
+                    break
+                if not attempts_left:  # no other writer explains the error
+                    raise
+        return shards

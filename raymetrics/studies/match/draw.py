@@ -29,7 +29,8 @@ from raymetrics.generators import quick_fingerprint
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
 from raymetrics.shards.overlaps import join_overlapping
-from raymetrics.shards.seal import seal_set
+from raymetrics.shards.seal import seal_expected, seal_holds, seal_set
+from raymetrics.shards.shard_files import all_shard_ranges
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic
@@ -165,6 +166,7 @@ class _MatchRun:
         self.actors = plan_cluster_placement(resources, sys.maxsize).feature_pool.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
+        self.files = {*all_shard_ranges(request.names), *present}
         self.shards_made = self._rows = self._rows_before = 0
         self._since = time.monotonic()
 
@@ -212,6 +214,7 @@ class _MatchRun:
             drawn_set = ShardSet(self.request.store, self.spec, ())
             require_same_size(self.request.real.shards, drawn_set)
         self.devices.add(outcome.record.device)
+        self.files.add(outcome.ids)
         self.shards_made += outcome.newly_made
         self._rows += outcome.rows
         if not self._rows_before:
@@ -254,9 +257,12 @@ def _real_histogram(request: MatchRequest) -> np.ndarray:
 
 def _seal_match(request: MatchRequest, run: _MatchRun) -> ShardSet:
     """Return the set with all shards that were made, sealed if it is complete."""
+    devices = sorted(run.devices)
+    if run.shards_made:
+        seal_expected(request.store, run.files, (), devices)
     # A run that was killed may have left shards that dataset.json does not ask for yet.
     shards = open_shards(request.store.uri)
     begun_ranges = [ids for ids in shards.present if ids.start >= request.first]
     spec = layout.add_samples(request.store, run.spec, begun_ranges)
     shards = join_overlapping(replace(shards, spec=spec))
-    return shards if shards.missing else seal_set(shards, sorted(run.devices))
+    return shards if shards.missing or seal_holds(shards) else seal_set(shards, devices)
