@@ -23,7 +23,7 @@ from raymetrics.cli.console import format_duration
 from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
 from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.metrics import CONVENTIONS, conventions
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.registry import DEFAULT_METRICS, METRICS
 from raymetrics.studies.sweep import SweepOptions
 from tests.conftest import write_set
 
@@ -75,6 +75,7 @@ def test_help_names_what_there_is() -> None:
     _, text = run("evaluate", "--help")
     words = set(re.findall(r"[\w-]+", text))
     assert words >= set(METRICS)
+    assert f"[default: {','.join(DEFAULT_METRICS)}" in text
     named = re.search(r"--protocol NAME\s+([^.]*), \.\.\.", text)
     assert named
     assert set(re.findall(r"\w+", named[1])) <= conventions.PROTOCOLS.keys()
