@@ -125,7 +125,14 @@ def test_again_makes_only_what_is_missing_in_two_pools(reference: Path, tmp_path
     assert (done.shards_made, done.shards_present, done.rows) == (0, 4, 0)
 
 
-def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "resources",
+    [Resources(local=True), pytest.param(Resources(actors=1, batch=16), marks=pytest.mark.slow)],
+    ids=["local", "actors"],
+)
+def test_two_sets_of_many_lengths_and_more_samples_later(
+    tmp_path: Path, resources: Resources
+) -> None:
     """Short shards in the middle of a stream: at both ends, where an earlier run ended, and where
     another set begins that has labels and larger shards."""
     to = str(tmp_path / "one")
@@ -141,7 +148,7 @@ def test_two_sets_of_many_lengths_and_more_samples_later(tmp_path: Path) -> None
         ExtractRequest(to, "sources:noise", "0-149"),
         ExtractRequest(other, "sources:Brightness", "0-149"),
     ]
-    second, labelled = extract_many(both, ["digits"], shard_rows=999, resources=ONE)
+    second, labelled = extract_many(both, ["digits"], shard_rows=999, resources=resources)
     assert [(r.start, r.stop) for r in second.shards.present] == [
         (0, 10), (10, 40), (40, 80), (80, 100), (100, 120), (120, 150),
     ]  # fmt: skip

@@ -38,8 +38,15 @@ def asked(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Heatma
     )
 
 
-def test_an_actor_finds_the_bits_of_one_process(asked: HeatmapRequest, tmp_path: Path) -> None:
-    found = mean_heatmaps(asked, str(tmp_path), (), resources=Resources(actors=1))
+@pytest.mark.parametrize(
+    "resources",
+    [Resources(local=True), pytest.param(Resources(actors=2), marks=pytest.mark.slow)],
+    ids=["local", "actors"],
+)
+def test_ranges_have_the_bits_of_single_samples(
+    asked: HeatmapRequest, tmp_path: Path, resources: Resources
+) -> None:
+    found = mean_heatmaps(asked, str(tmp_path), (), resources=resources)
     assert found.ranges_made == 2
     _, seen = heatmaps(asked, np.array(IDS))
     for name in ("sample_ids", "maps", "norms", "classes", "probabilities"):
