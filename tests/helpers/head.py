@@ -74,7 +74,10 @@ class Head:
     def wait_until_ended(self, name: str) -> dict[str, Any]:
         """Wait until the job has ended; return its record."""
         over = {"SUCCEEDED", "FAILED", "STOPPED"}
-        wait_until(lambda: self.job_info(name)["status"] in over, f"{name} did not end")
+        wait_until(
+            lambda: self.job_info(name)["status"] in over,
+            lambda: f"{name} did not end: {self.log(name)}",
+        )
         return self.job_info(name)
 
     def _get(self, path: str) -> Any:
@@ -86,11 +89,13 @@ class Head:
             return json.load(answer)
 
 
-def wait_until(condition: Callable[[], bool], message: str, seconds: float = SECONDS) -> None:
+def wait_until(
+    condition: Callable[[], bool], message: Callable[[], str], seconds: float = SECONDS
+) -> None:
     """Wait for a condition; fail with the message after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, message
+        assert time.monotonic() < end, message()
         time.sleep(0.3)
 
 

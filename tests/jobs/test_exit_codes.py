@@ -130,7 +130,7 @@ def test_a_local_ray_ends_with_its_driver() -> None:
         _, told = process.communicate(timeout=60)
     assert (process.returncode, told) == (143, STOPPED)
     # Two of Ray's agents look whether the others are there once a minute.
-    wait_until(lambda: not [one for one in processes if one.is_running()], "Ray is left")
+    wait_until(lambda: not [one for one in processes if one.is_running()], lambda: "Ray is left")
 
 
 OUT_OF_MEMORY = (

@@ -28,7 +28,7 @@ import raymetrics
 def generate(sample_ids):
     with Path({log!r}).open("a") as log:
         print(raymetrics.__file__, file=log)
-    while max(sample_ids) >= 100 and not Path({go!r}).exists():
+    while min(sample_ids) >= 100 and not Path({go!r}).exists():  # not in the trial
         time.sleep(0.1)
     grey = np.arange(28 * 28, dtype=np.int64).reshape(28, 28)
     images = [np.broadcast_to((grey + k) % 256, (3, 28, 28)) for k in sample_ids]
@@ -96,7 +96,10 @@ def test_a_stopped_job_goes_on(head: Head, tmp_path: Path, monkeypatch: pytest.M
     words[words.index("jobs/extract.py") + 1] = "my_generator:generate"
 
     head.submit(words, "first", "--no-wait", folder=checkout)
-    wait_until(lambda: len(files(tmp_path / "made")) > 0, "no shard was made")
+    wait_until(
+        lambda: len(files(tmp_path / "made")) > 0,
+        lambda: f"no shard was made: {head.job_info('first')}, {head.log('first')}",
+    )
     head.stop("first")
     assert head.wait_until_ended("first")["status"] == "STOPPED"
     stopped = head.log("first")
