@@ -46,7 +46,7 @@ def seal_expected(
     files, spec = tuple(files), read_spec(store)
     if spec is None or overlapping_groups(files):
         return
-    expected = ShardSet(store, spec, tuple(sorted(files, key=lambda ids: ids.start)), files)
+    expected = ShardSet(store, spec, tuple(sorted(files, key=lambda ids: ids.start)))
     if expected.missing or sample_ranges.subtract(samples, spec.samples):
         return
     with suppress(ShardError):  # the listing shows what is wrong

@@ -46,12 +46,21 @@ class ColumnStatistic:
         ids, values = block["sample_id"], block[self.column]
         if self.subset_ids is None:
             return self.compute(ids, values)
-        present, rows = np.unique(ids, return_index=True)
-        first, stop = (
-            np.searchsorted(self.subset_ids, present, side) for side in ("left", "right")
-        )
-        rows = np.repeat(rows, stop - first)
+        rows = _rows_of_subset(ids, self.subset_ids)
         return self.compute(ids[rows], values[rows])
+
+
+def _rows_of_subset(ids: np.ndarray, subset_ids: np.ndarray) -> np.ndarray:
+    """Find the rows of the subset's samples in a block, int64; both ids are ascending.
+
+    Of an id that the block repeats, the first row. Looks only at the subset's ids within the range
+    of the block, as each of many subsets has few samples there.
+    """
+    if not len(ids):
+        return np.empty(0, np.int64)
+    wanted = subset_ids[slice(*np.searchsorted(subset_ids, [ids[0], ids[-1] + 1]))]
+    rows = np.searchsorted(ids, wanted)
+    return rows[ids[rows] == wanted]
 
 
 def fold(blocks: Iterable[Block], measures: Mapping[str, ColumnStatistic]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,9 @@ class PlannedTask:
         """
         return self.subset if side in self.subset.restricted_sides else None
 
+    @cached_property
     def bytes_by_function(self) -> dict[object, int]:
-        """Estimate the bytes of every statistic; functions of equal statistics are equal."""
+        """The estimated bytes of every statistic; functions of equal statistics are equal."""
         return {
             (side, self.column.name, self.scope(side), function): function.estimated_bytes(
                 self.column.dimension, len(self.subset.samples.for_side(side))
@@ -97,7 +99,7 @@ def require_memory(views: Mapping[str, View], planned: Sequence[PlannedTask]) ->
     for task in planned:
         rows = sum(len(task.subset.samples.for_side(side)) for side in SIDES)
         require_free_memory(
-            2 * sum(task.bytes_by_function().values()),  # a merge holds both parts
+            2 * sum(task.bytes_by_function.values()),  # a merge holds both parts
             f"for {task.column.name}, {task.metric.name} of {rows} samples needs",
             "leave it out of --metrics, or evaluate on a larger machine",
         )
@@ -213,7 +215,7 @@ def _batch_by_memory(
     counted: dict[object, int] = {}
     total = 0
     for task in planned:
-        need = task.bytes_by_function()
+        need = task.bytes_by_function
         added = sum(size for key, size in need.items() if key not in counted)
         if batch and total + added > bytes_per_pass:
             yield batch
@@ -228,5 +230,5 @@ def _bytes_together(batch: Sequence[PlannedTask]) -> int:
     """Estimate the bytes of all statistics of a batch, each counted once."""
     together: dict[object, int] = {}
     for task in batch:
-        together |= task.bytes_by_function()
+        together |= task.bytes_by_function
     return sum(together.values())

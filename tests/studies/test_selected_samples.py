@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import raymetrics as rm
 from raymetrics.errors import RaymetricsError, ShardError, SpecMismatch, StorageError
@@ -235,3 +237,16 @@ def test_the_samples_of_a_draw_among_those_of_a_shard(copies: int) -> None:
     assert among(block).count == 3
     np.testing.assert_array_equal(among(block).mean, values[[1, 1, 3]].mean(axis=0))
     assert among({"sample_id": np.array([30, 31]), "x": values[:2]}).count == 0
+
+
+@given(st.lists(st.integers(0, 30)), st.lists(st.integers(0, 30)))
+def test_a_draw_takes_the_first_row_of_every_id_that_it_names(
+    present: list[int], drawn: list[int]
+) -> None:
+    """Whatever a block repeats, lacks, or has beside them."""
+    ids, subset = np.sort(np.array(present, np.int64)), np.sort(np.array(drawn, np.int64))
+    rows = ColumnStatistic("x", lambda ids, x: x, subset)(
+        {"sample_id": ids, "x": np.arange(len(ids))}
+    )
+    found = ids.tolist()
+    assert rows.tolist() == [found.index(k) for k in subset.tolist() if k in found]
