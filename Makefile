@@ -13,6 +13,9 @@ BIN := $(VENV)/bin
 QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
 
+# Python keeps what it has compiled: without that, every process compiles torch again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo figures test test-all processors slow check bench browser docs clean
 
 demo: $(VENV)/installed

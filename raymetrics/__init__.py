@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from raymetrics.in_memory import prdc as prdc
     from raymetrics.in_memory import precision_recall as precision_recall
     from raymetrics.metrics import Convention as Convention
-    from raymetrics.reports import report as report
+    from raymetrics.reports.comparison_page import report as report
     from raymetrics.results import Result as Result
     from raymetrics.shards.foreign import read_statistics as read_statistics
     from raymetrics.shards.foreign.export import export as export
@@ -50,7 +50,7 @@ _NAMES_BY_MODULE = {
         "precision_recall",
     ),
     "raymetrics.metrics": ("Convention",),
-    "raymetrics.reports": ("report",),
+    "raymetrics.reports.comparison_page": ("report",),
     "raymetrics.results": ("Result",),
     "raymetrics.shards.foreign": ("read_statistics",),
     "raymetrics.shards.foreign.export": ("export",),

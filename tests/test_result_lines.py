@@ -14,7 +14,7 @@ import pytest
 
 from raymetrics import results
 from raymetrics.errors import RaymetricsError, ResultsFileError
-from raymetrics.reports import report
+from raymetrics.reports.comparison_page import report
 from raymetrics.results import Failure, Result, Side
 
 HOSTILE = (

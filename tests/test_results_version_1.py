@@ -10,7 +10,7 @@ import pytest
 
 from raymetrics import results
 from raymetrics.generators.source_settings import parse_setting
-from raymetrics.reports import report
+from raymetrics.reports.comparison_page import report
 from raymetrics.results import Result, Side
 from tests.reports.test_comparison_page import DRAWN, a_result, chosen
 from tests.reports.test_sweep_section import ALL, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +29,21 @@ def stop_progress_bars() -> None:
     """Stop all bars; the terminal keeps what they showed last."""
     while active_bars:
         active_bars.pop().stop()
+
+
+class _StatusHandler(logging.Handler):
+    """Prints what the package logs, as lines on stderr below the bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print_status(record.getMessage())
+
+
+def show_log() -> None:
+    """Print what the package logs, from INFO on, for the rest of this process."""
+    logger = logging.getLogger("raymetrics")
+    if not any(isinstance(handler, _StatusHandler) for handler in logger.handlers):
+        logger.addHandler(_StatusHandler())
+        logger.setLevel(logging.INFO)
 
 
 def print_status(line: str) -> None:

@@ -88,7 +88,7 @@ def evaluate(
     """
     from raymetrics import results
     from raymetrics.metrics import get_convention as named
-    from raymetrics.reports import results_table
+    from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
     if to is not None:
@@ -131,7 +131,7 @@ def report(results: str, to: str, run_code: bool) -> None:
     Example:
       raymetrics report results.jsonl --to report
     """
-    from raymetrics.reports import report as run
+    from raymetrics.reports.comparison_page import report as run
 
     require_writable_file(f"{to}/index.html" if to else to)
     print_lines(str(run(results, to=to, run_code=run_code)))

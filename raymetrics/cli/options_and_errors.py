@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from raymetrics.cli.console import stop_progress_bars
+from raymetrics.cli.console import show_log, stop_progress_bars
 from raymetrics.cli.signals import exit_on_signal
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError, TemporaryFailure
@@ -35,6 +35,7 @@ def exit_with_code(verb: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(verb)
     def wrapper(*args: Any, **kwargs: Any) -> None:
+        show_log()
         try:
             with exit_on_signal():
                 _require_plain_texts(kwargs.values())
@@ -99,7 +100,8 @@ def print_resampling_results(
     folder: where file and page go by default; for an object store the numbers are only printed.
     run_code, written: see `report`.
     """
-    from raymetrics.reports import report, resampling_table
+    from raymetrics.reports.comparison_page import report
+    from raymetrics.reports.resampling_section import resampling_table
 
     print_table(resampling_table(new_results))
 

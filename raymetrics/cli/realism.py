@@ -81,8 +81,8 @@ def realism(to: str, results: str | None, run_code: bool, **request: Any) -> Non
 
 def print_realism_results(results: Sequence[Result]) -> None:
     """Print the numbers with what they say of single samples."""
-    from raymetrics.reports import results_table
     from raymetrics.reports.realism_page import summary_sentences
+    from raymetrics.reports.terminal import results_table
 
     print_table(results_table(results))
     print_lines("", *summary_sentences(results))

@@ -13,7 +13,11 @@ from raymetrics.errors import SampleRangeError
 _MAX_GPU_GB = 1e6  # more than any GPU's memory
 
 _local_option = click.option(
-    "--local", is_flag=True, help="Compute in this process, without Ray and workers."
+    "--local/--ray",
+    "local",
+    default=None,
+    help="Compute in this process, or on Ray with workers. [default: in this process if it is "
+    "little work]",
 )
 _RESOURCE_OPTIONS = (
     click.option(
@@ -49,23 +53,23 @@ _RESOURCE_OPTIONS = (
 
 
 def with_local_option(verb: Callable[..., None]) -> Callable[..., None]:
-    """Return the verb with the option `--local`, which runs all of the verb in a local session."""
+    """Return the verb with the option `--local/--ray`, which says where all of the verb runs."""
 
     @_local_option
     @functools.wraps(verb)
-    def wrapper(*args: Any, local: bool, **other_options: Any) -> None:
+    def wrapper(*args: Any, local: bool | None, **other_options: Any) -> None:
         _run_verb(local, verb, *args, **other_options)
 
     return wrapper
 
 
-def _run_verb(local: bool, verb: Callable[..., None], *args: Any, **options: Any) -> None:
-    if not local:
+def _run_verb(local: bool | None, verb: Callable[..., None], *args: Any, **options: Any) -> None:
+    if local is None:
         verb(*args, **options)
         return
-    from raymetrics.distributed.session import session
+    from raymetrics.distributed.session import set_executor
 
-    with session(local=True):
+    with set_executor(local=local):
         verb(*args, **options)
 
 
@@ -82,7 +86,7 @@ def with_resource_options(verb: Callable[..., None]) -> Callable[..., None]:
         generators: int | None,
         gpus: int | None,
         gpu_memory: float | None,
-        local: bool,
+        local: bool | None,
         **other_options: Any,
     ) -> None:
         from raymetrics.distributed.resources import Resources

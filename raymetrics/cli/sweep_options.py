@@ -100,7 +100,8 @@ def print_and_write(outcome: SweepOutcome, to: str, run_code: bool) -> None:
 
     Make a page too where `to` is a folder. Without any number, what an earlier sweep wrote stays.
     """
-    from raymetrics.reports import report, tradeoffs_table
+    from raymetrics.reports.comparison_page import report
+    from raymetrics.reports.sweep_section import tradeoffs_table
     from raymetrics.results import FAILURES_FILE, RESULTS_FILE
     from raymetrics.shards.store import Store
 

@@ -21,7 +21,8 @@ from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.session import session
 from raymetrics.errors import RaymetricsError
 from raymetrics.provenance import software_environment
-from raymetrics.reports import report, results_table
+from raymetrics.reports.comparison_page import report
+from raymetrics.reports.terminal import results_table
 from raymetrics.results import Result
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.evaluate import evaluate

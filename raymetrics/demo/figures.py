@@ -20,7 +20,7 @@ from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.demo.__main__ import print_now
 from raymetrics.distributed.session import session
-from raymetrics.reports import report
+from raymetrics.reports.comparison_page import report
 
 # P1: Kynkaanniemi et al. 2019. P2: Kynkaanniemi et al. 2023.
 COMMANDS = (

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
 from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import uses_ray
@@ -38,6 +36,10 @@ def map_with_workers(
                 result = worker(item)
             yield result
         return
+    import ray.data
+
+    from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
+
     dataset = ray.data.from_items([{"item": item} for item in items])
     configure_ray_data(dataset.context)
     pool = plan_cluster_placement(replace(resources, fused=True, generators=None), len(items))
@@ -52,6 +54,8 @@ class _WorkerStage:
 
     def __init__(self, make_worker: Callable[[Any], Worker], plan: Any) -> None:
         """plan: Ray's reference to it, which Ray Data does not resolve."""
+        import ray
+
         self.worker = make_worker(ray.get(plan))
 
     def __call__(self, row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

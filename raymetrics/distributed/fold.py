@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from itertools import islice
 from typing import Any, TypeVar
 
-import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.nodes import cluster_cpus
+from raymetrics.distributed.nodes import cluster_cpus, count_threads
 from raymetrics.distributed.session import uses_ray
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import Selection, View
@@ -37,19 +38,18 @@ def map_in_order(
 ) -> Iterator[_Result]:
     """Yield `function(group, *shared)` of every group, in the order of the groups.
 
-    Runs as Ray tasks in a session of Ray, otherwise in this process; with the same bits, as BLAS
-    has one thread in both.
+    Runs as Ray tasks in a session of Ray, otherwise in threads of this process; with the same bits,
+    as BLAS has one thread in both.
 
     shared: arguments of every call; they are stored once for all tasks.
     window: the most tasks that run or hold a result at a time; by default two for each CPU.
     cpus: the CPUs that a task asks for; 0 for tasks that must run beside actors which hold all.
     """
     if not uses_ray():
-        for group in groups:
-            with threadpool_limits(1, user_api="blas"):
-                result = function(group, *shared)
-            yield result
+        yield from _map_in_threads(function, groups, *shared)
         return
+    import ray
+
     window = window or _TASKS_PER_CPU * cluster_cpus()
     name = getattr(function, "__name__", map_in_order.__name__)
     task = ray.remote(_call).options(num_cpus=cpus, name=name)
@@ -61,6 +61,20 @@ def map_in_order(
             yield ray.get(pending.popleft())
     while pending:
         yield ray.get(pending.popleft())
+
+
+def _map_in_threads(
+    function: Callable[..., _Result], groups: Iterable[_Group], *shared: object
+) -> Iterator[_Result]:
+    """Yield `function(group, *shared)` of every group, as many at a time as there are threads."""
+    count = count_threads()
+    remaining = iter(groups)
+    with ThreadPoolExecutor(count) as threads:
+        while batch := list(islice(remaining, count)):
+            run = threads.map if len(batch) > 1 else map  # one is run where a debugger looks
+            with threadpool_limits(1, user_api="blas"):
+                results = list(run(lambda group: function(group, *shared), batch))
+            yield from results
 
 
 def _call(group: Any, function: Callable[..., Any], *shared: Any) -> Any:

@@ -6,14 +6,18 @@ what is free. What one pass over the shards may gather is decided where the pass
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
-from raymetrics.distributed.nodes import actor_resources, cluster_nodes, gpu_bytes_for_features
+from raymetrics.distributed.nodes import (
+    actor_resources,
+    cluster_nodes,
+    count_threads,
+    gpu_bytes_for_features,
+)
 from raymetrics.distributed.partitioned_features import partition_shards
 from raymetrics.distributed.session import uses_ray
 from raymetrics.errors import InsufficientResources
@@ -123,8 +127,3 @@ def plan_partitions(
     else:
         keep = bytes_with_actors + feature_bytes / nodes <= free
     return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)
-
-
-def count_threads() -> int:
-    """Return the number of threads that the driver may use."""
-    return len(os.sched_getaffinity(0))

@@ -19,7 +19,6 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import ray
 
 from raymetrics.distributed.memory_limits import fits_in_driver, max_base_rows
 from raymetrics.distributed.neighbor_files import (
@@ -423,6 +422,8 @@ class ActorSearch:
         self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
     ) -> Iterator[tuple[PartitionPair, Arrays]]:
         """Yield the result of every pair, as it is found."""
+        import ray
+
         waiting: dict[int, deque[PartitionPair]] = defaultdict(deque)
         for pair in pairs:
             waiting[pair.base_index].append(pair)
@@ -461,6 +462,8 @@ class ActorSearch:
 
     def start(self) -> None:
         """Start the actors."""
+        import ray
+
         count, cpus, gpus = actor_resources()
         remote = ray.remote(
             num_cpus=cpus,
@@ -474,6 +477,8 @@ class ActorSearch:
 
     def close(self) -> None:
         """End the actors."""
+        import ray
+
         for actor in self.actors:
             ray.kill(actor)
 

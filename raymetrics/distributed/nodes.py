@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import psutil
-import ray
 
 from raymetrics.distributed.placement import plan_placement
 from raymetrics.distributed.resources import (
@@ -43,6 +42,8 @@ def cluster_nodes(gpu_memory: int | None = None) -> list[ClusterNode]:
 
     gpu_memory: bytes of each GPU, where the user knows them.
     """
+    import ray
+
     return [
         node_from_resources(node["Resources"], gpu_memory) for node in ray.nodes() if node["Alive"]
     ]
@@ -113,9 +114,18 @@ def plan_cluster_placement(
     return plan_placement(nodes, sizes, resources, units)
 
 
+def count_threads() -> int:
+    """Return the number of threads that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def cluster_cpus() -> int:
     """Count the CPUs of the cluster, at least 1; 1 without Ray."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1))) if uses_ray() else 1
+    if not uses_ray():
+        return 1
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def actor_resources() -> tuple[int, float, float]:
@@ -125,6 +135,8 @@ def actor_resources() -> tuple[int, float, float]:
     """
     if not uses_ray():
         return 1, 1.0, 0.0
+    import ray
+
     available = ray.cluster_resources()
     gpus, cpus = available.get("GPU", 0.0), available.get("CPU", 1.0)
     actors = max(1, int(gpus or cpus))

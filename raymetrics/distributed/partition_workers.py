@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import ray
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.memory_limits import PartitionPlan, count_threads
+from raymetrics.distributed.memory_limits import PartitionPlan
 from raymetrics.distributed.nodes import (
     MAX_RESTARTS,
     actor_resources,
+    count_threads,
 )
 from raymetrics.distributed.partitioned_features import (
     A,
@@ -68,6 +68,8 @@ class ActorWorkers:
     def __init__(
         self, candidates: PartitionedFeatures, keep: bool, actors: int | None = None
     ) -> None:
+        import ray
+
         count, cpus, gpus = actor_resources()
         count = min(actors or count, len(candidates.partitions))
         device = "cuda" if gpus else None
@@ -87,6 +89,8 @@ class ActorWorkers:
         self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False
     ) -> Iterator[R]:
         """Yield what a method returns for every partition, in order; see `PartitionPool`."""
+        import ray
+
         count = self.partition_count
         refs = [ray.put(arguments[0])] * count if shared else arguments
         waiting = deque(
@@ -103,6 +107,8 @@ class ActorWorkers:
 
     def close(self) -> None:
         """End the actors."""
+        import ray
+
         for actor in self.actors:
             ray.kill(actor)
 
@@ -125,6 +131,8 @@ class SingleThreadWorker(PartitionWorker):
 
 def wait_for_actors(actors: Sequence[Any]) -> list[Any]:
     """Return the actors that have started, in order; on a shared cluster some may never start."""
+    import ray
+
     starting = {actor.__ray_ready__.remote(): actor for actor in actors}
     done, late = ray.wait([*starting], num_returns=1, timeout=NO_PROGRESS_SECONDS)
     if done and late:
@@ -139,6 +147,8 @@ def wait_for_actors(actors: Sequence[Any]) -> list[Any]:
 
 def _get_result(ref: Any) -> Any:
     """Return the result of an actor. Raise RaymetricsError if it does not answer."""
+    import ray
+
     try:
         return ray.get(ref, timeout=NO_PROGRESS_SECONDS)
     except ray.exceptions.GetTimeoutError:

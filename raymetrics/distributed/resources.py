@@ -26,7 +26,8 @@ class Resources:
     generators: workers of the other pool; None: as many.
     gpus: on how many to count, of a cluster that grows to them.
     gpu_memory: bytes of each GPU, where its name does not tell.
-    local: compute in this process, one unit after another, and start no Ray.
+    local: compute in this process, and start no Ray; False: on Ray; None: in this process if the
+    work is small.
     """
 
     actors: int | None = None
@@ -35,7 +36,7 @@ class Resources:
     generators: int | None = None
     gpus: int | None = None
     gpu_memory: int | None = None
-    local: bool = False
+    local: bool | None = None
 
     def __post_init__(self) -> None:
         for name, maximum in _MAX_VALUES.items():
@@ -54,6 +55,12 @@ class Resources:
                 raise SampleRangeError(
                     f"local computes in this process, without workers; leave {name} out"
                 )
+
+    @property
+    def in_process(self) -> bool | None:
+        """Whether the work runs in this process: never with workers; None: raymetrics chooses."""
+        workers = (self.actors, self.fused, self.generators, self.gpus)
+        return self.local if all(value is None for value in workers) else False
 
     @property
     def two_pools(self) -> bool | None:

@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import psutil
-import ray
-from ray._private import services
-
-from raymetrics.distributed.ray_errors import clear_tracebacks, translate_ray_error
-from raymetrics.errors import ClusterFailure, RaymetricsError
-
 # Must be longer than a model takes to load and than a lost node takes to come back.
 NO_PROGRESS_SECONDS = 1200
-_START_SECONDS = 600  # for Ray's own processes
-_NEWS_SECONDS = 20
 
 # Whether Ray goes on after the session that started it.
 _keep_running: ContextVar[bool] = ContextVar("keep_running", default=False)
-_local: ContextVar[bool] = ContextVar("local", default=False)
+# True: everything in this process; False: on Ray; None: not said.
+_local: ContextVar[bool | None] = ContextVar("local", default=None)
 
 
 @contextmanager
-def session(cpus: int | None = None, *, local: bool = False) -> Iterator[None]:
+def session(cpus: int | None = None, *, local: bool | None = None) -> Iterator[None]:
     """Provide Ray for the time of the block, or run the block's work in this process.
 
     A running session is used and left alone; with RAY_ADDRESS set, as in a job of `ray job submit`,
     that cluster is joined; otherwise a local Ray is started, and stopped at the end.
 
     cpus: the CPUs that a Ray which is started here counts on; by default the machine's.
-    local: start no Ray; see `uses_ray`. All sessions inside of a local one are local too: a study
-    opens sessions at many depths, so the choice is a state of the context and not an argument of
-    every function between.
+    local: True: start no Ray; see `uses_ray`. All sessions inside of a local one are local too: a
+    study opens sessions at many depths, so the choice is a state of the context and not an argument
+    of every function between.
 
     Errors of raymetrics that a worker raised are raised here as they were. Raises ClusterFailure
     if Ray does not start, or loses what the work needs.
     """
     if local or is_local():
-        with _local_block():
+        with set_executor(local=True):
             yield
         return
-    owns_ray = not ray.is_initialized()
+    owns_ray = not ray_is_running()
+    from raymetrics.distributed import start_ray  # loads Ray, which takes seconds
+    from raymetrics.distributed.ray_errors import clear_tracebacks, translate_ray_error
+
     if owns_ray:
-        _start(cpus)
+        start_ray.start(cpus)
     try:
         yield
     except Exception as error:
@@ -62,33 +51,40 @@ def session(cpus: int | None = None, *, local: bool = False) -> Iterator[None]:
         raise translated from error
     finally:
         if owns_ray and not _keep_running.get():
-            ray.shutdown()
+            start_ray.stop()
 
 
 @contextmanager
-def shared_session(*, local: bool = False) -> Iterator[None]:
+def shared_session(*, local: bool | None = None) -> Iterator[None]:
     """Share one Ray among all sessions of the block.
 
     The first session starts Ray and the end of the block stops it: a block that fails before its
     first session has started no Ray. local: all sessions of the block are local, see `session`.
     """
     if local or is_local():
-        with _local_block():
+        with set_executor(local=True):
             yield
         return
-    owns_ray = not (ray.is_initialized() or _keep_running.get())
+    owns_ray = not (ray_is_running() or _keep_running.get())
     token = _keep_running.set(True)
     try:
         yield
     finally:
         _keep_running.reset(token)
-        if owns_ray and ray.is_initialized():
-            ray.shutdown()
+        if owns_ray and ray_is_running():
+            from raymetrics.distributed import start_ray
+
+            start_ray.stop()
 
 
 def is_local() -> bool:
     """Return whether a local session is open, see `session`."""
-    return _local.get()
+    return _local.get() is True
+
+
+def is_executor_set() -> bool:
+    """Return whether the user said where everything runs, see `set_executor`."""
+    return _local.get() is not None
 
 
 def uses_ray() -> bool:
@@ -97,187 +93,23 @@ def uses_ray() -> bool:
     Otherwise the engine computes in this process, one piece after another, with the same bits; a
     debugger stops in every line of it.
     """
-    return ray.is_initialized() and not is_local()
+    return ray_is_running() and not is_local()
+
+
+def ray_is_running() -> bool:
+    """Return whether this process has started or joined a Ray. Loads no Ray to find out."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 @contextmanager
-def _local_block() -> Iterator[None]:
-    token = _local.set(True)
+def set_executor(*, local: bool | None) -> Iterator[None]:
+    """Run all sessions of the block in this process, or on Ray, also those of small work.
+
+    local: True: in this process; False: on Ray; None: as without this block.
+    """
+    token = _local.set(_local.get() if local is None else local)
     try:
         yield
     finally:
         _local.reset(token)
-
-
-def _start(cpus: int | None) -> None:
-    """Start or join Ray, whose messages stay in its own log files."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    address = os.environ.get("RAY_ADDRESS", "local")
-    with _preserve_sigterm():
-        if address == "local":
-            _start_local(cpus)
-        else:
-            _join_cluster(address)
-
-
-@contextmanager
-def _preserve_sigterm() -> Iterator[None]:
-    """Restore the handler of SIGTERM after the block.
-
-    Ray installs its own, which prints a stack of native code.
-    """
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-
-
-def _join_cluster(address: str) -> None:
-    if address.startswith("http"):
-        raise RaymetricsError(
-            f"RAY_ADDRESS is {address}, where jobs are submitted, and not a cluster's own address; "
-            "submit this as a job, or unset RAY_ADDRESS and name it RAY_API_SERVER_ADDRESS"
-        )
-    if address.startswith("ray://"):
-        raise RaymetricsError(
-            f"RAY_ADDRESS is {address}, for Ray's client, by which images and features would come "
-            "here; submit this as a job: ray job submit --address http://..."
-        )
-    try:
-        _require_answer(address)
-        with _silence_stderr():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError:
-        raise ClusterFailure(
-            f"no Ray cluster answers at RAY_ADDRESS={address}; start it and run the same command "
-            "again, or unset RAY_ADDRESS to work on this machine alone"
-        ) from None
-
-
-def _require_answer(address: str) -> None:
-    """Raise ConnectionError if nothing listens there; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        return  # "auto"
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
-        raise ConnectionError(str(error)) from error
-
-
-def _start_local(cpus: int | None) -> None:
-    """Start Ray here, again if Ray's own processes were too slow. A busy machine may need minutes.
-
-    Raises ClusterFailure after `_START_SECONDS`.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", str(_START_SECONDS))
-    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(_START_SECONDS))
-    while True:
-        try:
-            _start_once(cpus, deadline)
-            return
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-            ray.shutdown()
-            if time.monotonic() >= deadline:
-                raise ClusterFailure(
-                    f"Ray's own processes have not started within {_START_SECONDS} s; see what "
-                    "else keeps this machine busy, and run the same command again"
-                ) from None
-
-
-def _start_once(cpus: int | None, deadline: float) -> None:
-    # Without a dashboard, and without messages of workers on the terminal.
-    with _silence_stderr() as print_line, extend_registration_wait(deadline, print_line):
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_object_store_bytes(),
-        )
-
-
-@contextmanager
-def extend_registration_wait(
-    deadline: float, print_line: Callable[[str], None], pause: float = _NEWS_SECONDS
-) -> Iterator[None]:
-    """Let a Ray node that starts in this block register until the deadline, if its raylet runs.
-
-    deadline: a time of `time.monotonic`. pause: seconds between two lines of `print_line` that say
-    how long this may take. Ray itself gives up after 30 s, which no setting changes
-    (ray-project/ray#47087). It asks for the node by one function, which waits here; the
-    RuntimeError of that function says that the node has not registered yet.
-    """
-    get_node = services.get_node
-
-    def wait_for_node(gcs_address: str, node_id: str) -> dict[str, object]:
-        next_news = time.monotonic() + pause
-        while True:
-            try:
-                return get_node(gcs_address, node_id)
-            except RuntimeError:
-                if time.monotonic() >= deadline or not _raylet_runs():
-                    raise
-            if time.monotonic() >= next_news:
-                next_news += pause
-                left = max(0.0, deadline - time.monotonic())
-                print_line(
-                    f"this machine is busy: waiting for Ray to start, {left:.0f} s more at most"
-                )
-            time.sleep(0.1)
-
-    services.get_node = wait_for_node
-    try:
-        yield
-    finally:
-        services.get_node = get_node
-
-
-def _raylet_runs() -> bool:
-    """Return whether a raylet that this process has started is alive."""
-    try:
-        children = psutil.Process().children()
-        return any(c.name() == "raylet" and c.status() != psutil.STATUS_ZOMBIE for c in children)
-    except psutil.NoSuchProcess:
-        return True  # a child has just ended; the next look says which
-
-
-@contextmanager
-def _silence_stderr() -> Iterator[Callable[[str], None]]:
-    """Keep the messages of Ray's native code off the terminal.
-
-    Yields a function that prints a line there all the same.
-    """
-    sys.stderr.flush()
-    saved_stderr, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null_device, 2)
-    try:
-        yield lambda line: _write_line(saved_stderr, line)
-    finally:
-        os.dup2(saved_stderr, 2)
-        os.close(saved_stderr)
-        os.close(null_device)
-
-
-def _write_line(descriptor: int, line: str) -> None:
-    os.write(descriptor, f"{line}\n".encode())
-
-
-def _object_store_bytes() -> int | None:
-    """Return a quarter of the free space of /dev/shm, at most 4 GB; None without /dev/shm.
-
-    Ray falls back to the disk if the store is small.
-    """
-    try:
-        shm = os.statvfs("/dev/shm")
-    except OSError:
-        return None
-    free = shm.f_bavail * shm.f_frsize
-    return max(200_000_000, min(4_000_000_000, free // 4))

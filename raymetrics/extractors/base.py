@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.flo
 
 
 class Extractor(Protocol):
-    """A function from images to features; one forward pass gives all columns."""
+    """A function from images to features; one forward pass gives all columns.
+
+    An extractor that several threads may call at a time has `thread_safe = True`.
+    """
 
     @property
     def name(self) -> str: ...
@@ -118,6 +121,7 @@ class NetworkExtractor:
     device: torch.device
     file: Mapping[str, object] = field(default_factory=dict)
     precision: str = "float32"
+    thread_safe: ClassVar[bool] = True
 
     @property
     def block(self) -> int:

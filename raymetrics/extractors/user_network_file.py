@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -78,6 +78,7 @@ class NetworkFileExtractor:
     network: Callable[[torch.Tensor], Any] = field(repr=False)
     columns: dict[str, int] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    thread_safe: ClassVar[bool] = True
 
     @property
     def file(self) -> dict[str, object]:

@@ -9,9 +9,7 @@ import os.path
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from raymetrics import option_strings
 from raymetrics.errors import SourceError
@@ -19,6 +17,9 @@ from raymetrics.generators.base import Generator, LatentGenerator
 from raymetrics.permissions import CALLABLE, NETWORK_SUFFIXES, PIPELINE_PREFIX, Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.uris import require_no_secret
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "BUILT_IN_SOURCES",
@@ -196,6 +197,8 @@ def skip_broken_images(source: str, max_broken: int) -> tuple[str, list[str]]:
     SourceError, with the names, if more than `max_broken` images are broken, and SourceError if the
     source is no data set of image files.
     """
+    import torch
+
     from raymetrics.generators.image_datasets.image_dataset import (
         ImageDataset,
         require_few_broken,

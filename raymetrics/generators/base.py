@@ -16,7 +16,8 @@ class Generator(Protocol):
     """A pure function from sample ids to images: image k depends on k alone.
 
     An endless generator whose sample ids are seeds of a limited range has an attribute `seeds`, the
-    number of these seeds.
+    number of these seeds. One that several threads may call at a time, as it keeps nothing between
+    calls and draws no random numbers that threads share, has `thread_safe = True`.
     """
 
     @property

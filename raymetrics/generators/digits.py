@@ -156,6 +156,7 @@ class Digits:
     """
 
     name = "digits"
+    thread_safe = True
     length = None
     seeds = SEED_COUNT
     block = 64

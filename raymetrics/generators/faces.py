@@ -64,6 +64,7 @@ class Faces:
     """The source `faces`, a latent generator whose space W is Z."""
 
     name = "faces"
+    thread_safe = True
     length = None
     seeds = SEED_COUNT
     block = 16

@@ -36,6 +36,7 @@ class Mnist:
     """The source `mnist`."""
 
     name = "mnist"
+    thread_safe = True
 
     def __init__(self) -> None:
         self.images, self.classes = load_digits()

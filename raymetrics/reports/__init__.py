@@ -1,11 +1,5 @@
 """Turn results into tables, figures and pages.
 
-Reports read the fields of results, never their labels, and compute no metric.
+Reports read the fields of results, never their labels, and compute no metric. Each part is imported
+by its own name, as a table in a terminal needs neither torch nor a template.
 """
-
-from raymetrics.reports.comparison_page import report
-from raymetrics.reports.resampling_section import resampling_table
-from raymetrics.reports.sweep_section import tradeoffs_table
-from raymetrics.reports.terminal import results_table
-
-__all__ = ["report", "resampling_table", "results_table", "tradeoffs_table"]

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raymetrics import sample_ranges
@@ -65,6 +64,8 @@ class SampleImages:
         if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
             raise RaymetricsError(f"{side.uri} is no longer the set that was measured")
         self._require_permission(self.permission.require_source, side.source)
+        import torch
+
         generator = open_source(side.source, torch.device("cpu"))
         if fingerprint(generator.spec) != fingerprint(spec.generator):
             raise RaymetricsError(f"{side.source} is no longer what the shards were made from")

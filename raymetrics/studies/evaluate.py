@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymetrics import metrics as formulas
+from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
 from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.metrics import Convention
@@ -18,6 +19,7 @@ from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
 from raymetrics.python_arguments import ARRAYS_HINT, as_names, require_text
 from raymetrics.results import Result
 from raymetrics.shards.foreign import is_statistics
+from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
@@ -51,7 +53,7 @@ def evaluate(
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
-    local: bool = False,
+    local: bool | None = None,
 ) -> list[Result]:
     """Compute the metrics of two complete shard sets, in every feature space that both have.
 
@@ -70,7 +72,8 @@ def evaluate(
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
-    local: compute in this process, without Ray.
+    local: compute in this process, without Ray; False: on Ray; by default in this process if the
+    features are few.
 
     Reads each set in as few passes as memory allows, on Ray; the search for neighbors reads it
     again. ShardError for an incomplete set, SpecMismatch for sets that cannot be compared,
@@ -142,7 +145,7 @@ def evaluate(
     if scores is not None:
         require_writable_output(scores)
     computation = MetricComputation(views, plan_tasks(tasks, resolved_convention))
-    with session(local=local):
+    with session(local=_runs_in_process(local, views, spaces)):
         require_memory(views, computation.planned)
         results = [
             make_result(
@@ -161,6 +164,16 @@ def evaluate(
     if scores:
         write_scores(scores, views["generated"].sample_ids, computation.realism)
     return results
+
+
+def _runs_in_process(
+    local: bool | None, views: Mapping[str, View], spaces: Sequence[Column]
+) -> bool:
+    """Return whether the numbers are computed in this process: no metric takes more than a few
+    passes over the features of both sides."""
+    size = sum(4 * column.dimension * len(view) for column in spaces for view in views.values())
+    work = f"{' and '.join(str(len(view)) for view in views.values())} samples"
+    return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
 
 
 def _require_set(side: str, value: object) -> str | ShardSet:

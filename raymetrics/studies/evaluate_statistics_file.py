@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
@@ -258,7 +259,9 @@ def _exported_column(
 def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
     """Fold the moments of every column, in one pass over the shards."""
     measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
-    with session():
+    size = sum(4 * column.dimension * len(view) for column in columns)
+    local = runs_in_process(None, small=size <= SMALL_FEATURE_BYTES, work=f"{len(view)} samples")
+    with session(local=local):
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 
 

@@ -164,7 +164,7 @@ def interpolate(
     count = _CANDIDATES_PER_PATH * paths if candidates is None else candidates
     samples = len(open_as_view(generated)) if _is_set(generated) else count
     _require_room(min(paths, samples // 2) * rule.steps, shard_rows)
-    with shared_session(local=resources is not None and resources.local):
+    with shared_session(local=resources.local if resources else None):
         candidate_view = _open_candidates(
             real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
         )

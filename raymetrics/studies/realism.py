@@ -80,7 +80,7 @@ def realism(
     classes: str | None = None,
     any_size: bool = False,
     tell: Callable[[list[Result]], None] | None = None,
-    local: bool = False,
+    local: bool | None = None,
 ) -> RealismRanking:
     """Rank generated samples by their realism R, in every feature space that both sets have.
 

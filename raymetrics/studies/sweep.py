@@ -214,7 +214,7 @@ def sweep(
     ]
     results_by_row: dict[str, list[Result]] = {}
     failures: list[Failure] = []
-    with shared_session(local=resources is not None and resources.local):
+    with shared_session(local=resources.local if resources else None):
         extractions = extract_many(
             [*side.missing, *requests],
             side.extractors,

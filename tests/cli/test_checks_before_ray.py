@@ -11,6 +11,7 @@ import torch
 
 from raymetrics import sample_ranges
 from raymetrics.distributed import session as sessions
+from raymetrics.distributed import start_ray
 from raymetrics.distributed.extraction.dataset_request import requested_samples
 from raymetrics.errors import SampleRangeError
 from raymetrics.generators import open_source
@@ -125,9 +126,9 @@ def test_the_lines_from_which_these_differ_go_on_to_ray(folder: Path) -> None:
 
 def test_sessions_share_one_ray_that_ends_with_their_block(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
-    monkeypatch.setattr(sessions, "_start", lambda cpus: log.append("start"))
-    monkeypatch.setattr(sessions.ray, "is_initialized", lambda: log[-1:] == ["start"])
-    monkeypatch.setattr(sessions.ray, "shutdown", lambda: log.append("stop"))
+    monkeypatch.setattr(sessions, "ray_is_running", lambda: log[-1:] == ["start"])
+    monkeypatch.setattr(start_ray, "start", lambda cpus: log.append("start"))
+    monkeypatch.setattr(start_ray, "stop", lambda: log.append("stop"))
     with sessions.shared_session():
         assert log == []
         for _ in range(2):

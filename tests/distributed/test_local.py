@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import raymetrics as rm
 from raymetrics.cli import main
 from raymetrics.distributed import session as sessions
+from raymetrics.distributed import start_ray
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.fold import map_in_order
@@ -33,8 +34,8 @@ def no_ray() -> Iterator[None]:
         raise AssertionError("Ray is started")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sessions, "_start", refuse)
-        patch.setattr(sessions.ray, "is_initialized", lambda: False)
+        patch.setattr(start_ray, "start", refuse)
+        patch.setattr(sessions, "ray_is_running", lambda: False)
         yield
 
 

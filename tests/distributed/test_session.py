@@ -13,8 +13,8 @@ import psutil
 import pytest
 from ray._private import services
 
-from raymetrics.distributed import session
-from raymetrics.distributed.session import extend_registration_wait
+from raymetrics.distributed import start_ray
+from raymetrics.distributed.start_ray import extend_registration_wait
 
 
 def test_a_node_is_waited_for_until_it_registers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_a_node_is_waited_for_until_it_registers(monkeypatch: pytest.MonkeyPatch
         return {"node_id": node_id}
 
     monkeypatch.setattr(services, "get_node", get_node)
-    monkeypatch.setattr(session, "_raylet_runs", lambda: True)
+    monkeypatch.setattr(start_ray, "_raylet_runs", lambda: True)
     said: list[str] = []
     with extend_registration_wait(time.monotonic() + 60, said.append, pause=0.0):
         assert services.get_node("here", "a") == {"node_id": "a"}
@@ -43,7 +43,7 @@ def test_no_node_is_waited_for_that_will_not_come(
         raise RuntimeError("GCS cannot find the node")
 
     monkeypatch.setattr(services, "get_node", get_node)
-    monkeypatch.setattr(session, "_raylet_runs", lambda: runs)
+    monkeypatch.setattr(start_ray, "_raylet_runs", lambda: runs)
     with (
         extend_registration_wait(time.monotonic() + seconds, lambda line: None),
         pytest.raises(RuntimeError, match="cannot find the node"),

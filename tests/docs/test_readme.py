@@ -44,7 +44,7 @@ from raymetrics.generators.latents import w_estimation
 from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
 from raymetrics.metrics import CONVENTIONS, PROTOCOLS
 from raymetrics.metrics.registry import METRICS
-from raymetrics.reports import report
+from raymetrics.reports.comparison_page import report
 from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
 from tests.docs.tables import TABLES, renewed
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state

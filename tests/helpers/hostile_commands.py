@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from raymetrics.cli import main
-from raymetrics.distributed import session
+from raymetrics.distributed import session, start_ray
 from raymetrics.distributed.extraction import extract
 
 NUMBERS = (
@@ -116,9 +116,10 @@ def run_command_line(line: Sequence[str], folder: Path) -> Outcome:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as fresh:
         shutil.copytree(folder, fresh, dirs_exist_ok=True)
         patch.chdir(fresh)
-        patch.setattr(session, "_start", raise_ray_started)
-        patch.setattr(session.ray, "is_initialized", lambda: False)  # whatever other tests use
-        result = CliRunner().invoke(main, line)
+        patch.setattr(start_ray, "start", raise_ray_started)
+        patch.setattr(session, "ray_is_running", lambda: False)  # whatever other tests use
+        with session.set_executor(local=False):  # small work too
+            result = CliRunner().invoke(main, line)
         written = sorted(names_below(Path(fresh)) - names_below(folder))
     if result.exception is None or isinstance(result.exception, SystemExit):
         return Outcome(result.exit_code, result.output, written)

@@ -142,7 +142,7 @@ def _start(temp_dir: str) -> str:
 
 
 def _start_patiently(start: Callable[[], Any]) -> Any:
-    from raymetrics.distributed.session import extend_registration_wait
+    from raymetrics.distributed.start_ray import extend_registration_wait
 
     with extend_registration_wait(time.monotonic() + 300, lambda line: None):
         return start()

@@ -21,9 +21,8 @@ from PIL import Image
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.generators.source_settings import parse_setting
-from raymetrics.reports import results_table
 from raymetrics.reports.sample_images import MAX_TILE_SIZE, thumbnail, tile_grid
-from raymetrics.reports.terminal import format_value
+from raymetrics.reports.terminal import format_value, results_table
 from raymetrics.results import Result, Side
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.printable import escape_unprintable
-from raymetrics.reports import resampling_table, results_table, tradeoffs_table
 from raymetrics.reports.figures import Curve, Line, curve_chart, line_chart
 from raymetrics.reports.heatmap_page import NoisePoint, add_caption, noise_figure
-from raymetrics.reports.terminal import describe_shard_set
+from raymetrics.reports.resampling_section import resampling_table
+from raymetrics.reports.sweep_section import tradeoffs_table
+from raymetrics.reports.terminal import describe_shard_set, results_table
 from raymetrics.results import Side
 from tests.conftest import write_set
 from tests.reports.test_comparison_page import a_result

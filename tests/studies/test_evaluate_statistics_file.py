@@ -17,7 +17,8 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch, StorageError
 from raymetrics.metrics import Protocol, conventions, get_convention
-from raymetrics.reports import report, results_table
+from raymetrics.reports.comparison_page import report
+from raymetrics.reports.terminal import results_table
 from raymetrics.shards.foreign.export import export
 from tests.conftest import write_set
 from tests.shards.foreign.test_statistics_files import pair, saved

@@ -7,7 +7,6 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import ray
 import torch
 
 from raymetrics import sample_ranges
@@ -38,7 +37,7 @@ from raymetrics.distributed.resources import (
     Resources,
     format_bytes,
 )
-from raymetrics.distributed.session import is_local, session
+from raymetrics.distributed.session import is_local, ray_is_running, session
 from raymetrics.generators import absolute_source, open_source, skip_broken_images
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
@@ -246,7 +245,7 @@ def _find_nodes(resources: Resources, local: bool) -> tuple[str, list[ClusterNod
     """Return what the machines are called, and the machines that work would be placed on."""
     if local:
         return "this process", [this_machine(resources.gpu_memory)]
-    if not ray.is_initialized() and os.environ.get("RAY_ADDRESS", "local") == "local":
+    if not ray_is_running() and os.environ.get("RAY_ADDRESS", "local") == "local":
         cluster_name, nodes = "this machine", [this_machine(resources.gpu_memory)]
     else:
         with session():

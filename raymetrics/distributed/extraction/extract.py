@@ -14,6 +14,7 @@ from typing import Literal, TypeVar, overload
 import torch
 
 from raymetrics import sample_ranges
+from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
 from raymetrics.distributed.extraction.continuation import continue_set
 from raymetrics.distributed.extraction.dataset_request import (
     empty_spec,
@@ -22,9 +23,10 @@ from raymetrics.distributed.extraction.dataset_request import (
     require_shard_rows,
 )
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
-from raymetrics.distributed.extraction.pipeline import stream
 from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
 from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
+from raymetrics.distributed.extraction.stages import is_thread_safe
+from raymetrics.distributed.extraction.stream import stream
 from raymetrics.distributed.extraction.stream_plan import StreamPlan
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.model_sizes import largest_sizes, measure_model_sizes
@@ -37,6 +39,7 @@ from raymetrics.errors import (
     StorageError,
     TemporaryFailure,
 )
+from raymetrics.extractors import Extractor
 from raymetrics.generators import (
     absolute_source,
     open_source,
@@ -158,10 +161,18 @@ def extract_many(
     The other arguments are those of `extract`. Raises what concerns all sets: extractors that
     cannot be loaded, a store that does not answer.
     """
-    open_set = _make_set_opener(requests, extractors, shard_rows, max_errors, check)
+    require_shard_rows(shard_rows)
+    if max_errors < 0:
+        raise SampleRangeError(f"max_errors is {max_errors}, expected at least 0")
+    for request in requests:
+        Store(request.to).require_usable()
+    texts, networks = load_extractors(extractors)
+    if check is not None:
+        check(empty_spec(texts, networks, shard_rows))
+    open_set = _make_set_opener(texts, networks, shard_rows, max_errors)
     entries = [_attempt(partial(open_set, request), on_error) for request in requests]
     datasets = [entry for entry in entries if isinstance(entry, SetInProgress)]
-    for dataset in _make_missing(datasets, resources, progress, usage := StreamUsage()):
+    for dataset in _make_missing(datasets, networks, resources, progress, usage := StreamUsage()):
         if on_error == "raise":
             dataset.require_no_failure()
     return [
@@ -190,24 +201,12 @@ def _attempt(
 
 
 def _make_set_opener(
-    requests: Sequence[ExtractRequest],
-    extractors: Sequence[str],
-    shard_rows: int,
-    max_errors: int,
-    check: Callable[[DatasetSpec], None] | None = None,
+    texts: tuple[str, ...], networks: Sequence[Extractor], shard_rows: int, max_errors: int
 ) -> Callable[[ExtractRequest], SetInProgress]:
-    """Return a function that opens a requested set for writing; load the extractors once.
+    """Return a function that opens a requested set for writing.
 
-    Raises StorageError for a place that cannot be used, before anything is loaded.
+    texts, networks: what `load_extractors` returns.
     """
-    require_shard_rows(shard_rows)
-    if max_errors < 0:
-        raise SampleRangeError(f"max_errors is {max_errors}, expected at least 0")
-    for request in requests:
-        Store(request.to).require_usable()
-    texts, networks = load_extractors(extractors)
-    if check is not None:
-        check(empty_spec(texts, networks, shard_rows))
 
     def open_set(request: ExtractRequest) -> SetInProgress:
         source = absolute_source(request.source)
@@ -226,6 +225,7 @@ def _make_set_opener(
             max_errors,
             requested_spec.extractors,
             note,
+            thread_safe=all(map(is_thread_safe, (generator, *networks))),
         )
 
     return open_set
@@ -233,6 +233,7 @@ def _make_set_opener(
 
 def _make_missing(
     datasets: Sequence[SetInProgress],
+    networks: Sequence[Extractor],
     resources: Resources | None,
     progress: Callable[[Progress], None] | None,
     usage: StreamUsage,
@@ -244,16 +245,25 @@ def _make_missing(
         return
     _require_disk_space_for(todo)
     resources = resources or Resources()
-    with session(local=resources.local):
+    with session(local=_runs_in_process(todo, resources)):
         plan = StreamPlan(
             [dataset.target for dataset in todo],
             max_left_out=max(dataset.max_errors for dataset in todo),
             sizes=largest_sizes([dataset.sizes for dataset in todo]),
+            loaded=networks,
         )
         for outcome in stream(plan, resources, usage):
             todo[outcome.target].add(outcome)
             report(len(outcome.ids))
             yield todo[outcome.target]
+
+
+def _runs_in_process(todo: Sequence[SetInProgress], resources: Resources) -> bool:
+    """Return whether the missing shards are made in this process, and not by workers of Ray."""
+    rows = sum(sample_ranges.count_ids(dataset.todo) for dataset in todo)
+    thread_safe = all(dataset.thread_safe for dataset in todo)
+    small = is_small_extraction(rows, thread_safe=thread_safe)
+    return runs_in_process(resources.in_process, small=small, work=f"{rows} samples")
 
 
 def _require_disk_space_for(todo: Sequence[SetInProgress]) -> None:

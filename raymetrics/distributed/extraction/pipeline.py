@@ -16,7 +16,6 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayActorError
 
 from raymetrics.distributed.extraction.commit_stage import CommitShard
-from raymetrics.distributed.extraction.in_process import stream_in_process
 from raymetrics.distributed.extraction.retry_limit import MAX_ATTEMPTS, start_attempt_counter
 from raymetrics.distributed.extraction.stages import Extract, Generate, GenerateAndExtract
 from raymetrics.distributed.extraction.stream_plan import (
@@ -26,30 +25,20 @@ from raymetrics.distributed.extraction.stream_plan import (
     shard_destinations,
 )
 from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE
+from raymetrics.distributed.extraction.unit_source import UnitSource
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
-from raymetrics.distributed.extraction.work_units import UnitSource, split_into_units
+from raymetrics.distributed.extraction.work_units import split_into_units
 from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import ActorPool, Placement, Resources
-from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
+from raymetrics.distributed.session import NO_PROGRESS_SECONDS
 
 _ENOUGH_UNITS = 4096  # units; so many keep any cluster busy
 
 
-def stream(
-    plan: StreamPlan, resources: Resources, usage: StreamUsage | None = None
+def stream_through_actors(
+    plan: StreamPlan, resources: Resources, usage: StreamUsage
 ) -> Iterator[ShardOutcome]:
-    """Make the planned shards; yield the outcome of each, in order, once it is committed.
-
-    The outcome of a shard that cannot be made holds its error, and the others are made. Raises what
-    concerns all shards: extractors that cannot be loaded, a store that does not answer, a cluster
-    that is lost. Runs on actors in a session of Ray, otherwise in this process.
-
-    usage: receives what was used.
-    """
-    usage = usage or StreamUsage()
-    if not uses_ray():
-        yield from stream_in_process(plan, resources.batch, usage)
-        return
+    """Make the planned shards on actors of Ray, see `raymetrics.distributed.extraction.stream`."""
     attempt_counter = start_attempt_counter()
     try:
         dataset = _build_pipeline(plan, resources, attempt_counter, usage)

@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 MAX_ATTEMPTS = 3  # how often a unit is begun, if it never ends
 
 _Done = TypeVar("_Done")
@@ -42,6 +39,9 @@ class AttemptCounter:
 
 def start_attempt_counter() -> Any:
     """Start the actor on the driver's machine, so that it lives as long as the driver does."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
     on_driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(AttemptCounter).options(num_cpus=0, scheduling_strategy=on_driver).remote()
 
@@ -53,6 +53,8 @@ def run_with_limit(
 
     attempt_counter: the actor that counts; None counts nothing.
     """
+    import ray
+
     if attempt_counter is None:
         return work()
     if ray.get(attempt_counter.begin.remote(unit)) > MAX_ATTEMPTS:

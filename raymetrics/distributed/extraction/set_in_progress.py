@@ -47,7 +47,8 @@ class SetInProgress:
     generator_fingerprint: a quick fingerprint of the generator, which workers compare with theirs.
     files: the shards that were there. todo: the shards to make. sizes: bytes of the weights.
     max_errors: samples that may be left out. extractors: the present specifications, where the set
-    keeps older ones. note: a line for the user about that. failure: why the set is not completed.
+    keeps older ones. note: a line for the user about that. thread_safe: whether its generator and
+    all extractors are. failure: why the set is not completed.
     """
 
     store: Store
@@ -61,6 +62,7 @@ class SetInProgress:
     max_errors: int = 0
     extractors: Sequence[Mapping[str, object]] = ()
     note: str = ""
+    thread_safe: bool = False
     shards_made: int = 0
     rows: int = 0
     devices: set[str] = field(default_factory=set)
@@ -79,6 +81,8 @@ class SetInProgress:
         max_errors: int,
         extractors: Sequence[Mapping[str, object]] = (),
         note: str = "",
+        *,
+        thread_safe: bool = False,
     ) -> SetInProgress:
         """Open the requested set for writing. names: the files in the store, just listed.
 
@@ -104,6 +108,7 @@ class SetInProgress:
             max_errors,
             extractors,
             note,
+            thread_safe,
         )
 
     @property

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 
 from raymetrics import sample_ranges
@@ -25,7 +26,10 @@ from raymetrics.distributed.extraction.commit_stage import (
     TARGET,
     encode_unit,
 )
-from raymetrics.distributed.extraction.generate_with_retry import generate_samples
+from raymetrics.distributed.extraction.generate_with_retry import (
+    GeneratedSamples,
+    generate_samples,
+)
 from raymetrics.distributed.extraction.retry_limit import run_with_limit
 from raymetrics.distributed.extraction.unit_record import EXTRACT, GENERATE, UnitRecord
 from raymetrics.errors import (
@@ -61,6 +65,7 @@ class Generate:
         self.sources, self.attempt_counter = sources, attempt_counter
         self.target: int | None = None
         self.generator_or_error: Generator | RaymetricsError | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Generate a unit {"target" [1], "first" [1], "rows" [1]}; pass padding on as padding."""
@@ -79,7 +84,7 @@ class Generate:
         """Generate the unit's samples; record a failure in the place of raising it."""
         start = time.monotonic()
         try:
-            samples = generate_samples(self._open_generator(record.target), np.array(record.ids))
+            samples = self._generate(record)
         except TemporaryFailure:
             raise
         except RaymetricsError as error:
@@ -97,6 +102,15 @@ class Generate:
             if samples.labels is not None:
                 output[schema.LABEL] = samples.labels[None]
         return output
+
+    def _generate(self, record: UnitRecord) -> GeneratedSamples:
+        """Generate in several threads at a time, if the generator allows it."""
+        ids = np.array(record.ids)
+        with self._lock:
+            generator = self._open_generator(record.target)
+            if not is_thread_safe(generator):
+                return generate_samples(generator, ids)
+        return generate_samples(generator, ids)
 
     def _open_generator(self, target: int) -> Generator:
         """Return the generator of this target, or raise the error with which it was opened.
@@ -119,15 +133,20 @@ class Generate:
 
 
 class Extract:
-    """A stage from the images of `Generate` to the rows of a shard, see `encode_unit`."""
+    """A stage from the images of `Generate` to the rows of a shard, see `encode_unit`.
+
+    loaded: the extractors on the CPU, if they are loaded already in this process.
+    """
 
     def __init__(
         self,
         texts: Sequence[str],
         expected: Sequence[Mapping[str, object]],
         attempt_counter: Any = None,
+        loaded: Sequence[Extractor] = (),
     ) -> None:
         use_deterministic_kernels()
+        self._lock = threading.Lock()
         self.attempt_counter = attempt_counter
         self.extractors: list[Extractor] = []
         self.error: RaymetricsError | None = None
@@ -135,7 +154,7 @@ class Extract:
             self.extractors = run_with_limit(
                 attempt_counter,
                 _start_key(attempt_counter),
-                lambda: _load_verified_extractors(texts, expected),
+                lambda: _load_verified_extractors(texts, expected, loaded),
                 _raise_worker_died,
             )
         except RaymetricsError as error:
@@ -183,7 +202,8 @@ class Extract:
         columns: list[Column] = []
         features = {}
         for extractor in self.extractors:
-            outputs = run_in_fixed_batches(extractor, sample_ids, images, extractor.block)
+            with nullcontext() if is_thread_safe(extractor) else self._lock:
+                outputs = run_in_fixed_batches(extractor, sample_ids, images, extractor.block)
             for column in schema.make_columns(extractor.name, extractor.columns):
                 columns.append(column)
                 features[column.name] = outputs[column.output]
@@ -198,8 +218,10 @@ class GenerateAndExtract:
         sources: Sequence[tuple[str, str]],
         extractors: tuple[Sequence[str], Sequence[Mapping[str, object]]],
         attempt_counter: Any = None,
+        loaded: Sequence[Extractor] = (),
     ) -> None:
-        self.generate, self.extract = Generate(sources), Extract(*extractors, attempt_counter)
+        self.generate = Generate(sources)
+        self.extract = Extract(*extractors, attempt_counter, loaded)
         self.attempt_counter = attempt_counter
 
     def __call__(self, unit: Mapping[str, np.ndarray]) -> pa.Table:
@@ -252,6 +274,8 @@ def _record_worker_deaths(record: UnitRecord, times: int) -> UnitRecord:
 
 def _start_key(attempt_counter: Any) -> str:
     """Return the key under which the starts of this actor are counted, restarts included."""
+    import ray
+
     return "" if attempt_counter is None else f"start {ray.get_runtime_context().get_actor_id()}"
 
 
@@ -264,10 +288,22 @@ def _raise_worker_died(times: int) -> NoReturn:
     )
 
 
+def is_thread_safe(model: object) -> bool:
+    """Return whether several threads may call a generator or an extractor at a time.
+
+    Code of the user may not: it may seed the random numbers that all threads share.
+    """
+    return bool(getattr(model, "thread_safe", False))
+
+
 def _load_verified_extractors(
-    texts: Sequence[str], expected: Sequence[Mapping[str, object]]
+    texts: Sequence[str],
+    expected: Sequence[Mapping[str, object]],
+    loaded: Sequence[Extractor] = (),
 ) -> list[Extractor]:
     """Load the extractors. Raises ExtractorError if one differs from that of the driver."""
+    if loaded and worker_device().type == "cpu":
+        return list(loaded)
     extractors = [make_extractor(text, worker_device()) for text in texts]
     for extractor, spec in zip(extractors, expected, strict=True):
         fields = layout.differences(without_folders(extractor.spec), without_folders(spec))

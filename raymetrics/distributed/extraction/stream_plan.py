@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from raymetrics.distributed.extraction.work_units import (
 )
 from raymetrics.distributed.resources import UNKNOWN_SIZES, ModelSizes
 from raymetrics.shards.layout import DatasetSpec
+
+if TYPE_CHECKING:
+    from raymetrics.extractors import Extractor
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class StreamPlan:
     gate: says how many shards may be begun; None for all.
     max_left_out: how many samples a shard may lack because they cannot be made.
     sizes: of the weights of the largest generator and of the extractors.
+    loaded: the extractors on the CPU, which a stream in this process need not load again.
     """
 
     targets: Sequence[SetToMake]
@@ -52,6 +56,7 @@ class StreamPlan:
     gate: Gate | None = None
     max_left_out: int = 0
     sizes: ModelSizes = UNKNOWN_SIZES
+    loaded: Sequence[Extractor] = ()
 
     @property
     def extractors(self) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:

@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
-import ray
-from ray.data import Datasource, ReadTask
-from ray.data.block import BlockMetadata
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.commit_stage import PADDING_ID, TARGET
@@ -162,10 +158,14 @@ class ActorGate:
     """A gate that an actor keeps, for a stream on Ray."""
 
     def __init__(self) -> None:
+        import ray
+
         self._actor: Any = ray.remote(GateActor).options(num_cpus=0, max_concurrency=16).remote()
 
     def admits(self, number: int) -> bool:
         """Wait until shard `number` may be begun; return False if it never will be."""
+        import ray
+
         return bool(ray.get(self._actor.admits.remote(number)))
 
     def open(self, shards: int) -> None:
@@ -174,10 +174,14 @@ class ActorGate:
 
     def close(self) -> None:
         """Let no further shard in."""
+        import ray
+
         ray.get(self._actor.close.remote())
 
     def stop(self) -> None:
         """End the actor."""
+        import ray
+
         ray.kill(self._actor)
 
 
@@ -211,37 +215,3 @@ class GateActor:
         async with self._changed:
             self.closed = True
             self._changed.notify_all()
-
-
-class UnitSource(Datasource):
-    """The units of a plan as a source of Ray Data: one task, one block per unit."""
-
-    def __init__(
-        self, todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Gate | None
-    ) -> None:
-        self.arguments = (todo, batch, units_per_shard, gate)
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Return None: the size is unknown."""
-        return None
-
-    def get_read_tasks(
-        self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
-    ) -> list[ReadTask]:
-        """Return the one task."""
-        arguments = self.arguments
-        nothing_known = BlockMetadata(
-            num_rows=None, size_bytes=None, input_files=None, exec_stats=None
-        )
-        return [ReadTask(lambda: _unit_tables(*arguments), nothing_known)]
-
-
-def _unit_tables(
-    todo: Iterable[PlannedShard], batch: int, units_per_shard: int, gate: Gate | None
-) -> Iterator[pa.Table]:
-    """Yield one row per unit, as soon as the gate lets its shard in."""
-    for number, units in enumerate(split_into_units(todo, batch, units_per_shard)):
-        if gate is not None and not gate.admits(number):
-            return
-        for unit in units:
-            yield pa.table({name: [value] for name, value in unit.items()})

@@ -33,6 +33,8 @@ class ImageDataset:
     names.
     """
 
+    thread_safe = True
+
     def __init__(
         self, image_list: ImageList, decode_options: DecodeOptions, skip: str = ""
     ) -> None:

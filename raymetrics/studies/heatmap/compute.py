@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymetrics.distributed.actor_map import map_with_workers
+from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.extraction.stages import open_verified_generator
 from raymetrics.distributed.resources import Resources
@@ -176,7 +177,8 @@ def mean_heatmaps(
     rows, to_make = 0, sum(len(plan.ids(first)) for first in todo)
     start = time.monotonic()
     resources = resources or Resources()
-    with session(local=resources.local):
+    small = is_small_extraction(to_make, thread_safe=False)
+    with session(local=runs_in_process(resources.in_process, small=small, work=f"{to_make} maps")):
         for rows_made in map_with_workers(RangeWriter, plan, todo, resources):
             rows += rows_made
             if progress:

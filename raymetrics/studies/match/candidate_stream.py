@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.pipeline import stream
+from raymetrics.distributed.extraction.stream import stream
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome, StreamPlan
 from raymetrics.distributed.extraction.work_units import (
     Gate,

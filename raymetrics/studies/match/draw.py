@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
+from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
 from raymetrics.distributed.extraction.work_units import ShardSequence
@@ -112,7 +113,8 @@ def draw_matched(
     )
     start, path = time.monotonic(), f"{to}/{ACCEPTED_FILE}"
     resources = resources or Resources()
-    with session(local=resources.local):
+    small = is_small_extraction(n if max_draws is None else max_draws, thread_safe=False)
+    with session(local=runs_in_process(resources.in_process, small=small, work=f"{n} draws")):
         run = _MatchRun(request, max_draws, resources, progress)
         remove_stale_file(path, request_record(request, run.spec))
         run.draw()

@@ -65,7 +65,7 @@ def match(
     generated = set_uri("generated", generated)
     require_writable_store(to)
     real_view = open_as_view(set_uri("real", real))
-    with shared_session(local=resources is not None and resources.local):
+    with shared_session(local=resources.local if resources else None):
         result = draw_matched(
             real=real_view,
             generated=generated,

@@ -25,6 +25,7 @@ from raymetrics.attacks.gradient_descent import DescentState, descend, paper_los
 from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, shared_columns
 from raymetrics.attacks.weights_optimizer import with_exact_distance
 from raymetrics.distributed.checkpoint import Checkpoint, require_same_request
+from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.memory_limits import plan_partitions
 from raymetrics.distributed.partition_workers import start_workers
@@ -95,7 +96,7 @@ def reweight_shards(
     tolerance: float = 1e-3,
     in_memory: bool | None = None,
     any_size: bool = False,
-    local: bool = False,
+    local: bool | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> SampleWeights:
     """Find the weights of generated samples whose Frechet distance to the real ones is least.
@@ -121,6 +122,10 @@ def reweight_shards(
     sample_weights = _load_if_done(store, request)
     if sample_weights is None:
         # The last bits of a product and of eigenvalues depend on how many threads compute them.
+        size = 4 * request.column.dimension * len(request.generated)
+        small = size <= SMALL_FEATURE_BYTES
+        work = f"weights of {len(request.generated)} samples"
+        local = runs_in_process(local, small=small, work=work)
         with session(local=local), states, threadpool_limits(1, user_api="blas"):
             optimized = optimize_weights(request, in_memory, states, on_step)
         _write_weights(store, request, optimized)

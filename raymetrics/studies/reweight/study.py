@@ -51,7 +51,7 @@ def reweight(
     seeds: int = 10,
     scheme: str = "systematic",
     any_size: bool = False,
-    local: bool = False,
+    local: bool | None = None,
     on_step: Callable[[Step], None] | None = None,
     tell: Callable[[WeightedDraw], None] = lambda draw: None,
 ) -> ReweightResult:
