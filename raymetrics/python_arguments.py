@@ -22,6 +22,15 @@ def as_names(names: str | Sequence[str]) -> list[str]:
     return names.split(",") if isinstance(names, str) else list(names)
 
 
+def as_extractors(texts: str | Sequence[str]) -> list[str]:
+    """Return a list of extractors from a list of texts, or from one text.
+
+    A text with options is one extractor; another one may name several with commas between them.
+    """
+    given = [texts] if isinstance(texts, str) else list(texts)
+    return [name for text in given for name in ([text] if "?" in text else text.split(","))]
+
+
 def as_texts(texts: str | Sequence[str]) -> list[str]:
     """Return a list of texts from a list, or from one text, which may contain commas."""
     return [texts] if isinstance(texts, str) else list(texts)

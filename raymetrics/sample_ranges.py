@@ -28,6 +28,16 @@ def parse_range(text: str) -> range:
     return range(first, last + 1)
 
 
+def parse_ids_or_count(samples: int | str | range | None) -> range | int | None:
+    """Parse a number of first samples, as 1000 or "1000", or ids, as "0-999". None stays None.
+
+    Raise SampleRangeError for other text.
+    """
+    if not isinstance(samples, str):
+        return samples
+    return int(samples) if re.fullmatch(r"\s*[0-9]{1,12}\s*", samples) else parse_range(samples)
+
+
 def format_range(ids: range) -> str:
     """Format range(0, 50000) as "0-49999"."""
     return f"{ids.start}-{ids.stop - 1}"

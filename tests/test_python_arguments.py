@@ -37,7 +37,7 @@ def test_a_source_that_is_no_text(source, message, tmp_path) -> None:
 def test_a_side_that_is_no_set(side, tmp_path) -> None:
     other = write_set(str(tmp_path), {"logits": np.zeros((5, 2), np.float32)})
     sides = {"real": other, "generated": other, side: np.zeros((5, 2), np.float32)}
-    message = rf"{side} is ndarray \[5, 2\], expected the path or URI.*in_memory.frechet_distance"
+    message = rf"{side} is ndarray \[5, 2\], expected .*shard set.*in_memory.frechet_distance"
     for verb in (rm.evaluate, partial(rm.realism, to=str(tmp_path / "to"))):
         with pytest.raises(ShardError, match=message):
             verb(**sides)
@@ -55,7 +55,7 @@ def test_one_name_stands_for_a_list_of_one(tmp_path) -> None:
 
 
 def test_paths_are_taken(tmp_path) -> None:
-    with pytest.raises(RaymetricsError, match="no shard set at .*nowhere"):
+    with pytest.raises(RaymetricsError, match="no source .*nowhere.*or a shard set"):
         rm.evaluate(real=Path(tmp_path, "nowhere"), generated=tmp_path, metrics="fid")
 
 

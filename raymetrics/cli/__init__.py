@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from raymetrics.cli.cache import cache
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.export import export
 from raymetrics.cli.extract import extract
@@ -27,7 +28,8 @@ def main() -> None:
     \b
     extract      a generator or a data set -> feature shards
     weights      the feature networks' files: which are here, how the others come
-    evaluate     two shard sets -> numbers
+    evaluate     two sources or shard sets -> numbers
+    cache        the features that evaluate has kept of sources
     export       a shard set -> statistics and data sets of other programs
     match        draws whose Top-1 classes are as often as in the real set
     reweight     weights of generated samples that minimise a distance; draws by them
@@ -59,6 +61,7 @@ _VERBS = (
     inspect,
     export,
     weights,
+    cache,
     report,
 )
 for verb in _VERBS:

@@ -1,22 +1,30 @@
-"""`raymetrics evaluate` and `report`: shards to numbers, numbers to a page."""
+"""`raymetrics evaluate` and `report`: two sides to numbers, numbers to a page."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from raymetrics.cli.options_and_errors import (
     any_size_option,
     exit_with_code,
+    parse_extractors,
     run_code_option,
     split_commas,
     split_commas_nonempty,
 )
-from raymetrics.cli.resource_options import with_local_option
+from raymetrics.cli.resource_options import with_resource_options
 from raymetrics.cli.terminal import print_lines, print_table
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import require_writable_file
+
+if TYPE_CHECKING:
+    from raymetrics.distributed.resources import Resources
+    from raymetrics.results import Result
 
 _METRIC_LIST = "METRIC_LIST"  # in the help, in place of the list
 
@@ -33,42 +41,94 @@ class _CommandWithMetrics(click.Command):
 
 
 @click.command(cls=_CommandWithMetrics)
-@click.option("--real", required=True, metavar="URI", help="Shards, or statistics, of the real.")
-@click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
+@click.option("--real", required=True, metavar="SIDE", help="Source, shards, or statistics.")
 @click.option(
-    "--metrics", callback=split_commas, metavar="NAMES",
+    "--generated",
+    required=True,
+    multiple=True,
+    metavar="SIDE",
+    help="The same of the generated ones; may be given several times.",
+)
+@click.option(
+    "--metrics",
+    callback=split_commas,
+    metavar="NAMES",
     help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
-)  # fmt: skip
+)
 @click.option(
-    "--extractor", "extractors", callback=split_commas_nonempty, metavar="NAME[,NAME]",
-    help="In which feature spaces. [default: all that both sets have]",
-)  # fmt: skip
+    "--extractor",
+    "extractors",
+    multiple=True,
+    callback=parse_extractors,
+    metavar="NAME[,NAME]",
+    help="Feature networks of sources; of shards only these spaces. [default: those of the other "
+    "side, the protocol's, or inception; all that both shard sets have]",
+)
 @click.option(
-    "--column", "columns", callback=split_commas_nonempty, metavar="NAME[,NAME]",
+    "--samples",
+    metavar="N|FIRST-LAST",
+    help="The first so many of either side, or these ids of the generated side. [default: all; of "
+    "a generator as many as there are real ones]",
+)
+@click.option("--real-samples", metavar="N|FIRST-LAST", help="The same of the real side alone.")
+@click.option(
+    "--column",
+    "columns",
+    callback=split_commas_nonempty,
+    metavar="NAME[,NAME]",
     help="In which columns; those of logits too.",
-)  # fmt: skip
+)
 @click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
 @click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
-@click.option("--samples", type=int, help="Only the first so many of either side.")
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
+@click.option("--page", metavar="DIR", help="Make a page of the results here.")
+@click.option(
+    "--keep",
+    metavar="DIR",
+    help="Keep the features of sources here. [default: the cache, see raymetrics cache]",
+)
 @click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
 @click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @any_size_option
+@run_code_option
 @exit_with_code
-@with_local_option
+@with_resource_options
 def evaluate(
-    real: str, generated: str, metrics: list[str] | None, extractors: list[str] | None,
-    columns: list[str] | None, protocol: str | None, convention: str | None, samples: int | None,
-    by: str | None, to: str | None, scores: str | None, ks: str | None, kid_subset_size: int | None,
-    seed: int | None, any_size: bool,
-) -> None:  # fmt: skip
-    """Compute metrics from two shard sets, in as few passes over the shards as memory allows.
+    real: str,
+    generated: tuple[str, ...],
+    metrics: list[str] | None,
+    extractors: list[str],
+    samples: str | None,
+    real_samples: str | None,
+    columns: list[str] | None,
+    protocol: str | None,
+    convention: str | None,
+    by: str | None,
+    to: str | None,
+    page: str | None,
+    keep: str | None,
+    scores: str | None,
+    ks: str | None,
+    kid_subset_size: int | None,
+    seed: int | None,
+    any_size: bool,
+    run_code: bool,
+    resources: Resources,
+) -> None:
+    """Compute metrics of two sides: FID, KID, precision and recall, and their kin.
 
-    For fid and sfid, one of the two may be a file of statistics of another program: .npz with mu
-    and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt of torch-fidelity.
+    \b
+    Each SIDE is one of
+      a source       a folder of images, my_model:generate, ...: see raymetrics extract
+      shards         what raymetrics extract has written
+      statistics     .npz with mu and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt
+                     of torch-fidelity; on one side, for fid and sfid
+
+    Features of sources are extracted first, both sides in one stream, and kept: the same command
+    finds them again. Small work runs in this process, larger work on Ray.
 
     \b
     METRIC_LIST
@@ -79,6 +139,8 @@ def evaluate(
 
     \b
     Examples:
+      raymetrics evaluate --real mnist --generated digits --extractor digits \\
+          --samples 0-999 --real-samples 0-999 --page page
       raymetrics evaluate --real shards/real --generated shards/generated \\
           --metrics fid,kid,pr,top1 --to results.jsonl
       raymetrics evaluate --real shards/real --generated shards/generated \\
@@ -87,24 +149,52 @@ def evaluate(
           --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
     """
     from raymetrics import results
+    from raymetrics.cli.console import progress_printer, stop_progress_bars
+    from raymetrics.distributed.session import shared_session
     from raymetrics.metrics import get_convention as named
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
     if to is not None:
         results.require_appendable(to)
+    if page is not None:
+        require_writable_file(f"{page}/index.html")
     changes = {"k": parse_ks(ks), "kid_subset_size": kid_subset_size, "seed": seed}
     changed_convention = None
     if convention is not None or any(value is not None for value in changes.values()):
         changed_convention = named("raymetrics" if convention is None else convention, **changes)
-    new_results = run(
-        real=real, generated=generated, metrics=metrics, extractors=extractors, columns=columns,
-        convention=changed_convention, protocol=protocol, samples=samples, by=by, scores=scores,
-        tell=lambda numbers: print_table(results_table(numbers)),
-        any_size=any_size,
-    )  # fmt: skip
+
+    def print_results(numbers: list[Result]) -> None:
+        stop_progress_bars()
+        print_table(results_table(numbers))
+
+    new_results: list[Result] = []
+    with shared_session():
+        for generated_side in generated:
+            new_results += run(
+                real=real, generated=generated_side, metrics=metrics,
+                extractors=extractors or None, samples=samples, real_samples=real_samples,
+                columns=columns, convention=changed_convention, protocol=protocol, by=by,
+                scores=scores, tell=print_results, any_size=any_size, keep=keep,
+                resources=resources, progress=progress_printer(), run_code=run_code,
+            )  # fmt: skip
     if to is not None:
         results.append_results(new_results, to)
+    if page is not None:
+        _write_page(new_results, page, real, *generated)
+
+
+def _write_page(new_results: Sequence[Result], folder: str, *sides: str) -> None:
+    """Write a page of results, with the results beside it; the user wrote the sides here."""
+    from raymetrics import results
+    from raymetrics.generators import permission_for
+    from raymetrics.reports.comparison_page import report as run
+
+    file = Path(folder) / results.RESULTS_FILE
+    file.unlink(missing_ok=True)
+    results.append_results(new_results, file)
+    written = permission_for(False, *sides).written
+    print_lines(f"page {run(file, to=folder, written=written)}")
 
 
 def parse_ks(text: str | None) -> tuple[int, ...] | None:

@@ -24,15 +24,16 @@ def runs_in_process(local: bool | None, *, small: bool, work: str) -> bool:
     """Return whether work is to run in this process, and log a line if that was chosen here.
 
     local: what the user asked for; None: choose. small: whether the work is. work: the work in
-    words, for the line: "500 samples". A Ray that runs already, and a cluster that RAY_ADDRESS
-    names, are used for small work too; and so is what `set_executor` says.
+    words, for the line: "500 samples"; "" for no line. A Ray that runs already, and a cluster that
+    RAY_ADDRESS names, are used for small work too; and so is what `set_executor` says.
     """
     if local is not None:
         return local
     has_cluster = os.environ.get("RAY_ADDRESS", "local") != "local"
     if is_executor_set() or not small or ray_is_running() or has_cluster:
         return False
-    log.info("%s: in this process, without Ray", work)
+    if work:
+        log.info("%s: in this process, without Ray", work)
     return True
 
 

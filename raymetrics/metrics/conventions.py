@@ -156,7 +156,8 @@ def get_convention(name: str, **changes: Any) -> Convention:
 class Protocol:
     """A named number of the literature: metrics, convention, and the first samples of each side.
 
-    real: the number of real samples; None for all, but at most `real_at_most`.
+    real: the number of real samples; None for all, but at most `real_at_most`. extractor: the
+    network that the numbers of the literature were computed with.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Protocol:
     generated: int
     real: int | None = None
     real_at_most: int | None = None
+    extractor: str = "inception"
 
     def counts(self, *, real: int, generated: int) -> tuple[int, int]:
         """Return the numbers of real and generated samples. NotEnoughData if a side has fewer."""
@@ -188,13 +190,13 @@ PROTOCOLS: Mapping[str, Protocol] = {
         # NVIDIA's names and programs.
         Protocol("fid50k_full", ("fid",), _NVIDIA, 50_000),
         Protocol("kid50k_full", ("kid",), _NVIDIA, 50_000, real_at_most=1_000_000),
-        Protocol("pr50k3_full", ("pr",), _NVIDIA, 50_000, real_at_most=200_000),
+        Protocol("pr50k3_full", ("pr",), _NVIDIA, 50_000, real_at_most=200_000, extractor="vgg16"),
         Protocol("is50k", ("is",), _NVIDIA, 50_000),
         # The papers that raymetrics implements.
         Protocol("fid50k", ("fid",), _OFFICIAL, 50_000, 50_000),
-        Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000),
+        Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000, extractor="vgg16"),
         # prdc's and Sajjadi et al.'s examples.
-        Protocol("pr10k5", ("pr", "dc"), CONVENTIONS["prdc"], 10_000, 10_000),
+        Protocol("pr10k5", ("pr", "dc"), CONVENTIONS["prdc"], 10_000, 10_000, extractor="vgg16"),
         Protocol("prd10k", ("prd",), CONVENTIONS["raymetrics"], 10_000, 10_000),
     )
 }

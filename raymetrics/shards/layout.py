@@ -42,6 +42,9 @@ from raymetrics.uris import require_no_secret
 
 # The generator of a set that `export` copied from another set.
 SELECTION_NAME = "selection"
+# In the address of a set that is to be extracted: stands for the first digits of its fingerprint.
+FINGERPRINT_PLACEHOLDER = "{fingerprint}"
+_FINGERPRINT_DIGITS = 16
 # How often a writer looks whether another one has written over what it wrote.
 WRITE_CHECKS = 10
 
@@ -79,6 +82,10 @@ class DatasetSpec:
     def fingerprint(self) -> str:
         """SHA-256 of the identity."""
         return fingerprint(self.identity)
+
+    def fill_address(self, address: str) -> str:
+        """Return the address with the fingerprint in the place of `FINGERPRINT_PLACEHOLDER`."""
+        return address.replace(FINGERPRINT_PLACEHOLDER, self.fingerprint[:_FINGERPRINT_DIGITS])
 
     @property
     def is_selection(self) -> bool:

@@ -10,11 +10,13 @@ from hashlib import sha256
 import numpy as np
 
 from raymetrics import sample_ranges
-from raymetrics.errors import ShardError
+from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.provenance import fingerprint
 from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import Block, ShardSet
+
+_MAX_NAMED = 10  # ranges that an error names
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,21 @@ class View:
             ranges += [ids[:count]] if count > 0 else []
             count -= len(ids)
         return View(self.shards, tuple(ranges))
+
+    def take(self, wanted: Sequence[range]) -> View:
+        """Return a view of the samples with these ids. NotEnoughData if one is not in this view."""
+        if isinstance(self.samples, Selection):
+            ids = self.samples.ids
+            kept = [ids[(ids >= part.start) & (ids < part.stop)] for part in wanted]
+            return View(self.shards, Selection.from_ids(np.concatenate(kept), self.samples.file))
+        lacking = sample_ranges.subtract(wanted, self.samples)
+        if lacking:
+            names = ", ".join(map(sample_ranges.format_range, lacking[:_MAX_NAMED]))
+            raise NotEnoughData(
+                f"{self.shards.uri} does not have the samples {names}; it has "
+                f"{', '.join(self.describe_samples()[:_MAX_NAMED])}"
+            )
+        return View(self.shards, tuple(sample_ranges.union(wanted)))
 
     def __len__(self) -> int:
         chosen = self.samples

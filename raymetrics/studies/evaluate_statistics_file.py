@@ -13,13 +13,13 @@ from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
-from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics import Protocol
 from raymetrics.metrics.metric import Metric
-from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics.registry import METRICS
 from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
 from raymetrics.output_names import SPATIAL
 from raymetrics.results import Result, Side
-from raymetrics.shards.foreign import ReferenceStatistics, is_statistics, read_statistics
+from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.foreign.statistics_files import SPATIAL_MU_SIGMA
 from raymetrics.shards.layout import comparable_fields, differences
 from raymetrics.shards.schema import Column
@@ -29,10 +29,10 @@ from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.comparison import (
     MetricTask,
     metric_applies,
-    open_as_view,
     select_columns,
-    take_samples,
 )
+from raymetrics.studies.evaluate_shards import EvaluationRequest
+from raymetrics.studies.extract_sides import OpenSide
 from raymetrics.studies.make_result import make_result, side_from_view
 from raymetrics.studies.subsets import SIDES
 
@@ -47,40 +47,34 @@ class _ColumnMatch:
     file_part: str
 
 
-def evaluate_with_statistics_file(
-    *,
-    real: str | ShardSet,
-    generated: str | ShardSet,
-    metrics: Sequence[str] | None,
-    extractors: Sequence[str] | None,
-    columns: Sequence[str] | None,
-    convention: Convention,
-    protocol: Protocol | None,
-    samples: int | None,
+def evaluate_with_statistics(
+    sides: Mapping[str, OpenSide], request: EvaluationRequest, *, announce: bool = True
 ) -> list[Result]:
-    """Evaluate a shard set and a file of statistics; the arguments are those of `evaluate`.
+    """Evaluate a view of shards and statistics of another program, in either order.
 
-    The covariance of the file is taken as it is; `convention.ddof` applies to the shards. The
-    column is the one that the file was exported from, or the only one of the file's dimension.
+    The covariance of the file is taken as it is; `request.convention.ddof` applies to the shards.
+    The column is the one that the file was exported from, or the only one of the file's dimension.
+    announce: whether a choice of this process over Ray is logged.
     """
-    sides = {"real": real, "generated": generated}
-    file_side, shards_side = SIDES if is_statistics(real) else SIDES[::-1]
-    if is_statistics(sides[shards_side]):
+    is_real = isinstance(sides["real"], ReferenceStatistics)
+    file_side, shards_side = SIDES if is_real else SIDES[::-1]
+    reference, whole_view = sides[file_side], sides[shards_side]
+    assert isinstance(reference, ReferenceStatistics)
+    if isinstance(whole_view, ReferenceStatistics):
         raise RaymetricsError(
-            f"{real} and {generated} are files of statistics both, and neither says what its "
-            "features are; one side must be a shard set"
+            f"{reference.uri} and {whole_view.uri} are files of statistics both; one side must be "
+            "a shard set or a source of images"
         )
-    moment_metrics = _require_moment_metrics(metrics, protocol, str(sides[file_side]))
-    reference = read_statistics(str(sides[file_side]))
-    whole_view = open_as_view(sides[shards_side])
+    convention, protocol, columns = request.convention, request.protocol, request.columns
+    moment_metrics = require_moment_metrics(request, reference)
     shards = whole_view.shards
-    view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol, samples)
+    view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol)
     if len(view) <= convention.ddof:
         raise NotEnoughData(
             f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has "
             f"{len(view)}; extract more"
         )
-    candidate_columns = select_columns(shards, extractors, columns)
+    candidate_columns = select_columns(shards, request.space_names, columns)
     column_matches = [
         column_match
         for metric in moment_metrics
@@ -88,9 +82,8 @@ def evaluate_with_statistics_file(
             metric, candidate_columns, bool(columns), reference, shards
         )
     ]
-    moments = _moments_by_column(
-        view, [column_match.task.column for column_match in column_matches]
-    )
+    task_columns = [column_match.task.column for column_match in column_matches]
+    moments = _moments_by_column(view, task_columns, request.local, announce)
     result_sides = {
         file_side: _side_from_file(reference),
         shards_side: side_from_view(view, len(view)),
@@ -129,21 +122,20 @@ def evaluate_with_statistics_file(
 _NO_SAMPLES = SampleIds(real=np.empty(0, np.int64), generated=np.empty(0, np.int64))
 
 
-def _require_moment_metrics(
-    metrics: Sequence[str] | None, protocol: Protocol | None, uri: str
-) -> list[Metric]:
+def require_moment_metrics(
+    request: EvaluationRequest, reference: ReferenceStatistics
+) -> Sequence[Metric]:
     """Return the metrics. RaymetricsError for one that takes more than a mean and a covariance."""
-    moment_metrics = find_metrics(
-        protocol.metrics if protocol else ["fid"] if metrics is None else metrics
-    )
-    impossible = [metric.name for metric in moment_metrics if not metric.moments_suffice]
+    if not request.is_explicit:
+        return [METRICS["fid"]]
+    impossible = [metric.name for metric in request.metrics if not metric.moments_suffice]
     if impossible:
         raise RaymetricsError(
-            f"{', '.join(impossible)} cannot be computed from {uri}, which holds a mean and a "
-            f"covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give shards "
-            "on both sides"
+            f"{', '.join(impossible)} cannot be computed from {reference.uri}, which holds a mean "
+            f"and a covariance and no features; ask for {' or '.join(_MOMENT_METRICS)}, or give "
+            "shards on both sides"
         )
-    return moment_metrics
+    return request.metrics
 
 
 def _view_for_protocol(
@@ -152,14 +144,13 @@ def _view_for_protocol(
     whole_view: View,
     shards_side: str,
     protocol: Protocol | None,
-    samples: int | None,
 ) -> View:
     """Take the samples of the shards.
 
     NotEnoughData if the file has another number of samples than the protocol asks for.
     """
     if protocol is None:
-        return take_samples({shards_side: whole_view}, None, samples)[shards_side]
+        return whole_view
     if reference.ddof not in (None, protocol.convention.ddof):
         raise SpecMismatch(
             f"{protocol.name} divides covariances by count - {protocol.convention.ddof}, "
@@ -256,12 +247,15 @@ def _exported_column(
     )
 
 
-def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
+def _moments_by_column(
+    view: View, columns: Sequence[Column], local: bool | None, announce: bool
+) -> Mapping[str, Moments]:
     """Fold the moments of every column, in one pass over the shards."""
     measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
     size = sum(4 * column.dimension * len(view) for column in columns)
-    local = runs_in_process(None, small=size <= SMALL_FEATURE_BYTES, work=f"{len(view)} samples")
-    with session(local=local):
+    work = f"{len(view)} samples" if announce else ""
+    in_process = runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
+    with session(local=in_process):
         return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
 
 

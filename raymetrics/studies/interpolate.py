@@ -43,7 +43,7 @@ from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.comparison import open_as_view, set_uri
-from raymetrics.studies.evaluate import write_scores
+from raymetrics.studies.evaluate_shards import write_scores
 from raymetrics.studies.make_result import side_from_view
 from raymetrics.studies.match.request import names_shard_set
 from raymetrics.studies.path_ends import (

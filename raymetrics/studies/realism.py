@@ -36,7 +36,7 @@ from raymetrics.studies.comparison import (
     require_unique_samples,
     set_uri,
 )
-from raymetrics.studies.evaluate import write_scores
+from raymetrics.studies.evaluate_shards import write_scores
 from raymetrics.studies.make_result import make_result, side_from_view
 from raymetrics.studies.match.request import choose_logits_column
 from raymetrics.studies.subsets import label_name

@@ -38,7 +38,8 @@ from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.comparison import open_as_view, require_measurable, set_uri
-from raymetrics.studies.evaluate import evaluate, require_enough_for_metric
+from raymetrics.studies.evaluate import evaluate
+from raymetrics.studies.evaluate_shards import require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.

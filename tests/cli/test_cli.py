@@ -64,7 +64,8 @@ def test_the_examples_in_the_help_work(tmp_path: Path, monkeypatch: pytest.Monke
         assert code == 0, output
         printed.append(output)
     assert Path("report/index.html").exists()
-    assert sum("FD digits" in output for output in printed) == 3  # the usual ones, FID's, a file's
+    # Of sources, of shards, by FID's protocol, and with a file of statistics.
+    assert sum("FD digits" in output for output in printed) == 4
     assert pq.read_metadata("realism.parquet").num_rows == 1000
 
 
@@ -218,7 +219,7 @@ EXTRACT = ("extract", "digits", "--extractor", "digits", "--to")
         ((*EXTRACT, "/dev/null/x", "--samples", "0-9"), "cannot"),
         (("extract", "mnist", "--extractor", "digits", "--to", "x", "--samples", "0-5000"),
          "0-4999, but 0-5000"),
-        (("evaluate", "--real", "nowhere", "--generated", "nowhere"), "no shard set at nowhere"),
+        (("evaluate", "--real", "nowhere", "--generated", "nowhere"), "no source 'nowhere'"),
         (("inspect", "nowhere"), "no shard set at nowhere"),
         (("report", "nowhere", "--to", "x"), "cannot read results from nowhere"),
     ],

@@ -14,7 +14,7 @@ from raymetrics.errors import StorageError, StorageUnavailable
 from raymetrics.results import Result, Side
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies import evaluate as evaluating
-from raymetrics.studies import realism
+from raymetrics.studies import evaluate_shards, realism
 from tests.cli.test_cli import run
 from tests.conftest import write_set
 from tests.helpers.disks import limit_file_size, read_contents
@@ -166,8 +166,8 @@ def full(*_: object) -> None:
 def test_scores_that_cannot_be_written_lose_no_number(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "session", lambda **_: nullcontext())
-    for module in (evaluating, realism):
+    monkeypatch.setattr(evaluate_shards, "session", lambda **_: nullcontext())
+    for module in (evaluate_shards, realism):
         monkeypatch.setattr(module, "write_scores", full)
     sides = ("--real", "real", "--generated", "generated")
     for verb in (("evaluate", "--metrics", "realism", "--scores", "s"), ("realism", "--to", "r")):

@@ -203,7 +203,8 @@ def test_refusals(
 
 
 def test_two_files(case: Case) -> None:
-    with pytest.raises(RaymetricsError, match="files of statistics both, .* must be a shard set"):
+    message = "files of statistics both; one side must be a shard set or a source"
+    with pytest.raises(RaymetricsError, match=message):
         rm.evaluate(real=case.file, generated=case.file)
 
 

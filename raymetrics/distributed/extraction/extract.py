@@ -55,7 +55,10 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class ExtractRequest:
-    """One set to extract, see `extract`."""
+    """One set to extract, see `extract`.
+
+    to: may hold `FINGERPRINT_PLACEHOLDER`, where the fingerprint of the set is then written.
+    """
 
     to: str
     source: str
@@ -210,10 +213,11 @@ def _make_set_opener(
 
     def open_set(request: ExtractRequest) -> SetInProgress:
         source = absolute_source(request.source)
-        generator, store = open_source(source, torch.device("cpu")), Store(request.to)
+        generator = open_source(source, torch.device("cpu"))
         requested_spec = make_spec(
             source, generator, texts, networks, request.samples, shard_rows, max_errors
         )
+        store = Store(requested_spec.fill_address(request.to))
         names = store.names()
         spec, note = continue_set(store, requested_spec, generator, networks, names)
         return SetInProgress.begin(

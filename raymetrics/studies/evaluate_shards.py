@@ -1,0 +1,229 @@
+"""The metrics of two views of shard sets: plan the tasks, check them, compute, make results."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
+from raymetrics.distributed.session import session
+from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics.metric import Metric
+from raymetrics.results import Result
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.schema import Column
+from raymetrics.shards.shard_set import ShardSet
+from raymetrics.shards.store import Store
+from raymetrics.shards.view import View
+from raymetrics.shards.writable import require_writable_output
+from raymetrics.studies.comparison import (
+    MetricTask,
+    comparable_columns,
+    metric_applies,
+    require_applicable,
+    require_unique_samples,
+    take_samples,
+)
+from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
+from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.subsets import SIDES, Subset, all_samples, subsets_by_label
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is to be computed of two sides; the fields are arguments of `evaluate`.
+
+    metrics: in the order of the results. is_explicit: whether the user or a protocol named them,
+    so that each must have a column. space_names: extractors to compare, None for all.
+    """
+
+    metrics: Sequence[Metric]
+    is_explicit: bool
+    convention: Convention
+    protocol: Protocol | None
+    columns: Sequence[str] | None
+    space_names: Sequence[str] | None
+    by: str | None
+    scores: str | None
+    any_size: bool
+    local: bool | None
+
+    def __post_init__(self) -> None:
+        if self.columns and self.space_names:
+            raise RaymetricsError("columns say their extractors; leave those out")
+        if self.by not in (None, "label"):
+            raise RaymetricsError(f"by is {self.by!r}; there is only 'label'")
+        if self.scores and (self.by or "realism" not in {m.name for m in self.metrics}):
+            raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
+        if self.scores is not None:
+            require_writable_output(self.scores)
+
+    def compared_columns(self, real: ShardSet, generated: ShardSet) -> list[Column]:
+        """Return the columns that are compared. SpecMismatch if the sets cannot be."""
+        return comparable_columns(
+            real, generated, self.space_names, self.columns, any_size=self.any_size
+        )
+
+    def without_too_large(self, counts: Mapping[str, int], *, announce: bool) -> EvaluationRequest:
+        """Return the request without default metrics that take more samples than a side has.
+
+        counts: samples of each side; 0 where they are not known. Metrics that the user named stay.
+        announce: whether what is left out is logged.
+        """
+        if self.is_explicit:
+            return self
+        known = [count for count in counts.values() if count]
+        left_out = [
+            metric
+            for metric in self.metrics[1:]
+            if known and min(known) < metric.min_samples(self.convention)
+        ]
+        for metric in left_out if announce else ():
+            log.info(
+                "%s is left out: it takes %d samples of each side, there are %s",
+                metric.name,
+                metric.min_samples(self.convention),
+                " and ".join(map(str, known)),
+            )
+        return replace(self, metrics=[m for m in self.metrics if m not in left_out])
+
+    def plan(
+        self, columns: Sequence[Column], dataset_spec: DatasetSpec, subsets: Sequence[Subset | None]
+    ) -> list[MetricTask]:
+        """Return the tasks, by subset, column and metric. RaymetricsError for a metric without."""
+        tasks = [
+            MetricTask(metric, column, subset)
+            for subset in subsets
+            for column in columns
+            for metric in self.metrics
+            if metric_applies(metric, column, dataset_spec, explicit=bool(self.columns))
+        ]
+        required = self.metrics if self.is_explicit else self.metrics[:1]
+        require_applicable(tasks, required, columns)
+        return tasks
+
+
+def evaluate_shards(
+    views: Mapping[str, View],
+    request: EvaluationRequest,
+    tell: Callable[[list[Result]], None] | None,
+    *,
+    announce: bool = True,
+) -> list[Result]:
+    """Compute the metrics of two views, see `raymetrics.studies.evaluate.evaluate`.
+
+    announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
+    """
+    columns = request.compared_columns(views["real"].shards, views["generated"].shards)
+    views = take_samples(views, request.protocol, None)
+    request = request.without_too_large(
+        {side: len(view) for side, view in views.items()}, announce=announce
+    )
+    subsets = subsets_by_label(views) if request.by == "label" else [all_samples(views)]
+    tasks = request.plan(columns, views["real"].shards.spec, subsets)
+    require_unique_samples(tasks, views)
+    _require_enough_samples(views, tasks, request.convention)
+    computation = MetricComputation(views, plan_tasks(tasks, request.convention))
+    with session(local=_runs_in_process(request.local, views, columns, announce)):
+        require_memory(views, computation.planned)
+        results = [
+            make_result(
+                value,
+                planned.task,
+                [views[side].shards.spec for side in SIDES],
+                sides_of_subset(views, planned.subset),
+                request.convention,
+                request.protocol,
+                seconds,
+            )
+            for planned, value, seconds in computation.values()
+        ]
+    if tell:
+        tell(results)
+    if request.scores:
+        write_scores(request.scores, views["generated"].sample_ids, computation.realism)
+    return results
+
+
+def require_evaluable(
+    request: EvaluationRequest,
+    made_of: DatasetSpec,
+    other: ShardSet | None,
+    counts: Mapping[str, int],
+) -> None:
+    """Raise the errors that an evaluation of sets with these extractors would have in the end.
+
+    other: the set on the other side, if it is there already. counts: samples of each side; 0 where
+    they are not known.
+    """
+    shards = ShardSet(Store("."), made_of, ())
+    columns = request.compared_columns(other or shards, shards)
+    tasks = request.without_too_large(counts, announce=True).plan(columns, made_of, [None])
+    for metric in {task.metric.name: task.metric for task in tasks}.values():
+        for side, count in counts.items():
+            if count:
+                require_enough_for_metric(
+                    metric, request.convention, count, f"there are {count} {side} ones"
+                )
+        if metric.require_counts is not None and all(counts.values()):
+            metric.require_counts(counts["real"], counts["generated"])
+
+
+def _runs_in_process(
+    local: bool | None, views: Mapping[str, View], columns: Sequence[Column], announce: bool
+) -> bool:
+    """Return whether this process computes the numbers, as the features are few."""
+    size = sum(4 * column.dimension * len(view) for column in columns for view in views.values())
+    counts = " and ".join(str(len(view)) for view in views.values())
+    work = f"{counts} samples" if announce else ""
+    return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
+
+
+def _require_enough_samples(
+    views: Mapping[str, View], tasks: Sequence[MetricTask], convention: Convention
+) -> None:
+    """Raise NotEnoughData if a metric takes more samples than a side has."""
+    metrics = {task.metric.name: task.metric for task in tasks}.values()
+    for subset in dict.fromkeys(task.subset for task in tasks):
+        assert subset is not None
+        suffix = subset.title and f" of {subset.title}"
+        for metric in metrics:
+            for side in SIDES:
+                uri, count = views[side].shards.uri, len(subset.samples.for_side(side))
+                count_in_words = f"{uri} has {count} {side} ones{suffix}"
+                require_enough_for_metric(metric, convention, count, count_in_words)
+            if metric.require_counts is not None:
+                metric.require_counts(len(subset.samples.real), len(subset.samples.generated))
+
+
+def require_enough_for_metric(
+    metric: Metric, convention: Convention, count: int, count_in_words: str
+) -> None:
+    """Raise NotEnoughData if a metric takes more samples than this count.
+
+    count_in_words: the count and the set that has it, for the message.
+    """
+    minimum = metric.min_samples(convention)
+    if count < minimum:
+        raise NotEnoughData(
+            f"{metric.name} takes at least {minimum} samples, {count_in_words}; extract more, or "
+            f"leave it out of --metrics{metric.fewer_samples_hint}"
+        )
+
+
+def write_scores(path: str, sample_ids: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
+    """Write a Parquet file: sample_id int64, and realism_COLUMN float64 for every column."""
+    columns = {f"realism_{name}": pa.array(values) for name, values in scores.items()}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"sample_id": pa.array(sample_ids), **columns}), buffer)
+    name = path.rpartition("/")[2]
+    Store(path.removesuffix(name) or ".").replace(name, buffer.getvalue())

@@ -1,0 +1,167 @@
+"""The sides of an evaluation that are sources: extracted in one stream, or found in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raymetrics import sample_ranges
+from raymetrics.errors import NotEnoughData, SampleRangeError, SourceError
+from raymetrics.metrics import Protocol
+from raymetrics.permissions import Permission
+from raymetrics.shards.foreign import ReferenceStatistics
+from raymetrics.shards.layout import DatasetSpec
+from raymetrics.shards.set_cache import cache_folder, set_place
+from raymetrics.shards.view import View
+
+if TYPE_CHECKING:
+    from raymetrics.distributed.extraction.progress import Progress
+    from raymetrics.distributed.resources import Resources
+
+DEFAULT_EXTRACTOR = "inception"
+
+OpenSide = View | ReferenceStatistics
+
+
+@dataclass(frozen=True)
+class SourceSide:
+    """A side that must be extracted: a source, and which samples of it.
+
+    ids: None for all samples of a data set, or as many as the other side has of a generator.
+    """
+
+    source: str
+    ids: range | None = None
+
+
+@dataclass(frozen=True)
+class SideExtraction:
+    """How sides are extracted.
+
+    extractors: texts; by default those of the other side, the protocol's, or inception. keep: the
+    folder of the sets; by default the cache. check: called before anything is extracted, with what
+    the sets are made of and with the number of samples of each side; it may raise.
+    """
+
+    extractors: Sequence[str] | None
+    protocol: Protocol | None
+    keep: str | None
+    resources: Resources | None
+    progress: Callable[[Progress], None] | None
+    check: Callable[[DatasetSpec, Mapping[str, int]], None]
+    permission: Permission
+
+
+def extract_sides(
+    sides: Mapping[str, OpenSide | SourceSide], request: SideExtraction
+) -> dict[str, OpenSide]:
+    """Return the sides as views of shard sets, or as statistics; extract those that are sources.
+
+    Both are extracted in one stream. What is in the cache is not made again. Raises what
+    `raymetrics.distributed.extraction.extract.extract` raises.
+    """
+    from raymetrics.distributed.extraction.extract import ExtractRequest, extract_many
+
+    sources = {side: value for side, value in sides.items() if isinstance(value, SourceSide)}
+    extractors = request.extractors or _default_extractors(sides, request)
+    ids = _resolve_ids(sides, sources, request.protocol)
+    counts = {side: _count(value) for side, value in sides.items()}
+    counts |= {side: len(chosen) for side, chosen in ids.items()}
+    folder = request.keep or str(cache_folder())
+    extractions = extract_many(
+        [
+            ExtractRequest(set_place(folder, value.source), value.source, ids[side])
+            for side, value in sources.items()
+        ],
+        extractors,
+        resources=request.resources,
+        progress=request.progress,
+        check=lambda spec: request.check(spec, counts),
+    )
+    opened = {side: value for side, value in sides.items() if not isinstance(value, SourceSide)}
+    for side, extraction in zip(sources, extractions, strict=True):
+        lacking = [range(k, k + 1) for k in extraction.shards.left_out]
+        samples = sample_ranges.subtract([ids[side]], lacking)
+        opened[side] = View(extraction.shards, tuple(samples))
+    return {side: opened[side] for side in sides}
+
+
+def _count(value: OpenSide | SourceSide) -> int:
+    """Count the samples of a side that is open; 0 for another one and for an unknown number."""
+    if isinstance(value, View):
+        return len(value)
+    return (value.count or 0) if isinstance(value, ReferenceStatistics) else 0
+
+
+def _default_extractors(
+    sides: Mapping[str, OpenSide | SourceSide], request: SideExtraction
+) -> Sequence[str]:
+    """Return the extractors of the side that is a shard set, those of the protocol, or inception.
+
+    ProgramRefused if the set names a program, and the user has not allowed to run it.
+    """
+    for value in sides.values():
+        if isinstance(value, View):
+            texts = value.shards.spec.extractor_texts
+            for text in texts:
+                request.permission.require_extractor(text, value.shards.uri)
+            return texts
+    if request.protocol is not None:
+        return [request.protocol.extractor]
+    return [DEFAULT_EXTRACTOR]
+
+
+def _resolve_ids(
+    sides: Mapping[str, OpenSide | SourceSide],
+    sources: Mapping[str, SourceSide],
+    protocol: Protocol | None,
+) -> dict[str, range]:
+    """Return the ids to extract of each source. SampleRangeError where they cannot be known."""
+    import torch
+
+    from raymetrics.distributed.extraction.dataset_request import requested_samples
+    from raymetrics.generators import open_source
+
+    resolved: dict[str, range] = {}
+    for side, value in sources.items():  # the real side comes first
+        try:
+            generator = open_source(value.source, torch.device("cpu"))
+        except SourceError as error:
+            raise _with_other_kinds(error) from None
+        wanted = value.ids
+        if wanted is None and protocol is not None:
+            wanted = _first_of_protocol(protocol, side, generator.length)
+        if wanted is None and generator.length is None:
+            other = next(name for name in sides if name != side)
+            count = len(resolved[other]) if other in resolved else _count(sides[other])
+            if not count:
+                raise SampleRangeError(
+                    f"{value.source} never ends, so say which samples: --samples 0-49999"
+                )
+            wanted = range(count)
+        resolved[side] = requested_samples(generator, wanted)
+    return resolved
+
+
+def _with_other_kinds(error: SourceError) -> SourceError:
+    """Return the error for a name that is nothing, with what else a side may be."""
+    if not error.message.startswith("no source"):
+        return error
+    return SourceError(f"{error.message}; or a shard set, or statistics as .npz, .pkl or .pt")
+
+
+def _first_of_protocol(protocol: Protocol, side: str, length: int | None) -> range | None:
+    """Return the first ids that a protocol takes of a side; None for all of a data set.
+
+    NotEnoughData if a data set has fewer.
+    """
+    count = protocol.real if side == "real" else protocol.generated
+    if side == "real" and count is None and protocol.real_at_most is not None:
+        count = protocol.real_at_most if length is None else min(length, protocol.real_at_most)
+    if count is not None and length is not None and length < count:
+        raise NotEnoughData(
+            f"{protocol.name} takes {count} {side} samples, there are {length}; evaluate without "
+            "a protocol"
+        )
+    return None if count is None else range(count)

@@ -1,0 +1,236 @@
+"""One command from two sources to numbers: the same as extracting first, found again next time."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import raymetrics as rm
+from raymetrics.cli import main
+from raymetrics.distributed import choose_executor, start_ray
+from raymetrics.distributed import session as sessions
+from raymetrics.distributed.extraction import extract as extraction
+from raymetrics.distributed.resources import Resources
+from raymetrics.errors import (
+    NotEnoughData,
+    RaymetricsError,
+    ShardError,
+    SourceError,
+    SpecMismatch,
+    StorageError,
+)
+from raymetrics.metrics import Protocol, conventions, get_convention
+from raymetrics.shards.set_cache import cache_folder, list_cached_sets
+from raymetrics.studies.open_sides import names_shards, names_statistics
+
+SIDES = {"real": "mnist", "generated": "digits", "extractors": "digits"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_ray() -> Iterator[None]:
+    """Whoever starts Ray fails: all of this is small work."""
+
+    def refuse(cpus: int | None) -> None:
+        raise AssertionError("Ray is started")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_ray, "start", refuse)
+        for module in (sessions, choose_executor):
+            patch.setattr(module, "ray_is_running", lambda: False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RAYMETRICS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def values(results: list[rm.Result]) -> dict[str, float]:
+    return {result.label: result.value for result in results}
+
+
+def test_sources_give_the_numbers_of_their_shards(tmp_path: Path) -> None:
+    evaluated = rm.evaluate(**SIDES, metrics="fid,pr", samples=60)
+    for side in ("real", "generated"):
+        rm.extract(SIDES[side], "digits", str(tmp_path / side), "0-59")
+    from_shards = rm.evaluate(
+        real=str(tmp_path / "real"), generated=str(tmp_path / "generated"), metrics="fid,pr"
+    )
+    assert values(evaluated) == values(from_shards)
+    assert [result.real.digest for result in evaluated] == [r.real.digest for r in from_shards]
+
+
+def test_what_was_extracted_is_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = rm.evaluate(**SIDES, metrics="fid", samples=60)
+    assert {cached.samples for cached in list_cached_sets(cache)} == {60}
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "stream", lambda *arguments: pytest.fail("it is made again"))
+        again = rm.evaluate(**SIDES, metrics="fid", samples=60)
+        fewer = rm.evaluate(**SIDES, metrics="fid", samples=40)
+    assert values(again) == values(first)
+    assert [fewer[0].real.count, fewer[0].generated.count] == [40, 40]
+    more = rm.evaluate(**SIDES, metrics="fid", samples="20-89", real_samples="0-49")
+    assert (more[0].real.count, more[0].generated.samples) == (50, ("20-89",))
+    assert sorted(cached.samples for cached in list_cached_sets(cache)) == [60, 90]
+
+
+def test_a_changed_source_is_another_set(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(12):
+        Image.new("RGB", (28, 28), (k, 2 * k, 0)).save(folder / f"{k:02}.png")
+    both = {"real": str(folder), "generated": "digits", "extractors": "digits", "metrics": "fid"}
+    before = rm.evaluate(**both)
+    assert (before[0].real.count, before[0].generated.count) == (12, 12)
+    Image.new("RGB", (28, 28), "white").save(folder / "05.png")
+    assert values(rm.evaluate(**both)) != values(before)
+    assert len(list_cached_sets(cache)) == 3
+
+
+def test_a_source_beside_shards_is_extracted_as_they_were(tmp_path: Path, cache: Path) -> None:
+    real = str(tmp_path / "real")
+    rm.extract("mnist", "digits", real, "0-59")
+    (result,) = rm.evaluate(real=real, generated="digits", metrics="fid")
+    assert result.space["name"] == "digits"
+    assert result.generated.count == 60  # as many as there are real ones
+    with pytest.raises(SpecMismatch, match="with the same extractor"):
+        rm.evaluate(real=real, generated="digits", metrics="fid", extractors="efficientnet-lite0")
+    assert [cached.extractors for cached in list_cached_sets(cache)] == [("digits",)]
+
+
+def test_a_source_beside_statistics(tmp_path: Path, cache: Path) -> None:
+    real, file = str(tmp_path / "real"), str(tmp_path / "real.npz")
+    rm.extract("mnist", "digits", real, "0-79")
+    rm.export(real, to=file, format="npz")
+    of_file = rm.evaluate(real=file, generated="digits", extractors="digits", samples="0-79")
+    of_shards = rm.evaluate(real=real, generated="digits", metrics="fid", samples="0-79")
+    assert of_file[0].value == pytest.approx(of_shards[0].value, rel=1e-12)
+    with pytest.raises(RaymetricsError, match="pr cannot be computed from"):
+        rm.evaluate(real=file, generated="faces", extractors="digits", metrics="pr", samples=50)
+    assert len(list_cached_sets(cache)) == 1  # nothing was extracted in vain
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"metrics": "kid", "samples": 60}, NotEnoughData, "kid takes at least 1000 samples"),
+        ({"metrics": "pr", "samples": "0-2", "real_samples": 30}, NotEnoughData, "3 generated"),
+        ({"real": "nothing-here"}, SourceError, "no source 'nothing-here'"),
+        ({"real": "faces"}, RaymetricsError, "faces never ends, so say which samples"),
+        ({"metrics": "is", "columns": "digits_pre_logits"}, RaymetricsError, "takes a column of"),
+        ({"samples": "5-1"}, RaymetricsError, "samples '5-1' is empty"),
+        ({"by": "class"}, RaymetricsError, "there is only 'label'"),
+    ],
+)
+def test_errors_come_before_anything_is_extracted(
+    cache: Path, changes: dict[str, str], error: type[RaymetricsError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        rm.evaluate(**{**SIDES, **changes})
+    assert list_cached_sets(cache) == []
+
+
+def test_a_default_metric_that_takes_more_samples_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, logger="raymetrics"):
+        results = rm.evaluate(**SIDES, samples=60)
+    assert {result.metric for result in results} == {
+        "frechet_distance", "precision", "recall", "f_score", "top1_distance",
+    }  # fmt: skip
+    said = [record.getMessage() for record in caplog.records]
+    kid = "kid is left out: it takes 1000 samples of each side, there are 60 and 60"
+    assert said.count(kid) == 1
+    assert said.count("120 samples: in this process, without Ray") == 1
+
+
+def test_a_protocol_says_what_to_extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = Protocol("few", ("fid",), get_convention("nvidia"), 70, 80, extractor="digits")
+    monkeypatch.setitem(conventions.PROTOCOLS, "few", protocol)  # type: ignore[arg-type]
+    kept = str(tmp_path / "kept")
+    (result,) = rm.evaluate(real="mnist", generated="digits", protocol="few", keep=kept)
+    assert (result.real.count, result.generated.count) == (80, 70)
+    assert result.real.uri.startswith(f"{kept}/mnist-")
+    assert result.convention["protocol"] == "few"
+
+
+def test_names_of_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endings are not enough: statistics, images and networks share them."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("images.npz", arr_0=np.zeros((2, 4, 4, 3), np.uint8))
+    np.savez("moments.npz", mu=np.zeros(2), sigma=np.eye(2))
+    np.savez("adm.npz", mu=np.zeros(2), sigma=np.eye(2), arr_0=np.zeros((2, 4, 4, 3), np.uint8))
+    np.savez("features.npz", feats=np.zeros((3, 2)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated")
+        torch.jit.script(torch.nn.Linear(2, 3)).save("network.pt")
+    torch.save({"mu": torch.zeros(2), "sigma": torch.eye(2)}, "moments.pt")
+    Path("moments.pkl").write_bytes(pickle.dumps({"fid": {"mu": np.zeros(2)}}))
+    Path("network.pkl").write_bytes(b"\x80\x04ctorch_utils.persistence\n_reconstruct\n")
+    Path("damaged.npz").write_bytes(b"no zip file")
+    statistics = {"moments.npz", "adm.npz", "features.npz", "moments.pt", "moments.pkl",
+                  "damaged.npz"}  # fmt: skip
+    for path in tmp_path.iterdir():
+        assert names_statistics(path.name) == (path.name in statistics), path.name
+        assert not names_shards(path.name)
+    assert not names_statistics("moments.npz?size=8")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "dataset.json").write_text('{"labels": [["0.png", 3]]}')  # as NVIDIA writes it
+    assert not names_shards("folder")
+    rm.extract("mnist", "digits", "shards", "0-9")
+    assert names_shards("shards")
+    (tmp_path / "shards" / "dataset.json").unlink()
+    assert names_shards("shards")
+    with pytest.raises(StorageError, match="2 files but no dataset"):
+        rm.evaluate(real="shards", generated="digits")
+
+
+def test_the_command(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["evaluate", "--real", "mnist", "--generated", "digits", "--generated",
+            "digits?snapshot=50", "--extractor", "digits", "--samples", "60", "--metrics", "fid",
+            "--to", "results.jsonl", "--page", "page"]  # fmt: skip
+    done = CliRunner().invoke(main, line, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("FD digits") == 2
+    assert Path("results.jsonl").read_text() == Path("page/results.jsonl").read_text()
+    assert "<html" in Path("page/index.html").read_text()
+    listed = CliRunner().invoke(main, ["cache", "list"], catch_exceptions=False).output
+    assert listed.splitlines()[0].startswith(f"{cache_folder()}: 3 sets, ")
+    assert "60 samples" in listed
+    assert "digits?snapshot=50 by digits" in listed
+    name = list_cached_sets(cache)[0].path.name
+    refused = CliRunner().invoke(main, ["cache", "clear", "nothing"])
+    assert (refused.exit_code, name in refused.output) == (2, True)
+    assert "1 sets removed" in CliRunner().invoke(main, ["cache", "clear", name]).output
+    (cache / "own").mkdir()
+    (cache / "own" / "notes.txt").write_text("not a shard set\n")
+    assert "2 sets removed" in CliRunner().invoke(main, ["cache", "clear"]).output
+    assert [path.name for path in cache.iterdir()] == ["own"]
+
+
+def test_a_damaged_set_in_the_cache_is_named(cache: Path) -> None:
+    rm.evaluate(**SIDES, metrics="fid", samples=20)
+    damaged = list_cached_sets(cache)[0].path
+    (damaged / "dataset.json").write_text("{")
+    problems = {cached.path: cached.problem for cached in list_cached_sets(cache)}
+    assert "is damaged" in problems[damaged]
+    with pytest.raises(ShardError, match=f"{damaged.name}/dataset.json is damaged"):
+        rm.evaluate(**SIDES, metrics="fid", samples=20)
+
+
+def test_workers_are_no_small_work() -> None:
+    assert Resources(actors=2).in_process is False
+    assert Resources().in_process is None
+    assert Resources(local=True).in_process is True
