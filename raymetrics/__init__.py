@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from raymetrics.distributed.extraction.extract import extract as extract
     from raymetrics.distributed.resources import Resources as Resources
     from raymetrics.errors import RaymetricsError as RaymetricsError
+    from raymetrics.evaluator import Evaluator as Evaluator
     from raymetrics.in_memory import frechet_distance as frechet_distance
     from raymetrics.in_memory import kernel_distance as kernel_distance
     from raymetrics.in_memory import match_top1 as match_top1
@@ -42,6 +43,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.distributed.extraction.extract": ("extract",),
     "raymetrics.distributed.resources": ("Resources",),
     "raymetrics.errors": ("RaymetricsError",),
+    "raymetrics.evaluator": ("Evaluator",),
     "raymetrics.in_memory": (
         "frechet_distance",
         "kernel_distance",

@@ -32,9 +32,10 @@ ROWS = [
     {"fixed_batches", "permissions", "statistics", "weights"},
     {"metrics"},
     {"neighbors", "attacks", "shards", "extractors", "generators"},
-    {"heatmaps", "results_version_1"},
+    {"heatmaps", "results_version_1", "feature_states"},
     {"distributed", "results"},
     {"in_memory", "studies", "reports"},
+    {"evaluator"},
     {"cli"},
     {"demo", "__main__"},
 ]
