@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from raymetrics import in_memory as in_memory
+    from raymetrics.compatibility.torch_fidelity import calculate_metrics as calculate_metrics
     from raymetrics.distributed.extraction.extract import extract as extract
     from raymetrics.distributed.resources import Resources as Resources
     from raymetrics.errors import RaymetricsError as RaymetricsError
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from raymetrics.studies.truncate import truncate as truncate
 
 _NAMES_BY_MODULE = {
+    "raymetrics.compatibility.torch_fidelity": ("calculate_metrics",),
     "raymetrics.distributed.extraction.extract": ("extract",),
     "raymetrics.distributed.resources": ("Resources",),
     "raymetrics.errors": ("RaymetricsError",),

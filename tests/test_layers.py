@@ -35,7 +35,7 @@ ROWS = [
     {"heatmaps", "results_version_1", "feature_states"},
     {"distributed", "results"},
     {"in_memory", "studies", "reports"},
-    {"evaluator"},
+    {"evaluator", "compatibility"},
     {"cli"},
     {"demo", "__main__"},
 ]

@@ -24,11 +24,11 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 from raymetrics.errors import ExtractorError, UnsafePickle
 from raymetrics.extractors import class_names, inception, inception_weights, make_extractor
 from raymetrics.extractors.inception_weights import graph_names, read_inception
-from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import resize
 from raymetrics.weights.locate import weights_folder
 from raymetrics.weights.state_dict import StateDict, load_into_network, state_digest
 from tests.helpers import nvidia_pickles
+from tests.helpers.random_inception import random_inception_state
 from tests.helpers.tensorflow_graphs import graph
 
 CPU = torch.device("cpu")
@@ -37,17 +37,7 @@ TRAINED = "pt_inception-2015-12-05-6726825d.pth"
 
 @pytest.fixture(scope="module")
 def state() -> StateDict:
-    """Random weights with batch norms that change something."""
-    rng = np.random.default_rng(3)
-    random_state = draw_random_weights(inception.build_empty_inception(), 0)
-    for name, tensor in random_state.items():
-        positive = name.endswith(("bn.weight", "running_var"))
-        if tensor.dim() == 1:
-            low, high = (0.5, 1.5) if positive else (-0.2, 0.2)
-            random_state[name] = torch.from_numpy(
-                rng.uniform(low, high, tensor.shape).astype(np.float32)
-            )
-    return random_state
+    return random_inception_state()
 
 
 @pytest.fixture(scope="module")
