@@ -208,8 +208,9 @@ def test_an_empty_folder_and_mixed_sizes_are_named(tmp_path: Path) -> None:
     asked = {"input2": ARRAY, "fid": True, "feature_extractor": "digits", **SMALL}
     with pytest.raises(RaymetricsError, match=r"no images in .*expected files that end in \.png"):
         rm.calculate_metrics(input1=tmp_path, **asked)
-    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    Image.new("RGB", (20, 20)).save(tmp_path / "b.png")
+    noise = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), np.uint8)
+    Image.fromarray(noise[0]).save(tmp_path / "a.png")
+    Image.fromarray(noise[1, :, :40]).save(tmp_path / "b.png")
     with pytest.raises(RaymetricsError, match="samples_resize_and_crop=256"):
         rm.calculate_metrics(input1=tmp_path, **asked)
     mixed = rm.calculate_metrics(input1=tmp_path, samples_resize_and_crop=28, **asked)
