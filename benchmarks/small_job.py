@@ -111,9 +111,8 @@ def different_numbers(expected: dict[str, float], file: Path) -> list[str]:
     results = [json.loads(line) for line in file.read_text().splitlines()]
     actual = {result["metric"]: result["value"] for result in results}
     actual["frechet_inception_distance"] = actual.pop("frechet_distance")
-    print(
-        f"FD {actual['frechet_inception_distance']:.6f}, there {expected['frechet_inception_distance']:.6f}"
-    )
+    print(f"FD {actual['frechet_inception_distance']:.6f} and ", end="")
+    print(f"{expected['frechet_inception_distance']:.6f}")
     return [
         f"{name} is {actual[name]}, torch-fidelity's {value}"
         for name, value in expected.items()

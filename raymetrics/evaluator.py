@@ -112,8 +112,8 @@ class Evaluator:
         if isinstance(opened, View):
             specs = {spec["name"]: spec for spec in opened.shards.spec.extractors}
             spec = dict(specs.get(self.extractor.name, {}))
-            own = dict(self.extractor.spec)
-            if {**spec, "columns": None} != {**own, "columns": None}:
+            expected = dict(self.extractor.spec)
+            if {**spec, "columns": None} != {**expected, "columns": None}:
                 raise RaymetricsError(
                     f"{opened.shards.uri} has features of {', '.join(map(str, specs))}, not those "
                     f"of {self.extractor.name} as it is here; extract it with this extractor"
@@ -324,12 +324,12 @@ def compute_from_rows(
 
 def _number_name(value: MetricValue, column: Column, values: Sequence[MetricValue]) -> str:
     """Return the name of a number: the metric, and what tells it from others of its name."""
-    equal = [other for other in values if other.metric == value.metric]
+    equal = [one for one in values if one.metric == value.metric]
     parts = [value.metric]
     for key in ("k", "samples"):
-        if len({str(other.convention.get(key)) for other in equal}) > 1:
+        if len({str(one.convention.get(key)) for one in equal}) > 1:
             parts.append(f"{key}{value.convention[key]}")
-    distinct = len({str([o.convention.get(key) for key in ("k", "samples")]) for o in equal})
+    distinct = len({str([one.convention.get(key) for key in ("k", "samples")]) for one in equal})
     return "_".join(parts if distinct == len(equal) else [*parts, column.name])
 
 

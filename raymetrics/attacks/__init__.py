@@ -18,8 +18,8 @@ from raymetrics.attacks.top1_rejection import match_top1 as match_top1
 from raymetrics.attacks.weighted_sampling import SAMPLING_SCHEMES as SAMPLING_SCHEMES
 from raymetrics.attacks.weighted_sampling import draw_by_weight as draw_by_weight
 from raymetrics.attacks.weights_objective import Evaluation as Evaluation
-from raymetrics.attacks.weights_objective import Evaluator as Evaluator
 from raymetrics.attacks.weights_objective import InMemoryEvaluator as InMemoryEvaluator
+from raymetrics.attacks.weights_objective import ObjectiveEvaluator as ObjectiveEvaluator
 from raymetrics.attacks.weights_objective import TargetGaussian as TargetGaussian
 from raymetrics.attacks.weights_optimizer import LbfgsState as LbfgsState
 from raymetrics.attacks.weights_optimizer import OptimizedWeights as OptimizedWeights

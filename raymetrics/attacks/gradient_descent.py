@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from raymetrics.attacks.weights_objective import (
-    Evaluator,
+    ObjectiveEvaluator,
     TargetGaussian,
     compute_transport,
     duality_gap,
@@ -88,7 +88,7 @@ def _normalized_weights(log_weights: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def paper_loss(evaluate: Evaluator) -> Callable[[np.ndarray], Loss]:
+def paper_loss(evaluate: ObjectiveEvaluator) -> Callable[[np.ndarray], Loss]:
     """Return the loss of the paper (Eq. 3 and Algorithm 1), as a function of log-weights.
 
     The covariance is divided by sum e^w, and dF/dw_i = p_i (h_i - p.h).

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     weight_gradient: np.ndarray  # float64 [n]: dF/dp_i up to a constant
 
 
-class Evaluator(Protocol):
+class ObjectiveEvaluator(Protocol):
     """The objective as a function of weights; implementations decide where to store candidates."""
 
     @property
@@ -49,7 +49,7 @@ class Evaluator(Protocol):
         """Evaluate the objective. weights: float64 [n], not negative, with a sum of 1."""
 
 
-class ExactEvaluator(Evaluator, Protocol):
+class ExactEvaluator(ObjectiveEvaluator, Protocol):
     """An evaluator that can also compute the distance in float64."""
 
     def exact_distance(self, weights: np.ndarray) -> float:

@@ -16,8 +16,8 @@ import numpy as np
 
 from raymetrics.attacks.lbfgs import LinePoint, inverse_hessian_product, line_search, update_memory
 from raymetrics.attacks.weights_objective import (
-    Evaluator,
     ExactEvaluator,
+    ObjectiveEvaluator,
     duality_gap,
     effective_sample_size,
 )
@@ -104,7 +104,7 @@ def with_exact_distance(optimized: OptimizedWeights, evaluate: ExactEvaluator) -
 
 
 def minimize_distance(
-    evaluate: Evaluator,
+    evaluate: ObjectiveEvaluator,
     *,
     max_evaluations: int,
     tolerance: float = 1e-3,
@@ -156,7 +156,7 @@ class _PointValue(NamedTuple):
 class _Problem:
     """The objective as a function of points instead of weights; counts its evaluations."""
 
-    evaluate: Evaluator
+    evaluate: ObjectiveEvaluator
     max_evaluations: int
     evaluations: int
     scale: np.ndarray = field(repr=False)  # float64 [n]: a
@@ -164,7 +164,7 @@ class _Problem:
 
     @classmethod
     def from_evaluator(
-        cls, evaluate: Evaluator, max_evaluations: int, evaluations: int
+        cls, evaluate: ObjectiveEvaluator, max_evaluations: int, evaluations: int
     ) -> _Problem:
         """Set a_i = |x_i|, in units of the root mean square of |x|, and bounded away from 0."""
         squares = evaluate.norms**2

@@ -19,7 +19,7 @@ def cache() -> None:
 
 @cache.command("list")
 @exit_with_code
-def list_all() -> None:
+def list_sets() -> None:
     """List the sets: name, samples, size, and what each was made of.
 
     \b

@@ -112,10 +112,10 @@ def _batches_of_path(path: str, name: str, options: InputOptions) -> Batches:
 def _batches_of_folder(folder: str, options: InputOptions) -> Batches:
     """Yield the images of a folder, sorted by their real paths, as torch-fidelity does."""
     endings = tuple(f".{ending.strip()}" for ending in options.samples_find_ext.split(","))
-    found = Path(folder).rglob("*") if options.samples_find_deep else Path(folder).iterdir()
+    paths = Path(folder).rglob("*") if options.samples_find_deep else Path(folder).iterdir()
     files = sorted(
         os.path.realpath(file)
-        for file in found
+        for file in paths
         if file.is_file() and file.suffix.lower() in endings
     )
     if not files:

@@ -83,8 +83,8 @@ class View:
         """Return a view of the samples with these ids. NotEnoughData if one is not in this view."""
         if isinstance(self.samples, Selection):
             ids = self.samples.ids
-            kept = [ids[(ids >= part.start) & (ids < part.stop)] for part in wanted]
-            return View(self.shards, Selection.from_ids(np.concatenate(kept), self.samples.file))
+            parts = [ids[(ids >= part.start) & (ids < part.stop)] for part in wanted]
+            return View(self.shards, Selection.from_ids(np.concatenate(parts), self.samples.file))
         lacking = sample_ranges.subtract(wanted, self.samples)
         if lacking:
             names = ", ".join(map(sample_ranges.format_range, lacking[:_MAX_NAMED]))

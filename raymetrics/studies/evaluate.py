@@ -120,10 +120,10 @@ def evaluate(
     with shared_session(local=local):
         if any(isinstance(value, SourceSide) for value in sides.values()):
             request = _require_statistics_suffice(sides, request)
-            others = [value.shards for value in sides.values() if isinstance(value, View)]
+            opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
 
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
-                require_evaluable(request, made_of, others[0] if others else None, counts)
+                require_evaluable(request, made_of, opened_sets[0] if opened_sets else None, counts)
 
             resources = resources or Resources()
             extraction = SideExtraction(

@@ -157,16 +157,16 @@ def evaluate_shards(
 def require_evaluable(
     request: EvaluationRequest,
     made_of: DatasetSpec,
-    other: ShardSet | None,
+    opposite: ShardSet | None,
     counts: Mapping[str, int],
 ) -> None:
     """Raise the errors that an evaluation of sets with these extractors would have in the end.
 
-    other: the set on the other side, if it is there already. counts: samples of each side; 0 where
+    opposite: the set on the other side, if it is there already. counts: samples of each side; 0 where
     they are not known.
     """
     shards = ShardSet(Store("."), made_of, ())
-    columns = request.compared_columns(other or shards, shards)
+    columns = request.compared_columns(opposite or shards, shards)
     tasks = request.without_too_large(counts, announce=True).plan(columns, made_of, [None])
     for metric in {task.metric.name: task.metric for task in tasks}.values():
         for side, count in counts.items():

@@ -133,8 +133,8 @@ def _resolve_ids(
         if wanted is None and protocol is not None:
             wanted = _first_of_protocol(protocol, side, generator.length)
         if wanted is None and generator.length is None:
-            other = next(name for name in sides if name != side)
-            count = len(resolved[other]) if other in resolved else _count(sides[other])
+            opposite = next(name for name in sides if name != side)
+            count = len(resolved[opposite]) if opposite in resolved else _count(sides[opposite])
             if not count:
                 raise SampleRangeError(
                     f"{value.source} never ends, so say which samples: --samples 0-49999"

@@ -133,24 +133,31 @@ def test_generator_of_the_tutorial_is_that_of_the_guide() -> None:
 
 
 @pytest.mark.usefixtures("at_the_files")
-def test_fid_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the README has them, with random weights in a published layout: so it is no FID."""
+def test_fid_in_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the README has it, with random weights in a published layout: so it is no FID."""
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
     torch.save(
         draw_random_weights(inception.build_empty_inception(), 0),
         tmp_path / "inception_v3-tf-2015-12-05.pkl",
     )
-    few = {"0-49999": "0-11", "fid,kid,pr": "fid,pr", "shards/": "three/", "photos": "few"}
+    few = {"0-49999": "0-11", "fid,kid,pr": "fid,pr", "photos": "few", "--page report": "--page p"}
     Path("few").mkdir()
     for file in sorted(Path("photos").iterdir())[:12]:
         shutil.copy(file, "few")
-    printed = ""
-    for line in commands("README.md", "fid"):
-        for many, fewer_of_them in few.items():
-            line = line.replace(many, fewer_of_them)
-        printed = invoke(line)
+    line = command("README.md", "fid")
+    for many, fewer_of_them in few.items():
+        line = line.replace(many, fewer_of_them)
+    printed = invoke(line)
     assert re.search(r"^FD inception +\d", printed, flags=re.MULTILINE)
     assert re.search(r"^recall inception +\d", printed, flags=re.MULTILINE)
+    assert Path("p/index.html").exists()
+
+
+def test_the_training_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(block("README.md", "training-loop").replace("1000", "200"), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("0 {'frechet_distance': ")
+    assert first[2:] == second[2:]  # the images of both steps are the same
 
 
 def test_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,14 +439,21 @@ def test_python_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(fewer(block("README.md", "python-short")), {"__name__": "__main__"})
+    exec(block("README.md", "python-short").replace("1200", "1100"), {})
     printed = capsys.readouterr().out.splitlines()
     (value,) = [line.split()[2] for line in printed if line.startswith("FD digits ")]
-    assert float(printed[-1]) == pytest.approx(float(value), rel=1e-9)
+    extract("mnist", "digits", "digits/real", "0-1099")
     names: dict[str, Any] = {}
     exec(block(OWN_GENERATOR, "training-loop"), names)
     images = open_source("digits", torch.device("cpu"))(np.arange(1100))
     assert names["distance"](images) == pytest.approx(float(value), rel=1e-6)
+
+
+def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYMETRICS_CACHE", str(tmp_path))
+    listed, cleared = (invoke(line) for line in commands(METRICS_PAGE, "cache"))
+    assert listed.startswith(f"{tmp_path}: 0 sets, ")
+    assert cleared.startswith("0 sets removed")
 
 
 def test_names_are_on_their_pages() -> None:

@@ -16,7 +16,7 @@ from raymetrics.cli import main
 from tests.helpers.head import CHECKOUT, job_commands
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.py"))
-AT_ONCE = {"inspect", "export", "weights", "report"}  # verbs that start no workers
+AT_ONCE = {"cache", "inspect", "export", "weights", "report"}  # verbs that start no workers
 
 
 def loaded(file: Path) -> ModuleType:

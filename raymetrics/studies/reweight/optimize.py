@@ -14,8 +14,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from raymetrics.attacks import (
-    Evaluator,
     LbfgsState,
+    ObjectiveEvaluator,
     OptimizedWeights,
     Step,
     TargetGaussian,
@@ -247,7 +247,7 @@ def optimize_weights(
 
 
 def _run_optimizer(
-    evaluate: Evaluator,
+    evaluate: ObjectiveEvaluator,
     request: ReweightRequest,
     saved_state: Arrays,
     on_state: Callable[[LbfgsState | DescentState], None],

@@ -41,7 +41,7 @@ def closest_by_search(y: np.ndarray, axes: np.ndarray) -> np.ndarray:
         lambda x: ((x - y) ** 2).sum(), start, jac=lambda x: 2 * (x - y), method="SLSQP",
         constraints=inside, options={"ftol": 1e-15, "maxiter": 500},
     )  # fmt: skip
-    return optimum.x
+    return optimum.x / np.sqrt(max(1.0, on_surface(optimum.x, axes)))  # it may end just outside
 
 
 @settings(max_examples=60)
