@@ -32,7 +32,7 @@ ROWS = [
     {"fixed_batches", "permissions", "statistics", "weights"},
     {"metrics"},
     {"neighbors", "attacks", "shards", "extractors", "generators"},
-    {"heatmaps", "results_version_1", "feature_states"},
+    {"heatmaps", "results_version_1", "feature_states", "reference_statistics"},
     {"distributed", "results"},
     {"in_memory", "studies", "reports"},
     {"evaluator", "compatibility"},

@@ -15,6 +15,7 @@ from raymetrics.cli.match import match
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.snapshots import snapshots
+from raymetrics.cli.statistics import statistics
 from raymetrics.cli.sweep import sweep
 from raymetrics.cli.truncate import truncate
 from raymetrics.cli.weights import weights
@@ -30,6 +31,7 @@ def main() -> None:
     weights      the feature networks' files: which are here, how the others come
     evaluate     two sources or shard sets -> numbers
     cache        the features that evaluate has kept of sources
+    statistics   the reference statistics that papers use, by name
     export       a shard set -> statistics and data sets of other programs
     match        draws whose Top-1 classes are as often as in the real set
     reweight     weights of generated samples that minimise a distance; draws by them
@@ -61,6 +63,7 @@ _VERBS = (
     inspect,
     export,
     weights,
+    statistics,
     cache,
     report,
 )

@@ -20,6 +20,8 @@ from raymetrics.extractors import Extractor, make_extractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.metrics import Gaussian
 from raymetrics.option_strings import format_options
+from raymetrics.reference_statistics.catalogue import NAME_PREFIX
+from raymetrics.reference_statistics.local_files import resolve_name
 from raymetrics.shards.foreign import read_statistics
 from raymetrics.statistics import ClassScores, Moments
 
@@ -225,7 +227,7 @@ def _compute_fid(sides: Mapping[str, np.ndarray], options: Mapping[str, Any]) ->
 
 def _read_gaussian(file: str, dimension: int) -> Gaussian:
     """Return the mean and covariance in a file. SpecMismatch for other dimensions."""
-    statistics = read_statistics(file)
+    statistics = read_statistics(resolve_name(file) if file.startswith(NAME_PREFIX) else file)
     fitting = [g for g in statistics.gaussians.values() if len(g.mean) == dimension]
     if not fitting:
         present = ", ".join(

@@ -140,7 +140,7 @@ class PartitionPool(Protocol):
 
 
 class PartitionedEvaluator:
-    """An evaluator of partitioned candidates; see `attacks.weights_objective.ObjectiveEvaluator`."""
+    """Evaluate partitioned candidates; see `attacks.weights_objective.ObjectiveEvaluator`."""
 
     def __init__(self, goal: TargetGaussian, slices: Sequence[slice], pool: PartitionPool) -> None:
         self.goal, self.slices, self.pool = goal, slices, pool

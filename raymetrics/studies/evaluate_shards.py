@@ -162,8 +162,8 @@ def require_evaluable(
 ) -> None:
     """Raise the errors that an evaluation of sets with these extractors would have in the end.
 
-    opposite: the set on the other side, if it is there already. counts: samples of each side; 0 where
-    they are not known.
+    opposite: the set on the other side, if it is there already. counts: samples of each side; 0
+    where they are not known.
     """
     shards = ShardSet(Store("."), made_of, ())
     columns = request.compared_columns(opposite or shards, shards)

@@ -11,6 +11,8 @@ from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.generators import absolute_source
 from raymetrics.npz_files import DAMAGE_ERRORS
 from raymetrics.python_arguments import ARRAYS_HINT, require_text
+from raymetrics.reference_statistics.catalogue import NAME_PREFIX
+from raymetrics.reference_statistics.local_files import resolve_name
 from raymetrics.shards.foreign import is_statistics, read_statistics
 from raymetrics.shards.layout import holds_shard_set
 from raymetrics.shards.open_view import open_view
@@ -42,6 +44,8 @@ def open_side(side: str, value: object, ids: range | int | None) -> OpenSide | S
         return take_ids(view, side, ids)
     expected = "a shard set, a file of statistics, or a source of images"
     text = require_text(side, value, ShardError, expected=expected, instead=ARRAYS_HINT)
+    if text.startswith(NAME_PREFIX):
+        return read_statistics(resolve_name(text))
     if names_shards(text):
         return take_ids(open_view(text), side, ids)
     if names_statistics(text):

@@ -83,6 +83,18 @@ def fetch_weights(weights: WeightsFile, progress: ProgressCallback | None = None
     return require_valid(weights)
 
 
+def download_file(url: str, part: Path, progress: ProgressCallback | None = None) -> None:
+    """Download a file to `part`, and go on where an interrupted download stopped.
+
+    One process at a time on this machine. OSError if it cannot be downloaded or written.
+    """
+    with _exclusive_lock(part):
+        try:
+            _resume_download(url, part, progress)
+        except http.client.HTTPException as error:
+            raise OSError(f"{type(error).__name__}: {error}") from None
+
+
 def _accept_if_digest_matches(part: Path, weights: WeightsFile) -> None:
     """Rename the download to its final name if its digest is right.
 

@@ -449,6 +449,19 @@ def test_python_of_the_readme(
     assert names["distance"](images) == pytest.approx(float(value), rel=1e-6)
 
 
+def test_reference_statistics(
+    demo_output: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYMETRICS_STATISTICS", str(tmp_path))
+    page = "docs/guides/reference-statistics.md"
+    listed, verified = (invoke(line) for line in commands(page, "statistics"))
+    assert "jit-imagenet256" in listed
+    assert verified == ""
+    monkeypatch.chdir(demo_output[0].parent)
+    invoke(command(page, "make-statistics"))
+    assert {*np.load("real.npz")} == {"mu", "sigma", "raymetrics"}
+
+
 def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYMETRICS_CACHE", str(tmp_path))
     listed, cleared = (invoke(line) for line in commands(METRICS_PAGE, "cache"))

@@ -16,7 +16,14 @@ from raymetrics.cli import main
 from tests.helpers.head import CHECKOUT, job_commands
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.py"))
-AT_ONCE = {"cache", "inspect", "export", "weights", "report"}  # verbs that start no workers
+AT_ONCE = {
+    "cache",
+    "statistics",
+    "inspect",
+    "export",
+    "weights",
+    "report",
+}  # verbs that start no workers
 
 
 def loaded(file: Path) -> ModuleType:

@@ -1,0 +1,1 @@
+"""Reference statistics by name: which files papers compare with, where they are, what they hold."""
