@@ -130,7 +130,11 @@ _NEW_MEMBERS: dict[str, Any] = {
     "setting": _SETTING_SCHEMA,
 }
 
-_OPTIONAL_MEMBERS: dict[str, Any] = {"details": _MAPPING, "row": _TEXTS}
+_OPTIONAL_MEMBERS: dict[str, Any] = {
+    "details": _MAPPING,
+    "row": _TEXTS,
+    "warnings": {"type": "array", "items": _TEXT},
+}
 
 # The reports show the details of these results.
 _TOP1_DETAILS = {

@@ -62,6 +62,8 @@ class Result:
     samples that were drawn from the generated set, with `matched_by`, `match` and `classes` where
     they were drawn to match something.
 
+    warnings: what a reader should know before trusting the value, a sentence each.
+
     setting: what the generated source states of a sweep, as
     `raymetrics.generators.source_settings.parse_setting` returns it.
     """
@@ -83,6 +85,7 @@ class Result:
     space_name: str = ""  # "efficientnet-lite0"; may be empty, as of "FID"
     subset: Mapping[str, Any] = field(default_factory=dict)
     setting: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Remove the secrets of texts in the setting, which repeat the source."""
@@ -110,7 +113,7 @@ class Result:
             from raymetrics.results_version_1 import upgrade_result  # loads torch
 
             value = upgrade_result(value)
-        return cls(**{**value, **sides})
+        return cls(**{**value, **sides, "warnings": tuple(value.get("warnings", ()))})
 
 
 def _parse_side(value: Mapping[str, Any]) -> Side:

@@ -80,6 +80,12 @@ class _CommandWithMetrics(click.Command):
 )
 @click.option("--protocol", metavar="NAME", help="fid50k_full, pr50k3_full, pr10k5, is50k, ...")
 @click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
+@click.option(
+    "--set",
+    "choices",
+    metavar="NAME=VALUE[,...]",
+    help="Change choices of the convention or protocol: kid_subsets=20,is_splits=5,k=3+5.",
+)
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
 @click.option("--page", metavar="DIR", help="Make a page of the results here.")
@@ -106,6 +112,7 @@ def evaluate(
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
+    choices: str | None,
     by: str | None,
     to: str | None,
     page: str | None,
@@ -151,7 +158,7 @@ def evaluate(
     from raymetrics import results
     from raymetrics.cli.console import progress_printer, stop_progress_bars
     from raymetrics.distributed.session import shared_session
-    from raymetrics.metrics import get_convention as named
+    from raymetrics.metrics.conventions import parse_changes
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
@@ -160,9 +167,7 @@ def evaluate(
     if page is not None:
         require_writable_file(f"{page}/index.html")
     changes = {"k": parse_ks(ks), "kid_subset_size": kid_subset_size, "seed": seed}
-    changed_convention = None
-    if convention is not None or any(value is not None for value in changes.values()):
-        changed_convention = named("raymetrics" if convention is None else convention, **changes)
+    changes |= parse_changes(choices or "")
 
     def print_results(numbers: list[Result]) -> None:
         stop_progress_bars()
@@ -174,7 +179,7 @@ def evaluate(
             new_results += run(
                 real=real, generated=generated_side, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
-                columns=columns, convention=changed_convention, protocol=protocol, by=by,
+                columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 resources=resources, progress=progress_printer(), run_code=run_code,
             )  # fmt: skip

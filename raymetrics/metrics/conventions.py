@@ -6,8 +6,9 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 
 CHOICES = {
     "ball": ("closed", "open"),
-    "distances": ("float64", "float16"),
+    "distances": ("float64", "float16", "float16-squared"),
     "kid_order": ("real-first", "generated-first"),
     "kid_generator": ("pcg64", "mt19937"),
 }
@@ -31,26 +32,33 @@ class Convention:
 
     k: one or several numbers of neighbors, without the point.
     ball: "closed" (distance <= radius) or "open" (<); they differ for duplicates.
-    distances: "float64", exact; or "float16": features, distances and radii rounded to it.
+    distances: "float64", exact; or "float16": features, distances and radii rounded to it; or
+    "float16-squared": the same of squared distances.
     ddof: covariances are divided by count - ddof.
     kid_order, kid_generator: which side's rows each subset draws first, from numpy's
     default_rng(seed) ("pcg64") or RandomState(seed) ("mt19937").
-    is_shuffle: the seed that samples are shuffled with before the splits; None: not shuffled.
+    is_splits: equal parts of the samples for the Inception Score; is_split_size: or parts of so
+    many samples, the last of fewer. is_shuffle: the seed that samples are shuffled with before the
+    splits; None: not shuffled. is_ddof: the variance over the splits is divided by their number -
+    is_ddof.
     seed: of KID's subsets, PRD's clusters, and the draws of FID-infinity and FID at sample counts.
     """
 
     name: str = "raymetrics"
     k: int | Sequence[int] = 3
     ball: Literal["closed", "open"] = "closed"
-    distances: Literal["float64", "float16"] = "float64"
+    distances: Literal["float64", "float16", "float16-squared"] = "float64"
     ddof: int = 1
     kid_subsets: int = 100
     kid_subset_size: int = 1000
     kid_order: Literal["real-first", "generated-first"] = "real-first"
     kid_generator: Literal["pcg64", "mt19937"] = "pcg64"
     is_splits: int = 10
+    is_split_size: int | None = None
+    is_ddof: int = 0
     is_shuffle: int | None = None
     seed: int = 0
+    changes: tuple[str, ...] = ()  # what differs from the program of the name, as "k=5"
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -58,9 +66,12 @@ class Convention:
                 raise RaymetricsError(
                     f"{name} is {getattr(self, name)!r}; there are {', '.join(choices)}"
                 )
-        minimums = {"kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1}
+        minimums = {
+            "kid_subsets": 1, "kid_subset_size": 2, "is_splits": 1, "is_split_size": 1,
+            "is_ddof": 0, "ddof": 0,
+        }  # fmt: skip
         for name, value in minimums.items():
-            if getattr(self, name) < value:
+            if getattr(self, name) is not None and getattr(self, name) < value:
                 raise NotEnoughData(f"{name} is {getattr(self, name)}, expected at least {value}")
         for name in ("seed", "is_shuffle"):
             if not 0 <= (getattr(self, name) or 0) <= _LAST_SEED:
@@ -85,6 +96,9 @@ class Convention:
         if self.distances == "float16":
             # Larger than any distance between numbers of float16, and still finite.
             return np.minimum(effective_float16_radii(radii, self.ball), 2.0**29)
+        if self.distances == "float16-squared":
+            squares = np.minimum(effective_float16_radii(radii**2, self.ball), 2.0**58)
+            return largest_roots(squares)
         if self.ball == "closed":
             return radii
         return np.where(radii > 0, np.nextafter(radii, -np.inf), -1.0)
@@ -103,6 +117,15 @@ class Convention:
                 "one"
             )
         return rounded.astype(np.float32)
+
+
+def largest_roots(squares: np.ndarray) -> np.ndarray:
+    """Return the largest float64 r with r^2 <= the squares, in float64; -1 for negative squares."""
+    roots = np.sqrt(squares.clip(min=0))
+    roots = np.where(roots**2 > squares, np.nextafter(roots, -np.inf), roots)
+    larger = np.nextafter(roots, np.inf)
+    roots = np.where(larger**2 <= squares, larger, roots)
+    return np.where(squares < 0, -1.0, roots)
 
 
 def effective_float16_radii(radii: np.ndarray, ball: str) -> np.ndarray:
@@ -136,6 +159,15 @@ CONVENTIONS: Mapping[str, Convention] = {
         Convention("nvidia", **_PEER, ddof=0, distances="float16"),  # type: ignore[arg-type]
         Convention("clean-fid", **_PEER),  # type: ignore[arg-type]
         Convention("pytorch-fid"),
+        # The evaluator of guided-diffusion: splits of 5,000 in the order of the file.
+        Convention("adm", distances="float16-squared", is_split_size=5000),
+        # Its subsets and splits are drawn by torch's unseeded generator; these have one seed.
+        Convention("torchmetrics", is_shuffle=0, is_ddof=1),
+        Convention("edm2"),
+        Convention("fd-loss", is_shuffle=2020),
+        Convention("fdeval", is_shuffle=0),  # equal for multiples of 10 samples; it drops the rest
+        # LTH14's fork of torch-fidelity, as MAR and JiT call it.
+        Convention("mar", **_PEER, seed=2020, is_shuffle=2020),  # type: ignore[arg-type]
         Convention("dgm-eval", k=5, ball="open"),
     )
 }
@@ -147,9 +179,55 @@ def get_convention(name: str, **changes: Any) -> Convention:
     Changes that are None are left out. RaymetricsError for an unknown name.
     """
     if name not in CONVENTIONS:
-        raise RaymetricsError(f"no convention {name!r}; there are {', '.join(CONVENTIONS)}")
+        raise RaymetricsError(
+            f"no convention {name!r}{_near(name, CONVENTIONS)}; there are {', '.join(CONVENTIONS)}"
+        )
+    return change_convention(CONVENTIONS[name], **changes)
+
+
+def change_convention(convention: Convention, **changes: Any) -> Convention:
+    """Return the convention with some choices changed, which it names in `changes`.
+
+    Changes that are None are left out.
+    """
     changed = {key: value for key, value in changes.items() if value is not None}
-    return replace(CONVENTIONS[name], **changed)
+    differing = [
+        f"{key}={value}" for key, value in changed.items() if value != getattr(convention, key)
+    ]
+    return replace(convention, **changed, changes=(*convention.changes, *differing))
+
+
+def parse_changes(text: str) -> dict[str, Any]:
+    """Parse "kid_subsets=20,is_splits=5" into {"kid_subsets": 20, "is_splits": 5}.
+
+    A list of k is written k=3+5. RaymetricsError for a choice that does not exist, or a value of
+    another kind.
+    """
+    kinds = {field.name: field.type for field in fields(Convention)}
+    settable = [name for name in kinds if name not in ("name", "changes")]
+    changes: dict[str, Any] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or name not in settable:
+            raise RaymetricsError(
+                f"{pair!r} sets no choice of a convention{_near(name, settable)}; write "
+                f"NAME=VALUE with {', '.join(settable)}"
+            )
+        if name in CHOICES:
+            changes[name] = value
+            continue
+        try:
+            numbers = [int(part) for part in value.split("+")]
+        except ValueError:
+            raise RaymetricsError(f"{name} is {value!r}, expected a whole number") from None
+        changes[name] = tuple(numbers) if name == "k" and len(numbers) > 1 else numbers[0]
+    return changes
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """Return " (did you mean X?)" for the nearest of the names, "" if none is near."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +261,7 @@ class Protocol:
 
 
 _NVIDIA, _OFFICIAL = CONVENTIONS["nvidia"], CONVENTIONS["official"]
+_ADM, _EDM2 = CONVENTIONS["adm"], CONVENTIONS["edm2"]
 
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
@@ -197,6 +276,17 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000, extractor="vgg16"),
         # prdc's and Sajjadi et al.'s examples.
         Protocol("pr10k5", ("pr", "dc"), CONVENTIONS["prdc"], 10_000, 10_000, extractor="vgg16"),
+        # ADM's table, and EDM2's two numbers, against statistics by name.
+        Protocol("adm256", ("fid", "is"), _ADM, 50_000),
+        Protocol("edm2-fid", ("fid",), _EDM2, 50_000),
+        Protocol(
+            "edm2-fd-dinov2",
+            ("fid",),
+            _EDM2,
+            50_000,
+            extractor="dinov2-vit-l-14?resize=torch-bicubic-antialias",
+        ),
+        Protocol("fid10k", ("fid",), CONVENTIONS["raymetrics"], 10_000, 10_000),
         Protocol("prd10k", ("prd",), CONVENTIONS["raymetrics"], 10_000, 10_000),
     )
 }
@@ -205,5 +295,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 def get_protocol(name: str) -> Protocol:
     """Return the protocol of a name. RaymetricsError for an unknown name."""
     if name not in PROTOCOLS:
-        raise RaymetricsError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+        raise RaymetricsError(
+            f"no protocol {name!r}{_near(name, PROTOCOLS)}; there are {', '.join(PROTOCOLS)}"
+        )
     return PROTOCOLS[name]

@@ -166,8 +166,12 @@ def inception_values(
 ) -> list[MetricValue]:
     """Compute the Inception Score of the generated side; the details hold the real side's."""
     scores: list[ClassScores] = [side["class scores"] for side in (generated, real)]
-    generated_score, real_score = (metrics.inception_score(side) for side in scores)
-    fields = {"splits": convention.is_splits, "shuffled": convention.is_shuffle}
+    generated_score, real_score = (
+        metrics.inception_score(side, convention.is_ddof) for side in scores
+    )
+    size = convention.is_split_size
+    parts = {"splits": convention.is_splits} if size is None else {"split_size": size}
+    fields = {**parts, "shuffled": convention.is_shuffle}
     details = {"real": {"mean": real_score.mean, "std": real_score.std}}
     name = "inception_score"
     return [

@@ -142,8 +142,15 @@ class NestedSubsets:
 
 def split_class_scores(samples: SampleIds, side: str, convention: Convention) -> SplitClassScores:
     """Return the statistic of the Inception Score: class scores by split."""
-    ids, splits = samples.for_side(side), convention.is_splits
-    return SplitClassScores(ids, assign_splits(len(ids), splits, convention.is_shuffle), splits)
+    ids = samples.for_side(side)
+    splits = inception_splits(len(ids), convention)
+    return SplitClassScores(ids, splits, int(splits.max(initial=-1)) + 1)
+
+
+def inception_splits(count: int, convention: Convention) -> np.ndarray:
+    """Return the split of each of `count` samples for the Inception Score, int64 [count]."""
+    size = convention.is_split_size
+    return assign_splits(count, convention.is_splits, convention.is_shuffle, size)
 
 
 def nested_subsets(ids: np.ndarray, sizes: Sequence[int], seed: int) -> NestedSubsets:

@@ -69,8 +69,8 @@ def _adm_files() -> Iterator[StatisticsFile]:
     }
     for name, (path, dataset) in files.items():
         yield StatisticsFile(
-            name, f"{_ADM_URL}/{path}.npz", f"{dataset}, ADM's centre crop", _ADM_HOLDS, "inception",
-            "ADM, DiT, SiT, LDM and most papers on ImageNet",
+            name, f"{_ADM_URL}/{path}.npz", f"{dataset}, ADM's centre crop", _ADM_HOLDS,
+            "inception", "ADM, DiT, SiT, LDM and most papers on ImageNet",
         )  # fmt: skip
 
 

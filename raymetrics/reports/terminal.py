@@ -67,7 +67,19 @@ def results_table(results: Sequence[Result]) -> str:
         for result in results
     ]
     dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return align_columns([header, dashes, *rows])
+    return "\n".join([align_columns([header, dashes, *rows]), *warning_lines(results)])
+
+
+def warning_lines(results: Sequence[Result]) -> list[str]:
+    """Return each warning once, with the numbers that it is about, a line each."""
+    labels: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            labels.setdefault(warning, []).append(result.label)
+    return [
+        escape_unprintable(f"warning: {', '.join(dict.fromkeys(about))}: {warning}")
+        for warning, about in labels.items()
+    ]
 
 
 def describe_shard_set(shards: ShardSet) -> str:

@@ -65,6 +65,7 @@ class DatasetSpec:
     files: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # of their weights
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
     image_size: tuple[int, int] | None = None  # height and width; None until it is known
+    encodings: tuple[str, ...] = ()  # endings of a data set's image files, as ".jpg"
 
     def __post_init__(self) -> None:
         schema.require_distinct_names(self.columns)
@@ -110,6 +111,7 @@ class DatasetSpec:
             "asked": list(self.extractor_texts),
             "label_names": list(self.label_names),
             **({} if self.image_size is None else {"image_size": list(self.image_size)}),
+            **({"encodings": list(self.encodings)} if self.encodings else {}),
             "files": {name: dict(file) for name, file in self.files.items()},
             "class_names": {name: list(names) for name, names in self.class_names.items()},
         }
@@ -146,6 +148,7 @@ class DatasetSpec:
                 files=value["files"],
                 label_names=tuple(value["label_names"]),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
+                encodings=tuple(value.get("encodings", ())),
             )
         except json_fields.PARSE_ERRORS as error:
             raise ShardError(
@@ -183,7 +186,11 @@ _FIELDS = {
     "files": object_of(OBJECT),
     "label_names": list_of(TEXT),
 }
-_OPTIONAL = {"accepted": OBJECT, "image_size": pair_of(whole_number(1, 2**31 - 1))}
+_OPTIONAL = {
+    "accepted": OBJECT,
+    "image_size": pair_of(whole_number(1, 2**31 - 1)),
+    "encodings": list_of(TEXT),
+}
 
 
 def comparable_fields(extractor: Mapping[str, object]) -> dict[str, object]:

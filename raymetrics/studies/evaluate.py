@@ -10,7 +10,8 @@ from raymetrics import metrics as formulas
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import RaymetricsError
-from raymetrics.metrics import Convention
+from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics.conventions import change_convention
 from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
 from raymetrics.permissions import Permission
 from raymetrics.python_arguments import as_extractors, as_names
@@ -45,6 +46,7 @@ def evaluate(
     columns: str | Sequence[str] | None = None,
     convention: Convention | str | None = None,
     protocol: str | None = None,
+    changes: Mapping[str, object] | None = None,
     samples: int | str | range | None = None,
     real_samples: int | str | range | None = None,
     by: str | None = None,
@@ -72,6 +74,8 @@ def evaluate(
     convention: a `Convention`, or the name of a program whose choices are repeated.
     protocol: a name of the literature, which sets metrics, convention, sample counts, and the
     extractor of sources.
+    changes: choices of the convention, or of the protocol's, that differ: {"kid_subsets": 20}; the
+    results name them.
     samples: a number, for so many first samples of each side by sample id; or the ids of the
     generated side, as "0-49999". By default all; of a generator as many as there are real ones.
     real_samples: the same of the real side alone.
@@ -98,12 +102,10 @@ def evaluate(
             "out"
         )
     names = resolved_protocol.metrics if resolved_protocol else metrics
-    if isinstance(convention, str):
-        convention = formulas.get_convention(convention)
     request = EvaluationRequest(
         find_metrics(DEFAULT_METRICS if names is None else as_names(names)),
         bool(names),
-        resolved_protocol.convention if resolved_protocol else convention or Convention(),
+        _resolve_convention(convention, resolved_protocol, changes),
         resolved_protocol,
         None if columns is None else as_names(columns),
         None,
@@ -140,6 +142,21 @@ def evaluate(
         opened = {s: v for s, v in sides.items() if not isinstance(v, SourceSide)}
         spaces = None if extractors is None else tuple(as_names(extractors))
         return _evaluate_opened(opened, replace(request, space_names=spaces), tell)
+
+
+def _resolve_convention(
+    convention: Convention | str | None,
+    protocol: Protocol | None,
+    changes: Mapping[str, object] | None,
+) -> Convention:
+    """Return the convention of the protocol, of the name, or the default one, with changes."""
+    if protocol is not None:
+        resolved = protocol.convention
+    elif isinstance(convention, str):
+        resolved = formulas.get_convention(convention)
+    else:
+        resolved = convention or Convention()
+    return change_convention(resolved, **(changes or {}))
 
 
 def _wanted_ids(

@@ -33,6 +33,7 @@ from raymetrics.studies.comparison import (
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.result_warnings import Facts, SideFacts, find_warnings
 from raymetrics.studies.subsets import SIDES, Subset, all_samples, subsets_by_label
 
 log = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ def evaluate_shards(
     tasks = request.plan(columns, views["real"].shards.spec, subsets)
     require_unique_samples(tasks, views)
     _require_enough_samples(views, tasks, request.convention)
+    facts = {side: SideFacts(view) for side, view in views.items()}
     computation = MetricComputation(views, plan_tasks(tasks, request.convention))
     with session(local=_runs_in_process(request.local, views, columns, announce)):
         require_memory(views, computation.planned)
@@ -144,6 +146,7 @@ def evaluate_shards(
                 request.convention,
                 request.protocol,
                 seconds,
+                _warnings_of(planned.task, request.convention, facts),
             )
             for planned, value, seconds in computation.values()
         ]
@@ -152,6 +155,15 @@ def evaluate_shards(
     if request.scores:
         write_scores(request.scores, views["generated"].sample_ids, computation.realism)
     return results
+
+
+def _warnings_of(
+    task: MetricTask, convention: Convention, facts: Mapping[str, SideFacts]
+) -> tuple[str, ...]:
+    """Return the warnings of a number of all samples; of one label there are none."""
+    if task.subset is not None and task.subset.restricted_sides:
+        return ()
+    return find_warnings(Facts(task.metric, task.column, convention, **facts))
 
 
 def require_evaluable(

@@ -34,6 +34,7 @@ from raymetrics.studies.comparison import (
 from raymetrics.studies.evaluate_shards import EvaluationRequest
 from raymetrics.studies.extract_sides import OpenSide
 from raymetrics.studies.make_result import make_result, side_from_view
+from raymetrics.studies.result_warnings import Facts, SideFacts, find_warnings
 from raymetrics.studies.subsets import SIDES
 
 _MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_suffice]
@@ -114,6 +115,14 @@ def evaluate_with_statistics(
                 convention,
                 protocol,
                 seconds,
+                find_warnings(
+                    Facts(
+                        column_match.task.metric,
+                        column_match.task.column,
+                        convention,
+                        **{file_side: SideFacts(reference), shards_side: SideFacts(view)},
+                    )
+                ),
             )
         )
     return results

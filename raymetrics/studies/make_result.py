@@ -27,6 +27,7 @@ def make_result(
     convention: Convention,
     protocol: Protocol | None,
     seconds: float,
+    warnings: tuple[str, ...] = (),
 ) -> Result:
     """Make the result of a value. dataset_specs: of the shard sets that have the column, 1 or 2."""
     column, dataset_spec = task.column, dataset_specs[0]
@@ -38,6 +39,8 @@ def make_result(
     convention_fields.setdefault("resize", spec["resize"])
     if convention.name != "raymetrics":
         convention_fields["program"] = convention.name
+    if convention.changes:
+        convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name
     subset = task.subset
@@ -63,6 +66,7 @@ def make_result(
         space_name=space_name,
         subset=dict(subset.fields) if subset else {},
         setting=parse_setting(sides["generated"].source),
+        warnings=warnings,
     )
 
 

@@ -170,8 +170,8 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
     ("arguments", "message"),
     [
         (("--protocol", "fid50k_full"), "takes 50000 generated samples, there are 110; extract"),
-        (("--protocol", "fid1"), "no protocol 'fid1'; there are fid50k_full"),
-        (("--protocol", "pr50k3", "--k", "5"), "protocol pr50k3 says metrics, convention"),
+        (("--protocol", "fid1"), "no protocol 'fid1' (did you mean fid10k?); there are"),
+        (("--protocol", "pr50k3", "--convention", "prdc"), "protocol pr50k3 says metrics, conv"),
         (("--convention", "x"), "no convention 'x'; there are raymetrics"),
         (("--k", "x"), "--k is 'x'; write numbers, e.g. 3 or 3,5"),
         (("--k", "3,"), "--k is '3,'"),

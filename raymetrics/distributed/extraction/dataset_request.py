@@ -54,6 +54,7 @@ def make_spec(
         samples=(ids,),
         label_names=tuple(getattr(generator, "label_names", ())) if has_labels else (),
         image_size=image_size,
+        encodings=tuple(getattr(generator, "encodings", ())),
     )
 
 

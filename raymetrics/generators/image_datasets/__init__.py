@@ -40,6 +40,7 @@ def open_dataset(
     size: str | None = None,
     background: str | None = None,
     exif: str = "apply",
+    resize: str | None = None,
     skip: str = "",
     **options: str,
 ) -> ImageDataset:
@@ -48,7 +49,7 @@ def open_dataset(
     Raises SourceError if it is no data set, StorageError if it cannot be read, TypeError for an
     option that the format does not have.
     """
-    decode_options = DecodeOptions.parse(size, background, exif)
+    decode_options = DecodeOptions.parse(size, background, exif, resize)
     location = DataLocation(uri)
     return ImageDataset(_find_opener(location)(location, **options), decode_options, skip)
 

@@ -4,7 +4,7 @@
 |---|---|
 | formats | PNG, JPEG, WebP, BMP, TIFF, GIF, PGM and PPM, known by their first bytes |
 | sizes | all images of one size; with `size=N`, the largest centered square, resized to N x N |
-| filter | Pillow's Lanczos, with antialiasing; at the borders it uses pixels beyond the square |
+| filter | Pillow's Lanczos, antialiased, beyond the square's borders; else `resize=NAME` |
 | colors | as they are stored: no gamma, no color profiles |
 | grey, 1 bit, palette | three equal channels; 0 and 255; the palette's colors |
 | alpha | dropped, the colors behind it are kept; `background=ffffff` composites on that color |
@@ -25,8 +25,10 @@ from __future__ import annotations
 import io
 import re
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -53,17 +55,22 @@ class BrokenImage(SourceError):
 class DecodeOptions:
     """The options of decoding; see the table of the module.
 
-    size: pixels of a side, or None. background: red, green, blue in 0..255, or None. exif: whether
-    the EXIF rotation is applied.
+    size: pixels of a side, or None. resize: a name of RESIZES. background: red, green, blue in
+    0..255, or None. exif: whether the EXIF rotation is applied.
     """
 
     size: int | None = None
     background: tuple[int, int, int] | None = None
     exif: bool = True
+    resize: str = "lanczos"
 
     @classmethod
     def parse(
-        cls, size: str | int | None = None, background: str | None = None, exif: str = "apply"
+        cls,
+        size: str | int | None = None,
+        background: str | None = None,
+        exif: str = "apply",
+        resize: str | None = None,
     ) -> DecodeOptions:
         """Parse the options of a source; raise SourceError for a value that is not allowed."""
         if size is not None and not re.fullmatch(r"[1-9]\d{0,4}", str(size)):
@@ -72,8 +79,14 @@ class DecodeOptions:
             raise SourceError(f"background is {background!r}, expected six digits, as ffffff")
         if exif not in ("apply", "ignore"):
             raise SourceError(f"exif is {exif!r}, expected apply or ignore")
+        if resize is not None and (resize not in RESIZES or size is None):
+            raise SourceError(
+                f"resize is {resize!r}, expected one of {', '.join(RESIZES)}, with a size: "
+                "?size=256&resize=adm-centre"
+            )
         color = None if background is None else tuple(bytes.fromhex(background))
-        return cls(None if size is None else int(size), color, exif == "apply")  # type: ignore[arg-type]
+        side = None if size is None else int(size)
+        return cls(side, color, exif == "apply", resize or "lanczos")  # type: ignore[arg-type]
 
     @property
     def spec(self) -> dict[str, object]:
@@ -81,7 +94,7 @@ class DecodeOptions:
         background = None if self.background is None else bytes(self.background).hex()
         return {
             "size": self.size,
-            "resize": None if self.size is None else "centred square, Pillow's Lanczos",
+            "resize": None if self.size is None else RESIZES[self.resize].description,
             "alpha": "dropped" if background is None else f"composited on {background}",
             "exif rotation": "applied" if self.exif else "ignored",
             "16-bit grey": "value / 257, rounded",
@@ -106,8 +119,59 @@ def decode(data: bytes | np.ndarray, options: DecodeOptions) -> np.ndarray:
         except Exception as error:  # a decoder may raise anything on foreign bytes
             raise BrokenImage(f"{error or type(error).__name__}") from None
     if options.size is not None:
-        rgb = ImageOps.fit(rgb, (options.size, options.size), Image.Resampling.LANCZOS)
+        rgb = RESIZES[options.resize].apply(rgb, options.size)
     return np.asarray(rgb)
+
+
+class Resize(NamedTuple):
+    """A way to make an image a square of a size, as it was published."""
+
+    description: str  # which a shard set records
+    apply: Callable[[Image.Image, int], Image.Image]
+
+
+def _fit_with(filter: Image.Resampling) -> Callable[[Image.Image, int], Image.Image]:
+    """Return a resize of the largest centred square by one of Pillow's filters."""
+    return lambda image, size: ImageOps.fit(image, (size, size), filter)
+
+
+def _adm_centre(image: Image.Image, size: int) -> Image.Image:
+    """Halve by boxes, resize the shorter side bicubically, crop the centre, as ADM does.
+
+    Dhariwal & Nichol (2021), guided_diffusion/image_datasets.py, center_crop_arr.
+    """
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    shape = round(image.width * scale), round(image.height * scale)
+    image = image.resize(shape, Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def _nvidia_centre(image: Image.Image, size: int) -> Image.Image:
+    """Crop the largest centred square and resize it, as NVIDIA's dataset_tool.py does.
+
+    The crop comes first, so the filter sees no pixel beyond it.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.LANCZOS)
+
+
+RESIZES: Mapping[str, Resize] = {
+    "lanczos": Resize("centred square, Pillow's Lanczos", _fit_with(Image.Resampling.LANCZOS)),
+    "box": Resize("centred square, Pillow's box", _fit_with(Image.Resampling.BOX)),
+    "bilinear": Resize("centred square, Pillow's bilinear", _fit_with(Image.Resampling.BILINEAR)),
+    "bicubic": Resize("centred square, Pillow's bicubic", _fit_with(Image.Resampling.BICUBIC)),
+    "adm-centre": Resize("ADM's centre crop: boxes, then bicubic", _adm_centre),
+    "nvidia-centre": Resize("NVIDIA's centre crop, then Lanczos", _nvidia_centre),
+    "whole": Resize(
+        "the whole image, Pillow's Lanczos",
+        lambda image, size: image.resize((size, size), Image.Resampling.LANCZOS),
+    ),
+}
 
 
 def _open_image(data: bytes) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -166,6 +167,11 @@ class ImageDataset:
     def names(self) -> Sequence[str]:
         """The names of the images by sample id."""
         return [self.image_list.names[i] for i in self.kept_indices]
+
+    @cached_property
+    def encodings(self) -> tuple[str, ...]:
+        """The endings of the image files, in lower case and sorted; "" for others is left out."""
+        return tuple(sorted({PurePosixPath(name).suffix.lower() for name in self.names} - {""}))
 
     def image(self, sample_id: int) -> np.ndarray:
         """Decode one image to uint8 [h, w, 3]; raise BrokenImage if it cannot be used."""

@@ -18,6 +18,7 @@ from raymetrics.errors import SourceError
 from raymetrics.generators import open_source
 from raymetrics.generators.image_datasets.decode import (
     MAX_PIXELS,
+    RESIZES,
     BrokenImage,
     DecodeOptions,
     decode,
@@ -185,6 +186,48 @@ def test_a_size_takes_the_largest_centred_square() -> None:
     np.testing.assert_array_equal(
         decode(FILES["rgb.png"], DecodeOptions(size=3)), np.asarray(small)
     )
+
+
+def center_crop_arr(image: Image.Image, size: int) -> np.ndarray:
+    """guided_diffusion/image_datasets.py of ADM, step by step."""
+    while min(*image.size) >= 2 * size:
+        image = image.resize(tuple(x // 2 for x in image.size), resample=Image.Resampling.BOX)
+    scale = size / min(*image.size)
+    image = image.resize(
+        tuple(round(x * scale) for x in image.size), resample=Image.Resampling.BICUBIC
+    )
+    array = np.array(image)
+    y, x = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
+    return array[y : y + size, x : x + size]
+
+
+@pytest.mark.parametrize("shape", [(90, 61), (33, 50), (24, 24), (130, 300)])
+def test_published_resizes(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    image, file = Image.fromarray(pixels), encoded(Image.fromarray(pixels))
+
+    def by(name: str) -> np.ndarray:
+        return decode(file, DecodeOptions.parse(size="24", resize=name))
+
+    np.testing.assert_array_equal(by("adm-centre"), center_crop_arr(image, 24))
+    crop = min(shape)  # NVIDIA's dataset_tool.py, center_crop
+    rows, columns = (slice((n - crop) // 2, (n + crop) // 2) for n in shape)
+    square = Image.fromarray(np.ascontiguousarray(pixels[rows, columns]))
+    theirs = np.asarray(square.resize((24, 24), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(by("nvidia-centre"), theirs)
+    np.testing.assert_array_equal(
+        by("whole"), np.asarray(image.resize((24, 24), Image.Resampling.LANCZOS))
+    )
+    assert {by(name).shape for name in RESIZES} == {(24, 24, 3)}
+    described = {name: DecodeOptions(size=24, resize=name).spec["resize"] for name in RESIZES}
+    assert len({*described.values()}) == len(RESIZES)
+    assert described["lanczos"] == "centred square, Pillow's Lanczos"  # as sets have it
+
+
+def test_a_resize_needs_a_size_and_a_known_name() -> None:
+    for options in ({"resize": "box"}, {"size": "24", "resize": "sinc"}):
+        with pytest.raises(SourceError, match="expected one of lanczos, box, .*with a size"):
+            DecodeOptions.parse(**options)
 
 
 def test_every_choice_is_in_the_spec(tmp_path: Path) -> None:
