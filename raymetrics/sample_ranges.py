@@ -28,14 +28,36 @@ def parse_range(text: str) -> range:
     return range(first, last + 1)
 
 
-def parse_ids_or_count(samples: int | str | range | None) -> range | int | None:
+Ids = tuple[range, ...]  # ascending, disjoint
+
+
+def parse_ids_or_count(samples: int | str | range | None) -> Ids | int | None:
     """Parse a number of first samples, as 1000 or "1000", or ids, as "0-999". None stays None.
 
     Raise SampleRangeError for other text.
     """
-    if not isinstance(samples, str):
+    if samples is None or isinstance(samples, int):
         return samples
-    return int(samples) if re.fullmatch(r"\s*[0-9]{1,12}\s*", samples) else parse_range(samples)
+    if isinstance(samples, range):
+        return (samples,)
+    return int(samples) if re.fullmatch(r"\s*[0-9]{1,12}\s*", samples) else parse_ids(samples)
+
+
+def parse_ids(text: str) -> Ids:
+    """Parse "107,540,1000-1999" as ranges of ids, ascending and each id once.
+
+    Raise SampleRangeError for other text.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    ranges = [parse_range(f"{part}-{part}" if part.isdecimal() else part) for part in parts]
+    return tuple(union(ranges))
+
+
+def as_ids(samples: range | str | Iterable[range]) -> Ids:
+    """Return ids as ranges, from one range, from several, or from text as `parse_ids` takes it."""
+    if isinstance(samples, str):
+        return parse_ids(samples)
+    return tuple(union([samples] if isinstance(samples, range) else samples))
 
 
 def format_range(ids: range) -> str:

@@ -66,11 +66,18 @@ class _CommandWithMetrics(click.Command):
 )
 @click.option(
     "--samples",
-    metavar="N|FIRST-LAST",
-    help="The first so many of either side, or these ids of the generated side. [default: all; of "
+    metavar="N|IDS",
+    help="The first so many of either side, or these ids of the generated side: 0-49999, or "
+    "107,540,1000-1999. [default: all; of "
     "a generator as many as there are real ones]",
 )
-@click.option("--real-samples", metavar="N|FIRST-LAST", help="The same of the real side alone.")
+@click.option("--real-samples", metavar="N|IDS", help="The same of the real side alone.")
+@click.option(
+    "--random-ids",
+    type=int,
+    metavar="SEED",
+    help="Choose so many samples, or those of the protocol, at random. [default: the first]",
+)
 @click.option(
     "--column",
     "columns",
@@ -109,6 +116,7 @@ def evaluate(
     extractors: list[str],
     samples: str | None,
     real_samples: str | None,
+    random_ids: int | None,
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
@@ -179,6 +187,7 @@ def evaluate(
             new_results += run(
                 real=real, generated=generated_side, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
+                random_ids=random_ids,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 resources=resources, progress=progress_printer(), run_code=run_code,

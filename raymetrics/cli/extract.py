@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 )
 @click.option("--to", required=True, metavar="URI", help="Where the shards go: a path or s3://...")
 @click.option(
-    "--samples", metavar="FIRST-LAST", help="Sample ids, both ends included. [default: all]"
+    "--samples",
+    metavar="IDS",
+    help="Sample ids: 0-49999 with both ends, or 107,540,1000-1999. [default: all]",
 )
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
 @click.option(

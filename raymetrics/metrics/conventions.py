@@ -192,7 +192,9 @@ def change_convention(convention: Convention, **changes: Any) -> Convention:
     """
     changed = {key: value for key, value in changes.items() if value is not None}
     differing = [
-        f"{key}={value}" for key, value in changed.items() if value != getattr(convention, key)
+        f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in changed.items()
+        if value != getattr(convention, key)
     ]
     return replace(convention, **changed, changes=(*convention.changes, *differing))
 

@@ -9,6 +9,7 @@ A metric of your own needs no change of the package. Where a name is expected, w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from raymetrics.errors import RaymetricsError
@@ -157,17 +158,30 @@ METRICS = {
 DEFAULT_METRICS = tuple(metric.name for metric in METRICS.values() if metric.is_default)
 
 
+# Other names that users write, in lower case.
+ALIASES = {
+    "fd": "fid", "kd": "kid", "precision": "pr", "recall": "pr", "prc": "pr", "f-score": "pr",
+    "density": "dc", "coverage": "dc", "prdc": "dc", "inception-score": "is", "isc": "is",
+    "top-1": "top1",
+}  # fmt: skip
+
+
 def find_metric(name: str) -> Metric:
     """Return the metric of a name, or the user's own one of `module:callable?option=value`.
 
-    RaymetricsError if there is no such metric, MetricError if the user's code cannot be loaded.
+    Names may be written in capitals, and there are ALIASES. RaymetricsError if there is no such
+    metric, MetricError if the user's code cannot be loaded.
     """
-    if name in METRICS:
-        return METRICS[name]
+    plain = name.lower().replace("_", "-")
+    plain = ALIASES.get(plain, plain)
+    if plain in METRICS:
+        return METRICS[plain]
     if is_user_metric(name):
         return load_user_metric(name)
+    near = difflib.get_close_matches(plain, [*METRICS, *ALIASES], 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
     raise RaymetricsError(
-        f"no metric {name!r}; there are {', '.join(METRICS)}, and module:callable"
+        f"no metric {name!r}{hint}; there are {', '.join(METRICS)}, and module:callable"
     )
 
 
@@ -178,7 +192,8 @@ def find_metrics(names: Sequence[str]) -> list[Metric]:
     """
     if not names:
         raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
-    return [find_metric(name) for name in dict.fromkeys(names)]
+    metrics = [find_metric(name) for name in names]
+    return list({metric.name: metric for metric in metrics}.values())
 
 
 def help_lines() -> str:

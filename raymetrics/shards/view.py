@@ -79,6 +79,22 @@ class View:
             count -= len(ids)
         return View(self.shards, tuple(ranges))
 
+    def choose(self, count: int, seed: int) -> View:
+        """Return a view of so many samples, chosen at random without repetition.
+
+        The choice is that of numpy's default_rng(seed) among the ids in ascending order, so that it
+        can be made again. NotEnoughData if there are fewer samples.
+        """
+        if not 1 <= count <= len(self):
+            raise NotEnoughData(
+                f"{count} samples are to be chosen, {self.shards.uri} has {len(self)}; ask for 1 "
+                f"to {len(self)}, or extract more"
+            )
+        ids = np.random.default_rng(seed).choice(self.sample_ids, count, replace=False)
+        return View(
+            self.shards, Selection.from_ids(ids, f"{count} of {len(self)} at random, seed {seed}")
+        )
+
     def take(self, wanted: Sequence[range]) -> View:
         """Return a view of the samples with these ids. NotEnoughData if one is not in this view."""
         if isinstance(self.samples, Selection):

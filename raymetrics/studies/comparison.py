@@ -94,9 +94,15 @@ def open_as_view(shards: str | ShardSet | View) -> View:
 
 
 def take_samples(
-    views: Mapping[str, View], protocol: Protocol | None, samples: int | None
+    views: Mapping[str, View],
+    protocol: Protocol | None,
+    samples: int | None,
+    random_ids: int | None = None,
 ) -> dict[str, View]:
-    """Take the samples of a protocol, the first ones, or all. NotEnoughData for too few."""
+    """Take the samples of a protocol, the first ones, or all. NotEnoughData for too few.
+
+    random_ids: the seed by which a protocol's samples are chosen, in the place of the first ones.
+    """
     if protocol is None:
         for name, view in views.items():
             if samples is not None and not 1 <= samples <= len(view):
@@ -108,7 +114,12 @@ def take_samples(
             side: view if samples is None else view.first(samples) for side, view in views.items()
         }
     counts = protocol.counts(real=len(views["real"]), generated=len(views["generated"]))
-    return {side: views[side].first(count) for side, count in zip(SIDES, counts, strict=True)}
+    return {
+        side: views[side].first(count)
+        if random_ids is None or count == len(views[side])
+        else views[side].choose(count, random_ids)
+        for side, count in zip(SIDES, counts, strict=True)
+    }
 
 
 def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View]) -> None:

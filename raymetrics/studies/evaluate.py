@@ -16,7 +16,7 @@ from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
 from raymetrics.permissions import Permission
 from raymetrics.python_arguments import as_extractors, as_names
 from raymetrics.results import Result
-from raymetrics.sample_ranges import parse_ids_or_count
+from raymetrics.sample_ranges import Ids, parse_ids_or_count
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_set import ShardSet
@@ -49,6 +49,7 @@ def evaluate(
     changes: Mapping[str, object] | None = None,
     samples: int | str | range | None = None,
     real_samples: int | str | range | None = None,
+    random_ids: int | None = None,
     by: str | None = None,
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
@@ -79,6 +80,8 @@ def evaluate(
     samples: a number, for so many first samples of each side by sample id; or the ids of the
     generated side, as "0-49999". By default all; of a generator as many as there are real ones.
     real_samples: the same of the real side alone.
+    random_ids: a seed; so many samples, or those of the protocol, are then chosen at random among
+    all of a set or data set, and not the first ones.
     by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
@@ -113,10 +116,13 @@ def evaluate(
         scores,
         any_size,
         local,
+        random_ids,
     )
     wanted = _wanted_ids(samples, real_samples)
+    counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}
+    chosen = {} if random_ids is None else counts
     sides = {
-        side: open_side(side, value, wanted[side])
+        side: open_side(side, value, None if side in chosen else wanted[side])
         for side, value in (("real", real), ("generated", generated))
     }
     with shared_session(local=local):
@@ -136,10 +142,12 @@ def evaluate(
                 progress,
                 check,
                 Permission(run_code),
+                random_ids is not None,
             )
-            opened = extract_sides(sides, extraction)
+            opened = _choose_samples(extract_sides(sides, extraction), chosen, random_ids)
             return _evaluate_opened(opened, request, tell, announce=False)
         opened = {s: v for s, v in sides.items() if not isinstance(v, SourceSide)}
+        opened = _choose_samples(opened, chosen, random_ids)
         spaces = None if extractors is None else tuple(as_names(extractors))
         return _evaluate_opened(opened, replace(request, space_names=spaces), tell)
 
@@ -159,9 +167,21 @@ def _resolve_convention(
     return change_convention(resolved, **(changes or {}))
 
 
+def _choose_samples(
+    sides: Mapping[str, OpenSide], counts: Mapping[str, int], seed: int | None
+) -> dict[str, OpenSide]:
+    """Return the sides with so many samples of each view chosen at random, if there is a seed."""
+    return {
+        side: value.choose(counts[side], seed)
+        if isinstance(value, View) and side in counts and seed is not None
+        else value
+        for side, value in sides.items()
+    }
+
+
 def _wanted_ids(
     samples: int | str | range | None, real_samples: int | str | range | None
-) -> dict[str, range | int | None]:
+) -> dict[str, Ids | int | None]:
     """Return the ids, or the number of first samples, to take of each side; None for all."""
     generated_ids = parse_ids_or_count(samples)
     real_ids = parse_ids_or_count(real_samples)

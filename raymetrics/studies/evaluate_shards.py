@@ -57,6 +57,7 @@ class EvaluationRequest:
     scores: str | None
     any_size: bool
     local: bool | None
+    random_ids: int | None = None
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -125,7 +126,7 @@ def evaluate_shards(
     announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
     """
     columns = request.compared_columns(views["real"].shards, views["generated"].shards)
-    views = take_samples(views, request.protocol, None)
+    views = take_samples(views, request.protocol, None, request.random_ids)
     request = request.without_too_large(
         {side: len(view) for side, view in views.items()}, announce=announce
     )

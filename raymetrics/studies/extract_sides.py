@@ -10,6 +10,7 @@ from raymetrics import sample_ranges
 from raymetrics.errors import NotEnoughData, SampleRangeError, SourceError
 from raymetrics.metrics import Protocol
 from raymetrics.permissions import Permission
+from raymetrics.sample_ranges import Ids
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.set_cache import cache_folder, set_place
@@ -32,7 +33,7 @@ class SourceSide:
     """
 
     source: str
-    ids: range | None = None
+    ids: Ids | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class SideExtraction:
 
     extractors: texts; by default those of the other side, the protocol's, or inception. keep: the
     folder of the sets; by default the cache. check: called before anything is extracted, with what
-    the sets are made of and with the number of samples of each side; it may raise.
+    the sets are made of and with the number of samples of each side; it may raise. at_random:
+    whether the samples of a protocol are chosen at random later.
     """
 
     extractors: Sequence[str] | None
@@ -51,6 +53,7 @@ class SideExtraction:
     progress: Callable[[Progress], None] | None
     check: Callable[[DatasetSpec, Mapping[str, int]], None]
     permission: Permission
+    at_random: bool = False
 
 
 def extract_sides(
@@ -65,9 +68,9 @@ def extract_sides(
 
     sources = {side: value for side, value in sides.items() if isinstance(value, SourceSide)}
     extractors = request.extractors or _default_extractors(sides, request)
-    ids = _resolve_ids(sides, sources, request.protocol)
+    ids = _resolve_ids(sides, sources, request.protocol, request.at_random)
     counts = {side: _count(value) for side, value in sides.items()}
-    counts |= {side: len(chosen) for side, chosen in ids.items()}
+    counts |= {side: sample_ranges.count_ids(chosen) for side, chosen in ids.items()}
     folder = request.keep or str(cache_folder())
     extractions = extract_many(
         [
@@ -82,7 +85,7 @@ def extract_sides(
     opened = {side: value for side, value in sides.items() if not isinstance(value, SourceSide)}
     for side, extraction in zip(sources, extractions, strict=True):
         lacking = [range(k, k + 1) for k in extraction.shards.left_out]
-        samples = sample_ranges.subtract([ids[side]], lacking)
+        samples = sample_ranges.subtract(ids[side], lacking)
         opened[side] = View(extraction.shards, tuple(samples))
     return {side: opened[side] for side in sides}
 
@@ -116,31 +119,36 @@ def _resolve_ids(
     sides: Mapping[str, OpenSide | SourceSide],
     sources: Mapping[str, SourceSide],
     protocol: Protocol | None,
-) -> dict[str, range]:
+    at_random: bool,
+) -> dict[str, Ids]:
     """Return the ids to extract of each source. SampleRangeError where they cannot be known."""
     import torch
 
-    from raymetrics.distributed.extraction.dataset_request import requested_samples
+    from raymetrics.distributed.extraction.dataset_request import requested_ids
     from raymetrics.generators import open_source
 
-    resolved: dict[str, range] = {}
+    resolved: dict[str, Ids] = {}
     for side, value in sources.items():  # the real side comes first
         try:
             generator = open_source(value.source, torch.device("cpu"))
         except SourceError as error:
             raise _with_other_kinds(error) from None
-        wanted = value.ids
+        wanted: Ids | range | None = value.ids
         if wanted is None and protocol is not None:
-            wanted = _first_of_protocol(protocol, side, generator.length)
+            wanted = _first_of_protocol(protocol, side, generator.length, at_random)
         if wanted is None and generator.length is None:
             opposite = next(name for name in sides if name != side)
-            count = len(resolved[opposite]) if opposite in resolved else _count(sides[opposite])
+            count = (
+                sample_ranges.count_ids(resolved[opposite])
+                if opposite in resolved
+                else _count(sides[opposite])
+            )
             if not count:
                 raise SampleRangeError(
                     f"{value.source} never ends, so say which samples: --samples 0-49999"
                 )
             wanted = range(count)
-        resolved[side] = requested_samples(generator, wanted)
+        resolved[side] = requested_ids(generator, wanted)
     return resolved
 
 
@@ -151,8 +159,12 @@ def _with_other_kinds(error: SourceError) -> SourceError:
     return SourceError(f"{error.message}; or a shard set, or statistics as .npz, .pkl or .pt")
 
 
-def _first_of_protocol(protocol: Protocol, side: str, length: int | None) -> range | None:
+def _first_of_protocol(
+    protocol: Protocol, side: str, length: int | None, at_random: bool
+) -> range | None:
     """Return the first ids that a protocol takes of a side; None for all of a data set.
+
+    at_random: whether the samples are chosen later, among all of a data set.
 
     NotEnoughData if a data set has fewer.
     """
@@ -164,4 +176,4 @@ def _first_of_protocol(protocol: Protocol, side: str, length: int | None) -> ran
             f"{protocol.name} takes {count} {side} samples, there are {length}; evaluate without "
             "a protocol"
         )
-    return None if count is None else range(count)
+    return None if count is None or (at_random and length) else range(count)

@@ -207,7 +207,7 @@ def _require_room(images: int, shard_rows: int) -> None:
     Raise SampleRangeError for too many images, InsufficientResources for too little memory.
     """
     require_shard_rows(shard_rows)
-    require_few_shards(images, shard_rows)
+    require_few_shards([range(images)], shard_rows)
     require_free_memory(
         _BYTES_PER_IMAGE * images,
         f"R of {images} images between ends needs",

@@ -39,7 +39,7 @@ def make_result(
     convention_fields.setdefault("resize", spec["resize"])
     if convention.name != "raymetrics":
         convention_fields["program"] = convention.name
-    if convention.changes:
+    if convention.changes and (protocol or convention.name != "raymetrics"):
         convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name

@@ -13,6 +13,7 @@ from raymetrics.npz_files import DAMAGE_ERRORS
 from raymetrics.python_arguments import ARRAYS_HINT, require_text
 from raymetrics.reference_statistics.catalogue import NAME_PREFIX
 from raymetrics.reference_statistics.local_files import resolve_name
+from raymetrics.sample_ranges import Ids
 from raymetrics.shards.foreign import is_statistics, read_statistics
 from raymetrics.shards.layout import holds_shard_set
 from raymetrics.shards.open_view import open_view
@@ -29,7 +30,7 @@ _NETWORK_MODULES = (b"torch_utils", b"dnnlib", b"training.networks")
 _HEAD_BYTES = 4096
 
 
-def open_side(side: str, value: object, ids: range | int | None) -> OpenSide | SourceSide:
+def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | SourceSide:
     """Return a side as a view, as statistics, or as a source to be extracted.
 
     value: a shard set or a view; or the text or path that names a shard set ("SHARDS?ids=FILE" for
@@ -50,18 +51,18 @@ def open_side(side: str, value: object, ids: range | int | None) -> OpenSide | S
         return take_ids(open_view(text), side, ids)
     if names_statistics(text):
         return read_statistics(text)
-    return SourceSide(absolute_source(text), range(ids) if isinstance(ids, int) else ids)
+    return SourceSide(absolute_source(text), (range(ids),) if isinstance(ids, int) else ids)
 
 
-def take_ids(view: View, side: str, ids: range | int | None) -> View:
+def take_ids(view: View, side: str, ids: Ids | int | None) -> View:
     """Return the view of these samples, of the first so many, or of all.
 
     NotEnoughData if the view does not have them.
     """
     if ids is None:
         return view
-    if isinstance(ids, range):
-        return view.take([ids])
+    if not isinstance(ids, int):
+        return view.take(ids)
     if not 1 <= ids <= len(view):
         raise NotEnoughData(
             f"the first {ids} samples are asked for, {view.shards.uri} has {len(view)} {side} "

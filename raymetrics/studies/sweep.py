@@ -272,13 +272,17 @@ def _raise_if_error(extraction: object) -> None:
 def _require_exact_samples(request: ExtractRequest) -> None:
     """Raise ShardError if a larger sweep has planned other samples of the set too."""
     shards, ids = open_shards(request.to), request.samples
-    wanted = sample_ranges.parse_range(ids) if isinstance(ids, str) else ids
-    if wanted is not None and sample_ranges.union(shards.spec.samples) != [wanted]:
-        current_samples = ", ".join(map(sample_ranges.format_range, shards.spec.samples))
+    if ids is None:
+        return
+    wanted = sample_ranges.as_ids(ids)
+    if tuple(sample_ranges.union(shards.spec.samples)) != wanted:
+        current_samples, wanted_samples = (
+            ", ".join(map(sample_ranges.format_range, ranges))
+            for ranges in (shards.spec.samples, wanted)
+        )
         raise ShardError(
-            f"{shards.uri} is to hold samples {current_samples}, asked for are "
-            f"{sample_ranges.format_range(wanted)}; ask "
-            "for the same ones, or sweep to another place"
+            f"{shards.uri} is to hold samples {current_samples}, asked for are {wanted_samples}; "
+            "ask for the same ones, or sweep to another place"
         )
 
 

@@ -134,7 +134,9 @@ def test_evaluate(sides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.Mo
     for k, expected in rm.prdc(**pair, k=(3, 5), convention="prdc").items():
         values = {r.metric: r.value for r in found if r.convention["k"] == k}
         assert {name: values[name] for name in expected._fields} == expected._asdict()
-    assert len(found) == len(text.splitlines()) - 2 == 12
+    *table, warning = text.splitlines()
+    assert len(found) == len(table) - 2 == 12
+    assert "130 real against 110 generated samples" in warning
     assert text.count("program=prdc") == 12
     scores = pq.read_table("realism.parquet")
     np.testing.assert_array_equal(scores["sample_id"], np.arange(110))

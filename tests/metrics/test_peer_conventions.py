@@ -134,7 +134,7 @@ def test_choices_are_set_by_name() -> None:
     assert changes == {"kid_subsets": 20, "is_splits": 5, "k": (3, 5), "ball": "open"}
     changed = change_convention(CONVENTIONS["nvidia"], **changes)
     assert (changed.kid_subsets, changed.ks, changed.distances) == (20, (3, 5), "float16")
-    assert changed.changes == ("kid_subsets=20", "is_splits=5", "k=(3, 5)", "ball=open")
+    assert changed.changes == ("kid_subsets=20", "is_splits=5", "k=3+5", "ball=open")
     assert change_convention(CONVENTIONS["nvidia"], ddof=0).changes == ()
     assert parse_changes("") == {}
 

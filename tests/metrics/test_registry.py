@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from raymetrics.cli import main
+from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention, registry
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.registry import METRICS, find_metric, find_metrics
 from raymetrics.metrics.required_statistics import SampleIds
 
 
@@ -50,3 +51,21 @@ def test_help_and_table_come_from_the_registry() -> None:
     table = registry.markdown_table().splitlines()
     assert len({line.count("|") for line in table}) == 1
     assert len(table) == 2 + len(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("FID", "fid"), ("precision", "pr"), ("Coverage", "dc"), ("isc", "is")]
+)
+def test_names_in_capitals_and_aliases(name: str, expected: str) -> None:
+    assert find_metric(name).name == expected
+
+
+def test_a_metric_is_computed_once_under_two_names() -> None:
+    assert [metric.name for metric in find_metrics(["precision", "recall", "fid", "FID"])] == [
+        "pr", "fid",
+    ]  # fmt: skip
+
+
+def test_a_misspelt_metric_has_a_suggestion() -> None:
+    with pytest.raises(RaymetricsError, match=r"no metric 'fidd' \(did you mean fid\?\)"):
+        find_metric("fidd")

@@ -234,3 +234,43 @@ def test_workers_are_no_small_work() -> None:
     assert Resources(actors=2).in_process is False
     assert Resources().in_process is None
     assert Resources(local=True).in_process is True
+
+
+def test_lists_of_ids(cache: Path) -> None:
+    asked = {**SIDES, "metrics": "fid", "real_samples": 30}
+    (listed,) = rm.evaluate(**asked, samples="7,40, 10-29,8")
+    assert listed.generated.samples == ("7-8", "10-29", "40-40")
+    assert listed.generated.count == 23
+    of_ranges = rm.evaluate(**asked, samples="7-8,10-29,40")
+    assert of_ranges[0].value == listed.value
+    with pytest.raises(RaymetricsError, match="samples 'x-x' is not a range|'x' is not a range"):
+        rm.evaluate(**asked, samples="7,x")
+
+
+def test_ids_at_random(tmp_path: Path) -> None:
+    real = str(tmp_path / "real")
+    rm.extract("mnist", "digits", real, "0-199")
+    asked = {"real": real, "generated": real, "metrics": "fid", "samples": 50}
+    first, chosen, again, other = (
+        rm.evaluate(**asked, random_ids=seed)[0] for seed in (None, 3, 3, 4)
+    )
+    assert first.real.samples == ("0-49",)
+    assert chosen.real.selection["file"] == "50 of 200 at random, seed 3"
+    assert chosen.real.selection == again.real.selection != other.real.selection
+    with pytest.raises(NotEnoughData, match="ask for 1 to 200"):
+        rm.evaluate(**{**asked, "samples": 201}, random_ids=0)
+
+
+def test_a_data_set_is_extracted_whole_before_ids_are_chosen(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(40):
+        Image.new("RGB", (28, 28), (k, 2 * k, 0)).save(folder / f"{k:02}.png")
+    protocol = Protocol("few", ("fid",), get_convention("nvidia"), 20, 30, extractor="digits")
+    monkeypatch.setitem(conventions.PROTOCOLS, "few", protocol)  # type: ignore[arg-type]
+    (result,) = rm.evaluate(real=str(folder), generated="digits", protocol="few", random_ids=1)
+    assert result.real.selection["file"] == "30 of 40 at random, seed 1"
+    assert result.generated.samples == ("0-19",)
+    assert sorted(cached.samples for cached in list_cached_sets(cache)) == [20, 40]

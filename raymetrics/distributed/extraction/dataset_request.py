@@ -28,7 +28,7 @@ def make_spec(
     generator: Generator,
     texts: tuple[str, ...],
     networks: Sequence[Extractor],
-    samples: range | str | None,
+    samples: range | str | Sequence[range] | None,
     shard_rows: int,
     max_errors: int = 0,
 ) -> DatasetSpec:
@@ -37,21 +37,21 @@ def make_spec(
     texts, networks: what `load_extractors` returns. The trial: see `raymetrics.generators.trial`;
     where samples may be left out because of errors, the stream meets a generator that raises.
     """
-    ids = requested_samples(generator, samples)
-    require_few_shards(len(ids), shard_rows)
+    ids = requested_ids(generator, samples)
+    require_few_shards(ids, shard_rows)
     try:
-        image_size = try_out(generator, ids)
+        image_size = try_out(generator, range(ids[0].start, ids[-1].stop))
     except RaymetricsError:
         if not max_errors:
             raise
         image_size = None
-    has_labels = generator.labels(np.arange(ids.start, ids.start + 1)) is not None
+    has_labels = generator.labels(np.array([ids[0].start])) is not None
     return replace(
         empty_spec(texts, networks, shard_rows),
         source=source,
         generator=generator.spec,
         labels=has_labels,
-        samples=(ids,),
+        samples=ids,
         label_names=tuple(getattr(generator, "label_names", ())) if has_labels else (),
         image_size=image_size,
         encodings=tuple(getattr(generator, "encodings", ())),
@@ -123,6 +123,23 @@ def requested_samples(generator: Generator, samples: range | str | None) -> rang
     return ids
 
 
+def requested_ids(
+    generator: Generator, samples: range | str | Sequence[range] | None
+) -> tuple[range, ...]:
+    """Return the requested ids as ranges, where "107,540,1000-1999" may be asked for.
+
+    Raises SampleRangeError if there are none, or if the generator does not have them.
+    """
+    if samples is None or isinstance(samples, range):
+        return (requested_samples(generator, samples),)
+    ids = sample_ranges.as_ids(samples)
+    if not ids:
+        raise SampleRangeError("no samples are asked for; expected a range such as 0-49999")
+    for part in ids:
+        requested_samples(generator, part)
+    return ids
+
+
 def max_samples(generator: Generator) -> int:
     """Count the samples of a generator.
 
@@ -139,9 +156,10 @@ def require_shard_rows(shard_rows: int) -> None:
         raise SampleRangeError(f"shard_rows is {shard_rows}, expected 1 to {_MAX_SHARD_ROWS}")
 
 
-def require_few_shards(samples: int, shard_rows: int) -> None:
+def require_few_shards(ids: Sequence[range], shard_rows: int) -> None:
     """Raise SampleRangeError if a set would have too many files."""
-    count = -(-samples // shard_rows)
+    samples = sample_ranges.count_ids(ids)
+    count = sum(-(-len(part) // shard_rows) for part in ids)
     if count > _MAX_SHARDS:
         raise SampleRangeError(
             f"{samples} samples make {count} shards of {shard_rows}; a set has {_MAX_SHARDS} at "

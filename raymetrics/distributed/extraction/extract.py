@@ -62,14 +62,14 @@ class ExtractRequest:
 
     to: str
     source: str
-    samples: range | str | None = None
+    samples: range | str | Sequence[range] | None = None
 
 
 def extract(
     source: str,
     extractors: str | Sequence[str],
     to: str,
-    samples: range | str | None = None,
+    samples: range | str | Sequence[range] | None = None,
     *,
     shard_rows: int = 2048,
     resources: Resources | None = None,
@@ -82,7 +82,8 @@ def extract(
     source: "digits", a folder, "module:callable", ...: see `raymetrics.generators.open_source`.
     extractors: "inception", "vgg16?columns=fc2", ...: see `raymetrics.extractors.make_extractor`;
     each adds its columns.
-    samples: which ids, as a range or as "first-last"; a data set's default is all.
+    samples: which ids, as ranges, as "first-last" or "107,540,1000-1999"; a data set's default is
+    all.
     shard_rows: samples per file; an existing set keeps its own.
     skip_broken: how many images that cannot be read may be left out of a data set. They are looked
     for before anything is made, and the other images get the ids that they have in a set without
