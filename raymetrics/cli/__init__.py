@@ -17,6 +17,7 @@ from raymetrics.cli.reweight import reweight
 from raymetrics.cli.snapshots import snapshots
 from raymetrics.cli.statistics import statistics
 from raymetrics.cli.sweep import sweep
+from raymetrics.cli.table import table
 from raymetrics.cli.truncate import truncate
 from raymetrics.cli.weights import weights
 
@@ -42,6 +43,7 @@ def main() -> None:
     realism      every generated sample by its realism; the best and the worst
     interpolate  whether straight lines between realistic samples stay realistic
     inspect      what is in a shard set, what is missing, how to make it
+    table        numbers -> one table: text, CSV, Markdown, LaTeX, JSON
     report       numbers -> one page
 
     Run extract again after anything that stopped it: what is there is not made twice.
@@ -65,6 +67,7 @@ _VERBS = (
     weights,
     statistics,
     cache,
+    table,
     report,
 )
 for verb in _VERBS:

@@ -167,6 +167,7 @@ def evaluate(
     from raymetrics.cli.console import progress_printer, stop_progress_bars
     from raymetrics.distributed.session import shared_session
     from raymetrics.metrics.conventions import parse_changes
+    from raymetrics.reports.number_table import number_table
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
@@ -192,6 +193,8 @@ def evaluate(
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 resources=resources, progress=progress_printer(), run_code=run_code,
             )  # fmt: skip
+    if len(generated) > 1:
+        print_table(f"\n{number_table(new_results)}")
     if to is not None:
         results.append_results(new_results, to)
     if page is not None:
@@ -220,12 +223,12 @@ def parse_ks(text: str | None) -> tuple[int, ...] | None:
 
 
 @click.command()
-@click.argument("results")
+@click.argument("results", nargs=-1, required=True)
 @click.option("--to", required=True, metavar="DIR", help="Where index.html goes.")
 @run_code_option
 @exit_with_code
-def report(results: str, to: str, run_code: bool) -> None:
-    """Make one self-contained HTML page from a file of results.
+def report(results: tuple[str, ...], to: str, run_code: bool) -> None:
+    """Make one self-contained HTML page from files of results.
 
     Samples are made again from what the file and its shard sets name. Of these a program
     (module:callable, a network's file, a pipeline) and what lies on another machine is opened only

@@ -16,6 +16,7 @@ from raymetrics.metrics import Convention, ManifoldSurvey, required_statistics
 from raymetrics.metrics.metric import MetricValue, Needs
 from raymetrics.metrics.required_statistics import (
     FeatureMoments,
+    HalfMoments,
     SampleIds,
     StatisticFunction,
 )
@@ -35,7 +36,30 @@ def frechet_values(
     value = metrics.frechet_distance(
         real=real_moments, generated=generated["moments"], ddof=convention.ddof
     )
-    return [MetricValue("frechet_distance", "FD", value, "lower", {"ddof": convention.ddof})]
+    details = {}
+    if _HALVES[0] in real:
+        first, second = (real[name] for name in _HALVES)
+        halves = metrics.frechet_distance(real=first, generated=second, ddof=convention.ddof)
+        details["real_halves"] = halves
+    fields = {"ddof": convention.ddof}
+    return [MetricValue("frechet_distance", "FD", value, "lower", fields, None, details)]
+
+
+# Below so many real samples, the distance of two halves of them is computed too: it is all bias.
+_FEW_REAL_SAMPLES = 10_000
+_HALVES = ("one half", "the other half")
+
+
+def frechet_needs(
+    samples: SampleIds, side: str, convention: Convention
+) -> Mapping[str, StatisticFunction]:
+    """Name the moments; of few real samples those of two halves too."""
+    ids = samples.for_side(side)
+    needs: dict[str, StatisticFunction] = {"moments": FeatureMoments()}
+    enough = len(ids) >= 2 * (convention.ddof + 1)
+    if side == "real" and enough and len(ids) < _FEW_REAL_SAMPLES and (np.diff(ids) > 0).all():
+        needs |= {name: HalfMoments(ids, convention.seed, i) for i, name in enumerate(_HALVES)}
+    return needs
 
 
 def kernel_values(

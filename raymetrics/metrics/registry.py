@@ -42,7 +42,7 @@ METRICS = {
             "fid",
             "Frechet distance; called FID only in the space that defines FID",
             compute=values.frechet_values,
-            needs=_MOMENTS,
+            needs=values.frechet_needs,
             min_samples=lambda convention: convention.ddof + 1,
             repeats_allowed=True,
             moments_suffice=True,

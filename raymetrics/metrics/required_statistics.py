@@ -54,6 +54,25 @@ class FeatureMoments:
         return 8 * dimension**2
 
 
+@dataclass(frozen=True, eq=False)
+class HalfMoments:
+    """The moments of one random half of the samples, or of the other one."""
+
+    ids: np.ndarray  # int64 [n], ascending: all samples
+    seed: int
+    half: int  # 0 or 1
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+        halves = np.random.default_rng(self.seed).permutation(len(self.ids)) % 2
+        return Moments.from_samples(
+            values[halves[np.searchsorted(self.ids, sample_ids)] == self.half]
+        )
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of a covariance matrix in float64."""
+        return 8 * dimension**2
+
+
 @dataclass(frozen=True)
 class NormalizedMoments:
     """The moments of all samples, scaled to length 1."""

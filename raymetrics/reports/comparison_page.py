@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from raymetrics.metrics.correlation import pearson_correlation
 from raymetrics.permissions import Permission
 from raymetrics.reports.figures import scatter_chart
 from raymetrics.reports.html import render_template, write_page
+from raymetrics.reports.number_cards import NumberCard, make_cards
+from raymetrics.reports.number_table import NumberTable, number_table, to_csv
 from raymetrics.reports.resampling_section import (
     ResamplingSection,
     is_resampled,
@@ -74,14 +77,20 @@ class _Comparison:
     generated: _SidePanel
     results: list[Result]
     spaces: dict[str, list[Result]]  # of whole sides
+    cards: dict[str, list[NumberCard]]  # the same, as they stand on the page
+    warnings: list[str]
     resampling: list[ResamplingSection]
     histograms: list[_ClassHistogram]
 
 
 def report(
-    path: str | Path, *, to: str | Path, run_code: bool = False, written: Collection[str] = ()
+    path: str | Path | Sequence[str | Path],
+    *,
+    to: str | Path,
+    run_code: bool = False,
+    written: Collection[str] = (),
 ) -> Path:
-    """Write a file of results as the page `to`/index.html, and return its path.
+    """Write one or several files of results as the page `to`/index.html, and return its path.
 
     Sample grids are made again from the ids, if the source and the shards can be opened; else the
     page states the reason. Sources that are programs, and addresses of other machines, are opened
@@ -92,7 +101,8 @@ def report(
     Raise ResultsFileError for a file that holds no results, StorageError if the page cannot be
     written.
     """
-    all_results = results.read_results(path)
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    all_results = [result for file in paths for result in results.read_results(file)]
     tradeoffs, groups = tradeoff_sections(all_results), _group_by_sides(all_results)
     folded = bool(tradeoffs) and len(groups) > _MAX_UNFOLDED
     images = SampleImages(Permission(run_code, frozenset(written)))
@@ -104,7 +114,11 @@ def report(
         "comparison_page.html",
         tradeoffs=tradeoffs,
         comparisons=comparisons,
-        failures=results.read_failures(path),
+        failures=[failure for file in paths for failure in results.read_failures(file)],
+        table=_table_of_sets(all_results, groups, is_sweep=bool(tradeoffs)),
+        versions=_versions(all_results),
+        title=_title(groups),
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         folded=folded,
         below=_subfolder_pages(to),
         correlations=_correlations(comparisons),
@@ -114,6 +128,42 @@ def report(
         samples=_format_sample_count,
     )
     return write_page(text, to)
+
+
+@dataclass(frozen=True)
+class _SetsTable:
+    """The numbers of all sets, with the table as CSV behind a link."""
+
+    table: NumberTable
+    csv_uri: str
+
+
+def _table_of_sets(
+    all_results: Sequence[Result], groups: Sequence[Sequence[Result]], *, is_sweep: bool
+) -> _SetsTable | None:
+    """Return one table of all numbers; None for draws alone. A sweep of many has its own."""
+    table = number_table(all_results)
+    if not table.rows or (is_sweep and len(groups) > 1):
+        return None
+    return _SetsTable(table, f"data:text/csv;charset=utf-8,{quote(to_csv(table))}")
+
+
+def _title(groups: Sequence[Sequence[Result]]) -> str:
+    """Return "digits against mnist", or how many sets were measured."""
+    generated = {group[0].generated.source for group in groups}
+    real = {group[0].real.source for group in groups}
+    names = [", ".join(sorted(side)) if len(side) == 1 else f"{len(side)} sets"
+             for side in (generated, real)]  # fmt: skip
+    return f"{names[0]} against {names[1]}"
+
+
+def _versions(all_results: Sequence[Result]) -> str:
+    """Return the versions with which the newest result was computed, in words."""
+    provenance = all_results[-1].provenance
+    names = ("raymetrics", "python", "torch", "numpy")
+    versions = provenance.get("versions", provenance)
+    known = [(n, versions.get(n)) for n in names if isinstance(versions, Mapping)]
+    return ", ".join(f"{name} {version}" for name, version in known if version)
 
 
 def _subfolder_pages(folder: str | Path) -> dict[str, str]:
@@ -155,6 +205,8 @@ def _comparison(pair_results: list[Result], shown_count: int, images: SampleImag
         generated=_side_panel("generated", generated, shown_count, images),
         results=pair_results,
         spaces=spaces,
+        cards={space: make_cards(in_space) for space, in_space in spaces.items()},
+        warnings=list(dict.fromkeys(w for result in pair_results for w in result.warnings)),
         resampling=resampling_sections(pair_results, images),
         histograms=[_class_histogram(r) for r in pair_results if r.metric == "top1_distance"],
     )

@@ -560,7 +560,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_figures(
 
 
 def test_moments_fit_where_rows_do_not(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = psutil.virtual_memory()._replace(available=4000, total=4000)
+    memory = psutil.virtual_memory()._replace(available=5000, total=5000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     assert rm.evaluate(**sets.uris, metrics=["fid", "top1"], local=True)
     with pytest.raises(InsufficientResources, match="rows; it takes 1024"):

@@ -1,0 +1,115 @@
+"""Lay out numbers for the page: what each means, what stands beside it, and its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from raymetrics.reports.figures import Line, line_chart
+from raymetrics.reports.terminal import format_convention, format_value
+from raymetrics.results import Result
+
+# What a number says, in one line.
+_MEANINGS = {
+    "frechet_distance": "how far means and covariances of both sides are apart; 0 for equal ones",
+    "frechet_infinity": "the same, extrapolated to infinitely many generated samples",
+    "frechet_by_count": "the same, of fewer samples of both sides",
+    "kernel_distance": "how far the sides are apart in all moments to the third; about 0 if equal",
+    "precision": "the share of generated samples that lie among the real ones: fidelity",
+    "recall": "the share of real samples that lie among the generated ones: variety",
+    "f_score": "the harmonic mean of precision and recall",
+    "density": "how many real neighbourhoods hold a generated sample, on average: fidelity",
+    "coverage": "the share of real samples with a generated one near them: variety",
+    "realistic": "the share of generated samples inside of a real neighbourhood, R at least 1",
+    "realism_median": "the realism of the middle sample; above 1 it is inside of a neighbourhood",
+    "prd_f_8": "recall by clusters (Sajjadi et al.)",
+    "prd_f_1_8": "precision by clusters (Sajjadi et al.)",
+    "inception_score": "how certain and how varied the classes are; compare with the real side's",
+    "vendi_score": "how many different samples there are in effect; compare with the real side's",
+    "top1_distance": "how far the shares of classes are apart; 0 if equal, 1 if no class is shared",
+    "cmmd": "how far the sides are apart in CLIP's space, by a Gaussian kernel",
+}
+_SPREADS = {
+    "kernel_distance": "± is the deviation over the subsets, not an error of the mean",
+    "inception_score": "± is the deviation over the splits",
+    "frechet_by_count": "± is the deviation over the draws",
+}
+
+
+@dataclass(frozen=True)
+class NumberCard:
+    """A number on the page. figure: SVG, "" for none."""
+
+    result: Result
+    title: str
+    value: str
+    meaning: str
+    convention: str
+    notes: list[str] = field(default_factory=list)
+    figure: str = ""
+
+
+def make_cards(results: Sequence[Result]) -> list[NumberCard]:
+    """Return a card for each number of one space; several k stand in the titles."""
+    ks = {result.convention.get("k") for result in results if "k" in result.convention}
+    return [_make_card(result, with_k=len(ks) > 1) for result in results]
+
+
+def _make_card(result: Result, *, with_k: bool) -> NumberCard:
+    k = result.convention.get("k")
+    title = f"{result.label}, k = {k}" if with_k and k is not None else result.label
+    draw = _FIGURES.get(result.metric)
+    notes = [*_notes_of(result)]
+    return NumberCard(
+        result,
+        title,
+        format_value(result.value, result.spread),
+        _MEANINGS.get(result.metric, ""),
+        format_convention(result),
+        notes,
+        draw(result) if draw is not None and result.details else "",
+    )
+
+
+def _notes_of(result: Result) -> list[str]:
+    """Return what stands beside a number: the real side's own, and what the spread is."""
+    notes = []
+    real = result.details.get("real")
+    if isinstance(real, Mapping):  # of the Inception Score
+        notes.append(f"the real side's own: {format_value(real['mean'], real['std'])}")
+    elif isinstance(real, int | float):
+        notes.append(f"the real side's own: {format_value(real)}")
+    halves = result.details.get("real_halves")
+    if isinstance(halves, int | float):
+        notes.append(f"two halves of the real samples: {format_value(halves)}, which is bias")
+    if result.spread is not None:
+        notes.append(_SPREADS.get(result.metric, "± is one standard deviation"))
+    return notes
+
+
+def _draw_prd(result: Result) -> str:
+    """Draw the curve of precision over recall (Sajjadi et al. 2018, Fig. 1)."""
+    precision, recall = (result.details.get(name) for name in ("precision", "recall"))
+    if not precision or not recall:
+        return ""
+    curve = Line("", recall, precision, 1, marker="", size=0)
+    return line_chart([curve], "recall", "precision", from_zero=True)
+
+
+def _draw_extrapolation(result: Result) -> str:
+    """Draw the distances over 1 / samples with the line to infinitely many (Chong & Forsyth)."""
+    counts, distances = (result.details.get(name) for name in ("counts", "distances"))
+    if not counts or not distances:
+        return ""
+    inverse = [1e3 / count for count in counts]
+    points = Line("distances", inverse, distances, 1, marker="o", stroke="")
+    far = max(inverse)
+    slope = (sum(distances) / len(distances) - result.value) / (sum(inverse) / len(inverse))
+    fit = Line("fit", [0, far], [result.value, result.value + slope * far], 0, marker="")
+    return line_chart([points, fit], "1000 / generated samples", "distance")
+
+
+_FIGURES: Mapping[str, Callable[[Result], str]] = {
+    "prd_f_8": _draw_prd,
+    "frechet_infinity": _draw_extrapolation,
+}

@@ -1,0 +1,232 @@
+"""All numbers as one table: a row for each generated set, a column for each measure.
+
+The same table is printed on a terminal, stands on the page, and is written as CSV, Markdown, LaTeX
+and JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from raymetrics.errors import RaymetricsError
+from raymetrics.generators.source_settings import distinguishing_names
+from raymetrics.printable import escape_unprintable
+from raymetrics.reports.terminal import align_columns, format_value
+from raymetrics.results import Result
+
+_BEST_MARK = "*"
+_ARROWS = {"lower": "↓", "higher": "↑"}
+_LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column: the name of a measure, and which of its values are better."""
+
+    name: str
+    better: str
+
+
+@dataclass(frozen=True)
+class NumberCell:
+    """A value with its spread; best: whether it is the only best one of its column."""
+
+    value: float
+    spread: float | None
+    best: bool = False
+
+    @property
+    def text(self) -> str:
+        """The value and its spread in five digits."""
+        return format_value(self.value, self.spread)
+
+
+@dataclass(frozen=True)
+class NumberRow:
+    """A generated set, with its numbers by column; None where it has none."""
+
+    name: str
+    real: str
+    cells: tuple[NumberCell | None, ...]
+
+
+@dataclass(frozen=True)
+class NumberTable:
+    """The numbers of whole sets, the newest of repeated ones."""
+
+    measures: tuple[Measure, ...]
+    rows: tuple[NumberRow, ...]
+
+    def __str__(self) -> str:
+        """Return the table for a terminal, with a mark behind the best value of a column."""
+        header = ["", *(f"{m.name} {_ARROWS[m.better]}" for m in self.measures)]
+        lines = [header, *([row.name, *map(_marked_text, row.cells)] for row in self.rows)]
+        has_best = any(cell and cell.best for row in self.rows for cell in row.cells)
+        note = f"\n\n{_BEST_MARK} the best of its column" if has_best else ""
+        return align_columns(lines) + note
+
+
+def _marked_text(cell: NumberCell | None) -> str:
+    return "" if cell is None else cell.text + _BEST_MARK * cell.best
+
+
+def number_table(results: Iterable[Result]) -> NumberTable:
+    """Return the table of the results of whole sets; of equal ones the newest.
+
+    Numbers of single labels and of draws are left out. Values are marked as the best of a column
+    only among sets that were compared with the same real samples.
+    """
+    whole = [result for result in results if not result.subset]
+    values: dict[tuple[object, object], dict[Measure, Result]] = {}
+    for result in whole:
+        key = (result.real.identity, result.generated.identity)
+        values.setdefault(key, {})[Measure(_column_name(result, whole), result.better)] = result
+    if not values:
+        return NumberTable((), ())
+    measures = tuple(dict.fromkeys(m for by_measure in values.values() for m in by_measure))
+    groups = list(values.values())
+    names = distinguishing_names([_any_result(group).generated.source for group in groups])
+    rows = [
+        NumberRow(
+            name,
+            _any_result(group).real.source,
+            tuple(_make_cell(group, measure, groups) for measure in measures),
+        )
+        for name, group in zip(names, groups, strict=True)
+    ]
+    return NumberTable(measures, tuple(rows))
+
+
+def _any_result(group: Mapping[Measure, Result]) -> Result:
+    return next(iter(group.values()))
+
+
+def _column_name(result: Result, whole: Sequence[Result]) -> str:
+    """Return the name of the measure, with its k where there are several."""
+    ks = {r.convention.get("k") for r in whole if r.measure_name == result.measure_name}
+    return (
+        f"{result.measure_name}, k = {result.convention['k']}"
+        if len(ks) > 1
+        else (result.measure_name)
+    )
+
+
+def _make_cell(
+    group: Mapping[Measure, Result], measure: Measure, groups: Sequence[Mapping[Measure, Result]]
+) -> NumberCell | None:
+    result = group.get(measure)
+    if result is None:
+        return None
+    rivals = [
+        rival.value
+        for other_group in groups
+        if (rival := other_group.get(measure)) is not None
+        and rival.real.identity == result.real.identity
+    ]
+    best = min(rivals) if measure.better == "lower" else max(rivals)
+    is_best = len(rivals) > 1 and result.value == best and rivals.count(best) == 1
+    return NumberCell(result.value, result.spread, is_best)
+
+
+def to_csv(table: NumberTable) -> str:
+    """Return the table as CSV: full precision, a column for every measure and for every spread."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    with_spread = [
+        any(row.cells[i] and row.cells[i].spread is not None for row in table.rows)  # type: ignore[union-attr]
+        for i in range(len(table.measures))
+    ]
+    header = ["generated", "real"]
+    for measure, has_spread in zip(table.measures, with_spread, strict=True):
+        header += [measure.name, *([f"{measure.name} (deviation)"] if has_spread else [])]
+    writer.writerow(header)
+    for row in table.rows:
+        cells: list[object] = [row.name, row.real]
+        for cell, has_spread in zip(row.cells, with_spread, strict=True):
+            cells.append("" if cell is None else repr(cell.value))
+            if has_spread:
+                spread = None if cell is None else cell.spread
+                cells.append("" if spread is None else repr(spread))
+        writer.writerow(cells)
+    return buffer.getvalue()
+
+
+def to_markdown(table: NumberTable) -> str:
+    """Return the table as Markdown, with the best values in bold."""
+    header = ["", *(f"{m.name} {_ARROWS[m.better]}" for m in table.measures)]
+    lines = [header, ["---"] * len(header)]
+    for row in table.rows:
+        texts = [
+            "" if cell is None else f"**{cell.text}**" if cell.best else cell.text
+            for cell in row.cells
+        ]
+        lines.append([row.name, *texts])
+    escaped = ([text.replace("|", "\\|") for text in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
+
+
+def to_latex(table: NumberTable) -> str:
+    """Return the table as a LaTeX tabular (booktabs), with the best values in bold."""
+    arrows = {"lower": r"$\downarrow$", "higher": r"$\uparrow$"}
+    header = ["", *(f"{_escape_latex(m.name)} {arrows[m.better]}" for m in table.measures)]
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(table.measures)}}}",
+        r"\toprule",
+        f"{' & '.join(header)} \\\\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        texts = [_escape_latex(row.name), *map(_latex_cell, row.cells)]
+        lines.append(f"{' & '.join(texts)} \\\\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_cell(cell: NumberCell | None) -> str:
+    if cell is None:
+        return ""
+    text = cell.text.replace("±", r"$\pm$")
+    return rf"\textbf{{{text}}}" if cell.best else text
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX_ESCAPES.get(letter, letter) for letter in escape_unprintable(text))
+
+
+def to_json(table: NumberTable) -> str:
+    """Return the table as JSON: a list of objects, one for each generated set."""
+    rows = [
+        {
+            "generated": row.name,
+            "real": row.real,
+            **{
+                measure.name: {"value": cell.value, "deviation": cell.spread, "best": cell.best}
+                for measure, cell in zip(table.measures, row.cells, strict=True)
+                if cell is not None
+            },
+        }
+        for row in table.rows
+    ]
+    return json.dumps(rows, indent=1) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[NumberTable], str]] = {
+    "text": lambda table: f"{table}\n",
+    "csv": to_csv,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "json": to_json,
+}
+
+
+def format_table(table: NumberTable, name: str) -> str:
+    """Return the table in a format of FORMATS. RaymetricsError for an unknown one."""
+    if name not in FORMATS:
+        raise RaymetricsError(f"no format {name!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[name](table)
