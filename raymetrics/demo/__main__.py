@@ -3,7 +3,7 @@
     python -m raymetrics.demo [FOLDER]
 
 Extracts features of both sides into FOLDER (demo-output by default), evaluates them, and writes a
-page; starts a local Ray and stops it. Existing shards and results are not made again.
+page, all in this process. Existing shards and results are not made again.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from raymetrics import results
 from raymetrics.cli.console import progress_printer
 from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.distributed.session import session
-from raymetrics.errors import RaymetricsError
 from raymetrics.provenance import software_environment
 from raymetrics.reports.comparison_page import report
 from raymetrics.reports.terminal import results_table
@@ -40,42 +37,32 @@ def main(
     folder = Path(arguments[0] if arguments else "demo-output")
     start = time.monotonic()
     uris = {side: str(folder / side) for side in _SIDES}
-    with nullcontext() if all(map(_is_complete, uris.values())) else session():
-        for side, source in _SIDES.items():
-            print_now(f"{side}: {source} {samples} through {' and '.join(extractors)}")
-            extraction = extract(
-                source,
-                extractors,
-                uris[side],
-                samples,
-                shard_rows=_SHARD_ROWS,
-                progress=progress_printer(),
-            )
-            print_now(
-                f"{side}: {extraction.shards_made} shards made, "
-                f"{extraction.shards_present} were there"
-            )
-        results_file = folder / "results.jsonl"
-        all_results = _earlier_results(results_file, uris)
-        if not all_results:
-            print_now("evaluating")
-            all_results = evaluate(real=uris["real"], generated=uris["generated"])
-            results_file.unlink(missing_ok=True)
-            results.append_results(all_results, results_file)
+    for side, source in _SIDES.items():
+        print_now(f"{side}: {source} {samples} through {' and '.join(extractors)}")
+        extraction = extract(
+            source,
+            extractors,
+            uris[side],
+            samples,
+            shard_rows=_SHARD_ROWS,
+            progress=progress_printer(),
+        )
+        print_now(
+            f"{side}: {extraction.shards_made} shards made, {extraction.shards_present} were there"
+        )
+    results_file = folder / "results.jsonl"
+    all_results = _earlier_results(results_file, uris)
+    if not all_results:
+        print_now("evaluating")
+        all_results = evaluate(real=uris["real"], generated=uris["generated"])
+        results_file.unlink(missing_ok=True)
+        results.append_results(all_results, results_file)
     page = report(results_file, to=folder)
     print_now(f"\n{results_table(all_results)}\n")
     print_now(
         f"page    {page}\nshards  {uris['real']}  {uris['generated']}\nresults {results_file}"
     )
     print_now(f"        {time.monotonic() - start:.0f} s")
-
-
-def _is_complete(uri: str) -> bool:
-    """Return whether a complete set exists at the URI."""
-    try:
-        return open_shards(uri).seal is not None
-    except RaymetricsError:
-        return False
 
 
 def _earlier_results(results_file: Path, uris: dict[str, str]) -> list[Result]:

@@ -19,7 +19,7 @@ from raymetrics.cli import main as cli
 from raymetrics.cli.options_and_errors import exit_with_code
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.demo.__main__ import print_now
-from raymetrics.distributed.session import session
+from raymetrics.distributed.session import shared_session
 from raymetrics.reports.comparison_page import report
 
 # P1: Kynkaanniemi et al. 2019. P2: Kynkaanniemi et al. 2023.
@@ -63,7 +63,7 @@ def command_words(command: str, folder: str) -> list[str]:
 def main(arguments: Sequence[str]) -> None:
     """Run the demo and all commands. arguments: the folder, or nothing."""
     folder = arguments[0] if arguments else "demo-output"
-    with session():
+    with shared_session():
         demo([folder])
         for command in COMMANDS:
             words = command_words(command, folder)

@@ -75,6 +75,12 @@ def _diffusion(name: str, device: torch.device, **options: Any) -> Generator:
     return DiffusersPipeline(name.removeprefix(PIPELINE_PREFIX), device, **options)
 
 
+def _memory(name: str, device: torch.device) -> Generator:
+    from raymetrics.generators.memory_images import open_images
+
+    return open_images(name)
+
+
 def _dataset_endings() -> tuple[str, ...]:
     """Return the endings of the files that hold a data set, such as .zip."""
     from raymetrics.generators.image_datasets import OPENERS
@@ -91,6 +97,7 @@ BUILT_IN_SOURCES: dict[str, Callable[..., Generator]] = {
 # All other sources, tried in this order: whether a name has this form, and what opens the source.
 _OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (lambda name: name.startswith(PIPELINE_PREFIX), _diffusion),
+    (lambda name: name.startswith("in-memory:"), _memory),
     (os.path.isdir, _dataset),
     (lambda name: name.endswith(".pkl"), _stylegan2),
     (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),

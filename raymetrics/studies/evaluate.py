@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raymetrics import metrics as formulas
 from raymetrics.distributed.resources import Resources
@@ -19,7 +19,6 @@ from raymetrics.results import Result
 from raymetrics.sample_ranges import Ids, parse_ids_or_count
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
-from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.studies.evaluate_shards import (
     EvaluationRequest,
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     *,
-    real: str | ShardSet,
-    generated: str | ShardSet,
+    real: Any,
+    generated: Any,
     metrics: str | Sequence[str] | None = None,
     extractors: str | Sequence[str] | None = None,
     columns: str | Sequence[str] | None = None,
@@ -63,7 +62,8 @@ def evaluate(
     """Compute the metrics of two sides, in every feature space that both have.
 
     real, generated: each a shard set, or some of its samples as "SHARDS?ids=FILE"; or a source, as
-    `extract` takes it, whose features are extracted first. One of the two may be a file of
+    `extract` takes it, whose features are extracted first; or images in memory, an array or tensor
+    uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a file of
     statistics of another program (.npz, .pkl, .pt, see
     `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
     metrics: names of METRICS, or "module:callable" for a metric of your own (see

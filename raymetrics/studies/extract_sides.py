@@ -34,6 +34,7 @@ class SourceSide:
 
     source: str
     ids: Ids | None = None
+    images: object = None  # in memory, which are held as long as the side is
 
 
 @dataclass(frozen=True)

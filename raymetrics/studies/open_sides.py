@@ -43,6 +43,12 @@ def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | Sou
     if isinstance(value, View | ShardSet):
         view = value if isinstance(value, View) else open_view(value.uri)
         return take_ids(view, side, ids)
+    if _holds_images(value):
+        from raymetrics.generators.memory_images import register_images
+
+        images = register_images(value)
+        numbers = (range(ids),) if isinstance(ids, int) else ids
+        return SourceSide(images.name, numbers, images)
     expected = "a shard set, a file of statistics, or a source of images"
     text = require_text(side, value, ShardError, expected=expected, instead=ARRAYS_HINT)
     if text.startswith(NAME_PREFIX):
@@ -52,6 +58,15 @@ def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | Sou
     if names_statistics(text):
         return read_statistics(text)
     return SourceSide(absolute_source(text), (range(ids),) if isinstance(ids, int) else ids)
+
+
+def _holds_images(value: object) -> bool:
+    """Return whether a value is an array of images or a Dataset, and no array of features."""
+    if isinstance(value, str | os.PathLike):
+        return False
+    if hasattr(value, "shape"):
+        return len(value.shape) == 4
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
 def take_ids(view: View, side: str, ids: Ids | int | None) -> View:

@@ -5,6 +5,7 @@ Shards that exist are not made again, and metrics of the same two sets are not c
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import (
+    NotEnoughData,
     RaymetricsError,
     ResultsFileError,
     SampleRangeError,
@@ -43,6 +45,8 @@ from raymetrics.studies.evaluate_shards import require_enough_for_metric
 from raymetrics.studies.sweep_table import PlanRow, read_plan
 
 # Precision and recall, Sajjadi et al.'s and FID side by side, as in Kynkaanniemi et al. 2019.
+log = logging.getLogger(__name__)
+
 _DEFAULT_METRICS = tuple(name for name, metric in METRICS.items() if metric.in_sweeps)
 _NUMBERS_FOLDER = "numbers"  # below `to`: the results of every set
 _MAX_NAME_LENGTH = 60  # of a source, in the name of the folder of its shards
@@ -92,12 +96,47 @@ class _SweepMetrics:
         """The metrics of these names."""
         return [find_metric(name) for name in self.metrics]
 
-    def require_enough(self, count: int, side: str) -> None:
-        """Raise NotEnoughData if a metric takes more samples of a side than this count."""
+    def for_counts(self, real: int, generated: int) -> _SweepMetrics:
+        """Return the metrics that can be computed of so many samples.
+
+        NotEnoughData, the reason of the first one, if none can.
+        """
+        problems = {m.name: self._problem(m, real, generated) for m in self.found_metrics}
+        possible = tuple(name for name in self.metrics if problems[name] is None)
+        if not possible:
+            raise next(problem for problem in problems.values() if problem is not None)
+        return replace(self, metrics=possible)
+
+    def _problem(self, metric: Metric, real: int, generated: int) -> NotEnoughData | None:
+        """Return why a metric cannot be computed of so many samples; None if it can."""
+        try:
+            for side, count in (("real", real), ("generated", generated)):
+                words = f"there are {count} {side} ones"
+                require_enough_for_metric(metric, self.convention, count, words)
+            if metric.require_counts is not None:
+                metric.require_counts(real, generated)
+        except NotEnoughData as error:
+            return error
+        return None
+
+    def require_possible(self, real: int, counts: Sequence[int], *, named: bool) -> None:
+        """Raise NotEnoughData if a metric that the user named can be computed of no row.
+
+        Logs every other metric that is left out of some rows. counts: samples of each row.
+        """
         for metric in self.found_metrics:
-            require_enough_for_metric(
-                metric, self.convention, count, f"there are {count} {side} ones"
-            )
+            problems = [self._problem(metric, real, count) for count in counts]
+            reasons = [problem for problem in problems if problem is not None]
+            if reasons and len(reasons) == len(problems) and named:
+                raise reasons[0]
+            if reasons:
+                log.info(
+                    "%s is left out of %d of %d rows: %s",
+                    metric.name,
+                    len(reasons),
+                    len(problems),
+                    reasons[0].message,
+                )
 
     def results(self, real: str, generated: str) -> list[Result]:
         """Compute the metrics of all samples, and then label by label."""
@@ -208,8 +247,8 @@ def sweep(
     texts = None if extractors is None else as_texts(extractors)
     side = _plan_real_side(real, real_source, real_samples, texts, folder, permission)
     ids = sample_ranges.parse_range(samples) if isinstance(samples, str) else samples or side.ids
-    sweep_metrics.require_enough(len(side.ids), "real")
-    sweep_metrics.require_enough(max(len(row.ids or ids) for row in rows), "generated")
+    counts = [len(row.ids or ids) for row in rows]
+    sweep_metrics.require_possible(len(side.ids), counts, named=metrics is not None)
     requests = [
         ExtractRequest(shard_folder(folder, row), row.source, row.samples or ids) for row in rows
     ]
@@ -228,13 +267,16 @@ def sweep(
         for real_extraction in extractions[: len(side.missing)]:
             _raise_if_error(real_extraction)
         extractions = extractions[len(side.missing) :]
-        for row, request, extraction in zip(rows, requests, extractions, strict=True):
+        for row, request, extraction, count in zip(
+            rows, requests, extractions, counts, strict=True
+        ):
             try:
                 _raise_if_error(extraction)
                 _require_exact_samples(request)
                 if on_row:
                     on_row(row.name)
-                results = _cached_results(numbers_store, side.uri, request.to, sweep_metrics)
+                row_metrics = sweep_metrics.for_counts(len(side.ids), count)
+                results = _cached_results(numbers_store, side.uri, request.to, row_metrics)
                 results_by_row[row.name] = [
                     replace(result, row=dict(row.cells)) for result in results
                 ]

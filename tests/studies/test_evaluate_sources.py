@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import warnings
@@ -28,7 +29,10 @@ from raymetrics.errors import (
     SpecMismatch,
     StorageError,
 )
+from raymetrics.generators import open_source
 from raymetrics.metrics import Protocol, conventions, get_convention
+from raymetrics.reports.comparison_page import report
+from raymetrics.results import append_results
 from raymetrics.shards.set_cache import cache_folder, list_cached_sets
 from raymetrics.studies.open_sides import names_shards, names_statistics
 
@@ -274,3 +278,65 @@ def test_a_data_set_is_extracted_whole_before_ids_are_chosen(
     assert result.real.selection["file"] == "30 of 40 at random, seed 1"
     assert result.generated.samples == ("0-19",)
     assert sorted(cached.samples for cached in list_cached_sets(cache)) == [20, 40]
+
+
+class Pictures:
+    """A Dataset of pairs, as torch.utils.data has them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.from_numpy(self.images[index]), index % 10
+
+
+def test_images_in_memory(cache: Path, tmp_path: Path) -> None:
+    images = open_source("digits", torch.device("cpu"))(np.arange(50))
+    asked = {"real": "mnist", "real_samples": 50, "extractors": "digits", "metrics": "fid,pr"}
+    expected = values(rm.evaluate(generated="digits", samples=50, **asked))
+    for memory in (images, torch.from_numpy(images), images.transpose(0, 2, 3, 1),
+                   Pictures(images)):  # fmt: skip
+        results = rm.evaluate(generated=memory, **asked)
+        assert values(results) == expected
+    assert results[0].generated.source.startswith("in-memory:")
+    names = [cached.source for cached in list_cached_sets(cache)]
+    assert (
+        len([name for name in names if name.startswith("in-memory:")]) == 2
+    )  # one array, a Dataset
+    append_results(results, tmp_path / "results.jsonl")
+    del memory
+    gc.collect()
+    page = report(tmp_path / "results.jsonl", to=tmp_path).read_text()
+    assert "was in the memory of a program" in page
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((4, 3, 8, 8), np.float32), r"is float32 \[4, 3, 8, 8\], expected images uint8"),
+        (np.zeros((4, 2, 8, 8), np.uint8), r"uint8 \[4, 2, 8, 8\], expected images"),
+        (np.zeros((4, 8)), "expected a shard set, a file of statistics, or a source"),
+        (7, "generated is int 7, expected a shard set"),
+    ],
+)
+def test_what_is_no_images(images: object, message: str) -> None:
+    with pytest.raises(RaymetricsError, match=message):
+        rm.evaluate(real="mnist", generated=images, extractors="digits", metrics="fid")
+
+
+def test_mixed_sizes_are_said_before_anything_is_extracted(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(30):
+        Image.new("RGB", (28, 28 if k < 29 else 30), (k, 0, 0)).save(folder / f"{k:02}.png")
+    asked = {"generated": "digits", "extractors": "digits", "metrics": "fid"}
+    with pytest.raises(
+        SourceError, match=r"00.png is 28 x 28 pixels, 29.png 28 x 30; .*photos\?size=256"
+    ):
+        rm.evaluate(real=str(folder), **asked)
+    assert list_cached_sets(cache) == []
+    rm.evaluate(real=f"{folder}?size=28", **asked)
+    rm.evaluate(real=str(folder), real_samples="0-28", **asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from raymetrics.cli.sweep import sweep as verb
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.errors import (
     ExtractorError,
+    NotEnoughData,
     RaymetricsError,
     SampleRangeError,
     SourceError,
@@ -216,3 +218,22 @@ def test_newer_rows_take_the_place_of_older_ones() -> None:
     assert list(newer.results_by_row) == ["a", "c"]
     assert [failure.name for failure in newer.failures] == ["d", "b"]
     assert Failure.from_json(json.dumps(json.loads(failed("x").to_json()))) == failed("x")
+
+
+def test_a_metric_that_some_rows_cannot_have_leaves_their_other_numbers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PRD takes equal counts: the row of fewer samples has the other numbers."""
+    plan = [{"name": f"of {n}", "source": "digits", "samples": f"0-{n - 1}"} for n in (40, 30)]
+    asked = {"real_source": "mnist", "real_samples": "0-39", "extractors": "digits"}
+    with caplog.at_level(logging.INFO, logger="raymetrics"):
+        outcome = rm.sweep(plan, **asked, to=str(tmp_path / "all"), any_size=True)
+    assert outcome.failures == []
+    metrics = {name: {r.metric for r in found} for name, found in outcome.results_by_row.items()}
+    assert metrics["of 40"] - metrics["of 30"] == {"prd_f_8", "prd_f_1_8"}
+    assert "frechet_distance" in metrics["of 30"]
+    said = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("prd is left out of 1 of 2 rows: PRD of 40 real") for line in said)
+    with pytest.raises(NotEnoughData, match="kid takes at least 1000 samples"):
+        rm.sweep(plan, **asked, metrics="fid,kid", to=str(tmp_path / "kid"))
+    assert not (tmp_path / "kid").exists()

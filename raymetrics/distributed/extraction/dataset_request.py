@@ -45,6 +45,9 @@ def make_spec(
         if not max_errors:
             raise
         image_size = None
+    require_one_size = getattr(generator, "require_one_size", None)
+    if require_one_size is not None and not max_errors:
+        require_one_size(ids)
     has_labels = generator.labels(np.array([ids[0].start])) is not None
     return replace(
         empty_spec(texts, networks, shard_rows),

@@ -231,6 +231,7 @@ def _make_set_opener(
             requested_spec.extractors,
             note,
             thread_safe=all(map(is_thread_safe, (generator, *networks))),
+            in_this_process=bool(getattr(generator, "in_this_process", False)),
         )
 
     return open_set
@@ -266,6 +267,8 @@ def _make_missing(
 def _runs_in_process(todo: Sequence[SetInProgress], resources: Resources) -> bool:
     """Return whether the missing shards are made in this process, and not by workers of Ray."""
     rows = sum(sample_ranges.count_ids(dataset.todo) for dataset in todo)
+    if any(dataset.in_this_process for dataset in todo):
+        return True  # workers could not find its images
     thread_safe = all(dataset.thread_safe for dataset in todo)
     small = is_small_extraction(rows, thread_safe=thread_safe)
     return runs_in_process(resources.in_process, small=small, work=f"{rows} samples")

@@ -48,7 +48,8 @@ class SetInProgress:
     files: the shards that were there. todo: the shards to make. sizes: bytes of the weights.
     max_errors: samples that may be left out. extractors: the present specifications, where the set
     keeps older ones. note: a line for the user about that. thread_safe: whether its generator and
-    all extractors are. failure: why the set is not completed.
+    all extractors are. in_this_process: whether no other process can generate its samples.
+    failure: why the set is not completed.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class SetInProgress:
     extractors: Sequence[Mapping[str, object]] = ()
     note: str = ""
     thread_safe: bool = False
+    in_this_process: bool = False
     shards_made: int = 0
     rows: int = 0
     devices: set[str] = field(default_factory=set)
@@ -83,6 +85,7 @@ class SetInProgress:
         note: str = "",
         *,
         thread_safe: bool = False,
+        in_this_process: bool = False,
     ) -> SetInProgress:
         """Open the requested set for writing. names: the files in the store, just listed.
 
@@ -109,6 +112,7 @@ class SetInProgress:
             extractors,
             note,
             thread_safe,
+            in_this_process,
         )
 
     @property

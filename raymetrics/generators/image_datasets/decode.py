@@ -123,6 +123,23 @@ def decode(data: bytes | np.ndarray, options: DecodeOptions) -> np.ndarray:
     return np.asarray(rgb)
 
 
+def header_size(data: bytes | np.ndarray, options: DecodeOptions) -> tuple[int, int]:
+    """Return the width and height that `decode` would give, without decoding any pixel.
+
+    Raises BrokenImage if the header cannot be read.
+    """
+    if isinstance(data, np.ndarray):
+        return data.shape[1], data.shape[0]
+    try:
+        image = _open_image(data)
+        turned = options.exif and _exif_orientation(image) >= _FIRST_QUARTER_TURN
+    except BrokenImage:
+        raise
+    except Exception as error:  # a decoder may raise anything on foreign bytes
+        raise BrokenImage(f"{error or type(error).__name__}") from None
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
 class Resize(NamedTuple):
     """A way to make an image a square of a size, as it was published."""
 
@@ -241,6 +258,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+_FIRST_QUARTER_TURN = 5  # the orientations from here on exchange width and height
 
 
 def _exif_orientation(image: Image.Image) -> int:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import IO, cast
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from raymetrics.errors import RaymetricsError, SourceError, StorageError
 
@@ -124,6 +125,11 @@ class DataLocation:
             self.files = {name: self._file_size(name) for name in sorted(names)}
         else:
             self.files = {"": self._file_size("")}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie on a disk of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
 
     def _walk_files(self) -> Iterator[tuple[str, int]]:
         """Yield the path and the size of each file below the folder.

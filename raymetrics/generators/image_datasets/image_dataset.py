@@ -11,12 +11,18 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from raymetrics import sample_ranges
-from raymetrics.errors import InsufficientResources, SourceError
-from raymetrics.generators.image_datasets.decode import BrokenImage, DecodeOptions, decode
+from raymetrics.errors import InsufficientResources, SourceError, StorageError
+from raymetrics.generators.image_datasets.decode import (
+    BrokenImage,
+    DecodeOptions,
+    decode,
+    header_size,
+)
 from raymetrics.generators.image_datasets.image_list import ImageList
 from raymetrics.provenance import fingerprint
 
 _IMAGES_AT_ONCE = 1024  # images queued for threads in a search for broken images
+_MAX_HEADERS = 100_000  # images whose sizes are compared before anything is decoded
 _MAX_UNIT_BYTES = 2**32  # of the images of one call: 64 of 4096 x 4096 pixels take 3 GiB
 _MAX_NAMED = 10  # broken images that an error names
 
@@ -205,6 +211,38 @@ class ImageDataset:
         except BrokenImage as error:
             raise SourceError(self._broken_message({self.names[0]: error.message}, 1)) from None
         return height, width
+
+    def require_one_size(self, ids: Iterable[range]) -> None:
+        """Raise SourceError if the headers of these images tell of several sizes.
+
+        Reads headers of local files only, which takes seconds where decoding takes minutes. What a
+        header does not tell, such as damage, is found when the image is decoded.
+        """
+        if self.decode_options.size is not None or not self.image_list.location.is_local:
+            return
+        numbers = [k for part in ids for k in part][:_MAX_HEADERS]
+        with ThreadPoolExecutor() as pool:
+            sizes = pool.map(self._header_size, numbers)
+            first: tuple[int, tuple[int, int]] | None = None
+            for k, size in zip(numbers, sizes, strict=True):
+                if size is None:
+                    continue
+                first = first or (k, size)
+                if size != first[1]:
+                    (known, (width, height)), uri = first, self.image_list.location.uri
+                    raise SourceError(
+                        f"{uri} holds images of several sizes: {self.names[known]} is {width} x "
+                        f"{height} pixels, {self.names[k]} {size[0]} x {size[1]}; give one size "
+                        f"for all: '{uri}?size=256'"
+                    )
+
+    def _header_size(self, sample_id: int) -> tuple[int, int] | None:
+        """Return width and height as an image's header tells them; None if it cannot be read."""
+        try:
+            data = self.image_list.read(self.kept_indices[sample_id])
+            return header_size(data, self.decode_options)
+        except (BrokenImage, StorageError):
+            return None
 
     def find_broken(self) -> dict[str, str]:
         """Decode every image once; return the names of the broken ones, each with the reason."""
