@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from raymetrics.in_memory import precision_recall as precision_recall
     from raymetrics.metrics import Convention as Convention
     from raymetrics.reports.comparison_page import report as report
+    from raymetrics.result_loggers import log_results as log_results
     from raymetrics.results import Result as Result
     from raymetrics.shards.foreign import read_statistics as read_statistics
     from raymetrics.shards.foreign.export import export as export
@@ -55,6 +56,7 @@ _NAMES_BY_MODULE = {
     ),
     "raymetrics.metrics": ("Convention",),
     "raymetrics.reports.comparison_page": ("report",),
+    "raymetrics.result_loggers": ("log_results",),
     "raymetrics.results": ("Result",),
     "raymetrics.shards.foreign": ("read_statistics",),
     "raymetrics.shards.foreign.export": ("export",),

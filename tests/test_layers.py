@@ -34,7 +34,7 @@ ROWS = [
     {"neighbors", "attacks", "shards", "extractors", "generators"},
     {"heatmaps", "results_version_1", "feature_states", "reference_statistics"},
     {"distributed", "results"},
-    {"in_memory", "studies", "reports"},
+    {"in_memory", "studies", "reports", "result_loggers"},
     {"evaluator", "compatibility"},
     {"cli"},
     {"demo", "__main__"},

@@ -95,6 +95,12 @@ class _CommandWithMetrics(click.Command):
 )
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
+@click.option(
+    "--log",
+    "logger",
+    metavar="LOGGER",
+    help="Log the numbers: wandb:PROJECT/RUN, tensorboard:DIR or mlflow:EXPERIMENT/RUN.",
+)
 @click.option("--page", metavar="DIR", help="Make a page of the results here.")
 @click.option(
     "--keep",
@@ -123,6 +129,7 @@ def evaluate(
     choices: str | None,
     by: str | None,
     to: str | None,
+    logger: str | None,
     page: str | None,
     keep: str | None,
     scores: str | None,
@@ -163,7 +170,7 @@ def evaluate(
       raymetrics evaluate --real shards/real --generated shards/generated \\
           --metrics pr,dc,realism --k 3,5 --convention prdc --scores realism.parquet
     """
-    from raymetrics import results
+    from raymetrics import result_loggers, results
     from raymetrics.cli.console import progress_printer, stop_progress_bars
     from raymetrics.distributed.session import shared_session
     from raymetrics.metrics.conventions import parse_changes
@@ -175,6 +182,8 @@ def evaluate(
         results.require_appendable(to)
     if page is not None:
         require_writable_file(f"{page}/index.html")
+    if logger is not None:
+        result_loggers.require_logger(logger)
     changes = {"k": parse_ks(ks), "kid_subset_size": kid_subset_size, "seed": seed}
     changes |= parse_changes(choices or "")
 
@@ -197,6 +206,8 @@ def evaluate(
         print_table(f"\n{number_table(new_results)}")
     if to is not None:
         results.append_results(new_results, to)
+    if logger is not None:
+        result_loggers.log_results(new_results, logger)
     if page is not None:
         _write_page(new_results, page, real, *generated)
 

@@ -8,6 +8,7 @@ import click
 
 from raymetrics.cli.sweep_options import (
     exit_if_failed,
+    log_numbers,
     print_and_write,
     real_option,
     with_sweep_options,
@@ -35,7 +36,7 @@ _MAX_PAUSE_SECONDS = 10_000_000  # a third of a year
 )
 @real_option
 @with_sweep_options
-def snapshots(to: str, run_code: bool, **request: Any) -> None:
+def snapshots(to: str, run_code: bool, logger: str | None, **request: Any) -> None:
     """Measure the snapshots of a training run; the best trade-offs of precision and recall.
 
     With --watch those that appear are measured as they come, once they no longer grow. One that
@@ -55,4 +56,5 @@ def snapshots(to: str, run_code: bool, **request: Any) -> None:
         tell=lambda outcome: print_and_write(outcome, to, run_code),
         **request,
     )
+    log_numbers(outcome, logger)
     exit_if_failed(outcome)

@@ -6,7 +6,12 @@ from typing import Any
 
 import click
 
-from raymetrics.cli.sweep_options import exit_if_failed, print_and_write, with_sweep_options
+from raymetrics.cli.sweep_options import (
+    exit_if_failed,
+    log_numbers,
+    print_and_write,
+    with_sweep_options,
+)
 
 
 @click.command()
@@ -17,7 +22,7 @@ from raymetrics.cli.sweep_options import exit_if_failed, print_and_write, with_s
     "--real-samples", metavar="FIRST-LAST", help="Sample ids of --real-source. [default: all]"
 )
 @with_sweep_options
-def sweep(plan: str, to: str, run_code: bool, **request: Any) -> None:
+def sweep(plan: str, to: str, run_code: bool, logger: str | None, **request: Any) -> None:
     """Measure all generated sets of PLAN against one real set, as one job.
 
     PLAN is a table, .csv, with one set a row:
@@ -53,4 +58,5 @@ def sweep(plan: str, to: str, run_code: bool, **request: Any) -> None:
 
     outcome = run(plan, to=to, run_code=run_code, **request)
     print_and_write(outcome, to, run_code)
+    log_numbers(outcome, logger)
     exit_if_failed(outcome)

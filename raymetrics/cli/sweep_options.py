@@ -58,6 +58,12 @@ _SWEEP_OPTIONS = (
         metavar="NAME[,NAME]",
         help="Of which columns; those of logits too.",
     ),
+    click.option(
+        "--log",
+        "logger",
+        metavar="LOGGER",
+        help="Log the numbers: wandb:PROJECT/RUN, tensorboard:DIR or mlflow:EXPERIMENT/RUN.",
+    ),
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
     click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]"),
@@ -79,6 +85,10 @@ def with_sweep_options(verb: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, ks: str | None, kid_subset_size: int | None, **options: Any) -> None:
         from raymetrics.metrics import get_convention
 
+        if options["logger"] is not None:
+            from raymetrics.result_loggers import require_logger
+
+            require_logger(options["logger"])
         verb(
             *args,
             convention=get_convention(
@@ -122,6 +132,14 @@ def print_and_write(outcome: SweepOutcome, to: str, run_code: bool) -> None:
         file = Path(store.root) / RESULTS_FILE
         page = report(file, to=store.root, run_code=run_code, written=outcome.written)
         print_lines(f"page    {page}")
+
+
+def log_numbers(outcome: SweepOutcome, logger: str | None) -> None:
+    """Log the numbers of all rows, if a logger is named."""
+    if logger is not None and outcome.results:
+        from raymetrics.result_loggers import log_results
+
+        log_results(outcome.results, logger)
 
 
 def exit_if_failed(outcome: SweepOutcome) -> None:

@@ -9,6 +9,7 @@ import click
 from raymetrics.cli.options_and_errors import split_commas
 from raymetrics.cli.sweep_options import (
     exit_if_failed,
+    log_numbers,
     print_and_write,
     real_option,
     with_sweep_options,
@@ -50,7 +51,7 @@ def _parse_floats(context: click.Context, parameter: click.Parameter, text: str)
 )
 @real_option
 @with_sweep_options
-def truncate(to: str, run_code: bool, **request: Any) -> None:
+def truncate(to: str, run_code: bool, logger: str | None, **request: Any) -> None:
     """Measure what truncation does: precision, recall and distances over its strength.
 
     \b
@@ -78,4 +79,5 @@ def truncate(to: str, run_code: bool, **request: Any) -> None:
         to=to, run_code=run_code, on_message=lambda line: print_lines(line, err=True), **request
     )
     print_and_write(outcome, to, run_code)
+    log_numbers(outcome, logger)
     exit_if_failed(outcome)

@@ -94,7 +94,7 @@ VERBS_OF_STUDIES = (
 OF_THE_TERMINAL = {
     "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
     "gpus", "kid_subset_size", "ks", "local",
-    "more_than", "results", "run_code", "scales", "split", "steps",
+    "more_than", "results", "run_code", "scales", "split", "steps", "logger",
 }  # fmt: skip
 
 

@@ -462,6 +462,11 @@ def test_reference_statistics(
     assert {*np.load("real.npz")} == {"mu", "sigma", "raymetrics"}
 
 
+def test_the_table(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo_output[0].parent)
+    assert invoke(command(METRICS_PAGE, "table")).startswith(r"\begin{tabular}")
+
+
 def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYMETRICS_CACHE", str(tmp_path))
     listed, cleared = (invoke(line) for line in commands(METRICS_PAGE, "cache"))
