@@ -26,7 +26,7 @@ from raymetrics.reports.resampling_section import (
     is_resampled,
     resampling_sections,
 )
-from raymetrics.reports.sample_images import SampleImages
+from raymetrics.reports.sample_images import GRID_COLUMNS, SampleImages
 from raymetrics.reports.sweep_section import tradeoff_sections
 from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result, Side
@@ -46,7 +46,7 @@ class _SidePanel:
     role: str
     side: Side
     grid_uri: str | None
-    shown_count: int
+    shown_ids: list[int]
     why_no_images: str | None
 
 
@@ -126,6 +126,7 @@ def report(
         protocol=format_convention,
         provenance=_provenance_json,
         samples=_format_sample_count,
+        grid_columns=GRID_COLUMNS,
     )
     return write_page(text, to)
 
@@ -256,12 +257,12 @@ def _side_panel(role: str, side: Side, shown_count: int, images: SampleImages) -
     """Return a side with a picture of evenly spaced samples, or the reason why there is none."""
     if not shown_count:
         reason = f"only the first {MAX_FOLDED_WITH_IMAGES} sets have pictures here"
-        return _SidePanel(role, side, None, 0, reason)
+        return _SidePanel(role, side, None, [], reason)
     try:
         ids = images.sample_ids(side, shown_count)
-        return _SidePanel(role, side, images.image_grid_uri(side, ids), len(ids), None)
+        return _SidePanel(role, side, images.image_grid_uri(side, ids), [int(i) for i in ids], None)
     except RaymetricsError as error:
-        return _SidePanel(role, side, None, 0, str(error))
+        return _SidePanel(role, side, None, [], str(error))
 
 
 def _class_histogram(result: Result) -> _ClassHistogram:

@@ -18,11 +18,11 @@ from raymetrics.provenance import fingerprint
 from raymetrics.results import Side
 from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
-from raymetrics.shards.view import Selection
+from raymetrics.shards.view import CHOSEN_AT_RANDOM, Selection, View
 
 _MIN_TILE_SIZE, MAX_TILE_SIZE = 56, 112  # pixels of a tile
 _TILE_GAP = 2
-_GRID_COLUMNS = 10
+GRID_COLUMNS = 10
 _RESULTS_FILE = "the file of results"
 
 log = logging.getLogger(__name__)
@@ -74,11 +74,17 @@ class SampleImages:
     def image_grid_uri(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
         """Return samples as a grid inside a page. Raise the errors of `regenerate_images`."""
         tiles = [thumbnail(image) for image in self.regenerate_images(side, ids)]
-        return data_uri(tile_grid(tiles, _GRID_COLUMNS))
+        return data_uri(tile_grid(tiles, GRID_COLUMNS))
 
     def _selected_ids(self, side: Side, file: str) -> np.ndarray:
-        self._require_permission(self.permission.require_address, file)
-        ids = read_selection(file, partial=True).sample_ids
+        chosen = CHOSEN_AT_RANDOM.fullmatch(file)
+        if chosen:
+            self._require_permission(self.permission.require_address, side.uri)
+            whole = View.from_shards(open_shards(side.uri))
+            ids = whole.choose(int(chosen["count"]), int(chosen["seed"])).sample_ids
+        else:
+            self._require_permission(self.permission.require_address, file)
+            ids = read_selection(file, partial=True).sample_ids
         selection = Selection(np.sort(ids)[: side.count])
         if selection.digest != side.selection["digest"]:
             raise RaymetricsError(f"{file} holds other samples by now")

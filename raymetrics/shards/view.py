@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,8 @@ from raymetrics.shards import schema
 from raymetrics.shards.layout import shard_name
 from raymetrics.shards.shard_set import Block, ShardSet
 
+# How a selection is called whose samples `View.choose` has chosen.
+CHOSEN_AT_RANDOM = re.compile(r"(?P<count>\d+) of \d+ at random, seed (?P<seed>\d+)")
 _MAX_NAMED = 10  # ranges that an error names
 
 

@@ -143,6 +143,7 @@ def evaluate(
                 check,
                 Permission(run_code),
                 random_ids is not None,
+                any_size,
             )
             opened = _choose_samples(extract_sides(sides, extraction), chosen, random_ids)
             return _evaluate_opened(opened, request, tell, announce=False)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from raymetrics import sample_ranges
-from raymetrics.errors import NotEnoughData, SampleRangeError, SourceError
+from raymetrics.errors import NotEnoughData, SampleRangeError, SourceError, SpecMismatch
 from raymetrics.metrics import Protocol
 from raymetrics.permissions import Permission
 from raymetrics.sample_ranges import Ids
+from raymetrics.shards.comparability import size_text
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.set_cache import cache_folder, set_place
@@ -19,6 +22,7 @@ from raymetrics.shards.view import View
 if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
     from raymetrics.distributed.resources import Resources
+    from raymetrics.generators import Generator
 
 DEFAULT_EXTRACTOR = "inception"
 
@@ -44,7 +48,8 @@ class SideExtraction:
     extractors: texts; by default those of the other side, the protocol's, or inception. keep: the
     folder of the sets; by default the cache. check: called before anything is extracted, with what
     the sets are made of and with the number of samples of each side; it may raise. at_random:
-    whether the samples of a protocol are chosen at random later.
+    whether the samples of a protocol are chosen at random later. any_size: whether images of both
+    sides may have different sizes.
     """
 
     extractors: Sequence[str] | None
@@ -55,6 +60,7 @@ class SideExtraction:
     check: Callable[[DatasetSpec, Mapping[str, int]], None]
     permission: Permission
     at_random: bool = False
+    any_size: bool = False
 
 
 def extract_sides(
@@ -69,14 +75,17 @@ def extract_sides(
 
     sources = {side: value for side, value in sides.items() if isinstance(value, SourceSide)}
     extractors = request.extractors or _default_extractors(sides, request)
-    ids = _resolve_ids(sides, sources, request.protocol, request.at_random)
+    ids = _resolve_ids(sides, sources, request)
     counts = {side: _count(value) for side, value in sides.items()}
     counts |= {side: sample_ranges.count_ids(chosen) for side, chosen in ids.items()}
     folder = request.keep or str(cache_folder())
+    ids_by_source: dict[str, list[range]] = {}  # both sides may be of one source
+    for side, value in sources.items():
+        ids_by_source.setdefault(value.source, []).extend(ids[side])
     extractions = extract_many(
         [
-            ExtractRequest(set_place(folder, value.source), value.source, ids[side])
-            for side, value in sources.items()
+            ExtractRequest(set_place(folder, source), source, sample_ranges.union(parts))
+            for source, parts in ids_by_source.items()
         ],
         extractors,
         resources=request.resources,
@@ -84,10 +93,11 @@ def extract_sides(
         check=lambda spec: request.check(spec, counts),
     )
     opened = {side: value for side, value in sides.items() if not isinstance(value, SourceSide)}
-    for side, extraction in zip(sources, extractions, strict=True):
-        lacking = [range(k, k + 1) for k in extraction.shards.left_out]
+    shards = {s: e.shards for s, e in zip(ids_by_source, extractions, strict=True)}
+    for side, value in sources.items():
+        lacking = [range(k, k + 1) for k in shards[value.source].left_out]
         samples = sample_ranges.subtract(ids[side], lacking)
-        opened[side] = View(extraction.shards, tuple(samples))
+        opened[side] = View(shards[value.source], tuple(samples))
     return {side: opened[side] for side in sides}
 
 
@@ -119,16 +129,20 @@ def _default_extractors(
 def _resolve_ids(
     sides: Mapping[str, OpenSide | SourceSide],
     sources: Mapping[str, SourceSide],
-    protocol: Protocol | None,
-    at_random: bool,
+    request: SideExtraction,
 ) -> dict[str, Ids]:
-    """Return the ids to extract of each source. SampleRangeError where they cannot be known."""
+    """Return the ids to extract of each source. SampleRangeError where they cannot be known.
+
+    SpecMismatch if the images of both sides are known to have different sizes.
+    """
     import torch
 
     from raymetrics.distributed.extraction.dataset_request import requested_ids
     from raymetrics.generators import open_source
 
+    protocol, at_random = request.protocol, request.at_random
     resolved: dict[str, Ids] = {}
+    sizes = {s: v.shards.spec.image_size for s, v in sides.items() if isinstance(v, View)}
     for side, value in sources.items():  # the real side comes first
         try:
             generator = open_source(value.source, torch.device("cpu"))
@@ -150,7 +164,34 @@ def _resolve_ids(
                 )
             wanted = range(count)
         resolved[side] = requested_ids(generator, wanted)
+        sizes[side] = _first_image_size(generator, resolved[side][0].start)
+    if not request.any_size:
+        _require_same_size(sizes, {side: value.source for side, value in sources.items()})
     return resolved
+
+
+def _first_image_size(generator: Generator, sample_id: int) -> tuple[int, int] | None:
+    """Return height and width of a sample's image; None where generating one may take long."""
+    if not getattr(generator, "thread_safe", False):  # code of the user, and large networks
+        return None
+    height, width = generator(np.array([sample_id])).shape[2:]
+    return height, width
+
+
+def _require_same_size(
+    sizes: Mapping[str, tuple[int, int] | None], names: Mapping[str, str]
+) -> None:
+    """Raise SpecMismatch if both sides have images of known sizes that differ."""
+    known = {side: size for side, size in sizes.items() if size is not None}
+    if len({*known.values()}) > 1:
+        texts = [
+            f"{side} images {f'of {names[side]} ' if side in names else ''}are {size_text(size)}"
+            for side, size in known.items()
+        ]
+        raise SpecMismatch(
+            f"{' pixels, '.join(texts)}, which moves every number; give one side the size of the "
+            "other, as in 'photos?size=256', or ask for it: --any-size (any_size=True)"
+        )
 
 
 def _with_other_kinds(error: SourceError) -> SourceError:

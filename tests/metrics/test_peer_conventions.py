@@ -154,3 +154,60 @@ def test_choices_are_set_by_name() -> None:
 def test_choices_that_do_not_exist(text: str, error: type[RaymetricsError], message: str) -> None:
     with pytest.raises(error, match=message):
         change_convention(Convention(), **parse_changes(text))
+
+
+def fd_evaluator_inception_score(logits: np.ndarray, splits: int = 10) -> float:
+    """fd_evaluator/api.py, _inception_score, without its 1e-10 and in float64."""
+    probabilities = softmax(logits, axis=1)
+    count = len(probabilities)
+    probabilities = probabilities[np.random.RandomState(0).permutation(count)]
+    chunk = count // splits
+    scores = []
+    for k in range(splits):
+        part = probabilities[k * chunk : (k + 1) * chunk]
+        kl = part * (np.log(part) - np.log(part.mean(axis=0, keepdims=True)))
+        scores.append(np.exp(kl.sum(axis=1).mean()))
+    return float(np.mean(scores))
+
+
+def fd_loss_inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]:
+    """frechet_distance/metrics.py of FD-loss, compute_isc."""
+    count = len(logits)
+    logits = logits[np.random.RandomState(2020).permutation(count)]
+    p, log_p = softmax(logits, axis=1), log_softmax(logits, axis=1)
+    scores = []
+    for i in range(splits):
+        rows = slice(i * count // splits, (i + 1) * count // splits)
+        kl = p[rows] * (log_p[rows] - np.log(p[rows].mean(axis=0)))
+        scores.append(np.exp(kl.sum(axis=1).mean()))
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def test_the_inception_scores_of_2026(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(730, 5)) * 2
+    scores = {
+        name: inception_score(
+            ClassScores.from_samples(inception_splits(730, CONVENTIONS[name]), logits, 10)
+        )
+        for name in ("fdeval", "fd-loss", "mar")
+    }
+    assert scores["fdeval"].mean == pytest.approx(fd_evaluator_inception_score(logits), rel=1e-12)
+    assert scores["fd-loss"] == pytest.approx(fd_loss_inception_score(logits), rel=1e-12)
+    assert scores["mar"] == scores["fd-loss"]  # the fork shuffles as torch-fidelity does
+
+
+def test_the_distance_of_edm2(rng: np.random.Generator) -> None:
+    """calculate_metrics.py: sums over batches, divided by n - 1, and a root by scipy."""
+    from scipy.linalg import sqrtm
+
+    sides = {"real": rng.normal(size=(90, 4)), "generated": rng.normal(1, 2, size=(70, 4))}
+    moments = []
+    for x in sides.values():
+        mean = x.sum(axis=0) / len(x)
+        moments.append((mean, (x.T @ x - np.outer(mean, mean) * len(x)) / (len(x) - 1)))
+    (m, s), (mu, sigma) = moments
+    root = sqrtm(s @ sigma).real
+    expected = np.square(m - mu).sum() + np.trace(s + sigma - 2 * root)
+    for convention in ("edm2", "fd-loss", "fdeval", "adm", "mar"):
+        ours = rm.frechet_distance(**sides, convention=convention)
+        assert ours == pytest.approx(float(expected), rel=1e-9)

@@ -340,3 +340,37 @@ def test_mixed_sizes_are_said_before_anything_is_extracted(tmp_path: Path, cache
     assert list_cached_sets(cache) == []
     rm.evaluate(real=f"{folder}?size=28", **asked)
     rm.evaluate(real=str(folder), real_samples="0-28", **asked)
+
+
+def test_other_sizes_are_refused_before_anything_is_extracted(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(12):
+        Image.new("RGB", (40, 40), (k, 0, 0)).save(folder / f"{k:02}.png")
+    asked = {"real": str(folder), "generated": "digits", "extractors": "digits", "metrics": "fid"}
+    with pytest.raises(SpecMismatch, match=r"photos are 40 x 40 pixels, generated images of digi"):
+        rm.evaluate(**asked)
+    real = str(tmp_path / "real")
+    rm.extract("mnist", "digits", real, "0-29")
+    with pytest.raises(SpecMismatch, match="real images are 28 x 28 pixels, generated images of"):
+        rm.evaluate(**{**asked, "real": real, "generated": str(folder)})
+    assert list_cached_sets(cache) == []
+    assert rm.evaluate(**asked, any_size=True)
+
+
+def test_the_page_shows_samples_that_were_chosen_at_random(tmp_path: Path) -> None:
+    asked = {"real": "mnist", "generated": "mnist", "real_samples": 300, "samples": 200}
+    results = rm.evaluate(**asked, extractors="digits", metrics="fid", random_ids=5)
+    append_results(results, tmp_path / "results.jsonl")
+    page = report(tmp_path / "results.jsonl", to=tmp_path).read_text()
+    assert "not shown" not in page
+    ids = sorted(np.random.default_rng(5).choice(5000, 200, replace=False))
+    assert f'<span title="sample {ids[0]}">' in page
+    assert f'<span title="sample {ids[-1]}">' in page
+
+
+def test_both_sides_of_one_source_are_one_set(cache: Path) -> None:
+    asked = {"real": "digits", "generated": "digits", "extractors": "digits", "metrics": "fid"}
+    (result,) = rm.evaluate(**asked, real_samples="0-39", samples="30-79")
+    assert (result.real.count, result.generated.count) == (40, 50)
+    assert [cached.samples for cached in list_cached_sets(cache)] == [80]
