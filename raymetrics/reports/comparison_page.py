@@ -17,6 +17,7 @@ from raymetrics import results
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics.correlation import pearson_correlation
 from raymetrics.permissions import Permission
+from raymetrics.reports.evaluate_command import evaluate_command
 from raymetrics.reports.figures import scatter_chart
 from raymetrics.reports.html import render_template, write_page
 from raymetrics.reports.number_cards import NumberCard, make_cards
@@ -34,6 +35,7 @@ from raymetrics.statistics import Histogram
 
 SAMPLES_SHOWN = 60  # samples of a side
 SAMPLES_SHOWN_FOLDED = 10  # where comparisons are many, since every image is made again
+_EXTREMES_SHOWN = 20  # samples
 _MAX_CLASSES = 25
 _MAX_UNFOLDED = 4  # comparisons below the section of a sweep
 MAX_FOLDED_WITH_IMAGES = 50  # comparisons; each loads a generator, and takes room on the page
@@ -70,6 +72,16 @@ class _ClassHistogram:
 
 
 @dataclass(frozen=True)
+class _Extremes:
+    """The most or the least realistic generated samples in a space, or why they are not shown."""
+
+    title: str
+    grid_uri: str | None
+    ids: list[int]
+    why_no_images: str = ""
+
+
+@dataclass(frozen=True)
 class _Comparison:
     """All results of the same two sets."""
 
@@ -79,6 +91,8 @@ class _Comparison:
     spaces: dict[str, list[Result]]  # of whole sides
     cards: dict[str, list[NumberCard]]  # the same, as they stand on the page
     warnings: list[str]
+    command: str  # that computes them again; "" where there is none
+    extremes: list[_Extremes]
     resampling: list[ResamplingSection]
     histograms: list[_ClassHistogram]
 
@@ -208,9 +222,28 @@ def _comparison(pair_results: list[Result], shown_count: int, images: SampleImag
         spaces=spaces,
         cards={space: make_cards(in_space) for space, in_space in spaces.items()},
         warnings=list(dict.fromkeys(w for result in pair_results for w in result.warnings)),
+        command=evaluate_command(pair_results),
+        extremes=_realism_extremes(pair_results, images) if shown_count else [],
         resampling=resampling_sections(pair_results, images),
         histograms=[_class_histogram(r) for r in pair_results if r.metric == "top1_distance"],
     )
+
+
+def _realism_extremes(results_of_pair: Sequence[Result], images: SampleImages) -> list[_Extremes]:
+    """Return the most and the least realistic samples of every result that knows them."""
+    extremes = []
+    for result in results_of_pair:
+        for key, word in (("highest", "most"), ("lowest", "least")):
+            pairs = result.details.get(key) if result.metric == "realistic" else None
+            if not pairs:
+                continue
+            ids = [int(pair[0]) for pair in pairs[:_EXTREMES_SHOWN]]
+            title = f"the {word} realistic, {result.space_name}"
+            try:
+                extremes.append(_Extremes(title, images.image_grid_uri(result.generated, ids), ids))
+            except RaymetricsError as error:
+                extremes.append(_Extremes(title, None, ids, str(error)))
+    return extremes
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError
+from raymetrics.metrics import metric_values
 from raymetrics.reports.comparison_page import report
+from raymetrics.reports.evaluate_command import METRIC_NAMES, evaluate_command
 from raymetrics.reports.number_cards import make_cards
 from raymetrics.reports.number_table import FORMATS, format_table, number_table
 from raymetrics.results import Result, Side, append_results
@@ -132,3 +135,25 @@ def test_cards_say_what_stands_beside_a_number() -> None:
     assert [card.title for card in make_cards(pair)] == [
         "precision made-up, k = 3", "precision made-up, k = 5",
     ]  # fmt: skip
+
+
+def test_the_command_that_computes_the_numbers_again(tmp_path: Path) -> None:
+    of_k = replace(RESULTS[1], convention={"k": 5, "program": "prdc"})
+    pair = [replace(RESULTS[0], convention={"program": "prdc", "changed": "k=5"}), of_k]
+    assert evaluate_command(pair) == (
+        "raymetrics evaluate --real real --generated generated --metrics fid,pr "
+        "--convention prdc --k 5 --real-samples 0-99 --samples 0-99 --set k=5"
+    )
+    protocol = replace(RESULTS[0], convention={"protocol": "fid50k_full"})
+    assert evaluate_command([protocol]).endswith("--protocol fid50k_full")
+    own = replace(RESULTS[0], metric="rank_distance")
+    assert evaluate_command([own]) == ""
+    append_results(pair, tmp_path / "results.jsonl")
+    assert evaluate_command(pair) in report(tmp_path / "results.jsonl", to=tmp_path).read_text()
+
+
+def test_every_number_of_the_package_has_a_command() -> None:
+    """Its name in results is one that the command knows."""
+    named = set(re.findall(r'MetricValue\(\s*"(\w+)"', Path(metric_values.__file__).read_text()))
+    assert named <= METRIC_NAMES.keys() | {"inception_score"}
+    assert len(named) > 10

@@ -1,0 +1,49 @@
+"""The command that computes the results of a comparison again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from raymetrics.results import Result
+
+# The name by which `evaluate` computes a number, by what the number is called in results.
+METRIC_NAMES = {
+    "frechet_distance": "fid", "kernel_distance": "kid", "precision": "pr", "recall": "pr",
+    "f_score": "pr", "density": "dc", "coverage": "dc", "realistic": "realism",
+    "realism_median": "realism", "prd_f_8": "prd", "prd_f_1_8": "prd", "inception_score": "is",
+    "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
+    "top1_distance": "top1", "cmmd": "cmmd",
+}  # fmt: skip
+
+
+def evaluate_command(results: Sequence[Result]) -> str:
+    """Return the command for the numbers of whole sides; "" where it cannot be said.
+
+    It cannot for samples that were chosen one by one, and for metrics of the user's own.
+    """
+    whole = [result for result in results if not result.subset]
+    names = [METRIC_NAMES.get(result.metric, "") for result in whole]
+    if not whole or "" in names or whole[0].real.selection or whole[0].generated.selection:
+        return ""
+    first = whole[0]
+    words = ["raymetrics", "evaluate", "--real", first.real.uri, "--generated", first.generated.uri]
+    protocol = first.convention.get("protocol")
+    if protocol:
+        words += ["--protocol", str(protocol)]
+    else:
+        words += ["--metrics", ",".join(dict.fromkeys(names)), *_convention_words(whole)]
+        for option, side in (("--real-samples", first.real), ("--samples", first.generated)):
+            words += [option, ",".join(side.samples)] if side.samples else []
+    changed = first.convention.get("changed")
+    if changed:
+        words += ["--set", str(changed).replace(", ", ",")]
+    return shlex.join(words)
+
+
+def _convention_words(results: Sequence[Result]) -> list[str]:
+    """Return the options of the convention and of the numbers of neighbours."""
+    program = results[0].convention.get("program")
+    ks = dict.fromkeys(str(r.convention["k"]) for r in results if "k" in r.convention)
+    words = ["--convention", str(program)] if program else []
+    return [*words, "--k", ",".join(ks)] if ks else words
