@@ -17,6 +17,7 @@ from tests.helpers.head import CHECKOUT, job_commands
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.py"))
 AT_ONCE = {
+    "table",
     "cache",
     "statistics",
     "inspect",
