@@ -165,6 +165,11 @@ def test_a_protocol_says_what_to_extract(tmp_path: Path, monkeypatch: pytest.Mon
     (result,) = rm.evaluate(real="mnist", generated="digits", protocol="few", keep=kept)
     assert (result.real.count, result.generated.count) == (80, 70)
     assert result.real.uri.startswith(f"{kept}/mnist-")
+    assert "changed" not in result.convention
+    asked = {"real": "mnist", "generated": "digits", "protocol": "few", "keep": kept}
+    (changed,) = rm.evaluate(**asked, changes={"ddof": 1})
+    assert (changed.convention["ddof"], changed.convention["changed"]) == (1, "ddof=1")
+    assert changed.value != result.value
     assert result.convention["protocol"] == "few"
 
 
