@@ -147,7 +147,8 @@ def evaluate(
       a source       a folder of images, my_model:generate, ...: see raymetrics extract
       shards         what raymetrics extract has written
       statistics     .npz with mu and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt
-                     of torch-fidelity; on one side, for fid and sfid
+                     of torch-fidelity; on one side, for fid and sfid. stats:NAME of the catalogue:
+                     see raymetrics statistics list
 
     Features of sources are extracted first, both sides in one stream, and kept: the same command
     finds them again. Small work runs in this process, larger work on Ray.

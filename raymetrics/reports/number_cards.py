@@ -81,7 +81,8 @@ def _notes_of(result: Result) -> list[str]:
         notes.append(f"the real side's own: {format_value(real)}")
     halves = result.details.get("real_halves")
     if isinstance(halves, int | float):
-        notes.append(f"two halves of the real samples: {format_value(halves)}, which is bias")
+        text = format_value(halves)
+        notes.append(f"two halves of the real samples: {text}, all of it bias of half the count")
     if result.spread is not None:
         notes.append(_SPREADS.get(result.metric, "± is one standard deviation"))
     return notes

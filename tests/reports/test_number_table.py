@@ -124,7 +124,9 @@ def test_cards_say_what_stands_beside_a_number() -> None:
     assert card.notes[0] == "the real side's own: 7.0000 ± 0.5000"
     halves = replace(RESULTS[1], metric="frechet_distance", details={"real_halves": 4.25})
     (card,) = make_cards([halves])
-    assert card.notes == ["two halves of the real samples: 4.2500, which is bias"]
+    assert card.notes == [
+        "two halves of the real samples: 4.2500, all of it bias of half the count"
+    ]
     curve = replace(RESULTS[1], metric="prd_f_8",
                     details={"precision": [1.0, 0.5], "recall": [0.0, 1.0]})  # fmt: skip
     fit = replace(RESULTS[1], metric="frechet_infinity", value=2.0,
