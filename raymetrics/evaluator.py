@@ -324,13 +324,13 @@ def compute_from_rows(
 
 def _number_name(value: MetricValue, column: Column, values: Sequence[MetricValue]) -> str:
     """Return the name of a number: the metric, and what tells it from others of its name."""
-    equal = [one for one in values if one.metric == value.metric]
+    peers = [peer for peer in values if peer.metric == value.metric]
     parts = [value.metric]
     for key in ("k", "samples"):
-        if len({str(one.convention.get(key)) for one in equal}) > 1:
+        if len({str(peer.convention.get(key)) for peer in peers}) > 1:
             parts.append(f"{key}{value.convention[key]}")
-    distinct = len({str([one.convention.get(key) for key in ("k", "samples")]) for one in equal})
-    return "_".join(parts if distinct == len(equal) else [*parts, column.name])
+    distinct = len({str([peer.convention.get(key) for key in ("k", "samples")]) for peer in peers})
+    return "_".join(parts if distinct == len(peers) else [*parts, column.name])
 
 
 def _gather_states(

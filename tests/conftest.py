@@ -14,6 +14,8 @@ import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+from raymetrics.distributed import choose_executor, start_ray
+from raymetrics.distributed import session as sessions
 from raymetrics.distributed.session import is_local, session
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec, create_or_extend_spec
@@ -50,6 +52,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the features of sources away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYMETRICS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def refuse_ray() -> Iterator[None]:
+    """Fail a test that starts Ray, and let none see a Ray that runs already."""
+
+    def refuse(cpus: int | None) -> None:
+        raise AssertionError("Ray is started")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_ray, "start", refuse)
+        for module in (sessions, choose_executor):
+            patch.setattr(module, "ray_is_running", lambda: False)
         yield
 
 

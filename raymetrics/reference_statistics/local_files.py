@@ -22,6 +22,7 @@ from raymetrics.reference_statistics.catalogue import (
     find_statistics_file,
 )
 from raymetrics.weights.download import ProgressCallback, download_file
+from raymetrics.weights.locate import file_sha256
 
 _DIGEST_ENDING = ".sha256"  # of the file that keeps the digest of an unpublished one
 
@@ -81,7 +82,7 @@ def fetch(file: StatisticsFile, progress: ProgressCallback | None = None) -> Loc
         _require_digest(file, part, remove=True)
         part.rename(path)
         if file.digest is None:
-            _digest_file(path).write_text(f"{_sha256(path)}  {path.name}\n")
+            _digest_file(path).write_text(f"{file_sha256(path)}  {path.name}\n")
     return verify(file)
 
 
@@ -90,10 +91,10 @@ def verify(file: StatisticsFile) -> LocalStatistics:
     path = local_path(file)
     _require_digest(file, path, remove=False)
     if file.digest is None and _digest_file(path).is_file():
-        kept = _digest_file(path).read_text().split()[0]
-        if kept != _sha256(path):
+        actual, fetched = file_sha256(path), _digest_file(path).read_text().split()[0]
+        if actual != fetched:
             raise RaymetricsError(
-                f"{path} has SHA-256 {_sha256(path)[:12]}..., {kept[:12]}... when it was fetched; "
+                f"{path} has SHA-256 {actual[:12]}..., {fetched[:12]}... when it was fetched; "
                 "remove both files and fetch it again"
             )
     return LocalStatistics(file, path, file.digest is not None)
@@ -109,7 +110,7 @@ def _require_digest(file: StatisticsFile, path: Path, *, remove: bool) -> None:
     if file.digest is None:
         return
     kind, expected = file.digest
-    actual = {SHA256: _sha256, GIT_BLOB: _git_blob_digest}[kind](path)
+    actual = {SHA256: file_sha256, GIT_BLOB: _git_blob_digest}[kind](path)
     if actual != expected:
         if remove:
             path.unlink()
@@ -117,11 +118,6 @@ def _require_digest(file: StatisticsFile, path: Path, *, remove: bool) -> None:
             f"{file.url} has the {kind} digest {actual[:12]}..., expected {expected[:12]}...; "
             f"{'it was thrown away' if remove else f'remove {path}'}: fetch it again"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _git_blob_digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError, SpecMismatch
+from raymetrics.errors import RaymetricsError, ShardError, SpecMismatch
 from raymetrics.metrics import Protocol
 from raymetrics.metrics.metric import Metric
 from raymetrics.metrics.registry import METRICS
@@ -96,23 +96,14 @@ def open_as_view(shards: str | ShardSet | View) -> View:
 def take_samples(
     views: Mapping[str, View],
     protocol: Protocol | None,
-    samples: int | None,
-    random_ids: int | None = None,
-) -> dict[str, View]:
-    """Take the samples of a protocol, the first ones, or all. NotEnoughData for too few.
+    random_ids: int | None,
+) -> Mapping[str, View]:
+    """Take the samples of a protocol; all, without one. NotEnoughData for too few.
 
     random_ids: the seed by which a protocol's samples are chosen, in the place of the first ones.
     """
     if protocol is None:
-        for name, view in views.items():
-            if samples is not None and not 1 <= samples <= len(view):
-                raise NotEnoughData(
-                    f"the first {samples} samples are asked for, {view.shards.uri} has {len(view)} "
-                    f"{name} ones; ask for 1 to {len(view)}, or extract more"
-                )
-        return {
-            side: view if samples is None else view.first(samples) for side, view in views.items()
-        }
+        return views
     counts = protocol.counts(real=len(views["real"]), generated=len(views["generated"]))
     return {
         side: views[side].first(count)

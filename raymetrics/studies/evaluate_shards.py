@@ -126,7 +126,7 @@ def evaluate_shards(
     announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
     """
     columns = request.compared_columns(views["real"].shards, views["generated"].shards)
-    views = take_samples(views, request.protocol, None, request.random_ids)
+    views = take_samples(views, request.protocol, request.random_ids)
     request = request.without_too_large(
         {side: len(view) for side, view in views.items()}, announce=announce
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ from click.testing import CliRunner
 
 import raymetrics as rm
 from raymetrics.cli import main
-from raymetrics.distributed import session as sessions
-from raymetrics.distributed import start_ray
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.fold import map_in_order
@@ -23,24 +20,13 @@ from raymetrics.studies.evaluate import evaluate
 from raymetrics.studies.match.draw import draw_matched
 from raymetrics.studies.reweight.optimize import reweight_shards
 
+pytestmark = pytest.mark.usefixtures("refuse_ray")
+
 LOCAL = Resources(local=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_ray() -> Iterator[None]:
-    """Whoever starts Ray fails."""
-
-    def refuse(cpus: int | None) -> None:
-        raise AssertionError("Ray is started")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start_ray, "start", refuse)
-        patch.setattr(sessions, "ray_is_running", lambda: False)
-        yield
-
-
 @pytest.fixture(scope="module")
-def folder(no_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(refuse_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sets")
     extract("mnist", "digits", str(folder / "real"), "0-79", resources=LOCAL)
     extract("digits", "digits", str(folder / "generated"), "0-119", shard_rows=50, resources=LOCAL)

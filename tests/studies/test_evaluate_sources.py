@@ -6,7 +6,6 @@ import gc
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from PIL import Image
 
 import raymetrics as rm
 from raymetrics.cli import main
-from raymetrics.distributed import choose_executor, start_ray
-from raymetrics.distributed import session as sessions
 from raymetrics.distributed.extraction import extract as extraction
 from raymetrics.distributed.resources import Resources
 from raymetrics.errors import (
@@ -36,21 +33,9 @@ from raymetrics.results import append_results
 from raymetrics.shards.set_cache import cache_folder, list_cached_sets
 from raymetrics.studies.open_sides import names_shards, names_statistics
 
+pytestmark = pytest.mark.usefixtures("refuse_ray")
+
 SIDES = {"real": "mnist", "generated": "digits", "extractors": "digits"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_ray() -> Iterator[None]:
-    """Whoever starts Ray fails: all of this is small work."""
-
-    def refuse(cpus: int | None) -> None:
-        raise AssertionError("Ray is started")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start_ray, "start", refuse)
-        for module in (sessions, choose_executor):
-            patch.setattr(module, "ray_is_running", lambda: False)
-        yield
 
 
 @pytest.fixture(autouse=True)
