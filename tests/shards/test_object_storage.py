@@ -215,7 +215,17 @@ def test_real_actors_and_no_secret_anywhere(swift, bucket, local, ray_folder) ->
     """The store sleeps for four seconds while actors write to it; credentials are in the
     environment and stay there."""
     to = f"{bucket}/set"
-    command = [sys.executable, "-m", "raymetrics", *EXTRACT, "--to", to, "--samples", "0-199"]
+    command = [
+        sys.executable,
+        "-m",
+        "raymetrics",
+        *EXTRACT,
+        "--to",
+        to,
+        "--samples",
+        "0-199",
+        "--ray",
+    ]
     environment = {**os.environ, "RAY_TMPDIR": str(ray_folder)}
     run = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
