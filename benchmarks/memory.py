@@ -62,16 +62,16 @@ def measure_in_memory(rows: int) -> None:
     Runs in a child process.
     """
     from raymetrics.metrics import precisions_recalls, survey_manifolds
-    from raymetrics.neighbors import fastest_engine
+    from raymetrics.neighbors import make_engine
 
     real, generated = make_features(rows, 2048, 1), make_features(rows, 2048, 2)
-    block = real[:4096]
-    np.matmul(block, block.T)
+    left, right = real[:4096], generated[:4096]
+    np.matmul(left, right.T)
     start = time.monotonic()
-    np.matmul(block, block.T)
-    pass_seconds = (time.monotonic() - start) * (rows / len(block)) ** 2
+    np.matmul(left, right.T)
+    pass_seconds = (time.monotonic() - start) * (rows / len(left)) ** 2
     gb_before, start = peak_gb(), time.monotonic()
-    engine = fastest_engine(real=real, generated=generated)
+    engine = make_engine()
     manifolds = survey_manifolds(real=real, generated=generated, ks=[3], search=engine, count=False)
     survey_seconds = time.monotonic() - start
     ((precision, recall),) = precisions_recalls(manifolds)

@@ -17,11 +17,21 @@ TASKS_PER_SECOND = 50.0  # of Ray Data, one per unit; 40 if workers share the tw
 COMMITTED_BYTES_PER_SECOND = 70e6  # that one committer digests, encodes, and writes to a disk
 MOMENT_ROWS_PER_SECOND = 6300.0  # of 2048 floats, one core; a row costs d^2
 MERGED_BYTES_PER_SECOND = 0.5e9  # of moments that the driver fetches and merges
-CORE_OPERATIONS_PER_SECOND = 95e9  # of a matrix product in float32
-# Measured on one machine, see docs/benchmarks.md: passes of 2 N^2 d for 50,000 x 50,000.
-PASSES = 1.4
+CORE_OPERATIONS_PER_SECOND = 70e9  # of a matrix product in float32
+# Measured on one machine, see docs/benchmarks.md: passes of 2 N^2 d for 10,000 x 10,000.
+PASSES = 2.7
+# The search on a GPU, its parts. Measured on the CPU, by the same lines, with 4,000 rows a side.
+OPEN_PAIRS_PER_ROW = 25.0  # that reach the host; 3 to 5 of them are computed in float64
+HOST_SECONDS_PER_PAIR = 0.2e-6
+CONVERSION_SECONDS_PER_NUMBER = 4e-9  # to rounded rows, their norms and residuals
+READ_BYTES_PER_SECOND = 1.5e9  # of shards, by four threads
+# Published or measured by others on an H200.
+GPU_OPERATIONS_PER_SECOND = 550e12  # of float16 products that are summed in float32
+GPU_BYTES_PER_SECOND = 4.3e12
 # Assumed.
-GPU_OPERATIONS_PER_SECOND = 15e12
+BYTES_PER_TILE_PAIR = 35.0  # written and read on the device: a value, two floors, a mask
+UPLOAD_BYTES_PER_SECOND = 8e9
+HOST_THREADS = 4
 PUTS_PER_SECOND, NAMES_PER_PAGE, SECONDS_PER_PAGE = 3500.0, 1000, 0.1  # S3's figures; a guess
 SECONDS_PER_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
 GPUS_PER_NODE = 8
@@ -101,16 +111,32 @@ def print_evaluation_costs(job: Job) -> None:
             print(f"{rows * cost / MOMENT_ROWS_PER_SECOND:16.0f}{merging:9.0f}")
 
 
+def gpu_search_seconds(rows: int, dimension: int) -> dict[str, float]:
+    """Compute the seconds of each part of precision and recall on one H200."""
+    numbers, pairs = 2 * rows * dimension, 2 * rows**2  # of both sides; of two passes
+    return {
+        "read": numbers * FLOAT_BYTES / READ_BYTES_PER_SECOND,
+        "round": numbers * CONVERSION_SECONDS_PER_NUMBER / HOST_THREADS,
+        "upload": numbers * (FLOAT_BYTES + 2) / UPLOAD_BYTES_PER_SECOND,
+        "multiply": pairs * 2 * dimension / GPU_OPERATIONS_PER_SECOND,
+        "compare": pairs * BYTES_PER_TILE_PAIR / GPU_BYTES_PER_SECOND,
+        "host": 2 * rows * OPEN_PAIRS_PER_ROW * HOST_SECONDS_PER_PAIR / HOST_THREADS,
+    }
+
+
 def print_precision_recall(job: Job) -> None:
     """Print the costs of precision and recall."""
-    print(f"precision and recall, N x N x {job.dimension}: hours of  one core   64 cores  one GPU")
+    print(f"precision and recall, N x N x {job.dimension}: hours of one core   64 cores")
     for rows in (50_000, 250_000, 1_500_000):
-        work = PASSES * 2 * rows**2 * job.dimension
-        core_hours, gpu_hours = (
-            work / CORE_OPERATIONS_PER_SECOND / 3600,
-            work / GPU_OPERATIONS_PER_SECOND / 3600,
-        )
-        print(f"{rows:12d}{core_hours:44.2f}{core_hours / 64:11.3f}{gpu_hours:9.4f}")
+        hours = PASSES * 2 * rows**2 * job.dimension / CORE_OPERATIONS_PER_SECOND / 3600
+        print(f"{rows:12d}{hours:43.2f}{hours / 64:11.3f}")
+    print(
+        "seconds of one H200:", "".join(f"{name:>10}" for name in gpu_search_seconds(1, 1)), end=""
+    )
+    print(f"{'in all':>10}")
+    for rows in (50_000, 250_000, 1_000_000, 1_500_000):
+        seconds = gpu_search_seconds(rows, job.dimension).values()
+        print(f"{rows:12d}{'':8}", "".join(f"{s:10.2f}" for s in (*seconds, sum(seconds))))
 
 
 def main() -> None:

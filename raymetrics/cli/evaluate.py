@@ -110,6 +110,7 @@ class _CommandWithMetrics(click.Command):
 @click.option("--scores", metavar="FILE", help="The realism of every sample, as Parquet.")
 @click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: the convention's, 3]")
 @click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]")
+@click.option("--engine", metavar="NAME", help="How to search neighbours. [default: tiles]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @any_size_option
 @run_code_option
@@ -135,6 +136,7 @@ def evaluate(
     scores: str | None,
     ks: str | None,
     kid_subset_size: int | None,
+    engine: str | None,
     seed: int | None,
     any_size: bool,
     run_code: bool,
@@ -175,6 +177,7 @@ def evaluate(
     from raymetrics.cli.console import progress_printer, stop_progress_bars
     from raymetrics.distributed.session import shared_session
     from raymetrics.metrics.conventions import parse_changes
+    from raymetrics.neighbors import DEFAULT_ENGINE
     from raymetrics.reports.number_table import number_table
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
@@ -201,6 +204,7 @@ def evaluate(
                 random_ids=random_ids,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
+                engine=engine or DEFAULT_ENGINE,
                 resources=resources, progress=progress_printer(), run_code=run_code,
             )  # fmt: skip
     if len(generated) > 1:

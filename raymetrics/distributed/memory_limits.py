@@ -6,6 +6,7 @@ what is free. What one pass over the shards may gather is decided where the pass
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from raymetrics.distributed.nodes import (
     cluster_nodes,
     count_threads,
     gpu_bytes_for_features,
+    search_resources,
 )
 from raymetrics.distributed.partitioned_features import partition_shards
 from raymetrics.distributed.session import uses_ray
@@ -25,7 +27,9 @@ from raymetrics.shards.view import View
 
 # Searches for neighbors.
 _SEARCHED_IN_DRIVER_BYTES = 400_000_000  # of features that the driver searches by itself
-_BASE_COPIES = 4  # of a base in memory, at most: read, centered, indexed, to be indexed
+_BASE_COPIES = 6  # of a partition: two are read and centered, and each has sketches
+_GPU_COPIES = 4  # of a partition: two are there, rounded too, beside tiles
+_CPU_ROWS = 2**16  # of a partition, without a GPU
 _MEMORY_SHARE = 0.4  # of a machine, for bases
 
 # Passes over weights.
@@ -65,23 +69,36 @@ def fits_in_driver(views: Mapping[str, View], column: str) -> bool:
 
 
 def max_base_rows(dimension: int) -> int:
-    """Return how many rows a base may have: a power of two that fits every actor and its GPU.
+    """Return how many rows a partition may have: a power of two that fits every actor and its GPU.
 
-    Where a whole set fits, every actor holds all of it; otherwise each holds a partition. Counts
-    all memory of the machine, not only what is free, so that a rerun cuts equal partitions. Raises
-    InsufficientResources if not even 1024 rows fit.
+    Counts all memory of the machine, not only what is free, so that a rerun cuts equal partitions.
+    Raises InsufficientResources if not even 1024 rows fit.
     """
-    actors, _, gpus = actor_resources()
-    memory = _total_memory() * _MEMORY_SHARE / actors
+    actors, _, gpus = search_resources()
+    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
+    memory = _total_memory() * _MEMORY_SHARE / math.ceil(actors / nodes)
     rows = memory / (_BASE_COPIES * 4 * dimension)
     if gpus:
-        rows = min(rows, gpu_bytes_for_features() * gpus / (4 * dimension))
+        rows = min(rows, gpu_bytes_for_features() * gpus / (_GPU_COPIES * 4 * dimension))
     if rows < 1024:
         raise InsufficientResources(
             f"{actors} actors that search {dimension} dimensions have {memory / 1e9:.1f} GB each, "
             f"enough for {rows:.0f} rows; it takes 1024: use fewer CPUs, or a larger machine"
         )
     return int(2 ** np.floor(np.log2(rows)))
+
+
+def partition_rows(dimension: int, rows: int) -> int:
+    """Return how many rows of a set of `rows` to search at a time, a power of two.
+
+    As many as fit, but so few that all actors have pairs of partitions to search, and that CPUs
+    finish a pair in minutes.
+    """
+    actors, _, gpus = search_resources()
+    fitting = max_base_rows(dimension) if gpus else min(max_base_rows(dimension), _CPU_ROWS)
+    # p partitions of a set make p (p + 1) / 2 pairs, and each actor should have two.
+    parts = math.ceil(2 * actors**0.5) if actors > 1 else 1
+    return min(fitting, int(2 ** np.ceil(np.log2(max(1024, rows / parts)))))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from raymetrics.npz_files import DAMAGE_ERRORS, Arrays, npz_bytes, parse_npz
 from raymetrics.shards.store import Store
 
 NEIGHBORS_FOLDER = "neighbours"
-NEIGHBORS_VERSION = 2  # of the files there; another version is not read
+NEIGHBORS_VERSION = 3  # of the files there; another version is not read
 _DIGEST_KEY = "digest"
 
 ArraysCheck = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
@@ -74,15 +74,15 @@ def _arrays_digest(name: str, arrays: Arrays) -> str:
 
 
 def problem_with_distances(
-    arrays: Arrays, shape: tuple[int, int], *, all_finite: bool
+    arrays: Arrays, shape: tuple[int, int], *, all_finite: bool, name: str = "distances"
 ) -> str | None:
     """Say why arrays cannot be the distances to nearest neighbors, float64 of this shape.
 
     all_finite: whether each sample has so many neighbors; otherwise some may be infinitely far.
     """
-    distances = arrays.get("distances")
+    distances = arrays.get(name)
     if distances is None or distances.dtype != np.float64 or distances.shape != shape:
-        return f"it holds no distances float64 {list(shape)}"
+        return f"it holds no {name} float64 {list(shape)}"
     if (
         np.isnan(distances).any()
         or (distances < 0).any()

@@ -1,10 +1,12 @@
 """Neighbors among shard sets larger than memory.
 
-Either side is cut into partitions that fit. An actor holds one partition as a base, and searches it
-for the rows of other partitions, the queries. The results of pairs of partitions merge in any
-order, have the same bits on any engine and machine, and are kept beside the shards under the
-digests of both partitions: a rerun searches only the missing pairs, and the radii of a set are
-found once for all sets that it is compared with. The driver searches what fits into its memory.
+Either side is cut into partitions that fit. An actor holds one partition, the base, and searches it
+and another, the queries, for each other's neighbors: within a set every two partitions meet once.
+The results of pairs of partitions merge in any order, have the same bits on any engine and machine,
+and are kept beside the shards under the digests of both partitions: a rerun searches only the
+missing pairs, and the radii of a set are found once for all sets that it is compared with. Each
+actor computes on the GPU or on all cores that it was given, in the way that is the fastest there.
+The driver searches what fits into its memory.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from raymetrics.distributed.memory_limits import fits_in_driver, max_base_rows
+from raymetrics.distributed.memory_limits import fits_in_driver, partition_rows
 from raymetrics.distributed.neighbor_files import (
     NEIGHBORS_FOLDER,
     NEIGHBORS_VERSION,
@@ -31,12 +33,12 @@ from raymetrics.distributed.neighbor_files import (
     write_neighbor_file,
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
-from raymetrics.distributed.nodes import MAX_RESTARTS, actor_resources
+from raymetrics.distributed.nodes import MAX_RESTARTS, search_resources
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
-from raymetrics.neighbors import fastest_engine, make_engine
+from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.npz_files import Arrays
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.shard_set import ShardSet, open_shards
@@ -44,7 +46,7 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 from raymetrics.statistics import BallMembership, NearestDistances, from_arrays, to_arrays
 
-_QUERY_ROWS = 32_768  # rows that go by at a time
+_CHECKED_ROWS = 32_768  # rows in memory at a time, while stored distances are checked
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class Partition:
         """The rows of the partition in the view."""
         return slice(self.first_row, self.first_row + self.rows)
 
+    def is_same_part(self, other: Partition) -> bool:
+        """Return whether the other has the same rows of the same view."""
+        return (self.uri, self.samples, self.view_slice) == (
+            other.uri,
+            other.samples,
+            other.view_slice,
+        )
+
     def read(self) -> np.ndarray:
         """Read the features, float32 [rows, d], rounded as the convention says."""
         view = View(open_shards(self.uri, self.shards), self.samples)
@@ -73,10 +83,10 @@ class Partition:
 
 @dataclass(frozen=True)
 class PartitionPair:
-    """A search in a base for the neighbors of queries.
+    """A search in a base for the neighbors of queries, and the converse.
 
-    base_index: the number of the base in a list of partitions. k: search the k nearest; 0: search
-    which samples lie in the balls of the other side, whose radii are given.
+    base_index: the number of the base in a list of partitions. k: search the k nearest of each; 0:
+    search which samples lie in the balls of the other side, whose radii are given.
     """
 
     base_index: int
@@ -104,8 +114,11 @@ class PartitionPair:
     def problem_with(self, arrays: Arrays, base: Partition) -> str | None:
         """Return why arrays cannot be the result; None if they can."""
         if self.k:
-            shape = (self.queries.rows, self.k)
-            return problem_with_distances(arrays, shape, all_finite=False)
+            return problem_with_distances(
+                arrays, (base.rows, self.k), all_finite=False, name="base_distances"
+            ) or problem_with_distances(
+                arrays, (self.queries.rows, self.k), all_finite=False, name="queries_distances"
+            )
         assert self.base_radii is not None
         radii, sizes = self.base_radii.shape[1], (self.queries.rows, base.rows)
         return problem_with_balls(arrays, "base", *sizes, radii) or problem_with_balls(
@@ -116,55 +129,48 @@ class PartitionPair:
 class LoadedPartition:
     """A partition in memory, prepared for searches."""
 
-    def __init__(self, partition: Partition, engine_name: str) -> None:
-        self.partition, self.search = partition, make_engine(engine_name)
+    def __init__(self, partition: Partition, engine: str) -> None:
+        self.partition, self.search = partition, make_engine(engine)
         (self.prepared,) = self.search.prepare(partition.read())
 
     def find(self, pair: PartitionPair) -> Arrays:
         """Search the pair; return the result as arrays."""
-        partition, queries = self.partition, pair.queries
-        is_same_part = (partition.uri, partition.samples, partition.view_slice) == (
-            queries.uri,
-            queries.samples,
-            queries.view_slice,
-        )
-        prepared_queries = (
-            self.prepared
-            if is_same_part
-            else self.search.prepare_like(self.prepared, queries.read())
-        )
+        if self.partition.is_same_part(pair.queries):
+            queries = self.prepared
+        else:
+            queries = self.search.prepare_like(self.prepared, pair.queries.read())
         if pair.k:
-            same_set = (partition.uri, partition.samples) == (queries.uri, queries.samples)
-            base_rows = np.arange(queries.rows) + queries.first_row - partition.first_row
-            in_base = same_set & (base_rows >= 0) & (base_rows < partition.rows)
-            self_rows = np.where(in_base, base_rows, -1)
-            return to_arrays(
-                NearestDistances(
-                    self.search.nearest(prepared_queries, self.prepared, pair.k, self_rows)
-                )
-            )
-        queries_in_base, base_in_queries = self.search.balls_both_directions(
-            self.prepared, prepared_queries, pair.base_radii, pair.query_radii,
+            return self.find_nearest(queries, pair.k)
+        in_base, in_queries = self.search.balls_both_directions(
+            self.prepared, queries, pair.base_radii, pair.query_radii,
             count=pair.count, realism_radii=pair.realism_radii,
         )  # fmt: skip
+        sides = {"base": in_base, "queries": in_queries}
         return {
-            **{f"base_{name}": a for name, a in to_arrays(queries_in_base).items()},
-            **{f"queries_{name}": a for name, a in to_arrays(base_in_queries).items()},
+            f"{side}_{n}": a for side, part in sides.items() for n, a in to_arrays(part).items()
         }
+
+    def find_nearest(self, queries: Any, k: int) -> Arrays:
+        """Search the k nearest of the rows of both partitions, which are of one set."""
+        if queries is self.prepared:
+            of_base = of_queries = self.search.nearest(queries, queries, k)
+        else:
+            of_base, of_queries = self.search.nearest_both_directions(self.prepared, queries, k)
+        return {"base_distances": of_base, "queries_distances": of_queries}
 
 
 class Searcher:
     """Searches pairs, and keeps the base of the last pair in memory."""
 
-    def __init__(self, engine_name: str) -> None:
-        self.engine_name = engine_name
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
         self.base: LoadedPartition | None = None
 
     def find(self, partition: Partition, pair: PartitionPair) -> Arrays:
         """Search the pair in this base; return the result as arrays."""
         if self.base is None or self.base.partition != partition:
             self.base = None  # before the next one is read
-            self.base = LoadedPartition(partition, self.engine_name)
+            self.base = LoadedPartition(partition, self.engine)
         return self.base.find(pair)
 
 
@@ -178,6 +184,7 @@ def survey_views(
     realism: bool = False,
     max_rows: int | None = None,
     balls: Collection[str] = ("real", "generated"),
+    engine: str = DEFAULT_ENGINE,
 ) -> ManifoldSurvey:
     """Survey a column of two views, see `ManifoldSurvey`, for every k of a convention.
 
@@ -187,6 +194,7 @@ def survey_views(
     max_rows: rows of a partition; by default as many as fit.
     balls: the sides whose samples have balls. The radii of another side are not searched: they are
     -1, and nothing lies in them.
+    engine: a name of ENGINES, which changes the time and no number.
 
     Raises NotEnoughData, or InsufficientResources before anything is read.
     """
@@ -194,28 +202,22 @@ def survey_views(
     views = {"real": real, "generated": generated}
     for side in balls:
         require_neighbors(len(views[side]), ks[-1], side)
+    rows = max(len(real), len(generated))
     in_driver = max_rows is None and fits_in_driver(views, column)
-    if in_driver:
-        base_rows = max(len(real), len(generated))
-    else:
-        base_rows = max_rows or max_base_rows(real.shards.columns[column].dimension)
-    engine_name = choose_engine_name(real, generated, column, convention)
+    if not in_driver:
+        rows = max_rows or partition_rows(real.shards.columns[column].dimension, rows)
     local = in_driver or not uses_ray()
-    with closing(LocalSearch(engine_name) if local else ActorSearch(engine_name)) as search:
+    with closing(LocalSearch(engine) if local else ActorSearch(engine)) as search:
         real_radii, generated_radii = (
             convention.effective_radii(
-                _nearest_distances(view, column, convention, base_rows, search)[
-                    :, [k - 1 for k in ks]
-                ]
+                _nearest_distances(view, column, convention, rows, search)[:, [k - 1 for k in ks]]
             )
             if side in balls
             else np.full((len(view), len(ks)), -1.0)
             for side, view in views.items()
         )
-        real_partitions = partition_view(real, column, convention, base_rows)
-        generated_partitions = partition_view(
-            generated, column, convention, min(base_rows, _QUERY_ROWS)
-        )
+        real_partitions = partition_view(real, column, convention, rows)
+        generated_partitions = partition_view(generated, column, convention, rows)
         return _survey_pairs(
             real,
             generated,
@@ -227,7 +229,6 @@ def survey_views(
             search,
             count=count,
             realism=realism,
-            engine_name=engine_name,
         )
 
 
@@ -243,7 +244,6 @@ def _survey_pairs(
     *,
     count: bool,
     realism: bool,
-    engine_name: str,
 ) -> ManifoldSurvey:
     """Survey two sets whose radii are known."""
     ks = convention.ks
@@ -271,7 +271,7 @@ def _survey_pairs(
         generated_in_real = generated_in_real.merge(balls[0].embed(queries, base, sizes))
         real_in_generated = real_in_generated.merge(balls[1].embed(base, queries, sizes[::-1]))
     return ManifoldSurvey(
-        ks, engine_name, real_radii, generated_radii, generated_in_real, real_in_generated
+        ks, search.engine, real_radii, generated_radii, generated_in_real, real_in_generated
     )
 
 
@@ -297,7 +297,7 @@ def _nearest_distances(
     some of them are found again, see `distances_agree`.
     """
     store, k = Store(f"{view.shards.uri}/{NEIGHBORS_FOLDER}"), convention.ks[-1]
-    blocks = partition_view(view, column, convention, min(max_rows, _QUERY_ROWS))
+    blocks = partition_view(view, column, convention, min(max_rows, _CHECKED_ROWS))
 
     def find_problem(arrays: Arrays) -> str | None:
         return _problem_with_radii(arrays, view, column, convention, blocks)
@@ -306,16 +306,18 @@ def _nearest_distances(
     stored = read_neighbor_file(store, file, find_problem)
     if stored is not None:
         return stored["distances"]
-    bases = partition_view(view, column, convention, max_rows)
-    pairs = [PartitionPair(base, queries, k) for base in range(len(bases)) for queries in blocks]
-    nearest_by_block = [NearestDistances.empty(partition.rows, k) for partition in blocks]
-    block_indices = {partition: i for i, partition in enumerate(blocks)}
-    for pair, arrays in _find_pairs(pairs, bases, store if len(pairs) > 1 else None, search):
-        index = block_indices[pair.queries]
-        nearest_by_block[index] = nearest_by_block[index].merge(
-            from_arrays(NearestDistances, arrays)
-        )
-    distances = np.concatenate([nearest.distances for nearest in nearest_by_block])
+    parts = partition_view(view, column, convention, max_rows)
+    pairs = [
+        PartitionPair(base, queries, k) for base in range(len(parts)) for queries in parts[base:]
+    ]
+    nearest_by_part = [NearestDistances.empty(partition.rows, k) for partition in parts]
+    part_indices = {partition: i for i, partition in enumerate(parts)}
+    for pair, arrays in _find_pairs(pairs, parts, store if len(pairs) > 1 else None, search):
+        sides = {pair.base_index: "base", part_indices[pair.queries]: "queries"}
+        for index, side in sides.items():
+            nearest = NearestDistances(arrays[f"{side}_distances"])
+            nearest_by_part[index] = nearest_by_part[index].merge(nearest)
+    distances = np.concatenate([nearest.distances for nearest in nearest_by_part])
     write_neighbor_file(store, file, {"distances": distances})
     return distances
 
@@ -357,15 +359,6 @@ def partition_view(
     return partitions
 
 
-def choose_engine_name(real: View, generated: View, column: str, convention: Convention) -> str:
-    """Choose the engine for the whole search by the first shard of either side."""
-    first = [view.read(column, view.present[:1]) for view in (real, generated)]
-    rows = len(real) + len(generated)
-    k = convention.ks[0]
-    name: str = fastest_engine(real=first[0], generated=first[1], k=k, rows=rows).name
-    return name
-
-
 def _find_pairs(
     pairs: Sequence[PartitionPair],
     partitions: Sequence[Partition],
@@ -391,8 +384,8 @@ def _find_pairs(
 class LocalSearch:
     """Searches in this process, one pair after another."""
 
-    def __init__(self, engine_name: str) -> None:
-        self.searcher = Searcher(engine_name)
+    def __init__(self, engine: str) -> None:
+        self.engine, self.searcher = engine, Searcher(engine)
 
     def find_all(
         self, pairs: Sequence[PartitionPair], partitions: Sequence[Partition]
@@ -412,8 +405,8 @@ class ActorSearch:
     most left.
     """
 
-    def __init__(self, engine_name: str) -> None:
-        self.engine_name = engine_name
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
         self.actors: list[Any] = []
         self.starting: dict[Any, Any] = {}
         self.idle: list[tuple[Any, int]] = []  # an actor, and the number of its base
@@ -464,14 +457,14 @@ class ActorSearch:
         """Start the actors."""
         import ray
 
-        count, cpus, gpus = actor_resources()
+        count, cpus, gpus = search_resources()
         remote = ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
             max_restarts=MAX_RESTARTS,
             max_task_retries=MAX_RESTARTS,
         )
-        self.actors = [remote(Searcher).remote(self.engine_name) for _ in range(count)]
+        self.actors = [remote(Searcher).remote(self.engine) for _ in range(count)]
         # On a cluster that others use too, some may never start.
         self.starting = {actor.__ray_ready__.remote(): actor for actor in self.actors}
 
@@ -510,7 +503,7 @@ def _is_false(store: Store, name: str, view: View) -> bool:
     radii_request = None if problem else _parse_radii_name(name, view)
     if radii_request:
         column, convention = radii_request
-        blocks = partition_view(view, column, convention, _QUERY_ROWS)
+        blocks = partition_view(view, column, convention, _CHECKED_ROWS)
         problem = _problem_with_radii(arrays, view, column, convention, blocks)
     return problem is not None
 

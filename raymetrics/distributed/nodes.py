@@ -143,6 +143,26 @@ def actor_resources() -> tuple[int, float, float]:
     return actors, equal_share(cpus, actors), equal_share(gpus, actors)
 
 
+_SEARCH_CPUS = 8  # of an actor without a GPU: more threads wait for each other
+
+
+def search_resources() -> tuple[int, float, float]:
+    """Return how many actors search for neighbors, and the CPUs and GPUs of each.
+
+    One actor per GPU with its share of its node's CPUs, or actors that share the CPUs of nodes
+    without GPUs in groups of up to eight; without Ray one worker.
+    """
+    if not uses_ray():
+        return 1, float(count_threads()), 0.0
+    nodes = cluster_nodes()
+    with_gpus = [node for node in nodes if node.gpus]
+    if with_gpus:
+        cpus = min(node.cpus // node.gpus for node in with_gpus)
+        return sum(node.gpus for node in with_gpus), max(1.0, cpus), 1.0
+    cpus = min([max(1.0, node.cpus // 1) for node in nodes if node.cpus] + [_SEARCH_CPUS])
+    return max(1, sum(int(node.cpus // cpus) for node in nodes)), cpus, 0.0
+
+
 # An actor is started again after its process has died, and does its work again.
 MAX_RESTARTS = 3
 

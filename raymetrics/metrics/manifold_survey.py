@@ -25,24 +25,11 @@ class NeighborSearch(Protocol):
     def prepare(self, *sets: np.ndarray) -> tuple[Any, ...]:
         """Convert sets of features, real [n, d], to the form that the other methods take."""
 
-    def nearest(
-        self, queries: Any, base: Any, k: int, self_rows: np.ndarray | None = None
-    ) -> np.ndarray:
+    def nearest(self, queries: Any, base: Any, k: int) -> np.ndarray:
         """Return the k smallest distances of each query to the base, float64.
 
-        self_rows: the base row of each query, which is left out.
+        A row of a set that is searched in itself is not its own neighbor.
         """
-
-    def balls(
-        self,
-        queries: Any,
-        centers: Any,
-        radii: np.ndarray,
-        *,
-        count: bool = True,
-        realism_radii: np.ndarray | None = None,
-    ) -> BallMembership:
-        """Find the queries in each closed ball; with realism_radii, also their realism."""
 
     def balls_both_directions(
         self,
@@ -133,8 +120,7 @@ def knn_radii(prepared: Any, ks: Sequence[int], search: NeighborSearch) -> np.nd
 
     The sample is left out by its row, and not by a distance of 0, which duplicates have too.
     """
-    self_rows = np.arange(len(prepared))
-    return search.nearest(prepared, prepared, max(ks), self_rows)[:, [k - 1 for k in ks]]
+    return search.nearest(prepared, prepared, max(ks))[:, [k - 1 for k in ks]]
 
 
 def radii_up_to_median(radii: np.ndarray) -> np.ndarray:

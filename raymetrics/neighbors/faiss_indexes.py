@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -12,8 +11,7 @@ from threadpoolctl import threadpool_info
 
 from raymetrics.errors import RaymetricsError
 
-LARGEST_FETCH = 1024  # FAISS's GPU kernels select at most 2048
-MIN_BLOCK = 16
+_MIN_BLOCK = 16
 _MIN_BLAS_NUMBERS = 2000
 
 
@@ -83,9 +81,6 @@ class FlatIndex:
             self.index = getattr(faiss, names[kind])(rows.shape[1])
         self.index.add(rows)
 
-    def __len__(self) -> int:
-        return int(self.index.ntotal)
-
     def search(self, queries: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the best rows for float32 queries: scores float32 [n, fetch], ids int64 [n, fetch].
 
@@ -100,7 +95,7 @@ class FlatIndex:
             try:
                 scores[block_rows], ids[block_rows] = self.index.search(queries[block_rows], fetch)
             except RuntimeError as error:
-                if self.block <= MIN_BLOCK or not _is_out_of_memory(error):
+                if self.block <= _MIN_BLOCK or not _is_out_of_memory(error):
                     raise
                 self.block //= 2
                 continue
@@ -112,28 +107,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Return whether FAISS reports a failed allocation."""
     text = str(error).lower()
     return "alloc" in text or "out of memory" in text
-
-
-def row_slices(rows: int, size: int) -> Iterator[slice]:
-    """Yield slices of `size` rows that cover `rows` rows."""
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-def float32_distances(queries: np.ndarray, base: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Compute distances in float32 from differences, float64 [b, c]; infinite where the id is -1.
-
-    queries, base: float32 [b, d] and [m, d]; ids: int64 [b, c].
-    """
-    faiss = load_faiss()
-    squared = np.full(ids.shape, np.inf, np.float32)
-    faiss.fvec_L2sqr_by_idx(
-        faiss.swig_ptr(squared),
-        faiss.swig_ptr(queries),
-        faiss.swig_ptr(base),
-        faiss.swig_ptr(ids),
-        base.shape[1],
-        len(queries),
-        ids.shape[1],
-    )
-    return np.sqrt(squared.astype(np.float64))

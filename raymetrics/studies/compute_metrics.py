@@ -24,8 +24,7 @@ from raymetrics.metrics.required_statistics import (
     SelectedRows,
     StatisticFunction,
 )
-from raymetrics.neighbors import survey_arrays
-from raymetrics.neighbors.faiss_indexes import load_faiss
+from raymetrics.neighbors import DEFAULT_ENGINE, survey_arrays
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
@@ -92,7 +91,6 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
 def require_memory(views: Mapping[str, View], planned: Sequence[PlannedTask]) -> None:
     """Raise InsufficientResources if the statistics of a task do not fit into memory."""
     if any(task.metric.survey is not None for task in planned):
-        load_faiss()  # says what is missing before anything is read
         for task in planned:
             if not fits_in_driver(views, task.column.name):
                 max_base_rows(task.column.dimension)
@@ -112,6 +110,7 @@ class MetricComputation:
     views: Mapping[str, View]
     planned: Sequence[PlannedTask]
     bytes_per_pass: int = BYTES_PER_PASS
+    engine: str = DEFAULT_ENGINE
     realism: dict[str, np.ndarray] = field(default_factory=dict)  # filled in by `values`
 
     def values(self) -> Iterator[tuple[PlannedTask, MetricValue, float]]:
@@ -156,11 +155,17 @@ class MetricComputation:
                 convention=convention,
                 count=count,
                 realism=realism,
+                engine=self.engine,
             )
         rows: list[FeatureRows] = [statistics["rows"] for statistics in sides]
         real, generated = (side_rows.features for side_rows in rows)
         return survey_arrays(
-            real=real, generated=generated, convention=convention, count=count, realism=realism
+            real=real,
+            generated=generated,
+            convention=convention,
+            count=count,
+            realism=realism,
+            engine=self.engine,
         )
 
     def _survey_values(self, task: PlannedTask, survey: ManifoldSurvey) -> list[MetricValue]:

@@ -13,6 +13,7 @@ from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.conventions import change_convention
 from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
+from raymetrics.neighbors import DEFAULT_ENGINE
 from raymetrics.permissions import Permission
 from raymetrics.python_arguments import as_extractors, as_names
 from raymetrics.results import Result
@@ -54,6 +55,7 @@ def evaluate(
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
     local: bool | None = None,
+    engine: str = DEFAULT_ENGINE,
     keep: str | None = None,
     resources: Resources | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -88,6 +90,7 @@ def evaluate(
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
     local: compute in this process, without Ray; False: on Ray; by default in this process if the
     work is small.
+    engine: how neighbors are searched, a name of `raymetrics.neighbors.ENGINES`, for time alone.
     keep: the folder of the shard sets of sources; by default the cache, see
     `raymetrics.shards.set_cache`.
     resources, progress: of the extraction of sources, as in `extract`.
@@ -117,6 +120,7 @@ def evaluate(
         any_size,
         local,
         random_ids,
+        engine,
     )
     wanted = _wanted_ids(samples, real_samples)
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}

@@ -16,6 +16,7 @@ from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import Metric
+from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.results import Result
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
@@ -58,6 +59,7 @@ class EvaluationRequest:
     any_size: bool
     local: bool | None
     random_ids: int | None = None
+    engine: str = DEFAULT_ENGINE
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -68,6 +70,7 @@ class EvaluationRequest:
             raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
         if self.scores is not None:
             require_writable_output(self.scores)
+        make_engine(self.engine)  # says now what is missing
 
     def compared_columns(self, real: ShardSet, generated: ShardSet) -> list[Column]:
         """Return the columns that are compared. SpecMismatch if the sets cannot be."""
@@ -135,7 +138,9 @@ def evaluate_shards(
     require_unique_samples(tasks, views)
     _require_enough_samples(views, tasks, request.convention)
     facts = {side: SideFacts(view) for side, view in views.items()}
-    computation = MetricComputation(views, plan_tasks(tasks, request.convention))
+    computation = MetricComputation(
+        views, plan_tasks(tasks, request.convention), engine=request.engine
+    )
     with session(local=_runs_in_process(request.local, views, columns, announce)):
         require_memory(views, computation.planned)
         results = [

@@ -22,7 +22,6 @@ from raymetrics.metrics.metric import MetricValue
 from raymetrics.metrics.metric_values import realism_values
 from raymetrics.metrics.registry import METRICS
 from raymetrics.metrics.required_statistics import SampleIds
-from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
 from raymetrics.shards.shard_set import ShardSet
@@ -201,7 +200,6 @@ def survey_realism(
     needs none: balls of n samples cost a search of n x n. Raise NotEnoughData, or
     InsufficientResources before anything is read.
     """
-    load_faiss()  # says what is missing before anything is read
     in_driver = fits_in_driver({"real": real, "generated": generated}, column)
     with nullcontext() if in_driver else session():
         return survey_views(

@@ -19,10 +19,11 @@ from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
 from raymetrics.metrics import Convention, ManifoldSurvey, get_convention, survey_manifolds
-from raymetrics.neighbors import ExactSearch
+from raymetrics.neighbors import ENGINES
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 from tests.conftest import write_set
+from tests.helpers.exact_search import ExactSearch
 
 COLUMN = "made_up_pre_logits"
 PARTS = 120  # rows to a part: several parts on either side
@@ -99,13 +100,17 @@ def test_in_memory_equals_arrays(sides, tmp_path) -> None:
     assert found.engine == "tiles"
 
 
-@pytest.mark.parametrize("engine", ["tiles", "faiss-flat", "faiss-lower-bound-4"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
     """One after another in this process; on actors in the tests below."""
-    monkeypatch.setattr(neighbors, "choose_engine_name", lambda *_: engine)
     monkeypatch.setattr(neighbors, "ActorSearch", neighbors.LocalSearch)
     found = survey_views(
-        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, max_rows=PARTS
+        **views(tmp_path),
+        column=COLUMN,
+        convention=ASKED,
+        realism=True,
+        max_rows=PARTS,
+        engine=engine,
     )
     assert_same(found, truth(sides))
     assert found.engine == engine
@@ -137,7 +142,7 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
     asked = {"column": COLUMN, "convention": ASKED, "realism": True, "max_rows": PARTS}
     first = survey_views(**views(tmp_path), **asked)
     assert_same(first, truth(sides))
-    assert computed == [16, 9, 12]  # parts squared, and parts times parts
+    assert computed == [10, 6, 12]  # every two parts of a set, and parts times parts
     computed.clear()
     assert_same(survey_views(**views(tmp_path), **asked), first)
     assert computed == [0]  # the radii are not even looked for
@@ -161,7 +166,7 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
     computed.clear()
     real, generated = views(tmp_path)["real"], View.from_shards(rm_open(tmp_path / "other"))
     found = survey_views(real=real, generated=generated, **asked)
-    assert computed == [9, 12]
+    assert computed == [6, 12]
     assert_same(found, truth({"real": sides["real"], "generated": other}))
 
 
@@ -212,17 +217,32 @@ def test_too_few_samples_and_too_little_memory(sides, tmp_path, monkeypatch) -> 
 @pytest.mark.parametrize(
     ("gigabytes", "workers", "dimension", "rows"),
     [
-        (24, (2, 1.0, 0.0), 2048, 2**17),  # 50k samples: every actor holds them all
-        (256, (8, 1.0, 1.0), 2048, 2**18),  # 1.5 million: each holds a part
-        (2048, (8, 1.0, 1.0), 4096, 2**19),  # the GPU's memory is what limits
-        (2048, (8, 1.0, 0.5), 4096, 2**18),  # two actors to a GPU
+        (24, (2, 1.0, 0.0), 2048, 2**16),  # two actors on a machine
+        (256, (8, 12.0, 1.0), 2048, 2**17),  # actors with a GPU each: their memory
+        (2048, (8, 12.0, 1.0), 4096, 2**17),  # that of their GPU, 13 GB
     ],
 )
 def test_max_base_rows(monkeypatch, gigabytes, workers, dimension, rows) -> None:
     memory = psutil.virtual_memory()._replace(total=gigabytes * 1e9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(memory_limits, "actor_resources", lambda: workers)
+    monkeypatch.setattr(memory_limits, "search_resources", lambda: workers)
     assert memory_limits.max_base_rows(dimension) == rows
+
+
+@pytest.mark.parametrize(
+    ("workers", "rows", "expected"),
+    [
+        ((1, 2.0, 0.0), 50_000, 2**16),  # all of them at once
+        ((1, 2.0, 0.0), 10**6, 2**16),  # a part that is done in minutes
+        ((8, 8.0, 0.0), 50_000, 2**14),  # so few that all actors have work
+        ((1, 12.0, 1.0), 10**6, 2**18),  # what a GPU of unknown size holds
+    ],
+)
+def test_partition_rows(monkeypatch, workers, rows, expected) -> None:
+    memory = psutil.virtual_memory()._replace(total=256e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(memory_limits, "search_resources", lambda: workers)
+    assert memory_limits.partition_rows(2048, rows) == expected
 
 
 @pytest.fixture

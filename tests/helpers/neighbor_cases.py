@@ -8,17 +8,34 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from raymetrics.metrics.manifold_survey import radii_up_to_median
-from raymetrics.neighbors import ExactSearch, FlatSearch, LowerBoundSearch, TileSearch
+from raymetrics.neighbors import FlatSearch, TileSearch
+from raymetrics.neighbors.processors import CpuProcessor, TorchProcessor
 from raymetrics.statistics.ball_membership import BallMembership
+from tests.helpers.exact_search import ExactSearch
+
+
+def small_processor() -> CpuProcessor:
+    """Return the cores, with tiles so small that there are several."""
+    processor = CpuProcessor(threads=2)
+    processor.side = 13
+    return processor
+
 
 ENGINES: dict[str, Callable[[], Any]] = {
-    "flat": FlatSearch,
-    "lower-bound-4": lambda: LowerBoundSearch(4),
-    "lower-bound-64": lambda: LowerBoundSearch(64),
     "tiles": TileSearch,
+    "sketches of a quarter": lambda: TileSearch(small_processor(), part=4, adaptive=False),
+    "sketches of a sixteenth": lambda: TileSearch(small_processor(), adaptive=False),
+    "flat": FlatSearch,
+    "tiles of 13": lambda: TileSearch(small_processor()),
+    "device, float32": lambda: TileSearch(TorchProcessor("cpu", np.float32, side=16)),
+    "device, float16": lambda: TileSearch(TorchProcessor("cpu", np.float16, side=64)),
 }
+if torch.cuda.is_available():
+    ENGINES["gpu"] = lambda: TileSearch(TorchProcessor(side=64))
+    ENGINES["gpu, float32"] = lambda: TileSearch(TorchProcessor(screen_type=np.float32, side=64))
 KS = (1, 3, 5)
 
 Sets = tuple[np.ndarray, np.ndarray]
@@ -177,7 +194,6 @@ class Case:
 
     queries: np.ndarray
     base: np.ndarray
-    self_rows: np.ndarray  # numbers of the base rows
     base_neighbors: np.ndarray  # of the base, but for themselves
     query_neighbors: np.ndarray  # of the queries
     radii: np.ndarray  # of the base for KS; 1 where there are too few neighbours
@@ -185,6 +201,17 @@ class Case:
     balls: BallMembership
     open_radii: np.ndarray  # next below
     open_balls: BallMembership
+
+
+def find_balls(
+    engine: Any, queries: Any, centers: Any, radii: np.ndarray, **options: Any
+) -> BallMembership:
+    """Find which balls contain which queries, where the queries have no balls."""
+    nothing = np.full((len(queries), radii.shape[1]), -1.0)
+    membership: BallMembership = engine.balls_both_directions(
+        centers, queries, radii, nothing, **options
+    )[0]
+    return membership
 
 
 @cache
@@ -195,8 +222,8 @@ def cases(name: str) -> tuple[Case, Case]:
 
 
 def solve_case(queries: np.ndarray, base: np.ndarray) -> Case:
-    exact, self_rows = ExactSearch(), np.arange(len(base))
-    base_neighbors = exact.nearest(base, base, max(KS), self_rows)
+    exact = ExactSearch()
+    base_neighbors = exact.nearest(base, base, max(KS))
     radii = np.where(np.isinf(base_neighbors), 1.0, base_neighbors)[:, [k - 1 for k in KS]]
     realism_radii = radii_up_to_median(radii[:, 0])
     open_radii = np.nextafter(radii, -1)
@@ -204,7 +231,6 @@ def solve_case(queries: np.ndarray, base: np.ndarray) -> Case:
     return Case(
         queries=queries,
         base=base,
-        self_rows=self_rows,
         base_neighbors=base_neighbors,
         query_neighbors=exact.nearest(queries, base, max(KS)),
         radii=radii,

@@ -6,27 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from raymetrics.metrics.manifold_survey import radii_up_to_median, survey_manifolds
-from raymetrics.neighbors import (
-    ExactSearch,
-    FlatSearch,
-    LowerBoundSearch,
-    TileSearch,
-    faiss_engines,
-    tiles,
-)
 from raymetrics.statistics.ball_membership import BallMembership
 from tests.helpers import oracles
+from tests.helpers.exact_search import ExactSearch
 from tests.helpers.neighbor_cases import (
     ENGINES,
     KS,
     WORLDS,
     cases,
+    find_balls,
     gaussian,
-    isotropic_gaussian,
-    solve_case,
 )
 
 EXACT = ExactSearch()
@@ -43,7 +35,7 @@ def assert_equal(found: BallMembership, expected: BallMembership) -> None:
 def test_nearest(engine: Any, name: str) -> None:
     for case in cases(name):
         queries, base = engine.prepare(case.queries, case.base)
-        assert_array_equal(engine.nearest(base, base, max(KS), case.self_rows), case.base_neighbors)
+        assert_array_equal(engine.nearest(base, base, max(KS)), case.base_neighbors)
         assert_array_equal(engine.nearest(queries, base, max(KS)), case.query_neighbors)
 
 
@@ -52,7 +44,7 @@ def test_hits_occupied_and_realism(engine: Any, name: str) -> None:
     for case in cases(name):
         placed = engine.prepare(case.queries, case.base)
         assert_equal(
-            engine.balls(*placed, case.radii, realism_radii=case.realism_radii), case.balls
+            find_balls(engine, *placed, case.radii, realism_radii=case.realism_radii), case.balls
         )
 
 
@@ -61,7 +53,7 @@ def test_flags_without_counts(engine: Any, name: str) -> None:
     for case in cases(name):
         placed = engine.prepare(case.queries, case.base)
         for some in (slice(None), slice(1)):
-            found = engine.balls(*placed, case.radii[:, some], count=False)
+            found = find_balls(engine, *placed, case.radii[:, some], count=False)
             assert_array_equal(found.hits > 0, case.balls.hits[:, some] > 0)
 
 
@@ -70,7 +62,7 @@ def test_open_balls(engine: Any, name: str) -> None:
     """The largest number below the radius; of radius 0 that is an empty ball."""
     for case in cases(name):
         placed = engine.prepare(case.queries, case.base)
-        found = engine.balls(*placed, case.open_radii)
+        found = find_balls(engine, *placed, case.open_radii)
         assert_array_equal(found.hits, case.open_balls.hits)
         assert_array_equal(found.occupied, case.open_balls.occupied)
 
@@ -93,6 +85,21 @@ def test_both_ways_is_each_way(engine: Any, name: str, count: bool) -> None:
         assert_equal(by_one, of_other.balls)
 
 
+def test_a_set_in_its_own_balls(engine: Any) -> None:
+    """Each sample lies in its own ball, though it is not its own neighbour."""
+    case, _ = cases("gaussian 8 30 float32")
+    (placed,) = engine.prepare(case.base)
+    for count, realism in ((True, case.realism_radii), (False, None)):
+        found = engine.balls_both_directions(
+            placed, placed, case.radii, case.radii, count=count, realism_radii=realism
+        )
+        expected = EXACT.balls(case.base, case.base, case.radii, realism_radii=realism)
+        for balls in found:
+            assert_array_equal(balls.hits > 0, expected.hits > 0)
+        if count:
+            assert_equal(found[0], expected)
+
+
 @pytest.mark.parametrize("kind", ["gaussian 2 0 float32", "gaussian 64 0 float64", "lattice"])
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_textbook(engine: Any, kind: str, k: int) -> None:
@@ -111,7 +118,7 @@ def test_the_textbook(engine: Any, kind: str, k: int) -> None:
     hits, occupied, realism = oracles.balls(generated, real, k)
     assert_array_equal(found.generated_in_real.hits[:, 0], hits)
     assert_array_equal(found.generated_in_real.occupied[:, 0], occupied)
-    assert_array_equal(found.generated_in_real.realism, realism)
+    assert_allclose(found.generated_in_real.realism, realism, rtol=1e-13)
 
 
 @pytest.mark.parametrize("ks", [[1], [7, 2], [1, 2, 3, 4, 5, 6]])
@@ -128,14 +135,11 @@ def test_any_numbers_of_neighbours(engine: Any, rng: np.random.Generator, ks: li
     assert_array_equal(found.real_in_generated.hits > 0, expected.real_in_generated.hits > 0)
 
 
-def test_more_neighbours_than_are_ever_fetched(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
-    real, _ = gaussian(rng)
-    own = np.arange(len(real))
-    (placed,) = (engine := FlatSearch()).prepare(real)
-    assert_array_equal(engine.nearest(placed, placed, 30, own), EXACT.nearest(real, real, 30, own))
+def test_both_directions_at_once_are_each_direction(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    found = engine.nearest_both_directions(*engine.prepare(real, generated), 4)
+    assert_array_equal(found[0], EXACT.nearest(real, generated, 4))
+    assert_array_equal(found[1], EXACT.nearest(generated, real, 4))
 
 
 def test_more_neighbours_than_there_are(engine: Any, rng: np.random.Generator) -> None:
@@ -146,19 +150,11 @@ def test_more_neighbours_than_there_are(engine: Any, rng: np.random.Generator) -
     assert np.isinf(found[:, 3:]).all()
 
 
-def test_own_rows_may_be_any_or_none(engine: Any, rng: np.random.Generator) -> None:
-    real, _ = gaussian(rng)
-    own = rng.permutation(len(real))
-    own[::3] = -1
-    (placed,) = engine.prepare(real)
-    assert_array_equal(engine.nearest(placed, placed, 3, own), EXACT.nearest(real, real, 3, own))
-
-
 def test_only_the_own_number_is_left_out(engine: Any) -> None:
     """Not the distance 0, which a copy has too."""
     points = np.array([[0.0, 0], [0, 0], [3, 4]], np.float32)
     (placed,) = engine.prepare(points)
-    found = engine.nearest(placed, placed, 2, np.arange(3))
+    found = engine.nearest(placed, placed, 2)
     assert_array_equal(found, [[0, 5], [0, 5], [5, 5]])
 
 
@@ -166,7 +162,9 @@ def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     none, base = engine.prepare(generated[:0], real)
     assert engine.nearest(none, base, 3).shape == (0, 3)
-    found = engine.balls(none, base, np.ones((len(real), 2)), realism_radii=np.ones(len(real)))
+    found = find_balls(
+        engine, none, base, np.ones((len(real), 2)), realism_radii=np.ones(len(real))
+    )
     assert_equal(found, BallMembership.empty(0, len(real), 2))
 
 
@@ -174,7 +172,7 @@ def test_no_base(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     queries, none = engine.prepare(generated, real[:0])
     assert_array_equal(engine.nearest(queries, none, 3), np.full((len(generated), 3), np.inf))
-    found = engine.balls(queries, none, np.ones((0, 2)), realism_radii=np.ones(0))
+    found = find_balls(engine, queries, none, np.ones((0, 2)), realism_radii=np.ones(0))
     assert_equal(found, BallMembership.empty(len(generated), 0, 2))
 
 
@@ -188,9 +186,9 @@ def test_balls_below_0_are_empty(engine: Any, rng: np.random.Generator) -> None:
     real, _ = gaussian(rng)
     placed = engine.prepare(real, real)
     nothing = np.full((len(real), 2), -1.0)
-    found = engine.balls(*placed, nothing, realism_radii=nothing[:, 0])
+    found = find_balls(engine, *placed, nothing, realism_radii=nothing[:, 0])
     assert_equal(found, BallMembership.empty(len(real), len(real), 2))
-    assert not engine.balls(*placed, nothing, count=False).hits.any()
+    assert not find_balls(engine, *placed, nothing, count=False).hits.any()
 
 
 def test_some_empty_balls_among_others(engine: Any, rng: np.random.Generator) -> None:
@@ -199,7 +197,9 @@ def test_some_empty_balls_among_others(engine: Any, rng: np.random.Generator) ->
     assert (reach[:, 0] < 0).any()
     assert (reach[:, 2] < 0).any()
     for realism_radii in (reach[:, 0], reach[:, 2]):
-        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=realism_radii)
+        found = find_balls(
+            engine, *engine.prepare(generated, real), reach, realism_radii=realism_radii
+        )
         assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=realism_radii))
 
 
@@ -208,113 +208,78 @@ def test_balls_of_radius_0_hold_copies_of_their_centres(
 ) -> None:
     real, generated = gaussian(rng)
     zeros = np.zeros((len(real), 1))
-    found = engine.balls(*engine.prepare(generated, real), zeros, realism_radii=zeros[:, 0])
+    found = find_balls(engine, *engine.prepare(generated, real), zeros, realism_radii=zeros[:, 0])
     assert_equal(found, EXACT.balls(generated, real, zeros, realism_radii=zeros[:, 0]))
     assert_array_equal(found.hits[:, 0], np.repeat([0, 1], [50, 20]))
 
 
-def test_a_set_placed_later(engine: Any, rng: np.random.Generator) -> None:
-    """On a centre and scale that are not its own."""
+@pytest.mark.parametrize("size", [1, 1e5, 1e20, 1e30])
+def test_a_set_placed_later(engine: Any, rng: np.random.Generator, size: float) -> None:
+    """On a centre and scale that are not its own, and too small for its numbers."""
     real, generated = gaussian(rng)
     (base,) = engine.prepare(real)
-    later = generated * np.float32(50) + np.float32(1000)
+    later = (generated * np.float32(50) + np.float32(1000)) * np.float32(size)
+    later[::7] = generated[::7]
     reach = EXACT.nearest(real, real, 3) + 200 * rng.random(size=(len(real), 1))
     queries = engine.prepare_like(base, later)
     assert_array_equal(engine.nearest(queries, base, 3), EXACT.nearest(later, real, 3))
-    found = engine.balls(queries, base, reach, realism_radii=reach[:, 0])
+    found = find_balls(engine, queries, base, reach, realism_radii=reach[:, 0])
     assert_equal(found, EXACT.balls(later, real, reach, realism_radii=reach[:, 0]))
     assert_array_equal(engine.nearest(base, queries, 3), EXACT.nearest(real, later, 3))
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int]:
-    """A list that grows with every call of a function."""
-    calls: list[int] = []
-    function = getattr(owner, name)
-
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        calls.append(len(args[1]))
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, counting)
-    return calls
+def test_copies_settle_a_row(engine: Any, rng: np.random.Generator) -> None:
+    """More copies of a row than candidates are kept, at distance 0 of each other."""
+    same = np.repeat(rng.normal(size=(3, 4)), 120, axis=0).astype(np.float32)
+    (placed,) = engine.prepare(same)
+    found = engine.nearest(placed, placed, 3)
+    assert_array_equal(found, np.zeros((360, 3)))
 
 
-def test_isotropic_data_fall_back_to_everything(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lower bounds of 4 of 200 coordinates rule nothing out."""
-    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 70)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
-    case = solve_case(*isotropic_gaussian(rng))
-    engine = LowerBoundSearch(4)
-    queries, base = engine.prepare(case.queries, case.base)
-
-    assert_array_equal(engine.nearest(base, base, max(KS), case.self_rows), case.base_neighbors)
-    assert looked
-    looked.clear()
-    assert_equal(
-        engine.balls(queries, base, case.radii, realism_radii=case.realism_radii), case.balls
-    )
-    assert looked
-    looked.clear()
-    flags = engine.balls(queries, base, case.radii, count=False).hits > 0
-    assert_array_equal(flags, case.balls.hits > 0)
-    assert looked
+def test_ties_at_another_distance_than_0(engine: Any) -> None:
+    """The corners of a cube: each has ever more others at equal distances."""
+    corners = np.array(np.meshgrid(*[[0, 1]] * 8)).reshape(8, -1).T.astype(np.float32) + 3
+    (placed,) = engine.prepare(corners)
+    found = engine.nearest(placed, placed, 40)
+    assert_array_equal(found, EXACT.nearest(corners, corners, 40))
 
 
-def test_ties_beyond_what_is_fetched_fall_back_to_everything(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faiss_engines, "LARGEST_FETCH", 20)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
-    pairs = counted(monkeypatch, tiles, "pair_distances")
-    same = np.repeat(rng.normal(size=(3, 4)), 40, axis=0).astype(np.float32)
-    own = np.arange(120)
-    for engine, calls in ((FlatSearch(), looked), (TileSearch(), pairs)):
-        (placed,) = engine.prepare(same)
-        assert_array_equal(engine.nearest(placed, placed, 3, own), np.zeros((120, 3)))
-        assert calls
-
-
-def test_what_is_far_from_all_balls_needs_no_look_at_everything(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
+def test_far_from_all_balls(engine: Any, rng: np.random.Generator) -> None:
     real = rng.normal(size=(200, 8)).astype(np.float32)
     generated = (rng.normal(size=(50, 8)) + 20).astype(np.float32)
-    reach = EXACT.nearest(real, real, 3, np.arange(len(real)))
+    reach = EXACT.nearest(real, real, 3)
     realism_radii = radii_up_to_median(reach[:, 0])
-    for engine in (FlatSearch(), LowerBoundSearch(4)):
-        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=realism_radii)
-        assert not found.hits.any()
-        assert (found.realism > 0).all()
-    assert not looked
+    found = find_balls(engine, *engine.prepare(generated, real), reach, realism_radii=realism_radii)
+    assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=realism_radii))
+    assert (found.realism > 0).all()
 
 
-def test_everything_is_looked_at_in_blocks(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Realism where every ball has radius 0: there is no ratio to start from."""
-    monkeypatch.setattr(faiss_engines, "EXHAUSTIVE_PAIRS", 500)
-    looked = counted(monkeypatch, faiss_engines.QuerySearch, "all_candidates")
+def test_realism_where_every_ball_has_radius_0(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     zeros = np.zeros(len(real))
-    engine = FlatSearch()
     placed = engine.prepare(generated, real)
-    found = engine.balls(*placed, zeros[:, None], realism_radii=zeros)
+    found = find_balls(engine, *placed, zeros[:, None], realism_radii=zeros)
     assert_array_equal(found.realism, np.repeat([0, np.inf], [50, 20]))
-    assert max(looked) == 500 // len(real)
 
 
-def test_a_point_at_the_centre_far_from_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest distances beside the largest radii, in one tile of the smallest."""
-    monkeypatch.setattr(tiles, "SIDE", 1)
+def test_realism_too_small_for_a_tile(engine: Any, rng: np.random.Generator) -> None:
+    real, generated = gaussian(rng)
+    radii = np.full(len(real), 1e-12)
+    found = find_balls(
+        engine, *engine.prepare(generated[:50], real), radii[:, None], realism_radii=radii
+    )
+    expected = EXACT.balls(generated[:50], real, radii[:, None], realism_radii=radii)
+    assert_equal(found, expected)
+    assert (found.realism > 0).all()
+
+
+def test_a_point_at_the_centre_far_from_all_others(engine: Any) -> None:
+    """The smallest distances beside the largest radii."""
     real = 1e6 * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
     generated = np.zeros((3, 2), np.float32)
     reach = np.full((5, 1), 1e6)
-    for engine in (FlatSearch(), TileSearch()):
-        found = engine.balls(*engine.prepare(generated, real), reach, realism_radii=reach[:, 0])
-        assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=reach[:, 0]))
+    found = find_balls(engine, *engine.prepare(generated, real), reach, realism_radii=reach[:, 0])
+    assert_equal(found, EXACT.balls(generated, real, reach, realism_radii=reach[:, 0]))
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -13,23 +13,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.neighbors import (
-    FlatSearch,
-    LowerBoundSearch,
-    TileSearch,
-    choose_engine,
-    faiss_indexes,
-    fastest_engine,
-)
-from raymetrics.neighbors.faiss_indexes import (
-    MIN_BLOCK,
-    FlatIndex,
-    count_gpus,
-    float32_distances,
-    load_faiss,
-    row_slices,
-)
-from tests.helpers.neighbor_cases import cases
+from raymetrics.neighbors import FlatSearch, faiss_indexes, faiss_search
+from raymetrics.neighbors.faiss_indexes import FlatIndex, count_gpus, load_faiss
+from tests.helpers.neighbor_cases import cases, find_balls
 
 FULL = "Error: 'err == cudaSuccess' failed: failed to cudaMalloc 4831838208 bytes (out of memory)"
 
@@ -76,7 +62,7 @@ def test_blocks_are_not_halved_for_ever(rng: np.random.Generator) -> None:
     index, memory = short(rng, 0)
     with pytest.raises(RuntimeError, match="out of memory"):
         index.search(np.zeros((300, 4), np.float32), 3)
-    assert memory.asked == [256, 128, 64, 32, MIN_BLOCK]
+    assert memory.asked == [256, 128, 64, 32, 16]
 
 
 def test_other_errors_pass_through_at_once(rng: np.random.Generator) -> None:
@@ -95,25 +81,9 @@ def test_indexes_answer_as_numpy_does(rng: np.random.Generator) -> None:
         ("ip", np.argsort(-products, axis=1), -np.sort(-products, axis=1)),
     ):
         index = FlatIndex(kind, rows, block=7)
-        assert len(index) == 50
         scores, ids = index.search(queries, 6)
         assert_array_equal(ids, best[:, :6])
         assert_allclose(scores, ordered[:, :6], atol=1e-5)
-
-
-def test_rough_distances_of_no_row_are_infinite(rng: np.random.Generator) -> None:
-    x, y = (rng.normal(size=(n, 8)).astype(np.float32) for n in (3, 5))
-    ids = np.array([[0, -1], [4, 4], [-1, -1]])
-    expected = np.linalg.norm(x[:, None] - y[ids], axis=2)
-    expected[ids < 0] = np.inf
-    assert_allclose(float32_distances(x, y, ids), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("rows", "size"), [(0, 3), (1, 3), (3, 3), (10, 3), (10, 100)])
-def test_blocks_cover_all_rows_once(rows: int, size: int) -> None:
-    found = [np.arange(rows)[some] for some in row_slices(rows, size)]
-    assert all(0 < len(some) <= size for some in found)
-    assert_array_equal(np.concatenate([*found, np.arange(0)]), np.arange(rows))
 
 
 class FaissWithGpu:
@@ -165,7 +135,7 @@ class Recorded:
 @pytest.fixture
 def faiss_with_gpu(monkeypatch: pytest.MonkeyPatch) -> FaissWithGpu:
     fake = FaissWithGpu()
-    for module in (faiss_indexes, choose_engine):
+    for module in (faiss_indexes, faiss_search):
         monkeypatch.setattr(module, "load_faiss", lambda: fake)
     return fake
 
@@ -177,36 +147,41 @@ def test_an_index_on_a_gpu_is_filled_by_one_add(
     rows = rng.normal(size=(5000, 4)).astype(np.float32)
     index = FlatIndex(kind, rows)
     assert faiss_with_gpu.calls == [("resources",), ("index", name), ("add", 5000)]
-    assert len(index) == 5000
     _, ids = index.search(rows[:20], 1)
     if kind == "l2":
         assert_array_equal(ids[:, 0], np.arange(20))
 
 
-@pytest.mark.parametrize("engine", [FlatSearch(), LowerBoundSearch(4)], ids=lambda e: e.name)
 @pytest.mark.parametrize("name", ["gaussian 8 30 float32", "gaussian 64 0 float64", "lattice"])
-def test_engines_on_a_gpu(faiss_with_gpu: FaissWithGpu, engine: Any, name: str) -> None:
+def test_the_engine_on_a_gpu(faiss_with_gpu: FaissWithGpu, name: str) -> None:
+    engine = FlatSearch()
     for case in cases(name):
         queries, base = engine.prepare(case.queries, case.base)
-        assert_array_equal(engine.nearest(base, base, 5, case.self_rows), case.base_neighbors)
+        assert_array_equal(engine.nearest(base, base, 5), case.base_neighbors)
         assert_array_equal(engine.nearest(queries, base, 5), case.query_neighbors)
-        found = engine.balls(queries, base, case.radii, realism_radii=case.realism_radii)
+        found = find_balls(engine, queries, base, case.radii, realism_radii=case.realism_radii)
         assert_array_equal(found.hits, case.balls.hits)
         assert_array_equal(found.occupied, case.balls.occupied)
         assert_array_equal(found.realism, case.balls.realism)
-        flags = engine.balls(queries, base, case.radii, count=False).hits > 0
+        flags = find_balls(engine, queries, base, case.radii, count=False).hits > 0
         assert_array_equal(flags, case.balls.hits > 0)
     kinds = [call[0] for call in faiss_with_gpu.calls]
     assert kinds.count("index") == kinds.count("add") == kinds.count("resources") > 0
 
 
-def test_a_gpu_is_used_for_features_that_tiles_would_be_best_for(
+def test_a_base_is_indexed_once_for_all_that_is_searched_in_it(
     faiss_with_gpu: FaissWithGpu, rng: np.random.Generator
 ) -> None:
-    real, generated = (rng.normal(size=(300, 8)).astype(np.float32) for _ in range(2))
-    assert isinstance(fastest_engine(real=real, generated=generated), FlatSearch)
-    faiss_with_gpu.gpus = 0
-    assert isinstance(fastest_engine(real=real, generated=generated), TileSearch)
+    engine = FlatSearch()
+    (base,) = engine.prepare(rng.normal(size=(200, 8)).astype(np.float32))
+    radii = engine.nearest(base, base, 3)[:, -1:]
+    for count in (30, 50):
+        queries = engine.prepare_like(base, rng.normal(size=(count, 8)).astype(np.float32))
+        engine.nearest(queries, base, 3)
+        nothing = np.full((count, 1), -1.0)
+        engine.balls_both_directions(base, queries, radii, nothing, count=False)
+    added = [call[1] for call in faiss_with_gpu.calls if call[0] == "add"]
+    assert added.count(200) == 2  # by distance, and by depth in balls
 
 
 def test_no_gpu_leaves_the_index_where_it_is(

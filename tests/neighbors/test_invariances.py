@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from raymetrics.metrics.manifold_survey import ManifoldSurvey, radii_up_to_median, survey_manifolds
-from raymetrics.neighbors import ExactSearch
 from raymetrics.statistics.ball_membership import BallMembership
 from raymetrics.statistics.knn_distances import NearestDistances
-from tests.helpers.neighbor_cases import ENGINES
+from tests.helpers.exact_search import ExactSearch
+from tests.helpers.neighbor_cases import ENGINES, find_balls
 
 engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 Engine = Callable[[], Any]
@@ -108,18 +108,17 @@ shares = st.lists(st.floats(0, 1), max_size=3)
 def test_the_nearest_of_the_parts_of_a_base_merge(
     engine: Engine, pair: Pair, cuts: list[float]
 ) -> None:
+    """Every two parts meet once."""
     search, base, k = engine(), pair.real, 3
     (placed,) = search.prepare(base)
-    own = np.arange(len(base))
-    parts = []
-    for some in cut(len(base), cuts):
-        inside = (own >= some.start) & (own < some.stop)
-        part = search.prepare_like(placed, base[some])
-        of_part = np.where(inside, own - some.start, -1)
-        parts.append(NearestDistances(search.nearest(placed, part, k, of_part)))
-    whole = search.nearest(placed, placed, k, own)
-    merged = reduce(NearestDistances.merge, parts, NearestDistances.empty(len(base), k))
-    assert_array_equal(merged.distances, whole)
+    parts = [search.prepare_like(placed, base[some]) for some in cut(len(base), cuts)]
+    nearest = [NearestDistances(search.nearest(part, part, k)) for part in parts]
+    for i, j in itertools.combinations(range(len(parts)), 2):
+        both = search.nearest_both_directions(parts[i], parts[j], k)
+        nearest[i] = nearest[i].merge(NearestDistances(both[0]))
+        nearest[j] = nearest[j].merge(NearestDistances(both[1]))
+    merged = np.concatenate([part.distances for part in nearest])
+    assert_array_equal(merged, search.nearest(placed, placed, k))
 
 
 @engines
@@ -130,11 +129,12 @@ def test_balls_of_parts_of_both_sets_merge(
 ) -> None:
     search = engine()
     centres, queries = search.prepare(pair.real, pair.generated)
-    reach = search.nearest(centres, centres, 3, np.arange(len(centres)))
+    reach = search.nearest(centres, centres, 3)
     realism_radii = radii_up_to_median(reach[:, 0])
     sizes = len(queries), len(centres)
     cells = [
-        search.balls(
+        find_balls(
+            search,
             search.prepare_like(queries, pair.generated[points]),
             search.prepare_like(centres, pair.real[balls]),
             reach[balls],
@@ -144,7 +144,9 @@ def test_balls_of_parts_of_both_sets_merge(
         for balls in cut(len(centres), cuts_of_real)
     ]
     merged = reduce(BallMembership.merge, cells, BallMembership.empty(*sizes, 3))
-    assert_same_balls(merged, search.balls(queries, centres, reach, realism_radii=realism_radii))
+    assert_same_balls(
+        merged, find_balls(search, queries, centres, reach, realism_radii=realism_radii)
+    )
 
 
 @engines

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymetrics.metrics import radii_up_to_median
-from raymetrics.neighbors import ExactSearch
 from raymetrics.statistics import (
     BallMembership,
     ClassScores,
@@ -21,6 +20,7 @@ from raymetrics.statistics import (
     NestedMoments,
     WeightedMoments,
 )
+from tests.helpers.exact_search import ExactSearch
 from tests.helpers.statistic_laws import assert_laws
 
 COUNT = 40
@@ -128,7 +128,7 @@ def test_nearest(partition: tuple[list[int], list[int]], k: int) -> None:
     )
 
 
-RADII = ExactSearch().nearest(FEATURES, FEATURES, 3, np.arange(COUNT))
+RADII = ExactSearch().nearest(FEATURES, FEATURES, 3)
 LESSER = radii_up_to_median(RADII[:, 0])
 
 

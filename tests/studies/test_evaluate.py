@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from raymetrics.errors import (
 )
 from raymetrics.metrics import Convention, Protocol, conventions, get_convention
 from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.neighbors import ENGINES
+from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.statistics import Moments
 from raymetrics.studies import compute_metrics
 from raymetrics.studies.comparison import MetricTask, metric_applies, open_as_view
@@ -486,6 +489,29 @@ def test_samples_that_nobody_asked_for_are_refused(sets: Sets) -> None:
         rm.evaluate(**sets.uris)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_change_no_number(sets: Sets, engine: str) -> None:
+    """Of all samples, and of those of each label, which are searched in memory."""
+    for by in (None, "label"):
+        found, expected = (
+            rm.evaluate(**sets.uris, metrics=["pr", "dc"], by=by, engine=name)
+            for name in (engine, "tiles")
+        )
+        assert [result.value for result in found] == [result.value for result in expected]
+        assert {result.convention["engine"] for result in found} == {engine}
+
+
+def test_nothing_but_its_own_engine_takes_faiss(
+    sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    load_faiss.cache_clear()
+    rm.evaluate(**sets.uris, metrics=["pr", "dc", "realism"])
+    with pytest.raises(RaymetricsError, match=r"FAISS is not installed: pip install"):
+        rm.evaluate(**sets.uris, metrics=["pr"], engine="faiss-flat")
+    load_faiss.cache_clear()
+
+
 def test_sets_that_cannot_be_compared_are_refused(sets: Sets, tmp_path: Path) -> None:
     other, resized = str(tmp_path / "other"), str(tmp_path / "resized")
     write_set(other, sets.real, extractor="another")
@@ -517,6 +543,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"metrics": ["ssim"]}, RaymetricsError, "no metric 'ssim'; there are fid, kid, pr, top1"),
         ({"metrics": []}, RaymetricsError, "no metrics are asked for"),
+        ({"engine": "hnsw"}, RaymetricsError, "no engine is called 'hnsw'; there are tiles, "),
         ({"metrics": ["cmmd"]}, RaymetricsError, "cmmd takes a column of clip; there are made_up"),
         ({"metrics": ["is"], "columns": ["made_up_pre_logits"]}, RaymetricsError,
          "is takes a column of logits; there are made_up_pre_logits"),

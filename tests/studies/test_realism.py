@@ -89,7 +89,7 @@ def test_the_survey_is_the_same_in_parts(
             file.unlink()
     for module in (realism_study, neighbors):
         monkeypatch.setattr(module, "fits_in_driver", lambda *_: False)
-    monkeypatch.setattr(neighbors, "max_base_rows", lambda _: 50)
+    monkeypatch.setattr(neighbors, "partition_rows", lambda *_: 50)
     monkeypatch.setattr(neighbors, "ActorSearch", LocalSearch)
     monkeypatch.setattr(realism_study, "session", lambda **_: nullcontext())
     parts = survey_realism(*views, COLUMN, Convention())
