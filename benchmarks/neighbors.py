@@ -277,7 +277,7 @@ def run_torch_fidelity(*, real: np.ndarray, generated: np.ndarray) -> None:
 
 def engine_names() -> list[str]:
     """List the engines that are compared with the default."""
-    return [name for name in ENGINES if name not in (DEFAULT_ENGINE, "exact-float64")]
+    return [name for name in ENGINES if name != DEFAULT_ENGINE]
 
 
 def our_programs() -> dict[str, Callable[..., Any]]:
