@@ -16,6 +16,7 @@ from raymetrics.extractors.options import Options
 from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS, SQUARE_CONVENTIONS, resize
 from raymetrics.extractors.user_outputs import require_images
+from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.weights.download import locate_or_download
 from raymetrics.weights.locate import LocatedFile, WeightsFile
 from raymetrics.weights.state_dict import StateDict, load_into_network, read_state, state_digest
@@ -26,7 +27,10 @@ _PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.flo
 class Extractor(Protocol):
     """A function from images to features; one forward pass gives all columns.
 
-    An extractor that several threads may call at a time has `thread_safe = True`.
+    An extractor that several threads may call at a time has `thread_safe = True`. One that computes
+    on a device may have an attribute `device`, and a method `tensors(images)` from images uint8
+    [n, 3, h, w] on that device to features {column: float32 [n, d]} on that device, with the bits
+    of a call; see `extract_tensors`.
     """
 
     @property
@@ -61,6 +65,22 @@ class Extractor(Protocol):
         The images may be an array of numpy or a tensor of torch. Raises ExtractorError for other
         images, such as floats: their range of values cannot be seen.
         """
+
+
+def extract_tensors(
+    extractor: Extractor, sample_ids: np.ndarray, images: Tensor
+) -> dict[str, Tensor]:
+    """Extract features {column: float32 [n, d]} in fixed batches, on the extractor's device.
+
+    sample_ids: int64 [n]. images: uint8 [n, 3, h, w], on any device. An extractor without the
+    method `tensors` gets arrays of numpy.
+    """
+    tensors = getattr(extractor, "tensors", None)
+    if tensors is not None:
+        images = images.to(cast(Any, extractor).device)
+        return run_in_fixed_batches(tensors, sample_ids, images, extractor.block)
+    arrays = run_in_fixed_batches(extractor, sample_ids, images.cpu().numpy(), extractor.block)
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
 def default_batch_size(device: torch.device) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from raymetrics.errors import SampleRangeError, SourceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEED_COUNT = 2**32  # RandomState takes the seeds 0 to 2^32 - 1
 
@@ -18,6 +21,9 @@ class Generator(Protocol):
     An endless generator whose sample ids are seeds of a limited range has an attribute `seeds`, the
     number of these seeds. One that several threads may call at a time, as it keeps nothing between
     calls and draws no random numbers that threads share, has `thread_safe = True`.
+
+    One that computes on a device may have a method `tensors(sample_ids)` that returns the images
+    uint8 [n, 3, h, w] as a tensor on that device, with the bits of a call; see `generate_tensors`.
     """
 
     @property
@@ -36,6 +42,20 @@ class Generator(Protocol):
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """Return the classes of the samples, int64 [n]; None if they are not known."""
+
+
+def generate_tensors(generator: Generator, sample_ids: np.ndarray) -> Tensor:
+    """Generate images uint8 [n, 3, h, w] as a tensor, on the generator's device if it has one.
+
+    sample_ids: int64 [n].
+    """
+    import torch  # so that data sets can be listed without it
+
+    tensors = getattr(generator, "tensors", None)
+    if tensors is not None:
+        images: Tensor = tensors(sample_ids)
+        return images
+    return torch.from_numpy(np.require(generator(sample_ids), requirements="W"))
 
 
 @runtime_checkable
