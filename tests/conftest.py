@@ -41,8 +41,24 @@ torch.set_num_threads(1)
 threadpool_limits(1, user_api="blas")
 
 
+NO_GPU = f"no CUDA device for torch {torch.__version__}, built for CUDA {torch.version.cuda}"
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and a GPU where there is one."""
+    return torch.device(request.param)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need Ray come first: the longest must not be left to the end of a parallel run."""
+    """Files that need Ray come first: the longest must not be left to the end of a parallel run.
+
+    Tests of a GPU are skipped where there is none.
+    """
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason=NO_GPU))
     with_ray = {item.path for item in items if "ray_session" in item.fixturenames}  # type: ignore[attr-defined]
     items.sort(key=lambda item: item.path not in with_ray)
 
