@@ -113,6 +113,11 @@ class _CommandWithMetrics(click.Command):
 @click.option("--engine", metavar="NAME", help="How to search neighbours. [default: tiles]")
 @click.option("--seed", type=int, help="Of KID, PRD, fid-infinity, fid-counts. [default: 0]")
 @any_size_option
+@click.option(
+    "--same-machines",
+    is_flag=True,
+    help="Refuse a set whose shards were made on several kinds of machine.",
+)
 @run_code_option
 @exit_with_code
 @with_resource_options
@@ -139,6 +144,7 @@ def evaluate(
     engine: str | None,
     seed: int | None,
     any_size: bool,
+    same_machines: bool,
     run_code: bool,
     resources: Resources,
 ) -> None:
@@ -204,6 +210,7 @@ def evaluate(
                 random_ids=random_ids,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
+                same_machines=same_machines,
                 engine=engine or DEFAULT_ENGINE,
                 resources=resources, progress=progress_printer(), run_code=run_code,
             )  # fmt: skip

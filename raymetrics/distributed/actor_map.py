@@ -41,10 +41,10 @@ def map_with_workers(
     from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
 
     dataset = ray.data.from_items([{"item": item} for item in items])
-    configure_ray_data(dataset.context)
-    pool = plan_cluster_placement(replace(resources, fused=True, generators=None), len(items))
+    configure_ray_data(dataset.context, preserve_order=True)
+    placement = plan_cluster_placement(replace(resources, fused=True, generators=None), len(items))
     arguments = make_worker, ray.put(plan)
-    stage = add_stage(dataset, _WorkerStage, arguments, pool.generate)
+    stage = add_stage(dataset, _WorkerStage, arguments, placement.workers)
     for row in stage.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
         yield int(row["result"][0])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -10,17 +11,51 @@ import numpy as np
 import PIL
 import torch
 
+from raymetrics.devices.failures import describe_build, driver_version
+from raymetrics.distributed.session import is_local, ray_is_running
+from raymetrics.errors import InsufficientResources
 from raymetrics.provenance import processor_name
+
+# Set for a process that computes for a worker, on GPUs that Ray reserved for that worker.
+SHARED_GPUS = "RAYMETRICS_SHARED_GPUS"
 
 
 def worker_device() -> torch.device:
-    """Return the accelerator that Ray gave to this worker, or the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    """Return the accelerator that Ray gave to this worker, this process's own, or the CPU.
+
+    A process to which Ray gave no GPU sees all GPUs of its machine, and takes none of them. Raises
+    InsufficientResources, with driver and build, for a GPU that torch cannot use.
+    """
+    if not ray_is_running() or is_local():
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    gpus = reserved_gpus()
+    if not gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InsufficientResources(
+            f"this worker was given GPU {', '.join(gpus)} of its machine, and torch cannot use it "
+            f"({describe_build()}); install a driver that fits this torch, or a torch that fits "
+            "the driver, or work without GPUs: ray start --num-gpus=0"
+        )
+    return torch.device("cuda:0")
+
+
+def reserved_gpus() -> Sequence[str]:
+    """Return the numbers of the GPUs that Ray reserved for this process; none for the driver."""
+    if SHARED_GPUS in os.environ:
+        return [gpu for gpu in os.environ[SHARED_GPUS].split(",") if gpu]
+    import ray
+
+    context = ray.get_runtime_context()
+    if context.get_task_id() is None:
+        return ()  # the driver
+    return [str(gpu) for gpu in context.get_accelerator_ids().get("GPU", ())]
 
 
 def device_name() -> str:
-    """Return "cpu", or the name of the accelerator."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    """Return "cpu", or the name of this worker's accelerator."""
+    device = worker_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 @cache
@@ -28,9 +63,12 @@ def machine_kind() -> str:
     """Return the kind of machine, as text; machines of one kind give equal bits.
 
     It names the device, the processor with the instructions that torch uses, and the versions of
-    the libraries that compute.
+    the libraries that compute; for a GPU also those of CUDA, cuDNN and the driver.
     """
-    gpu = f"{device_name()}, " if torch.cuda.is_available() else ""
+    gpu = ""
+    if worker_device().type == "cuda":
+        cuda = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        gpu = f"{device_name()} with {cuda}, driver {driver_version()}, "
     instructions = torch.backends.cpu.get_cpu_capability()
     versions = f"torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}"
     return f"{gpu}{processor_name()} with {instructions}, {versions}"

@@ -1,15 +1,18 @@
-"""Where the two networks go: pure arithmetic on a description of the cluster.
+"""Where shards are made: pure arithmetic on a description of the cluster.
 
-Generator and extractors share an actor, so that images never leave it, where both fit into the
-memory of a GPU; otherwise each has a pool of actors of its own. What an actor asks of Ray is cut
-so that a node's actors fit on that node: sums over the cluster would promise what no node has.
-Neighbour search and reweighting have one kind of actor, see `nodes.actor_resources`.
+There is one kind of actor, which makes a shard from its sample ids. It generates itself, so that
+images never leave it, or starts processes that generate for it, where both networks together would
+fill a GPU or the user asks for it. All actors ask for equal resources, so that any mixture of them
+fits, also after some were lost; what an actor asks for is cut so that a node's actors fit on that
+node: sums over the cluster would promise what no node has. Neighbour search and reweighting have
+one kind of actor, see `nodes.actor_resources`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from raymetrics.distributed.resources import (
     ActorPool,
@@ -27,13 +30,13 @@ PROCESS_BYTES = (
     1_000_000_000  # bytes of a worker beside its weights: Python, torch, what they compute
 )
 _LOADING_COPIES = 2  # of the weights while they are loaded: the file's and the network's
-ACTORS_PER_COMMITTER = 8  # one encodes some 300 MB/s
+_MAX_THREADS = 16  # for the decoding of images in one actor
 
 
 def plan_placement(
-    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
+    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, shards: int
 ) -> Placement:
-    """Return the pools for so many units of work.
+    """Return the actors for so many shards.
 
     There is one actor per GPU, or per CPU without GPUs, unless the user asks for a number; more
     actors than that share equally. Raises InsufficientResources, with the figures, if the weights
@@ -43,13 +46,13 @@ def plan_placement(
     _require_node_memory(nodes, sizes.maximum if resources.two_pools else sizes.total)
     with_gpus = [node for node in nodes if node.gpus]
     if with_gpus:
-        return _plan_on_gpus(with_gpus, sizes, resources, units)
+        return _plan_on_gpus(with_gpus, sizes, resources, shards)
     if not any(node.cpus for node in nodes):
         raise InsufficientResources(
             "the cluster has no CPU and no GPU for workers; if it grows, say to how many GPUs: "
             "--gpus N"
         )
-    return _plan_on_cpus(nodes, sizes, resources, units)
+    return _plan_on_cpus(nodes, sizes, resources, shards)
 
 
 def with_expected_gpus(nodes: Sequence[ClusterNode], resources: Resources) -> list[ClusterNode]:
@@ -59,31 +62,26 @@ def with_expected_gpus(nodes: Sequence[ClusterNode], resources: Resources) -> li
 
 
 def _plan_on_cpus(
-    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
+    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, shards: int
 ) -> Placement:
-    """Return the pools on machines without GPUs.
-
-    All actors ask for equal resources, so that any mixture of them fits.
-    """
-    if resources.two_pools:
-        whole_cpus = sum(_count_shares(node.cpus, 1) for node in nodes) or 1
-        extract = min(units, resources.actors or whole_cpus)
-        generate = min(units, resources.generators or resources.actors or whole_cpus)
-        cpus = _cpu_share(nodes, generate + extract)
-        return _make_placement(
-            ActorPool(generate, cpus), ActorPool(extract, cpus), "two pools are asked for"
-        )
+    """Return the actors on machines without GPUs."""
     room = [_count_affordable_actors(node, sizes) for node in nodes]
-    actors = min(units, resources.actors or sum(room) or 1)
+    actors = min(shards, resources.actors or sum(room) or 1)
+    generators = _generators_per_worker(resources, actors)
     short = resources.actors is None and room != [_count_shares(node.cpus, 1) for node in nodes]
     if short and any(room):
         memory = estimate_worker_bytes(sizes.total)
-        return _make_placement(
-            ActorPool(actors, 1.0, 0.0, memory), None, "as many as memory has room for"
-        )
-    return _make_placement(
-        ActorPool(actors, _cpu_share(nodes, actors)), None, "images stay in their worker"
-    )
+        reason = "as many as memory has room for"
+        return Placement(ActorPool(actors, 1.0, 0.0, memory), reason, generators)
+    reason = "two pools are asked for" if generators else "images stay in their worker"
+    return Placement(ActorPool(actors, _cpu_share(nodes, actors)), reason, generators)
+
+
+def _generators_per_worker(resources: Resources, actors: int) -> int:
+    """Return how many processes generate for each actor; 0 unless two pools are asked for."""
+    if not resources.two_pools:
+        return 0
+    return -(-(resources.generators or actors) // actors)
 
 
 def _count_affordable_actors(node: ClusterNode, sizes: ModelSizes) -> int:
@@ -124,106 +122,97 @@ def ray_share(divisor: int) -> float:
 
 
 def _plan_on_gpus(
-    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, units: int
+    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, shards: int
 ) -> Placement:
-    """Return the pools on nodes that all have at least one GPU."""
-    gpus = sum(node.gpus for node in nodes)
+    """Return the actors on nodes that all have at least one GPU."""
     memory = min((node.gpu_memory for node in nodes if node.gpu_memory), default=None)
     _require_gpu_memory(sizes.generator or 0, memory, "the generator takes")
     _require_gpu_memory(sizes.extractors or 0, memory, "the extractors take")
     together = memory is None or sizes.total <= _MAX_WEIGHTS_SHARE * memory
-    if resources.two_pools or (resources.two_pools is None and not together and gpus > 1):
-        return _plan_two_pools(nodes, sizes, resources, units, memory, together)
-    actors = min(units, resources.actors or gpus)
+    largest = max(node.gpus for node in nodes)
+    if resources.two_pools or (resources.two_pools is None and not together and largest > 1):
+        numbers = resources.actors or resources.generators
+        wants_own = numbers or not together  # otherwise pairs share all GPUs
+        separate = _plan_separate_gpus(nodes, sizes, resources, shards) if wants_own else None
+        if separate is not None:
+            reason = "a GPU each" if together else "weights of both take more than half of a GPU"
+            return replace(separate, reason=_mark_assumed(reason, sizes, memory))
+        if not together:
+            raise InsufficientResources(
+                f"a worker and its generators need a GPU each of one machine, as generator and "
+                f"extractors take {format_bytes(sizes.total)} of a GPU's "
+                f"{format_bytes(memory or 0)}, and no machine has more than {largest} GPUs; ask "
+                "for fewer actors or generators, for fewer extractors at a time, or with --gpus N "
+                "for what the cluster grows to"
+            )
+    return _plan_shared_gpus(nodes, sizes, resources, shards, memory, together)
+
+
+def _plan_separate_gpus(
+    nodes: Sequence[ClusterNode], sizes: ModelSizes, resources: Resources, shards: int
+) -> Placement | None:
+    """Return actors with a GPU for themselves and one for each generator; None if they do not fit.
+
+    A generator without weights, such as a data set, asks for no GPU.
+    """
+    gpu_each = int(sizes.generator != 0)
+    if resources.actors:
+        actors = min(shards, resources.actors)
+        generators = max(1, _generators_per_worker(resources, actors))
+    else:
+        most = sum(node.gpus // (1 + gpu_each) for node in nodes)
+        actors = min(shards, most)
+        generators = max(1, _generators_per_worker(resources, actors)) if actors else 1
+    gpus = 1 + gpu_each * generators
+    if not actors or sum(node.gpus // gpus for node in nodes) < actors:
+        return None
+    cpus = _cpus_per_gpu_actor(nodes, 1)
+    pool = ActorPool(actors, cpus, float(gpus), threads=_count_decoding_threads(nodes, 1))
+    return Placement(pool, "", generators, gpu_each)
+
+
+def _plan_shared_gpus(
+    nodes: Sequence[ClusterNode],
+    sizes: ModelSizes,
+    resources: Resources,
+    shards: int,
+    memory: int | None,
+    together: bool,
+) -> Placement:
+    """Return actors that share the GPUs equally, with their generators if two pools are asked for.
+
+    As the shares are equal, no GPU gets an actor more than another one needs to have.
+    """
+    gpus = sum(node.gpus for node in nodes)
+    actors = min(shards, resources.actors or gpus)
     actors_per_gpu = -(-actors // gpus)
-    _require_gpu_memory(
-        actors_per_gpu * sizes.total,
-        memory,
-        f"{actors_per_gpu} x the generator and the extractors take",
-    )
+    generators = _generators_per_worker(resources, actors)
+    weights = (sizes.generator or 0) * max(1, generators) + (sizes.extractors or 0)
+    subject = f"{actors_per_gpu} x the generator and the extractors take"
+    _require_gpu_memory(actors_per_gpu * weights, memory, subject)
     reason = (
-        "both networks fit into a GPU"
+        "two pools are asked for, which share GPUs"
+        if generators
+        else "both networks fit into a GPU"
         if together
         else "tight, as weights take more than half of a GPU"
     )
     cpus = _cpus_per_gpu_actor(nodes, actors_per_gpu)
-    return _make_placement(
-        ActorPool(actors, cpus, ray_share(actors_per_gpu)),
-        None,
-        _mark_assumed(reason, sizes, memory),
-    )
+    threads = _count_decoding_threads(nodes, actors_per_gpu)
+    pool = ActorPool(actors, cpus, ray_share(actors_per_gpu), threads=threads)
+    return Placement(pool, _mark_assumed(reason, sizes, memory), generators)
 
 
-def _plan_two_pools(
-    nodes: Sequence[ClusterNode],
-    sizes: ModelSizes,
-    resources: Resources,
-    units: int,
-    memory: int | None,
-    together: bool,
-) -> Placement:
-    """Return two pools: a GPU for each actor if there are enough, or pairs that share one."""
-    gpus = sum(node.gpus for node in nodes)
-    half = max(1, gpus // 2)
-    pool_limit = gpus if together else half
-    extract = min(units, resources.actors or pool_limit)
-    generate = min(
-        units, resources.generators or resources.actors or (pool_limit if together else gpus - half)
-    )
-    if generate + extract <= gpus:
-        cpus = _cpus_per_gpu_actor(nodes, 1)
-        reason = "a GPU each" if together else "weights of both would take more than half of a GPU"
-        reason = _mark_assumed(reason, sizes, memory)
-        return _make_placement(
-            ActorPool(generate, cpus, 1.0), ActorPool(extract, cpus, 1.0), reason
-        )
-    if not together:
-        raise InsufficientResources(
-            f"{generate} generators and {extract} extractors need a GPU each, as one of each takes "
-            f"{format_bytes(sizes.total)} of a GPU's {format_bytes(memory or 0)}, and there are "
-            f"{gpus} GPUs; ask for fewer actors, for fewer extractors at a time, or with --gpus N "
-            "for what the cluster grows to"
-        )
-    pairs_per_gpu = -(-max(generate, extract) // gpus)
-    generator_share, extractor_share = gpu_shares(pairs_per_gpu)
-    shared_weights = pairs_per_gpu * sizes.total
-    if extract > generate:  # a GPU without a generator may get extractors in its place
-        shared_weights = max(
-            shared_weights, min(extract, int(1 / extractor_share)) * (sizes.extractors or 0)
-        )
-    _require_gpu_memory(shared_weights, memory, "the networks that share a GPU take")
-    cpus = _cpus_per_gpu_actor(nodes, 2 * pairs_per_gpu)
-    reason = _mark_assumed("two pools are asked for, which share GPUs", sizes, memory)
-    return _make_placement(
-        ActorPool(generate, cpus, generator_share),
-        ActorPool(extract, cpus, extractor_share),
-        reason,
-    )
-
-
-def gpu_shares(pairs_per_gpu: int) -> tuple[float, float]:
-    """Return the GPU shares of a generator and of an extractor, so that the pairs fill a GPU.
-
-    A generator has more than 1 / (pairs_per_gpu + 1), so that no GPU gets one generator more than
-    its pairs, and another GPU none: with 0.5 and 0.5 Ray puts two generators on one GPU.
-    """
-    pair_units = _RAY_UNITS // pairs_per_gpu
-    generator_units = (pair_units + _RAY_UNITS // (pairs_per_gpu + 1) + 1) // 2
-    return generator_units / _RAY_UNITS, (pair_units - generator_units) / _RAY_UNITS
+def _count_decoding_threads(nodes: Sequence[ClusterNode], actors_per_gpu: int) -> int:
+    """Return the threads of each actor: its share of the CPUs of a node."""
+    least = min(node.cpus / (node.gpus * actors_per_gpu) for node in nodes)
+    return max(1, min(_MAX_THREADS, int(least)))
 
 
 def _cpus_per_gpu_actor(nodes: Sequence[ClusterNode], actors_per_gpu: int) -> float:
     """Return the CPUs of each actor: 1, or an equal part of the CPUs of a node."""
     least = min(node.cpus / (node.gpus * actors_per_gpu) for node in nodes)
     return min(1.0, math.floor(least * _RAY_UNITS) / _RAY_UNITS)
-
-
-def _make_placement(generate: ActorPool, extract: ActorPool | None, reason: str) -> Placement:
-    """Return the placement with actors that commit; these ask for no resources."""
-    producing = (extract or generate).actors
-    return Placement(
-        generate, extract, ActorPool(-(-producing // ACTORS_PER_COMMITTER), 0.0), reason
-    )
 
 
 def _mark_assumed(reason: str, sizes: ModelSizes, memory: int | None) -> str:

@@ -103,12 +103,17 @@ UNKNOWN_SIZES = ModelSizes()
 
 @dataclass(frozen=True)
 class ActorPool:
-    """Actors that ask Ray for equal resources. memory: bytes; 0: they ask for no memory."""
+    """Actors that ask Ray for equal resources.
+
+    memory: bytes; 0: they ask for no memory. threads: for the decoding of images in each actor;
+    they are not reserved, as one CPU each is enough for everything else.
+    """
 
     actors: int
     cpus: float
     gpus: float = 0.0
     memory: int = 0
+    threads: int = 1
 
     @property
     def resources_text(self) -> str:
@@ -125,41 +130,42 @@ class ActorPool:
 
 @dataclass(frozen=True)
 class Placement:
-    """Pools of actors, and the reason for them. extract: None if `generate` does both."""
+    """Where shards are made, and the reason for it.
 
-    generate: ActorPool
-    extract: ActorPool | None
-    commit: ActorPool
+    workers: make and commit shards. generators: the processes of each worker that generate for it,
+    on its machine and with its resources; with 0 it generates itself. generator_gpus: whole GPUs of
+    each of these, which are among those of the worker; with 0 they share its one, or take none.
+    """
+
+    workers: ActorPool
     reason: str
+    generators: int = 0
+    generator_gpus: int = 0
 
     @property
     def fused(self) -> bool:
-        """Whether images stay in the actor that generates them."""
-        return self.extract is None
+        """Whether images stay in the process that generates them."""
+        return not self.generators
 
     @property
-    def feature_pool(self) -> ActorPool:
-        """The pool that extracts features."""
-        return self.extract or self.generate
-
-    @property
-    def pools(self) -> tuple[ActorPool, ...]:
-        """The pools that generate and extract."""
-        return (self.generate,) if self.extract is None else (self.generate, self.extract)
+    def generator_count(self) -> int:
+        """The processes that generate alone."""
+        return self.workers.actors * self.generators
 
     def __str__(self) -> str:
-        """Return "2 to generate and extract (1 CPU each), 1 to commit"."""
-        stages = ("generate and extract",) if self.fused else ("generate", "extract")
-        pool_texts = [
-            f"{p.actors} to {stage} ({p.resources_text})"
-            for p, stage in zip(self.pools, stages, strict=True)
-        ]
-        return ", ".join([*pool_texts, f"{self.commit.actors} to commit"])
+        """Return "2 to generate, extract and commit (1 CPU each)"."""
+        actors, text = self.workers.actors, self.workers.resources_text
+        if self.fused:
+            return f"{actors} to generate, extract and commit ({text})"
+        own = {0: "no GPU of its own", 1: "a GPU"}[self.generator_gpus]
+        extra = f", with {own}" if self.workers.gpus else ""
+        return (
+            f"{actors} to extract and commit ({text}), {self.generators} to generate for "
+            f"each{extra}"
+        )
 
 
-LOCAL_PLACEMENT = Placement(
-    ActorPool(1, 1.0), None, ActorPool(1, 0.0), "all stages run in this process"
-)
+LOCAL_PLACEMENT = Placement(ActorPool(1, 1.0), "all stages run in this process")
 
 
 def format_bytes(size: int) -> str:

@@ -127,8 +127,8 @@ def format_usage(usage: StreamUsage) -> str:
     waiting = ", ".join(_format_waiting(usage, pool) for pool in usage.pools)
     lines.append(f"waiting   {waiting}; {usage.seconds:.0f} s in all")
     lines.append(
-        f"again     {usage.repeated_units} units after their worker died, "
-        f"{usage.single_sample_units} one sample at a time, "
+        f"again     {usage.repeated_shards} shards after their worker died, "
+        f"{usage.single_sample_batches} batches one sample at a time, "
         f"{usage.store_retries} requests to the store"
     )
     if usage.left_out:

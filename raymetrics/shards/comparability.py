@@ -54,6 +54,17 @@ def require_same_size(real: ShardSet, generated: ShardSet) -> None:
         )
 
 
+def require_same_machines(shards: ShardSet) -> None:
+    """Raise SpecMismatch if several kinds of machine made the shards of a set."""
+    kinds = shards.machine_kinds()
+    if len(kinds) > 1:
+        raise SpecMismatch(
+            f"{shards.uri} was made on {len(kinds)} kinds of machine ({'; '.join(kinds)}), whose "
+            "last bits may differ; make it on one kind, or leave out --same-machines "
+            "(same_machines=True)"
+        )
+
+
 def size_text(size: tuple[int, int] | None) -> str:
     """Write "256 x 256" for a height and a width; "unknown" of a set that does not say."""
     return "unknown" if size is None else f"{size[0]} x {size[1]}"

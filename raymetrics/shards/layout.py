@@ -66,6 +66,9 @@ class DatasetSpec:
     label_names: tuple[str, ...] = ()  # what the labels 0, 1, ... stand for, where they have names
     image_size: tuple[int, int] | None = None  # height and width; None until it is known
     encodings: tuple[str, ...] = ()  # endings of a data set's image files, as ".jpg"
+    # How networks are run, by the names of extractors: what moves the last bits of features and no
+    # more. Chosen when the set is begun, and taken by whoever continues it, on any machine.
+    numerics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         schema.require_distinct_names(self.columns)
@@ -112,6 +115,7 @@ class DatasetSpec:
             "label_names": list(self.label_names),
             **({} if self.image_size is None else {"image_size": list(self.image_size)}),
             **({"encodings": list(self.encodings)} if self.encodings else {}),
+            **({"numerics": self.numerics} if self.numerics else {}),
             "files": {name: dict(file) for name, file in self.files.items()},
             "class_names": {name: list(names) for name, names in self.class_names.items()},
         }
@@ -149,6 +153,7 @@ class DatasetSpec:
                 label_names=tuple(value["label_names"]),
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
                 encodings=tuple(value.get("encodings", ())),
+                numerics=value.get("numerics", {}),
             )
         except json_fields.PARSE_ERRORS as error:
             raise ShardError(
@@ -190,6 +195,7 @@ _OPTIONAL = {
     "accepted": OBJECT,
     "image_size": pair_of(whole_number(1, 2**31 - 1)),
     "encodings": list_of(TEXT),
+    "numerics": object_of(OBJECT),
 }
 
 
@@ -251,7 +257,9 @@ def open_for_writing(
         # Somebody else may be making the first shards of the same set.
         same = existing.fingerprint == requested.fingerprint
         new_spec = replace(
-            requested, shard_rows=existing.shard_rows if same else requested.shard_rows
+            requested,
+            shard_rows=existing.shard_rows if same else requested.shard_rows,
+            numerics=existing.numerics if same else {},
         )
         store.replace(DATASET, new_spec.to_json())
         return new_spec, []
@@ -264,6 +272,7 @@ def open_for_writing(
         shard_rows=existing.shard_rows,
         files={**requested.files, **published_files},
         image_size=requested.image_size or existing.image_size,
+        numerics=existing.numerics,
     )
     return add_samples(store, extended, ()), present
 
@@ -271,6 +280,7 @@ def open_for_writing(
 def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> DatasetSpec:
     """Add samples to those that the set is to have, in dataset.json; return the specification.
 
+    Also writes the size of images and the numerics, if the set has none yet.
     Those of others who extended the set in the meantime stay. Of two who write in the same moment
     one loses what it wrote: so it looks again, and whoever has made shards calls this at its end.
     SpecMismatch if it became another set.
@@ -280,8 +290,14 @@ def add_samples(store: Store, spec: DatasetSpec, present: Iterable[range]) -> Da
         existing = read_spec(store) or spec
         require_same_spec(existing, spec, store)
         samples = tuple(sample_ranges.union([*existing.samples, *additions]))
-        spec = replace(spec, samples=samples, image_size=spec.image_size or existing.image_size)
-        if (samples, spec.image_size) == (existing.samples, existing.image_size):
+        spec = replace(
+            spec,
+            samples=samples,
+            image_size=spec.image_size or existing.image_size,
+            numerics=existing.numerics or spec.numerics,
+        )
+        before = (existing.samples, existing.image_size, existing.numerics)
+        if (samples, spec.image_size, spec.numerics) == before:
             break
         store.replace(DATASET, spec.to_json())
     return spec

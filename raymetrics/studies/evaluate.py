@@ -54,6 +54,7 @@ def evaluate(
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
     any_size: bool = False,
+    same_machines: bool = False,
     local: bool | None = None,
     engine: str = DEFAULT_ENGINE,
     keep: str | None = None,
@@ -88,6 +89,8 @@ def evaluate(
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
     any_size: compare sets whose images have different sizes too, which are refused otherwise.
+    same_machines: refuse sets whose shards several kinds of machine made, which only give a
+    warning otherwise.
     local: compute in this process, without Ray; False: on Ray; by default in this process if the
     work is small.
     engine: how neighbors are searched, a name of `raymetrics.neighbors.ENGINES`, for time alone.
@@ -121,6 +124,7 @@ def evaluate(
         local,
         random_ids,
         engine,
+        same_machines,
     )
     wanted = _wanted_ids(samples, real_samples)
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}

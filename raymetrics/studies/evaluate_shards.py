@@ -18,6 +18,7 @@ from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import Metric
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.results import Result
+from raymetrics.shards.comparability import require_same_machines
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
@@ -60,6 +61,7 @@ class EvaluationRequest:
     local: bool | None
     random_ids: int | None = None
     engine: str = DEFAULT_ENGINE
+    same_machines: bool = False
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -74,6 +76,9 @@ class EvaluationRequest:
 
     def compared_columns(self, real: ShardSet, generated: ShardSet) -> list[Column]:
         """Return the columns that are compared. SpecMismatch if the sets cannot be."""
+        if self.same_machines:
+            require_same_machines(real)
+            require_same_machines(generated)
         return comparable_columns(
             real, generated, self.space_names, self.columns, any_size=self.any_size
         )

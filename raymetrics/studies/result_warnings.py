@@ -197,6 +197,18 @@ def _truncated_bytes(facts: Facts) -> str | None:
     return f"floats became bytes by truncation ({rule}), half a grey level darker than by rounding"
 
 
+def _mixed_machines(facts: Facts) -> str | None:
+    """Warn of shards that several kinds of machine made."""
+    for name, side in facts.sides:
+        kinds = [] if side.view is None else side.view.shards.machine_kinds()
+        if len(kinds) > 1:
+            return (
+                f"the {name} shards were made on {len(kinds)} kinds of machine, so that last bits "
+                "may differ (raymetrics inspect names them); --same-machines refuses such sets"
+            )
+    return None
+
+
 def _silent_statistics(facts: Facts) -> str | None:
     """Warn of statistics that do not say how they were made."""
     for name, side in facts.sides:
@@ -218,6 +230,7 @@ _CHECKS: tuple[Callable[[Facts], str | None], ...] = (
     _lossy_images,
     _truncated_bytes,
     _silent_statistics,
+    _mixed_machines,
 )
 
 

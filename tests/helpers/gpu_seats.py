@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ray
+
+from raymetrics.distributed.devices import reserved_gpus
+from raymetrics.distributed.resources import ActorPool
 
 Seat = tuple[str, tuple[str, ...]]  # a node, and GPUs of it
 
@@ -19,28 +20,20 @@ class Sitter:
 
 def seat() -> Seat:
     """Return the node and the GPUs of the calling worker."""
-    context = ray.get_runtime_context()
-    return context.get_node_id(), tuple(context.get_accelerator_ids().get("GPU", ()))
+    return ray.get_runtime_context().get_node_id(), tuple(reserved_gpus())
 
 
-def collect_seats(pools: Any, patience: float) -> list[list[Seat]]:
-    """Return the seats of the actors of each pool, all alive at the same time, generators first.
+def collect_seats(pool: ActorPool, patience: float) -> list[Seat]:
+    """Return the seats of the actors of a pool, all alive at the same time.
 
     Raises GetTimeoutError if one of them gets no place.
     """
-    sitters_by_pool = [
-        [
-            ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, memory=pool.memory or None)(
-                Sitter
-            ).remote()
-            for _ in range(pool.actors)
-        ]
-        for pool in pools
-    ]
+    sitter_class = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, memory=pool.memory or None)(
+        Sitter
+    )
+    sitters = [sitter_class.remote() for _ in range(pool.actors)]
     try:
-        pending = [[sitter.seat.remote() for sitter in sitters] for sitters in sitters_by_pool]
-        return [ray.get(seats, timeout=patience) for seats in pending]
+        return ray.get([sitter.seat.remote() for sitter in sitters], timeout=patience)
     finally:
-        for sitters in sitters_by_pool:
-            for sitter in sitters:
-                ray.kill(sitter)
+        for sitter in sitters:
+            ray.kill(sitter)

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.set_in_progress import SetInProgress
+from raymetrics.distributed.extraction.shard_record import ShardRecord
 from raymetrics.distributed.extraction.stream_plan import ShardOutcome
-from raymetrics.distributed.extraction.unit_record import UnitRecord
 from raymetrics.distributed.extraction.usage import StreamUsage
 from raymetrics.distributed.resources import ModelSizes
 from raymetrics.shards import schema
@@ -63,7 +63,7 @@ def extend_set(
             set_in_progress.store, table(ids), set_in_progress.spec.fingerprint, made_on=[machine]
         )
         set_in_progress.add(
-            ShardOutcome(UnitRecord(0, ids.start, len(ids), device="cpu"), written > 0)
+            ShardOutcome(ShardRecord(0, ids.start, len(ids), device="cpu", bytes_written=written))
         )
     pause()
     set_in_progress.finish(StreamUsage())

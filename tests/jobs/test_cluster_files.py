@@ -92,7 +92,7 @@ def workers(config: dict[str, Any]) -> list[ClusterNode]:
 
 def hosts(nodes: list[ClusterNode], placement: Placement) -> int:
     """How many of the workers' actors these machines take."""
-    pool = placement.generate
+    pool = placement.workers
     return sum(int(min(n.cpus / pool.cpus, n.gpus / pool.gpus) + 1e-9) for n in nodes)
 
 
@@ -106,10 +106,9 @@ def test_the_machines_are_what_raymetrics_asks_for(config: Any) -> None:
         [ClusterNode(cpus=0)], UNKNOWN_SIZES, Resources(gpus=gpus), 10_000
     )  # the head is alone
     for placement in (there, to_come):
-        assert placement.extract is None
-        assert placement.generate.actors == gpus
+        assert placement.fused
+        assert placement.workers.actors == gpus
         assert hosts(nodes, placement) >= gpus
-        assert placement.commit.cpus == 0
 
 
 def test_the_command_of_the_rayjob_is_right() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raymetrics.distributed.extraction.unit_record import UnitRecord
+from raymetrics.distributed.extraction.shard_record import ShardRecord
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
 from raymetrics.reports.terminal import format_usage
 
@@ -18,23 +18,23 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 110.0
     seconds = {"generate": 4.0, "extract": 8.0, "commit": 1.0}
     spent.add(
-        UnitRecord(
+        ShardRecord(
             0,
             0,
             100,
             seconds=seconds,
             bytes_written=5_000_000,
-            single_sample_units=1,
+            single_sample_batches=1,
             store_retries=2,
         )
     )
     spent.add(
-        UnitRecord(0, 100, 100, left_out={150: "why"}, seconds=seconds, bytes_written=5_000_000)
+        ShardRecord(0, 100, 100, left_out={150: "why"}, seconds=seconds, bytes_written=5_000_000)
     )
-    failed = UnitRecord(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
+    failed = ShardRecord(0, 200, 100, failure=("SourceError", "why"), seconds={"generate": 2.0})
     now = 120.0
     spent.add(failed)
-    spent.end(repeated_units=3)
+    spent.end(repeated_shards=3)
     assert (spent.rows, spent.shards, spent.left_out, spent.seconds) == (199, 3, 1, 20.0)
     assert spent.rate("extract") == 199 / 16
     assert spent.gpu_seconds == 1.5 * 20
@@ -44,7 +44,7 @@ def test_what_a_stream_used(monkeypatch: pytest.MonkeyPatch) -> None:
         "extract   12.4 rows/s in each worker, 16 s",
         "commit    99.5 rows/s in each worker, 2 s, 10.0 MB in 3 shards",
         "waiting   35 % of 2 workers (generate, extract), 90 % of 1 worker (commit); 20 s in all",
-        "again     3 units after their worker died, 1 one sample at a time, "
+        "again     3 shards after their worker died, 1 batches one sample at a time, "
         "2 requests to the store",
         "left out  1 samples, see raymetrics inspect",
         "GPUs      30 GPU-seconds held",

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 import raymetrics as rm
+from raymetrics.errors import SpecMismatch
 from raymetrics.reports.terminal import results_table, warning_lines
 from raymetrics.results import Result
+from raymetrics.shards import layout
+from raymetrics.shards.writer import commit_shard
 from tests.conftest import write_set
 
 pytestmark = pytest.mark.usefixtures("no_actors")
@@ -119,3 +122,21 @@ def test_warnings_are_kept_and_printed_once(sets: dict[str, str]) -> None:
     assert label in table
     by_label = rm.evaluate(real=sets["random"], generated=sets["sorted"], metrics="fid", by="label")
     assert {result.warnings for result in by_label} == {()}
+
+
+def test_shards_of_several_kinds_of_machine_are_told_and_refused_on_request(
+    tmp_path: Path, sets: dict[str, str]
+) -> None:
+    folder = tmp_path / "mixed"
+    shards = write_set(str(folder), features(), labels=LABELS["random"])
+    tables = {ids: shards.table(ids) for ids in shards.present}
+    for (ids, table), machine in zip(tables.items(), ["Zen 4", "Zen 5"], strict=True):
+        (folder / layout.shard_name(ids)).unlink()
+        commit_shard(shards.store, table, shards.spec.fingerprint, made_on=[machine])
+    both = {**sets, "mixed": shards.uri}
+    assert "generated shards were made on 2 kinds of machine" in warnings_of(
+        both, "random", "mixed", metrics="fid"
+    )
+    assert "kinds" not in warnings_of(both, "random", "random", metrics="fid")
+    with pytest.raises(SpecMismatch, match="made on 2 kinds of machine .*Zen 4; Zen 5"):
+        rm.evaluate(real=sets["random"], generated=shards.uri, same_machines=True)

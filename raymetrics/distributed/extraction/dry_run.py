@@ -17,11 +17,6 @@ from raymetrics.distributed.extraction.dataset_request import (
     require_shard_rows,
 )
 from raymetrics.distributed.extraction.disk_space import free_bytes, require_disk_space, row_bytes
-from raymetrics.distributed.extraction.work_units import (
-    PlannedShards,
-    max_units_per_shard,
-    split_into_units,
-)
 from raymetrics.distributed.model_sizes import measure_model_sizes
 from raymetrics.distributed.nodes import cluster_nodes, this_machine, with_local_gpu_memory
 from raymetrics.distributed.placement import (
@@ -43,8 +38,6 @@ from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.shard_files import present_ranges
 from raymetrics.shards.store import Store
-
-_UNITS_IN_FLIGHT = 2  # units that Ray gives to an actor at a time
 
 
 @dataclass(frozen=True)
@@ -82,22 +75,15 @@ class ExtractionPlan:
 
     @property
     def fullest_node(self) -> tuple[ClusterNode, int]:
-        """The node that has the least memory left, and how many workers it may have."""
+        """The node that has the least memory left, and how many processes it may have."""
         assert self.placement is not None
-        pools = self.placement.pools
-        worker_counts = [
-            (node, sum(pool.max_actors_on(node) for pool in pools)) for node in self.nodes
+        placement = self.placement
+        process_counts = [
+            (node, placement.workers.max_actors_on(node) * (1 + placement.generators))
+            for node in self.nodes
         ]
-        used_nodes = [(node, workers) for node, workers in worker_counts if workers]
+        used_nodes = [(node, processes) for node, processes in process_counts if processes]
         return max(used_nodes, key=lambda h: h[1] * self.worker_bytes - (h[0].memory or 0))
-
-    @property
-    def store_bytes(self) -> int:
-        """About the bytes of features in Ray's object store, all nodes together."""
-        assert self.placement is not None
-        waiting = (_UNITS_IN_FLIGHT * self.placement.feature_pool.actors + 1) * self.batch
-        gathered = (1 + self.placement.commit.actors) * self.shard_rows
-        return self.row_bytes * min(waiting + gathered, self.samples_to_make)
 
     def __str__(self) -> str:
         """Return the plan for a terminal, line by line."""
@@ -154,11 +140,10 @@ class ExtractionPlan:
 
     def _store(self) -> str:
         assert self.placement is not None
-        text = f"about {format_bytes(self.store_bytes)} of features in Ray's object store"
         if self.placement.fused:
-            return f"{text}, and no images"
-        images = _UNITS_IN_FLIGHT * self.batch * (self.placement.generate.actors + 1)
-        return f"{text}, and some {images} images on their way between the pools"
+            return "neither images nor features in Ray's object store"
+        images = self.batch * (self.placement.generator_count + self.placement.workers.actors)
+        return f"some {images} images on their way to extractors in Ray's object store"
 
 
 def plan_extraction(
@@ -194,10 +179,9 @@ def plan_extraction(
     local = resources.local or is_local()
     cluster_name, nodes = _find_nodes(resources, local)
     sizes = measure_model_sizes(generator, networks)
-    units = _count_units(todo, spec.shard_rows, resources.batch)
     placement = None
     if todo:
-        placement = LOCAL_PLACEMENT if local else plan_placement(nodes, sizes, resources, units)
+        placement = LOCAL_PLACEMENT if local else plan_placement(nodes, sizes, resources, len(todo))
     return ExtractionPlan(
         source=source,
         to=to,
@@ -233,12 +217,6 @@ def _existing_shards(
     return replace(
         requested_spec, shard_rows=existing_spec.shard_rows if same else requested_spec.shard_rows
     ), present
-
-
-def _count_units(todo: Sequence[range], shard_rows: int, batch: int) -> int:
-    """Count the units of these shards, as the stream cuts them."""
-    units_per_shard = max_units_per_shard(shard_rows, batch)
-    return sum(map(len, split_into_units(PlannedShards([todo]), batch, units_per_shard)))
 
 
 def _find_nodes(resources: Resources, local: bool) -> tuple[str, list[ClusterNode]]:

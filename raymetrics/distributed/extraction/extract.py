@@ -23,9 +23,9 @@ from raymetrics.distributed.extraction.dataset_request import (
     require_shard_rows,
 )
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
+from raymetrics.distributed.extraction.generate import is_thread_safe
 from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
 from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
-from raymetrics.distributed.extraction.stages import is_thread_safe
 from raymetrics.distributed.extraction.stream import stream
 from raymetrics.distributed.extraction.stream_plan import StreamPlan
 from raymetrics.distributed.extraction.usage import StreamUsage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.commit_stage import require_few_left_out
+from raymetrics.distributed.extraction.commit import require_few_left_out
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
 from raymetrics.distributed.extraction.usage import StreamUsage

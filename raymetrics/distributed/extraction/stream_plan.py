@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from raymetrics.distributed.extraction.commit_stage import RECORD_COLUMN, ShardDestination
-from raymetrics.distributed.extraction.unit_record import UnitRecord
-from raymetrics.distributed.extraction.work_units import (
-    Gate,
-    PlannedShard,
-    PlannedShards,
-    max_units_per_shard,
-)
+from raymetrics.distributed.extraction.planned_shards import PlannedShard, PlannedShards
+from raymetrics.distributed.extraction.shard_record import ShardRecord
 from raymetrics.distributed.resources import UNKNOWN_SIZES, ModelSizes
 from raymetrics.shards.layout import DatasetSpec
 
@@ -29,7 +23,7 @@ class SetToMake:
 
     generator_fingerprint: the quick fingerprint of its generator.
     todo: the shards to make, ascending, cut at the multiples of the set's `shard_rows`; may be
-    endless if a gate says how far the stream goes.
+    endless if the stream's control says how far it goes.
     extractors: the specifications that workers must find, where the set keeps older ones.
     """
 
@@ -45,7 +39,6 @@ class StreamPlan:
     """Sets of the same extractors, which the same actors make one after another.
 
     logits: the column whose Top-1 classes every `ShardOutcome` holds; None for no classes.
-    gate: says how many shards may be begun; None for all.
     max_left_out: how many samples a shard may lack because they cannot be made.
     sizes: of the weights of the largest generator and of the extractors.
     loaded: the extractors on the CPU, which a stream in this process need not load again.
@@ -53,7 +46,6 @@ class StreamPlan:
 
     targets: Sequence[SetToMake]
     logits: str | None = None
-    gate: Gate | None = None
     max_left_out: int = 0
     sizes: ModelSizes = UNKNOWN_SIZES
     loaded: Sequence[Extractor] = ()
@@ -65,24 +57,28 @@ class StreamPlan:
         return target.spec.extractor_texts, target.extractors or target.spec.extractors
 
     @property
+    def sources(self) -> list[tuple[str, str]]:
+        """The source of every set, with the quick fingerprint of its generator."""
+        return [(target.spec.source, target.generator_fingerprint) for target in self.targets]
+
+    @property
     def shards(self) -> Iterable[PlannedShard]:
         """The shards to make, in order."""
         return PlannedShards([target.todo for target in self.targets])
 
-    def max_units_per_shard(self, batch: int) -> int:
-        """Return the most units that a shard of any set has."""
-        return max(max_units_per_shard(target.spec.shard_rows, batch) for target in self.targets)
+    def for_workers(self) -> StreamPlan:
+        """Return the plan without its shards, which workers get one by one, and without models."""
+        return replace(self, targets=[replace(t, todo=()) for t in self.targets], loaded=())
 
 
 class ShardOutcome(NamedTuple):
     """A shard that is committed, or that cannot be made.
 
-    record: its set, its samples, and what happened to them. newly_made: False if the shard existed
-    already. classes: int64 [rows], the Top-1 classes.
+    record: its set, its samples, and what happened to them. classes: int64 [rows], the Top-1
+    classes.
     """
 
-    record: UnitRecord
-    newly_made: bool
+    record: ShardRecord
     classes: np.ndarray | None = None
 
     @property
@@ -96,6 +92,11 @@ class ShardOutcome(NamedTuple):
         return self.record.ids
 
     @property
+    def newly_made(self) -> bool:
+        """Whether this worker wrote it; False if it existed already or cannot be made."""
+        return self.record.bytes_written > 0
+
+    @property
     def rows(self) -> int:
         """How many samples the shard holds."""
         failed = self.record.failure is not None
@@ -107,16 +108,3 @@ class ShardOutcome(NamedTuple):
         if error is not None:
             raise error
         return self
-
-
-def shard_destinations(plan: StreamPlan) -> list[ShardDestination]:
-    """Return where the last stage commits the shards of each set."""
-    return [ShardDestination(t.uri, t.spec.fingerprint, t.todo) for t in plan.targets]
-
-
-def parse_outcome(row: Mapping[str, Any]) -> ShardOutcome:
-    """Return the outcome that the last stage wrote into a row."""
-    classes = row["classes"][0] if "classes" in row else None
-    return ShardOutcome(
-        UnitRecord.from_json(str(row[RECORD_COLUMN][0])), bool(row["made"][0]), classes
-    )

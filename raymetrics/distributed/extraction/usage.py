@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from raymetrics.distributed.extraction.unit_record import COMMIT, EXTRACT, GENERATE, UnitRecord
+from raymetrics.distributed.extraction.shard_record import COMMIT, EXTRACT, GENERATE, ShardRecord
 
 STAGES = (GENERATE, EXTRACT, COMMIT)
 
@@ -25,9 +25,9 @@ class StreamUsage:
     """The usage of one stream, which fills it in shard by shard.
 
     seconds: from begin to end, with the time that workers take to start.
-    repeated_units: units whose worker died. single_sample_units: units that were generated again
-    one sample after another. store_retries: requests that were sent to the store again. left_out:
-    samples. busy_seconds: the working time of all actors of a stage together.
+    repeated_shards: shards whose worker died. single_sample_batches: batches that were generated
+    again one sample after another. store_retries: requests that were sent to the store again.
+    left_out: samples. busy_seconds: the working time of all actors of a stage together.
     """
 
     pools: tuple[PoolUsage, ...] = ()
@@ -35,8 +35,8 @@ class StreamUsage:
     rows: int = 0
     shards: int = 0
     bytes_written: int = 0
-    repeated_units: int = 0
-    single_sample_units: int = 0
+    repeated_shards: int = 0
+    single_sample_batches: int = 0
     store_retries: int = 0
     left_out: int = 0
     busy_seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
@@ -46,11 +46,11 @@ class StreamUsage:
         """Begin to measure the time of these pools."""
         self.pools, self._started_at = tuple(pools), time.monotonic()
 
-    def add(self, record: UnitRecord) -> None:
+    def add(self, record: ShardRecord) -> None:
         """Add the record of a shard."""
         self.shards += 1
         self.bytes_written += record.bytes_written
-        self.single_sample_units += record.single_sample_units
+        self.single_sample_batches += record.single_sample_batches
         self.store_retries += record.store_retries
         self.left_out += len(record.left_out)
         self.rows += 0 if record.failure else record.rows - len(record.left_out)
@@ -58,9 +58,9 @@ class StreamUsage:
             self.busy_seconds[stage] += seconds
         self._until_now()
 
-    def end(self, repeated_units: int) -> None:
-        """End the measurement. repeated_units: units whose worker died."""
-        self.repeated_units = repeated_units
+    def end(self, repeated_shards: int) -> None:
+        """End the measurement. repeated_shards: shards whose worker died."""
+        self.repeated_shards = repeated_shards
         self._until_now()
 
     def _until_now(self) -> None:

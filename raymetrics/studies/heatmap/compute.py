@@ -16,8 +16,8 @@ import numpy as np
 
 from raymetrics.distributed.actor_map import map_with_workers
 from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
+from raymetrics.distributed.extraction.generate import open_verified_generator
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.distributed.extraction.stages import open_verified_generator
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError

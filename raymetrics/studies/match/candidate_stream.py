@@ -9,15 +9,14 @@ from dataclasses import replace
 from functools import partial
 
 from raymetrics import sample_ranges
-from raymetrics.distributed.extraction.stream import stream
-from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome, StreamPlan
-from raymetrics.distributed.extraction.work_units import (
-    Gate,
+from raymetrics.distributed.extraction.planned_shards import (
     MissingShards,
     ShardSequence,
     ShardSlot,
-    start_gate,
 )
+from raymetrics.distributed.extraction.stream import stream
+from raymetrics.distributed.extraction.stream_control import StreamControl, start_control
+from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome, StreamPlan
 from raymetrics.distributed.fold import SHARDS_PER_TASK, map_in_order
 from raymetrics.distributed.nodes import cluster_cpus
 from raymetrics.distributed.resources import Resources
@@ -52,8 +51,9 @@ class CandidateStream:
         self._plan = StreamPlan([replace(target, todo=MissingShards(sequence))], logits)
         self._resources = resources
         self._present_shards = _stream_shard_classes(target.uri, sequence.existing_shards, logits)
-        self._gate: Gate | None = None
+        self._control: StreamControl | None = None
         self._new_shards: Iterator[ShardOutcome] = iter(())
+        self._early: dict[range, ShardOutcome] = {}  # made before a shard of lower ids
 
     def __enter__(self) -> CandidateStream:
         return self
@@ -62,8 +62,8 @@ class CandidateStream:
         close = getattr(self._new_shards, "close", None)
         if close:
             close()
-        if self._gate is not None:
-            self._gate.stop()
+        if self._control is not None:
+            self._control.stop()
 
     def next_shard(self, window: int) -> ShardClasses | ShardOutcome | None:
         """Return the next shard's candidates; None at the end of the sequence.
@@ -77,10 +77,11 @@ class CandidateStream:
         return next(self._present_shards) if piece.exists else self._next_new_shard(piece.ids)
 
     def drain(self) -> Iterator[ShardOutcome]:
-        """Begin no further shard; return an iterator over the shards that were begun."""
-        if self._gate is not None:
-            self._gate.close()
-        return self._new_shards
+        """Begin no further shard; return an iterator over the shards that were begun, by id."""
+        if self._control is not None:
+            self._control.close()
+        begun = [*self._early.values(), *self._new_shards]
+        return iter(sorted(begun, key=lambda outcome: outcome.ids.start))
 
     def _admit(self, window: int) -> None:
         while len(self._ahead) < window:
@@ -89,18 +90,20 @@ class CandidateStream:
                 break
             self._ahead.append(piece)
             self._admitted += not piece.exists
-        if self._gate is not None:
-            self._gate.open(self._admitted)
+        if self._control is not None:
+            self._control.open(self._admitted)
 
     def _next_new_shard(self, ids: range) -> ShardOutcome:
-        if self._gate is None:
-            self._gate = start_gate()
-            self._gate.open(self._admitted)
-            self._new_shards = stream(replace(self._plan, gate=self._gate), self._resources)
-        outcome = next(self._new_shards, None)
-        if outcome is None or outcome.ids != ids:
-            received = None if outcome is None else sample_ranges.format_range(outcome.ids)
-            raise ShardError(
-                f"the stream gave samples {received}, expected {sample_ranges.format_range(ids)}"
-            )
-        return outcome.require_success()
+        """Return the outcome of a shard; keep those that come before it for later."""
+        if self._control is None:
+            self._control = start_control()
+            self._control.open(self._admitted)
+            self._new_shards = stream(self._plan, self._resources, control=self._control)
+        while ids not in self._early:
+            outcome = next(self._new_shards, None)
+            if outcome is None:
+                raise ShardError(
+                    f"the stream ended without samples {sample_ranges.format_range(ids)}"
+                )
+            self._early[outcome.ids] = outcome
+        return self._early.pop(ids).require_success()

@@ -19,8 +19,8 @@ import numpy as np
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
+from raymetrics.distributed.extraction.planned_shards import ShardSequence
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
-from raymetrics.distributed.extraction.work_units import ShardSequence
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import Resources
@@ -165,7 +165,7 @@ class _MatchRun:
             request.extractors,
         )
         self.resources = resources
-        self.actors = plan_cluster_placement(resources, sys.maxsize).feature_pool.actors
+        self.actors = plan_cluster_placement(resources, sys.maxsize).workers.actors
         self.accepted: list[np.ndarray] = [np.empty((0, 2), np.int64)]  # sample id, class
         self.devices: set[str] = set()
         self.files = {*all_shard_ranges(request.names), *present}
@@ -193,8 +193,7 @@ class _MatchRun:
         Enough to keep every actor busy, but about as many as the rarest bin still needs at most.
         """
         rows = self.spec.shard_rows
-        # Ray gives an actor two units at a time. One shard is gathered, one reported, one decided.
-        most = 3 + math.ceil(2 * self.actors * self.resources.batch / rows)
+        most = 1 + 2 * self.actors  # an actor begins a shard while it commits another
         needed = float(expected_draws(self.matcher).max())
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymetrics.distributed.extraction.commit_stage import top1_classes
+from raymetrics.distributed.extraction.commit import top1_classes
 from raymetrics.shards import schema
 from raymetrics.shards.shard_set import open_shards
 

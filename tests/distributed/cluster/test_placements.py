@@ -14,7 +14,6 @@ from gpu_seats import Seat, collect_seats
 from machines import Driver, Machines
 from ray._private.state import actors
 
-from raymetrics.distributed import placement as placing
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.nodes import plan_cluster_placement
@@ -54,33 +53,32 @@ def promised(**more: Any) -> Placement:
     return plan_cluster_placement(asked(**more), 12)
 
 
-def given(**more: Any) -> tuple[tuple[ActorPool, ...], list[list[Seat]]]:
+def given(**more: Any) -> tuple[ActorPool, list[Seat]]:
     """In the driver's process: what is promised, and what Ray makes of it."""
-    pools = promised(**more).pools
-    return pools, collect_seats(pools, patience=90)
+    pool = promised(**more).workers
+    return pool, collect_seats(pool, patience=90)
 
 
 def test_parts_of_cpus_on_several_nodes(driver: Driver, cluster: Machines) -> None:
     """Three workers on two nodes of one CPU: halves, none of which lies on two nodes."""
-    pools, [seats] = driver.begin(given, actors=3).result(timeout=PATIENCE)
-    assert pools == (ActorPool(3, 0.5),)
+    pool, seats = driver.begin(given, actors=3).result(timeout=PATIENCE)
+    assert pool == ActorPool(3, 0.5)
     held = Counter(node for node, _ in seats)
     assert set(held) == {cluster.node_id("one"), cluster.node_id("two")}
     assert max(held.values()) == 2
 
 
 def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> None:
-    """A generator and an extractor on each; with halves Ray puts two of a kind on one."""
-    pools, seats = driver.begin(given, fused=False).result(timeout=PATIENCE)
-    assert pools == (ActorPool(3, 0.5, 0.75), ActorPool(3, 0.5, 0.25))
-    every = sorted([(pair, ("0",)), (pair, ("1",)), (single, ("0",))])
-    assert [sorted(some) for some in seats] == [every, every]
+    """A worker on each, whose generator shares its GPU."""
+    pool, seats = driver.begin(given, fused=False).result(timeout=PATIENCE)
+    assert pool == ActorPool(3, 1.0, 1.0)
+    assert sorted(seats) == sorted([(pair, ("0",)), (pair, ("1",)), (single, ("0",))])
 
 
 def test_thirds_of_a_gpu(driver: Driver, pair: str, single: str) -> None:
     """Seven workers on three GPUs, none of which has parts of two."""
-    pools, [seats] = driver.begin(given, actors=7).result(timeout=PATIENCE)
-    assert pools == (ActorPool(7, 0.3333, 0.3333),)
+    pool, seats = driver.begin(given, actors=7).result(timeout=PATIENCE)
+    assert pool == ActorPool(7, 0.3333, 0.3333)
     held = Counter(seats)
     assert len(held) == 3
     assert max(held.values()) == 3
@@ -101,7 +99,7 @@ def test_a_plan_tells_the_nodes_of_the_cluster(
     assert "the cluster: 1 x 0 CPUs, " in text
     for node in ("2 x 1 CPUs, ", "1 x 1 CPUs, 1 GPUs (unknown each), ", "1 x 2 CPUs, 2 GPUs "):
         assert node in text
-    assert "3 to generate and extract (1 GPU, 1 CPU each), 1 to commit" in text
+    assert "3 to generate, extract and commit (1 GPU, 1 CPU each)" in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,14 +127,7 @@ def test_what_cannot_fit_is_refused_and_no_worker_starts(
 
 
 def make(folder: str, to: str, **more: Any) -> None:
-    """In the driver's process: by workers that tell where they are, with a committer for every
-    two that produce."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placing, "ACTORS_PER_COMMITTER", 2)
-        made(folder, to, **more)
-
-
-def made(folder: str, to: str, **more: Any) -> None:
+    """In the driver's process: by workers that tell where they are."""
     extract(
         f"placed_sources:SeatedGenerator?folder={folder}",
         [f"placed_sources:SeatedNetwork?folder={folder}"],
@@ -156,19 +147,20 @@ def test_a_stream_has_the_places_and_the_same_bytes(
     """All workers at the same time, as the generators wait until the last one has its place."""
     folder, there, plain = (tmp_path / name for name in ("seen", "set", "plain"))
     folder.mkdir()
-    pools = driver.begin(promised, **more).result(timeout=PATIENCE).pools
-    stages = sum(pool.actors for pool in pools) * (3 - len(pools))  # a fused worker has two
-    (folder / placed_sources.EXPECTED).write_text(str(stages))
+    placement = driver.begin(promised, **more).result(timeout=PATIENCE)
+    workers = placement.workers.actors  # a fused one has two stages
+    seats_to_come = workers + (placement.generator_count or workers)
+    (folder / placed_sources.EXPECTED).write_text(str(seats_to_come))
     driver.begin(make, str(folder), str(there), **more).result(timeout=PATIENCE)
 
     seats = {stage: told(folder, stage) for stage in ("generate", "extract")}
-    every = sorted([(pair, ("0",)), (pair, ("1",)), (single, ("0",))])
-    if "actors" in more:
-        assert sorted(seats["generate"] + seats["extract"]) == every
+    if "actors" in more:  # no machine has a GPU for each: the generators share that of their worker
+        assert seats["generate"] == seats["extract"] * 2
     else:
+        every = sorted([(pair, ("0",)), (pair, ("1",)), (single, ("0",))])
         assert seats == {"generate": every, "extract": every}
     with session(local=True):
-        made(str(folder), str(plain))
+        make(str(folder), str(plain))
     assert len(files(there)) == 3
     assert files(there) == files(plain)
     assert driver.actors_left() == []

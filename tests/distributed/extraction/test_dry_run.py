@@ -60,7 +60,7 @@ def test_what_is_to_make_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     assert (plan.shards_present, plan.samples_present) == (0, 0)
     assert plan.bytes_to_make == 100 * DIGITS_BYTES
     assert plan.placement is not None
-    assert plan.placement.pools == (ActorPool(2, 1.0),)
+    assert plan.placement.workers == ActorPool(2, 1.0)
 
 
 def test_what_is_there_is_not_to_make_and_cuts_the_rest(
@@ -124,7 +124,7 @@ def test_a_full_disk_is_found_before_anything_is_made(
 PLAN = ExtractionPlan(
     "network.pkl", "s3://bucket/shards", 25, 1, 50_000, 100, 12_232, 2048, 64, None, "the cluster",
     (ClusterNode(0.0), *[ClusterNode(96.0, 8, 500 * GB, 80 * GB)] * 2), ModelSizes(30 * GB, None),
-    Placement(ActorPool(16, 1.0, 1.0), None, ActorPool(2, 0.0), "both networks fit into a GPU"),
+    Placement(ActorPool(16, 1.0, 1.0), "both networks fit into a GPU"),
 )  # fmt: skip
 
 
@@ -134,22 +134,20 @@ def test_the_text_of_a_plan() -> None:
         "  to make   25 shards, 50000 samples; 1 shards, 100 samples are there",
         "  size      611.6 MB, 12.2 kB a sample; what is free there is not known",
         "  cluster   the cluster: 1 x 0 CPUs; 2 x 96 CPUs, 8 GPUs (80.0 GB each), 500.0 GB free",
-        "  workers   16 to generate and extract (1 GPU, 1 CPU each), 2 to commit",
+        "  workers   16 to generate, extract and commit (1 GPU, 1 CPU each)",
         "  because   both networks fit into a GPU",
         "  weights   generator 30.0 GB, extractors unknown; what they compute with is not counted",
         "  memory    about 61.0 GB a worker, 488.0 GB on a node that has 500.0 GB",
-        "  store     about 101.0 MB of features in Ray's object store, and no images",
+        "  store     neither images nor features in Ray's object store",
     ]
 
 
 def test_the_text_of_two_pools_that_need_more_memory_than_there_is() -> None:
-    pools = Placement(
-        ActorPool(4, 0.5), ActorPool(4, 0.5), ActorPool(1, 0.0), "two pools are asked for"
-    )
+    pools = Placement(ActorPool(4, 1.0), "two pools are asked for", generators=1)
     text = str(replaced(PLAN, placement=pools, nodes=(ClusterNode(4.0, 0, 64 * GB),)))
-    assert "4 to generate (0.5 CPU each), 4 to extract (0.5 CPU each), 1 to commit" in text
+    assert "4 to extract and commit (1 CPU each), 1 to generate for each" in text
     assert "488.0 GB on a node that has 64.0 GB; workers may be killed for memory" in text
-    assert "some 640 images on their way between the pools" in text
+    assert "some 512 images on their way to extractors" in text
     assert "on a node, of an unknown amount" in str(replaced(PLAN, nodes=(ClusterNode(4.0, 4),)))
 
 
@@ -199,12 +197,16 @@ def test_dry_run_from_the_command_line(tmp_path: Path) -> None:
         return done.output
 
     assert "5 shards, 10000 samples" in runs()
-    assert "2 to generate and extract (1 CPU each), 1 to commit" in runs("--fused")
-    assert "3 to generate (0.3333 CPU each), 2 to extract" in runs(
+    assert "2 to generate, extract and commit (1 CPU each)" in runs("--fused")
+    assert "2 to extract and commit (1 CPU each), 2 to generate for each" in runs(
         "--generators", "3", "--actors", "2"
     )
-    assert "1 to generate (0.75 GPU, 0.5 CPU each)" in runs("--split", "--gpus", "1")
-    assert "100 to generate and extract (0.02 CPU each), 13 to commit" in runs("--actors", "100")
+    assert "(1 GPU, 1 CPU each), 1 to generate for each, with no GPU of its own" in runs(
+        "--split", "--gpus", "1"
+    )
+    assert "100 to generate, extract and commit (0.02 CPU each)" in runs(
+        "--actors", "100", "--shard-rows", "100"
+    )
     assert "error: generators are a pool" in runs("--generators", "2", "--fused")
     assert "error: actors is 0" in runs("--actors", "0")
     assert "error: the generator takes" in runs("--gpus", "1", "--gpu-memory", "0.0001")
@@ -215,5 +217,5 @@ def test_what_extract_refuses_is_refused(tmp_path: Path) -> None:
         plan_extraction("digits", ["digits"], str(tmp_path))
     with pytest.raises(InsufficientResources, match="over 10000 parts"):
         plan_extraction(
-            "digits", ["digits"], str(tmp_path), "0-99999", resources=Resources(30000, batch=1)
+            "digits", ["digits"], str(tmp_path), "0-99999", shard_rows=1, resources=Resources(30000)
         )

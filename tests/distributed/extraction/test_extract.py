@@ -9,30 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import sources
 import torch
 from PIL import Image
 
-from raymetrics import sample_ranges
 from raymetrics.distributed.devices import machine_kind
-from raymetrics.distributed.extraction.commit_stage import (
-    CommitShard,
-    ShardDestination,
-    encode_unit,
-)
+from raymetrics.distributed.extraction.commit import SetWriter
 from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_many
+from raymetrics.distributed.extraction.generate import LocalGenerator
 from raymetrics.distributed.extraction.progress import Progress
-from raymetrics.distributed.extraction.stages import Generate, decode_record
-from raymetrics.distributed.extraction.stream_plan import parse_outcome
-from raymetrics.distributed.extraction.unit_record import UnitRecord
-from raymetrics.distributed.extraction.work_units import (
-    FILLER,
-    PlannedShards,
-    max_units_per_shard,
-    split_into_units,
-)
 from raymetrics.distributed.nodes import equal_share
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
@@ -43,7 +29,6 @@ from raymetrics.generators import open_source, quick_fingerprint
 from raymetrics.reports.terminal import describe_shard_set
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import shard_name
-from raymetrics.shards.schema import SAMPLE_ID
 from raymetrics.shards.seal import seal_set
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
@@ -81,7 +66,9 @@ def test_same_bits_on_actors_in_small_batches(reference: Path, tmp_path: Path) -
         progress=told.append,
     )
     assert (done.shards_made, done.shards_present, done.rows) == (4, 0, 200)
-    assert [p.rows for p in told] == [60, 120, 180, 200]
+    rows = [p.rows for p in told]  # the shards come in any order
+    assert (len(rows), rows[-1]) == (4, 200)
+    assert rows == sorted(set(rows))
     assert told[-1].seconds_to_go == 0
     assert files(tmp_path) == files(reference)
     assert done.shards.digest == open_shards(str(reference)).digest
@@ -165,20 +152,6 @@ def test_two_sets_of_many_lengths_and_more_samples_later(
     assert labelled.shards.digest == alone.shards.digest
 
 
-def test_units_fill_short_shards_up_except_the_last() -> None:
-    todo = PlannedShards([[range(10, 40), range(40, 80)], [range(80, 85)]])
-    shards = list(split_into_units(todo, 16, units_per_shard=4))
-    assert [unit["target"] for units in shards for unit in units] == [0] * 8 + [1]
-    assert [[unit["first"] for unit in units] for units in shards] == [
-        [10, 16, 32, FILLER["first"]], [40, 48, 64, FILLER["first"]], [80],
-    ]  # fmt: skip
-    assert [sum(unit["rows"] for unit in units) for units in shards] == [30, 40, 5]
-    for shard_rows, batch in ((40, 16), (64, 16), (16, 64), (60, 7), (1, 1), (64, 48)):
-        several = [range(k, k + shard_rows) for k in range(0, 40 * shard_rows, shard_rows)]
-        cut = max(len(sample_ranges.split_at_multiples(ids, batch)) for ids in several)
-        assert max_units_per_shard(shard_rows, batch) in (cut, cut + 1)
-
-
 def test_equal_parts_fit() -> None:
     for available in (1.0, 2.0, 7.0):
         for takers in (1, 3, 4, 7, 16):
@@ -244,13 +217,12 @@ def test_broken_images_end_a_run_or_are_left_out_of_another_set(tmp_path: Path) 
 
 
 def test_a_worker_that_has_another_source_says_so() -> None:
-    generator = open_source("sources:noise", torch.device("cpu"))
-    unit = UnitRecord(0, 0, 3)
-    there = Generate([("sources:noise", quick_fingerprint(generator))]).make(unit)
-    assert there[SAMPLE_ID].tolist() == [[0, 1, 2]]
-    failed = decode_record(Generate([("sources:noise", "other")]).make(unit))
-    assert failed is not None
-    assert "on a worker is not what it is on the driver" in str(failed.error())
+    expected = quick_fingerprint(open_source("sources:noise", torch.device("cpu")))
+    ids = np.arange(3)
+    samples = LocalGenerator([("sources:noise", expected)]).generate(0, ids)
+    np.testing.assert_array_equal(samples.images.numpy(), sources.noise(ids))
+    with pytest.raises(SourceError, match="on a worker is not what it is on the driver"):
+        LocalGenerator([("sources:noise", "other")]).generate(0, ids)
 
 
 def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
@@ -260,19 +232,15 @@ def test_the_seal_says_on_what_it_was_made(reference: Path) -> None:
 
 
 def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> None:
-    """Its units may be made on several; how often it is sealed changes nothing, nor its digest."""
+    """Its generators may be on another; how often it is sealed changes nothing, nor its digest."""
     features = {"logits": np.zeros((50, 3), np.float32)}
     spec, digest = (shards := write_set(str(tmp_path), features)).spec, shards.digest
     layout.create_or_extend_spec(shards.store, replace(spec, samples=(range(60),)))
-    stage = CommitShard([ShardDestination(str(tmp_path), spec.fingerprint, [range(50, 60)])])
     table = schema.to_table(
         spec.columns, np.arange(50, 60), None, {"made_up_logits": np.zeros((10, 3), np.float32)}
     )
-    units = [
-        encode_unit(table.slice(first, 5), UnitRecord(0, 50 + first, 5, made_on=[machine]))
-        for first, machine in ((0, "Zen 5"), (5, "Zen 4"))
-    ]
-    assert parse_outcome(stage(pa.concat_tables(units))).newly_made
+    writer = SetWriter(str(tmp_path), spec.fingerprint)
+    assert writer.commit(table, range(50, 60), {}, ["Zen 5", "Zen 4"])
     sealed = seal_set(seal_set(open_shards(str(tmp_path))))
     assert sealed.seal is not None
     assert sealed.seal["made_on"] == ["Zen 4", "Zen 5"]
@@ -285,19 +253,12 @@ def test_a_shard_says_on_which_kinds_of_machine_it_was_made(tmp_path: Path) -> N
 def test_another_set_begun_at_the_same_place_is_not_mixed_in(tmp_path: Path) -> None:
     """Two extractions that both found the place empty: the one whose set it is goes on."""
     spec = write_set(str(tmp_path), {"logits": np.zeros((50, 3), np.float32)}).spec
-    stage = CommitShard([ShardDestination(str(tmp_path), "another fingerprint", [range(50, 60)])])
-
-    def fails_on(rows: pa.Table) -> str:
-        made = parse_outcome(stage(encode_unit(rows, UnitRecord(0, 50, rows.num_rows))))
-        with pytest.raises(ShardError) as raised:
-            made.require_success()
-        assert (made.newly_made, made.rows) == (False, 0)
-        return str(raised.value)
-
     features = {"made_up_logits": np.zeros((10, 3), np.float32)}
     table = schema.to_table(spec.columns, np.arange(50, 60), None, features)
-    assert "became another set" in fails_on(table)
-    assert "gave 9 samples 50-58" in fails_on(table.slice(0, 9))
+    with pytest.raises(SpecMismatch, match="became another set"):
+        SetWriter(str(tmp_path), "another fingerprint").commit(table, range(50, 60), {})
+    with pytest.raises(ShardError, match="made 9 samples for one shard"):
+        SetWriter(str(tmp_path), spec.fingerprint).commit(table.slice(0, 9), range(50, 60), {})
     assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import ray
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from ray.exceptions import RayTaskError
 
 from raymetrics import errors
-from raymetrics.distributed.extraction import retry_limit, stages
-from raymetrics.distributed.extraction.commit_stage import (
-    CommitShard,
-    ShardDestination,
-    encode_unit,
-)
 from raymetrics.distributed.extraction.extract import ExtractRequest, extract, extract_many
-from raymetrics.distributed.extraction.generate_with_retry import generate_samples
-from raymetrics.distributed.extraction.retry_limit import (
+from raymetrics.distributed.extraction.generate import (
+    GeneratedSamples,
+    LocalGenerator,
+    generate_samples,
+)
+from raymetrics.distributed.extraction.planned_shards import PlannedShard
+from raymetrics.distributed.extraction.set_in_progress import Extraction
+from raymetrics.distributed.extraction.shard_record import ShardRecord
+from raymetrics.distributed.extraction.stream_control import (
     MAX_ATTEMPTS,
-    AttemptCounter,
+    StreamControl,
     run_with_limit,
 )
-from raymetrics.distributed.extraction.set_in_progress import Extraction
-from raymetrics.distributed.extraction.stages import Extract, Generate, decode_record
-from raymetrics.distributed.extraction.unit_record import UnitRecord, merge_records
 from raymetrics.distributed.ray_errors import translate_ray_error
 from raymetrics.distributed.resources import Resources
 from raymetrics.errors import (
-    RaymetricsError,
     ShardError,
     SourceError,
     SpecMismatch,
@@ -50,6 +44,7 @@ from raymetrics.shards.view import View
 from raymetrics.shards.writer import commit_shard
 from tests.conftest import write_set
 from tests.distributed.extraction.test_extract import files
+from tests.helpers.stream_plans import make_maker, make_plan, with_source
 
 pytestmark = pytest.mark.usefixtures("no_actors")
 
@@ -144,7 +139,7 @@ def test_what_raises_once_heals(tmp_path: Path) -> None:
     to = tmp_path / "set"
     done = extract(faulty(tmp_path, "once:37"), ["digits"], str(to), "0-99", shard_rows=20,
                    resources=SMALL)  # fmt: skip
-    assert done.usage.single_sample_units == 1
+    assert done.usage.single_sample_batches == 1
     assert files(to) == undisturbed(tmp_path)
     assert done.shards.left_out == {}
 
@@ -199,7 +194,7 @@ def test_a_store_that_does_not_answer_stops_everything(
     def down(*_: object) -> int:
         raise StorageUnavailable("does not answer")
 
-    monkeypatch.setattr("raymetrics.distributed.extraction.commit_stage.commit_shard", down)
+    monkeypatch.setattr("raymetrics.distributed.extraction.commit.commit_shard", down)
     with pytest.raises(StorageUnavailable):
         extract_many(
             [ExtractRequest(str(tmp_path / "a"), "sources:noise", "0-39")], ["digits"],
@@ -207,13 +202,8 @@ def test_a_store_that_does_not_answer_stops_everything(
         )  # fmt: skip
 
 
-def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
-    """The actor's own methods, called as an actor's are."""
-    counter, begun = AttemptCounter(), Counter[str]()
-    actor = SimpleNamespace(
-        begin=SimpleNamespace(remote=lambda unit: ray.put(counter.begin(unit))),
-        end=SimpleNamespace(remote=counter.end),
-    )
+def test_work_that_ends_its_worker_is_begun_a_few_times() -> None:
+    control, begun = StreamControl(), Counter[str]()
 
     def dies() -> str:
         begun["dies"] += 1
@@ -221,32 +211,50 @@ def test_a_unit_that_ends_its_worker_is_begun_a_few_times() -> None:
 
     for _ in range(MAX_ATTEMPTS):
         with pytest.raises(KeyboardInterrupt):
-            run_with_limit(actor, "a", dies, str)
-    assert run_with_limit(actor, "a", dies, str) == str(MAX_ATTEMPTS)
+            run_with_limit(control, "a", dies, str)
+    assert run_with_limit(control, "a", dies, str) == str(MAX_ATTEMPTS)
     assert begun["dies"] == MAX_ATTEMPTS
-    assert counter.count_repeats() == MAX_ATTEMPTS  # the first beginning was not again
+    assert control.count_repeats() == MAX_ATTEMPTS  # the first beginning was not again
     # One that ends is forgotten, so that losses far apart do not add up.
     for _ in range(2 * MAX_ATTEMPTS):
-        assert run_with_limit(actor, "b", lambda: "made", str) == "made"
-    assert counter.attempts_by_unit == {"a": MAX_ATTEMPTS + 1}
-    assert retry_limit.run_with_limit(None, "c", lambda: "made", str) == "made"
+        assert run_with_limit(control, "b", lambda: "made", str) == "made"
+    assert control.attempts == {"a": MAX_ATTEMPTS + 1}
 
 
-def test_what_is_wrong_with_the_extractors_is_raised_at_once() -> None:
-    stage = Extract(["digits"], [{"name": "digits", "version": "another"}])
-    unit = Generate([("sources:noise", "")]).make(UnitRecord(0, 0, 3))
+def test_a_control_admits_what_is_open_and_waits_for_the_rest() -> None:
+    control = StreamControl()
+    control.open(2)
+    assert [control.admits(number) for number in (1, 2)] == [True, None]
+    control.open(1)  # never closes what was open
+    control.close()
+    assert [control.admits(number) for number in (1, 2)] == [True, False]
+
+
+def test_what_is_wrong_with_the_extractors_is_raised_at_once(tmp_path: Path) -> None:
+    plan = make_plan(str(tmp_path), "sources:noise", range(3))
+    other = replace(plan.targets[0], extractors=[{"name": "digits", "version": "another"}])
+    make_shard = make_maker(replace(plan, targets=[other]))
     with pytest.raises(errors.ExtractorError, match="on a worker is not what it is on the driver"):
-        stage.make(unit)
+        make_shard(PlannedShard(0, range(3)))
 
 
-def test_a_failed_unit_goes_through_both_pools() -> None:
-    unit = Generate([("no-such-source", "")]).make(UnitRecord(0, 0, 3))
-    assert set(unit) == {stages.RECORD_COLUMN}
-    packed = Extract(["digits"], [{}]).extractors
-    assert packed == []
-    record = decode_record(unit)
-    assert record is not None
-    assert isinstance(record.error(), SourceError)
+def test_a_source_that_a_worker_does_not_find_fails_its_shards(tmp_path: Path) -> None:
+    plan = with_source(make_plan(str(tmp_path), "sources:noise", range(3)), "no-such-source")
+    outcome = make_maker(plan)(PlannedShard(0, range(3)))
+    assert isinstance(outcome.record.error(), SourceError)
+    assert (outcome.newly_made, outcome.rows) == (False, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_shard_has_the_same_bytes_in_any_batches_and_threads(
+    tmp_path: Path, threads: int
+) -> None:
+    for number, batch in enumerate((1, 7, 20)):
+        to = tmp_path / str(number)
+        plan = make_plan(str(to), "sources:noise", range(20))
+        outcome = make_maker(plan, batch=batch, threads=threads)(PlannedShard(0, range(20)))
+        assert outcome.require_success().rows == 20
+        assert files(to) == files(tmp_path / "0")
 
 
 def test_images_of_different_sizes_are_an_error_of_all() -> None:
@@ -282,26 +290,24 @@ def test_left_out_samples_are_written_with_their_shard(tmp_path: Path) -> None:
     assert found.read("made_up_logits").shape == (52, 3)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=1))
-def test_records_join(units: list[tuple[int, bool, bool]]) -> None:
-    """Of any cut of the units into two, and through JSON."""
-    records, first = [], 5
-    for rows, lacks, fails in units:
-        record = UnitRecord(1, first, rows, "cpu", {first: "why"} if lacks else {},
-                          seconds={"generate": float(rows)}, single_sample_units=rows)  # fmt: skip
-        error = SourceError(f"at {first}")
-        records.append(record.with_failure(error) if fails else record)
-        first += rows
-    whole = merge_records(records)
-    assert whole.ids == range(5, first)
-    assert whole.seconds["generate"] == first - 5
-    assert len(whole.left_out) == sum(lacks for _, lacks, _ in units)
-    assert (whole.failure is not None) == any(fails for _, _, fails in units)
-    for cut in range(1, len(records)):
-        assert merge_records([merge_records(records[:cut]), merge_records(records[cut:])]) == whole
-    assert UnitRecord.from_json(whole.to_json()) == whole
-    if whole.failure:
-        assert isinstance(whole.error(), RaymetricsError)
+def test_a_record_keeps_the_kind_of_its_failure() -> None:
+    record = ShardRecord(1, 5, 3)
+    assert record.error() is None
+    failed = record.with_failure(SpecMismatch("another set")).error()
+    assert (type(failed), str(failed)) == (SpecMismatch, "another set")
+
+
+def test_images_of_several_sizes_in_batches_of_a_shard_are_refused(tmp_path: Path) -> None:
+    class Growing(LocalGenerator):
+        def generate(self, target: int, sample_ids: np.ndarray) -> GeneratedSamples:
+            side = 28 + int(sample_ids[0])
+            images = torch.zeros(len(sample_ids), 3, side, side, dtype=torch.uint8)
+            return GeneratedSamples(sample_ids, images, None, {}, False)
+
+    plan = make_plan(str(tmp_path), "sources:noise", range(20))
+    outcome = make_maker(plan, Growing(plan.sources))(PlannedShard(0, range(20)))
+    with pytest.raises(SourceError, match="samples 0-19 have images of 28 x 28 and 38 x 38"):
+        outcome.require_success()
 
 
 def test_an_error_that_was_told_once_is_told_again() -> None:
@@ -322,11 +328,12 @@ def test_what_a_killed_process_left_aside_goes(tmp_path: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_a_place_that_workers_cannot_use_is_told_once(tmp_path: Path) -> None:
-    """By a call of the stage, as an actor that raises while it starts would be started again."""
-    stage = CommitShard([ShardDestination("nowhere://bucket", "fingerprint", [range(10)])])
+def test_a_place_that_workers_cannot_use_fails_its_shards(tmp_path: Path) -> None:
+    plan = make_plan(str(tmp_path), "sources:noise", range(10))
+    elsewhere = replace(plan, targets=[replace(plan.targets[0], uri="nowhere://bucket")])
+    outcome = make_maker(elsewhere)(PlannedShard(0, range(10)))
     with pytest.raises(errors.StorageError, match="nowhere"):
-        stage(encode_unit(None, UnitRecord(0, 0, 10)))
+        outcome.require_success()
 
 
 def test_no_room_for_all_sets_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

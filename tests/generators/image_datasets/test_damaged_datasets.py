@@ -19,7 +19,7 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFile
 
-from raymetrics.distributed.extraction.generate_with_retry import generate_samples
+from raymetrics.distributed.extraction.generate import generate_samples
 from raymetrics.errors import InsufficientResources, SourceError, StorageError
 from raymetrics.generators import open_source, skip_broken_images
 from raymetrics.generators.image_datasets.file_access import MAX_FILES, DataLocation, expand_pattern

@@ -20,7 +20,7 @@ from raymetrics.attacks.top1_rejection import match_top1
 from raymetrics.cli.match import format_match_progress
 from raymetrics.cli.match import match as match_command
 from raymetrics.distributed.extraction.dataset_request import load_extractors, make_spec
-from raymetrics.distributed.extraction.work_units import ShardSequence, ShardSlot
+from raymetrics.distributed.extraction.planned_shards import ShardSequence, ShardSlot
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import (

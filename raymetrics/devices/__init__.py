@@ -1,0 +1,1 @@
+"""What torch needs to know of devices: transfers, kernels, and how devices fail."""
