@@ -29,7 +29,7 @@ ROWS = [
     },
     {"code_digests", "npz_files"},
     {"user_code"},
-    {"fixed_batches", "permissions", "statistics", "weights"},
+    {"devices", "fixed_batches", "permissions", "statistics", "weights"},
     {"metrics"},
     {"neighbors", "attacks", "shards", "extractors", "generators"},
     {"heatmaps", "results_version_1", "feature_states", "reference_statistics"},

@@ -1,0 +1,1 @@
+"""Compute on GPUs: what every network there shares, each with a twin for the CPU."""
