@@ -1,1 +1,4 @@
-"""What torch needs to know of devices: transfers, kernels, and how devices fail."""
+"""Run torch on a device: transfers, graphs, fused kernels, precision, and how devices fail.
+
+The package knows nothing of networks, Ray or shards.
+"""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os.path
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +19,9 @@ from raymetrics.permissions import CALLABLE
 
 __all__ = ["PUBLISHED_NETWORKS", "Extractor", "make_extractor", "published_network"]
 
-_OPTIONS = ("weights", "resize", "columns", "precision", "name")
+_OPTIONS = (
+    "weights", "resize", "columns", "precision", "compile", "block", "layout", "graph", "name"
+)  # fmt: skip
 
 # By name, "module:attribute": the module in this package and the `PublishedNetwork` in it.
 PUBLISHED_NETWORKS = {
@@ -47,12 +50,19 @@ def published_network(name: str) -> PublishedNetwork:
     return network
 
 
-def make_extractor(text: str, device: torch.device, limit: float | None = None) -> Extractor:
+def make_extractor(
+    text: str,
+    device: torch.device,
+    limit: float | None = None,
+    numerics: Mapping[str, object] | None = None,
+) -> Extractor:
     """Make the extractor that `text` names, with its weights on the device.
 
     limit: seconds for the first call of a network in a file. That call then happens in another
     process, which can be ended (`raymetrics.extractors.trial`); with None the call happens in this
     process, and the function waits for its end without a limit.
+    numerics: the fields of the `Numerics` with which a set was begun, for the block and the layout
+    that the text does not name; with None the default ones. A Python callable has its own block.
 
     inception, vgg16, ...          a network of `PUBLISHED_NETWORKS`; see the options below
     untrained-inception?seed=1     the same network with random weights
@@ -64,7 +74,10 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
     weights=PATH        a file of weights in any layout in which the network is published
     resize=NAME         another convention of `raymetrics.extractors.resize`
     columns=NAME,NAME   other outputs than the default ones
-    precision=NAME      float32, or bfloat16 or float16 where the device computes in them
+    precision=NAME      float32, tf32, bfloat16 or float16; see `raymetrics.extractors.precision`
+    compile=yes         run the network that torch.compile makes of it
+    block=N, layout=NAME  see `raymetrics.extractors.numerics`; they change only the last bits
+    graph=no            launch every kernel on its own on a GPU, without a CUDA graph
     name=NAME           another name, so that a set may hold two variants of a network
 
     Raises ExtractorError, with the forms that are expected, for any other text.
@@ -73,13 +86,13 @@ def make_extractor(text: str, device: torch.device, limit: float | None = None) 
     name = f"{UNTRAINED_PREFIX if options.untrained else ''}{options.network}"
     if options.network in PUBLISHED_NETWORKS:
         options.require_known(("seed", *_OPTIONS[1:]) if options.untrained else _OPTIONS)
-        return build_extractor(published_network(options.network), options, device)
+        return build_extractor(published_network(options.network), options, device, numerics)
     if os.path.isfile(name):
         from raymetrics.extractors.trial import try_columns
         from raymetrics.extractors.user_network_file import open_network_file
 
         columns = None if limit is None else try_columns(text, device, limit)
-        return open_network_file(Path(name), options, device, columns)
+        return open_network_file(Path(name), options, device, columns, numerics)
     if CALLABLE.fullmatch(name):
         from raymetrics.extractors.user_function import UserFunctionExtractor
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from raymetrics.devices.graph_runner import Runner, capture_cuda_graph
+from raymetrics.devices.tf32 import set_tf32
 from raymetrics.errors import ExtractorError
+from raymetrics.extractors.numerics import Numerics, choose_numerics
 from raymetrics.extractors.options import Options
+from raymetrics.extractors.precision import PRECISIONS, cast_layers
 from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS, SQUARE_CONVENTIONS, resize
-from raymetrics.extractors.user_outputs import require_images
+from raymetrics.extractors.user_outputs import require_image_tensor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.weights.download import locate_or_download
 from raymetrics.weights.locate import LocatedFile, WeightsFile
 from raymetrics.weights.state_dict import StateDict, load_into_network, read_state, state_digest
 
-_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_ANSWERS = ("yes", "no")
 
 
 class Extractor(Protocol):
@@ -83,11 +88,6 @@ def extract_tensors(
     return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
-def default_batch_size(device: torch.device) -> int:
-    """Return a batch size that is large enough to keep the device busy."""
-    return 64 if device.type == "cuda" else 16
-
-
 def _keep_names(state: StateDict) -> StateDict:
     """Return the state unchanged, for files whose names are already the network's."""
     return state
@@ -107,6 +107,8 @@ class PublishedNetwork:
     a file. rename_state: renames the tensors from the file's names to the network's.
     finish: called on the network after its weights are loaded, to fold layers together; changes no
     output by more than 1e-5.
+    float32_layers: the layers that compute in float32 at every precision: those behind a mean of
+    activations, and the first one of a transformer, as the sum through its blocks begins there.
     any_shape: whether the network also takes images that are not square.
     class_names: returns the class of each number of the output `logits`.
     """
@@ -122,6 +124,7 @@ class PublishedNetwork:
     read: Callable[..., StateDict] = read_state
     rename_state: Callable[[StateDict], StateDict] = _keep_names
     finish: Callable[[Any], object] = lambda network: None
+    float32_layers: tuple[str, ...] = ()
     any_shape: bool = False
     class_names: Callable[[], tuple[str, ...]] = tuple
 
@@ -139,17 +142,20 @@ class NetworkExtractor:
     network: nn.Module = field(repr=False)
     prepare: Callable[[Tensor], Tensor] = field(repr=False)  # uint8 [n, 3, h, w] -> network input
     device: torch.device
+    numerics: Numerics
     file: Mapping[str, object] = field(default_factory=dict)
     precision: str = "float32"
+    compile_backend: str | None = None  # of torch.compile; None runs the network as it is
+    graph: bool = True  # whether a GPU repeats a recorded CUDA graph
     thread_safe: ClassVar[bool] = True
 
     @property
     def block(self) -> int:
-        return default_batch_size(self.device)
+        return self.numerics.block
 
     @property
     def spec(self) -> dict[str, object]:
-        return {
+        spec: dict[str, object] = {
             "name": self.name,
             "network": self.network_name,
             "columns": dict(self.columns),
@@ -157,6 +163,17 @@ class NetworkExtractor:
             "weights_sha256": self.weights_sha256,
             "precision": self.precision,
         }
+        return spec if self.compile_backend is None else {**spec, "compile": True}
+
+    def with_numerics(self, numerics: Numerics) -> NetworkExtractor:
+        """Return the same extractor with another block and layout.
+
+        The network is copied if the layout differs.
+        """
+        network = self.network
+        if numerics.layout != self.numerics.layout:
+            network = deepcopy(network).to(memory_format=numerics.memory_format)
+        return replace(self, numerics=numerics, network=network)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Compute the features {column: float32 [n, d]} (numpy) of images uint8 [n, 3, h, w].
@@ -164,8 +181,17 @@ class NetworkExtractor:
         The images may be an array of numpy or a tensor of torch. Raises ExtractorError for other
         images, such as floats: their range of values cannot be seen.
         """
-        outputs = self._run(self.network, images)
-        return {name: outputs[name].float().cpu().numpy() for name in self.columns}
+        features = self.tensors(require_image_tensor(images, self.name))
+        return {name: values.cpu().numpy() for name, values in features.items()}
+
+    def tensors(self, images: Tensor) -> dict[str, Tensor]:
+        """Compute the features {column: float32 [n, d]}, on the extractor's device.
+
+        images: uint8 [n, 3, h, w]; those on another device are copied. The features have the bits
+        of a call and belong to the caller. Only the first call with a shape waits for a GPU. Raises
+        ExtractorError for other images.
+        """
+        return self._run(self._runner, images)
 
     def activations(self, images: np.ndarray) -> np.ndarray:
         """Compute the last map, float32 [n, c, h', w'], of images uint8 [n, 3, h, w].
@@ -190,8 +216,9 @@ class NetworkExtractor:
         """Call a function with the last map [n, c, h', w'] and the outputs; return its results.
 
         images: uint8 [n, 3, h, w]. One forward pass gives the map and the outputs, as tensors on
-        the device; the outputs have the same bits as those of `__call__`. Raises ExtractorError if
-        the network has no such map.
+        the device. The network runs as it is, also if calls run it compiled; otherwise the outputs
+        have the same bits as those of `__call__`. Raises ExtractorError if the network has no such
+        map.
         """
         self._require_map()
         network = cast(Any, self.network)
@@ -200,7 +227,7 @@ class NetworkExtractor:
             activations = network.activations(x)
             return activations, network.outputs(activations)
 
-        with torch.inference_mode():
+        with torch.no_grad():
             results = function(*self._run(map_and_outputs, images))
             return {name: values.cpu().numpy() for name, values in results.items()}
 
@@ -208,20 +235,35 @@ class NetworkExtractor:
         if not self.has_map:
             raise ExtractorError(f"{self.name} has no map whose mean its features are")
 
-    def _run(self, function: Callable[[Tensor], Any], images: np.ndarray) -> Any:
-        dtype = _PRECISIONS[self.precision]
-        reduced = torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
-        with torch.inference_mode():
-            x = self.prepare(torch.from_numpy(require_images(images, self.name)).to(self.device))
-            with reduced:  # around the network alone: bfloat16 has too few digits for pixels
-                return function(x.contiguous(memory_format=torch.channels_last))
+    @cached_property
+    def _runner(self) -> Runner:
+        """The network with the outputs of the columns; in a property, as it keeps memory."""
+        network: Callable[[Tensor], Mapping[str, Tensor]] = self.network
+        if self.compile_backend is not None:
+            network = torch.compile(self.network, dynamic=False, backend=self.compile_backend)
+
+        def compute_columns(x: Tensor) -> dict[str, Tensor]:
+            outputs = network(x)
+            return {name: outputs[name].float().contiguous() for name in self.columns}
+
+        return Runner(compute_columns, self.device, capture_cuda_graph if self.graph else None)
+
+    def _run(self, function: Callable[[Tensor], Any], images: Any) -> Any:
+        """Call a function with the network's input for these images."""
+        with torch.no_grad(), set_tf32(self.precision == "tf32", self.device):
+            x = self.prepare(require_image_tensor(images, self.name).to(self.device))
+            return function(x.contiguous(memory_format=self.numerics.memory_format))
 
 
 def build_extractor(
-    published_network: PublishedNetwork, options: Options, device: torch.device
+    published_network: PublishedNetwork,
+    options: Options,
+    device: torch.device,
+    recorded_numerics: Mapping[str, object] | None = None,
 ) -> NetworkExtractor:
     """Build the extractor of a published network, with its weights on the device.
 
+    recorded_numerics: the block and the layout that are not options; None takes the default ones.
     Raises ExtractorError for values that an option does not have, for weights that cannot be found,
     and for weights of another network.
     """
@@ -230,8 +272,11 @@ def build_extractor(
     convention = options.choice(
         "resize", CONVENTIONS if a.any_shape else SQUARE_CONVENTIONS, a.resize
     )
-    precision = options.choice("precision", _PRECISIONS, "float32")
+    precision = options.choice("precision", PRECISIONS, "float32")
     columns = options.choices("columns", a.outputs, a.columns)
+    numerics = choose_numerics(options, device, precision, recorded_numerics)
+    compiled = options.choice("compile", _ANSWERS, "no") == "yes"
+    graph = options.choice("graph", _ANSWERS, "yes") == "yes"
     network = a.build().eval().requires_grad_(False)
     if options.untrained:
         state, file = draw_random_weights(network, options.seed), {}
@@ -241,7 +286,9 @@ def build_extractor(
     load_into_network(network, state, str(file.get("name", "a seed")))
     sha256 = state_digest(state)
     a.finish(network)
-    network.to(device).to(memory_format=torch.channels_last)
+    if (dtype := PRECISIONS[precision]) is not None:
+        cast_layers(network, dtype, a.float32_layers)
+    network.to(device).to(memory_format=numerics.memory_format)
 
     def prepare(images: Tensor) -> Tensor:
         return a.scale(resize(images.float(), a.size, convention))
@@ -256,8 +303,11 @@ def build_extractor(
         network=network,
         prepare=prepare,
         device=device,
+        numerics=numerics,
         file=file,
         precision=precision,
+        compile_backend="inductor" if compiled else None,
+        graph=graph,
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from raymetrics.devices.fused_convolution import ConvolutionRelu
 from raymetrics.errors import ExtractorError
 
 
@@ -44,3 +45,23 @@ def fold_batch_norms(network: nn.Module) -> None:
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, before, fuse_conv_bn_eval(convolution, norm))
                 setattr(module, name, nn.Identity())
+
+
+def join_relus(network: nn.Module) -> None:
+    """Join every convolution of a sequence with the ReLU behind it, see `ConvolutionRelu`."""
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        children = [(n, c) for n, c in sequence.named_children() if not isinstance(c, nn.Identity)]
+        for (name, convolution), (relu_name, relu) in itertools.pairwise(children):
+            if isinstance(convolution, nn.Conv2d) and isinstance(relu, nn.ReLU):
+                setattr(sequence, name, ConvolutionRelu(convolution))
+                setattr(sequence, relu_name, nn.Identity())
+
+
+def replace_layers(
+    network: nn.Module, kind: type[nn.Module], make: Callable[[Any], nn.Module]
+) -> None:
+    """Replace every layer of a kind by the one that `make` builds from it."""
+    for module in list(network.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, kind):
+                setattr(module, name, make(layer))

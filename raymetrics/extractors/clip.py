@@ -95,6 +95,7 @@ def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
         columns=("features",),
         weights=CLIP[name],
         rename_state=_rename_state,
+        float32_layers=("visual.conv1",),
     )
 
 

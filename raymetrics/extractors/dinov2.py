@@ -88,6 +88,7 @@ def _dinov2_network(name: str) -> PublishedNetwork:
         columns=("features",),
         weights=DINOV2[name],
         rename_state=_rename_state,
+        float32_layers=("body.patch_embed.proj",),
     )
 
 

@@ -123,7 +123,7 @@ class EfficientNetLite0(nn.Module):
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
         """Compute pre_logits and logits from the map."""
-        pre_logits = activations.mean(dim=(2, 3))
+        pre_logits = activations.float().mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.classifier(pre_logits)}
 
     def fuse(self) -> None:
@@ -176,5 +176,6 @@ ARCHITECTURE = PublishedNetwork(
     weights=(EFFICIENTNET_LITE0,),
     rename_state=_rename_state,
     finish=EfficientNetLite0.fuse,
+    float32_layers=("classifier",),
     class_names=class_names.imagenet_classes,
 )

@@ -47,5 +47,6 @@ ARCHITECTURE = PublishedNetwork(
     weights=INCEPTION,
     read=read_inception,
     finish=Inception.fuse,
+    float32_layers=("fc",),
     class_names=class_names.inception_classes,
 )

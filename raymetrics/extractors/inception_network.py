@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, linear, max_pool2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from raymetrics.devices.fused_convolution import ConvolutionRelu
+
 FEATURES = 2048
 CLASSES = 1008
 _SPATIAL_CHANNELS = 7
@@ -146,18 +148,21 @@ class _Unit(nn.Module):
         padding: int | Kernel = 0,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, bias=False)
+        self.conv: nn.Module = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, padding, bias=False
+        )
         self.bn: nn.Module = nn.BatchNorm2d(channels_out, eps=1e-3)
+        self.relu: nn.Module = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.bn(self.conv(x))
-        return y.relu_()
+        y: Tensor = self.relu(self.bn(self.conv(x)))
+        return y
 
     def fuse(self) -> None:
-        """Fold the batch norm into the convolution, which then has a bias."""
-        if isinstance(self.bn, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.bn)
-            self.bn = nn.Identity()
+        """Fold the batch norm into the convolution, which then has a bias, and join the ReLU."""
+        if isinstance(self.conv, nn.Conv2d) and isinstance(self.bn, nn.BatchNorm2d):
+            self.conv = ConvolutionRelu(fuse_conv_bn_eval(self.conv, self.bn))
+            self.bn, self.relu = nn.Identity(), nn.Identity()
 
 
 class _Block(nn.Module):
@@ -234,7 +239,7 @@ class Inception(nn.Module):
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
         """Compute pre_logits, logits and logits_unbiased from the last map."""
-        pre_logits = activations.mean(dim=(2, 3))
+        pre_logits = activations.float().mean(dim=(2, 3))
         unbiased = linear(pre_logits, self.fc.weight)
         return {
             "pre_logits": pre_logits,

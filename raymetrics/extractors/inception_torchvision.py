@@ -11,9 +11,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from raymetrics.devices.fused_convolution import ConvolutionRelu
 from raymetrics.extractors import class_names
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network, fold_batch_norms
+from raymetrics.extractors.build_networks import (
+    build_empty_network,
+    fold_batch_norms,
+    replace_layers,
+)
 from raymetrics.extractors.pixel_scaling import scale_to_signed
 from raymetrics.weights.known_files import INCEPTION_TORCHVISION
 from raymetrics.weights.state_dict import StateDict
@@ -52,8 +57,15 @@ class InceptionTorchvision(nn.Module):
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
         """Compute pre_logits and logits from the map."""
-        pre_logits = activations.mean(dim=(2, 3))
+        pre_logits = activations.float().mean(dim=(2, 3))
         return {"pre_logits": pre_logits, "logits": self.fc(pre_logits)}
+
+    def fuse(self) -> None:
+        """Fold every batch norm into its convolution, and join the ReLU behind it."""
+        from torchvision.models.inception import BasicConv2d
+
+        fold_batch_norms(self)
+        replace_layers(self, BasicConv2d, lambda unit: ConvolutionRelu(unit.conv))
 
 
 def _rename_state(state: StateDict) -> StateDict:
@@ -80,6 +92,7 @@ ARCHITECTURE = PublishedNetwork(
     columns=("pre_logits", "logits"),
     weights=INCEPTION_TORCHVISION,
     rename_state=_rename_state,
-    finish=fold_batch_norms,
+    finish=InceptionTorchvision.fuse,
+    float32_layers=("fc",),
     class_names=class_names.imagenet_classes,
 )

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from raymetrics.devices.constants import cache_constants
+
 
 def make_standardizer(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Callable:
     """Return a scale that subtracts a mean from each channel and divides by a deviation.
@@ -18,12 +20,17 @@ def make_standardizer(mean: tuple[float, ...], deviation: tuple[float, ...]) -> 
     """
 
     def scale(images: Tensor) -> Tensor:
-        shape = (1, 3, 1, 1)
-        channel_mean = 255 * torch.tensor(mean, device=images.device).view(shape)
-        channel_deviation = 255 * torch.tensor(deviation, device=images.device).view(shape)
-        return (images - channel_mean) / channel_deviation
+        return (images - _scaled_channels(mean, images.device)) / _scaled_channels(
+            deviation, images.device
+        )
 
     return scale
+
+
+@cache_constants
+def _scaled_channels(channels: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return a number for each channel, of pixels in 0..1, as float32 [1, 3, 1, 1] for 0..255."""
+    return 255 * torch.tensor(channels, device=device).view(1, 3, 1, 1)
 
 
 def _scale_to_unit(images: Tensor) -> Tensor:

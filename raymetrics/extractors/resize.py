@@ -14,12 +14,13 @@ CPU, while these functions resize a whole batch on any device.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from raymetrics.devices.constants import cache_constants
 
 _UNIT = 1 << 22  # Pillow's weights are whole multiples of 1 / _UNIT
 _BAND_WIDTH = 32
@@ -37,15 +38,25 @@ def tf1_bilinear(images: Tensor, size: int) -> Tensor:
 
 def _tf1_bilinear_axis(images: Tensor, axis: int, size: int) -> Tensor:
     """Resize one axis by TensorFlow 1's bilinear rule."""
-    length = images.shape[axis]
-    position = torch.arange(size, device=images.device, dtype=torch.float32) * (length / size)
-    low = position.floor().long().clamp(max=length - 1)
-    high = (low + 1).clamp(max=length - 1)
+    low, high, fraction = _tf1_bilinear_weights(images.shape[axis], size, images.device)
     shape = [1] * images.dim()
     shape[axis] = size
-    fraction = (position - low).view(shape)
     a, b = images.index_select(axis, low), images.index_select(axis, high)
-    return a + (b - a) * fraction
+    return a + (b - a) * fraction.view(shape)
+
+
+@cache_constants
+def _tf1_bilinear_weights(
+    length: int, size: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both neighbours of each pixel of the result, int64 [size], and its place between them.
+
+    The place is float32 [size], 0 at the first neighbour and 1 at the second.
+    """
+    position = torch.arange(size, device=device, dtype=torch.float32) * (length / size)
+    low = position.floor().long().clamp(max=length - 1)
+    high = (low + 1).clamp(max=length - 1)
+    return low, high, position - low
 
 
 def torch_bilinear(images: Tensor, size: int) -> Tensor:
@@ -161,13 +172,15 @@ def _resize_last_axis(images: Tensor, size: int, name: str) -> Tensor:
     length = images.shape[3]
     if length == size:
         return images
-    bands = _weight_bands(length, size, name)
-    sums = torch.cat([images[..., a:b] @ weights.to(images.device) for a, b, weights in bands], 3)
+    bands = _weight_bands(length, size, name, images.device)
+    sums = torch.cat([images[..., a:b] @ weights for a, b, weights in bands], 3)
     return ((sums + _UNIT / 2) / _UNIT).floor_().clamp_(0, 255)
 
 
-@lru_cache(maxsize=64)
-def _weight_bands(length: int, size: int, name: str) -> list[tuple[int, int, Tensor]]:
+@cache_constants
+def _weight_bands(
+    length: int, size: int, name: str, device: torch.device
+) -> list[tuple[int, int, Tensor]]:
     """Return the weights in bands of `_BAND_WIDTH` neighboring pixels of the result.
 
     Each band is (first, last, weights float64 [last - first, band]): the range of input pixels that
@@ -178,7 +191,8 @@ def _weight_bands(length: int, size: int, name: str) -> list[tuple[int, int, Ten
         band = whole[start : start + _BAND_WIDTH]
         used = np.flatnonzero(band.any(axis=0))
         first, last = int(used[0]), int(used[-1]) + 1
-        band_list.append((first, last, torch.from_numpy(band[:, first:last].T.copy())))
+        weights = torch.from_numpy(band[:, first:last].T.copy()).to(device)
+        band_list.append((first, last, weights))
     return band_list
 
 

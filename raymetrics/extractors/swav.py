@@ -11,14 +11,36 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from raymetrics.devices.fused_convolution import ConvolutionRelu
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network, fold_batch_norms
+from raymetrics.extractors.build_networks import (
+    build_empty_network,
+    fold_batch_norms,
+    join_relus,
+    replace_layers,
+)
 from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import SWAV
 from raymetrics.weights.state_dict import StateDict
 
 _FEATURES = 2048
 _HEAD_PREFIXES = ("projection_head.", "prototypes.", "fc.")  # layers that only the training uses
+
+
+class _Bottleneck(nn.Module):
+    """torchvision's bottleneck without norms: three convolutions, a shortcut, and ReLUs."""
+
+    def __init__(self, bottleneck: Any) -> None:
+        super().__init__()
+        self.reduce = ConvolutionRelu(bottleneck.conv1)
+        self.convolve = ConvolutionRelu(bottleneck.conv2)
+        self.expand = bottleneck.conv3
+        self.shortcut = bottleneck.downsample or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.expand(self.convolve(self.reduce(x)))
+        y += self.shortcut(x)
+        return y.relu_()
 
 
 class SwavResnet50(nn.Module):
@@ -42,7 +64,16 @@ class SwavResnet50(nn.Module):
 
     def outputs(self, activations: Tensor) -> dict[str, Tensor]:
         """Compute the features from the map."""
-        return {"features": activations.mean(dim=(2, 3))}
+        return {"features": activations.float().mean(dim=(2, 3))}
+
+
+def _fuse(network: SwavResnet50) -> None:
+    """Fold every batch norm into its convolution, and join the ReLUs behind convolutions."""
+    from torchvision.models.resnet import Bottleneck
+
+    fold_batch_norms(network)
+    join_relus(network)
+    replace_layers(network, Bottleneck, _Bottleneck)
 
 
 def _rename_state(state: StateDict) -> StateDict:
@@ -65,6 +96,6 @@ ARCHITECTURE = PublishedNetwork(
     columns=("features",),
     weights=SWAV,
     rename_state=_rename_state,
-    finish=fold_batch_norms,
+    finish=_fuse,
     any_shape=True,
 )

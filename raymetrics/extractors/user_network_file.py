@@ -15,16 +15,17 @@ several of them by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from raymetrics.devices.tf32 import set_tf32
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors.base import default_batch_size
+from raymetrics.extractors.numerics import Numerics, choose_numerics
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.pixel_scaling import SCALES
 from raymetrics.extractors.resize import CONVENTIONS, resize
@@ -32,9 +33,9 @@ from raymetrics.extractors.user_outputs import (
     OWN_RESIZE,
     TRIAL_SIDE,
     column_safe,
-    features_by_name,
+    feature_tensors_by_name,
     gray_images,
-    require_images,
+    require_image_tensor,
     require_same_columns,
 )
 from raymetrics.weights.locate import file_sha256
@@ -74,11 +75,15 @@ class NetworkFileExtractor:
     sha256: str  # of the file
     prepare: Preprocessing
     device: torch.device
-    block: int
+    numerics: Numerics
     network: Callable[[torch.Tensor], Any] = field(repr=False)
     columns: dict[str, int] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     thread_safe: ClassVar[bool] = True
+
+    @property
+    def block(self) -> int:
+        return self.numerics.block
 
     @property
     def file(self) -> dict[str, object]:
@@ -99,19 +104,30 @@ class NetworkFileExtractor:
         Raises ExtractorError for other images, if the network fails, and if it returns anything
         but features of these columns.
         """
-        features = self.run(require_images(images, str(self.path)))
+        features = self.tensors(require_image_tensor(images, str(self.path)))
+        return {name: values.cpu().numpy() for name, values in features.items()}
+
+    def tensors(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Compute the features {column: float32 [n, d]}, on the extractor's device.
+
+        images: uint8 [n, 3, h, w]; those on another device are copied. The features have the bits
+        of a call and belong to the caller. Raises ExtractorError as a call does.
+        """
+        features = self.run(require_image_tensor(images, str(self.path)))
         require_same_columns(features, self.columns, str(self.path))
         return features
 
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run the network on images uint8 [n, 3, h, w]; return {column: float32 [n, d]}.
 
         Unlike a call of the extractor, accepts any columns. Raises ExtractorError if the network
         fails or returns anything but features.
         """
         try:
-            with torch.inference_mode():
-                outputs = self.network(self.prepare(torch.from_numpy(images).to(self.device)))
+            with torch.no_grad(), set_tf32(False, self.device):
+                outputs = self.network(self.prepare(images.to(self.device)))
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise  # of the device, and not of the network
         except Exception as error:  # the errors of torch.jit have a class of their own
             reason = str(error).strip().splitlines()[-1] if str(error).strip() else ""
             raise ExtractorError(
@@ -119,16 +135,21 @@ class NetworkFileExtractor:
                 f"{images.shape[3]}: {type(error).__name__}: {reason}; its input is set by "
                 f"{', '.join(_OPTIONS[:4])}"
             ) from error
-        return features_by_name(outputs, len(images), str(self.path))
+        return feature_tensors_by_name(outputs, len(images), str(self.path), self.device)
 
 
 def open_network_file(
-    path: Path, options: Options, device: torch.device, columns: dict[str, int] | None = None
+    path: Path,
+    options: Options,
+    device: torch.device,
+    columns: dict[str, int] | None = None,
+    recorded_numerics: Mapping[str, object] | None = None,
 ) -> NetworkFileExtractor:
     """Open the extractor of a network file.
 
-    columns: {name: d} if known; with None a first call, with grey images, finds them. Raises
-    ExtractorError for a file without a network and for unknown options.
+    columns: {name: d} if known; with None a first call, with grey images, finds them.
+    recorded_numerics: the block, if it is no option. Raises ExtractorError for a file without a
+    network and for unknown options.
     """
     options.require_known(_OPTIONS)
     prepare = Preprocessing(
@@ -142,11 +163,14 @@ def open_network_file(
         sha256=file_sha256(path),
         prepare=prepare,
         device=device,
-        block=options.number("block", default_batch_size(device), minimum=1),
+        numerics=replace(
+            choose_numerics(options, device, "float32", recorded_numerics), layout="contiguous"
+        ),
         network=_load_network(path, device),
     )
     if columns is None:
-        features = extractor.run(gray_images(extractor.block, prepare.size or TRIAL_SIDE))
+        images = gray_images(extractor.block, prepare.size or TRIAL_SIDE)
+        features = extractor.run(torch.from_numpy(images))
         columns = {name: x.shape[1] for name, x in features.items()}
     extractor.columns.update(columns)
     return extractor

@@ -29,13 +29,30 @@ def require_images(images: Any, extractor: str) -> np.ndarray:
     Raises ExtractorError, with `extractor` as the name, for anything else, such as floats: whether
     their range is -1..1 or 0..1 changes every feature and cannot be seen.
     """
-    if isinstance(images, torch.Tensor):
-        images = images.detach().cpu()
-        images = images.numpy() if images.dtype == torch.uint8 else images
+    checked = _require_uint8_images(images, extractor)
+    if isinstance(checked, torch.Tensor):
+        checked = checked.cpu().numpy()
+    return np.require(checked, requirements="W")  # torch takes only writable arrays
+
+
+def require_image_tensor(images: Any, extractor: str) -> torch.Tensor:
+    """Return the images as a tensor, where they are, if they are uint8 [n, 3, h, w].
+
+    images: an array of numpy, or a tensor on any device. Raises ExtractorError as `require_images`.
+    """
+    checked = _require_uint8_images(images, extractor)
+    if isinstance(checked, np.ndarray):
+        return torch.from_numpy(np.require(checked, requirements="W"))
+    return checked
+
+
+def _require_uint8_images(images: Any, extractor: str) -> np.ndarray | torch.Tensor:
+    """Return images uint8 [n, 3, h, w] unchanged; raise ExtractorError for anything else."""
     dtype = str(getattr(images, "dtype", "")).removeprefix("torch.")
     shape = list(getattr(images, "shape", ()))
-    if isinstance(images, np.ndarray) and dtype == "uint8" and len(shape) == 4 and shape[1] == 3:
-        return np.require(images, requirements="W")  # torch takes only writable arrays
+    is_array = isinstance(images, np.ndarray | torch.Tensor)
+    if is_array and dtype == "uint8" and len(shape) == 4 and shape[1] == 3:
+        return images.detach() if isinstance(images, torch.Tensor) else images
     received = f"{dtype} {shape}" if dtype else type(images).__name__
     raise ExtractorError(
         f"{extractor} got {received}, expected images uint8 [n, 3, height, width]"
@@ -72,6 +89,30 @@ def features_by_name(result: Any, count: int, extractor: str) -> dict[str, np.nd
     several of them by name, in a mapping or a NamedTuple. Raises ExtractorError, with `extractor`
     as the name, for anything else.
     """
+    outputs = _outputs_by_name(result, count, extractor)
+    return {
+        name: values.cpu().numpy() if isinstance(values, torch.Tensor) else values
+        for name, values in outputs.items()
+    }
+
+
+def feature_tensors_by_name(
+    result: Any, count: int, extractor: str, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Convert the outputs for `count` images to tensors {column: float32 [count, d]} on a device.
+
+    result: as in `features_by_name`, which raises the same errors. The tensors are copies.
+    """
+    outputs = _outputs_by_name(result, count, extractor)
+    return {
+        name: torch.as_tensor(values, device=device).clone() for name, values in outputs.items()
+    }
+
+
+def _outputs_by_name(
+    result: Any, count: int, extractor: str
+) -> dict[str, np.ndarray | torch.Tensor]:
+    """Return the outputs {column: float32 [count, d]}; raise ExtractorError for anything else."""
     if hasattr(result, "_asdict"):
         result = result._asdict()
     outputs = result if isinstance(result, Mapping) else {_UNNAMED_COLUMN: result}
@@ -94,27 +135,33 @@ def _require_column_name(name: object, extractor: str) -> str:
     return name
 
 
-def _require_features(values: Any, count: int, what: str) -> np.ndarray:
-    """Convert values to float32 [count, d].
+def _require_features(values: Any, count: int, what: str) -> np.ndarray | torch.Tensor:
+    """Convert values to float32 [count, d], a tensor where it is.
 
     Raises ExtractorError, with a message that begins with `what`, for anything else.
     """
     if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values
+        _require_matrix(values, count, what, floats=values.is_floating_point())
+        return values.detach().float()
     try:
         array = np.asarray(values)
     except (TypeError, ValueError):
         raise ExtractorError(f"{what} {type(values).__name__}; {_EXPECTED}") from None
-    if array.dtype.kind != "f" or array.ndim != 2 or len(array) != count or not array.shape[1]:
-        raise ExtractorError(
-            f"{what} {array.dtype} {list(array.shape)} for {count} images; {_EXPECTED}"
-        )
+    _require_matrix(array, count, what, floats=array.dtype.kind == "f")
     return array.astype(np.float32, copy=False)
 
 
+def _require_matrix(values: Any, count: int, what: str, *, floats: bool) -> None:
+    """Raise ExtractorError unless values are floats [count, d], with d of 1 or more."""
+    if not floats or values.ndim != 2 or len(values) != count or not values.shape[1]:
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ExtractorError(f"{what} {dtype} {list(values.shape)} for {count} images; {_EXPECTED}")
+
+
 def require_same_columns(
-    features: Mapping[str, np.ndarray], columns: Mapping[str, int], extractor: str
+    features: Mapping[str, np.ndarray] | Mapping[str, torch.Tensor],
+    columns: Mapping[str, int],
+    extractor: str,
 ) -> None:
     """Raise ExtractorError unless the features have the names and dimensions of `columns`."""
     dimensions = {name: values.shape[1] for name, values in features.items()}

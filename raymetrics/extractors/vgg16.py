@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from raymetrics.extractors import class_names
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.build_networks import build_empty_network, join_relus
 from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import VGG16
 from raymetrics.weights.state_dict import StateDict
@@ -76,5 +76,6 @@ ARCHITECTURE = PublishedNetwork(
     columns=("fc2_relu",),
     weights=VGG16,
     rename_state=_rename_state,
+    finish=join_relus,
     class_names=class_names.imagenet_classes,
 )
