@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -12,12 +11,10 @@ import PIL
 import torch
 
 from raymetrics.devices.failures import describe_build, driver_version
+from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.session import is_local, ray_is_running
 from raymetrics.errors import InsufficientResources
 from raymetrics.provenance import processor_name
-
-# Set for a process that computes for a worker, on GPUs that Ray reserved for that worker.
-SHARED_GPUS = "RAYMETRICS_SHARED_GPUS"
 
 
 def worker_device() -> torch.device:
@@ -38,18 +35,6 @@ def worker_device() -> torch.device:
             "the driver, or work without GPUs: ray start --num-gpus=0"
         )
     return torch.device("cuda:0")
-
-
-def reserved_gpus() -> Sequence[str]:
-    """Return the numbers of the GPUs that Ray reserved for this process; none for the driver."""
-    if SHARED_GPUS in os.environ:
-        return [gpu for gpu in os.environ[SHARED_GPUS].split(",") if gpu]
-    import ray
-
-    context = ray.get_runtime_context()
-    if context.get_task_id() is None:
-        return ()  # the driver
-    return [str(gpu) for gpu in context.get_accelerator_ids().get("GPU", ())]
 
 
 def device_name() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from raymetrics.distributed.devices import reserved_gpus
+from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.resources import ActorPool
 
 Seat = tuple[str, tuple[str, ...]]  # a node, and GPUs of it

@@ -14,12 +14,12 @@ from torch import Tensor
 from raymetrics import sample_ranges
 from raymetrics.devices.failures import is_device_lost, is_out_of_memory
 from raymetrics.distributed.devices import (
-    SHARED_GPUS,
     machine_kind,
     use_deterministic_kernels,
     worker_device,
 )
 from raymetrics.distributed.extraction.stream_control import MAX_ATTEMPTS
+from raymetrics.distributed.reserved_gpus import SHARED_GPUS
 from raymetrics.errors import (
     InsufficientResources,
     RaymetricsError,

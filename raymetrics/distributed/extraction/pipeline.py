@@ -18,7 +18,6 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.exceptions import RayActorError
 from threadpoolctl import threadpool_limits
 
-from raymetrics.distributed.devices import reserved_gpus
 from raymetrics.distributed.extraction.generate import (
     LocalGenerator,
     RemoteGenerator,
@@ -31,6 +30,7 @@ from raymetrics.distributed.extraction.stream_control import MAX_ATTEMPTS, Strea
 from raymetrics.distributed.extraction.stream_plan import ShardOutcome, StreamPlan
 from raymetrics.distributed.extraction.usage import PoolUsage, StreamUsage
 from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.resources import ActorPool, Placement, Resources
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS
 

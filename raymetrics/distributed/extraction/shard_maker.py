@@ -1,40 +1,31 @@
-"""Make a shard: generate its samples batch by batch, extract their features, and commit them."""
+"""Make a shard: compute its batches, fetch the features of one meanwhile, and commit them all."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from raymetrics import sample_ranges
 from raymetrics.devices.failures import describe_memory, is_device_lost, is_out_of_memory
-from raymetrics.devices.transfers import Download, Uploader
-from raymetrics.distributed.devices import (
-    device_name,
-    machine_kind,
-    use_deterministic_kernels,
-    worker_device,
-)
+from raymetrics.devices.transfers import Uploader
+from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
+from raymetrics.distributed.extraction.batches import compute_batch, describe_batches, join_rows
 from raymetrics.distributed.extraction.commit import SetWriter, require_few_left_out, top1_classes
-from raymetrics.distributed.extraction.generate import (
-    SampleGenerator,
-    is_thread_safe,
-    worker_death_error,
-)
+from raymetrics.distributed.extraction.generate import SampleGenerator, worker_death_error
 from raymetrics.distributed.extraction.planned_shards import PlannedShard
-from raymetrics.distributed.extraction.shard_record import COMMIT, EXTRACT, GENERATE, ShardRecord
+from raymetrics.distributed.extraction.shard_record import COMMIT, ShardRecord
 from raymetrics.distributed.extraction.stream_control import (
     MAX_ATTEMPTS,
     StreamControl,
@@ -50,29 +41,17 @@ from raymetrics.errors import (
     TemporaryFailure,
 )
 from raymetrics.extractors import Extractor, make_extractor
-from raymetrics.extractors.base import extract_tensors
+from raymetrics.extractors.base import NetworkExtractor
+from raymetrics.extractors.numerics import Numerics
 from raymetrics.shards import layout, schema
 from raymetrics.user_code import without_folders
 
 log = logging.getLogger(__name__)
 
 LOST_DEVICE_EXIT = 70  # the exit status of a worker that ends itself, as it has lost its GPU
+_MAX_BATCH = 4096  # images
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """The samples of a batch, with features on their way from the device."""
-
-    sample_ids: np.ndarray
-    labels: np.ndarray | None
-    left_out: Mapping[int, str]
-    one_by_one: bool
-    image_size: tuple[int, int] | None
-    features: Download
-    made_on: tuple[str, ...]
-    seconds: Mapping[str, float]
 
 
 class ShardMaker:
@@ -101,7 +80,6 @@ class ShardMaker:
         self.extractors: list[Extractor] = []
         self.error: RaymetricsError | None = None
         self._computing = threading.Lock()
-        self._calling_user_code = threading.Lock()
         self._pool = ThreadPoolExecutor(threads)
         try:
             self.upload = Uploader(worker_device())
@@ -110,10 +88,14 @@ class ShardMaker:
             )
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if is_device_lost(error):
+                self._end_with_device(error, "while the extractors were loaded")
+            if not is_out_of_memory(error):
+                raise
             self.error = InsufficientResources(
                 "the extractors do not fit into the GPU beside its other workers "
-                f"({str(error).splitlines()[0]}); ask for fewer --actors"
+                f"({_first_line(error)}); ask for fewer --actors"
             )
 
     def _start_name(self) -> str:
@@ -169,7 +151,8 @@ class ShardMaker:
             if is_out_of_memory(error):
                 raise self._memory_error() from error
             if is_device_lost(error):
-                self._end_with_device(record, error)
+                moment = f"at samples {sample_ranges.format_range(record.ids)}"
+                self._end_with_device(error, moment)
             raise
 
     def _memory_error(self) -> InsufficientResources:
@@ -180,62 +163,32 @@ class ShardMaker:
             "(--split), so that generator and extractors have a GPU each"
         )
 
-    def _end_with_device(self, record: ShardRecord, error: Exception) -> NoReturn:
+    def _end_with_device(self, error: Exception, moment: str) -> NoReturn:
         """End a process that can never use its GPU again; Ray starts another in its place."""
-        words = f"the GPU of this process is lost ({_first_line(error)})"
+        words = f"the GPU of this process was lost {moment} ({_first_line(error)})"
         if not self.ends_process:
             raise ClusterFailure(f"{words}; run the same command again") from error
-        log.error("%s, at samples %s", words, sample_ranges.format_range(record.ids))
+        log.error("%s", words)
         os._exit(LOST_DEVICE_EXIT)
 
     def _compute(self, record: ShardRecord) -> tuple[pa.Table | None, ShardRecord]:
         """Return the rows of a shard, None if no sample can be made, and what happened."""
-        ids = sample_ranges.split_at_multiples(record.ids, self.batch)
-        work = partial(self._compute_batch, record.target)
+        extractors = self._extractors_for(record.target)
+        work = partial(compute_batch, self.generator, extractors, self.upload, record.target)
+        ids = sample_ranges.split_at_multiples(record.ids, _whole_blocks(self.batch, extractors))
         start = time.monotonic()
-        batches, features = [], []
+        batches = []
         for batch in _map_ahead(self._pool, work, ids, self.threads):
+            batch.features.wait()  # while the next batch is computed
             batches.append(batch)
-            features.append(batch.features.wait())
-        waiting = time.monotonic() - start
-        record = _merge_batches(record, batches, waiting)
-        rows = [number for number, batch in enumerate(batches) if len(batch.sample_ids)]
-        if not rows:
-            return None, record
-        labels = [batches[i].labels for i in rows]
-        table = schema.to_table(
-            self.plan.targets[record.target].spec.columns,
-            np.concatenate([batches[i].sample_ids for i in rows]),
-            None if labels[0] is None else np.concatenate(labels),  # type: ignore[arg-type]
-            {name: np.concatenate([features[i][name] for i in rows]) for name in features[rows[0]]},
-        )
-        return table, record
+        record = describe_batches(record, batches, time.monotonic() - start)
+        return join_rows(self.plan.targets[record.target].spec.columns, batches), record
 
-    def _compute_batch(self, target: int, ids: range) -> _Batch:
-        """Generate and extract a batch; return without waiting for the device."""
-        start = time.monotonic()
-        samples = self.generator.generate(target, np.array(ids))
-        generated = time.monotonic()
-        images = self.upload(samples.images)
-        features: dict[str, torch.Tensor] = {}
-        if len(images):
-            for extractor in self.extractors:
-                with nullcontext() if is_thread_safe(extractor) else self._calling_user_code:
-                    outputs = extract_tensors(extractor, samples.sample_ids, images)
-                for column in schema.make_columns(extractor.name, extractor.columns):
-                    features[column.name] = outputs[column.output]
-        download = Download.begin(features)
-        extracted = time.monotonic()
-        return _Batch(
-            samples.sample_ids,
-            samples.labels,
-            samples.left_out,
-            samples.one_by_one,
-            (images.shape[2], images.shape[3]) if len(images) else None,
-            download,
-            samples.made_on,
-            {GENERATE: generated - start, EXTRACT: extracted - generated},
-        )
+    def _extractors_for(self, target: int) -> list[Extractor]:
+        """Return the extractors with the numerics of a set; sets of one kind share them."""
+        recorded = self.plan.targets[target].spec.numerics
+        self.extractors = [_with_numerics(extractor, recorded) for extractor in self.extractors]
+        return self.extractors
 
     def _commit(self, rows: pa.Table | None, record: ShardRecord) -> ShardOutcome:
         """Write the shard; raise SourceError if too many samples are left out."""
@@ -287,34 +240,18 @@ def _map_ahead(
             future.cancel()
 
 
-def _merge_batches(record: ShardRecord, batches: Sequence[_Batch], passed: float) -> ShardRecord:
-    """Return the record of a shard with what happened to its batches.
+def _with_numerics(extractor: Extractor, recorded: Mapping[str, Mapping[str, object]]) -> Extractor:
+    """Return an extractor with the numerics that a set has recorded for its name, if any."""
+    if not isinstance(extractor, NetworkExtractor) or extractor.name not in recorded:
+        return extractor
+    numerics = Numerics.from_dict(recorded[extractor.name])
+    return extractor if numerics == extractor.numerics else extractor.with_numerics(numerics)
 
-    passed: seconds of all batches together, by the clock; with one thread, what the device did
-    beyond the calls is time of extraction. Raises SourceError for images of several sizes.
-    """
-    sizes = sorted({batch.image_size for batch in batches if batch.image_size})
-    if len(sizes) > 1:
-        sizes_text = " and ".join(f"{height} x {width}" for height, width in sizes)
-        raise SourceError(
-            f"samples {sample_ranges.format_range(record.ids)} have images of {sizes_text}; give "
-            "all of them one size"
-        )
-    seconds = {s: sum(batch.seconds[s] for batch in batches) for s in (GENERATE, EXTRACT)}
-    seconds[EXTRACT] += max(0.0, passed - sum(seconds.values()))
-    left_out: dict[int, str] = {}
-    for batch in batches:
-        left_out.update(batch.left_out)
-    machines = {machine for batch in batches for machine in batch.made_on}
-    return replace(
-        record,
-        device=device_name(),
-        left_out=left_out,
-        seconds=seconds,
-        single_sample_batches=sum(batch.one_by_one for batch in batches),
-        made_on=sorted({*machines, machine_kind()}),
-        image_size=sizes[0] if sizes else None,
-    )
+
+def _whole_blocks(batch: int, extractors: Sequence[Extractor]) -> int:
+    """Return a batch of whole blocks of all extractors, as a part of one takes as long as all."""
+    block = math.lcm(*[extractor.block for extractor in extractors])
+    return -(-batch // block) * block if block <= _MAX_BATCH else batch
 
 
 def _load_extractors(plan: StreamPlan) -> list[Extractor]:

@@ -14,6 +14,7 @@ from raymetrics.distributed.extraction.dataset_request import (
     max_samples,
 )
 from raymetrics.errors import NotEnoughData, SampleRangeError, SpecMismatch
+from raymetrics.extractors import Extractor
 from raymetrics.generators import Generator, absolute_source, open_source, permission_for
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import (
@@ -45,6 +46,7 @@ class MatchRequest:
     stop: int
     n: int
     extractors: Sequence[Mapping[str, object]]  # as they are now, where the set keeps older ones
+    networks: Sequence[Extractor]
     any_size: bool
 
 
@@ -125,6 +127,7 @@ def make_match_request(
         stop,
         n,
         current_spec.extractors,
+        networks,
         any_size,
     )
 

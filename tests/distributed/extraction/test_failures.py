@@ -306,7 +306,7 @@ def test_images_of_several_sizes_in_batches_of_a_shard_are_refused(tmp_path: Pat
 
     plan = make_plan(str(tmp_path), "sources:noise", range(20))
     outcome = make_maker(plan, Growing(plan.sources))(PlannedShard(0, range(20)))
-    with pytest.raises(SourceError, match="samples 0-19 have images of 28 x 28 and 38 x 38"):
+    with pytest.raises(SourceError, match="samples 0-19 have images of 28 x 28 and 44 x 44"):
         outcome.require_success()
 
 

@@ -19,6 +19,7 @@ from raymetrics.distributed.extraction.planned_shards import PlannedShard
 from raymetrics.distributed.extraction.shard_maker import ShardMaker
 from raymetrics.distributed.extraction.stream_control import StreamControl
 from raymetrics.distributed.extraction.stream_plan import StreamPlan
+from raymetrics.distributed.reserved_gpus import SHARED_GPUS, reserved_gpus
 from raymetrics.errors import ClusterFailure, InsufficientResources, SourceError
 from tests.helpers.stream_plans import make_maker, make_plan
 
@@ -49,7 +50,7 @@ def plan(tmp_path: Path) -> StreamPlan:
 
 
 def test_a_lost_gpu_is_a_failure_of_the_cluster_and_not_of_samples(plan: StreamPlan) -> None:
-    with pytest.raises(ClusterFailure, match="GPU of this process is lost.*illegal memory access"):
+    with pytest.raises(ClusterFailure, match="GPU .* was lost at samples 0-19.*illegal"):
         make_maker(plan, FailingGenerator(plan, LOST, 1))(SHARD)
 
 
@@ -157,5 +158,5 @@ def test_a_process_that_generates_takes_the_gpus_of_its_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for value, expected in (("1", ["1"]), ("", [])):
-        monkeypatch.setenv(devices.SHARED_GPUS, value)
-        assert devices.reserved_gpus() == expected
+        monkeypatch.setenv(SHARED_GPUS, value)
+        assert reserved_gpus() == expected
