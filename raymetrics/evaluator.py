@@ -155,7 +155,7 @@ class Evaluator:
         else:
             tensor = torch.as_tensor(images).detach()
             outputs = to_uint8(tensor, RULES[self.uint8])
-            array = require_finite(outputs, np.arange(len(tensor)), "a batch")
+            array = require_finite(outputs, np.arange(len(tensor)), "a batch").cpu().numpy()
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1] != 3:
             rule = f"; name their rule: uint8='{next(iter(RULES))}'"
             hint = rule if array.dtype.kind == "f" else ""

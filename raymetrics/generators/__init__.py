@@ -186,7 +186,7 @@ def _open_generator(
     if CALLABLE.fullmatch(name):
         from raymetrics.generators.user_function import open_user_function
 
-        return open_user_function(name, options)
+        return open_user_function(name, options, device)
     *endings, last = _dataset_endings()
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "

@@ -24,6 +24,9 @@ class Generator(Protocol):
 
     One that computes on a device may have a method `tensors(sample_ids)` that returns the images
     uint8 [n, 3, h, w] as a tensor on that device, with the bits of a call; see `generate_tensors`.
+
+    One that decodes images may have an attribute `threads`, the number of threads that a call uses,
+    which a worker sets to its share of the processors; no bit depends on it.
     """
 
     @property
@@ -49,13 +52,14 @@ def generate_tensors(generator: Generator, sample_ids: np.ndarray) -> Tensor:
 
     sample_ids: int64 [n].
     """
-    import torch  # so that data sets can be listed without it
-
     tensors = getattr(generator, "tensors", None)
     if tensors is not None:
         images: Tensor = tensors(sample_ids)
         return images
-    return torch.from_numpy(np.require(generator(sample_ids), requirements="W"))
+    # Here, so that data sets can be listed without torch.
+    from raymetrics.generators.tensor_generator import as_tensor
+
+    return as_tensor(generator(sample_ids))
 
 
 @runtime_checkable
@@ -66,6 +70,9 @@ class LatentGenerator(Generator, Protocol):
     W uses Z as W: its `map` returns z. `map` and `synthesize` compute row i at place i % block of a
     batch (see `raymetrics.fixed_batches`), so a caller that puts a sample at its own place gets the
     same bits as from a call of the generator.
+
+    One that computes on a device may have a method `synthesize_tensors(w)` that returns the images
+    as a tensor on that device, with the bits of `synthesize`; see `latents.latent_batches`.
 
     The generator may have an attribute `not_latent_because`: the reason why, with its options, no
     single w determines a sample's image, and what to change; or None. See

@@ -22,6 +22,7 @@ from raymetrics.errors import SourceError
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT
 from raymetrics.generators.network_files import load_once
+from raymetrics.generators.tensor_generator import TensorGenerator, as_tensor
 from raymetrics.generators.uint8_rules import require_finite, to_uint8, unit_round
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import file_sha256
@@ -31,7 +32,7 @@ _PIXEL_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".model"})
 _INSTALL_COMMAND = "pip install 'raymetrics[diffusers]'"
 
 
-class DiffusersPipeline:
+class DiffusersPipeline(TensorGenerator):
     """A pipeline, given by its folder or its name, as in `diffusers:sd?prompt=a cat&steps=30`.
 
     Sample k draws all its noise from a torch.Generator of seed k on the CPU, so that the noise is
@@ -184,15 +185,19 @@ class DiffusersPipeline:
         classes = [np.random.RandomState(k).randint(self.classes) for k in sample_ids]
         return np.array(classes, np.int64)
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
+    def tensors(self, sample_ids: np.ndarray) -> torch.Tensor:
+        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n], as a tensor on the CPU.
 
-        Raises SourceError if the pipeline gives no images, or numbers that are not finite.
+        They are on the CPU because every pipeline gives arrays. What some pipelines give if they
+        are asked for tensors has another range of values. Raises SourceError if the pipeline gives
+        no images, or numbers that are not finite.
         """
-        outputs = run_in_fixed_batches(self._generate, sample_ids, sample_ids, self.block)
+        ids = as_tensor(sample_ids)
+        outputs = run_in_fixed_batches(self._generate, sample_ids, ids, self.block)
         return require_finite(outputs, sample_ids, self.name)
 
-    def _generate(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+    def _generate(self, sample_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        ids = sample_ids.numpy()
         takes = inspect.signature(self.pipeline.__call__).parameters
         arguments: dict[str, Any] = dict(self.options)
         if "prompt" in arguments:

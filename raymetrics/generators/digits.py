@@ -8,15 +8,13 @@ shipped with raymetrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
+from raymetrics.generators.tensor_generator import LatentTensorGenerator, as_tensor
 from raymetrics.generators.uint8_rules import nvidia
 from raymetrics.weights.locate import WeightsFile
 from raymetrics.weights.shipped import SHIPPED_FOLDER, shipped_weights
@@ -149,7 +147,7 @@ def _snapshot_weights(snapshot: int) -> WeightsFile:
     return shipped_weights(path.name)
 
 
-class Digits:
+class Digits(LatentTensorGenerator):
     """The source `digits`, a latent generator.
 
     `digits?snapshot=400` is the generator after 400 training steps.
@@ -187,35 +185,21 @@ class Digits:
         """Draw z float32 [n, 20] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, _Z_DIM)
 
-    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def map_samples(
+        self, sample_ids: np.ndarray, z: np.ndarray, labels: np.ndarray | None
+    ) -> Tensor:
         """Map z float32 [n, 20] and labels int64 [n] in 0..9 to w float32 [n, 20]."""
         assert labels is not None
-        return self._map_samples(np.arange(len(z)), z, labels)
+        rows = np.column_stack([z, labels]).astype(np.float32)
+        return self.run(self._map, sample_ids, as_tensor(rows).to(self.device))["w"]
 
-    def synthesize(self, w: np.ndarray) -> np.ndarray:
+    def _map(self, z_and_label: Tensor) -> dict[str, Tensor]:
+        return {"w": self.network.mapping(z_and_label[:, :-1], z_and_label[:, -1].long())}
+
+    def synthesize_samples(self, sample_ids: np.ndarray, w: Tensor) -> Tensor:
         """Synthesize images uint8 [n, 3, 28, 28], with three equal channels, from w [n, 20]."""
-        return self._run(self._synthesize, np.arange(len(w)), w)
+        return self.run(self._synthesize, sample_ids, w)["images"]
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        w = self._map_samples(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
-        return self._run(self._synthesize, sample_ids, w)
-
-    def _map_samples(self, ids: np.ndarray, z: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return self._run(self._map, ids, np.column_stack([z, labels]).astype(np.float32))
-
-    def _run(
-        self, function: Callable[[Tensor], Tensor], ids: np.ndarray, rows: np.ndarray
-    ) -> np.ndarray:
-        def run_on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
-            with torch.inference_mode():
-                return {"": function(torch.from_numpy(padded).to(self.device)).cpu().numpy()}
-
-        return run_in_fixed_batches(run_on_arrays, ids, rows, self.block)[""]
-
-    def _map(self, z_and_label: Tensor) -> Tensor:
-        w: Tensor = self.network.mapping(z_and_label[:, :-1], z_and_label[:, -1].long())
-        return w
-
-    def _synthesize(self, w: Tensor) -> Tensor:
+    def _synthesize(self, w: Tensor) -> dict[str, Tensor]:
         gray = torch.sigmoid(self.network.synthesis(w)) * 2 - 1
-        return nvidia(gray).expand(-1, 3, -1, -1)
+        return {"images": nvidia(gray).expand(-1, 3, -1, -1)}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
+from raymetrics.generators.tensor_generator import LatentTensorGenerator
 from raymetrics.generators.uint8_rules import nvidia
 from raymetrics.weights.locate import WeightsFile
 from raymetrics.weights.state_dict import load_state_dict
@@ -60,7 +60,7 @@ def _build_dcgan() -> nn.Sequential:
     )
 
 
-class Faces:
+class Faces(LatentTensorGenerator):
     """The source `faces`, a latent generator whose space W is Z."""
 
     name = "faces"
@@ -87,22 +87,9 @@ class Faces:
         """Draw z float32 [n, 100] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, _Z_DIM)
 
-    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Return z unchanged."""
-        return z
-
-    def synthesize(self, w: np.ndarray) -> np.ndarray:
+    def synthesize_samples(self, sample_ids: np.ndarray, w: Tensor) -> Tensor:
         """Synthesize images uint8 [n, 3, 64, 64] from w float32 [n, 100]."""
-        return self._synthesize_samples(np.arange(len(w)), w)
+        return self.run(self._generate, sample_ids, w)["images"]
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, 64, 64] from sample ids int64 [n]."""
-        return self._synthesize_samples(sample_ids, self.draw(sample_ids))
-
-    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
-        return run_in_fixed_batches(self._generate, sample_ids, w, self.block)["images"]
-
-    def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.inference_mode():
-            images = self.network(torch.from_numpy(z).to(self.device)[:, :, None, None])
-            return {"images": nvidia(images).cpu().numpy()}
+    def _generate(self, z: Tensor) -> dict[str, Tensor]:
+        return {"images": nvidia(self.network(z[:, :, None, None]))}

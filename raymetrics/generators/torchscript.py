@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
 from raymetrics.generators.network_files import load_once, read_bytes
+from raymetrics.generators.tensor_generator import LatentTensorGenerator
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 from raymetrics.weights.torchscript_network import USER_CLASS_ADVICE, load_torchscript
 
 
-class TorchScript:
+class TorchScript(LatentTensorGenerator):
     """A network from `torch.jit.save`; `network.ts?z=128` takes z of 128 numbers.
 
     The network maps z float32 [n, z], standard normal, to images [n, 3, h, w], uint8 or floats in
@@ -51,31 +51,17 @@ class TorchScript:
         """Draw z float32 [n, z] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, self.z_dim)
 
-    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """Return z unchanged."""
-        return z
-
-    def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, z].
+    def synthesize_samples(self, sample_ids: np.ndarray, w: Tensor) -> Tensor:
+        """Synthesize images uint8 [n, 3, h, w] of samples from w float32 [n, z] on the device.
 
         Raises SourceError if the network fails, or gives other outputs than finite images.
         """
-        return self._synthesize_samples(np.arange(len(w)), w)
-
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
-
-        Raises SourceError if the network fails, or gives other outputs than finite images.
-        """
-        return self._synthesize_samples(sample_ids, self.draw(sample_ids))
-
-    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
-        outputs = run_in_fixed_batches(self._generate, sample_ids, w, self.block)
+        outputs = self.run(self._generate, sample_ids, w)
         return require_finite(outputs, sample_ids, self.path)
 
-    def _generate(self, z: np.ndarray) -> dict[str, np.ndarray]:
+    def _generate(self, z: Tensor) -> dict[str, Tensor]:
         try:
-            images = self.network(torch.from_numpy(z).to(self.device))
+            images = self.network(z)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise SourceError(

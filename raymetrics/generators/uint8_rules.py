@@ -57,28 +57,29 @@ RULES: dict[str, Rule] = {
 }
 
 
-def to_uint8(images: Tensor, rule: Rule) -> dict[str, np.ndarray]:
+def to_uint8(images: Tensor, rule: Rule) -> dict[str, Tensor]:
     """Convert images by a rule; images that are uint8 already stay unchanged.
 
-    Returns {"images": uint8 [n, 3, h, w], "finite": bool [n], whether all numbers of an image are
-    finite}, for `require_finite`. This function does not refuse the others, as a batch also has
-    empty places, whose outputs are no sample's image.
+    Returns {"images": uint8 [n, 3, h, w], "not_finite": bool [n], whether an image has a number
+    that is not finite}, on the device of the images and without waiting for it, for
+    `require_finite`. This function does not refuse such images, as a batch also has empty places,
+    whose outputs are no sample's image.
     """
     if images.dtype == torch.uint8:
-        return {"images": images.cpu().numpy(), "finite": np.ones(len(images), np.bool_)}
+        return {"images": images, "not_finite": images.new_zeros(len(images), dtype=torch.bool)}
     finite = _widen(images).isfinite().flatten(1).all(dim=1)
-    return {"images": rule(images).cpu().numpy(), "finite": finite.cpu().numpy()}
+    return {"images": rule(images), "not_finite": ~finite}
 
 
-def require_finite(
-    outputs: Mapping[str, np.ndarray], sample_ids: np.ndarray, name: str
-) -> np.ndarray:
+def require_finite(outputs: Mapping[str, Tensor], sample_ids: np.ndarray, name: str) -> Tensor:
     """Return the images of `to_uint8`.
 
-    Raises SourceError, with the first sample whose numbers are not finite, if one is not.
+    Raises SourceError, with the first sample whose numbers are not finite, if one is not. This
+    waits for the device, so a caller with several batches calls it once for all of them.
     """
-    if not outputs["finite"].all():
-        first = sample_ids[outputs["finite"].argmin()]
+    not_finite = outputs["not_finite"].cpu().numpy()
+    if not_finite.any():
+        first = sample_ids[not_finite.argmax()]
         raise SourceError(
             f"{name} gave NaN or infinity for sample {first}, expected finite numbers; look at its "
             "weights, or give it another precision if it computes in float16"

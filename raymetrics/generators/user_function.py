@@ -2,9 +2,12 @@
 
 The callable is a function from sample ids (int64 [n]) to images (uint8 [n, 3, h, w]), or a class
 whose objects are such functions. Every worker makes one object of the class, with the options after
-the question mark, as in `my_models.gan:Generator?psi=0.7`.
+the question mark, as in `my_models.gan:Generator?psi=0.7`. If the constructor takes a keyword
+`device`, it gets the device on which the object is to compute, as torch names it: "cuda:0" in a
+worker that has a GPU, else "cpu". The device is no part of the generator's spec.
 
-The callable may return floats, if its attribute `uint8` names the rule of
+Images may be an array of numpy or a tensor of torch on any device, where they stay until the
+features are computed. They may be floats, if the callable's attribute `uint8` names the rule of
 `raymetrics.generators.uint8_rules` that converts them. It may have these attributes:
 
     length         the number of samples; without it, the generator is endless
@@ -23,14 +26,18 @@ generator, whose samples can be truncated and interpolated: see
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raymetrics.errors import SourceError
+from raymetrics.generators.tensor_generator import TensorGenerator, as_tensor
 from raymetrics.generators.uint8_rules import RULES, require_finite, to_uint8
 from raymetrics.provenance import fingerprint
 from raymetrics.user_code import (
@@ -40,7 +47,8 @@ from raymetrics.user_code import (
     without_folders,
 )
 
-_FLOATS = (np.float16, np.float32, np.float64)
+_FLOATS = ("float16", "float32", "float64")
+_IMAGE_FLOATS = (*_FLOATS, "bfloat16")
 _LATENT_METHODS = ("draw", "map", "synthesize")
 _MODULE_HINT = (
     "; it is an nn.Module, which takes latents and no sample ids: save it as TorchScript, "
@@ -49,26 +57,50 @@ _MODULE_HINT = (
 )
 
 
-def open_user_function(text: str, options: Mapping[str, str]) -> UserFunctionGenerator:
-    """Open the generator around "module:callable".
+def open_user_function(
+    text: str, options: Mapping[str, str], device: torch.device
+) -> UserFunctionGenerator:
+    """Open the generator around "module:callable", which computes on this device if it can.
 
     The generator is a latent one if the callable has the methods draw, map and synthesize.
     """
     target = UserCallable(text, "source", SourceError)
-    call = target.instantiate(options)
+    arguments = _add_device(target, options, device)
+    call = target.instantiate(arguments)
     is_latent = all(callable(target.get_attribute(call, method)) for method in _LATENT_METHODS)
-    return (UserLatentGenerator if is_latent else UserFunctionGenerator)(target, call, options)
+    kind = UserLatentGenerator if is_latent else UserFunctionGenerator
+    return kind(target, call, options, arguments)
 
 
-class UserFunctionGenerator:
+def _add_device(
+    target: UserCallable, options: Mapping[str, str], device: torch.device
+) -> dict[str, str]:
+    """Return the arguments of a class: the options, and the device if it takes a `device`."""
+    definition = target.load()
+    takes_device = inspect.isclass(definition) and "device" in _parameters(definition)
+    return ({"device": str(device)} if takes_device else {}) | dict(options)
+
+
+def _parameters(definition: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(definition).parameters
+    except ValueError:  # a class in another language than Python may have no signature
+        return {}
+
+
+class UserFunctionGenerator(TensorGenerator):
     """A generator around a user's callable, which checks the images that the callable returns."""
 
     def __init__(
-        self, target: UserCallable, call: Callable[..., Any], options: Mapping[str, str]
+        self,
+        target: UserCallable,
+        call: Callable[..., Any],
+        options: Mapping[str, str],
+        arguments: Mapping[str, str],
     ) -> None:
         self.name = target.text
         self.options = dict(options)
-        self._target, self._call = target, call
+        self._target, self._call, self._arguments = target, call, arguments
         self._image_size: tuple[int, int] | None = None  # of the images so far
         self.rule: str | None = self._user_attribute("uint8")
         if self.rule is not None and not (isinstance(self.rule, str) and self.rule in RULES):
@@ -92,7 +124,7 @@ class UserFunctionGenerator:
     def renew(self) -> None:
         """Replace the user's object by a new one."""
         del self._call  # first, as memory may not hold two
-        self._call = self._target.instantiate(self.options)
+        self._call = self._target.instantiate(self._arguments)
 
     @property
     def length(self) -> int | None:
@@ -140,7 +172,7 @@ class UserFunctionGenerator:
         if given is None:
             return None
         labels = self._call_user_code(
-            lambda: np.asarray(given), f"the labels of {_describe_ids(sample_ids)}"
+            lambda: _to_numpy(given), f"the labels of {_describe_ids(sample_ids)}"
         )
         if labels.shape != sample_ids.shape:
             raise self._labels_error(labels, sample_ids, "", f"[{len(sample_ids)}]")
@@ -159,33 +191,34 @@ class UserFunctionGenerator:
             f"ids, expected {expected}"
         )
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+    def tensors(self, sample_ids: np.ndarray) -> Tensor:
         """Generate images uint8 [n, 3, h, w] from sample ids int64 [n].
 
-        Raises SourceError if the callable fails or returns anything else.
+        They are on the device of the callable's images; arrays become tensors on the CPU. Raises
+        SourceError if the callable fails or returns anything else.
         """
         images = self._call_user_code(
-            lambda: np.asarray(self._call(sample_ids)), _describe_ids(sample_ids)
+            lambda: _array_or_tensor(self._call(sample_ids)), _describe_ids(sample_ids)
         )
         return self._require_images(images, sample_ids)
 
-    def _require_images(self, images: np.ndarray, sample_ids: np.ndarray) -> np.ndarray:
-        right = images.ndim == 4 and images.shape[:2] == (len(sample_ids), 3) and images.size
-        floats = self.rule is not None and images.dtype in _FLOATS
-        if not right or not (floats or images.dtype == np.uint8):
+    def _require_images(self, images: np.ndarray | Tensor, sample_ids: np.ndarray) -> Tensor:
+        shape, dtype = tuple(images.shape), _dtype_name(images)
+        right = len(shape) == 4 and shape[:2] == (len(sample_ids), 3) and math.prod(shape)
+        floats = self.rule is not None and dtype in _IMAGE_FLOATS
+        if not right or not (floats or dtype == "uint8"):
             raise SourceError(
-                f"{self.name} gave {images.dtype} {list(images.shape)} for {len(sample_ids)} "
-                f"sample ids, expected uint8 [{len(sample_ids)}, 3, height, width]; "
-                f"{_shape_hint(images, len(sample_ids))}"
+                f"{self.name} gave {dtype} {list(shape)} for {len(sample_ids)} sample ids, "
+                f"expected uint8 [{len(sample_ids)}, 3, height, width]; "
+                f"{_shape_hint(shape, dtype, len(sample_ids))}"
             )
-        self._require_one_size(images, sample_ids)
+        self._require_one_size(shape[2], shape[3], sample_ids)
+        tensor = as_tensor(images) if isinstance(images, np.ndarray) else images
         if self.rule is None or not floats:
-            return images
-        outputs = to_uint8(torch.from_numpy(images.copy()), RULES[self.rule])
-        return require_finite(outputs, sample_ids, self.name)
+            return tensor
+        return require_finite(to_uint8(tensor, RULES[self.rule]), sample_ids, self.name)
 
-    def _require_one_size(self, images: np.ndarray, sample_ids: np.ndarray) -> None:
-        height, width = images.shape[2:]
+    def _require_one_size(self, height: int, width: int, sample_ids: np.ndarray) -> None:
         self._image_size = self._image_size or (height, width)
         if self._image_size != (height, width):
             before = f"{self._image_size[0]} x {self._image_size[1]}"
@@ -237,21 +270,45 @@ class UserLatentGenerator(UserFunctionGenerator):
 
         Raises SourceError for anything else.
         """
+        return self.synthesize_tensors(w).cpu().numpy()
+
+    def synthesize_tensors(self, w: np.ndarray) -> Tensor:
+        """Synthesize images uint8 [n, 3, h, w] on the callable's device from w float32 [n, w].
+
+        Raises SourceError for anything else.
+        """
         call: Any = self._call
-        images = self._call_user_code(lambda: np.asarray(call.synthesize(w)), f"{len(w)} latents")
+        images = self._call_user_code(
+            lambda: _array_or_tensor(call.synthesize(w)), f"{len(w)} latents"
+        )
         return self._require_images(images, np.arange(len(w)))
 
     def _call_latent_method(
         self, method: str, input_text: str, *inputs: np.ndarray | None
     ) -> np.ndarray:
         function, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
-        given = self._call_user_code(lambda: np.asarray(function(*inputs)), input_text)
-        if given.dtype not in _FLOATS or given.ndim != 2 or len(given) != n:
+        given = self._call_user_code(lambda: _to_numpy(function(*inputs)), input_text)
+        if _dtype_name(given) not in _FLOATS or given.ndim != 2 or len(given) != n:
             raise SourceError(
                 f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {input_text}, "
                 f"expected float32 [{n}, numbers of a latent]"
             )
         return given.astype(np.float32, copy=False)
+
+
+def _array_or_tensor(value: Any) -> np.ndarray | Tensor:
+    """Return a tensor without its gradient, and anything else as an array."""
+    return value.detach() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    """Copy a tensor from any device to an array; return anything else as an array."""
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _dtype_name(images: np.ndarray | Tensor) -> str:
+    """Return the type of the numbers as numpy names it, such as "float32"."""
+    return str(images.dtype).removeprefix("torch.")
 
 
 def _describe_ids(sample_ids: np.ndarray) -> str:
@@ -261,14 +318,14 @@ def _describe_ids(sample_ids: np.ndarray) -> str:
     return f"{len(sample_ids)} sample ids from {sample_ids[0]}"
 
 
-def _shape_hint(images: np.ndarray, count: int) -> str:
+def _shape_hint(shape: tuple[int, ...], dtype: str, count: int) -> str:
     """Say what to do about images of a wrong shape or type."""
-    if images.ndim == 4 and images.shape[3] == 3 != images.shape[1]:
+    if len(shape) == 4 and shape[3] == 3 != shape[1]:
         return "the channels come last: transpose them, (0, 3, 1, 2)"
-    if images.ndim == 4 and len(images) != count:
+    if len(shape) == 4 and shape[0] != count:
         return "give one image for each sample id"
-    if images.ndim == 4 and images.shape[1] == 1:
+    if len(shape) == 4 and shape[1] == 1:
         return "repeat the grey channel, np.repeat(images, 3, axis=1)"
-    if images.dtype == np.uint8:
+    if dtype == "uint8":
         return "give one array of colour images with the channels before height and width"
     return f"floats are taken by a rule that its attribute 'uint8' names: {', '.join(RULES)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -38,9 +40,12 @@ class ImageDataset:
     skip: the images to leave out before the others get ids, as `skip_text` writes them. The labels
     are those of the image list; names of classes become their indices in `classes`, the sorted
     names.
+
+    threads: the number of threads that decode the images of a call. It changes no bit.
     """
 
     thread_safe = True
+    threads = 1
 
     def __init__(
         self, image_list: ImageList, decode_options: DecodeOptions, skip: str = ""
@@ -137,21 +142,39 @@ class ImageDataset:
         """
         images = np.empty((0, 3, 0, 0), np.uint8)
         broken: dict[str, str] = {}
-        for row, k in enumerate(sample_ids):
-            try:
-                picture = self.image(int(k))
-            except BrokenImage as error:
-                broken[self.names[k]] = error.message
-                continue
-            if broken:  # from here on, the loop only looks for more broken images
-                continue
-            self._require_shape(int(k), picture)
-            if row == 0:
-                images = self._allocate(len(sample_ids))
-            images[row] = picture.transpose(2, 0, 1)
+        ids = sample_ids.tolist()
+        with self._map_function() as map_in_threads:
+            for row, picture in enumerate(map_in_threads(self._image_or_reason, ids)):
+                if isinstance(picture, str):
+                    broken[self.names[ids[row]]] = picture
+                if broken:  # from here on, the loop only looks for more broken images
+                    continue
+                self._require_shape(ids[row], picture)
+                if row == 0:
+                    images = self._allocate(len(ids))
+                images[row] = picture.transpose(2, 0, 1)
         if broken:
             raise SourceError(self._broken_message(broken, len(sample_ids)))
         return images
+
+    @contextmanager
+    def _map_function(self) -> Iterator[Callable[..., Iterator[Any]]]:
+        """Open a function like `map`, whose results come in order from `threads` threads."""
+        if self.threads == 1:
+            yield map
+            return
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nobody needs the other images
+
+    def _image_or_reason(self, sample_id: int) -> np.ndarray | str:
+        """Decode one image to uint8 [h, w, 3]; return the reason if it cannot be used."""
+        try:
+            return self.image(sample_id)
+        except BrokenImage as error:
+            return error.message
 
     def _allocate(self, count: int) -> np.ndarray:
         """Allocate images, uint8 [count, 3, h, w].
@@ -248,11 +271,8 @@ class ImageDataset:
         """Decode every image once; return the names of the broken ones, each with the reason."""
 
         def problem(sample_id: int) -> str | None:
-            try:
-                self.image(sample_id)
-            except BrokenImage as error:
-                return error.message
-            return None
+            result = self._image_or_reason(sample_id)
+            return result if isinstance(result, str) else None
 
         reasons = {}
         with ThreadPoolExecutor() as pool:

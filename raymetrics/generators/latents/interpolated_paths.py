@@ -17,12 +17,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import absolute_source, open_source
 from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
-from raymetrics.generators.latents.latent_batches import LatentsSource, sample_w, synthesize_samples
+from raymetrics.generators.latents.latent_batches import (
+    LatentsSource,
+    sample_w,
+    synthesize_samples,
+    synthesize_tensors,
+)
 from raymetrics.generators.network_files import read_bytes
+from raymetrics.generators.tensor_generator import TensorGenerator
 from raymetrics.option_strings import format_options
 
 _TARGET = "raymetrics.generators.latents.interpolated_paths:InterpolatedPaths"
@@ -42,19 +49,21 @@ def paths_source(source: str, ends: str, steps: int) -> str:
     )
 
 
-class InterpolatedPaths:
+class InterpolatedPaths(TensorGenerator):
     """A generator of images on paths: sample path * steps + step is image `step` of the path.
 
     The images of the ends are not samples. of: a latent source, truncated or not. ends: a Parquet
     file with a path in each row, int64 columns `start` and `end`, sample ids of that source.
-    steps: the number of images on each path.
+    steps: the number of images on each path. device: where the source computes.
     """
 
-    def __init__(self, of: str, ends: str, steps: str | int) -> None:
+    def __init__(
+        self, of: str, ends: str, steps: str | int, device: str | torch.device = "cpu"
+    ) -> None:
         self.steps = int(steps)
         if self.steps < 1:
             raise SourceError(f"steps is {steps}, expected the images on a path, at least 1")
-        self.inner = require_latents_source(open_source(of, _default_device()))
+        self.inner = require_latents_source(open_source(of, torch.device(device)))
         data = read_bytes(ends)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.ends = _read_ends(data, ends)
@@ -105,8 +114,12 @@ class InterpolatedPaths:
         """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
         return self.inner.synthesize(w)
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
+    def synthesize_tensors(self, w: np.ndarray) -> Tensor:
+        """Synthesize images uint8 [n, 3, h, w] on the source's device from w float32 [n, w]."""
+        return synthesize_tensors(self.inner, w)
+
+    def tensors(self, sample_ids: np.ndarray) -> Tensor:
+        """Generate images uint8 [n, 3, h, w] on the source's device from sample ids int64 [n]."""
         return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
 
@@ -115,11 +128,6 @@ def require_latents_source(generator: Generator) -> LatentGenerator | LatentsSou
     return (
         generator if isinstance(generator, LatentsSource) else require_latent_generator(generator)
     )
-
-
-def _default_device() -> torch.device:
-    """Return the GPU, or else the CPU: a `module:callable` gets no device as an argument."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def _read_ends(data: bytes, where: str) -> np.ndarray:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
+from raymetrics.generators.tensor_generator import as_tensor
 
 
 @runtime_checkable
@@ -39,22 +41,38 @@ def map_at_places(
     generator: LatentGenerator, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None
 ) -> np.ndarray:
     """Call `generator.map` with row i at place places[i] of a batch; returns float32 [n, w]."""
-    if labels is None:
-        return _run_at_places(lambda z: generator.map(z, None), places, generator.block, z)
-    return _run_at_places(generator.map, places, generator.block, z, labels)
+
+    def map_rows(rows: np.ndarray) -> Tensor:
+        return as_tensor(generator.map(z[rows], None if labels is None else labels[rows]))
+
+    return _run_at_places(map_rows, places, generator.block).numpy()
+
+
+def synthesize_tensors(generator: LatentGenerator | LatentsSource, w: np.ndarray) -> Tensor:
+    """Synthesize images uint8 [n, 3, h, w] as a tensor, on the generator's device if it has one.
+
+    w: float32 [n, w].
+    """
+    synthesize = getattr(generator, "synthesize_tensors", None)
+    if synthesize is not None:
+        images: Tensor = synthesize(w)
+        return images
+    return as_tensor(generator.synthesize(w))
 
 
 def synthesize_samples(
     generator: LatentGenerator | LatentsSource, sample_ids: np.ndarray, w: np.ndarray
-) -> np.ndarray:
+) -> Tensor:
     """Call `generator.synthesize` with every sample at its own place of a batch.
 
-    Returns images uint8 [n, 3, h, w]. Raises SourceError, with the range of samples, if the
-    generator raises one.
+    Returns images uint8 [n, 3, h, w], on the generator's device if it has one. Raises SourceError,
+    with the range of samples, if the generator raises one.
     """
     try:
         places = sample_ids % generator.block
-        return _run_at_places(generator.synthesize, places, generator.block, w)
+        return _run_at_places(
+            lambda rows: synthesize_tensors(generator, w[rows]), places, generator.block
+        )
     except SourceError as error:
         raise SourceError(
             f"among samples {sample_ids.min()}-{sample_ids.max()}, which are counted by their "
@@ -63,22 +81,23 @@ def synthesize_samples(
 
 
 def _run_at_places(
-    function: Callable[..., np.ndarray], places: np.ndarray, size: int, *inputs: np.ndarray
-) -> np.ndarray:
-    """Call `function(*inputs)` on batches of exactly `size` rows, with row i at place places[i].
+    function: Callable[[np.ndarray], Tensor], places: np.ndarray, size: int
+) -> Tensor:
+    """Call `function` on batches of exactly `size` rows, with row i at place places[i].
 
-    Empty places hold a copy of a row, as zeros are no sample's latent, and their outputs may not be
+    function: maps the numbers of the rows of a batch, int64 [size], to results of these rows. Empty
+    places hold a copy of a row, as zeros are no sample's latent, and their outputs may not be
     finite.
     """
     ranks = _rank_in_group(places)
-    results: np.ndarray | None = None
+    results: Tensor | None = None
     for rank in range(ranks.max(initial=0) + 1):
         rows = np.flatnonzero(ranks == rank)
         batch = np.full(size, rows[0])
         batch[places[rows]] = rows
-        output = function(*(values[batch] for values in inputs))
+        output = function(batch)
         if results is None:
-            results = np.empty((len(places), *output.shape[1:]), output.dtype)
+            results = output.new_empty(len(places), *output.shape[1:])
         results[rows] = output[places[rows]]
     assert results is not None
     return results

@@ -24,16 +24,23 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, require_latent_generator
 from raymetrics.generators.latents import strategies
-from raymetrics.generators.latents.latent_batches import map_at_places, sample_w, synthesize_samples
+from raymetrics.generators.latents.latent_batches import (
+    map_at_places,
+    sample_w,
+    synthesize_samples,
+    synthesize_tensors,
+)
 from raymetrics.generators.latents.random_streams import Purpose, uniforms
 from raymetrics.generators.latents.rejection import SampleCandidates, first_accepted
 from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER, Z_STRATEGIES
 from raymetrics.generators.latents.w_distribution import Distribution
 from raymetrics.generators.latents.w_estimation import DistributionCache, estimation_settings
+from raymetrics.generators.tensor_generator import TensorGenerator
 
 _ACCEPTANCE = {
     "reject-distance": strategies.within_distance,
@@ -92,7 +99,7 @@ def _parse_amount(text: str, number: str) -> float:
     return amount
 
 
-class TruncatedGenerator:
+class TruncatedGenerator(TensorGenerator):
     """A generator of another generator's samples, truncated; sample k still depends on k alone."""
 
     def __init__(self, generator: Generator, truncation: Truncation) -> None:
@@ -138,8 +145,12 @@ class TruncatedGenerator:
         """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
         return self.inner.synthesize(w)
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
+    def synthesize_tensors(self, w: np.ndarray) -> Tensor:
+        """Synthesize images uint8 [n, 3, h, w] on the generator's device from w float32 [n, w]."""
+        return synthesize_tensors(self.inner, w)
+
+    def tensors(self, sample_ids: np.ndarray) -> Tensor:
+        """Generate images uint8 [n, 3, h, w] on the generator's device from ids int64 [n]."""
         return synthesize_samples(self.inner, sample_ids, self.latents(sample_ids))
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:

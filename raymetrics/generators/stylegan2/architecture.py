@@ -49,6 +49,11 @@ class NetworkShape:
         return int(2 ** (len(self.channels) + 1))
 
     @property
+    def largest_features(self) -> int:
+        """The numbers in the largest features of an image."""
+        return max(channels * 16 * 4**i for i, channels in enumerate(self.channels))
+
+    @property
     def num_ws(self) -> int:
         """The number of layers with their own w, including the last conversion to colors."""
         return 2 * len(self.channels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,29 +10,39 @@ import torch
 from torch import Tensor
 
 from raymetrics.errors import SourceError
-from raymetrics.fixed_batches import run_in_fixed_batches
+from raymetrics.generators import philox
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
 from raymetrics.generators.network_files import load_once, read_bytes
-from raymetrics.generators.stylegan2.load_pickle import OTHER_NETWORKS_HINT, load_network
+from raymetrics.generators.stylegan2.block_size import default_block
+from raymetrics.generators.stylegan2.load_pickle import (
+    OTHER_NETWORKS_HINT,
+    StyleGAN2Network,
+    load_network,
+)
+from raymetrics.generators.tensor_generator import LatentTensorGenerator, as_tensor
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 
-_NOISES = ("const", "random", "none")
-# Pixels of a batch, such as 4 images of 256 x 256, whose features take one to three gigabytes.
-_BLOCK_PIXELS = 2**18
+# The options of noise, and what the spec says of them. Noise of earlier versions was "random".
+_NOISES = {"const": "const", "random": "random-philox", "none": "none"}
+_PRECISIONS = ("float32", "nvidia")
 
 
-class StyleGAN2:
+class StyleGAN2(LatentTensorGenerator):
     """A latent generator around a StyleGAN2 from NVIDIA's pickle files, `network.pkl?psi=0.7`.
 
     Sample 107 is the image of NVIDIA's `generate.py --seeds=107`, up to the last bits of a float.
-    If that program computes in float16, images differ by about one grey level.
+    If that program computes in float16, images differ by about one grey level; see `precision`.
 
     psi: truncation towards the average w. cutoff: the number of first layers to truncate; by
     default all.
     noise: "const", as stored with the network; "none"; or "random", drawn for each sample from its
-    id.
+    id by `philox`.
     label: the class of all samples (`--class` of that program). Without it, RandomState(k) draws
     the class of sample k of a conditional network, after z.
+    precision: "float32"; or "nvidia", float16 in the last four blocks, as in the networks that
+    NVIDIA published.
+    block: the number of images that the network makes at a time; by default what fits the device.
+    Another block changes the last bits of floats, and so a few pixels by one grey level.
     """
 
     length = None
@@ -47,24 +56,33 @@ class StyleGAN2:
         cutoff: str | int | None = None,
         noise: str = "const",
         label: str | int | None = None,
+        precision: str = "float32",
+        block: str | int | None = None,
     ) -> None:
         data = read_bytes(path)
         self.name = PurePosixPath(path).stem
         self.device = device
         self.sha256 = hashlib.sha256(data).hexdigest()
-        key = ("stylegan2", self.sha256, device)
-        self.network = load_once(key, lambda: load_network(data, path).to(device))
+        self.precision = precision
+        key = ("stylegan2", self.sha256, device, precision)
+        self.network = load_once(key, lambda: _load(data, path, precision).to(device))
         self.shape = self.network.shape
         self.psi = float(psi)
         self.cutoff = None if cutoff is None else int(cutoff)
         self.noise = noise
         self.label = None if label is None else int(label)
-        self.block = max(1, min(16, _BLOCK_PIXELS // self.shape.resolution**2))
+        self.block = default_block(self.shape, device) if block is None else int(block)
         self._require_valid_options(path)
 
     def _require_valid_options(self, path: str) -> None:
         if self.noise not in _NOISES:
             raise ValueError(f"noise is {self.noise!r}, expected one of {', '.join(_NOISES)}")
+        if self.precision not in _PRECISIONS:
+            raise ValueError(
+                f"precision is {self.precision!r}, expected one of {', '.join(_PRECISIONS)}"
+            )
+        if self.block < 1:
+            raise ValueError(f"block is {self.block}, expected how many images, from 1 on")
         if self.cutoff is not None and not 0 <= self.cutoff <= self.shape.num_ws:
             raise ValueError(f"cutoff is {self.cutoff}, the layers are 0-{self.shape.num_ws}")
         if self.label is not None and not 0 <= self.label < self.shape.classes:
@@ -81,8 +99,9 @@ class StyleGAN2:
             "file_sha256": self.sha256,
             "psi": self.psi,
             "cutoff": self.cutoff,
-            "noise": self.noise,
+            "noise": _NOISES[self.noise],
             "label": self.label,
+            **({} if self.precision == _PRECISIONS[0] else {"precision": self.precision}),
         }
 
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
@@ -111,29 +130,27 @@ class StyleGAN2:
         """Draw z float32 [n, z_dim] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, self.shape.z_dim)
 
-    def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    def map_samples(
+        self, sample_ids: np.ndarray, z: np.ndarray, labels: np.ndarray | None
+    ) -> Tensor:
         """Map z float32 [n, z_dim] to w, truncated by psi; labels: int64 [n], or None.
 
         Returns float32 [n, w_dim]; with a cutoff, [n, num_ws, w_dim], as layers then differ.
         """
-        return self._map_samples(np.arange(len(z)), z, labels)
-
-    def _map_samples(
-        self, sample_ids: np.ndarray, z: np.ndarray, labels: np.ndarray | None
-    ) -> np.ndarray:
         rows = z if labels is None else np.column_stack([z, np.eye(self.shape.classes)[labels]])
-        return self._run(self._map, sample_ids, rows.astype(np.float32))["w"]
+        tensor = as_tensor(rows.astype(np.float32)).to(self.device)
+        return self.run(self._map, sample_ids, tensor)["w"]
 
-    def _map(self, rows: Tensor) -> dict[str, np.ndarray]:
+    def _map(self, rows: Tensor) -> dict[str, Tensor]:
         z, classes = rows.split([self.shape.z_dim, self.shape.classes], dim=1)
         w = self.network.mapping(z, classes if self.shape.classes else None)
         if self.cutoff is None:
-            return {"w": self.network.mapping.truncate(w, self.psi).cpu().numpy()}
+            return {"w": self.network.mapping.truncate(w, self.psi)}
         ws = w[:, None].repeat(1, self.shape.num_ws, 1)
         ws[:, : self.cutoff] = self.network.mapping.truncate(ws[:, : self.cutoff], self.psi)
-        return {"w": ws.cpu().numpy()}
+        return {"w": ws}
 
-    def synthesize(self, w: np.ndarray) -> np.ndarray:
+    def synthesize_tensors(self, w: np.ndarray) -> Tensor:
         """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w_dim] or [n, num_ws, w_dim].
 
         Random noise is that of samples 0 to n - 1. Raises SourceError for another shape of w.
@@ -143,19 +160,19 @@ class StyleGAN2:
             raise SourceError(
                 f"w for {self.name} is {list(w.shape)}, expected [n, {d}] or [n, {layers}, {d}]"
             )
-        return self._synthesize_samples(np.arange(len(w)), w)
+        return super().synthesize_tensors(w)
 
-    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Generate images uint8 [n, 3, h, w] from sample ids int64 [n]."""
-        w = self._map_samples(sample_ids, self.draw(sample_ids), self.labels(sample_ids))
-        return self._synthesize_samples(sample_ids, w)
+    def synthesize_samples(self, sample_ids: np.ndarray, w: Tensor) -> Tensor:
+        """Synthesize images uint8 [n, 3, h, w] from w [n, w_dim] or [n, num_ws, w_dim].
 
-    def _synthesize_samples(self, sample_ids: np.ndarray, w: np.ndarray) -> np.ndarray:
+        Raises SourceError for numbers that are not finite.
+        """
         # The noise needs the ids, so each row is an id and a w; float64 holds both without loss.
-        rows = np.column_stack([sample_ids, w.reshape(len(w), -1)])
-        return require_finite(self._run(self._synthesize, sample_ids, rows), sample_ids, self.name)
+        ids = as_tensor(sample_ids).to(self.device)
+        rows = torch.cat([ids.double()[:, None], w.flatten(1).double()], dim=1)
+        return require_finite(self.run(self._synthesize, sample_ids, rows), sample_ids, self.name)
 
-    def _synthesize(self, rows: Tensor) -> dict[str, np.ndarray]:
+    def _synthesize(self, rows: Tensor) -> dict[str, Tensor]:
         w = rows[:, 1:].float().unflatten(1, (-1, self.shape.w_dim))
         ws = w.expand(-1, self.shape.num_ws, -1)
         images = self.network.synthesis(ws, self._noises(rows[:, 0].long()))
@@ -168,20 +185,17 @@ class StyleGAN2:
             return [None] * len(layers)
         if self.noise == "const":
             return [layer.noise_const for layer in layers]
-        generators = [np.random.default_rng(k) for k in sample_ids.tolist()]
-        shapes = [(1, *layer.noise_const.shape) for layer in layers]
         return [
-            torch.from_numpy(
-                np.stack([rng.standard_normal(shape, np.float32) for rng in generators])
-            ).to(self.device)
-            for shape in shapes
+            philox.normals(sample_ids, i, layer.noise_const.numel()).unflatten(
+                1, (1, *layer.noise_const.shape)
+            )
+            for i, layer in enumerate(layers)
         ]
 
-    def _run(
-        self, function: Callable[[Tensor], dict[str, np.ndarray]], ids: np.ndarray, rows: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        def run_on_arrays(padded: np.ndarray) -> dict[str, np.ndarray]:
-            with torch.inference_mode():
-                return function(torch.from_numpy(padded).to(self.device))
 
-        return run_in_fixed_batches(run_on_arrays, ids, rows, self.block)
+def _load(data: bytes, path: str, precision: str) -> StyleGAN2Network:
+    """Load a network in one of the precisions."""
+    network = load_network(data, path)
+    if precision == "nvidia":
+        network.synthesis.to_mixed_precision()
+    return network

@@ -53,10 +53,12 @@ class Dense(nn.Module):
 class StyledConvolution(nn.Module):
     """A modulated convolution, noise, bias, and an activation (Karras et al. 2020a, Fig. 2c).
 
-    x [n, i, h, w] and w [n, d] -> [n, o, h, w]; with `up`, [n, o, 2h, 2w].
+    x [n, i, h, w] and w [n, d] -> [n, o, h, w]; with `up`, [n, o, 2h, 2w]. x has the precision of
+    the weights: float32, or float16 after `to_float16`.
     """
 
     noise_const: Tensor
+    energy: Tensor
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class StyledConvolution(nn.Module):
         self.affine = Dense(w_dim, channels_in)
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 3, 3))
         self.bias = nn.Parameter(torch.empty(channels_out))
+        self.register_buffer("energy", torch.empty(channels_out, channels_in), persistent=False)
         if noise:
             self.noise_strength = nn.Parameter(torch.empty(()))
             self.register_buffer("noise_const", torch.empty(resolution, resolution))
@@ -84,23 +87,44 @@ class StyledConvolution(nn.Module):
         self, x: Tensor, w: Tensor, fir: Tensor, noise: Tensor | None, gain: float = 1
     ) -> Tensor:
         style = self.affine(w)
+        if x.dtype == torch.float16:
+            style = style / style.abs().amax(dim=1, keepdim=True)  # see `to_float16`
         # By linearity, scaling the input and the output is the same as scaling the weights for
         # each sample (Eqs. 1 and 3); so one convolution serves the whole batch.
-        x = x * style[:, :, None, None]
+        x = x * style.to(x.dtype)[:, :, None, None]
         if self.up:
             x = upsampling_convolution(x, self.weight, fir)
         else:
             x = conv2d(x, self.weight, padding=1)
-        x = x * self.demodulation(style)[:, :, None, None]
+        x = x * self.demodulation(style).to(x.dtype)[:, :, None, None]
         if noise is not None:
-            x = x + noise * self.noise_strength
-        x = self.activate(x + self.bias[:, None, None]) * gain
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        x = self.activate(x + self.bias.to(x.dtype)[:, None, None]) * gain
         return _clamp(x, None if self.clamp is None else self.clamp * gain)
+
+    def compute_energy(self) -> None:
+        """Compute the sums of squares of the kernels, `energy` [o, i], from the weights."""
+        self.energy = self.weight.square().sum(dim=(2, 3))
 
     def demodulation(self, style: Tensor) -> Tensor:
         """Compute one over the expected deviation of each channel, [n, o] (Eq. 3)."""
-        energy = self.weight.square().sum(dim=(2, 3))
-        return (style.square() @ energy.T + 1e-8).rsqrt()
+        return (style.square() @ self.energy.T + 1e-8).rsqrt()
+
+    def to_float16(self, clamp: float) -> None:
+        """Convert the weights to float16, with outputs that stay in its range.
+
+        Demodulation cancels any factor of the style and of an output channel's weights, but the
+        convolution before it could overflow. So the largest of a style's numbers becomes 1, and the
+        largest weight of an output channel one over the root of the number of its weights. Outputs
+        are clipped to -clamp..clamp unless the network has a limit of its own (Karras et al. 2020b,
+        appendix on the implementation).
+        """
+        largest = self.weight.abs().amax(dim=(1, 2, 3), keepdim=True)
+        weight = self.weight / (largest * math.sqrt(self.weight[0].numel()))
+        self.energy = weight.square().sum(dim=(2, 3))
+        half = weight.half().contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(half, requires_grad=False)
+        self.clamp = clamp if self.clamp is None else self.clamp
 
 
 class ToColors(nn.Module):
@@ -117,8 +141,13 @@ class ToColors(nn.Module):
         self.bias = nn.Parameter(torch.empty(colors))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        style = self.affine(w) / math.sqrt(self.weight.shape[1])
-        return _clamp(conv2d(x * style[:, :, None, None], self.weight, self.bias), self.clamp)
+        style = (self.affine(w) / math.sqrt(self.weight.shape[1])).to(x.dtype)
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return _clamp(conv2d(x * style[:, :, None, None], weight, bias), self.clamp)
+
+    def to_float16(self, clamp: float) -> None:
+        """Clip outputs to -clamp..clamp unless the network has a limit of its own."""
+        self.clamp = clamp if self.clamp is None else self.clamp
 
 
 class Skip(nn.Module):
@@ -129,4 +158,5 @@ class Skip(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels_out, channels_in, 1, 1))
 
     def forward(self, x: Tensor, fir: Tensor) -> Tensor:
-        return upsample(conv2d(x, self.weight / math.sqrt(self.weight.shape[1])), fir)
+        weight = (self.weight / math.sqrt(self.weight.shape[1])).to(x.dtype)
+        return upsample(conv2d(x, weight), fir)

@@ -1,7 +1,8 @@
 """Define the synthesis network, from one w for each layer to an image.
 
-Everything is computed in float32, even the largest blocks, for which NVIDIA's programs may use
-float16: the images are those of these programs with the option `force_fp32`.
+Everything is computed in float32: the images are those of NVIDIA's programs with the option
+`force_fp32`. After `Synthesis.to_mixed_precision`, the largest blocks are computed in float16, as
+in the networks that NVIDIA published.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from raymetrics.generators.stylegan2.architecture import NetworkShape, Settings
 from raymetrics.generators.stylegan2.layers import Skip, StyledConvolution, ToColors
 from raymetrics.generators.stylegan2.upsampling import upsample
 
+# Of NVIDIA's networks: the number of blocks in float16, the first resolution that may be one of
+# them, and the limit of what their layers give.
+_FLOAT16_BLOCKS = 4
+_FIRST_FLOAT16_RESOLUTION = 8
+_FLOAT16_CLAMP = 256.0
+
 
 class _Block(nn.Module):
     """The block of one resolution: features and colors of half the size -> features and colors.
@@ -28,6 +35,7 @@ class _Block(nn.Module):
     def __init__(self, shape: NetworkShape, settings: Settings, index: int) -> None:
         super().__init__()
         self.layer = 2 * index
+        self.in_float16 = False
         self.architecture = shape.architecture
         channels, before = shape.channels[index], shape.channels[index - 1]
 
@@ -62,14 +70,28 @@ class _Block(nn.Module):
         noise: Sequence[Tensor | None],
         fir: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        start = self._first_features if x is None else partial(self._features, x)
+        start = self._first_features if x is None else partial(self._features, self._cast(x))
         x = start(ws, noise, fir)
         if colors is not None:
             colors = upsample(colors, fir)
         if self.has_colors:
             block_colors = self.torgb(x, ws[:, self.layer + 1])
+            block_colors = block_colors.to(torch.float32, memory_format=torch.contiguous_format)
             colors = block_colors if colors is None else colors + block_colors
         return x, colors
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Return features in the precision and the layout of this block."""
+        if self.in_float16:
+            return x.to(torch.float16, memory_format=torch.channels_last)
+        return x
+
+    def to_float16(self) -> None:
+        """Compute the features in float16 from now on; colors are summed in float32."""
+        self.in_float16 = True
+        for layer in self.children():
+            if isinstance(layer, StyledConvolution | ToColors):
+                layer.to_float16(_FLOAT16_CLAMP)
 
     def _first_features(self, ws: Tensor, noise: Sequence[Tensor | None], fir: Tensor) -> Tensor:
         """Compute the features of 4 x 4 pixels, from the constant input."""
@@ -111,6 +133,14 @@ class Synthesis(nn.Module):
             x, colors = block(x, colors, ws, noise, self.fir)
         assert colors is not None
         return colors
+
+    def to_mixed_precision(self) -> None:
+        """Compute the last four blocks in float16 from now on, as NVIDIA's published networks."""
+        for resolution in self.resolutions[-_FLOAT16_BLOCKS:]:
+            if resolution >= _FIRST_FLOAT16_RESOLUTION:
+                block = self.get_submodule(f"b{resolution}")
+                assert isinstance(block, _Block)
+                block.to_float16()
 
     def convolutions(self) -> list[StyledConvolution]:
         """Return the convolutions in the order of their w and their noise."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, conv_transpose2d, pad
+from torch.nn.functional import conv2d, conv_transpose2d
 
 
 def separable_filter(taps: Sequence[float]) -> Tensor:
@@ -21,11 +21,11 @@ def upsample(x: Tensor, fir: Tensor) -> Tensor:
 
     Inserts zeros between the pixels, then applies four times the filter.
     """
-    n, c, h, w = x.shape
-    k = fir.shape[-1]
-    full = conv_transpose2d(x.reshape(n * c, 1, h, w), 4 * fir[None, None], stride=2)
+    h, w = x.shape[2:]
+    k = len(fir)
+    full = conv_transpose2d(x, _for_channels(4 * fir, x), stride=2, groups=x.shape[1])
     start = k - 1 - (k + 1) // 2
-    return full[:, :, start : start + 2 * h, start : start + 2 * w].reshape(n, c, 2 * h, 2 * w)
+    return full[:, :, start : start + 2 * h, start : start + 2 * w]
 
 
 def upsampling_convolution(x: Tensor, weight: Tensor, fir: Tensor) -> Tensor:
@@ -34,10 +34,13 @@ def upsampling_convolution(x: Tensor, weight: Tensor, fir: Tensor) -> Tensor:
     Inserts zeros between the pixels, convolves (true convolution) with the weight, then applies
     four times the filter.
     """
+    h, w = x.shape[2:]
     x = conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    n, c, h, w = x.shape
-    k = fir.shape[-1]
-    before, after = (k - 1) // 2, (k - 2) // 2
-    x = pad(x.reshape(n * c, 1, h, w), (before, after, before, after))
-    x = conv2d(x, 4 * fir.flip(0, 1)[None, None])
-    return x.reshape(n, c, *x.shape[2:])
+    kernel = _for_channels(4 * fir.flip(0, 1), x)
+    x = conv2d(x, kernel, padding=(len(fir) - 1) // 2, groups=x.shape[1])
+    return x[:, :, : 2 * h, : 2 * w]  # a filter of an odd length makes one row and column more
+
+
+def _for_channels(kernel: Tensor, x: Tensor) -> Tensor:
+    """Return a kernel [k, k] for each channel of x alone, [c, 1, k, k], in the precision of x."""
+    return kernel.to(x.dtype).repeat(x.shape[1], 1, 1, 1)
