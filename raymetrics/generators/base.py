@@ -18,6 +18,9 @@ SEED_COUNT = 2**32  # RandomState takes the seeds 0 to 2^32 - 1
 class Generator(Protocol):
     """A pure function from sample ids to images: image k depends on k alone.
 
+    One whose source has the option `block`, and whose device chooses the block without it, has
+    `block_by_device = True`; see `device_block`.
+
     An endless generator whose sample ids are seeds of a limited range has an attribute `seeds`, the
     number of these seeds. One that several threads may call at a time, as it keeps nothing between
     calls and draws no random numbers that threads share, has `thread_safe = True`.
@@ -60,6 +63,14 @@ def generate_tensors(generator: Generator, sample_ids: np.ndarray) -> Tensor:
     from raymetrics.generators.tensor_generator import as_tensor
 
     return as_tensor(generator(sample_ids))
+
+
+def device_block(generator: Generator) -> int | None:
+    """Return the block that a generator has chosen by its device; None if it does not choose."""
+    if not getattr(generator, "block_by_device", False):
+        return None
+    block: int = generator.block  # type: ignore[attr-defined]
+    return block
 
 
 @runtime_checkable

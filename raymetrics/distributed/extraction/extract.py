@@ -47,6 +47,7 @@ from raymetrics.generators import (
     quick_fingerprint,
     skip_broken_images,
 )
+from raymetrics.generators.base import device_block
 from raymetrics.python_arguments import IMAGES_HINT, as_texts, require_text
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
@@ -233,6 +234,7 @@ def _make_set_opener(
             note,
             thread_safe=all(map(is_thread_safe, (generator, *networks))),
             in_this_process=bool(getattr(generator, "in_this_process", False)),
+            block=device_block(generator),
         )
 
     return open_set
@@ -255,7 +257,12 @@ def _make_missing(
     with session(local=_runs_in_process(todo, resources)):
         for dataset in todo:
             dataset.spec = record_numerics(
-                dataset.store, dataset.spec, networks, resources, has_shards=bool(dataset.files)
+                dataset.store,
+                dataset.spec,
+                dataset.block,
+                networks,
+                resources,
+                has_shards=bool(dataset.files),
             )
         plan = StreamPlan(
             [dataset.target for dataset in todo],

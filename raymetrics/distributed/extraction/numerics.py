@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
+from raymetrics.distributed.extraction.stream_plan import SOURCE
 from raymetrics.distributed.nodes import plan_cluster_placement
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import uses_ray
@@ -21,16 +22,20 @@ from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.extractors.numerics import Numerics
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.tune_numerics import tune_numerics
+from raymetrics.generators import open_source
+from raymetrics.generators.base import device_block
 from raymetrics.shards import layout
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.store import Store
 
-SetNumerics = Mapping[str, Mapping[str, object]]  # by the names of extractors
+# By the names of extractors; and under `SOURCE`, which no extractor can be called, the source's.
+SetNumerics = Mapping[str, Mapping[str, object]]
 
 
 def record_numerics(
     store: Store,
     spec: DatasetSpec,
+    block: int | None,
     networks: Sequence[Extractor],
     resources: Resources,
     *,
@@ -38,22 +43,31 @@ def record_numerics(
 ) -> DatasetSpec:
     """Return the specification with numerics; choose them and write them if the set has none.
 
-    networks: the extractors on the driver's CPU. has_shards: whether the set was begun earlier,
+    block: what the generator has chosen on the driver's CPU, see `device_block`. networks: the
+    extractors on the driver's CPU. has_shards: whether the set was begun earlier,
     before sets recorded their numerics. Needs a session.
     """
     published = [network for network in networks if isinstance(network, NetworkExtractor)]
-    if spec.numerics or not published:
+    if spec.numerics:
         return spec
     device = _worker_device(resources)
     chosen: SetNumerics
     if has_shards:
-        chosen = {network.name: _numerics_of_old_sets(device).as_dict() for network in published}
+        old = _numerics_of_old_sets(device).as_dict()
+        chosen = {network.name: old for network in published} | _record_block(block)
     elif device.type == "cuda":
         texts = dict(zip((n.name for n in networks), spec.extractor_texts, strict=True))
-        chosen = _measure_on_worker([texts[network.name] for network in published])
+        source = None if block is None else spec.source
+        chosen = _measure_on_worker(source, [texts[network.name] for network in published])
     else:
         chosen = {network.name: network.numerics.as_dict() for network in published}
-    return layout.add_samples(store, replace(spec, numerics=chosen), ())
+        chosen |= _record_block(block)
+    return layout.add_samples(store, replace(spec, numerics=chosen), ()) if chosen else spec
+
+
+def _record_block(block: int | None) -> dict[str, Mapping[str, object]]:
+    """Return the numerics of a source; none if its device does not choose the block."""
+    return {} if block is None else {SOURCE: {"block": block}}
 
 
 def _worker_device(resources: Resources) -> torch.device:
@@ -69,24 +83,27 @@ def _numerics_of_old_sets(device: torch.device) -> Numerics:
     return Numerics(64 if device.type == "cuda" else 16, "channels_last")
 
 
-def _measure_on_worker(texts: Sequence[str]) -> SetNumerics:
+def _measure_on_worker(source: str | None, texts: Sequence[str]) -> SetNumerics:
     """Return the fastest numerics of networks, measured on a GPU of a worker or of this process."""
     if not uses_ray():
-        return measure_numerics(texts)
+        return measure_numerics(source, texts)
     import ray
 
-    measured: Any = ray.remote(num_gpus=1)(measure_numerics).remote(texts)
+    measured: Any = ray.remote(num_gpus=1)(measure_numerics).remote(source, texts)
     numerics: SetNumerics = ray.get(measured)
     return numerics
 
 
-def measure_numerics(texts: Sequence[str]) -> SetNumerics:
+def measure_numerics(source: str | None, texts: Sequence[str]) -> SetNumerics:
     """Return the fastest numerics of published networks on this worker's device, by name.
 
-    Those that an option of the text names stay.
+    Those that an option of the text names stay. source: a generator whose block its device chooses;
+    None for no such generator.
     """
     use_deterministic_kernels()
-    numerics = {}
+    numerics: dict[str, Mapping[str, object]] = {}
+    if source is not None:
+        numerics |= _record_block(device_block(open_source(source, worker_device())))
     for text in texts:
         extractor = make_extractor(text, worker_device())
         assert isinstance(extractor, NetworkExtractor)

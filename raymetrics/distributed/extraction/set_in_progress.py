@@ -49,6 +49,7 @@ class SetInProgress:
     max_errors: samples that may be left out. extractors: the present specifications, where the set
     keeps older ones. note: a line for the user about that. thread_safe: whether its generator and
     all extractors are. in_this_process: whether no other process can generate its samples.
+    block: what its generator has chosen on this device, see `device_block`.
     failure: why the set is not completed.
     """
 
@@ -65,6 +66,7 @@ class SetInProgress:
     note: str = ""
     thread_safe: bool = False
     in_this_process: bool = False
+    block: int | None = None
     shards_made: int = 0
     rows: int = 0
     devices: set[str] = field(default_factory=set)
@@ -86,6 +88,7 @@ class SetInProgress:
         *,
         thread_safe: bool = False,
         in_this_process: bool = False,
+        block: int | None = None,
     ) -> SetInProgress:
         """Open the requested set for writing. names: the files in the store, just listed.
 
@@ -113,6 +116,7 @@ class SetInProgress:
             note,
             thread_safe,
             in_this_process,
+            block,
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from raymetrics import option_strings
 from raymetrics.distributed.extraction.planned_shards import PlannedShard, PlannedShards
 from raymetrics.distributed.extraction.shard_record import ShardRecord
 from raymetrics.distributed.resources import UNKNOWN_SIZES, ModelSizes
@@ -15,6 +16,9 @@ from raymetrics.shards.layout import DatasetSpec
 
 if TYPE_CHECKING:
     from raymetrics.extractors import Extractor
+
+
+SOURCE = "(source)"  # the name of the source among the numerics of a set
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class StreamPlan:
 
     @property
     def sources(self) -> list[tuple[str, str]]:
-        """The source of every set, with the quick fingerprint of its generator."""
-        return [(target.spec.source, target.generator_fingerprint) for target in self.targets]
+        """The source of every set with its recorded block, and the quick fingerprint."""
+        return [(_with_block(target.spec), target.generator_fingerprint) for target in self.targets]
 
     @property
     def shards(self) -> Iterable[PlannedShard]:
@@ -69,6 +73,16 @@ class StreamPlan:
     def for_workers(self) -> StreamPlan:
         """Return the plan without its shards, which workers get one by one, and without models."""
         return replace(self, targets=[replace(t, todo=()) for t in self.targets], loaded=())
+
+
+def _with_block(spec: DatasetSpec) -> str:
+    """Return the source of a set with the block of its generator that the set has recorded."""
+    if SOURCE not in spec.numerics:
+        return spec.source
+    name, options = option_strings.parse_options(spec.source)
+    return option_strings.format_options(
+        name, {**options, "block": str(spec.numerics[SOURCE]["block"])}
+    )
 
 
 class ShardOutcome(NamedTuple):

@@ -106,6 +106,7 @@ class TruncatedGenerator(TensorGenerator):
         self.inner = require_latent_generator(generator)
         self.truncation = truncation
         self.block = self.inner.block
+        self.block_by_device = getattr(self.inner, "block_by_device", False)
         self.distributions = DistributionCache(self.inner)
         if truncation.strategy == "interpolate-z" and 0 < truncation.amount < 1:
             self._require_length_matters()

@@ -47,6 +47,7 @@ class StyleGAN2(LatentTensorGenerator):
 
     length = None
     seeds = SEED_COUNT
+    block_by_device = True  # the option `block` makes it the same on another device
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import SampleRangeError
 from raymetrics.generators import quick_fingerprint
+from raymetrics.generators.base import device_block
 from raymetrics.shards import layout
 from raymetrics.shards.comparability import require_same_size
 from raymetrics.shards.overlaps import join_overlapping
@@ -156,7 +157,12 @@ class _MatchRun:
             request.store, request.dataset_spec, request.names
         )
         self.spec = record_numerics(
-            request.store, self.spec, request.networks, resources, has_shards=bool(present)
+            request.store,
+            self.spec,
+            device_block(request.generator),
+            request.networks,
+            resources,
+            has_shards=bool(present),
         )
         self.shard_sequence = ShardSequence(
             request.first, request.stop, tuple(present), self.spec.shard_rows

@@ -14,13 +14,17 @@ from raymetrics.distributed.extraction.dataset_request import load_extractors
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.numerics import record_numerics
 from raymetrics.distributed.extraction.planned_shards import PlannedShard
+from raymetrics.distributed.extraction.stream_plan import SetToMake, StreamPlan
 from raymetrics.distributed.resources import Resources
 from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.extractors.numerics import Numerics
+from raymetrics.generators import open_source
+from raymetrics.generators.stylegan2 import StyleGAN2
 from raymetrics.shards.layout import DATASET, read_spec
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.store import Store
 from tests.distributed.extraction.test_extract import files
+from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 from tests.helpers.stream_plans import make_maker, make_plan
 
 pytestmark = pytest.mark.usefixtures("no_actors")
@@ -79,7 +83,8 @@ def test_on_gpus_the_fastest_are_measured_once(
 ) -> None:
     measured: list[list[str]] = []
 
-    def measure(texts: list[str]) -> dict[str, dict[str, object]]:
+    def measure(source: str | None, texts: list[str]) -> dict[str, dict[str, object]]:
+        assert source is None  # noise has no block
         measured.append(texts)
         return {"digits": Numerics(256, "contiguous").as_dict()}
 
@@ -88,14 +93,16 @@ def test_on_gpus_the_fastest_are_measured_once(
     plan = make_plan(str(tmp_path), "sources:noise", range(20))
     spec, store = plan.targets[0].spec, Store(str(tmp_path))
     _, networks = load_extractors(["digits"])
-    first = record_numerics(store, spec, networks, Resources(), has_shards=False)
+    first = record_numerics(store, spec, None, networks, Resources(), has_shards=False)
     assert first.numerics == {"digits": {"block": 256, "layout": "contiguous"}}
     stored = read_spec(store)
     assert stored is not None
     assert stored.numerics == first.numerics
     # Another writer, who has read the set before, takes what was recorded meanwhile.
-    monkeypatch.setattr(numerics, "measure_numerics", lambda texts: {"digits": {"block": 1}})
-    second = record_numerics(store, spec, networks, Resources(), has_shards=False)
+    monkeypatch.setattr(
+        numerics, "measure_numerics", lambda source, texts: {"digits": {"block": 1}}
+    )
+    second = record_numerics(store, spec, None, networks, Resources(), has_shards=False)
     assert second.numerics == first.numerics
     assert measured == [["digits"]]
 
@@ -113,3 +120,16 @@ def test_batches_are_made_of_whole_blocks(tmp_path: Path, monkeypatch: pytest.Mo
     )
     make_shard(PlannedShard(0, range(40))).require_success()
     assert sizes == [16, 16, 8]
+
+
+def test_a_source_keeps_the_block_of_its_beginning(tmp_path: Path) -> None:
+    """As another block moves a few pixels by one grey level."""
+    path = nvidia_file(tmp_path / "network.pkl", random_state("skip"))
+    to = str(tmp_path / "set")
+    extract(f"{path}?truncate=clamp:0.7", ["digits"], to, "0-19", shard_rows=20)
+    stated = recorded(tmp_path / "set")
+    assert stated["(source)"] == {"block": StyleGAN2(path, torch.device("cpu")).block}
+    plan = StreamPlan([SetToMake(open_shards(to).spec, "", (), to)])
+    ((source, _),) = plan.sources
+    assert source == f"{path}?truncate=clamp:0.7&block=16"
+    assert open_source(source, torch.device("cpu")).block == 16  # type: ignore[attr-defined]
