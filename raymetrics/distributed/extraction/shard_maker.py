@@ -29,7 +29,8 @@ from raymetrics.distributed.extraction.shard_record import COMMIT, ShardRecord
 from raymetrics.distributed.extraction.stream_control import (
     MAX_ATTEMPTS,
     StreamControl,
-    run_with_limit,
+    TooManyAttempts,
+    begin_with_limit,
 )
 from raymetrics.distributed.extraction.stream_plan import ShardOutcome, StreamPlan
 from raymetrics.errors import (
@@ -83,8 +84,14 @@ class ShardMaker:
         self._pool = ThreadPoolExecutor(threads)
         try:
             self.upload = Uploader(worker_device())
-            self.extractors = run_with_limit(
-                control, self._start_name(), partial(_load_extractors, plan), _raise_worker_died
+            begin_with_limit(control, start := self._start_name())
+            self.extractors = _load_extractors(plan)
+            control.end(start)
+        except TooManyAttempts:
+            self.error = ClusterFailure(
+                f"a worker ended {MAX_ATTEMPTS} times while it loaded the extractors: its process "
+                "crashed, was killed, or the machine had no memory left (Ray's logs say which); "
+                "with fewer --actors, run the same command again"
             )
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
@@ -118,24 +125,20 @@ class ShardMaker:
         name = f"{shard.target} {shard.ids.start}"
         try:
             with self._computing:
-                rows, record = run_with_limit(
-                    self.control,
-                    name,
-                    partial(self._compute_safely, record),
-                    partial(_raise_samples_died, shard.ids),
-                )
-            # A worker that dies while it commits may have died of the shard that it computes.
-            return run_with_limit(
-                self.control,
-                f"{COMMIT} {name}",
-                partial(self._commit, rows, record),
-                partial(_raise_samples_died, shard.ids),
-                limit=2 * MAX_ATTEMPTS,
-            )
+                begin_with_limit(self.control, name)
+                rows, record = self._compute_safely(record)
+                # If the worker dies now, that may be of the shard which it computes meanwhile.
+                self.control.halve(name)
+            outcome = self._commit(rows, record)
+            self.control.end(name)
+            return outcome
+        except TooManyAttempts:
+            error: RaymetricsError = worker_death_error(shard.ids, MAX_ATTEMPTS)
         except TemporaryFailure:
             raise
-        except RaymetricsError as error:
-            return ShardOutcome(record.with_failure(error))
+        except RaymetricsError as failure:
+            error = failure
+        return ShardOutcome(record.with_failure(error))
 
     def _compute_safely(self, record: ShardRecord) -> tuple[pa.Table | None, ShardRecord]:
         """Compute a shard; once more if the GPU has no memory, and never again if it is lost."""
@@ -269,20 +272,6 @@ def _load_extractors(plan: StreamPlan) -> list[Extractor]:
                 "the command again"
             )
     return extractors
-
-
-def _raise_worker_died(times: int) -> NoReturn:
-    """Raise ClusterFailure for an actor that ends whenever it starts."""
-    raise ClusterFailure(
-        f"a worker ended {times} times while it loaded the extractors: its process crashed, was "
-        "killed, or the machine had no memory left (Ray's logs say which); with fewer --actors, "
-        "run the same command again"
-    )
-
-
-def _raise_samples_died(ids: range, times: int) -> NoReturn:
-    """Raise SourceError for samples with which every worker ended."""
-    raise worker_death_error(ids, times)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -26,7 +25,7 @@ class StreamControl:
 
     def __init__(self) -> None:
         self.open_to, self.closed = 0, False
-        self.attempts: Counter[str] = Counter()
+        self.attempts: dict[str, float] = {}
         self.repeats = 0
 
     def open(self, shards: int = sys.maxsize) -> None:
@@ -41,11 +40,16 @@ class StreamControl:
         """Return whether shard `number` may be begun; None if that is not decided yet."""
         return True if number < self.open_to else False if self.closed else None
 
-    def begin(self, work: str) -> int:
+    def begin(self, work: str) -> float:
         """Count a beginning of some work; return how many there were since it last ended."""
-        self.attempts[work] += 1
-        self.repeats += self.attempts[work] > 1
-        return self.attempts[work]
+        before = self.attempts.get(work, 0)
+        self.attempts[work] = before + 1
+        self.repeats += before > 0
+        return before + 1
+
+    def halve(self, work: str) -> None:
+        """Count the last beginning as a half: what follows hardly ends a worker by itself."""
+        self.attempts[work] -= 0.5
 
     def end(self, work: str) -> None:
         """Forget the beginnings of work that has ended: its worker lives."""
@@ -60,7 +64,10 @@ class StreamControl:
 
 
 class SharedControl:
-    """A `StreamControl` in an actor, on the driver's machine: it lives as long as the driver."""
+    """A `StreamControl` in an actor, on the driver's machine: it lives as long as the driver.
+
+    Calls that return nothing are not waited for.
+    """
 
     def __init__(self) -> None:
         import ray
@@ -75,7 +82,10 @@ class SharedControl:
             raise AttributeError(name)
         import ray
 
-        return lambda *arguments: ray.get(getattr(self._actor, name).remote(*arguments))
+        method = getattr(self._actor, name).remote
+        if name in ("halve", "end"):
+            return method
+        return lambda *arguments: ray.get(method(*arguments))
 
     def stop(self) -> None:
         """End the actor."""
@@ -96,16 +106,11 @@ def wait_until_admitted(control: StreamControl, number: int) -> bool:
     return admitted
 
 
-def run_with_limit(
-    control: StreamControl,
-    name: str,
-    work: Callable[[], _Done],
-    on_limit: Callable[[int], _Done],
-    limit: int = MAX_ATTEMPTS,
-) -> _Done:
-    """Return `work()`, or `on_limit(limit)` for work that ended its worker so many times."""
-    if control.begin(name) > limit:
-        return on_limit(limit)
-    result = work()
-    control.end(name)
-    return result
+def begin_with_limit(control: StreamControl, work: str) -> None:
+    """Count a beginning of some work; raise TooManyAttempts if it ended its worker too often."""
+    if control.begin(work) > MAX_ATTEMPTS:
+        raise TooManyAttempts
+
+
+class TooManyAttempts(Exception):
+    """Work that ended its worker `MAX_ATTEMPTS` times, and is not begun again."""

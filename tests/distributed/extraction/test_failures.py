@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from raymetrics.distributed.extraction.shard_record import ShardRecord
 from raymetrics.distributed.extraction.stream_control import (
     MAX_ATTEMPTS,
     StreamControl,
-    run_with_limit,
+    TooManyAttempts,
+    begin_with_limit,
 )
 from raymetrics.distributed.ray_errors import translate_ray_error
 from raymetrics.distributed.resources import Resources
@@ -203,22 +203,35 @@ def test_a_store_that_does_not_answer_stops_everything(
 
 
 def test_work_that_ends_its_worker_is_begun_a_few_times() -> None:
-    control, begun = StreamControl(), Counter[str]()
-
-    def dies() -> str:
-        begun["dies"] += 1
-        raise KeyboardInterrupt
-
+    control = StreamControl()
     for _ in range(MAX_ATTEMPTS):
-        with pytest.raises(KeyboardInterrupt):
-            run_with_limit(control, "a", dies, str)
-    assert run_with_limit(control, "a", dies, str) == str(MAX_ATTEMPTS)
-    assert begun["dies"] == MAX_ATTEMPTS
+        begin_with_limit(control, "a")  # and its worker dies
+    with pytest.raises(TooManyAttempts):
+        begin_with_limit(control, "a")
     assert control.count_repeats() == MAX_ATTEMPTS  # the first beginning was not again
     # One that ends is forgotten, so that losses far apart do not add up.
     for _ in range(2 * MAX_ATTEMPTS):
-        assert run_with_limit(control, "b", lambda: "made", str) == "made"
-    assert control.attempts == {"a": MAX_ATTEMPTS + 1}
+        begin_with_limit(control, "b")
+        control.end("b")
+    assert [*control.attempts] == ["a"]
+
+
+def test_a_shard_that_is_committed_while_another_ends_the_worker_is_not_blamed() -> None:
+    """However often; and one that always ends its worker while it is committed is, in the end."""
+    control = StreamControl()
+    for _ in range(MAX_ATTEMPTS):
+        begin_with_limit(control, "innocent")
+        control.halve("innocent")
+        begin_with_limit(control, "deadly")  # and the worker of both dies
+    begin_with_limit(control, "innocent")
+    control.end("innocent")
+    with pytest.raises(TooManyAttempts):
+        begin_with_limit(control, "deadly")
+    for _ in range(2 * MAX_ATTEMPTS - 1):
+        begin_with_limit(control, "full disk")
+        control.halve("full disk")
+    with pytest.raises(TooManyAttempts):
+        begin_with_limit(control, "full disk")
 
 
 def test_a_control_admits_what_is_open_and_waits_for_the_rest() -> None:
