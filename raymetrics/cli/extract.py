@@ -79,8 +79,8 @@ def extract(
     'inception?resize=clean'; an extractor with options has an --extractor of its own.
 
     Sample k of a generator is the image of seed k. Run the same command again after anything
-    that stopped it: only missing shards are made. No option of workers changes a bit of the
-    features, as long as image k depends on k alone.
+    that stopped it: only missing shards are made. On one kind of machine no option of workers
+    changes a bit of the features, as long as image k depends on k alone.
 
     \b
     Examples:

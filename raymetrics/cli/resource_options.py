@@ -23,7 +23,12 @@ _RESOURCE_OPTIONS = (
     click.option(
         "--actors", type=int, metavar="N", help="Workers. [default: one per GPU, or per CPU]"
     ),
-    click.option("--batch", default=64, show_default=True, help="Samples in a worker at a time."),
+    click.option(
+        "--batch",
+        default=64,
+        show_default=True,
+        help="Images in a worker at a time; rounded up to whole blocks of the networks.",
+    ),
     click.option(
         "--split/--fused",
         "split",
