@@ -213,7 +213,7 @@ class UserFunctionGenerator(TensorGenerator):
                 f"{_shape_hint(shape, dtype, len(sample_ids))}"
             )
         self._require_one_size(shape[2], shape[3], sample_ids)
-        tensor = as_tensor(images) if isinstance(images, np.ndarray) else images
+        tensor = as_tensor(images) if isinstance(images, np.ndarray) else images.contiguous()
         if self.rule is None or not floats:
             return tensor
         return require_finite(to_uint8(tensor, RULES[self.rule]), sample_ids, self.name)

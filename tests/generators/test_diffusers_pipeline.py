@@ -97,26 +97,28 @@ def text(diffusers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_an_image_depends_on_its_id_alone(ddpm: Path) -> None:
-    generator = DiffusersPipeline(str(ddpm), CPU, steps="3")
+def test_an_image_depends_on_its_id_alone(ddpm: Path, device: torch.device) -> None:
+    generator = DiffusersPipeline(str(ddpm), device, steps="3")
     ids = np.array([107, 3, 8, 9, 1000])
     together = generator(ids)
     assert (together.dtype, together.shape) == (np.uint8, (5, 3, 8, 8))
     for i, k in enumerate(ids):
         np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
     assert len({image.tobytes() for image in together}) == 5
-    again = DiffusersPipeline(str(ddpm), CPU, steps=3)
+    again = DiffusersPipeline(str(ddpm), device, steps=3)
     assert (again.spec, again.quick_fingerprint) == (generator.spec, generator.quick_fingerprint)
     np.testing.assert_array_equal(again(ids), together)
     assert (generator.name, generator.length, generator.labels(ids)) == ("tiny", None, None)
 
 
-def test_a_sample_is_what_the_pipeline_makes_of_its_seed(ddpm: Path, diffusers: Any) -> None:
+def test_a_sample_is_what_the_pipeline_makes_of_its_seed(
+    ddpm: Path, diffusers: Any, device: torch.device
+) -> None:
     pipeline = diffusers.DDPMPipeline.from_pretrained(ddpm)
     pipeline.set_progress_bar_config(disable=True)
     results = pipeline(generator=torch.Generator().manual_seed(107), num_inference_steps=3)
     expected = np.asarray(results.images[0]).transpose(2, 0, 1)
-    actual = DiffusersPipeline(str(ddpm), CPU, steps=3)(np.array([107]))[0]
+    actual = DiffusersPipeline(str(ddpm), device, steps=3)(np.array([107]))[0]
     assert np.abs(actual.astype(int) - expected).max() <= 1
 
 

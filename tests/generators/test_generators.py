@@ -27,8 +27,10 @@ CPU = torch.device("cpu")
     [("digits", (3, 28, 28)), ("faces", (3, 64, 64)), ("mnist", (3, 28, 28)),
      ("sources:noise", (3, 28, 28))],
 )  # fmt: skip
-def test_an_image_depends_on_its_id_alone(source: str, shape: tuple[int, ...]) -> None:
-    generator = open_source(source, CPU)
+def test_an_image_depends_on_its_id_alone(
+    source: str, shape: tuple[int, ...], device: torch.device
+) -> None:
+    generator = open_source(source, device)
     ids = np.array([107, 3, 64, 65, 1000, 2])
     together = generator(ids)
     assert together.dtype == np.uint8
@@ -36,26 +38,26 @@ def test_an_image_depends_on_its_id_alone(source: str, shape: tuple[int, ...]) -
     for i, k in enumerate(ids):
         np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
     assert len({image.tobytes() for image in together}) == 6
-    again = open_source(source, CPU)
+    again = open_source(source, device)
     assert again.spec == generator.spec
     np.testing.assert_array_equal(again(ids), together)
 
 
-def test_digits_read_as_the_digits_that_they_are_drawn_from() -> None:
-    generator = open_source("digits", CPU)
+def test_digits_read_as_the_digits_that_they_are_drawn_from(device: torch.device) -> None:
+    generator = open_source("digits", device)
     ids = np.arange(500)
-    logits = make_extractor("digits", CPU)(generator(ids))["logits"]
+    logits = make_extractor("digits", device)(generator(ids))["logits"]
     labels = generator.labels(ids)
     assert (logits.argmax(axis=1) == labels).mean() > 0.85
     assert np.bincount(labels, minlength=10).min() > 25
-    early = open_source(f"digits?snapshot={shipped_snapshots()[0]}", CPU)
+    early = open_source(f"digits?snapshot={shipped_snapshots()[0]}", device)
     assert early.spec != generator.spec
-    worse = make_extractor("digits", CPU)(early(ids))["logits"].argmax(axis=1) == labels
+    worse = make_extractor("digits", device)(early(ids))["logits"].argmax(axis=1) == labels
     assert worse.mean() < 0.7
 
 
-def test_digits_are_latent() -> None:
-    generator = open_source("digits", CPU)
+def test_digits_are_latent(device: torch.device) -> None:
+    generator = open_source("digits", device)
     assert isinstance(generator, LatentGenerator)
     ids = np.arange(40, 90)
     w = generator.map(generator.draw(ids), generator.labels(ids))

@@ -75,11 +75,14 @@ def saved(network: nn.Module, path: Path) -> str:
     ("kind", "rule"), [(Painter, nvidia), (Whole, lambda images: images)], ids=["float", "uint8"]
 )
 def test_it_makes_the_images_of_the_module(
-    kind: type[Painter], rule: Callable[[Tensor], Tensor], tmp_path: Path
+    kind: type[Painter],
+    rule: Callable[[Tensor], Tensor],
+    tmp_path: Path,
+    device: torch.device,
 ) -> None:
     torch.manual_seed(1)
     network = kind()
-    generator = TorchScript(saved(network, tmp_path / "painter.ts"), CPU, z="4")
+    generator = TorchScript(saved(network, tmp_path / "painter.ts"), device, z="4")
     ids = np.array([107, 3, 16, 2, 1000])
     images = generator(ids)
     assert (images.dtype, images.shape) == (np.uint8, (5, 3, 8, 8))
@@ -102,8 +105,8 @@ def test_half_precision_becomes_bytes_in_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(images, (halves * 127.5 + 127.5).clamp(0, 255), atol=0.5)
 
 
-def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
-    generator = TorchScript(saved(Logarithm(), tmp_path / "log.ts"), CPU, 4)
+def test_numbers_that_are_not_finite(tmp_path: Path, device: torch.device) -> None:
+    generator = TorchScript(saved(Logarithm(), tmp_path / "log.ts"), device, 4)
     positive = seeded_normals(np.arange(40), 4)[:, 0] > 0
     fine, wrong = np.flatnonzero(positive), np.flatnonzero(~positive)
     assert (generator(fine) == 128).all()

@@ -42,3 +42,17 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 def to_fake_cuda(network: torch.nn.Module) -> torch.nn.Module:
     """Move a network's parameters and buffers to the fake device; call it inside of `fake_cuda`."""
     return network._apply(lambda tensor: torch.empty_like(tensor, device=CUDA))
+
+
+@contextmanager
+def copies_to_the_host() -> Iterator[list[tuple[torch.dtype, tuple[int, ...]]]]:
+    """Record the type and the shape of every tensor that is copied by `cpu()`, in order."""
+    copies: list[tuple[torch.dtype, tuple[int, ...]]] = []
+    original = Tensor.cpu
+
+    def cpu(tensor: Tensor) -> Tensor:
+        copies.append((tensor.dtype, tuple(tensor.shape)))
+        return original(tensor)
+
+    with patch.object(Tensor, "cpu", cpu):
+        yield copies

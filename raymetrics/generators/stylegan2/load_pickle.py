@@ -131,6 +131,7 @@ def _build_network(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Net
         StyleGAN2Network(shape, settings, len(fir)).load_state_dict(sizes, assign=True)
     network = StyleGAN2Network(shape, settings, len(fir))
     network.load_state_dict(state)
+    network.eval().requires_grad_(False)
     for layer in network.synthesis.convolutions():
         layer.compute_energy()
-    return network.eval().requires_grad_(False)
+    return network

@@ -39,8 +39,8 @@ def written(folder: Path, columns: dict[str, list[int] | pa.Array]) -> str:
     "source",
     ["latent_sources:Flow", "latent_sources:Flow?truncate=B:0.3&classes=2", "digits", "faces"],
 )
-def test_images_lie_on_straight_lines(source: str, ends: str) -> None:
-    inner, paths = open_source(source, CPU), InterpolatedPaths(source, ends, 4)
+def test_images_lie_on_straight_lines(source: str, ends: str, device: torch.device) -> None:
+    inner, paths = open_source(source, device), InterpolatedPaths(source, ends, 4, device)
     assert paths.length == 12
     start, end = sample_w(inner, np.array(START)), sample_w(inner, np.array(END))
     ids = np.arange(12)

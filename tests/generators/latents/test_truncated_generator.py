@@ -131,14 +131,16 @@ def test_clamping_and_replacing_take_the_kept_distribution() -> None:
     assert (replaced[~stays] == distribution.mean.astype(np.float32)).all()
 
 
-def test_interpolation_is_stylegan2_s_psi_with_the_same_mean(tmp_path: Path) -> None:
+def test_interpolation_is_stylegan2_s_psi_with_the_same_mean(
+    tmp_path: Path, device: torch.device
+) -> None:
     state = random_state("skip")
     path = nvidia_file(tmp_path / "g.pkl", state)
-    truncated = open_source(f"{path}?truncate=D:0.6", CPU)
+    truncated = open_source(f"{path}?truncate=D:0.6", device)
     assert isinstance(truncated, TruncatedGenerator)
     mean = truncated.distributions.for_class(None).mean
     same = nvidia_file(tmp_path / "h.pkl", {**state, "mapping.w_avg": mean})
-    psi = open_source(f"{same}?psi=0.6", CPU)
+    psi = open_source(f"{same}?psi=0.6", device)
     np.testing.assert_allclose(sample_w(truncated, IDS), sample_w(psi, IDS), rtol=1e-5, atol=1e-5)
     near = truncated(IDS).astype(int) - psi(IDS).astype(int)
     assert np.abs(near).max() <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 from collections.abc import Mapping
@@ -12,18 +13,27 @@ import numpy as np
 import nvidia_pickles
 import pytest
 import torch
+from fake_cuda import CUDA, copies_to_the_host, fake_cuda, to_fake_cuda
 from nvidia_pickles import EasyDict, Network
 from scipy.signal import convolve2d, correlate2d
 
 from raymetrics.errors import SourceError, UnsafePickle
 from raymetrics.generators.base import LatentGenerator, require_latent_generator
-from raymetrics.generators.stylegan2 import StyleGAN2
+from raymetrics.generators.stylegan2 import StyleGAN2, block_size
+from raymetrics.generators.stylegan2.architecture import NetworkShape
+from raymetrics.generators.stylegan2.upsampling import separable_filter, upsample
 
 CPU = torch.device("cpu")
 Arrays = dict[str, np.ndarray]
 Z, W, CHANNELS, RATE = 8, 6, {4: 5, 8: 4, 16: 3}, 0.01
 BUFFERS = ("w_avg", "noise_const", "resample_filter")
 TAPS = np.array([1, 3, 3, 1]) / 8
+
+
+@pytest.fixture(autouse=True)
+def _true_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute as a worker does."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 # The oracle.
@@ -212,9 +222,9 @@ def nvidia_file(path: Path, state: Arrays, limit: float | None = None) -> str:
 def floats(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
     """Compute the images before they are rounded, [n, 3, h, w]."""
     with torch.inference_mode():
-        w = torch.from_numpy(w_of(generator, ids)).reshape(len(ids), -1, W)
-        noise = generator._noises(torch.from_numpy(ids))
-        return generator.network.synthesis(w.expand(-1, 6, -1), noise).numpy()
+        w = torch.from_numpy(w_of(generator, ids)).to(generator.device).reshape(len(ids), -1, W)
+        noise = generator._noises(torch.from_numpy(ids).to(generator.device))
+        return generator.network.synthesis(w.expand(-1, 6, -1), noise).cpu().numpy()
 
 
 def w_of(generator: StyleGAN2, ids: np.ndarray) -> np.ndarray:
@@ -237,10 +247,15 @@ def z_of(k: int) -> np.ndarray:
     ],
 )
 def test_images_equal_the_textbooks(
-    architecture: str, classes: int, limit: float | None, options: dict[str, str], tmp_path: Path
+    architecture: str,
+    classes: int,
+    limit: float | None,
+    options: dict[str, str],
+    tmp_path: Path,
+    device: torch.device,
 ) -> None:
     state = random_state(architecture, classes)
-    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state, limit), CPU, **options)
+    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state, limit), device, **options)
     ids = np.array([107, 2**31])
     label = int(options["label"]) if classes else None
     psi, cutoff = float(options.get("psi", 1)), options.get("cutoff")
@@ -258,39 +273,54 @@ def test_images_equal_the_textbooks(
     assert images.std() > 20
 
 
-def test_an_image_depends_on_its_id_alone(tmp_path: Path) -> None:
+def test_an_image_depends_on_its_id_alone(tmp_path: Path, device: torch.device) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
     for options in ({"noise": "random", "psi": 0.7}, {"noise": "const", "label": 2}):
-        generator = StyleGAN2(path, CPU, **options)
+        generator = StyleGAN2(path, device, **options)
         ids = np.array([107, 3, 16, 17, 1000, 2])
         together = generator(ids)
         for i, k in enumerate(ids):
             np.testing.assert_array_equal(generator(np.array([k]))[0], together[i])
         assert len({image.tobytes() for image in together}) == len(ids)
-        np.testing.assert_array_equal(StyleGAN2(path, CPU, **options)(ids), together)
+        np.testing.assert_array_equal(StyleGAN2(path, device, **options)(ids), together)
 
 
-def test_random_noise_is_standard_normal_and_another_for_every_sample(tmp_path: Path) -> None:
+def test_random_noise_is_standard_normal_and_another_for_every_sample(
+    tmp_path: Path, device: torch.device
+) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
-    noises = StyleGAN2(path, CPU, noise="random")._noises(torch.arange(64))
+    noises = StyleGAN2(path, device, noise="random")._noises(torch.arange(64, device=device))
     assert [tuple(noise.shape[1:]) for noise in noises] == [(1, r, r) for r in (4, 8, 8, 16, 16)]
-    values = np.concatenate([noise.reshape(64, -1) for noise in noises], axis=1)
+    assert all(noise.dtype == torch.float32 for noise in noises)
+    values = np.concatenate([noise.cpu().reshape(64, -1) for noise in noises], axis=1)
     assert abs(values.mean()) < 4 / math.sqrt(values.size)
     assert abs(values.std() - 1) < 4 / math.sqrt(values.size)
     correlation = np.corrcoef(values) - np.eye(64)
     assert np.abs(correlation).max() < 6 / math.sqrt(values.shape[1])
 
 
-def test_it_is_latent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", ["const", "random"])
+def test_another_block_changes_rounding_alone(
+    noise: str, tmp_path: Path, device: torch.device
+) -> None:
+    path, ids = nvidia_file(tmp_path / "g.pkl", random_state("skip")), np.array([107, 3, 2**31])
+    usual = StyleGAN2(path, device, noise=noise)
+    for block in ("1", "3", "64"):
+        other = StyleGAN2(path, device, noise=noise, block=block)
+        assert (other.block, other.spec) == (int(block), usual.spec)
+        assert np.abs(other(ids).astype(int) - usual(ids)).max() <= 1
+
+
+def test_it_is_latent(tmp_path: Path, device: torch.device) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
     ids = np.arange(16)
     for options, shape in (({"psi": 0.5}, (16, W)), ({"psi": 0.5, "cutoff": 2}, (16, 6, W))):
-        generator = StyleGAN2(path, CPU, **options)
+        generator = StyleGAN2(path, device, **options)
         assert isinstance(generator, LatentGenerator)
         w = w_of(generator, ids)
         assert (w.dtype, w.shape) == (np.float32, shape)
         np.testing.assert_array_equal(generator.synthesize(w), generator(ids))
-    average = w_of(StyleGAN2(path, CPU, psi=0), ids)
+    average = w_of(StyleGAN2(path, device, psi=0), ids)
     np.testing.assert_array_equal(average, np.broadcast_to(average[0], (16, W)))
     with pytest.raises(SourceError, match=r"w for g is \[2, 5\], expected \[n, 6\] or \[n, 6, 6\]"):
         generator.synthesize(np.zeros((2, 5), np.float32))
@@ -330,9 +360,128 @@ def test_the_spec_covers_all_that_changes_pixels(tmp_path: Path) -> None:
     path = nvidia_file(tmp_path / "g.pkl", random_state("skip", 4))
     another = nvidia_file(tmp_path / "h.pkl", random_state("skip", 5))
     options = [{}, {"psi": 0.7}, {"cutoff": 2}, {"noise": "none"}, {"label": 0}]
+    options += [{"noise": "random"}, {"precision": "nvidia"}]
     specs = [StyleGAN2(path, CPU, **o).spec for o in options] + [StyleGAN2(another, CPU).spec]
     assert all(a != b for i, a in enumerate(specs) for b in specs[:i])
     assert StyleGAN2(path, CPU, psi="0.70").spec == specs[1]
+    # Sets of earlier versions are continued, but not those with the noise of another generator.
+    assert "precision" not in specs[0]
+    assert [specs[i]["noise"] for i in (0, 3, 5)] == ["const", "none", "random-philox"]
+
+
+# Precision.
+
+
+def half_floats(path: str, device: torch.device, ids: np.ndarray) -> np.ndarray:
+    return floats(StyleGAN2(path, device, precision="nvidia", psi=0.7), ids)
+
+
+def assert_near(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Float16 has eleven bits, of which the sums of a few layers lose some."""
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=np.abs(expected).max() * 2**-8)
+
+
+@pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
+def test_nvidia_s_precision_differs_by_about_a_grey_level(
+    architecture: str, tmp_path: Path, device: torch.device
+) -> None:
+    path, ids = nvidia_file(tmp_path / "g.pkl", random_state(architecture)), np.arange(6)
+    exact = StyleGAN2(path, device, psi=0.7)
+    half = StyleGAN2(path, device, psi=0.7, precision="nvidia")
+    assert_near(floats(half, ids), floats(exact, ids))
+    assert (floats(half, ids) != floats(exact, ids)).any()
+    assert np.abs(half(ids).astype(int) - exact(ids)).mean() < 1
+    layers = half.network.synthesis.convolutions()
+    assert [layer.weight.dtype for layer in layers] == [torch.float32, *[torch.float16] * 4]
+    assert all(
+        layer.weight.dtype == torch.float32 for layer in exact.network.synthesis.convolutions()
+    )
+
+
+def test_no_size_of_weights_overflows_float16(tmp_path: Path, device: torch.device) -> None:
+    """Demodulation cancels the size of styles and of weights, far beyond the range of float16."""
+    state, ids = random_state("orig"), np.arange(4)
+    parts = ("affine.weight", "affine.bias", "weight")
+    names = [f"synthesis.b{r}.conv{i}.{part}" for r in (8, 16) for i in (0, 1) for part in parts]
+    large = state | {name: state[name] * 1e6 for name in names}
+    paths = [nvidia_file(tmp_path / f"{i}.pkl", s) for i, s in enumerate((state, large))]
+    assert_near(half_floats(paths[1], device, ids), half_floats(paths[0], device, ids))
+
+
+def test_float16_is_clipped_where_the_network_has_no_limit(
+    tmp_path: Path, device: torch.device
+) -> None:
+    """As if the limit of all layers were 256, since the block in float32 stays below it."""
+    state, ids = random_state("skip"), np.arange(4)
+    for r in (8, 16):
+        state[f"synthesis.b{r}.conv1.bias"] += 1000
+    limited, unlimited = (
+        nvidia_file(tmp_path / f"{limit}.pkl", state, limit) for limit in (256.0, None)
+    )
+    expected = floats(StyleGAN2(limited, device, psi=0.7), ids)
+    assert_near(half_floats(unlimited, device, ids), expected)
+    assert_near(half_floats(limited, device, ids), expected)
+    without_limit = floats(StyleGAN2(unlimited, device, psi=0.7), ids)
+    assert np.abs(without_limit - expected).max() > np.abs(expected).max() / 10
+
+
+# What depends on the device.
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "channels", "block"),
+    [(139, (512,) * 5 + (256, 128, 64, 32), 16),  # 1024 x 1024: 128 MiB an image
+     (139, (512,) * 5 + (256, 128, 64), 32), (139, (512,) * 5, 64),
+     (80, (512,) * 5 + (256, 128, 64, 32), 8), (1, (512,) * 5 + (256, 128, 64, 32), 1)],
+)  # fmt: skip
+def test_the_block_of_a_gpu_follows_its_memory(
+    gigabytes: int, channels: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_size, "total_memory", lambda device: gigabytes * 2**30)
+    shape = NetworkShape(512, 512, 0, 0, False, (512,) * 8, channels, 3, "skip", True)
+    assert block_size.default_block(shape, CUDA) == block
+    assert block_size.default_block(shape, CPU) == max(1, min(16, 2**18 // shape.resolution**2))
+
+
+@pytest.mark.parametrize("taps", [[1, 3, 3, 1], [1, 2, 1], [1, 1], [1, 5, 10, 10, 5, 1]])
+def test_filters_of_any_length(taps: list[int], device: torch.device) -> None:
+    """Zeros between the pixels, then the filter with its center on the pixel, or just after it."""
+    fir = separable_filter(taps)
+    rng, start = np.random.default_rng(3), len(taps) - 1 - (len(taps) + 1) // 2
+    x, kernel = rng.normal(size=(2, 3, 5, 6)), 4 * fir.numpy().astype(np.float64)
+    full = np.stack([[convolve2d(stuffed(c)[:-1, :-1], kernel) for c in image] for image in x])
+    actual = upsample(torch.from_numpy(x).float().to(device), fir.to(device))
+    expected = full[:, :, start : start + 10, start : start + 12]
+    np.testing.assert_allclose(actual.cpu(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("skip", {"psi": 0.7, "cutoff": 2}),
+        ("skip", {"noise": "random"}),
+        ("resnet", {"noise": "none", "precision": "nvidia"}),
+    ],
+)
+def test_images_and_latents_stay_on_a_gpu(
+    architecture: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Only one bit a sample comes back, whether its numbers are finite.
+
+    The tensors have no numbers. So this does not reach the properties of a card, from which the
+    block is chosen, nor the error for a sample with NaN; and it sees no bits.
+    """
+    path = nvidia_file(tmp_path / "g.pkl", random_state(architecture, 4))
+    generator, ids = StyleGAN2(path, CPU, **options), np.array([107, 3, 15, 16])
+    network = copy.deepcopy(generator.network)  # the generator's is kept for others
+    with fake_cuda():
+        generator.device, generator.network = CUDA, to_fake_cuda(network)
+        with copies_to_the_host() as copies:
+            images = generator.tensors(ids)
+        assert (images.device.type, images.dtype) == ("cuda", torch.uint8)
+        assert images.shape == (4, 3, 16, 16)
+        assert copies == [(torch.bool, (4,))]
+        assert generator(ids).shape == (4, 3, 16, 16)
 
 
 # TensorFlow's files.
@@ -440,15 +589,15 @@ def test_variables_that_are_not_known(name: str, tmp_path: Path) -> None:
         StyleGAN2(path, CPU)
 
 
-def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite(tmp_path: Path, device: torch.device) -> None:
     state = random_state("skip")
-    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state), CPU)
+    generator = StyleGAN2(nvidia_file(tmp_path / "g.pkl", state), device)
     w = np.zeros((3, W), np.float32)
     w[1:, 2] = np.nan
     with pytest.raises(SourceError, match="g gave NaN or infinity for sample 1, expected"):
         generator.synthesize(w)
     state["synthesis.b16.torgb.bias"][:] = np.inf
-    broken = StyleGAN2(saved(tmp_path / "g.pkl", {"G_ema": nvidia_network(state)}), CPU)
+    broken = StyleGAN2(saved(tmp_path / "g.pkl", {"G_ema": nvidia_network(state)}), device)
     with pytest.raises(SourceError, match="g gave NaN or infinity for sample 107, expected"):
         broken(np.array([107, 3]))
 
@@ -463,6 +612,8 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
         ({"noise": "loud"}, "noise is 'loud', expected one of const, random, none"),
         ({"cutoff": "9"}, "cutoff is 9, the layers are 0-6"),
         ({"label": "0"}, "label is 0, the network has 0 classes"),
+        ({"precision": "half"}, "precision is 'half', expected one of float32, nvidia"),
+        ({"block": "0"}, "block is 0, expected how many images, from 1 on"),
     ],
 )
 def test_options(options: dict[str, str], what: str, tmp_path: Path) -> None:
