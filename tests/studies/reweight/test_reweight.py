@@ -135,9 +135,7 @@ def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, feat
     weights = np.random.default_rng(0).dirichlet(np.ones(300))
     reading, holding = ThreadWorkers(parts), ThreadWorkers(parts)
     reading.worker = PartitionWorker(parts, keep=False)
-    again, once = (
-        PartitionedEvaluator(goal, parts.slices, pool)(weights) for pool in (reading, holding)
-    )
+    again, once = (PartitionedEvaluator(parts.slices, pool)(weights) for pool in (reading, holding))
     assert (len(reading.worker.cache), len(holding.worker.cache)) == (0, 6)
     np.testing.assert_array_equal(again.weight_gradient, once.weight_gradient)
     assert again.distance == once.distance
@@ -145,7 +143,7 @@ def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, feat
     for device in (None, "cpu"):
         pool = ThreadWorkers(parts)
         pool.worker = PartitionWorker(parts, keep=True, device=device)
-        found.append(PartitionedEvaluator(goal, parts.slices, pool))
+        found.append(PartitionedEvaluator(parts.slices, pool))
         assert isinstance(pool.worker.features(0), np.ndarray) == (device is None)
         sides_of = {side: made["pre_logits"] for side, made in features.items()}
         expected = weighted_frechet_distance(**sides_of, weights=weights)
@@ -401,7 +399,8 @@ class FakeSet:
     [
         (24e9, (2, 1.0, 0.0), None, PartitionPlan(in_driver=True, keep=True)),
         (24e9, (2, 1.0, 0.0), False, PartitionPlan(in_driver=False, keep=True)),
-        (24e9, (2, 1.0, 1.0), None, PartitionPlan(in_driver=False, keep=True)),
+        (24e9, (2, 1.0, 1.0), None, PartitionPlan(in_driver=False, keep=True, on_device=True)),
+        (24e9, (2, 1.0, 1.0), True, PartitionPlan(in_driver=True, keep=True)),
         (12e6, (2, 1.0, 0.0), None, PartitionPlan(in_driver=False, keep=False)),
     ],
 )
@@ -425,7 +424,6 @@ def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
     monkeypatch.setattr(memory_limits, "actor_resources", lambda: workers)
     monkeypatch.setattr(memory_limits, "uses_ray", lambda: True)
-    monkeypatch.setattr(memory_limits, "cluster_nodes", lambda: [{"Alive": True}])
 
 
 class FakeView:
