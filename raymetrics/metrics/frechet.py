@@ -98,6 +98,23 @@ class OptimalMap(NamedTuple):
     overlap: Any  # tr (a b)^1/2, a number or a tensor float64 []
 
 
+class OverlapSpectrum(NamedTuple):
+    """The eigenvalues and eigenvectors of L^T b L, where a = L L^T."""
+
+    values: Any  # float64 [r], ascending, at least 0
+    guarded: Any  # float64 [r]: with a little of the largest, to divide by
+    vectors: Any  # float64 [r, r]
+
+
+def overlap_spectrum(factor: Any, trace: float, b: Any) -> OverlapSpectrum:
+    """Compute the spectrum of L^T b L; factor: L, float64 [d, r]; trace: of a; b: [d, d]."""
+    values, vectors = symmetric_eigen(factor.T @ b @ factor)
+    values = values.clip(min=0)
+    largest = values[-1].clip(min=_GUARD * trace**2)
+    guarded = values + _GUARD * largest + np.finfo(np.float64).tiny
+    return OverlapSpectrum(values, guarded, vectors)
+
+
 def optimal_map(factor: Any, trace: float, b: Any) -> OptimalMap:
     """Compute T = L (L^T b L)^-1/2 L^T (Olkin & Pukelsheim 1982), in float64.
 
@@ -105,8 +122,5 @@ def optimal_map(factor: Any, trace: float, b: Any) -> OptimalMap:
     matrices are arrays of numpy, or tensors on one device, which then computes all of it.
     In directions in which b does not vary, the map is steep but finite.
     """
-    values, vectors = symmetric_eigen(factor.T @ b @ factor)
-    values = values.clip(min=0)
-    largest = values[-1].clip(min=_GUARD * trace**2)
-    guarded = values + _GUARD * largest + np.finfo(np.float64).tiny
+    values, guarded, vectors = overlap_spectrum(factor, trace, b)
     return OptimalMap((factor @ vectors) * guarded**-0.25, (values**0.5).sum())
