@@ -6,12 +6,8 @@ partition is a fixed group of shards that depends on the set, and on whether GPU
 computed in one thread or on one GPU, and partitions merge in the order of their sample ids. So the
 result has the same bits whichever worker holds a partition.
 
-On GPUs with a fast float64 (see `statistics.processors.has_fast_float64`) all is computed in it.
-For n candidates of d dimensions, both passes take 4 n d^2 operations, the map about 9 d^3 for
-eigenvectors and 6 d^3 for products, and eight matrices of 8 d^2 bytes travel to the first worker.
-For 250,000 x 2048 that is 4.2e12 and 1.3e11 operations and 0.27 GB for an evaluation: 5 s of
-products and 16 GB of matrices for 60 evaluations at the 55 TFLOP/s that an H200 is expected to
-reach. None of it was measured on a GPU.
+On GPUs with a fast float64 (see `statistics.processors.has_fast_float64`) all is computed in it;
+docs/design/scaling.md counts what an evaluation takes.
 """
 
 from __future__ import annotations
