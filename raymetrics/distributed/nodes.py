@@ -77,7 +77,8 @@ def tightest_machine(resources: tuple[int, float, float], measure: str) -> tuple
         return measure_memory(measure), resources[0]
     pool = ActorPool(*resources)
     shares = [(memory, pool.max_actors_on(node)) for node, memory in machines]
-    return min((share for share in shares if share[1]), key=lambda share: share[0] / share[1])
+    shares = [share for share in shares if share[1]] or [(measure_memory(measure), resources[0])]
+    return min(shares, key=lambda share: share[0] / share[1])
 
 
 def measure_memory(measure: str) -> int:
