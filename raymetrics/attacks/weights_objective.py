@@ -17,7 +17,8 @@ concatenate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +26,13 @@ import numpy as np
 
 from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map
 from raymetrics.statistics import Moments, WeightedMoments
-from raymetrics.statistics.weighted_moments import as_float64, cast_like, to_numpy_float64
+from raymetrics.statistics.processors import (
+    as_float64,
+    cast_like,
+    empty_vector,
+    has_fast_float64,
+    to_numpy_float64,
+)
 
 # Rows whose products are summed in float32; see `WeightedMoments.from_samples`.
 BLOCK = 4096
@@ -62,7 +69,7 @@ class TargetGaussian:
 
     mean: np.ndarray  # float64 [d]
     trace: float  # of the covariance
-    factor: np.ndarray  # float64 [d, r]: covariance = factor factor^T
+    factor: Any  # float64 [d, r], of numpy or torch: covariance = factor factor^T
 
     @classmethod
     def from_moments(cls, real: Moments | Gaussian, ddof: int = 1) -> TargetGaussian:
@@ -74,6 +81,10 @@ class TargetGaussian:
         return cls(
             fitted.mean, float(np.trace(fitted.covariance)), covariance_factor(fitted.covariance)
         )
+
+    def on_device_of(self, features: Any) -> TargetGaussian:
+        """Return the target with its factor in the library and on the device of features."""
+        return replace(self, factor=cast_like(self.factor, as_float64(features[:0])))
 
     def center_features(self, features: np.ndarray, unit: float = 1.0) -> np.ndarray:
         """Compute features / unit - mean, float32 [n, d].
@@ -90,8 +101,12 @@ class OptimalTransport(NamedTuple):
     """The map from weighted candidates to the target, relative to the real mean."""
 
     distance: float
-    mean: np.ndarray  # float64 [d], of the candidates
-    root: np.ndarray  # float64 [d, r]: the optimal map is T = root root^T
+    mean: Any  # float64 [d], of the candidates
+    root: Any  # float64 [d, r]: the optimal map is T = root root^T
+
+    def to_numpy(self) -> OptimalTransport:
+        """Return the map as arrays of numpy."""
+        return self._replace(mean=to_numpy_float64(self.mean), root=to_numpy_float64(self.root))
 
 
 def compute_transport(
@@ -99,30 +114,26 @@ def compute_transport(
 ) -> OptimalTransport:
     """Compute the distance and the optimal map in float64.
 
-    moments: of centered features. ddof: the candidates' covariance is divided by the sum of weights
-    less ddof. In directions in which the candidates do not vary, the map is steep but finite.
+    moments: of centered features, in the library and on the device of the target's factor, which
+    computes. ddof: the candidates' covariance is divided by the sum of weights less ddof. In
+    directions in which the candidates do not vary, the map is steep but finite.
     """
     mean, covariance = moments.mean, moments.covariance(ddof)
     root, overlap = optimal_map(target.factor, target.trace, covariance)
-    distance = float(mean @ mean + target.trace + np.trace(covariance) - 2 * overlap)
-    return OptimalTransport(distance, mean, root)
-
-
-def exact_distance(target: TargetGaussian, moments: WeightedMoments) -> float:
-    """Compute the distance; rounding errors below 0 become 0. moments: in float64."""
-    return max(compute_transport(target, moments).distance, 0.0)
+    distance = mean @ mean + target.trace + covariance.trace() - 2 * overlap
+    return OptimalTransport(float(to_numpy_float64(distance)), mean, root)
 
 
 def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
     """Compute the weighted moments of centered features [n, d], block by block.
 
-    features: from numpy or torch. exact: multiply in float64, which takes twice the time. weights:
-    float64 [n].
+    features: from numpy or torch; a tensor's moments stay on its device. exact: multiply in
+    float64, which takes twice the time, and is done in any case where it does not; see
+    `has_fast_float64`. weights: float64 [n].
     """
+    convert = as_float64 if exact or has_fast_float64(features.device) else _unchanged
     parts = (
-        WeightedMoments.from_samples(
-            as_float64(features[rows]) if exact else features[rows], weights[rows]
-        )
+        WeightedMoments.from_samples(convert(features[rows]), weights[rows])
         for rows in block_slices(len(weights))
     )
     return reduce(WeightedMoments.merge, parts)
@@ -130,28 +141,37 @@ def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False)
 
 def row_norms(features: Any) -> np.ndarray:
     """Compute the norms of rows, float64 [n]; features: centered [n, d], from numpy or torch."""
-    parts = (features[rows] for rows in block_slices(len(features)))
-    return np.concatenate([np.sqrt(to_numpy_float64((part * part).sum(1))) for part in parts])
+    return np.sqrt(_map_rows(features, lambda block: (block * block).sum(1)))
 
 
 def objective_gradient(features: Any, optimal_transport: OptimalTransport) -> np.ndarray:
     """Compute dF/dp_i up to a constant, float64 [n].
 
-    features: centered [n, d], from numpy or torch. Goes block by block; the map is copied to the
-    device of the features once.
+    features: centered [n, d], from numpy or torch. Goes block by block, in float64 where that costs
+    no time; the map is copied to the device of the features once.
     """
-    mean, root = (
-        cast_like(optimal_transport.mean, features),
-        cast_like(optimal_transport.root, features),
-    )
-    parts = [_gradient_of_rows(features[rows], mean, root) for rows in block_slices(len(features))]
-    return np.concatenate(parts)
+    convert = as_float64 if has_fast_float64(features.device) else _unchanged
+    like = convert(features[:0])
+    mean, root = (cast_like(part, like) for part in optimal_transport[1:])
+
+    def gradient_of_rows(block: Any) -> Any:
+        block = convert(block)
+        moved = (block - mean) @ root
+        return as_float64((block * block).sum(1)) - as_float64((moved * moved).sum(1))
+
+    return _map_rows(features, gradient_of_rows)
 
 
-def _gradient_of_rows(features: Any, mean: Any, root: Any) -> np.ndarray:
-    """Compute dF/dp_i of one block, with the transport in the block's library and type."""
-    moved = (features - mean) @ root
-    return to_numpy_float64((features * features).sum(1)) - to_numpy_float64((moved * moved).sum(1))
+def _unchanged(block: Any) -> Any:
+    return block
+
+
+def _map_rows(features: Any, function: Callable[[Any], Any]) -> np.ndarray:
+    """Compute a number for every row, block by block, float64 [n]; a device sends one copy."""
+    out = empty_vector(len(features), features)
+    for rows in block_slices(len(features)):
+        out[rows] = function(features[rows])
+    return to_numpy_float64(out)
 
 
 class InMemoryEvaluator:
@@ -159,7 +179,7 @@ class InMemoryEvaluator:
 
     def __init__(self, target: TargetGaussian, features: Any) -> None:
         """Store features: float32 [n, d] from `TargetGaussian.center_features`, numpy or torch."""
-        self.target, self.features = target, features
+        self.target, self.features = target.on_device_of(features), features
         self.norms = row_norms(features)
 
     def __call__(self, weights: np.ndarray) -> Evaluation:
@@ -169,8 +189,8 @@ class InMemoryEvaluator:
         )
 
     def exact_distance(self, weights: np.ndarray) -> float:
-        """Compute the distance in float64."""
-        return exact_distance(self.target, self.moments(weights, exact=True))
+        """Compute the distance in float64; rounding errors below 0 become 0."""
+        return max(compute_transport(self.target, self.moments(weights, exact=True)).distance, 0.0)
 
     def moments(self, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
         """Compute the moments of all candidates.

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from raymetrics.distributed.nodes import (
     actor_resources,
-    cluster_nodes,
     count_threads,
     gpu_bytes_for_features,
+    measure_memory,
     search_resources,
+    tightest_machine,
 )
 from raymetrics.distributed.partitioned_features import partition_shards
 from raymetrics.distributed.session import uses_ray
@@ -39,22 +39,13 @@ _DRIVER_MATRICES = 16  # d x d in float64
 _DRIVER_VECTORS = 80  # of all weights in float64: the optimizer, and its saved state
 
 
-def free_memory() -> int:
-    """Return the bytes of memory that are free on this machine."""
-    return int(psutil.virtual_memory().available)
-
-
-def _total_memory() -> int:
-    """Return the bytes of memory of this machine."""
-    return int(psutil.virtual_memory().total)
-
-
-def require_free_memory(needed: float, demand: str, advice: str) -> None:
+def require_free_memory(needed: float, demand: str, advice: str, free: int | None = None) -> None:
     """Raise InsufficientResources if fewer bytes are free than are needed.
 
-    demand: what needs them, with the verb: "weights of 10 candidates need".
+    demand: what needs them, with the verb: "weights of 10 candidates need". free: by default what
+    is free on this machine.
     """
-    free = free_memory()
+    free = measure_memory("available") if free is None else free
     if needed > free:
         raise InsufficientResources(
             f"{demand} {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; {advice}"
@@ -65,18 +56,19 @@ def fits_in_driver(views: Mapping[str, View], column: str) -> bool:
     """Return whether the features of both sides fit into the memory of the driver."""
     rows = sum(map(len, views.values()))
     size = 4 * views["real"].shards.columns[column].dimension * rows
-    return size <= min(_SEARCHED_IN_DRIVER_BYTES, _total_memory() * _MEMORY_SHARE / _BASE_COPIES)
+    room = measure_memory("total") * _MEMORY_SHARE / _BASE_COPIES
+    return size <= min(_SEARCHED_IN_DRIVER_BYTES, room)
 
 
 def max_base_rows(dimension: int) -> int:
     """Return how many rows a partition may have: a power of two that fits every actor and its GPU.
 
-    Counts all memory of the machine, not only what is free, so that a rerun cuts equal partitions.
+    Counts all memory of a machine, not only what is free, so that a rerun cuts equal partitions.
     Raises InsufficientResources if not even 1024 rows fit.
     """
-    actors, _, gpus = search_resources()
-    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
-    memory = _total_memory() * _MEMORY_SHARE / math.ceil(actors / nodes)
+    actors, _, gpus = resources = search_resources()
+    machine, sharers = tightest_machine(resources, "total")
+    memory = machine * _MEMORY_SHARE / sharers
     rows = memory / (_BASE_COPIES * 4 * dimension)
     if gpus:
         rows = min(rows, gpu_bytes_for_features() * gpus / (_GPU_COPIES * 4 * dimension))
@@ -103,10 +95,12 @@ def partition_rows(dimension: int, rows: int) -> int:
 
 @dataclass(frozen=True)
 class PartitionPlan:
-    """Whether the driver holds the partitions, and whether they stay in memory."""
+    """Where the partitions are held: in the driver's memory or in actors', and there as tensors on
+    GPUs; and whether they stay there."""
 
     in_driver: bool
     keep: bool
+    on_device: bool = False
 
 
 def plan_partitions(
@@ -119,28 +113,29 @@ def plan_partitions(
     in_memory: True for the driver's memory, False for actors; by default the driver's if there is
     no GPU and the features are few enough. vectors: float64 numbers that the driver holds of each
     weight.
+
+    With actors, the machine with the least memory for each is taken to be the driver's too.
     """
-    rows = [sum(map(view.count, part)) for part in partition_shards(view, dimension)]
-    free = free_memory()
-    actors, _, gpus = actor_resources()
-    nodes = max(1, len(cluster_nodes())) if uses_ray() else 1
+    actors, _, gpus = resources = actor_resources()
     if not uses_ray():
         in_memory = True  # there is nobody else to hold them
+    on_device = bool(gpus) and not in_memory
+    rows = [sum(map(view.count, p)) for p in partition_shards(view, dimension, on_device)]
+    machine, sharers = tightest_machine(resources, "available")
     feature_bytes = 4 * dimension * sum(rows)
     part = _PARTITION_COPIES * (4 * dimension * max(rows) + 8 * dimension**2)
     driver_bytes = 8 * (_DRIVER_MATRICES * dimension**2 + vectors * sum(rows))
     bytes_in_driver = driver_bytes + feature_bytes + part * min(len(rows), count_threads())
-    bytes_with_actors = driver_bytes + part * min(len(rows), actors) / nodes
+    bytes_with_actors = driver_bytes + part * min(len(rows), sharers)
+    here = measure_memory("available")
     if in_memory is None:
-        in_memory = not gpus and feature_bytes <= _HELD_IN_DRIVER_BYTES and bytes_in_driver <= free
-    needed_bytes = bytes_in_driver if in_memory else bytes_with_actors
+        in_memory = not gpus and feature_bytes <= _HELD_IN_DRIVER_BYTES and bytes_in_driver <= here
     require_free_memory(
-        needed_bytes,
+        bytes_in_driver if in_memory else bytes_with_actors,
         f"weights of {sum(rows)} candidates of {dimension} dimensions need",
         "use smaller shards, fewer candidates, or a larger machine",
+        here if in_memory else machine,
     )
-    if gpus:
-        keep = feature_bytes / actors + part <= gpu_bytes_for_features() * gpus
-    else:
-        keep = bytes_with_actors + feature_bytes / nodes <= free
-    return PartitionPlan(in_driver=in_memory, keep=in_memory or keep)
+    # A GPU holds as many partitions as it has memory for; see `PartitionWorker`.
+    keep = on_device or bytes_with_actors + feature_bytes * sharers / actors <= machine
+    return PartitionPlan(in_memory, in_memory or keep, on_device)

@@ -17,6 +17,7 @@ from raymetrics.distributed.placement import plan_placement
 from raymetrics.distributed.resources import (
     LOCAL_PLACEMENT,
     UNKNOWN_SIZES,
+    ActorPool,
     ClusterNode,
     ModelSizes,
     Placement,
@@ -63,6 +64,43 @@ def node_from_resources(
         memory=None if memory is None else int(memory),
         gpu_memory=gpu_memory or _gpu_memory_by_name(resources),
     )
+
+
+def tightest_machine(resources: tuple[int, float, float], measure: str) -> tuple[int, int]:
+    """Return the bytes of the machine with the least memory for an actor, and its actors.
+
+    resources: how many actors share the cluster, and the CPUs and GPUs of each. measure: "total" or
+    "available" memory, which a cluster of several machines measures on each of them.
+    """
+    machines = _machine_memory(measure) if uses_ray() else []
+    if len(machines) <= 1:
+        return measure_memory(measure), resources[0]
+    pool = ActorPool(*resources)
+    shares = [(memory, pool.max_actors_on(node)) for node, memory in machines]
+    shares = [share for share in shares if share[1]] or [(measure_memory(measure), resources[0])]
+    return min(shares, key=lambda share: share[0] / share[1])
+
+
+def measure_memory(measure: str) -> int:
+    """Return the "total" or "available" bytes of memory of this machine."""
+    return int(getattr(psutil.virtual_memory(), measure))
+
+
+def _machine_memory(measure: str) -> list[tuple[ClusterNode, int]]:
+    """Return the machines of the cluster with their memory, of which Ray knows only a part."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    task = ray.remote(num_cpus=0)(measure_memory)
+    refs = [
+        task.options(scheduling_strategy=OnNode(node["NodeID"], soft=False)).remote(measure)
+        for node in nodes
+        if len(nodes) > 1
+    ]
+    memory = ray.get(refs) if refs else [measure_memory(measure)]
+    described = [node_from_resources(node["Resources"]) for node in nodes]
+    return list(zip(described, memory, strict=True))
 
 
 def _gpu_memory_by_name(resources: Mapping[str, float]) -> int | None:

@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from raymetrics.attacks.weights_objective import OptimalTransport
 from raymetrics.distributed.memory_limits import PartitionPlan
 from raymetrics.distributed.nodes import (
     MAX_RESTARTS,
@@ -29,6 +31,7 @@ from raymetrics.distributed.partitioned_features import (
 )
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS
 from raymetrics.errors import RaymetricsError
+from raymetrics.statistics import WeightedMoments
 
 START_SECONDS = 60  # for the other actors to start, after the first one has started
 
@@ -37,7 +40,9 @@ def start_workers(
     candidates: PartitionedFeatures, plan: PartitionPlan
 ) -> ThreadWorkers | ActorWorkers:
     """Start the workers that the plan names; the caller closes them."""
-    return ThreadWorkers(candidates) if plan.in_driver else ActorWorkers(candidates, plan.keep)
+    if plan.in_driver:
+        return ThreadWorkers(candidates)
+    return ActorWorkers(candidates, plan.keep, on_device=plan.on_device)
 
 
 class ThreadWorkers:
@@ -57,6 +62,12 @@ class ThreadWorkers:
                 partial(method, self.worker), range(self.partition_count), arguments
             )
 
+    def transport(
+        self, method: PartitionMethod[np.ndarray, WeightedMoments], weights: Sequence[np.ndarray]
+    ) -> OptimalTransport:
+        """Compute the map of all candidates in this process; see `PartitionPool`."""
+        return self.worker.transport(self.map_partitions(method, weights))
+
     def close(self) -> None:
         """End the threads."""
         self.executor.shutdown(cancel_futures=True)
@@ -66,13 +77,18 @@ class ActorWorkers:
     """Partitions in actors: each has neighboring ones, and reads them again after it died."""
 
     def __init__(
-        self, candidates: PartitionedFeatures, keep: bool, actors: int | None = None
+        self,
+        candidates: PartitionedFeatures,
+        keep: bool,
+        *,
+        on_device: bool = False,
+        actors: int | None = None,
     ) -> None:
+        """on_device: hold tensors on the devices of the actors, which then compute the map too."""
         import ray
 
         count, cpus, gpus = actor_resources()
         count = min(actors or count, len(candidates.partitions))
-        device = "cuda" if gpus else None
         remote = ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
@@ -81,9 +97,14 @@ class ActorWorkers:
         )
         candidates_ref = ray.put(candidates)
         self.actors = wait_for_actors(
-            [remote(SingleThreadWorker).remote(candidates_ref, keep, device) for _ in range(count)]
+            [
+                remote(SingleThreadWorker).remote(candidates_ref, keep, on_device)
+                for _ in range(count)
+            ]
         )
         self.partition_count = len(candidates.partitions)
+        self.on_device = on_device
+        self.driver = PartitionWorker(candidates, keep=False)
 
     def map_partitions(
         self, method: PartitionMethod[A, R], arguments: Sequence[A], shared: bool = False
@@ -91,19 +112,32 @@ class ActorWorkers:
         """Yield what a method returns for every partition, in order; see `PartitionPool`."""
         import ray
 
-        count = self.partition_count
-        refs = [ray.put(arguments[0])] * count if shared else arguments
-        waiting = deque(
-            self._call(self.actors[i * len(self.actors) // count], method, i, refs[i])
-            for i in range(count)
-        )
+        refs = [ray.put(arguments[0])] * self.partition_count if shared else arguments
+        waiting = deque(self._start(method, refs))
         while waiting:
             yield _get_result(waiting.popleft())
 
-    def _call(self, actor: Any, method: Callable[..., Any], index: int, argument: Any) -> Any:
-        """Start the computation of a partition in an actor, and return its reference."""
-        call = actor.call.options(name=method.__qualname__)
-        return call.remote(method, index, argument)
+    def transport(
+        self, method: PartitionMethod[np.ndarray, WeightedMoments], weights: Sequence[np.ndarray]
+    ) -> OptimalTransport:
+        """Compute the map of all candidates; see `PartitionPool`.
+
+        On devices the first actor does it, and no matrix of another comes to the driver.
+        """
+        if not self.on_device:
+            return self.driver.transport(self.map_partitions(method, weights))
+        moments = self._start(method, weights)
+        result: OptimalTransport = _get_result(self.actors[0].merge.remote(*moments))
+        return result
+
+    def _start(self, method: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+        """Start the computation of every partition in its actor, and return the references."""
+        count = self.partition_count
+        actors = [self.actors[i * len(self.actors) // count] for i in range(count)]
+        return [
+            actor.call.options(name=method.__qualname__).remote(method, i, argument)
+            for i, (actor, argument) in enumerate(zip(actors, arguments, strict=True))
+        ]
 
     def close(self) -> None:
         """End the actors."""
@@ -116,17 +150,23 @@ class ActorWorkers:
 class SingleThreadWorker(PartitionWorker):
     """A worker that has a process, and computes in one thread of it."""
 
-    def __init__(self, candidates: PartitionedFeatures, keep: bool, device: str | None) -> None:
+    def __init__(self, candidates: PartitionedFeatures, keep: bool, on_device: bool) -> None:
+        device = None
+        if on_device:
+            from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
+
+            device = worker_device()
+            use_deterministic_kernels()
         super().__init__(candidates, keep, device)
         threadpool_limits(1, user_api="blas")  # for the life of the process
-        if device:
-            from raymetrics.distributed.devices import use_deterministic_kernels
-
-            use_deterministic_kernels()
 
     def call(self, method: PartitionMethod[A, R], index: int, argument: A) -> R:
         """Return what a method returns for a partition."""
         return method(self, index, argument)
+
+    def merge(self, *moments: WeightedMoments) -> OptimalTransport:
+        """Return the map of all partitions; Ray fetches what arguments refer to."""
+        return self.transport(moments)
 
 
 def wait_for_actors(actors: Sequence[Any]) -> list[Any]:

@@ -36,16 +36,17 @@ class NoisySource:
     where: "important", the half of the pixels where the upsampled map is largest; "unimportant",
         the other half; or "everywhere".
     scale: the standard deviation, of pixels in 0..1.
+    device: where the source computes.
 
     The noise of a sample is the same in every region and at every scale, up to the factor. Raise
     SourceError for other values, and for samples without a map.
     """
 
-    def __init__(self, of: str, maps: str, where: str, scale: str) -> None:
+    def __init__(self, of: str, maps: str, where: str, scale: str, device: str = "cpu") -> None:
         if where not in NOISE_REGIONS:
             raise SourceError(f"where is {where!r}, expected {', '.join(NOISE_REGIONS)}")
         self.where, self.scale = where, require_noise_scale(scale)
-        self.inner = open_source(of, torch.device("cuda:0" if torch.cuda.is_available() else "cpu"))
+        self.inner = open_source(of, torch.device(device))
         data = read_bytes(maps)
         self.mapped_ids, self.maps = _read_maps(data, maps)
         self.sha256 = hashlib.sha256(data).hexdigest()

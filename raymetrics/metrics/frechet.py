@@ -7,13 +7,14 @@ Frechet distance of those features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
+from scipy.linalg import LinAlgError, cholesky, eigvalsh
 from scipy.linalg.lapack import dpstrf
 
 from raymetrics.statistics import Moments
+from raymetrics.statistics.processors import symmetric_eigen
 
 # Added to eigenvalues before a division by them, relative to the largest.
 _GUARD = 1e-14
@@ -93,17 +94,33 @@ def _pivoted_factor(a: np.ndarray) -> np.ndarray:
 class OptimalMap(NamedTuple):
     """T = root root^T, the linear map that takes N(0, b) to N(0, a)."""
 
-    root: np.ndarray  # float64 [d, r]
-    overlap: float  # tr (a b)^1/2
+    root: Any  # float64 [d, r]
+    overlap: Any  # tr (a b)^1/2, a number or a tensor float64 []
 
 
-def optimal_map(factor: np.ndarray, trace: float, b: np.ndarray) -> OptimalMap:
+class OverlapSpectrum(NamedTuple):
+    """The eigenvalues and eigenvectors of L^T b L, where a = L L^T."""
+
+    values: Any  # float64 [r], ascending, at least 0
+    guarded: Any  # float64 [r]: with a little of the largest, to divide by
+    vectors: Any  # float64 [r, r]
+
+
+def overlap_spectrum(factor: Any, trace: float, b: Any) -> OverlapSpectrum:
+    """Compute the spectrum of L^T b L; factor: L, float64 [d, r]; trace: of a; b: [d, d]."""
+    values, vectors = symmetric_eigen(factor.T @ b @ factor)
+    values = values.clip(min=0)
+    largest = values[-1].clip(min=_GUARD * trace**2)
+    guarded = values + _GUARD * largest + np.finfo(np.float64).tiny
+    return OverlapSpectrum(values, guarded, vectors)
+
+
+def optimal_map(factor: Any, trace: float, b: Any) -> OptimalMap:
     """Compute T = L (L^T b L)^-1/2 L^T (Olkin & Pukelsheim 1982), in float64.
 
-    The derivative of the distance by b is I - T. factor: L [d, r] with a = L L^T; trace: of a.
+    The derivative of the distance by b is I - T. factor: L [d, r] with a = L L^T; trace: of a; both
+    matrices are arrays of numpy, or tensors on one device, which then computes all of it.
     In directions in which b does not vary, the map is steep but finite.
     """
-    values, vectors = eigh(factor.T @ b @ factor, driver="evd")
-    values = values.clip(min=0)
-    guarded = values + _GUARD * max(values[-1], _GUARD * trace**2) + np.finfo(np.float64).tiny
-    return OptimalMap((factor @ vectors) * guarded**-0.25, float(np.sqrt(values).sum()))
+    values, guarded, vectors = overlap_spectrum(factor, trace, b)
+    return OptimalMap((factor @ vectors) * guarded**-0.25, (values**0.5).sum())

@@ -9,27 +9,42 @@ the real one (`raymetrics.metrics.frechet.optimal_map`; covariances are divided 
     dF/df = 2/N (m' - m_r) + 2/N (I - T')(f - m)
 
 and since f is a mean, dF/dA is the same at each of the h w places of a channel: dF/df / (h w).
+
+Arrays are of numpy, or tensors of torch on one device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map
+from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map, overlap_spectrum
+from raymetrics.metrics.inverse_roots import quadrature_nodes, updated_inverse_root
 from raymetrics.statistics import Moments
+from raymetrics.statistics.processors import cast_like
+
+
+class Derivative(Protocol):
+    """dF/df as a function of the features f of an image."""
+
+    def gradient(self, features: Any) -> Any:
+        """Compute dF/df of every image, [n, d]; features: float64 [n, d]."""
+
+    def cast_like(self, features: Any) -> Self:
+        """Return the same derivative, with its arrays in the library and on the device of
+        features, float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
     """dF/df = shift + matrix (f - mean), for every image that is looked at against two sets."""
 
-    mean: np.ndarray  # float64 [d]
-    shift: np.ndarray  # float64 [d]
-    matrix: np.ndarray  # float64 [d, d], symmetric
+    mean: Any  # float64 [d]
+    shift: Any  # float64 [d]
+    matrix: Any  # float64 [d, d], symmetric
 
     @classmethod
     def for_members(cls, real: Gaussian, generated: Moments) -> Sensitivity:
@@ -56,25 +71,70 @@ class Sensitivity:
                 f"images are added to a set of {base.count}, of {len(base.mean)} dimensions, whose "
                 "covariance is singular; ask for exact ones (--exact), or extract more samples"
             )
-        return cls._for_new_image(real, base, _optimal_map_to_real(real, base))
-
-    @classmethod
-    def for_new_image_exactly(
-        cls, real: Gaussian, base: Moments, features: np.ndarray
-    ) -> Sensitivity:
-        """Return the sensitivity to one image outside of the set, with T of both. Exact.
-
-        features: float [d]. Takes an eigendecomposition for every image.
-        """
-        updated = base.merge(Moments.from_samples(features[None]))
-        return cls._for_new_image(real, base, _optimal_map_to_real(real, updated))
-
-    @classmethod
-    def _for_new_image(cls, real: Gaussian, base: Moments, transport: np.ndarray) -> Sensitivity:
         n = base.count + 1
         shift = (base.mean - real.mean) * (2 / n)
+        matrix = np.eye(len(shift)) * (1 + 1 / n) - _optimal_map_to_real(real, base)
         # The updated mean is m + (f - m) / N.
-        return cls(base.mean, shift, (np.eye(len(shift)) * (1 + 1 / n) - transport) * (2 / n))
+        return cls(base.mean, shift, matrix * (2 / n))
+
+    def gradient(self, features: Any) -> Any:
+        """Compute dF/df of every image; see `Derivative`."""
+        return self.shift + (features - self.mean) @ self.matrix
+
+    def cast_like(self, features: Any) -> Sensitivity:
+        """Return the same derivative on another device; see `Derivative`."""
+        return _cast_arrays(self, features)
+
+
+@dataclass(frozen=True, eq=False)
+class AddedSensitivity:
+    """The sensitivity to images outside of the set, each with T' of the set and that image. Exact.
+
+    With u = f - m, S the set's covariance divided by N - 1, S_r = L L^T, and L^T S L = V E V^T, the
+    updated covariance is S + u u^T / N, and T' u = L V (E + z z^T / N)^-1/2 z for z = V^T L^T u.
+    So one eigendecomposition serves all images.
+    """
+
+    mean: Any  # float64 [d]
+    shift: Any  # float64 [d]
+    root: Any  # float64 [d, r]: L V
+    eigenvalues: Any  # float64 [r]: of E, all above 0
+    nodes: tuple[float, ...]  # of the quadrature for the inverse root
+    count: int  # N, with the image
+
+    @classmethod
+    def from_moments(cls, real: Gaussian, base: Moments) -> AddedSensitivity:
+        """Prepare for images that are added to a set."""
+        count, trace = base.count + 1, float(np.trace(real.covariance))
+        factor = covariance_factor(real.covariance)
+        spectrum = overlap_spectrum(factor, trace, base.covariance(ddof=0))
+        eigenvalues = spectrum.guarded
+        # |z|^2 is at most tr S_r |u|^2; where u is typical, that is about the trace squared.
+        nodes = quadrature_nodes(float(eigenvalues[0]), max(float(eigenvalues[-1]), trace**2))
+        shift = (base.mean - real.mean) * (2 / count)
+        return cls(base.mean, shift, factor @ spectrum.vectors, eigenvalues, nodes, count)
+
+    def gradient(self, features: Any) -> Any:
+        """Compute dF/df of every image; see `Derivative`."""
+        apart = features - self.mean
+        rotated = apart @ self.root
+        inverse = updated_inverse_root(self.eigenvalues, rotated, 1 / self.count, self.nodes)
+        moved = inverse @ self.root.T
+        return self.shift + (apart * (1 + 1 / self.count) - moved) * (2 / self.count)
+
+    def cast_like(self, features: Any) -> AddedSensitivity:
+        """Return the same derivative on another device; see `Derivative`."""
+        return _cast_arrays(self, features)
+
+
+def _cast_arrays(derivative: Any, features: Any) -> Any:
+    """Return the record with its arrays in the library, type and device of features."""
+    arrays = {
+        name: cast_like(value, features)
+        for name, value in vars(derivative).items()
+        if isinstance(value, np.ndarray)
+    }
+    return replace(derivative, **arrays)
 
 
 def _optimal_map_to_real(real: Gaussian, generated: Moments) -> np.ndarray:
@@ -84,11 +144,6 @@ def _optimal_map_to_real(real: Gaussian, generated: Moments) -> np.ndarray:
         covariance_factor(real.covariance), float(np.trace(real.covariance)), covariance
     ).root
     return np.asarray(root @ root.T)
-
-
-def gradient(features: Any, mean: Any, shift: Any, matrix: Any) -> Any:
-    """Compute dF/df of every image, [n, d]; features: [n, d], all of numpy or all of torch."""
-    return shift + (features - mean) @ matrix
 
 
 def channel_weights(gradients: Any, positions: int) -> Any:

@@ -16,8 +16,9 @@ from raymetrics.attacks.weights_objective import (
     row_norms,
 )
 from raymetrics.metrics import frechet_distance
-from raymetrics.metrics.frechet import Gaussian
-from raymetrics.statistics import Moments, WeightedMoments
+from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map
+from raymetrics.statistics import Moments, WeightedMoments, processors
+from tests.helpers.fake_cuda import CUDA, fake_cuda
 
 
 def problem(
@@ -130,22 +131,84 @@ def test_convex_along_chords_and_above_its_tangents(seed: int, dimension: int, t
     assert at_q.distance >= at_p.distance - duality_gap(p, at_p.weight_gradient) - scale
 
 
-def test_torch_tensors_and_arrays_are_treated_alike() -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_torch_tensors_and_arrays_are_treated_alike(
+    device: torch.device, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fast: as on a GPU whose float64 is fast, where rounding in float32 ends."""
+    monkeypatch.setattr(weights_objective, "has_fast_float64", lambda device: fast)
+    monkeypatch.setattr(weights_objective, "BLOCK", 40)
     real, generated = problem(4, dimension=12)
     goal = TargetGaussian.from_moments(Moments.from_samples(real))
     features = goal.center_features(generated)
     weights = some_weights(4, len(generated))
-    ours, theirs = (
-        InMemoryEvaluator(goal, features),
-        InMemoryEvaluator(goal, torch.from_numpy(features)),
-    )
+    ours = InMemoryEvaluator(goal, features.astype(np.float64))
+    theirs = InMemoryEvaluator(goal, torch.from_numpy(features).to(device))
+    precision = 1e-10 if fast else 1e-6
     np.testing.assert_allclose(theirs.norms, ours.norms, rtol=1e-6)
     assert theirs.norms.dtype == np.float64
     a, b = ours(weights), theirs(weights)
-    assert b.distance == pytest.approx(a.distance, rel=1e-6)
+    assert b.distance == pytest.approx(a.distance, rel=precision)
     np.testing.assert_allclose(
-        b.weight_gradient, a.weight_gradient, atol=1e-5 * np.abs(a.weight_gradient).max()
+        b.weight_gradient, a.weight_gradient, atol=10 * precision * np.abs(a.weight_gradient).max()
     )
+    assert theirs.exact_distance(weights) == pytest.approx(a.distance, rel=1e-10)
+
+
+@pytest.mark.parametrize("capability", [(8, 9), (9, 0)])
+def test_on_a_gpu_without_numbers(
+    capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both types of products, L4's and H100's. Their values, cuSOLVER and the speed of a copy are
+    not reached."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    types = set()
+    product = WeightedMoments.from_samples
+    monkeypatch.setattr(
+        WeightedMoments,
+        "from_samples",
+        lambda features, weights: types.add(features.dtype) or product(features, weights),
+    )
+    real, generated = problem(4, dimension=12)
+    goal = TargetGaussian.from_moments(Moments.from_samples(real))
+    with fake_cuda():
+        evaluate = InMemoryEvaluator(goal, torch.empty(len(generated), 12, device=CUDA))
+        moments = evaluate.moments(some_weights(4, len(generated)))
+        assert moments.products.device.type == evaluate.target.factor.device.type == "cuda"
+        assert moments.products.dtype == evaluate.target.factor.dtype == torch.float64
+        found = evaluate(some_weights(4, len(generated)))
+    assert found.weight_gradient.shape == evaluate.norms.shape == (len(generated),)
+    assert types == {torch.float64 if capability == (9, 0) else torch.float32}
+
+
+def test_only_some_gpus_are_fast_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capability, fast in {(8, 0): True, (9, 0): True, (8, 6): False, (12, 0): False}.items():
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)  # noqa: B023
+        assert processors.has_fast_float64(CUDA) == fast
+        assert not processors.has_fast_float64(torch.device("cpu"))
+        assert not processors.has_fast_float64(np.empty(3).device)
+
+
+@pytest.mark.parametrize("falls_to", [1.0, 1e-4, 1e-8])
+def test_the_map_of_a_device_is_the_cpu_s(device: torch.device, falls_to: float) -> None:
+    """To 1e-10, or to the square root of the condition of L^T b L where that leaves fewer digits.
+
+    So many digits of T b T = a are lost by scipy's eigenvectors too, for conditions up to 1e14,
+    where the guard of `optimal_map` ends it.
+    """
+    rng = np.random.default_rng(3)
+    spectrum = np.geomspace(1, falls_to, 96) ** 0.5
+    a, b = (np.cov((rng.normal(size=(400, 96)) * spectrum).T) for _ in range(2))
+    factor, trace = covariance_factor(a), float(np.trace(a))
+    expected = optimal_map(factor, trace, b)
+    on_device = [torch.from_numpy(x).to(device) for x in (factor, b)]
+    found = optimal_map(on_device[0], trace, on_device[1])
+    assert float(found.overlap) == pytest.approx(expected.overlap, rel=1e-10)
+    root = found.root.cpu().numpy()
+    ours, theirs = expected.root @ expected.root.T, root @ root.T
+    allowed = max(1e-10, 1e-13 * np.linalg.cond(factor.T @ b @ factor) ** 0.5)
+    assert np.abs(theirs - ours).max() < allowed * np.abs(ours).max()
+    assert np.abs(theirs @ b @ theirs - a).max() < allowed * np.abs(a).max()
 
 
 def test_blocks_merge_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

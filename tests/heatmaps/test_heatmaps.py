@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,9 @@ from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.heatmaps import HeatmapExtractor, Heatmaps
 from raymetrics.heatmaps.heatmaps import compact_ids
 from raymetrics.metrics import Gaussian
-from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.metrics.frechet_sensitivity import AddedSensitivity, Sensitivity
 from raymetrics.statistics import Moments
+from tests.helpers.fake_cuda import CUDA, fake_cuda, to_fake_cuda
 from tests.helpers.tiny_networks import FEATURES, make_tiny
 from tests.metrics.test_frechet_sensitivity import by_autograd
 
@@ -87,6 +90,36 @@ def test_bits_are_a_function_of_the_sample(real: Gaussian, seen: Heatmaps) -> No
     for name in ("maps", "norms", "classes", "probabilities"):
         np.testing.assert_array_equal(getattr(found, name), getattr(seen, name)[some])
     np.testing.assert_array_equal(found.sample_ids, some)
+
+
+def test_a_device_sees_what_the_cpu_sees(
+    real: Gaussian, seen: Heatmaps, device: torch.device
+) -> None:
+    """Images that are there already, at the places of their ids; another block has other bits."""
+    base = Moments.from_samples(features_of(make_tiny()))
+    lens = HeatmapExtractor(make_tiny(device=str(device)), Sensitivity.for_members(real, base))
+    found = lens(IDS, torch.from_numpy(IMAGES).to(device))
+    np.testing.assert_allclose(found.maps, seen.maps, rtol=1e-4, atol=1e-6 * seen.maps.max())
+    np.testing.assert_allclose(found.norms, seen.norms, rtol=1e-4)
+    np.testing.assert_array_equal(found.classes[:, 0], seen.classes[:, 0])
+
+
+@pytest.mark.parametrize("query", ["", "?columns=pre_logits"])
+def test_a_gpu_without_numbers_has_all_constants(real: Gaussian, query: str) -> None:
+    """Of maps of members and of added images; the values of maps are not reached."""
+    extractor = make_tiny(query)
+    base = Moments.from_samples(features_of(extractor))
+    derivatives = (
+        Sensitivity.for_members(real, base),
+        AddedSensitivity.from_moments(real, base),
+    )
+    with fake_cuda():
+        on_gpu = replace(extractor, device=CUDA, network=to_fake_cuda(extractor.network))
+        images = torch.zeros(IMAGES.shape, dtype=torch.uint8, device=CUDA)
+        for derivative in derivatives:
+            found = HeatmapExtractor(on_gpu, derivative)(IDS, images)
+            assert found.maps.shape == (COUNT, 3, 4)
+            assert found.classes.shape == (COUNT, 0 if query else 3)
 
 
 def test_classes_are_those_of_the_logits(seen: Heatmaps) -> None:

@@ -11,6 +11,7 @@ import torch
 from raymetrics import option_strings
 from raymetrics.errors import SourceError
 from raymetrics.generators import Generator, open_source
+from raymetrics.heatmaps import noisy_source
 from raymetrics.heatmaps.noisy_source import NOISE_REGIONS, noise_mask
 
 GREY = "sources:Brightness?offset=100"
@@ -39,6 +40,16 @@ def test_halves_get_the_noise_that_the_whole_gets(maps: Path) -> None:
     right = np.arange(28) >= 14
     np.testing.assert_array_equal(important, np.where(right, everywhere, clean))
     np.testing.assert_array_equal(unimportant, np.where(right, clean, everywhere))
+
+
+def test_the_source_computes_where_it_is_told(maps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nowhere else, though a process sees a GPU: it may be another worker's."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    devices: list[torch.device] = []
+    monkeypatch.setattr(noisy_source, "open_source", lambda of, device: devices.append(device))
+    for options in ({}, {"device": "cuda:1"}):
+        noisy_source.NoisySource(GREY, str(maps), "everywhere", "0", **options)
+    assert devices == [torch.device("cpu"), torch.device("cuda:1")]
 
 
 def test_the_scale_is_a_standard_deviation_of_pixels_in_0_to_1(maps: Path) -> None:

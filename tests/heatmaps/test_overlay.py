@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.heatmaps import (
@@ -14,6 +15,7 @@ from raymetrics.heatmaps import (
     stretch_to_unit,
     upsample_heatmap,
 )
+from tests.helpers.fake_cuda import CUDA, fake_cuda
 
 
 def test_lanczos_is_that_of_its_formula(rng: np.random.Generator) -> None:
@@ -52,21 +54,43 @@ def seen(classes: list[int], maps: np.ndarray) -> Heatmaps:
     return Heatmaps(np.arange(count), maps, np.ones(count), top, np.ones((count, 2), np.float32))
 
 
-def test_means_are_of_all_and_of_classes(rng: np.random.Generator) -> None:
+def test_means_are_of_all_and_of_classes(rng: np.random.Generator, device: torch.device) -> None:
     images = rng.integers(0, 256, (9, 3, 4, 5), np.uint8)
     maps = rng.random((9, 2, 2)).astype(np.float32)
     classes = [1, 2, 1, 3, 1, 2, 0, 1, 0]
+    on_device = torch.from_numpy(images).to(device)
     parts = [
-        Averages.from_images(images[rows], seen(classes[rows], maps[rows]), (1, 2, 7))
+        Averages.from_images(on_device[rows], seen(classes[rows], maps[rows]), (1, 2, 7))
         for rows in (slice(0, 4), slice(4, 9))
     ]
-    found = parts[0].merge(parts[1])
+    found = parts[0].merge(parts[1]).to_numpy()
     assert found.counts.tolist() == [9, 4, 2, 0]
     for group, chosen in enumerate((np.arange(9), [0, 2, 4, 7], [1, 5])):
+        np.testing.assert_array_equal(found.images[group], images[chosen].sum(axis=0, dtype=int))
         mean = images[chosen].astype(float).mean(axis=0)
         assert np.abs(found.mean_image(group) - mean).max() <= 0.5
         np.testing.assert_allclose(found.mean_map(group), maps[chosen].mean(axis=0), rtol=1e-6)
     assert found.mean_image(3).max() == 0
+
+
+@pytest.mark.parametrize("count", [256, 257, 600])
+def test_white_images_have_a_white_mean(device: torch.device, count: int) -> None:
+    """Their sums take more than 16 bits."""
+    white = torch.full((count, 3, 2, 2), 255, dtype=torch.uint8, device=device)
+    found = Averages.from_images(white, seen([0] * count, np.zeros((count, 1, 1))), (0,))
+    assert (found.to_numpy().images == 255 * count).all()
+    assert (found.to_numpy().mean_image(1) == 255).all()
+
+
+def test_sums_of_a_gpu_without_numbers_stay_there() -> None:
+    """The sums themselves are not reached."""
+    with fake_cuda():
+        images = torch.zeros(4, 3, 5, 6, dtype=torch.uint8, device=CUDA)
+        part = Averages.from_images(images, seen([1, 2, 1, 3], np.zeros((4, 2, 2))), (1, 7))
+        both = part.merge(part)
+        assert (both.images.device.type, both.images.dtype) == ("cuda", torch.int32)
+        assert both.to_numpy().images.shape == (3, 3, 5, 6)
+        assert both.counts.tolist() == [8, 4, 0]
 
 
 def test_images_of_two_sizes_have_no_mean() -> None:

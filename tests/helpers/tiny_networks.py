@@ -69,9 +69,9 @@ def register_tiny() -> Iterator[None]:
         yield
 
 
-def make_tiny(query: str = "") -> extractors.base.NetworkExtractor:
+def make_tiny(query: str = "", device: str = "cpu") -> extractors.base.NetworkExtractor:
     """Return the extractor with random weights."""
     with register_tiny():
-        extractor = extractors.make_extractor(f"{NAME}{query}", torch.device("cpu"))
+        extractor = extractors.make_extractor(f"{NAME}{query}", torch.device(device))
     assert isinstance(extractor, extractors.base.NetworkExtractor)
     return extractor

@@ -9,10 +9,12 @@ missing files. For 50,000 samples with 8 x 8 maps the driver holds 15 MB.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from raymetrics.distributed.actor_map import map_with_workers
 from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
@@ -21,8 +23,9 @@ from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
+from raymetrics.generators.base import generate_tensors
 from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
-from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.metrics.frechet_sensitivity import Derivative
 from raymetrics.npz_files import npz_bytes, parse_npz_or_none
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.store import Store
@@ -42,20 +45,35 @@ class SampleViewer:
         self,
         source: tuple[str, str],
         extractor: tuple[str, Mapping[str, object]],
-        sensitivity: Sensitivity,
+        derivative: Derivative,
     ) -> None:
         """Open the source, with its quick fingerprint, and the extractor, with its specification.
 
         Raises SourceError or ExtractorError if they are different on this machine.
         """
-        loaded_extractor = load_verified_extractor(*extractor)
+        loaded_extractor: Any = load_verified_extractor(*extractor)  # a network, by the request
         self.generator = open_verified_generator(*source)
-        self.heatmap_extractor = HeatmapExtractor(loaded_extractor, sensitivity)  # type: ignore[arg-type]  # a network, by the request
+        self.heatmap_extractor = HeatmapExtractor(loaded_extractor, derivative)
 
-    def __call__(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
-        """Return images uint8 [n, 3, h, w] and heatmaps of samples with ids int64 [n]."""
-        images = self.generator(sample_ids)
+    def __call__(self, sample_ids: np.ndarray) -> tuple[Tensor, Heatmaps]:
+        """Return images uint8 [n, 3, h, w], on the device, and heatmaps of samples.
+
+        sample_ids: int64 [n].
+        """
+        device = self.heatmap_extractor.extractor.device
+        images = generate_tensors(self.generator, sample_ids).to(device)
         return images, self.heatmap_extractor(sample_ids, images)
+
+    def in_batches(self, sample_ids: np.ndarray) -> Iterator[tuple[Tensor, Heatmaps]]:
+        """Yield images and heatmaps of some samples after others, for the memory of the device."""
+        for start in range(0, len(sample_ids), _IMAGES_PER_BATCH):
+            yield self(sample_ids[start : start + _IMAGES_PER_BATCH])
+
+    def view(self, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
+        """Return images uint8 [n, 3, h, w] and heatmaps of all samples with ids int64 [n]."""
+        seen = [(images.cpu().numpy(), maps) for images, maps in self.in_batches(sample_ids)]
+        images, parts = zip(*seen, strict=True)
+        return np.concatenate(images), Heatmaps.concatenate(parts)
 
 
 def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
@@ -65,7 +83,7 @@ def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarra
     the whole set.
     """
     viewer = SampleViewer(request.source, request.extractor, request.member_sensitivity())
-    return viewer(sample_ids)
+    return viewer.view(sample_ids)
 
 
 def heatmaps_if_added(
@@ -73,20 +91,12 @@ def heatmaps_if_added(
 ) -> tuple[np.ndarray, Heatmaps]:
     """Compute heatmaps of samples of another source, each as if added to the generated set.
 
-    source: with its quick fingerprint. exact: find the optimal map again with each image included,
-    which takes an eigendecomposition for every image; otherwise the map of the set is used, which
-    is near enough for many samples. Raises NotEnoughData where the map of the set is singular.
+    source: with its quick fingerprint. exact: take the optimal map with each image included;
+    otherwise the map of the set, which is near enough for many samples. Raises NotEnoughData where
+    the map of the set is singular.
     """
-    if not exact:
-        return SampleViewer(source, request.extractor, request.added_sensitivity())(sample_ids)
-    extractor = load_verified_extractor(*request.extractor)
-    images, seen = open_verified_generator(*source)(sample_ids), []
-    for row, number in enumerate(sample_ids):
-        ids, image = sample_ids[row : row + 1], images[row : row + 1]
-        features = request.features_of(extractor, number, image)
-        heatmap_extractor = HeatmapExtractor(extractor, request.single_sensitivity(features))  # type: ignore[arg-type]
-        seen.append(heatmap_extractor(ids, image))
-    return images, Heatmaps.concatenate(seen)
+    derivative = request.exact_sensitivity() if exact else request.added_sensitivity()
+    return SampleViewer(source, request.extractor, derivative).view(sample_ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +105,7 @@ class RangePlan:
 
     source: tuple[str, str]
     extractor: tuple[str, Mapping[str, object]]
-    sensitivity: Sensitivity
+    sensitivity: Derivative
     sample_ids: np.ndarray  # int64, ascending: all of the set
     classes: tuple[int, ...]
     uri: str
@@ -128,13 +138,17 @@ class RangeWriter:
         """Write the file of the range that begins at sample `first`; return its sample count."""
         ids = self.plan.ids(first)
         sums, seen = None, []
-        for start in range(0, len(ids), _IMAGES_PER_BATCH):
-            images, batch_heatmaps = self.viewer(ids[start : start + _IMAGES_PER_BATCH])
+        for images, batch_heatmaps in self.viewer.in_batches(ids):
             batch_sums = Averages.from_images(images, batch_heatmaps, self.plan.classes)
             sums = batch_sums if sums is None else sums.merge(batch_sums)
             seen.append(batch_heatmaps)
-        arrays = {**to_arrays(Heatmaps.concatenate(seen)), **_with_prefix(to_arrays(sums))}
-        self.store.replace(self.plan.file_name(first), npz_bytes(arrays, compress=True))
+        assert sums is not None  # no range without samples is planned
+        arrays = {
+            **to_arrays(Heatmaps.concatenate(seen)),
+            **_with_prefix(to_arrays(sums.to_numpy())),
+        }
+        # Compressed, sums of large images take two thirds of the space and ninety times as long.
+        self.store.replace(self.plan.file_name(first), npz_bytes(arrays))
         return len(ids)
 
 
@@ -202,6 +216,7 @@ def _merge_ranges(plan: RangePlan, store: Store, ranges_made: int) -> MeanHeatma
             for name, a in arrays.items()
             if name.startswith(_SUMS_PREFIX)
         }
+        sums["images"] = sums["images"].astype(np.int64)  # those of a range fit into int32
         range_sums: Averages = from_arrays(Averages, sums)
         averages = range_sums if averages is None else averages.merge(range_sums)
         heatmap_arrays = {

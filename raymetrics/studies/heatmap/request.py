@@ -18,10 +18,9 @@ from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError,
 from raymetrics.extractors import make_extractor, published_network
 from raymetrics.extractors.base import Extractor, NetworkExtractor
 from raymetrics.extractors.trial import TRIAL_SECONDS
-from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import Generator, absolute_source, open_source, quick_fingerprint
 from raymetrics.metrics import Gaussian
-from raymetrics.metrics.frechet_sensitivity import Sensitivity
+from raymetrics.metrics.frechet_sensitivity import AddedSensitivity, Sensitivity
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.comparability import require_same_extractor, require_shared_extractors
@@ -74,17 +73,9 @@ class HeatmapRequest:
         """Return the sensitivity of other images, by the moments of the set without them."""
         return Sensitivity.for_new_images_approximately(*self.moments)
 
-    def single_sensitivity(self, features: np.ndarray) -> Sensitivity:
-        """Return the exact sensitivity of one other image with features [d]."""
-        return Sensitivity.for_new_image_exactly(*self.moments, features)
-
-    def features_of(self, extractor: Extractor, sample_id: int, image: np.ndarray) -> np.ndarray:
-        """Extract the features, float32 [d], of one image uint8 [1, 3, h, w].
-
-        The image is at the place of its id in a fixed batch.
-        """
-        outputs = run_in_fixed_batches(extractor, np.array([sample_id]), image, extractor.block)
-        return outputs[self.column.output][0]
+    def exact_sensitivity(self) -> AddedSensitivity:
+        """Return the sensitivity of other images, by the moments of the set with each of them."""
+        return AddedSensitivity.from_moments(*self.moments)
 
     def most_common_classes(self, count: int = _DEFAULT_CLASS_COUNT) -> list[int]:
         """Return the most common Top-1 classes of the real set; none without logits."""

@@ -121,7 +121,8 @@ def reweight_shards(
     store, states = Store(to), Checkpoint(Store(to), request.identity)
     sample_weights = _load_if_done(store, request)
     if sample_weights is None:
-        # The last bits of a product and of eigenvalues depend on how many threads compute them.
+        # The last bits of a product and of eigenvalues depend on how many threads compute them:
+        # from 256 dimensions on, `optimal_map` has other bits in two threads than in one.
         size = 4 * request.column.dimension * len(request.generated)
         small = size <= SMALL_FEATURE_BYTES
         work = f"weights of {len(request.generated)} samples"
@@ -232,7 +233,9 @@ def optimize_weights(
     matching = _feature_transform(request)
     moments = {"moments": ColumnStatistic(name, partial(matched_moments, matching))}
     goal = TargetGaussian.from_moments(fold_shards(request.real, moments)["moments"])
-    candidates = PartitionedFeatures.from_view(request.generated, name, matching, goal)
+    candidates = PartitionedFeatures.from_view(
+        request.generated, name, matching, goal, on_device=plan.on_device
+    )
 
     def save_and_report(state: LbfgsState | DescentState) -> None:
         states.save_if_due(to_arrays(state))
@@ -240,7 +243,7 @@ def optimize_weights(
             on_step(Step(*state.trace[-1]))
 
     with closing(start_workers(candidates, plan)) as pool:
-        evaluate = PartitionedEvaluator(goal, candidates.slices, pool)
+        evaluate = PartitionedEvaluator(candidates.slices, pool)
         return with_exact_distance(
             _run_optimizer(evaluate, request, states.saved_state, save_and_report), evaluate
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import placed_sources
+import psutil
 import pytest
 from gpu_seats import Seat, collect_seats
 from machines import Driver, Machines
@@ -16,7 +17,7 @@ from ray._private.state import actors
 
 from raymetrics.distributed.extraction.dry_run import plan_extraction
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.distributed.nodes import plan_cluster_placement
+from raymetrics.distributed.nodes import plan_cluster_placement, tightest_machine
 from raymetrics.distributed.resources import ActorPool, Placement, Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import InsufficientResources
@@ -66,6 +67,11 @@ def test_parts_of_cpus_on_several_nodes(driver: Driver, cluster: Machines) -> No
     held = Counter(node for node, _ in seats)
     assert set(held) == {cluster.node_id("one"), cluster.node_id("two")}
     assert max(held.values()) == 2
+
+
+def test_every_machine_says_how_much_memory_it_has(driver: Driver, cluster: Machines) -> None:
+    (total, actors) = driver.begin(tightest_machine, (2, 1.0, 0.0), "total").result(PATIENCE)
+    assert (total, actors) == (psutil.virtual_memory().total, 1)  # one on each of two nodes
 
 
 def test_two_pools_share_every_gpu(driver: Driver, pair: str, single: str) -> None:

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from raymetrics.attacks import InMemoryEvaluator, Step, TargetGaussian
+from raymetrics.attacks import Evaluation, InMemoryEvaluator, Step, TargetGaussian
 from raymetrics.attacks.matched_features import MatchTarget
 from raymetrics.attacks.reweight_arrays import reweight
 from raymetrics.distributed import (
@@ -30,8 +32,12 @@ from raymetrics.distributed import (
 )
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.memory_limits import PartitionPlan, plan_partitions
-from raymetrics.distributed.partition_workers import PartitionWorker, ThreadWorkers
-from raymetrics.distributed.partitioned_features import PartitionedEvaluator, PartitionedFeatures
+from raymetrics.distributed.partition_workers import ActorWorkers, PartitionWorker, ThreadWorkers
+from raymetrics.distributed.partitioned_features import (
+    PartitionedEvaluator,
+    PartitionedFeatures,
+    partition_shards,
+)
 from raymetrics.errors import (
     InsufficientResources,
     NotEnoughData,
@@ -49,6 +55,7 @@ from raymetrics.studies.reweight import optimize as module
 from raymetrics.studies.reweight.optimize import reweight_shards
 from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
 from tests.conftest import write_set
+from tests.helpers.fake_cuda import CUDA, fake_cuda
 from tests.helpers.oracles import weighted_frechet_distance
 
 COLUMN = "made_up_pre_logits"
@@ -127,36 +134,89 @@ def test_equals_arrays(undisturbed, features, sides) -> None:
     assert about["real"]["digest"] == open_view(sides["real"]).digest()
 
 
-def test_parts_that_are_read_again_and_tensors_give_what_arrays_give(sides, features) -> None:
-    """The lines that run on a GPU, on a device that every machine has."""
+@pytest.fixture
+def parts(sides, features) -> PartitionedFeatures:
+    """The candidates, with the real pre-logits as their goal."""
     view = View.from_shards(open_shards(sides["generated"]))
     goal = TargetGaussian.from_moments(Moments.from_samples(features["real"]["pre_logits"]))
-    parts = PartitionedFeatures.from_view(view, COLUMN, lambda values: values, goal)
-    weights = np.random.default_rng(0).dirichlet(np.ones(300))
-    reading, holding = ThreadWorkers(parts), ThreadWorkers(parts)
-    reading.worker = PartitionWorker(parts, keep=False)
-    again, once = (
-        PartitionedEvaluator(goal, parts.slices, pool)(weights) for pool in (reading, holding)
-    )
-    assert (len(reading.worker.cache), len(holding.worker.cache)) == (0, 6)
+    return PartitionedFeatures.from_view(view, COLUMN, identity, goal)
+
+
+def identity(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+WEIGHTS = np.random.default_rng(0).dirichlet(np.ones(300))
+
+
+def evaluator(parts: PartitionedFeatures, worker: PartitionWorker) -> PartitionedEvaluator:
+    """Of the parts that this worker holds."""
+    pool = ThreadWorkers(parts)
+    pool.worker = worker
+    return PartitionedEvaluator(parts.slices, pool)
+
+
+def test_parts_that_are_read_again_give_the_same_bits(parts) -> None:
+    reading, holding = (PartitionWorker(parts, keep) for keep in (False, True))
+    again, once = (evaluator(parts, worker)(WEIGHTS) for worker in (reading, holding))
+    assert (len(reading.cache), len(holding.cache)) == (0, 6)
     np.testing.assert_array_equal(again.weight_gradient, once.weight_gradient)
     assert again.distance == once.distance
-    found = []
-    for device in (None, "cpu"):
-        pool = ThreadWorkers(parts)
-        pool.worker = PartitionWorker(parts, keep=True, device=device)
-        found.append(PartitionedEvaluator(goal, parts.slices, pool))
-        assert isinstance(pool.worker.features(0), np.ndarray) == (device is None)
-        sides_of = {side: made["pre_logits"] for side, made in features.items()}
-        expected = weighted_frechet_distance(**sides_of, weights=weights)
-        assert found[-1].exact_distance(weights) == pytest.approx(expected, rel=1e-7)
-    for evaluate in found:
-        np.testing.assert_allclose(evaluate.norms, found[0].norms, rtol=1e-6)
-        assert evaluate(weights).distance == pytest.approx(found[0](weights).distance, rel=1e-6)
-        slopes = found[0](weights).weight_gradient
-        np.testing.assert_allclose(
-            evaluate(weights).weight_gradient, slopes, rtol=1e-5, atol=1e-6 * abs(slopes).max()
-        )
+
+
+def assert_near(found: Evaluation, expected: Evaluation) -> None:
+    """To what sums in float32 allow."""
+    assert found.distance == pytest.approx(expected.distance, rel=1e-6)
+    slopes = expected.weight_gradient
+    np.testing.assert_allclose(
+        found.weight_gradient, slopes, rtol=1e-5, atol=1e-6 * abs(slopes).max()
+    )
+
+
+def test_a_device_gives_what_arrays_give(parts, features, device) -> None:
+    arrays = evaluator(parts, PartitionWorker(parts, keep=True))
+    worker = PartitionWorker(parts, keep=True, device=device)
+    tensors = evaluator(parts, worker)
+    assert (len(worker.cache), worker.features(0).device.type) == (6, device.type)
+    np.testing.assert_allclose(tensors.norms, arrays.norms, rtol=1e-6)
+    assert_near(tensors(WEIGHTS), arrays(WEIGHTS))
+    sides_of = {side: made["pre_logits"] for side, made in features.items()}
+    expected = weighted_frechet_distance(**sides_of, weights=WEIGHTS)
+    for evaluate in (arrays, tensors):
+        assert evaluate.exact_distance(WEIGHTS) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("free", [0, 10**9])
+def test_a_gpu_without_numbers_holds_what_it_has_memory_for(parts, monkeypatch, free) -> None:
+    """Every line of a worker on a GPU. The values and the memory of one are not reached."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
+    worker = PartitionWorker(parts, keep=True, device=CUDA)
+    with fake_cuda():
+        for index, rows in enumerate(parts.slices):
+            moments = worker.moments(index, WEIGHTS[rows])
+            assert isinstance(moments.products, np.ndarray)
+        transport = worker.transport([moments] * len(parts.slices))
+        assert worker.goal.factor.device.type == "cuda"
+        assert worker.gradient(0, transport).shape == WEIGHTS[parts.slices[0]].shape
+        assert worker.norms(0, None).shape == WEIGHTS[parts.slices[0]].shape
+    assert len(worker.cache) == (6 if free else 0)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_actors_with_devices_compute_the_map_themselves(parts, monkeypatch) -> None:
+    expected = evaluator(parts, PartitionWorker(parts, keep=True))(WEIGHTS)
+    with closing(ActorWorkers(parts, keep=True, on_device=True)) as pool:
+        monkeypatch.setattr(pool.driver, "transport", None)
+        found = PartitionedEvaluator(parts.slices, pool)
+        assert_near(found(WEIGHTS), expected)
+        assert found.exact_distance(WEIGHTS) == pytest.approx(expected.distance, rel=1e-5)
+
+
+def test_gpus_get_fewer_and_larger_parts() -> None:
+    view = FakeView(rows=[1000] * 256)
+    assert len(partition_shards(view, 2048)) == 32
+    assert len(partition_shards(view, 2048, on_device=True)) == 8
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -401,7 +461,8 @@ class FakeSet:
     [
         (24e9, (2, 1.0, 0.0), None, PartitionPlan(in_driver=True, keep=True)),
         (24e9, (2, 1.0, 0.0), False, PartitionPlan(in_driver=False, keep=True)),
-        (24e9, (2, 1.0, 1.0), None, PartitionPlan(in_driver=False, keep=True)),
+        (24e9, (2, 1.0, 1.0), None, PartitionPlan(in_driver=False, keep=True, on_device=True)),
+        (24e9, (2, 1.0, 1.0), True, PartitionPlan(in_driver=True, keep=True)),
         (12e6, (2, 1.0, 0.0), None, PartitionPlan(in_driver=False, keep=False)),
     ],
 )
@@ -425,7 +486,6 @@ def memory(monkeypatch, free: float, workers: tuple[int, float, float]) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: found)
     monkeypatch.setattr(memory_limits, "actor_resources", lambda: workers)
     monkeypatch.setattr(memory_limits, "uses_ray", lambda: True)
-    monkeypatch.setattr(memory_limits, "cluster_nodes", lambda: [{"Alive": True}])
 
 
 class FakeView:
