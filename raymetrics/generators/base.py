@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from raymetrics.errors import SampleRangeError, SourceError
+from raymetrics.generators.tensor_generator import as_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +60,6 @@ def generate_tensors(generator: Generator, sample_ids: np.ndarray) -> Tensor:
     if tensors is not None:
         images: Tensor = tensors(sample_ids)
         return images
-    # Here, so that data sets can be listed without torch.
-    from raymetrics.generators.tensor_generator import as_tensor
-
     return as_tensor(generator(sample_ids))
 
 

@@ -1,19 +1,27 @@
-"""Share what generators have in common that compute with torch: images stay on their device."""
+"""Share what generators have in common that compute with torch: images stay on their device.
+
+torch is imported where it is used, so that sources can be described and listed without it.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from raymetrics.fixed_batches import run_in_fixed_batches
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
     """Return an array as a tensor on the CPU, which shares the memory of the array if it can."""
+    import torch
+
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
@@ -85,4 +93,6 @@ class LatentTensorGenerator(TensorGenerator):
         function: maps rows [block, ...] to named tensors. ids: int64 [n]. rows: [n, ...], on the
         device. Returns named tensors of n rows.
         """
+        import torch
+
         return run_in_fixed_batches(torch.inference_mode()(function), ids, rows, self.block)

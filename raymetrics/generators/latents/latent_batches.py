@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
 from raymetrics.generators.tensor_generator import as_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable

@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.base import Generator, require_latent_generator
@@ -41,6 +41,9 @@ from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER, Z_STRAT
 from raymetrics.generators.latents.w_distribution import Distribution
 from raymetrics.generators.latents.w_estimation import DistributionCache, estimation_settings
 from raymetrics.generators.tensor_generator import TensorGenerator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _ACCEPTANCE = {
     "reject-distance": strategies.within_distance,
