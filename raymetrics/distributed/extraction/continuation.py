@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from raymetrics.distributed.devices import worker_device
 from raymetrics.errors import SpecMismatch
 from raymetrics.extractors import Extractor
 from raymetrics.extractors.base import NetworkExtractor
@@ -96,7 +96,7 @@ def _should_compare(
     if getattr(getattr(generator, "inner", generator), "trial", None) is False:
         return False
     devices = (shards.seal or {}).get("devices") or ["cpu"]
-    if "cpu" not in devices and not torch.cuda.is_available():
+    if "cpu" not in devices and worker_device().type == "cpu":
         return False  # a GPU draws other noise than this processor
     # A shipped generator may take minutes for an image here; a data set takes none.
     return (
