@@ -51,9 +51,8 @@ def tune_numerics(
     if extractor.device.type != "cuda":
         return default
     seconds = dict(_time_candidates(extractor, images_shape, timer))
-    close = [
-        numerics for numerics in seconds if seconds[numerics] <= _CLOSE * min(seconds.values())
-    ]
+    longest = _CLOSE * min(seconds.values(), default=0.0)
+    close = [numerics for numerics in seconds if seconds[numerics] <= longest]
     return min(close, key=lambda n: (n.block, seconds[n]), default=default)
 
 
