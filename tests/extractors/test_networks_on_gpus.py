@@ -23,7 +23,7 @@ from raymetrics.extractors.numerics import Numerics, default_numerics
 from raymetrics.extractors.precision import PRECISIONS
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from tests.helpers.fake_cuda import CUDA, fake_cuda, to_fake_cuda
-from tests.helpers.shallow_networks import build_shallow
+from tests.helpers.shallow_networks import build_shallow, leave_weights_unset
 
 CPU = torch.device("cpu")
 
@@ -41,17 +41,11 @@ def plain_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "cudnn_convolution_relu", convolve_like_cudnn)
 
 
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave weights unset: on the fake device they have no numbers."""
-    monkeypatch.setattr(base, "draw_random_weights", lambda network, seed: network.state_dict())
-    monkeypatch.setattr(base, "state_digest", lambda state: "0" * 64)
-
-
 @pytest.fixture
 def fake_extractor(request, monkeypatch, plain_runner) -> Iterator[NetworkExtractor]:
     """A published network with all columns on the fake device, in a precision."""
     name, precision = request.param
-    no_weights(monkeypatch)
+    leave_weights_unset(monkeypatch)
     columns = ",".join(published_network(name).outputs)
     built = build_shallow(name, f"precision={precision}&columns={columns}", CPU)
     with fake_cuda():

@@ -14,7 +14,7 @@ from raymetrics.errors import ExtractorError
 from raymetrics.extractors import PUBLISHED_NETWORKS, make_extractor, published_network
 from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.extractors.precision import PRECISIONS, cast_layers
-from tests.helpers.shallow_networks import build_shallow
+from tests.helpers.shallow_networks import build_shallow, leave_weights_unset
 
 CPU = torch.device("cpu")
 REDUCED = {name: dtype for name, dtype in PRECISIONS.items() if dtype is not None}
@@ -76,8 +76,9 @@ def types_by_layer(network: nn.Module) -> Iterator[tuple[str, nn.Module, torch.d
 
 
 @pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
-def test_weights_are_cast_when_the_network_is_built(name: str) -> None:
+def test_weights_are_cast_when_the_network_is_built(name: str, monkeypatch) -> None:
     """No layer is left over: what is not cast is a norm, an embedding, or named."""
+    leave_weights_unset(monkeypatch)
     network = build_shallow(name, "precision=bfloat16", CPU).network
     kept = published_network(name).float32_layers
     named = dict(network.named_modules())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import pytest
 import torch
 
-from raymetrics.extractors import clip, dinov2, published_network
+from raymetrics.extractors import base, clip, dinov2, published_network
 from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
 
@@ -27,3 +28,9 @@ def build_shallow(name: str, query: str, device: torch.device, layers: int = 1) 
     """Build its extractor with random weights and options, such as "precision=tf32"."""
     options = Options.parse(f"untrained-{name}?{query}" if query else f"untrained-{name}")
     return build_extractor(shallow(name, layers), options, device)
+
+
+def leave_weights_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no weights, for tests of types and devices: numbers of large networks take long."""
+    monkeypatch.setattr(base, "draw_random_weights", lambda network, seed: network.state_dict())
+    monkeypatch.setattr(base, "state_digest", lambda state: "0" * 64)
