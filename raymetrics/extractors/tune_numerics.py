@@ -22,7 +22,11 @@ Timer = Callable[[NetworkExtractor, Tensor], float]
 
 
 def time_call(extractor: NetworkExtractor, images: Tensor) -> float:
-    """Return the seconds of a call of the extractor with images on its GPU, without the first."""
+    """Return the seconds of a call with images uint8 [n, 3, h, w] that are on the GPU already.
+
+    The first call is not timed, as it loads and records what later calls use.
+    """
+    images = images.to(extractor.device)
     extractor.tensors(images)
     torch.cuda.synchronize(extractor.device)
     start = time.perf_counter()
@@ -47,9 +51,8 @@ def tune_numerics(
     if extractor.device.type != "cuda":
         return default
     seconds = dict(_time_candidates(extractor, images_shape, timer))
-    close = [
-        numerics for numerics in seconds if seconds[numerics] <= _CLOSE * min(seconds.values())
-    ]
+    longest = _CLOSE * min(seconds.values(), default=0.0)
+    close = [numerics for numerics in seconds if seconds[numerics] <= longest]
     return min(close, key=lambda n: (n.block, seconds[n]), default=default)
 
 
@@ -62,15 +65,13 @@ def _time_candidates(
         for block in _BLOCKS:
             numerics = Numerics(block, layout)
             try:
-                images = _noise((block, *images_shape), extractor.device)
+                images = _noise((block, *images_shape))
                 yield numerics, timer(in_layout.with_numerics(numerics), images) / block
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
 
 
-def _noise(shape: tuple[int, ...], device: torch.device) -> Tensor:
+def _noise(shape: tuple[int, ...]) -> Tensor:
     """Return the same noise every time, uint8: of one color, images take less power and time."""
-    pixels = torch.randint(
-        0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
-    return pixels.to(device)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)

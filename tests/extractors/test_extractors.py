@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,14 @@ from raymetrics.weights.state_dict import load_state_dict
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def efficientnet():
-    return make_extractor("efficientnet-lite0", CPU)
+@cache
+def efficientnet_on(device: torch.device) -> Extractor:
+    return make_extractor("efficientnet-lite0", device)
+
+
+@pytest.fixture
+def efficientnet(device: torch.device) -> Extractor:
+    return efficientnet_on(device)
 
 
 def top(extractor, picture: np.ndarray, count: int = 3) -> list[str]:
@@ -95,28 +100,28 @@ def test_same_padding_is_tensorflow_s(size, kernel, stride, expected) -> None:
     assert out == -(-size // stride)
 
 
-def test_digit_classifier_on_digits_it_never_saw() -> None:
+def test_digit_classifier_on_digits_it_never_saw(device: torch.device) -> None:
     digits = Mnist()
     held_out = np.flatnonzero((np.arange(5000) // 10) % 5 == 4)
-    logits = make_extractor("digits", CPU)(digits(held_out))["logits"]
+    logits = make_extractor("digits", device)(digits(held_out))["logits"]
     assert (logits.argmax(axis=1) == digits.labels(held_out)).mean() > 0.97
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
-def test_resizing_keeps_a_constant_and_the_range(name) -> None:
-    grey = torch.full((1, 3, 17, 23), 99.0)
+def test_resizing_keeps_a_constant_and_the_range(name, device) -> None:
+    grey = torch.full((1, 3, 17, 23), 99.0, device=device)
     assert (resize(grey, 32, name) - 99).abs().max() < 1e-4
     noise = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 17, 23))).float()
-    out = resize(noise, 32, name)
+    out = resize(noise.to(device), 32, name)
     assert out.shape == (1, 3, 32, 43 if name == "shorter-side" else 32)
     beyond = 60 if name.startswith("torch-bicubic") else 0  # those are not cut to the range
     assert out.min() >= -beyond
     assert out.max() <= 255 + beyond
 
 
-def shallow_transformer() -> Extractor:
+def shallow_transformer(device: torch.device) -> Extractor:
     a = replace(dinov2.VIT_S_14, build=partial(dinov2.DinoV2, "vit_small_patch14_dinov2", depth=2))
-    return build_extractor(a, Options.parse("untrained-dinov2-vit-s-14"), CPU)
+    return build_extractor(a, Options.parse("untrained-dinov2-vit-s-14"), device)
 
 
 @pytest.mark.parametrize(
@@ -124,17 +129,84 @@ def shallow_transformer() -> Extractor:
     ["untrained-inception?columns=pre_logits,logits,logits_unbiased,spatial",
      "efficientnet-lite0", "digits", "dinov2"],
 )  # fmt: skip
-def test_an_image_does_not_see_its_company(name: str, rng) -> None:
-    extractor = shallow_transformer() if name == "dinov2" else make_extractor(name, CPU)
+def test_an_image_does_not_see_its_company(name: str, rng, device) -> None:
+    is_transformer = name == "dinov2"
+    extractor = shallow_transformer(device) if is_transformer else make_extractor(name, device)
     first, image, third = images = rng.integers(0, 256, (3, 3, 40, 56), np.uint8)
     among_others = extractor(np.stack([255 - third, image, first // 2]))
     in_a_larger_batch = extractor(np.stack([third, third, first, image]))
     alone = extractor(image[None])
+    # GPUs convolve other numbers of images by other algorithms.
+    tolerance = 1e-5 if device.type == "cpu" else 1e-4
     for column, values in extractor(images).items():
         scale = np.abs(values[1]).max()
         assert np.abs(values[0] - values[1]).max() > 1e-2 * scale
         for actual in (among_others[column][1], in_a_larger_batch[column][3], alone[column][0]):
-            assert np.abs(actual - values[1]).max() < 1e-5 * scale
+            assert np.abs(actual - values[1]).max() < tolerance * scale
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "digits", "dinov2"])
+def test_tensors_have_the_bits_of_a_call(name: str, rng, device) -> None:
+    extractor = shallow_transformer(device) if name == "dinov2" else make_extractor(name, device)
+    images = rng.integers(0, 256, (3, 3, 40, 56), np.uint8)
+    on_device = torch.from_numpy(images).to(device)
+    features = extractor.tensors(on_device)
+    for column, values in extractor(images).items():
+        assert (features[column].device.type, features[column].dtype) == (
+            device.type, torch.float32
+        )  # fmt: skip
+        np.testing.assert_array_equal(features[column].cpu(), values)
+    assert list(features) == list(extractor.columns)
+
+
+def test_tensors_are_the_caller_s(rng, device) -> None:
+    """Neither later calls nor the caller's own changes are seen by another result."""
+    extractor = make_extractor("digits", device)
+    batches = torch.from_numpy(rng.integers(0, 256, (4, 3, 3, 28, 28), np.uint8)).to(device)
+    kept = [extractor.tensors(batch) for batch in batches]
+    copies = [{name: values.clone() for name, values in features.items()} for features in kept]
+    for batch, features, copied in zip(batches, kept, copies, strict=True):
+        again = extractor.tensors(batch)
+        for name, values in features.items():
+            assert torch.equal(values, copied[name])
+            values.fill_(0)  # which tensors of inference mode would refuse
+            assert torch.equal(again[name], copied[name])
+
+
+def test_images_on_a_device_are_checked_there(device) -> None:
+    extractor = make_extractor("digits", device)
+    with pytest.raises(ExtractorError, match=r"digits got float32 \[1, 3, 8, 8\], expected images"):
+        extractor.tensors(torch.zeros(1, 3, 8, 8, device=device))
+
+
+def compiled_digits(backend: str) -> Extractor:
+    return replace(make_extractor("digits", CPU), compile_backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::ResourceWarning")
+def test_a_compiled_network_computes_the_same(backend: str, rng) -> None:
+    """The backend "eager" only records the network, which takes no C++ compiler."""
+    images = rng.integers(0, 256, (3, 3, 28, 28), np.uint8)
+    plain, compiled = make_extractor("digits", CPU), compiled_digits(backend)
+    for column, values in plain(images).items():
+        actual = compiled(images)[column]
+        assert np.abs(actual - values).max() < 1e-5 * np.abs(values).max()
+
+
+def test_compiling_is_in_the_spec() -> None:
+    plain, compiled = (make_extractor(f"digits?compile={c}", CPU) for c in ("no", "yes"))
+    assert plain.spec == make_extractor("digits", CPU).spec
+    assert compiled.spec == {**plain.spec, "compile": True}
+    assert (plain.compile_backend, compiled.compile_backend) == (None, "inductor")
+    with pytest.raises(ExtractorError, match="digits has no compile 'maybe'; there are yes, no"):
+        make_extractor("digits?compile=maybe", CPU)
+
+
+def test_a_graph_is_an_option_that_changes_no_spec() -> None:
+    with_graph, without = (make_extractor(f"digits?graph={g}", CPU) for g in ("yes", "no"))
+    assert (with_graph.graph, without.graph) == (True, False)
+    assert with_graph.spec == without.spec
 
 
 def test_unknown_extractor() -> None:

@@ -61,12 +61,14 @@ def shaken(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def extractor_of(a: PublishedNetwork, state: State, query: str = "") -> NetworkExtractor:
+def extractor_of(
+    a: PublishedNetwork, state: State, query: str = "", device: torch.device = CPU
+) -> NetworkExtractor:
     """Return the extractor with weights in the layout of their publisher, without a file."""
     no_file = WeightsFile("held", None, locate=lambda: Path(__file__))
     options = Options.parse(f"{a.name}?{query}")
     return build_extractor(
-        replace(a, read=lambda path: dict(state), weights=(no_file,)), options, CPU
+        replace(a, read=lambda path: dict(state), weights=(no_file,)), options, device
     )
 
 
@@ -77,11 +79,11 @@ def assert_near(actual: np.ndarray, expected: torch.Tensor | np.ndarray) -> None
     assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_inception_is_torchvision_s() -> None:
+def test_inception_is_torchvision_s(device: torch.device) -> None:
     theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True)
     state = shaken(theirs).state_dict()
     images = pictures(2, 48, 60)
-    ours = extractor_of(published_network("inception-torchvision"), state)
+    ours = extractor_of(published_network("inception-torchvision"), state, device=device)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     actual, expected = ours(images), reference_programs.inception(state, images)
     assert_near(actual["logits"], expected["logits"])
@@ -90,11 +92,11 @@ def test_inception_is_torchvision_s() -> None:
     assert len(ours.class_names) == 1000
 
 
-def test_vgg16_is_torch_fidelity_s() -> None:
+def test_vgg16_is_torch_fidelity_s(device: torch.device) -> None:
     theirs = torchvision.models.vgg16(weights=None, init_weights=False).eval()
     state = theirs.state_dict()
     images = pictures(1, 45, 60)
-    ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits")
+    ours = extractor_of(vgg16.ARCHITECTURE, state, "columns=fc2,fc2_relu,logits", device)
     actual = ours(images)
     for name, values in reference_programs.vgg16(state, images).items():
         assert_near(actual[name], values)
@@ -116,7 +118,7 @@ def test_vgg16_is_torch_fidelity_s() -> None:
 TEXT = ("text_projection", "positional_embedding", "logit_scale", "input_resolution")
 
 
-def test_clip_is_openai_s(tmp_path: Path) -> None:
+def test_clip_is_openai_s(tmp_path: Path, device: torch.device) -> None:
     """Two blocks of the twelve."""
     visual = shaken(fidelity_clip.VisionTransformer(224, 32, 768, 2, 12, 512)).half()
     state = {f"visual.{name}": x for name, x in visual.state_dict().items()}
@@ -127,7 +129,7 @@ def test_clip_is_openai_s(tmp_path: Path) -> None:
     shape = replace(clip.SHAPES["clip-vit-b-32"], layers=2)
     a = replace(clip.VIT_B_32, build=lambda: clip.Clip(shape))
     floats = {name: x.float() for name, x in {**state, **text}.items()}
-    ours = extractor_of(a, floats)
+    ours = extractor_of(a, floats, device=device)
     assert_near(ours(images)["features"], expected)
     without_prefix = {name.removeprefix("visual."): x.float() for name, x in state.items()}
     assert extractor_of(a, without_prefix).weights_sha256 == ours.weights_sha256
@@ -167,7 +169,7 @@ def test_clip_s_shapes_are_open_clip_s(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "depth"), [("dinov2-vit-s-14", 2), ("dinov2-vit-g-14", 1)])
-def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
+def test_dinov2_is_the_textbook_s(name: str, depth: int, device: torch.device) -> None:
     theirs, features = dinov2.TIMM_NETWORKS[name]
     network = shaken(timm.create_model(theirs, img_size=224, num_classes=0, depth=depth))
     timms = network.state_dict()
@@ -177,7 +179,7 @@ def test_dinov2_is_the_textbook_s(name: str, depth: int) -> None:
     } | {"mask_token": torch.zeros(1, features)}
     images = pictures(1, 60, 48)
     a = replace(published_network(name), build=lambda: dinov2.DinoV2(theirs, depth=depth))
-    ours = extractor_of(a, meta)
+    ours = extractor_of(a, meta, device=device)
     assert_near(ours(images)["features"], reference_programs.dinov2(meta, images)["features"])
     assert_near(ours(images)["features"], network(reference_programs.dinov2_input(images)))
     assert extractor_of(a, timms).weights_sha256 == ours.weights_sha256
@@ -199,7 +201,7 @@ def test_position_embedding_is_interpolated_as_meta_s() -> None:
     np.testing.assert_allclose(reference_programs.position_embedding(actual), actual, rtol=1e-12)
 
 
-def test_swav_is_torchvision_s_resnet() -> None:
+def test_swav_is_torchvision_s_resnet(device: torch.device) -> None:
     """Images that are not square keep their shape, as in dgm-eval."""
     theirs = shaken(torchvision.models.resnet50(weights=None))
     state = {
@@ -208,7 +210,7 @@ def test_swav_is_torchvision_s_resnet() -> None:
     heads = {"module.projection_head.0.weight": torch.zeros(2), "module.prototypes.weight": None}
     images = pictures(2, 240, 301)
     expected = reference_programs.swav({**state, **heads}, images)["features"]
-    ours = extractor_of(published_network("swav-resnet50"), {**state, **heads})
+    ours = extractor_of(published_network("swav-resnet50"), {**state, **heads}, device=device)
     assert not [m for m in ours.network.modules() if isinstance(m, nn.BatchNorm2d)]
     assert_near(ours(images)["features"], expected)
     assert_near(ours.activations(images).mean(axis=(2, 3)), expected)
@@ -223,9 +225,10 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 @pytest.mark.parametrize(
     ("height", "width"), [(28, 28), (64, 64), (225, 223), (300, 231), (448, 96), (7, 1000)]
 )
-def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
+def test_pillow_s_resize_bit_for_bit(name, height, width, rng, device) -> None:
     images = rng.integers(0, 256, (2, 3, height, width), np.uint8)
-    actual = resize_like_pillow(torch.from_numpy(images).float(), 224, 200, name).numpy()
+    on_device = torch.from_numpy(images).float().to(device)
+    actual = resize_like_pillow(on_device, 224, 200, name).cpu().numpy()
     for image, ours in zip(images, actual, strict=True):
         # In two steps, as the order of the axes is another one in Pillow 13.
         across = to_pillow(image).resize((200, height), FILTERS[name])
@@ -234,14 +237,14 @@ def test_pillow_s_resize_bit_for_bit(name, height, width, rng) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(301, 225), (64, 64), (99, 250), (224, 224)])
-def test_conventions_of_pillow_are_torchvision_s(height, width, rng) -> None:
+def test_conventions_of_pillow_are_torchvision_s(height, width, rng, device) -> None:
     image = rng.integers(0, 256, (3, height, width), np.uint8)
-    x = torch.from_numpy(image[None]).float()
+    x = torch.from_numpy(image[None]).float().to(device)
     whole = transforms.Resize(224)(to_pillow(image))
     cubic_ = transforms.Resize(224, transforms.InterpolationMode.BICUBIC)(to_pillow(image))
     expected = {"shorter-side": whole, "clip": transforms.CenterCrop(224)(cubic_)}
     for name, theirs in expected.items():
-        ours = resize(x, 224, name)[0].numpy().transpose(1, 2, 0)
+        ours = resize(x, 224, name)[0].cpu().numpy().transpose(1, 2, 0)
         np.testing.assert_array_equal(ours, np.asarray(theirs))
 
 
@@ -261,10 +264,10 @@ def test_untrained_networks_are_their_seed_s() -> None:
     assert np.abs(actual - another(images)["features"]).max() > 0.1
 
 
-def test_half_precision_is_in_the_spec_and_near() -> None:
+def test_half_precision_is_in_the_spec_and_near(device: torch.device) -> None:
     images = pictures(4, 28, 28)
-    full = make_extractor("digits", CPU)
-    half = make_extractor("digits?precision=bfloat16", CPU)
+    full = make_extractor("digits", device)
+    half = make_extractor("digits?precision=bfloat16", device)
     assert {k: v for k, v in half.spec.items() if full.spec[k] != v} == {"precision": "bfloat16"}
     expected, actual = full(images)["logits"], half(images)["logits"]
     assert actual.dtype == np.float32

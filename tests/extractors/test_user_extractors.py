@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,6 +118,72 @@ def test_names_and_specs(tmp_path, images) -> None:
     different = {k for k, v in another.spec.items() if extractor.spec[k] != v}
     assert different == {"name", "resize", "scale"}
     assert extractor.file["sha256"] == extractor.spec["file_sha256"]
+
+
+def test_tensors_of_a_network_file(tmp_path, images, device) -> None:
+    path = saved(Range(), tmp_path / "range.pt")
+    extractor = make_extractor(f"{path}?size=20", device)
+    on_device = torch.from_numpy(images).to(device)
+    features = extractor.tensors(on_device)["features"]
+    assert (features.device.type, features.dtype) == (device.type, torch.float32)
+    expected = extractor(images)["features"]
+    np.testing.assert_array_equal(features.cpu(), expected)
+    features.zero_()
+    np.testing.assert_array_equal(extractor.tensors(on_device)["features"].cpu(), expected)
+
+
+class Counter(nn.Module):
+    """Returns a buffer of its own, which the next call overwrites."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1.0)
+        return self.calls
+
+
+def test_features_of_a_network_that_overwrites_them_stay(tmp_path, images) -> None:
+    path = saved(Counter(), tmp_path / "counter.pt")
+    extractor = make_extractor(f"{path}?size=2&block=2", CPU)
+    first, second = (extractor.tensors(torch.from_numpy(images[:2])) for _ in range(2))
+    assert (second["features"] - first["features"] == 1).all()
+
+
+def test_a_network_file_runs_without_fusing(tmp_path, images) -> None:
+    """torch's profiling executor fuses from the second run on, and then bits differ on a GPU."""
+    extractor = make_extractor(f"{saved(Range(), tmp_path / 'range.pt')}?size=20", CPU)
+    program, optimized = extractor.network, []
+
+    def spy(x: Tensor) -> Tensor:
+        optimized.append(torch._C._get_graph_executor_optimize())
+        return program.network(x)
+
+    replace(extractor, network=replace(program, network=spy))(images)
+    assert optimized == [False]
+
+
+def test_a_recorded_block_is_taken_and_an_option_wins(tmp_path) -> None:
+    path = saved(Range(), tmp_path / "range.pt")
+    recorded = {"block": 5, "layout": "channels_last"}
+    with_record = make_extractor(f"{path}?size=20", CPU, numerics=recorded)
+    assert with_record.numerics.as_dict() == {"block": 5, "layout": "contiguous"}
+    assert make_extractor(f"{path}?size=20&block=3", CPU, numerics=recorded).block == 3
+    assert make_extractor(f"{path}?size=20", CPU).block == 16
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("too large"), torch.AcceleratorError("CUDA error", 700)]
+)
+def test_errors_of_the_device_are_not_the_network_s(error, tmp_path, images) -> None:
+    extractor = make_extractor(f"{saved(Range(), tmp_path / 'range.pt')}?size=20", CPU)
+
+    def fail(x: Tensor) -> Tensor:
+        raise error
+
+    with pytest.raises(type(error)):
+        replace(extractor, network=fail)(images)
 
 
 @pytest.mark.parametrize(
@@ -330,10 +397,10 @@ KINDS = ("digits", "script", "own_features:mean")
 
 
 @pytest.fixture(params=KINDS)
-def any_extractor(request, module, tmp_path):
+def any_extractor(request, module, tmp_path, device):
     path = saved(Range(), tmp_path / "range.pt")
     text = f"{path}?size=20" if request.param == "script" else request.param
-    return make_extractor(text, CPU)
+    return make_extractor(text, device)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -352,8 +419,8 @@ def test_images_that_cannot_be_written_to_are_taken(any_extractor, images) -> No
         np.testing.assert_array_equal(values, writable[name])
 
 
-def test_tensors_of_bytes_are_taken(any_extractor, images) -> None:
-    of_numpy, of_torch = any_extractor(images), any_extractor(torch.from_numpy(images))
+def test_tensors_of_bytes_are_taken(any_extractor, images, device) -> None:
+    of_numpy, of_torch = any_extractor(images), any_extractor(torch.from_numpy(images).to(device))
     for name, values in of_numpy.items():
         np.testing.assert_array_equal(of_torch[name], values)
 

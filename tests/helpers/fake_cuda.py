@@ -18,6 +18,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from raymetrics.devices.constants import forget_constants
+
 CUDA = torch.device("cuda")
 
 
@@ -35,8 +37,12 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         return np.zeros(shape, str(tensor.dtype).removeprefix("torch."))
 
     mode = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
-    with patch.object(Tensor, "numpy", numpy), mode:
-        yield mode
+    forget_constants()
+    try:
+        with patch.object(Tensor, "numpy", numpy), mode:
+            yield mode
+    finally:
+        forget_constants()  # without numbers they are of no use outside
 
 
 def to_fake_cuda(network: torch.nn.Module) -> torch.nn.Module:
