@@ -1,6 +1,6 @@
 """Compute what a cluster of many GPUs would saturate first: arithmetic, not a measurement.
 
-    python benchmarks/scaling.py [--rate 300] [--batch 64] [--shard-rows 2048] [--dimension 2048]
+    python benchmarks/scaling.py [--shard-rows 2048] [--dimension 2048]
 
 The inputs are named below, each with its origin; docs/design/scaling.md explains the tables. A load
 is the demand on a resource divided by its capacity: the resource saturates at 1.
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 FLOAT_BYTES = 4
 # Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two older cores.
-TASKS_PER_SECOND = 50.0  # of Ray Data, one per unit; 40 if workers share the two cores with it
-COMMITTED_BYTES_PER_SECOND = 70e6  # that one committer digests, encodes, and writes to a disk
+SHARDS_PER_SECOND = 50.0  # that Ray Data schedules: some 17 ms of the driver's processor for each
+COMMITTED_BYTES_PER_SECOND = 70e6  # that one thread digests, encodes, and writes to a disk
 MOMENT_ROWS_PER_SECOND = 6300.0  # of 2048 floats, one core; a row costs d^2
 MERGED_BYTES_PER_SECOND = 0.5e9  # of moments that the driver fetches and merges
 CORE_OPERATIONS_PER_SECOND = 70e9  # of a matrix product in float32
@@ -36,8 +36,10 @@ PUTS_PER_SECOND, NAMES_PER_PAGE, SECONDS_PER_PAGE = 3500.0, 1000, 0.1  # S3's fi
 SECONDS_PER_FOOTER, FOOTERS_AT_ONCE = 0.1, 16
 GPUS_PER_NODE = 8
 NODE_BANDWIDTH = 1.2e9  # bytes per second between two processes, through Ray
-# Constants of the program.
-ACTORS_PER_COMMITTER, SHARDS_PER_GROUP = 8, 4
+RATES = (300.0, 2500.0, 10_000.0)  # images per second of a GPU: StyleGAN2 in float32, Inception-V3
+SECONDS_PER_SHARD = 5.0  # of a GPU's work: what a lost one costs, and enough to hide what it takes
+# A constant of the program.
+SHARDS_PER_GROUP = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,6 @@ class Job:
 
     gpus: int
     rate: float
-    batch: int
     shard_rows: int
     dimension: int
     side: int = 256
@@ -63,37 +64,37 @@ class Job:
 
     def loads(self) -> dict[str, float]:
         """Compute the load of every resource: its demand divided by its capacity."""
-        committers = -(-self.gpus // ACTORS_PER_COMMITTER)
-        units, shards = self.rows_per_second / self.batch, self.rows_per_second / self.shard_rows
+        shards = self.rows_per_second / self.shard_rows
         images = min(self.gpus, GPUS_PER_NODE) * self.rate * 3 * self.side**2
         return {
-            "driver": (units + shards) / TASKS_PER_SECOND,
-            "one committer": self.bytes_per_second / COMMITTED_BYTES_PER_SECOND,
-            "committers": self.bytes_per_second / committers / COMMITTED_BYTES_PER_SECOND,
+            "driver": shards / SHARDS_PER_SECOND,
+            "writing": self.bytes_per_second / self.gpus / COMMITTED_BYTES_PER_SECOND,
             "PUTs": shards / PUTS_PER_SECOND,
             "images moved": images / NODE_BANDWIDTH,
         }
 
-    def relieve_driver(self) -> Job:
-        """Enlarge units and shards until the load of the driver is at most a half."""
+    def with_long_shards(self) -> Job:
+        """Enlarge shards until each is some seconds of a GPU's work."""
         job = self
-        while job.loads()["driver"] > 0.5:
-            batch = 2 * job.batch
-            job = replace(job, batch=batch, shard_rows=max(job.shard_rows, 8 * batch))
+        while job.shard_rows < SECONDS_PER_SHARD * job.rate:
+            job = replace(job, shard_rows=2 * job.shard_rows)
         return job
 
 
 def print_loads(job: Job) -> None:
-    """Print the loads of clusters of several sizes."""
-    print(f"{job.rate:.0f} images/s a GPU, {job.dimension} floats each: loads (1 is saturated)")
+    """Print the loads of clusters of several sizes, with GPUs of several rates."""
+    print(f"{job.dimension} floats an image: loads (1 is saturated)")
     names = list(job.loads())
-    print(" GPUs  batch  shard rows   rows/s    MB/s" + "".join(f"{name:>15}" for name in names))
-    for gpus in (8, 64, 512):
-        sized_job = replace(job, gpus=gpus)
-        for variant in dict.fromkeys((sized_job, sized_job.relieve_driver())):
-            print(f"{gpus:5d}{variant.batch:7d}{variant.shard_rows:12d}", end="")
-            print(f"{variant.rows_per_second:9.0f}{variant.bytes_per_second / 1e6:8.0f}", end="")
-            print("".join(f"{load:15.3f}" for load in variant.loads().values()))
+    print(" GPUs  images/s a GPU  shard rows   rows/s    MB/s" + "".join(f"{n:>14}" for n in names))
+    for rate in RATES:
+        for gpus in (8, 64, 512):
+            sized_job = replace(job, gpus=gpus, rate=rate)
+            for variant in dict.fromkeys((sized_job, sized_job.with_long_shards())):
+                print(f"{gpus:5d}{rate:16.0f}{variant.shard_rows:12d}", end="")
+                print(
+                    f"{variant.rows_per_second:9.0f}{variant.bytes_per_second / 1e6:8.0f}", end=""
+                )
+                print("".join(f"{load:14.3f}" for load in variant.loads().values()))
 
 
 def print_evaluation_costs(job: Job) -> None:
@@ -141,12 +142,10 @@ def print_precision_recall(job: Job) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=300.0)
-    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--shard-rows", type=int, default=2048)
     parser.add_argument("--dimension", type=int, default=2048)
     args = parser.parse_args()
-    job = Job(8, args.rate, args.batch, args.shard_rows, args.dimension)
+    job = Job(8, RATES[0], args.shard_rows, args.dimension)
     for print_table in (print_loads, print_evaluation_costs, print_precision_recall):
         print_table(job)
         print()
