@@ -6,10 +6,17 @@ its samples are; only another process can use the GPU again.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+log = logging.getLogger(__name__)
+
+LOST_DEVICE_EXIT = 70  # the exit status of a worker that ends itself, as it has lost its GPU
 
 # As torch and its libraries begin their messages of a device that does not answer any more.
 _LOST_TEXTS = re.compile(
@@ -27,6 +34,24 @@ def is_device_lost(error: BaseException) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, or one below it, says that a GPU has no memory left."""
     return any(isinstance(cause, torch.OutOfMemoryError) for cause in _walk_causes(error))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+@contextmanager
+def end_process_if_device_lost() -> Iterator[None]:
+    """End this process if the block loses its GPU, so that Ray starts another in its place."""
+    try:
+        yield
+    except Exception as error:
+        if is_device_lost(error):
+            log.error("the GPU of this process was lost (%s)", first_line(error))
+            os._exit(LOST_DEVICE_EXIT)
+        raise
 
 
 def _tells_of_loss(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,13 +17,18 @@ from raymetrics.distributed.session import is_local, ray_is_running
 from raymetrics.errors import InsufficientResources
 from raymetrics.provenance import processor_name
 
+DEVICE_VARIABLE = "RAYMETRICS_DEVICE"
+
 
 def worker_device() -> torch.device:
     """Return the accelerator that Ray gave to this worker, this process's own, or the CPU.
 
-    A process to which Ray gave no GPU sees all GPUs of its machine, and takes none of them. Raises
-    InsufficientResources, with driver and build, for a GPU that torch cannot use.
+    A process to which Ray gave no GPU sees all GPUs of its machine, and takes none of them. With
+    RAYMETRICS_DEVICE=cpu in the environment the CPU is returned. Raises InsufficientResources, with
+    driver and build, for a GPU that torch cannot use.
     """
+    if os.environ.get(DEVICE_VARIABLE) == "cpu":
+        return torch.device("cpu")
     if not ray_is_running() or is_local():
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     gpus = reserved_gpus()
@@ -32,7 +38,8 @@ def worker_device() -> torch.device:
         raise InsufficientResources(
             f"this worker was given GPU {', '.join(gpus)} of its machine, and torch cannot use it "
             f"({describe_build()}); install a driver that fits this torch, or a torch that fits "
-            "the driver, or work without GPUs: ray start --num-gpus=0"
+            f"the driver, or compute on CPUs: {DEVICE_VARIABLE}=cpu in the environment of all "
+            "machines"
         )
     return torch.device("cuda:0")
 

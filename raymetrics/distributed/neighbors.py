@@ -34,11 +34,13 @@ from raymetrics.distributed.neighbor_files import (
 )
 from raymetrics.distributed.neighbor_spot_checks import distances_agree
 from raymetrics.distributed.nodes import MAX_RESTARTS, search_resources
+from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
-from raymetrics.errors import RaymetricsError, ShardError
+from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
+from raymetrics.neighbors.faiss_indexes import count_gpus, load_faiss
 from raymetrics.npz_files import Arrays
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.shard_set import ShardSet, open_shards
@@ -172,6 +174,20 @@ class Searcher:
             self.base = None  # before the next one is read
             self.base = LoadedPartition(partition, self.engine)
         return self.base.find(pair)
+
+
+class SearchActor(Searcher):
+    """A `Searcher` with a process of its own, on the GPU that Ray reserved for it, if any."""
+
+    def find(self, partition: Partition, pair: PartitionPair) -> Arrays:
+        """Search the pair; raise InsufficientResources for a GPU that torch or FAISS cannot use."""
+        if not reserved_gpus():
+            return super().find(partition, pair)
+        from raymetrics.devices.failures import end_process_if_device_lost  # loads torch
+
+        require_usable_gpu(self.engine)
+        with end_process_if_device_lost():
+            return super().find(partition, pair)
 
 
 def survey_views(
@@ -398,6 +414,20 @@ class LocalSearch:
         """Do nothing, as there are no actors."""
 
 
+def require_usable_gpu(engine: str) -> None:
+    """Raise InsufficientResources if the engine cannot use the GPU that Ray reserved."""
+    from raymetrics.devices.failures import describe_build
+    from raymetrics.distributed.devices import worker_device
+
+    device = worker_device()
+    if engine == "faiss-flat" and device.type == "cuda" and not count_gpus(load_faiss()):
+        raise InsufficientResources(
+            f"FAISS cannot use the GPU that was reserved for it ({describe_build()}): it is built "
+            "for CPUs, or its CUDA needs another driver; take --engine tiles, which computes with "
+            "torch, or install faiss-gpu"
+        )
+
+
 class ActorSearch:
     """Searches on actors, which are started with the first pair.
 
@@ -464,7 +494,7 @@ class ActorSearch:
             max_restarts=MAX_RESTARTS,
             max_task_retries=MAX_RESTARTS,
         )
-        self.actors = [remote(Searcher).remote(self.engine) for _ in range(count)]
+        self.actors = [remote(SearchActor).remote(self.engine) for _ in range(count)]
         # On a cluster that others use too, some may never start.
         self.starting = {actor.__ray_ready__.remote(): actor for actor in self.actors}
 

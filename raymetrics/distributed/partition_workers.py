@@ -16,6 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from raymetrics.attacks.weights_objective import OptimalTransport
+from raymetrics.devices.failures import end_process_if_device_lost
 from raymetrics.distributed.memory_limits import PartitionPlan
 from raymetrics.distributed.nodes import (
     MAX_RESTARTS,
@@ -162,11 +163,13 @@ class SingleThreadWorker(PartitionWorker):
 
     def call(self, method: PartitionMethod[A, R], index: int, argument: A) -> R:
         """Return what a method returns for a partition."""
-        return method(self, index, argument)
+        with end_process_if_device_lost():
+            return method(self, index, argument)
 
     def merge(self, *moments: WeightedMoments) -> OptimalTransport:
         """Return the map of all partitions; Ray fetches what arguments refer to."""
-        return self.transport(moments)
+        with end_process_if_device_lost():
+            return self.transport(moments)
 
 
 def wait_for_actors(actors: Sequence[Any]) -> list[Any]:

@@ -29,6 +29,7 @@ SHORT_HEALTH_CHECKS = {
     "RAY_health_check_failure_threshold": "4",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAYMETRICS_DEVICE": "cpu",  # GPUs of these nodes are numbers
 }
 # A deadlock ends a test; long enough for a node that is added to import torch.
 NO_PROGRESS_SECONDS = 150

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import torch
 
 from raymetrics import sample_ranges
-from raymetrics.devices.failures import describe_memory, is_device_lost, is_out_of_memory
+from raymetrics.devices.failures import (
+    describe_memory,
+    end_process_if_device_lost,
+    first_line,
+    is_device_lost,
+    is_out_of_memory,
+)
 from raymetrics.devices.transfers import Uploader
 from raymetrics.distributed.devices import use_deterministic_kernels, worker_device
 from raymetrics.distributed.extraction.batches import compute_batch, describe_batches, join_rows
@@ -47,9 +52,6 @@ from raymetrics.extractors.numerics import Numerics
 from raymetrics.shards import layout, schema
 from raymetrics.user_code import without_folders
 
-log = logging.getLogger(__name__)
-
-LOST_DEVICE_EXIT = 70  # the exit status of a worker that ends itself, as it has lost its GPU
 _MAX_BATCH = 4096  # images
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -96,13 +98,11 @@ class ShardMaker:
         except RaymetricsError as error:
             self.error = error  # raised by a call; an actor that dies here would be started again
         except Exception as error:
-            if is_device_lost(error):
-                self._end_with_device(error, "while the extractors were loaded")
             if not is_out_of_memory(error):
                 raise
             self.error = InsufficientResources(
                 "the extractors do not fit into the GPU beside its other workers "
-                f"({_first_line(error)}); ask for fewer --actors"
+                f"({first_line(error)}); ask for fewer --actors"
             )
 
     def _start_name(self) -> str:
@@ -126,7 +126,8 @@ class ShardMaker:
         try:
             with self._computing:
                 begin_with_limit(self.control, name)
-                rows, record = self._compute_safely(record)
+                with end_process_if_device_lost() if self.ends_process else nullcontext():
+                    rows, record = self._compute_safely(record)
                 # If the worker dies now, that may be of the shard which it computes meanwhile.
                 self.control.halve(name)
             outcome = self._commit(rows, record)
@@ -153,9 +154,11 @@ class ShardMaker:
         except Exception as error:
             if is_out_of_memory(error):
                 raise self._memory_error() from error
-            if is_device_lost(error):
-                moment = f"at samples {sample_ranges.format_range(record.ids)}"
-                self._end_with_device(error, moment)
+            if is_device_lost(error) and not self.ends_process:
+                raise ClusterFailure(
+                    f"the GPU of this process was lost ({first_line(error)}) at samples "
+                    f"{sample_ranges.format_range(record.ids)}; run the same command again"
+                ) from error
             raise
 
     def _memory_error(self) -> InsufficientResources:
@@ -165,14 +168,6 @@ class ShardMaker:
             "a time in the networks (extractor?block=N, source?block=N), or for two pools "
             "(--split), so that generator and extractors have a GPU each"
         )
-
-    def _end_with_device(self, error: Exception, moment: str) -> NoReturn:
-        """End a process that can never use its GPU again; Ray starts another in its place."""
-        words = f"the GPU of this process was lost {moment} ({_first_line(error)})"
-        if not self.ends_process:
-            raise ClusterFailure(f"{words}; run the same command again") from error
-        log.error("%s", words)
-        os._exit(LOST_DEVICE_EXIT)
 
     def _compute(self, record: ShardRecord) -> tuple[pa.Table | None, ShardRecord]:
         """Return the rows of a shard, None if no sample can be made, and what happened."""
@@ -272,8 +267,3 @@ def _load_extractors(plan: StreamPlan) -> list[Extractor]:
                 "the command again"
             )
     return extractors
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -116,6 +116,18 @@ def refused(to: str, **more: Any) -> str:
     return str(raised.value)
 
 
+def test_a_gpu_that_torch_cannot_use_is_no_cpu(
+    driver: Driver, cluster: Machines, tmp_path: Path
+) -> None:
+    cluster.add("blind", {"RAYMETRICS_DEVICE": ""}, num_cpus=1, num_gpus=1)
+    try:
+        message = driver.begin(refused, str(tmp_path)).result(timeout=PATIENCE)
+    finally:
+        cluster.remove("blind")
+    assert "was given GPU 0 of its machine, and torch cannot use it" in message
+    assert not list(tmp_path.glob("*.parquet"))
+
+
 def workers_so_far() -> int:
     """In the driver's process: the actors of stages that there ever were."""
     return sum("MapWorker" in actor["ActorClassName"] for actor in actors().values())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from raymetrics.devices.failures import LOST_DEVICE_EXIT
 from raymetrics.distributed import devices
-from raymetrics.distributed.extraction import shard_maker
 from raymetrics.distributed.extraction.generate import (
     GeneratedSamples,
     LocalGenerator,
@@ -19,6 +19,7 @@ from raymetrics.distributed.extraction.planned_shards import PlannedShard
 from raymetrics.distributed.extraction.shard_maker import ShardMaker
 from raymetrics.distributed.extraction.stream_control import StreamControl
 from raymetrics.distributed.extraction.stream_plan import StreamPlan
+from raymetrics.distributed.neighbors import require_usable_gpu
 from raymetrics.distributed.reserved_gpus import SHARED_GPUS, reserved_gpus
 from raymetrics.errors import ClusterFailure, InsufficientResources, SourceError
 from tests.helpers.stream_plans import make_maker, make_plan
@@ -50,7 +51,7 @@ def plan(tmp_path: Path) -> StreamPlan:
 
 
 def test_a_lost_gpu_is_a_failure_of_the_cluster_and_not_of_samples(plan: StreamPlan) -> None:
-    with pytest.raises(ClusterFailure, match="GPU .* was lost at samples 0-19.*illegal"):
+    with pytest.raises(ClusterFailure, match="GPU .* was lost .*illegal.* at samples 0-19"):
         make_maker(plan, FailingGenerator(plan, LOST, 1))(SHARD)
 
 
@@ -73,7 +74,7 @@ def test_a_worker_whose_gpu_is_lost_ends_itself(
             break
         with pytest.raises(KeyboardInterrupt):
             maker(SHARD)
-    assert statuses == [shard_maker.LOST_DEVICE_EXIT] * 3
+    assert statuses == [LOST_DEVICE_EXIT] * 3
     with pytest.raises(SourceError, match="samples 0-19 ended their worker 3 times.*lost its GPU"):
         maker(SHARD).require_success()
 
@@ -136,6 +137,22 @@ def test_a_reserved_gpu_that_torch_cannot_use_is_an_error(
     make_shard = make_maker(plan)
     with pytest.raises(InsufficientResources, match=r"given GPU 3 .*torch .*driver 470\.57"):
         make_shard(SHARD)
+
+
+def test_the_cpu_is_taken_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    see_gpus(monkeypatch, ray=True, given=["0"], usable=False)
+    monkeypatch.setenv(devices.DEVICE_VARIABLE, "cpu")
+    assert devices.worker_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("engine", ["tiles", "faiss-flat"])
+def test_a_search_refuses_a_gpu_that_it_cannot_use(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """FAISS's build is one for CPUs here."""
+    see_gpus(monkeypatch, ray=True, given=["0"], usable=engine != "tiles")
+    with pytest.raises(InsufficientResources, match="torch|FAISS cannot use the GPU"):
+        require_usable_gpu(engine)
 
 
 @pytest.mark.parametrize(
