@@ -42,8 +42,9 @@ def convolution_relu(
 
 def _ask_cudnn(x: Tensor, weight: Tensor, bias: Tensor | None, *shape: Any) -> Tensor | None:
     """Compute a convolution with ReLU by cuDNN's operation; None if cuDNN refuses it."""
-    tf32 = torch.backends.cudnn.allow_tf32
-    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, weight.stride(), *shape, tf32)
+    cudnn: Any = torch.backends.cudnn
+    digits = cudnn.conv.fp32_precision
+    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, weight.stride(), *shape, digits)
     if key in _refused:
         return None
     try:

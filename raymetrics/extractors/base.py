@@ -35,7 +35,7 @@ class Extractor(Protocol):
     An extractor that several threads may call at a time has `thread_safe = True`. One that computes
     on a device may have an attribute `device`, and a method `tensors(images)` from images uint8
     [n, 3, h, w] on that device to features {column: float32 [n, d]} on that device, with the bits
-    of a call; see `extract_tensors`.
+    of a call; see `extract_tensors`. Those of networks also have `numerics`, see `make_extractor`.
     """
 
     @property
