@@ -9,6 +9,10 @@ FROM ${BASE}
 # gpu or cpu, never both: the two kinds of FAISS own the same files.
 ARG EXTRAS=gpu
 
+# The CUDA of the torch that pip installs below: NVIDIA's container runtime starts no container whose
+# driver is older. Machines without GPUs do not read it.
+ENV NVIDIA_REQUIRE_CUDA=cuda>=13.0
+
 COPY --chown=ray . /home/ray/checkout
 RUN pip install --no-cache-dir "/home/ray/checkout[${EXTRAS}]" \
     && python -m raymetrics --version

@@ -5,10 +5,12 @@
 # make processors  the tests as on processors without AVX-512, and without AVX
 # make check   ruff and mypy alone
 # make docs    the documentation as a site, into site/; a broken link is an error
+# make gpu     what runs on a GPU: tests, checks and figures of this one, in ten minutes at most
 # make bench   what it costs; fails if it costs more than is promised
 
 PYTHON ?= python3
 VENV := .venv
+OUT ?= gpu-acceptance
 BIN := $(VENV)/bin
 QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Where a home directory is shared or small, Ray may live elsewhere: RAY_TMPDIR=/scratch make demo
@@ -16,7 +18,7 @@ QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Python keeps what it has compiled: without that, every process compiles torch again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo figures test test-all processors slow check bench browser docs clean
+.PHONY: demo figures test test-all processors slow check gpu bench browser docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
@@ -42,6 +44,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One of its phases is pytest -m gpu. OUT=folder make gpu keeps the results elsewhere.
+gpu: $(VENV)/installed
+	$(BIN)/python benchmarks/gpu.py --out $(OUT)
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/pipeline.py
@@ -90,4 +96,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-swift .venv-docs site demo-output build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-swift .venv-docs site demo-output gpu-acceptance build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -87,12 +87,12 @@ def is_within(name: str, module: str) -> bool:
 
 def dumps(value: Any, protocol: int = 4) -> bytes:
     """Pickle an object with the names of NVIDIA's classes for the classes above."""
-    homes = {
+    homes: dict[str, Any] = {
         "dnnlib.util": EasyDict,
         "dnnlib.tflib.network": Network,
         "torch_utils.persistence": _reconstruct_persistent_obj,
     }
-    modules = {}
+    modules: dict[str, Any] = {}
     for home, what in homes.items():
         for package in ("dnnlib", "dnnlib.tflib", "torch_utils", home):
             modules.setdefault(package, types.ModuleType(package))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import ray
+import torch
 import yaml
 from click import Context
 from packaging.requirements import Requirement
@@ -23,6 +26,10 @@ from raymetrics.distributed.resources import UNKNOWN_SIZES, ClusterNode, Placeme
 from tests.helpers.head import CHECKOUT
 
 SCHEMA = json.loads((Path(__file__).parent / "rayjob-schema.json").read_text())
+REQUIRE_DRIVER = "jobs/require_driver.sh"
+# By CUDA's major version the first driver that runs it: NVIDIA's table at
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+FIRST_DRIVERS = {11: 450, 12: 525, 13: 580}
 
 
 def read(name: str) -> dict[str, Any]:
@@ -121,3 +128,72 @@ def test_the_command_of_the_rayjob_is_right() -> None:
     assert asked.params["gpus"] == job["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"]
     environment = yaml.safe_load(job["runtimeEnvYAML"])
     assert environment["env_vars"] == read("jobs/runtime_env.yaml")["env_vars"]
+
+
+def cuda_of_torch() -> Version:
+    """The CUDA of the torch that pyproject.toml installs, also where torch here has none."""
+    lock = (CHECKOUT / "requirements-dev.lock").read_text()
+    [runtime] = re.findall(r"^nvidia-cuda-runtime==(\d+\.\d+)", lock, flags=re.MULTILINE)
+    assert torch.version.cuda in (None, runtime)
+    return Version(runtime)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("580.65.06", ""),
+        ("595.91.07\n595.91.07", ""),
+        ("570.211.01", "is 570.211.01, expected 580 or later"),
+        ("99.9", "is 99.9, expected 580 or later"),
+        ("NVIDIA-SMI has failed because", "but: NVIDIA-SMI has failed because; expected"),
+        ("", "but: nothing; expected a GPU with driver 580"),
+        (None, "not found; expected a GPU with driver 580"),
+    ],
+)
+def test_an_old_driver_is_refused(answer: str | None, message: str, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    if answer is not None:
+        tool.write_text(f"#!/bin/sh\nprintf '%s\n' {shlex.quote(answer)}\n")
+        tool.chmod(0o755)
+    (tmp_path / "head").symlink_to("/usr/bin/head")
+    done = subprocess.run(
+        ["/bin/sh", CHECKOUT / REQUIRE_DRIVER],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (1 if message else 0)
+    assert message in done.stderr
+
+
+def test_the_driver_that_is_required_runs_the_cuda_of_torch() -> None:
+    script = (CHECKOUT / REQUIRE_DRIVER).read_text()
+    [minimum] = re.findall(r"^MINIMUM=(\d+)$", script, flags=re.MULTILINE)
+    cuda = cuda_of_torch()
+    assert int(minimum) == FIRST_DRIVERS[cuda.major]
+    for major, driver in FIRST_DRIVERS.items():
+        assert re.search(rf"CUDA {major}\s+(?:#\s+)?needs\s+(?:#\s+)?{driver}", script)
+    [required] = re.findall(
+        r"^ENV NVIDIA_REQUIRE_CUDA=cuda>=(\S+)$",
+        (CHECKOUT / "Dockerfile").read_text(),
+        flags=re.MULTILINE,
+    )
+    assert Version(required) == cuda
+
+
+def test_every_worker_looks_at_its_driver() -> None:
+    assert f"sh /home/ray/checkout/{REQUIRE_DRIVER}" in cluster()["worker_setup_commands"]
+    assert read("cluster.yaml")["file_mounts"] == {"/home/ray/checkout": "."}
+    [group] = read("rayjob.yaml")["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    [first], [worker] = pod["initContainers"], pod["containers"]
+    assert first["command"] == ["sh", f"/home/ray/checkout/{REQUIRE_DRIVER}"]
+    assert first["image"] == worker["image"]
+    assert first["resources"]["limits"].items() <= worker["resources"]["limits"].items()
+
+
+def test_no_machine_of_aws_has_the_image_of_ray() -> None:
+    """Ray's own choice has Ubuntu 18.04 and CUDA 11.2; an ImageId goes to EC2 as it is."""
+    for kind in cluster()["available_node_types"].values():
+        image = kind["node_config"]["ImageId"]
+        assert re.fullmatch(r"resolve:ssm:/aws/service/deeplearning/\S+/ami-id|ami-\w+", image)
