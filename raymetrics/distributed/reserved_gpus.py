@@ -18,4 +18,6 @@ def reserved_gpus() -> Sequence[str]:
     context = ray.get_runtime_context()
     if context.get_task_id() is None:
         return ()  # the driver
-    return [str(gpu) for gpu in context.get_accelerator_ids().get("GPU", ())]
+    gpus = [str(gpu) for gpu in context.get_accelerator_ids().get("GPU", ())]
+    # Ray does not know the number of a GPU that CUDA_VISIBLE_DEVICES hides from its machine.
+    return gpus or ["(hidden)"] * bool(context.get_assigned_resources().get("GPU"))
