@@ -163,6 +163,8 @@ class NetworkExtractor:
             "weights_sha256": self.weights_sha256,
             "precision": self.precision,
         }
+        if PRECISIONS[self.precision] is not None:
+            spec["pooling"] = "float32"  # earlier versions pooled in the precision of the network
         return spec if self.compile_backend is None else {**spec, "compile": True}
 
     def with_numerics(self, numerics: Numerics) -> NetworkExtractor:

@@ -67,9 +67,9 @@ def run(command: list[str], folder: Path) -> str:
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        # The Ray that runs already, joined as a job joins its cluster: starting one takes long.
-        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
     }
+    if ray.is_initialized():  # joined as a job joins its cluster: starting one takes long
+        environment["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env=environment, check=False
     )

@@ -127,3 +127,10 @@ def test_pooled_features_are_not_rounded() -> None:
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ExtractorError, match="no precision 'fp8'; there are float32, tf32, bfl"):
         make_extractor("digits?precision=fp8", CPU)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_features_that_are_pooled_in_another_precision_are_of_another_set(precision: str) -> None:
+    """Sets of earlier versions pooled in bfloat16 and float16; of those no set is continued."""
+    spec = make_extractor(f"untrained-digits?precision={precision}", torch.device("cpu")).spec
+    assert ("pooling" in spec) == (precision in ("bfloat16", "float16"))
