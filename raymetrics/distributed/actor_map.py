@@ -1,4 +1,4 @@
-"""An ordered map by workers that load something first, such as networks."""
+"""A map by workers that load something first, such as networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Worker = Callable[[int], int]
 def map_with_workers(
     make_worker: Callable[[Any], Worker], plan: object, items: Sequence[int], resources: Resources
 ) -> Iterator[int]:
-    """Yield what a worker returns for every item, in the order of the items.
+    """Yield what a worker returns for every item, in any order.
 
     Runs on actors in a session of Ray, otherwise in this process. Each actor calls
     `make_worker(plan)` once, and then its worker with one item after another; an actor that dies is
@@ -41,7 +41,7 @@ def map_with_workers(
     from raymetrics.distributed.extraction.pipeline import add_stage, configure_ray_data
 
     dataset = ray.data.from_items([{"item": item} for item in items])
-    configure_ray_data(dataset.context, preserve_order=True)
+    configure_ray_data(dataset.context)
     placement = plan_cluster_placement(replace(resources, fused=True, generators=None), len(items))
     arguments = make_worker, ray.put(plan)
     stage = add_stage(dataset, _WorkerStage, arguments, placement.workers)

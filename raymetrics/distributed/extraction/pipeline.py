@@ -107,7 +107,7 @@ def _start_generator(plan: StreamPlan, placement: Placement) -> tuple[SampleGene
     """Return what generates for this worker, and how many batches to compute at a time."""
     if not placement.generators:
         return LocalGenerator(plan.sources, placement.workers.threads), 1
-    gpus = list(reserved_gpus())
+    gpus = list(reserved_gpus()) if plan.sizes.generator != 0 else []  # a data set takes none
     if placement.generator_gpus:
         gpus = gpus[1:]  # the first is for the extractors
     count = placement.generators
@@ -142,10 +142,9 @@ def add_stage(
     )
 
 
-def configure_ray_data(context: DataContext, *, preserve_order: bool = False) -> None:
+def configure_ray_data(context: DataContext) -> None:
     """Make Ray Data cut a block per row, print nothing, and lose no row."""
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its import has set another level
-    context.execution_options.preserve_order = preserve_order
     # Otherwise a task hands its rows over at its end, and the source's task may not end.
     context.target_max_block_size = 1
     context.execution_no_progress_timeout_s = NO_PROGRESS_SECONDS
