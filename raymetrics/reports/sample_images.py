@@ -64,9 +64,9 @@ class SampleImages:
         if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
             raise RaymetricsError(f"{side.uri} is no longer the set that was measured")
         self._require_permission(self.permission.require_source, side.source)
-        import torch
+        from raymetrics.distributed.devices import worker_device  # loads torch
 
-        generator = open_source(side.source, torch.device("cpu"))
+        generator = open_source(side.source, worker_device())
         if fingerprint(generator.spec) != fingerprint(spec.generator):
             raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
         return generator(np.asarray(ids, np.int64))
