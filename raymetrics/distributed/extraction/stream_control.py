@@ -83,7 +83,7 @@ class SharedControl:
         import ray
 
         method = getattr(self._actor, name).remote
-        if name in ("halve", "end"):
+        if name in ("open", "halve", "end"):
             return method
         return lambda *arguments: ray.get(method(*arguments))
 

@@ -203,7 +203,8 @@ class _MatchRun:
         Enough to keep every actor busy, but about as many as the rarest bin still needs at most.
         """
         rows = self.spec.shard_rows
-        most = 1 + 2 * self.actors  # an actor begins a shard while it commits another
+        # An actor begins a shard while it commits another; as many wait for one of lower ids.
+        most = 2 + 4 * self.actors
         needed = float(expected_draws(self.matcher).max())
         return most if needed > most * rows else max(1, math.ceil(needed / rows))
 
