@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 FLOAT_BYTES = 4
 # Measured by benchmarks/pipeline.py and benchmarks/frechet.py on two older cores.
-SHARDS_PER_SECOND = 50.0  # that Ray Data schedules: some 17 ms of the driver's processor for each
+SHARDS_PER_SECOND = 50.0  # that Ray Data schedules: 10 to 16 ms of the driver's processor for each
 COMMITTED_BYTES_PER_SECOND = 70e6  # that one thread digests, encodes, and writes to a disk
 MOMENT_ROWS_PER_SECOND = 6300.0  # of 2048 floats, one core; a row costs d^2
 MERGED_BYTES_PER_SECOND = 0.5e9  # of moments that the driver fetches and merges

@@ -139,7 +139,7 @@ def test_a_worker_that_ends_in_the_middle_of_a_unit(place: Place, driver: Driver
 def test_samples_that_always_end_their_worker(place: Place, driver: Driver) -> None:
     """They are named, after three times, and the same command makes them once they are mended."""
     fault_sources.order_fault(place.fault, "exit", AT, times=fault_sources.ALWAYS)
-    with pytest.raises(SourceError, match="samples 120-139 ended their worker 3 times"):
+    with pytest.raises(SourceError, match="samples 120-159 ended their worker 3 times"):
         place.begin(driver).result(timeout=PATIENCE)
     assert fault_sources.count_strikes(place.fault) == 3
     assert {shard.start for shard in open_shards(str(place.set)).present} >= {0, 40, 80}
