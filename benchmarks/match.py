@@ -238,7 +238,7 @@ def main() -> None:
             out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             measurements[stream_name] = json.loads(out.splitlines()[-1])
     print(
-        f"{args.draws} draws, {args.classes} logits, shards of {args.shard_rows}, units of "
+        f"{args.draws} draws, {args.classes} logits, shards of {args.shard_rows}, batches of "
         f"{args.batch}, {os.cpu_count()} cores"
     )
     for stream_name, name in (("extract", "extracted"), ("match", "drawn and matched")):

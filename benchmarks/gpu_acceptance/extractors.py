@@ -155,7 +155,7 @@ def check_bits(run: PhaseRun, network: str, extractor: NetworkExtractor) -> None
     ]
     column = next(iter(extractor.columns))
     small = np.concatenate([part[column].cpu().numpy() for part in parts])
-    run.check(f"{network}, same bits in units of 3", same(small, expected[: len(small)]))
+    run.check(f"{network}, same bits in batches of 3", same(small, expected[: len(small)]))
     check_launches(run, network, dataclasses.replace(extractor, graph=False), images, expected)
 
 

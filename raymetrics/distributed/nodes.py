@@ -139,9 +139,9 @@ def with_local_gpu_memory(nodes: Sequence[ClusterNode]) -> list[ClusterNode]:
 
 
 def plan_cluster_placement(
-    resources: Resources, units: int, sizes: ModelSizes = UNKNOWN_SIZES
+    resources: Resources, shards: int, sizes: ModelSizes = UNKNOWN_SIZES
 ) -> Placement:
-    """Return the pools of actors for so many units; in a local session one worker for all stages.
+    """Return the actors for so many shards; in a local session this process.
 
     sizes: bytes of the weights, where they are known. Raises InsufficientResources, before
     anything is started, if the cluster cannot hold them.
@@ -149,7 +149,7 @@ def plan_cluster_placement(
     if not uses_ray():
         return LOCAL_PLACEMENT
     nodes = with_local_gpu_memory(cluster_nodes(resources.gpu_memory))
-    return plan_placement(nodes, sizes, resources, units)
+    return plan_placement(nodes, sizes, resources, shards)
 
 
 def count_threads() -> int:
