@@ -118,12 +118,17 @@ class RemoteGenerator:
 
     def __init__(self, sources: Sequence[tuple[str, str]], gpus: Sequence[str | None]) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for gpu in gpus:
             shown = {"CUDA_VISIBLE_DEVICES": gpu or "", SHARED_GPUS: gpu or ""}
             process = ray.remote(GeneratorProcess).options(
-                num_cpus=0, max_restarts=-1, runtime_env={"env_vars": shown}
+                num_cpus=0,
+                max_restarts=-1,
+                scheduling_strategy=here,
+                runtime_env={"env_vars": shown},
             )
             self._idle.put(process.remote(sources))
 
