@@ -128,17 +128,24 @@ def fused_stage(
     run: PhaseRun, names: list[str], samples: range, folder: str = "stage"
 ) -> tuple[float, Extraction]:
     """Extract in this process, without Ray; return images a second from the first shard on."""
+    return extract_timed(run, names, folder, samples, Resources(local=True))
+
+
+def extract_timed(
+    run: PhaseRun, names: list[str], folder: str, samples: range, resources: Resources
+) -> tuple[float, Extraction]:
+    """Extract into a folder of the run; return images a second from the first shard on."""
     reports: list[Progress] = []
-    made = extract(
+    extraction = extract(
         source(run),
         names,
         str(run.folder / folder),
         samples,
         shard_rows=shard_rows(run),
-        resources=Resources(local=True),
+        resources=resources,
         progress=reports.append,
     )
-    return reports[-1].rate, made
+    return reports[-1].rate, extraction
 
 
 # --- On Ray ---
@@ -185,17 +192,7 @@ def extract_on_ray(
     run: PhaseRun, name: str, samples: range, actors: int = 1
 ) -> tuple[float, Extraction]:
     """Extract with one worker or more; return images a second from the first shard on."""
-    reports: list[Progress] = []
-    made = extract(
-        source(run),
-        extractor_names(run),
-        str(run.folder / name),
-        samples,
-        shard_rows=shard_rows(run),
-        resources=Resources(actors=actors),
-        progress=reports.append,
-    )
-    return reports[-1].rate, made
+    return extract_timed(run, extractor_names(run), name, samples, Resources(actors=actors))
 
 
 class WorkerKiller:

@@ -94,7 +94,7 @@ def driver_version() -> str:
     """Return the version of NVIDIA's driver on this machine; "not found" if it has none."""
     try:
         with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
-            found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", file.read())
+            version = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", file.read())
     except OSError:
         return "not found"
-    return found[1] if found else "not found"
+    return version[1] if version else "not found"

@@ -157,8 +157,8 @@ class Placement:
         actors, text = self.workers.actors, self.workers.resources_text
         if self.fused:
             return f"{actors} to generate, extract and commit ({text})"
-        own = {0: "no GPU of its own", 1: "a GPU"}[self.generator_gpus]
-        extra = f", with {own}" if self.workers.gpus else ""
+        gpu_text = "a GPU" if self.generator_gpus else "no GPU of its own"
+        extra = f", with {gpu_text}" if self.workers.gpus else ""
         return (
             f"{actors} to extract and commit ({text}), {self.generators} to generate for "
             f"each{extra}"

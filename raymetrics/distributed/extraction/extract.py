@@ -24,7 +24,7 @@ from raymetrics.distributed.extraction.dataset_request import (
 )
 from raymetrics.distributed.extraction.disk_space import require_disk_space, row_bytes
 from raymetrics.distributed.extraction.generate import is_thread_safe
-from raymetrics.distributed.extraction.numerics import record_numerics
+from raymetrics.distributed.extraction.numerics import NumericsRecorder
 from raymetrics.distributed.extraction.progress import Progress, ProgressReporter
 from raymetrics.distributed.extraction.set_in_progress import Extraction, SetInProgress
 from raymetrics.distributed.extraction.stream import stream
@@ -255,14 +255,10 @@ def _make_missing(
     _require_disk_space_for(todo)
     resources = resources or Resources()
     with session(local=_runs_in_process(todo, resources)):
+        recorder = NumericsRecorder(networks, todo[0].spec.extractor_texts, resources)
         for dataset in todo:
-            dataset.spec = record_numerics(
-                dataset.store,
-                dataset.spec,
-                dataset.block,
-                networks,
-                resources,
-                has_shards=bool(dataset.files),
+            dataset.spec = recorder.record(
+                dataset.store, dataset.spec, dataset.block, has_shards=bool(dataset.files)
             )
         plan = StreamPlan(
             [dataset.target for dataset in todo],

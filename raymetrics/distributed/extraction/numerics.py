@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,37 +33,53 @@ from raymetrics.shards.store import Store
 SetNumerics = Mapping[str, Mapping[str, object]]
 
 
-def record_numerics(
-    store: Store,
-    spec: DatasetSpec,
-    block: int | None,
-    networks: Sequence[Extractor],
-    resources: Resources,
-    *,
-    has_shards: bool,
-) -> DatasetSpec:
-    """Return the specification with numerics; choose them and write them if the set has none.
+class NumericsRecorder:
+    """Chooses numerics for the sets of one stream; what is measured on a GPU is measured once.
 
-    block: what the generator has chosen on the driver's CPU, see `device_block`. networks: the
-    extractors on the driver's CPU. has_shards: whether the set was begun earlier,
-    before sets recorded their numerics. Needs a session.
+    networks: the extractors of all sets, on the driver's CPU; texts: as they are written. Needs a
+    session.
     """
-    published = [network for network in networks if isinstance(network, NetworkExtractor)]
-    if spec.numerics:
-        return spec
-    device = _worker_device(resources)
-    chosen: SetNumerics
-    if has_shards:
-        old = _numerics_of_old_sets(device).as_dict()
-        chosen = {network.name: old for network in published} | _record_block(block)
-    elif device.type == "cuda":
-        texts = dict(zip((n.name for n in networks), spec.extractor_texts, strict=True))
-        source = None if block is None else spec.source
-        chosen = _measure_on_worker(source, [texts[network.name] for network in published])
-    else:
-        chosen = {network.name: network.numerics.as_dict() for network in published}
-        chosen |= _record_block(block)
-    return layout.add_samples(store, replace(spec, numerics=chosen), ()) if chosen else spec
+
+    def __init__(
+        self, networks: Sequence[Extractor], texts: Sequence[str], resources: Resources
+    ) -> None:
+        self.resources = resources
+        self.published = [network for network in networks if isinstance(network, NetworkExtractor)]
+        self.texts = [
+            text
+            for network, text in zip(networks, texts, strict=True)
+            if isinstance(network, NetworkExtractor)
+        ]
+
+    def record(
+        self, store: Store, spec: DatasetSpec, block: int | None, *, has_shards: bool
+    ) -> DatasetSpec:
+        """Return the specification with numerics; choose and write them if the set has none.
+
+        block: what the generator has chosen on the driver's CPU, see `device_block`. has_shards:
+        whether the set was begun earlier, before sets recorded their numerics.
+        """
+        if spec.numerics:
+            return spec
+        chosen: SetNumerics
+        if has_shards:
+            old = _numerics_of_old_sets(self._device).as_dict()
+            chosen = {network.name: old for network in self.published} | _record_block(block)
+        elif self._device.type == "cuda":
+            measured = {} if block is None else _measure_on_worker(spec.source, [])
+            chosen = {**self._measured, **measured}
+        else:
+            chosen = {network.name: network.numerics.as_dict() for network in self.published}
+            chosen |= _record_block(block)
+        return layout.add_samples(store, replace(spec, numerics=chosen), ()) if chosen else spec
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return _worker_device(self.resources)
+
+    @cached_property
+    def _measured(self) -> SetNumerics:
+        return _measure_on_worker(None, self.texts) if self.texts else {}
 
 
 def _record_block(block: int | None) -> dict[str, Mapping[str, object]]:

@@ -19,7 +19,7 @@ import numpy as np
 from raymetrics.attacks.top1_rejection import Matcher, expected_draws, require_full, target_counts
 from raymetrics.distributed.choose_executor import is_small_extraction, runs_in_process
 from raymetrics.distributed.extraction.dataset_request import require_shard_rows
-from raymetrics.distributed.extraction.numerics import record_numerics
+from raymetrics.distributed.extraction.numerics import NumericsRecorder
 from raymetrics.distributed.extraction.planned_shards import ShardSequence
 from raymetrics.distributed.extraction.stream_plan import SetToMake, ShardOutcome
 from raymetrics.distributed.fold import fold_shards
@@ -156,13 +156,9 @@ class _MatchRun:
         self.spec, present = layout.open_for_writing(
             request.store, request.dataset_spec, request.names
         )
-        self.spec = record_numerics(
-            request.store,
-            self.spec,
-            device_block(request.generator),
-            request.networks,
-            resources,
-            has_shards=bool(present),
+        recorder = NumericsRecorder(request.networks, self.spec.extractor_texts, resources)
+        self.spec = recorder.record(
+            request.store, self.spec, device_block(request.generator), has_shards=bool(present)
         )
         self.shard_sequence = ShardSequence(
             request.first, request.stop, tuple(present), self.spec.shard_rows

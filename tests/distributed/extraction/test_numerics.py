@@ -12,7 +12,7 @@ import torch
 from raymetrics.distributed.extraction import numerics
 from raymetrics.distributed.extraction.dataset_request import load_extractors
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.distributed.extraction.numerics import record_numerics
+from raymetrics.distributed.extraction.numerics import NumericsRecorder
 from raymetrics.distributed.extraction.planned_shards import PlannedShard
 from raymetrics.distributed.extraction.stream_plan import SetToMake, StreamPlan
 from raymetrics.distributed.resources import Resources
@@ -92,8 +92,10 @@ def test_on_gpus_the_fastest_are_measured_once(
     monkeypatch.setattr(numerics, "measure_numerics", measure)
     plan = make_plan(str(tmp_path), "sources:noise", range(20))
     spec, store = plan.targets[0].spec, Store(str(tmp_path))
-    _, networks = load_extractors(["digits"])
-    first = record_numerics(store, spec, None, networks, Resources(), has_shards=False)
+    texts, networks = load_extractors(["digits"])
+    first = NumericsRecorder(networks, texts, Resources()).record(
+        store, spec, None, has_shards=False
+    )
     assert first.numerics == {"digits": {"block": 256, "layout": "contiguous"}}
     stored = read_spec(store)
     assert stored is not None
@@ -102,7 +104,9 @@ def test_on_gpus_the_fastest_are_measured_once(
     monkeypatch.setattr(
         numerics, "measure_numerics", lambda source, texts: {"digits": {"block": 1}}
     )
-    second = record_numerics(store, spec, None, networks, Resources(), has_shards=False)
+    second = NumericsRecorder(networks, texts, Resources()).record(
+        store, spec, None, has_shards=False
+    )
     assert second.numerics == first.numerics
     assert measured == [["digits"]]
 
@@ -133,3 +137,24 @@ def test_a_source_keeps_the_block_of_its_beginning(tmp_path: Path) -> None:
     ((source, _),) = plan.sources
     assert source == f"{path}?truncate=clamp:0.7&block=16"
     assert open_source(source, torch.device("cpu")).block == 16  # type: ignore[attr-defined]
+
+
+def test_sets_of_one_stream_share_what_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a sweep has many sets, and each measurement loads the networks on a GPU."""
+    calls: list[list[str]] = []
+
+    def measure(source: str | None, texts: list[str]) -> dict[str, dict[str, object]]:
+        calls.append(texts)
+        return {"digits": Numerics(128, "contiguous").as_dict()}
+
+    monkeypatch.setattr(numerics, "_worker_device", lambda resources: torch.device("cuda"))
+    monkeypatch.setattr(numerics, "measure_numerics", measure)
+    texts, networks = load_extractors(["digits"])
+    recorder = NumericsRecorder(networks, texts, Resources())
+    for name in "abc":
+        spec = make_plan(str(tmp_path / name), "sources:noise", range(20)).targets[0].spec
+        recorder.record(Store(str(tmp_path / name)), spec, None, has_shards=False)
+        assert recorded(tmp_path / name) == {"digits": {"block": 128, "layout": "contiguous"}}
+    assert calls == [["digits"]]
