@@ -13,6 +13,7 @@ from raymetrics.cli.inspect import inspect
 from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.cli.match import match
 from raymetrics.cli.realism import realism
+from raymetrics.cli.reproduce import reproduce
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.snapshots import snapshots
 from raymetrics.cli.statistics import statistics
@@ -42,6 +43,7 @@ def main() -> None:
     snapshots    the same over the snapshots of a training run, as they come
     realism      every generated sample by its realism; the best and the worst
     interpolate  whether straight lines between realistic samples stay realistic
+    reproduce    a table or figure of the papers, with their numbers beside ours
     inspect      what is in a shard set, what is missing, how to make it
     table        numbers -> one table: text, CSV, Markdown, LaTeX, JSON
     report       numbers -> one page
@@ -62,6 +64,7 @@ _VERBS = (
     realism,
     interpolate,
     paths,
+    reproduce,
     inspect,
     export,
     weights,
