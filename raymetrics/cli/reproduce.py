@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -92,11 +93,12 @@ def _run(
     require_writable_file(f"{to}/index.html")
     permission = Permission(run_code)
     with shared_session():
-        outcomes = run(
+        outcomes, earlier = run(
             item, to=to, run_verb=_run_verb, inputs_file=inputs_file, dataset=dataset, mini=mini,
             permission=permission, tell=_print_outcome,
         )  # fmt: skip
-    print_lines("", f"page    {write_reproduction_page(outcomes, to, permission)}")
+    page = write_reproduction_page([*outcomes, *earlier], to, permission)
+    print_lines("", f"page    {page}")
     failing = [outcome.recipe.name for outcome in outcomes if outcome.failed]
     if failing:
         print_lines(f"not as the papers claim, or not run: {', '.join(failing)}")
@@ -110,7 +112,7 @@ def _run_verb(words: Sequence[str]) -> None:
     """
     from raymetrics.cli import main
 
-    print_lines(f"\nraymetrics {' '.join(words)}", err=True)
+    print_lines("", f"raymetrics {shlex.join(words)}", err=True)
     try:
         main(list(words), standalone_mode=False)
     except click.ClickException as error:

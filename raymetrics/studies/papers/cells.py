@@ -78,7 +78,12 @@ def find_results(query: Query, names: Mapping[str, str]) -> list[Result]:
 
 
 def _agrees(actual: object, wanted: object) -> bool:
-    """Tell whether a field has the wanted value; a text that ends with * is a beginning."""
+    """Tell whether a field has the wanted value.
+
+    An empty text stands for a field that is absent, and a text that ends with * for a beginning.
+    """
+    if wanted == "":
+        return actual is None
     if isinstance(wanted, str) and wanted.endswith("*"):
         return str(actual).startswith(wanted[:-1])
     return actual == wanted or (actual is not None and str(actual) == str(wanted))

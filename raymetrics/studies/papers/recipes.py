@@ -132,6 +132,8 @@ def parse_paper(document: Mapping[str, Any]) -> dict[str, Recipe]:
 
 
 def _parse_recipe(name: str, item: Mapping[str, Any], document: Mapping[str, Any]) -> Recipe:
+    """Return one recipe; `same_as` names another item, whose entries it takes where it has none."""
+    item = {**document["items"].get(item.get("same_as"), {}), **item}
     shared_steps = document["steps"]
     own_settings = item.get("settings", {})
     settings = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-from raymetrics import __version__
 from raymetrics.errors import RaymetricsError, TemporaryFailure
 from raymetrics.files import write_atomically
 from raymetrics.permissions import Permission
@@ -91,8 +92,8 @@ def reproduce(
     mini: bool = False,
     permission: Permission = Permission(),  # noqa: B008  # frozen
     tell: Callable[[ItemOutcome], None] = lambda outcome: None,
-) -> list[ItemOutcome]:
-    """Run an item, or "all", and return what came of each.
+) -> tuple[list[ItemOutcome], list[ItemOutcome]]:
+    """Run an item, or "all"; return what came of each, and of the items that an earlier run made.
 
     to: a local folder. run_verb: runs a command of raymetrics, given as words, and raises
     RaymetricsError if it fails. inputs_file: names the sources. mini: the demo's parts stand for
@@ -125,7 +126,9 @@ def reproduce(
             name = choose_dataset(recipe, dataset, is_mini=mini)
             outcomes[recipe.name] = _run_item(recipe, name, known_inputs, to, log)
             tell(outcomes[recipe.name])
-    return [outcomes[recipe.name] for recipe in recipes]
+    others = [recipe for recipe in find_recipes("all") if recipe.name not in outcomes]
+    earlier = [_earlier_outcome(recipe, dataset, known_inputs, to, log, mini) for recipe in others]
+    return list(outcomes.values()), [outcome for outcome in earlier if outcome is not None]
 
 
 class StepLog:
@@ -136,14 +139,21 @@ class StepLog:
         self.run_verb = run_verb
         self.finished: list[str] = _read_steps(file)
 
+    def holds(self, words: Sequence[str]) -> bool:
+        """Tell whether this version has finished a command."""
+        return _step_line(words) in self.finished
+
     def run(self, words: Sequence[str]) -> None:
         """Run a command unless it was finished by this version, and note that it is."""
-        line = f"{__version__}: {shlex.join(words)}"
-        if line in self.finished:
+        if self.holds(words):
             return
         self.run_verb(words)
-        self.finished.append(line)
+        self.finished.append(_step_line(words))
         write_atomically(self.file, json.dumps(self.finished, indent=1).encode())
+
+
+def _step_line(words: Sequence[str]) -> str:
+    return f"{version('raymetrics')}: {shlex.join(words)}"
 
 
 def _read_steps(file: Path) -> list[str]:
@@ -161,8 +171,11 @@ def item_names(recipe: Recipe, dataset: str, known: inputs.Inputs, to: str) -> d
     names = {role: entry.source for role, entry in known.of(dataset).items()}
     names |= {"shared": f"{to}/{dataset}/{paper}", "item": f"{to}/{dataset}/{recipe.name}"}
     settings = recipe.settings_of(dataset)
-    plain = {**settings, **names}
-    return {**{key: fill_text(value, plain) for key, value in settings.items()}, **names}
+    filled = {}
+    for key, value in settings.items():
+        with suppress(RaymetricsError):  # it names an input that this item does not take
+            filled[key] = fill_text(value, {**settings, **names})
+    return {**filled, **names}
 
 
 def _run_item(
@@ -170,15 +183,43 @@ def _run_item(
 ) -> ItemOutcome:
     """Run the steps of an item, and compare its numbers. An error of a step is its problem."""
     names = item_names(recipe, dataset, known, to)
-    quoted = (*_QUOTED, *known.of(dataset))
     try:
-        for step in recipe.steps:
-            log.run(command_words(step, names, quoted))
+        for words in _commands(recipe, dataset, known, names):
+            log.run(words)
         return compare_item(recipe, dataset, names)
     except TemporaryFailure:
         raise
     except RaymetricsError as error:
         return ItemOutcome(recipe, dataset, names, str(error))
+
+
+def _commands(
+    recipe: Recipe, dataset: str, known: inputs.Inputs, names: Mapping[str, str]
+) -> list[list[str]]:
+    """Return the steps of an item as words."""
+    quoted = (*_QUOTED, *known.of(dataset))
+    return [command_words(step, names, quoted) for step in recipe.steps]
+
+
+def _earlier_outcome(
+    recipe: Recipe,
+    dataset: str | None,
+    known: inputs.Inputs,
+    to: str,
+    log: StepLog,
+    is_mini: bool,
+) -> ItemOutcome | None:
+    """Return what came of an item in an earlier run; None if it has not run whole."""
+    name = choose_dataset(recipe, dataset, is_mini=is_mini)
+    if not known.of(name).keys() >= set(recipe.roles):
+        return None
+    names = item_names(recipe, name, known, to)
+    if not all(log.holds(words) for words in _commands(recipe, name, known, names)):
+        return None
+    try:
+        return compare_item(recipe, name, names)
+    except RaymetricsError as error:  # a file of results was removed
+        return ItemOutcome(recipe, name, names, str(error))
 
 
 def compare_item(recipe: Recipe, dataset: str, names: Mapping[str, str]) -> ItemOutcome:

@@ -85,4 +85,5 @@ def test_tradeoffs_do_not_depend_on_the_order_of_their_points() -> None:
     first = CHECKS["curve_is_above"]([x, y, x, flat])
     assert first == CHECKS["curve_is_above"]([*backwards, x, flat])
     # The mean of the interpolated y is the trapezoid rule's 0.375, less the 0.2 of the other curve.
-    assert first.holds and math.isclose(0.175, float(first.found.split()[2]), rel_tol=0.02)
+    assert first.holds
+    assert math.isclose(0.175, float(first.found.split()[2]), rel_tol=0.02)
