@@ -161,7 +161,8 @@ def _print_noise(noise_results: Sequence[Result]) -> None:
 
 def _save_images(result: HeatmapResult, to: str, style: OverlayStyle) -> str:
     """Save the shown images with their heatmaps; say how many there are, and where."""
-    from raymetrics.reports.heatmap_page import IMAGES_FOLDER, save_heatmap_images
+    from raymetrics.reports.heatmap_page import save_heatmap_images
+    from raymetrics.reports.sample_images import IMAGES_FOLDER
 
     count = save_heatmap_images(result.images, result.heatmaps, to, style)
     return f"{count} in {Path(to, IMAGES_FOLDER)}"

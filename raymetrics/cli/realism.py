@@ -83,11 +83,8 @@ def realism(
           --by class --column digits_pre_logits --save-images
     """
     from raymetrics.generators import permission_for
-    from raymetrics.reports.realism_images import (
-        IMAGES_FOLDER,
-        require_savable_images,
-        save_realism_images,
-    )
+    from raymetrics.reports.realism_images import require_savable_images, save_realism_images
+    from raymetrics.reports.sample_images import IMAGES_FOLDER
     from raymetrics.studies.realism import realism as run
 
     require_writable_results(to, results)

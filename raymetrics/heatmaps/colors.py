@@ -15,7 +15,7 @@ _LIKE_PARULA = (
     "#352a87", "#0f5cdd", "#1481d6", "#06a4ca", "#2eb7a4", "#87bf77", "#d1c059", "#fec832",
     "#f9fb0e",
 )  # fmt: skip
-COLORS = ("viridis", "parula")
+COLOR_NAMES = ("viridis", "parula")
 _TABLE_SIZE = 256
 
 
@@ -34,9 +34,9 @@ def color_table(name: str) -> np.ndarray:
 
 
 def require_colors(name: str) -> None:
-    """Raise RaymetricsError for a name that is not in COLORS."""
-    if name not in COLORS:
-        raise RaymetricsError(f"colors are {name!r}; there are {', '.join(COLORS)}")
+    """Raise RaymetricsError for a name that is not in COLOR_NAMES."""
+    if name not in COLOR_NAMES:
+        raise RaymetricsError(f"colors are {name!r}; there are {', '.join(COLOR_NAMES)}")
 
 
 def color_values(values: np.ndarray, name: str) -> np.ndarray:

@@ -52,12 +52,12 @@ class OverlayStyle:
 
     def describe(self) -> str:
         """Describe in words how pictures are made."""
-        colors = "colors like parula" if self.colors == "parula" else f"colors ({self.colors})"
-        blend = {
-            "half": f"half image, half {colors} of the map",
-            "sum": f"image + {_HEAT_WEIGHT} times the {colors} of the map, stretched",
+        shares = {
+            "half": "half image, half map",
+            "sum": f"image + {_HEAT_WEIGHT} times the map, stretched to 0..255",
         }[self.blend]
-        return f"{blend}, upsampled by Lanczos's filter"
+        colors = "colors like parula" if self.colors == "parula" else f"the colors {self.colors}"
+        return f"{shares}; the map is upsampled by Lanczos's filter, and has {colors}"
 
 
 DEFAULT_STYLE = OverlayStyle()

@@ -27,6 +27,7 @@ from raymetrics.printable import escape_unprintable
 from raymetrics.reports.figures import COLORS, LEGEND_LABEL, add_legend, new_axes, svg
 from raymetrics.reports.html import render_template
 from raymetrics.reports.sample_images import (
+    IMAGES_FOLDER,
     data_uri,
     image_png,
     png_bytes,
@@ -37,7 +38,6 @@ from raymetrics.results import Result
 
 _MIN_PICTURE_SIZE, _MAX_PICTURE_SIZE = 192, 256  # pixels of a picture
 _TEXT_MARGIN = 4  # of a text in a picture
-IMAGES_FOLDER = "images"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from raymetrics import option_strings
 from raymetrics.errors import RaymetricsError
 from raymetrics.files import write_atomically
 from raymetrics.permissions import Permission
-from raymetrics.reports.sample_images import SampleImages, image_png
+from raymetrics.reports.sample_images import IMAGES_FOLDER, SampleImages, image_png
 from raymetrics.results import Result, Side
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import open_shards
 
-IMAGES_FOLDER = "images"
 _IMAGES_PER_BATCH = 64  # images in memory at a time
 _MAX_FOLDER_NAME = 60  # letters
 

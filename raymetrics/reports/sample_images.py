@@ -24,6 +24,7 @@ from raymetrics.shards.view import CHOSEN_AT_RANDOM, Selection, View
 _MIN_TILE_SIZE, MAX_TILE_SIZE = 56, 112  # pixels of a tile
 _TILE_GAP = 2
 GRID_COLUMNS = 10
+IMAGES_FOLDER = "images"  # where samples are saved in full size
 _RESULTS_FILE = "the file of results"
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from raymetrics.heatmaps import (
     stretch_to_unit,
     upsample_heatmap,
 )
-from raymetrics.heatmaps.colors import COLORS, color_stops, color_table, color_values
+from raymetrics.heatmaps.colors import COLOR_NAMES, color_stops, color_table, color_values
 from raymetrics.heatmaps.overlay import BLENDS
 from tests.helpers.fake_cuda import CUDA, fake_cuda
 
@@ -61,7 +61,7 @@ def lightness(colors: np.ndarray) -> np.ndarray:
     return 116 * np.cbrt(luminance) - 16  # none of the colors is nearly black
 
 
-@pytest.mark.parametrize("name", COLORS)
+@pytest.mark.parametrize("name", COLOR_NAMES)
 def test_colors_grow_lighter_from_blue_to_yellow(name: str) -> None:
     table = color_table(name)
     assert (table.shape, table.dtype) == ((256, 3), np.uint8)
@@ -110,7 +110,7 @@ def test_other_styles_are_refused(words: tuple[str, ...], message: str) -> None:
 
 def test_the_options_are_the_words_of_the_styles() -> None:
     choices = {p.name: tuple(p.type.choices) for p in heatmap.params if hasattr(p.type, "choices")}
-    assert choices == {"colors": COLORS, "blend": tuple(BLENDS)}
+    assert choices == {"colors": COLOR_NAMES, "blend": tuple(BLENDS)}
 
 
 def seen(classes: list[int], maps: np.ndarray) -> Heatmaps:

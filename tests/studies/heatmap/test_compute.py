@@ -268,7 +268,8 @@ def test_files_of_the_shown_images(folder: Path, tmp_path: Path) -> None:
     assert re.findall(r"sample (\d+)</div>", page) == [*map(str, ids)]
     bars = [float(width) for width in re.findall(r'class="bar" style="width: ([\d.]+)%', page)]
     np.testing.assert_allclose(bars, 100 * expected, atol=0.051)
-    assert "image + 2 times the colors like parula" in page
+    assert "image + 2 times the map, stretched to 0..255; the map is upsampled" in page
+    assert "and has colors like parula" in page
     assert "#352a87, " in page
 
 
