@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
-from raymetrics import results
-from raymetrics.cli.interpolate import interpolate
-from raymetrics.errors import NotEnoughData
+import raymetrics as rm
+from raymetrics.distributed.extraction.extract import extract
+from raymetrics.distributed.resources import Resources
+from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.generators import open_source
+from raymetrics.reports.realism_page import summary_sentences
+from raymetrics.results import Result
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.view import View
 from raymetrics.studies import interpolate as study
 from raymetrics.studies import path_candidates
+from raymetrics.studies.interpolate import StrayRule
 from raymetrics.studies.path_candidates import EndSearch, draw_candidates
 from tests.helpers import ring_world
 
@@ -112,11 +115,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield ring_world.write_sets(folder, 1)["real"]
 
 
-def run(real: str, to: Path, *words: str) -> tuple[int, str]:
-    asked = ["--real", real, "--generated", SOURCE, "--to", str(to), "--run-code", "--steps", "2"]
-    asked += ["--column", ring_world.COLUMN, "--paths", str(PATHS)]
-    done = CliRunner().invoke(interpolate, [*asked, *words], catch_exceptions=False)
-    return done.exit_code, done.output
+def run(real: str, to: Path, **options: Any) -> tuple[list[Result], str]:
+    """Return the numbers of paths, and what was said meanwhile."""
+    told: list[str] = []
+    paths = rm.interpolate(
+        real=real, generated=SOURCE, to=str(to), paths=PATHS, rule=StrayRule(steps=2),
+        column=ring_world.COLUMN, run_code=True, on_message=told.append, **options,
+    )  # fmt: skip
+    return paths.results, "\n".join(told)
 
 
 def ends_of(to: Path) -> list[int]:
@@ -138,21 +144,23 @@ def shard_times(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in folder.glob("samples-*.parquet")}
 
 
-@pytest.mark.parametrize("words", [["--shard-rows", "64"], ["--shard-rows", "9", "--actors", "2"]])
+@pytest.mark.parametrize(("shard_rows", "actors"), [(64, 1), (9, 2)])
 def test_a_source_is_drawn_on_until_there_are_enough(
-    real: str, tmp_path: Path, words: list[str]
+    real: str, tmp_path: Path, shard_rows: int, actors: int
 ) -> None:
-    code, output = run(real, tmp_path, *words)
-    assert code == 0, output
-    assert ends_of(tmp_path) == first_ends(all_realism(real), 2 * PATHS)
-    assert "80 ends take about" in output
-    share = results.read_results(tmp_path / "results.jsonl")[0]
+    (share, _), told = run(
+        real, tmp_path, shard_rows=shard_rows, resources=Resources(actors=actors)
+    )
+    realism = all_realism(real)
+    assert ends_of(tmp_path) == first_ends(realism, 2 * PATHS)
+    assert "80 ends take about" in told
     assert share.details["paths"] == PATHS
     drawn = open_view(str(tmp_path / "candidates"))
     assert share.details["ends"]["count"] == len(drawn) < 400
-    realistic = (all_realism(real)[: len(drawn)] >= 1).sum()
+    realistic = (realism[: len(drawn)] >= 1).sum()
     assert share.details["realistic_candidates"] == realistic
-    assert f"Ends were looked for among {len(drawn)} samples; {realistic} have R >= 1." in output
+    (sentence,) = summary_sentences([share])
+    assert f"looked for among {len(drawn)} samples; {realistic} have R >= 1." in sentence
 
 
 def test_what_stops_a_search_costs_no_candidate_twice(
@@ -170,13 +178,13 @@ def test_what_stops_a_search_costs_no_candidate_twice(
     study_extract = study.extract
     with monkeypatch.context() as patch:
         patch.setattr(study, "extract", extract_twice)
-        run(real, tmp_path / "a", "--shard-rows", "16")
+        with pytest.raises(KeyboardInterrupt):
+            run(real, tmp_path / "a", shard_rows=16)
     made = shard_times(tmp_path / "a" / "candidates")
     assert len(made) > 2
     assert not (tmp_path / "a" / "ends.parquet").exists()
     for to in ("a", "b"):
-        code, output = run(real, tmp_path / to, "--shard-rows", "16")
-        assert code == 0, output
+        run(real, tmp_path / to, shard_rows=16)
     after = shard_times(tmp_path / "a" / "candidates")
     assert {name: after[name] for name in made} == made
     assert (tmp_path / "a/ends.parquet").read_bytes() == (tmp_path / "b/ends.parquet").read_bytes()
@@ -185,21 +193,37 @@ def test_what_stops_a_search_costs_no_candidate_twice(
 
 def test_with_too_few_ends_there_are_fewer_paths_or_none(real: str, tmp_path: Path) -> None:
     realism = all_realism(real)
-    few = ["--shard-rows", "16", "--max-candidates", "60"]
-    code, output = run(real, tmp_path / "part", *few)
+    few: dict[str, Any] = {"shard_rows": 16, "max_candidates": 60}
+    _, told = run(real, tmp_path / "part", **few)
     count = int((realism[:60] >= 1).sum())
-    assert code == 0, output
-    assert f"only {count // 2} of {PATHS} paths: {count} of 60 samples have R >= 1" in output
-    assert "look at more, --max-candidates N for the rest" in output
-    assert f"which gives about {60 * int((realism[:32] >= 1).sum()) // 32 // 2} paths" in output
+    assert f"only {count // 2} of {PATHS} paths: {count} of 60 samples have R >= 1" in told
+    assert "look at more, --max-candidates N for the rest" in told
+    assert f"which gives about {60 * int((realism[:32] >= 1).sum()) // 32 // 2} paths" in told
     assert ends_of(tmp_path / "part") == first_ends(realism, 2 * PATHS)[: count // 2 * 2]
+    with pytest.raises(ShardError, match="choose another --to, or remove .*part/shards"):
+        run(real, tmp_path / "part", shard_rows=16)
 
     whole = tmp_path / "whole"
-    code, output = run(real, whole, *few, "--on-unfilled", "fail")
-    assert (code, "error: only" in output) == (2, True)
+    with pytest.raises(NotEnoughData, match=f"only {count // 2} of {PATHS} paths"):
+        run(real, whole, **few, on_unfilled="fail")
     assert [path.name for path in whole.iterdir()] == ["candidates"]
     made = shard_times(whole / "candidates")
-    assert run(real, whole, "--shard-rows", "16")[0] == 0
+    run(real, whole, shard_rows=16)
     assert ends_of(whole) == first_ends(realism, 2 * PATHS)
     after = shard_times(whole / "candidates")
     assert {name: after[name] for name in made} == made
+
+
+def test_a_set_has_no_more_candidates_than_it_has(real: str, tmp_path: Path) -> None:
+    with pytest.raises(RaymetricsError, match="on_unfilled is 'wait', expected stop or fail"):
+        run(real, tmp_path / "to", on_unfilled="wait")
+    generated = str(tmp_path / "generated")
+    extract(SOURCE, [ring_world.EXTRACTOR], generated, range(50), shard_rows=64)
+    told: list[str] = []
+    rm.interpolate(
+        real=real, generated=generated, to=str(tmp_path / "to"), paths=PATHS, run_code=True,
+        column=ring_world.COLUMN, on_message=told.append, rule=StrayRule(steps=2),
+    )  # fmt: skip
+    count = int((all_realism(real)[:50] >= 1).sum())
+    assert f"{count} of 50 samples have R >= 1, 80 are needed; extract more for the rest" in told[1]
+    assert len(open_view(generated)) == 50
