@@ -92,9 +92,9 @@ VERBS_OF_STUDIES = (
 )  # fmt: skip
 # Options that say how to print, or that several of them make one argument.
 OF_THE_TERMINAL = {
-    "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
-    "gpus", "kid_subset_size", "ks", "local",
-    "more_than", "results", "run_code", "scales", "split", "steps", "logger",
+    "actors", "batch", "below", "blend", "colors", "columns_of_grid", "ends", "fused",
+    "generators", "gpu_memory", "gpus", "kid_subset_size", "ks", "local",
+    "more_than", "results", "run_code", "save_images", "scales", "split", "steps", "logger",
 }  # fmt: skip
 
 

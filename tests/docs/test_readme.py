@@ -422,6 +422,12 @@ def test_the_heatmaps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "means   of 20 samples" in done.output
     for name in ("index.html", "heatmaps.npz", "maps.npz", "means.npz"):
         assert Path("heat", name).exists()
+    line = command("docs/guides/heatmaps.md", "figure-3")
+    line = line.replace("107,540,386,780,544,879", "17,5")
+    done = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert done.exit_code == 0, done.output
+    assert len([*Path("figure-3", "images").iterdir()]) == 4
+    assert pq.read_metadata("figure-3/classifications.parquet").num_rows == 20
 
 
 def test_the_commands_of_the_figures_are_ones() -> None:
