@@ -198,13 +198,21 @@ def _result_of(entry: Mapping[str, Any], outcome: ItemOutcome) -> Result:
 def _grid(entry: Mapping[str, Any], outcome: ItemOutcome, images: SampleImages) -> str:
     """Return samples as a grid: those whose ids a detail of the result lists, or some."""
     result = _result_of(entry, outcome)
-    name = entry.get("ids", "").removeprefix("details.")
-    if not name:
+    ids = _listed_ids(result, entry["ids"]) if "ids" in entry else None
+    if ids is None:
         ids = images.sample_ids(result.generated, _GRID_SAMPLES).tolist()
-    else:
-        listed = result.details[name][:_GRID_SAMPLES]
-        ids = [row[0] if isinstance(row, list) else row for row in listed]
-    return images.image_grid_uri(result.generated, ids)
+    return images.image_grid_uri(result.generated, ids[:_GRID_SAMPLES])
+
+
+def _listed_ids(result: Result, name: str) -> list[int]:
+    """Return the sample ids in a detail of a result, as "shown"; "groups.highest" is of all groups.
+
+    A detail lists ids, or pairs of an id and its realism.
+    """
+    group, _, name = name.rpartition(".")
+    holders = result.details[group] if group else [result.details]
+    rows = [row for holder in holders for row in holder[name]]
+    return [row[0] if isinstance(row, list) else row for row in rows]
 
 
 def _picture(file: Path) -> str:
