@@ -53,7 +53,8 @@ class _CommandWithMetrics(click.Command):
     "--metrics",
     callback=split_commas,
     metavar="NAMES",
-    help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
+    help="Which numbers, each in all spaces, or in one: pr:vgg16. [default: fid,kid,pr,top1, or "
+    "the protocol's]",
 )
 @click.option(
     "--extractor",
@@ -74,9 +75,14 @@ class _CommandWithMetrics(click.Command):
 @click.option("--real-samples", metavar="N|IDS", help="The same of the real side alone.")
 @click.option(
     "--random-ids",
-    type=int,
-    metavar="SEED",
-    help="Choose so many samples, or those of the protocol, at random. [default: the first]",
+    metavar="SEED[,SEED]",
+    help="Choose so many samples, or those of the protocol, at random; with several seeds also the "
+    "mean of each number. [default: the first, or as the protocol says]",
+)
+@click.option(
+    "--equal-counts",
+    is_flag=True,
+    help="Cut the larger side, with --by label of each label, to the smaller count, at random.",
 )
 @click.option(
     "--column",
@@ -128,7 +134,8 @@ def evaluate(
     extractors: list[str],
     samples: str | None,
     real_samples: str | None,
-    random_ids: int | None,
+    random_ids: str | None,
+    equal_counts: bool,
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
@@ -207,7 +214,7 @@ def evaluate(
             new_results += run(
                 real=real, generated=generated_side, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
-                random_ids=random_ids,
+                random_ids=random_ids, equal_counts=equal_counts,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 same_machines=same_machines,

@@ -13,7 +13,7 @@ METRIC_NAMES = {
     "f_score": "pr", "density": "dc", "coverage": "dc", "realistic": "realism",
     "realism_median": "realism", "prd_f_8": "prd", "prd_f_1_8": "prd", "inception_score": "is",
     "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
-    "top1_distance": "top1", "cmmd": "cmmd",
+    "top1_distance": "top1", "probability_distance": "fid-probabilities", "cmmd": "cmmd",
 }  # fmt: skip
 
 
