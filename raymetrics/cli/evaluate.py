@@ -99,6 +99,12 @@ class _CommandWithMetrics(click.Command):
     metavar="NAME=VALUE[,...]",
     help="Change choices of the convention or protocol: kid_subsets=20,is_splits=5,k=3+5.",
 )
+@click.option(
+    "--under",
+    type=click.Choice(["all", "conventions", "counts", "resizes"]),
+    help="Also the numbers under every convention, at several sample counts, with every resize of "
+    "the network; and how far they are apart.",
+)
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
 @click.option(
@@ -136,6 +142,7 @@ def evaluate(
     real_samples: str | None,
     random_ids: str | None,
     equal_counts: bool,
+    under: str | None,
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
@@ -192,6 +199,7 @@ def evaluate(
     from raymetrics.metrics.conventions import parse_changes
     from raymetrics.neighbors import DEFAULT_ENGINE
     from raymetrics.reports.number_table import number_table
+    from raymetrics.reports.sensitivity_section import sensitivity_sections
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
@@ -206,7 +214,9 @@ def evaluate(
 
     def print_results(numbers: list[Result]) -> None:
         stop_progress_bars()
-        print_table(results_table(numbers))
+        print_table(results_table([result for result in numbers if not result.is_variation]))
+        for section in sensitivity_sections(numbers):
+            print_table(f"\n{section}")
 
     new_results: list[Result] = []
     with shared_session():
@@ -214,7 +224,7 @@ def evaluate(
             new_results += run(
                 real=real, generated=generated_side, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
-                random_ids=random_ids, equal_counts=equal_counts,
+                random_ids=random_ids, equal_counts=equal_counts, under=under,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 same_machines=same_machines,
@@ -226,7 +236,8 @@ def evaluate(
     if to is not None:
         results.append_results(new_results, to)
     if logger is not None:
-        result_loggers.log_results(new_results, logger)
+        asked = [result for result in new_results if not result.is_variation]
+        result_loggers.log_results(asked, logger)
     if page is not None:
         _write_page(new_results, page, real, *generated)
 

@@ -80,10 +80,10 @@ def _marked_text(cell: NumberCell | None) -> str:
 def number_table(results: Iterable[Result]) -> NumberTable:
     """Return the table of the results of whole sets; of equal ones the newest.
 
-    Numbers of single labels and of draws are left out. Values are marked as the best of a column
-    only among sets that were compared with the same real samples.
+    Numbers of single labels, of draws and of other protocols are left out. Values are marked as the
+    best of a column only among sets that were compared with the same real samples.
     """
-    whole = [result for result in results if not result.subset]
+    whole = [result for result in results if not (result.subset or result.is_variation)]
     values: dict[tuple[object, object], dict[Measure, Result]] = {}
     for result in whole:
         key = (result.real.identity, result.generated.identity)

@@ -31,9 +31,20 @@ from raymetrics.studies.evaluate_statistics_file import (
     evaluate_with_statistics,
     require_moment_metrics,
 )
-from raymetrics.studies.extract_sides import OpenSide, SideExtraction, SourceSide, extract_sides
+from raymetrics.studies.extract_sides import (
+    OpenSide,
+    SideExtraction,
+    SourceSide,
+    default_extractor,
+    extract_sides,
+)
 from raymetrics.studies.open_sides import open_side
 from raymetrics.studies.random_seeds import average_over_seeds, parse_seeds
+from raymetrics.studies.sensitivity_to_protocol import (
+    add_other_resizes,
+    evaluate_under,
+    parse_axes,
+)
 
 if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
@@ -53,6 +64,7 @@ def evaluate(
     real_samples: int | str | range | None = None,
     random_ids: int | str | Sequence[int] | None = None,
     equal_counts: bool = False,
+    under: str | None = None,
     by: str | None = None,
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
@@ -92,6 +104,9 @@ def evaluate(
     for each, and their mean with the standard deviation (ddof 1).
     equal_counts: cut the larger side, or with `by` that of each label, to the count of the smaller
     one, at random by that seed or else by the convention's.
+    under: also compute the numbers under every "conventions", at several "counts", or with every
+    one of the "resizes" that the network knows (of sources; of shard sets those that are there); or
+    "all" of these. See `raymetrics.studies.sensitivity_to_protocol`.
     by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
@@ -139,10 +154,13 @@ def evaluate(
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}
     chosen = counts if seeds else {}
     requests = _requests_by_seed(request, seeds, bool(chosen))
+    axes = parse_axes(under) if under else ()
     sides = {
         side: open_side(side, value, None if side in chosen else wanted[side])
         for side, value in (("real", real), ("generated", generated))
     }
+    if axes:
+        _require_variable(requests, sides)
     with shared_session(local=local):
         announce = not any(isinstance(value, SourceSide) for value in sides.values())
         if announce:
@@ -153,13 +171,23 @@ def evaluate(
             requests = [_require_statistics_suffice(sides, r) for r in requests]
             opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
 
+            texts = (
+                _bound_extractors(requests[0]) if extractors is None else as_extractors(extractors)
+            )
+            added: dict[str, str] = {}
+            if "resizes" in axes and not opened_sets:
+                texts = texts or [default_extractor(resolved_protocol)]
+                added = add_other_resizes(texts)
+                texts = [*texts, *added.values()]
+
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
                 opposite = opened_sets[0] if opened_sets else None
-                require_evaluable(requests[0], made_of, opposite, counts)
+                asked = _without_extractors(requests[0], made_of, added)
+                require_evaluable(asked, made_of, opposite, counts)
 
             resources = resources or Resources()
             extraction = SideExtraction(
-                _bound_extractors(requests[0]) if extractors is None else as_extractors(extractors),
+                texts,
                 resolved_protocol,
                 keep,
                 resources if local is None else replace(resources, local=local),
@@ -171,7 +199,41 @@ def evaluate(
                 any_size,
             )
             opened = extract_sides(sides, extraction)
+            specs = [value.shards.spec for value in opened.values() if isinstance(value, View)]
+            requests = [_without_extractors(r, specs[0], added) for r in requests]
+        if axes:
+            views = _choose_samples(opened, chosen, requests[0].random_ids)
+            results = evaluate_under(views, requests[0], axes, changes or {}, announce=announce)
+            if tell:
+                tell(results)
+            return results
         return _evaluate_by_seed(opened, chosen, requests, tell, announce=announce)
+
+
+def _require_variable(
+    requests: Sequence[EvaluationRequest], sides: Mapping[str, OpenSide | SourceSide]
+) -> None:
+    """Raise RaymetricsError for a request whose protocol cannot be varied."""
+    if any(isinstance(value, ReferenceStatistics) for value in sides.values()):
+        raise RaymetricsError(
+            "a file of statistics has one convention, count and resize; give shards or sources on "
+            "both sides"
+        )
+    if requests[0].by or requests[0].scores or len(requests) > 1:
+        raise RaymetricsError(
+            "numbers under several protocols are those of all samples and one choice of them; "
+            "leave out by, scores, and all seeds but one"
+        )
+
+
+def _without_extractors(
+    request: EvaluationRequest, spec: DatasetSpec, added: Mapping[str, str]
+) -> EvaluationRequest:
+    """Return the request for the extractors of a set that were not added; named columns stay."""
+    if not added or request.columns:
+        return request
+    names = [str(fields["name"]) for fields in spec.extractors]
+    return replace(request, space_names=[name for name in names if name not in added])
 
 
 def _requests_by_seed(

@@ -176,12 +176,12 @@ def evaluate_shards(
     )
     tasks = request.plan(columns, views["real"].shards.spec, subsets)
     require_unique_samples(tasks, views)
-    _require_enough_samples(views, tasks, request.convention)
+    require_enough_samples(views, tasks, request.convention)
     facts = {side: SideFacts(view) for side, view in views.items()}
     computation = MetricComputation(
         views, plan_tasks(tasks, request.convention), engine=request.engine
     )
-    with session(local=_runs_in_process(request.local, views, columns, announce)):
+    with session(local=computes_in_process(request.local, views, columns, announce)):
         require_memory(views, computation.planned)
         results = [
             make_result(
@@ -192,7 +192,7 @@ def evaluate_shards(
                 request.convention,
                 request.protocol,
                 seconds,
-                _warnings_of(planned.task, request.convention, facts),
+                warnings_of(planned.task, request.convention, facts),
             )
             for planned, value, seconds in computation.values()
         ]
@@ -203,7 +203,7 @@ def evaluate_shards(
     return results
 
 
-def _warnings_of(
+def warnings_of(
     task: MetricTask, convention: Convention, facts: Mapping[str, SideFacts]
 ) -> tuple[str, ...]:
     """Return the warnings of a number of all samples; of one label that of unequal counts."""
@@ -238,7 +238,7 @@ def require_evaluable(
             metric.require_counts(counts["real"], counts["generated"])
 
 
-def _runs_in_process(
+def computes_in_process(
     local: bool | None, views: Mapping[str, View], columns: Sequence[Column], announce: bool
 ) -> bool:
     """Return whether this process computes the numbers, as the features are few."""
@@ -248,7 +248,7 @@ def _runs_in_process(
     return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
 
 
-def _require_enough_samples(
+def require_enough_samples(
     views: Mapping[str, View], tasks: Sequence[MetricTask], convention: Convention
 ) -> None:
     """Raise NotEnoughData if a metric takes more samples than a side has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -22,6 +24,7 @@ def test_a_metric_is_whole(metric) -> None:
     count = metric.min_samples(Convention())
     assert count >= 1
     assert not metric.user_code
+    assert set(metric.choices) <= {field.name for field in fields(Convention)}
     if metric.needs is not None:
         samples = SampleIds(np.arange(max(count, 200)), np.arange(max(count, 200)))
         for side in ("real", "generated"):

@@ -12,8 +12,10 @@ import raymetrics as rm
 from raymetrics.cli import main
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Protocol, conventions, get_convention
+from raymetrics.reports.evaluate_command import evaluate_command
 from raymetrics.reports.number_table import number_table
 from raymetrics.results import append_results, read_results
+from raymetrics.studies.comparison import open_as_view
 from raymetrics.studies.random_seeds import parse_seeds
 from tests.conftest import write_set
 
@@ -175,6 +177,8 @@ def test_a_protocol_that_chooses_at_random(
     assert found[0].real.selection["file"] == "100 of 150 at random, seed 0"
     # Of exactly as many samples none are chosen.
     assert (found[0].generated.samples, found[0].generated.selection) == (("0-89",), {})
+    assert evaluate_command(found).endswith(" --protocol few --random-ids 0")
+    assert evaluate_command(rm.evaluate(**uris, metrics="pr", samples=20, random_ids=0)) == ""
     other = rm.evaluate(**uris, protocol="few", random_ids=1)
     assert other[0].real.selection["file"] == "100 of 150 at random, seed 1"
 
@@ -205,7 +209,7 @@ def test_a_whole_set_by_a_count_beside_its_classes(
     assert {(r.real.count, r.generated.count) for r in whole} == {(50, 50)}
     assert whole[0].real.selection["file"] == "50 of 120 at random, seed 0"
     real, generated = (
-        rm.open_shards(side.uri) for side in (of_labels[0].real, of_labels[0].generated)
+        open_as_view(side.uri) for side in (of_labels[0].real, of_labels[0].generated)
     )
     assert len(generated) == 120
     for result in of_labels:
