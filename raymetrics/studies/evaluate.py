@@ -171,14 +171,9 @@ def evaluate(
             requests = [_require_statistics_suffice(sides, r) for r in requests]
             opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
 
-            texts = (
-                _bound_extractors(requests[0]) if extractors is None else as_extractors(extractors)
-            )
-            added: dict[str, str] = {}
-            if "resizes" in axes and not opened_sets:
-                texts = texts or [default_extractor(resolved_protocol)]
-                added = add_other_resizes(texts)
-                texts = [*texts, *added.values()]
+            texts = None if extractors is None else as_extractors(extractors)
+            vary_resize = "resizes" in axes and not opened_sets
+            texts, added = _extractors_of_sources(texts, requests[0], vary_resize=vary_resize)
 
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
                 opposite = opened_sets[0] if opened_sets else None
@@ -194,8 +189,7 @@ def evaluate(
                 progress,
                 check,
                 Permission(run_code),
-                bool(seeds)
-                or (resolved_protocol is not None and resolved_protocol.seed is not None),
+                bool(seeds) or _chooses_at_random(resolved_protocol),
                 any_size,
             )
             opened = extract_sides(sides, extraction)
@@ -253,6 +247,26 @@ def _requests_by_seed(
         if request.scores:
             raise RaymetricsError("scores of samples are those of one choice; give one seed")
     return [replace(request, random_ids=seed) for seed in seeds] or [request]
+
+
+def _chooses_at_random(protocol: Protocol | None) -> bool:
+    """Return whether a protocol takes random samples of a larger set."""
+    return protocol is not None and protocol.seed is not None
+
+
+def _extractors_of_sources(
+    texts: list[str] | None, request: EvaluationRequest, *, vary_resize: bool
+) -> tuple[list[str] | None, dict[str, str]]:
+    """Return the extractors of sources, and those among them that are there for their resize.
+
+    texts: those that the user names. None for those of the other side, or the default one.
+    """
+    texts = _bound_extractors(request) if texts is None else texts
+    if not vary_resize:
+        return texts, {}
+    texts = texts or [default_extractor(request.protocol)]
+    added = add_other_resizes(texts)
+    return [*texts, *added.values()], added
 
 
 def _bound_extractors(request: EvaluationRequest) -> list[str] | None:

@@ -21,7 +21,12 @@ from raymetrics.results import VARIATION, Result
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
-from raymetrics.studies.comparison import MetricTask, comparable_columns, take_count
+from raymetrics.studies.comparison import (
+    MetricTask,
+    comparable_columns,
+    require_unique_samples,
+    take_count,
+)
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.evaluate_shards import (
     EvaluationRequest,
@@ -127,7 +132,8 @@ def evaluate_under(
     varied = {column for columns in others.values() for column in columns}
     asked = [column for column in compared if column not in varied]
     computation = _VariedComputation(request, asked, spec)
-    with session(local=computes_in_process(request.local, views, compared, announce)):
+    read = [*asked, *varied]
+    with session(local=computes_in_process(request.local, views, read, announce)):
         return computation.results(views, axes, changes, others)
 
 
@@ -193,6 +199,7 @@ class _VariedComputation:
         """Compute the numbers as asked and under the axes; all of the same samples together."""
         convention = self.request.convention
         tasks = self._plan(views)
+        require_unique_samples(tasks, views)
         require_enough_samples(views, tasks, convention)
         variations = [Variation(_ASKED, "as asked", convention, self.request.protocol)]
         if "conventions" in axes:
