@@ -24,6 +24,7 @@ from raymetrics.shards.schema import Column, make_columns
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.write_features import write_features
+from raymetrics.studies.comparison import find_space
 from raymetrics.studies.open_sides import open_side
 
 _SIDES = ("real", "generated")
@@ -95,7 +96,7 @@ class Evaluator:
         for metric in self.metrics:
             fitting = [
                 (metric, column)
-                for column in self.columns.values()
+                for column in self._columns_of_space(metric)
                 if metric.applies_to(column.output, network, explicit=False)
             ]
             if not fitting:
@@ -105,6 +106,11 @@ class Evaluator:
                 )
             tasks += fitting
         return tasks
+
+    def _columns_of_space(self, metric: Metric) -> list[Column]:
+        """Return the columns that the metric is bound to; all, if it is not bound."""
+        columns = list(self.columns.values())
+        return columns if metric.space is None else find_space(metric.space, columns)
 
     def _open_reference(self, real: object) -> View | ReferenceStatistics:
         """Return the real side. RaymetricsError if it has other features than the extractor."""

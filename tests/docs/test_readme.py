@@ -472,6 +472,26 @@ def test_reference_statistics(
     assert {*np.load("real.npz")} == {"mu", "sigma", "raymetrics"}
 
 
+def test_which_samples(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(demo_output[0].parent)
+    equal, seeds = (invoke(line) for line in commands(METRICS_PAGE, "equal-counts"))
+    assert "equal_counts=the smaller side's, seed 0" in equal
+    assert "warning" not in equal
+    assert "FD digits, mean of 3 seeds" in seeds
+
+
+def test_under_every_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = invoke(command(CONVENTIONS_PAGE, "under").replace("0-999", "0-99"))
+    shown = block(CONVENTIONS_PAGE, "under-table").splitlines()
+    names = [line.partition("  ")[0] for line in shown if "  " in line and line[0] != " "]
+    assert [name for name in names if name.startswith("spread")] == [
+        line.partition("  ")[0] for line in printed.splitlines() if line.startswith("spread")
+    ]
+    assert "an improvement smaller than" in printed
+    assert (tmp_path / "under" / "index.html").exists()
+
+
 def test_the_table(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(demo_output[0].parent)
     assert invoke(command(METRICS_PAGE, "table")).startswith(r"\begin{tabular}")
