@@ -76,6 +76,7 @@ def audit(
     cannot be compared, without a second space, and for a folder with weights of other sets;
     NotEnoughData, or InsufficientResources before any feature is read.
     """
+    require_writable_store(to)
     sets = [generated] if isinstance(generated, str | ShardSet) else [*generated]
     request = make_audit_request(
         real=set_uri("real", real),
@@ -88,7 +89,6 @@ def audit(
         max_evaluations=max_evaluations,
         any_size=any_size,
     )
-    require_writable_store(to)
     in_process = runs_in_process(local, small=_is_small(request), work=f"draws of {request.n}")
     with shared_session(local=in_process):
         matched = _count_matched_by_name(request)
