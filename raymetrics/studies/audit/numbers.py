@@ -113,7 +113,7 @@ def make_audit_results(
     about: dict[str, object] = {"generator": generator.name}
     results = []
     for space in range(len(numbers[0].random)):
-        randoms = {id(part.random): part.random[space] for part in numbers[::-1]}
+        randoms = {id(part.random): part.random[space] for part in numbers}
         results += [_with_details(random, about) for random in randoms.values()]
         for effect, part in zip(generator.effects, numbers, strict=True):
             change = (effect.headline, *effect.seconds)[space]

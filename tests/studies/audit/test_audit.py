@@ -14,6 +14,8 @@ from click.testing import CliRunner
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli import main
+from raymetrics.reports.audit_page import audit_table
+from raymetrics.reports.terminal import format_value
 from raymetrics.results import Result
 from raymetrics.studies import reweight
 from tests.helpers.audit_world import HEADLINE, SECOND, UNEVEN, write_world
@@ -177,6 +179,8 @@ def test_a_match_in_part_stands_beside_random_draws_of_its_size(
     (matched_size,) = (n for name, n in sizes if name == "Top-1 matched, in part")
     assert matched_size < 1000
     assert sizes.count(("random", matched_size)) == sizes.count(("random", 1000)) == 1
+    (whole,) = (r for r in of_headline if (r.subset["scheme"], r.subset["n"]) == ("random", 1000))
+    assert format_value(whole.value, whole.spread) in audit_table(found).splitlines()[1]
     share = shares(found)["matching"]
     assert share.convention["complete"] is False
     assert share.convention["second"] == SECOND_FD
