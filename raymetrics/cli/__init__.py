@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from raymetrics.cli.audit import audit
 from raymetrics.cli.cache import cache
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.export import export
@@ -37,6 +38,7 @@ def main() -> None:
     export       a shard set -> statistics and data sets of other programs
     match        draws whose Top-1 classes are as often as in the real set
     reweight     weights of generated samples that minimise a distance; draws by them
+    audit        how much of a FID difference lies in the perceptual null space
     heatmap      which parts of images a distance looks at
     sweep        many generators and settings, one a row of a table
     truncate     precision, recall and distances over the strength of truncation
@@ -57,6 +59,7 @@ _VERBS = (
     evaluate,
     match,
     reweight,
+    audit,
     heatmap,
     sweep,
     truncate,
