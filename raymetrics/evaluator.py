@@ -46,8 +46,8 @@ class Evaluator:
     real: the real side, if it exists already: a shard set by the same extractor, or statistics of
     another program (for "fid" and "sfid").
     convention: a `Convention`, or the name of a program whose choices are repeated.
-    uint8: the rule by which images of floats become bytes: "nvidia" and "signed-truncate" from
-    -1..1, "unit-round" and "unit-truncate" from 0..1. Without a rule, floats are refused.
+    uint8: the rule by which images of floats become bytes: "nvidia", "signed-truncate" and "biggan"
+    from -1..1, "unit-round" and "unit-truncate" from 0..1. Without a rule, floats are refused.
     keep_features: remember all features, so that `save_shards` can write them.
     device: where the network runs; by default the current GPU, or the CPU.
 

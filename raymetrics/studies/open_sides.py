@@ -25,8 +25,8 @@ from raymetrics.studies.extract_sides import OpenSide, SourceSide
 
 _SHARD_OPTIONS = {"ids", "partial"}
 _STATISTICS_KEYS = ({"mu", "sigma"}, {"feats"}, {"reps"})  # of which an .npz has one whole set
-# With what NVIDIA's pickles of networks begin, and pickles of statistics do not.
-_NETWORK_MODULES = (b"torch_utils", b"dnnlib", b"training.networks")
+# With what pickles of networks of NVIDIA and Projected GAN begin, and those of statistics do not.
+_NETWORK_MODULES = (b"torch_utils", b"dnnlib", b"training.networks", b"pg_modules")
 _HEAD_BYTES = 4096
 
 
