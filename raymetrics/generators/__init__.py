@@ -99,7 +99,7 @@ _OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (lambda name: name.startswith(PIPELINE_PREFIX), _diffusion),
     (lambda name: name.startswith("in-memory:"), _memory),
     (os.path.isdir, _dataset),
-    (lambda name: name.endswith(".pkl"), _stylegan2),
+    (lambda name: name.endswith((".pkl", ".pth")), _stylegan2),
     (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),
     (lambda name: name.endswith(_dataset_endings()), _dataset),
     (lambda name: "://" in name, _dataset),
@@ -146,7 +146,7 @@ def open_source(source: str, device: torch.device) -> Generator:
     path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a folder
     file.zip .tar .parquet         of images, of tars or of Parquet files; one file;
     .npz .npy  a-{000..009}.tar    a pattern; or any of these at a URI, as s3://bucket/x
-    file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
+    file.pkl .pth                  a StyleGAN or StyleGAN2, see `raymetrics.generators.stylegan2`
     file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
     diffusers:model                a pipeline, see `raymetrics.generators.diffusers_pipeline`
     module:callable                your own, see `raymetrics.generators.user_function`
@@ -191,8 +191,8 @@ def _open_generator(
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
         f"{', '.join(BUILT_IN_SOURCES)}, a folder or a {', '.join(endings)} or {last} file of "
-        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
-        "diffusers:model, or module:callable"
+        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl, .pth or .pt "
+        "file, diffusers:model, or module:callable"
     )
 
 
