@@ -144,8 +144,9 @@ def open_source(source: str, device: torch.device) -> Generator:
 
     digits, faces, mnist           the sources that come with raymetrics; ./faces is a folder
     path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a folder
-    file.zip .tar .parquet         of images, of tars or of Parquet files; one file;
-    .npz .npy  a-{000..009}.tar    a pattern; or any of these at a URI, as s3://bucket/x
+    file.zip .tar .parquet         of images, of tars, of Parquet files or of TFRecords; one file;
+    .tfrecords .npz .npy           or any of these at a URI, as s3://bucket/x
+    a-{000..009}.tar               a pattern
     file.pkl .pth                  a StyleGAN or StyleGAN2, see `raymetrics.generators.stylegan2`
     file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
     diffusers:model                a pipeline, see `raymetrics.generators.diffusers_pipeline`
