@@ -46,7 +46,9 @@ from raymetrics.metrics.registry import METRICS
 from raymetrics.reports.comparison_page import report
 from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
 from tests.docs.tables import TABLES, renewed
+from tests.generators.stylegan1 import test_stylegan1
 from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
+from tests.helpers.tfrecord_files import nvidia_example, write_records
 
 FEWER = {"0-9999": "0-99", '"0-1199"': '"0-1099"'}
 TUTORIAL = "docs/tutorials/first-fid.md"
@@ -204,7 +206,10 @@ def at_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images.append({"bytes": content.getvalue(), "path": None})
     pq.write_table(pa.table({"image": images}), "photos.parquet")
     np.savez("batch.npz", pixels)
+    write_records(Path("photos.tfrecords"), map(nvidia_example, pixels))
     nvidia_file(Path("network.pkl"), random_state("skip"))
+    state = test_stylegan1.random_state(channels=(5, 4, 3, 2))
+    test_stylegan1.nvidia_file(Path("stylegan.pkl"), state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(Projection()).save("network.ts")
@@ -230,6 +235,18 @@ def test_every_source_of_the_table_opens() -> None:
         generator = open_source(source, torch.device("cpu"))
         images = generator(np.arange(2))
         assert (images.dtype, images.shape[:2]) == (np.uint8, (2, 3)), source
+
+
+@pytest.mark.usefixtures("at_the_files")
+def test_stylegan_and_tfrecords() -> None:
+    """The commands of both, with another extractor and on fewer samples."""
+    Path("ffhq").mkdir()
+    for level in (5, 8):
+        images = np.zeros((3, 2**level, 2**level, 3), np.uint8)
+        write_records(Path(f"ffhq/ffhq-r{level:02d}.tfrecords"), map(nvidia_example, images))
+    for name, extractor in (("stylegan", "vgg16"), ("tfrecords", "inception")):
+        line = command(SOURCES_PAGE, name).replace(f"--extractor {extractor}", "--extractor digits")
+        invoke(f"{line.replace('0-49999', '0-2')} --local")
 
 
 def test_every_extractor_of_the_table_is_one() -> None:
