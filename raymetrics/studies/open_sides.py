@@ -34,8 +34,8 @@ def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | Sou
     """Return a side as a view, as statistics, or as a source to be extracted.
 
     value: a shard set or a view; or the text or path that names a shard set ("SHARDS?ids=FILE" or
-    "SHARDS?random=N" for some of its samples), a file of statistics, or a source. ids: the samples to take; a number for
-    the first ones.
+    "SHARDS?random=N" for some of its samples), a file of statistics, or a source. ids: the samples
+    to take; a number for the first ones.
 
     ShardError, with advice, for a value of another type, and for an incomplete shard set;
     NotEnoughData for samples that a set does not have.
