@@ -70,7 +70,7 @@ def evaluate_reweighted(
     weights: Sequence[str],
     n: int | None = None,
     seeds: int = 10,
-    scheme: str = "systematic",
+    scheme: str = "multinomial",
     convention: Convention | None = None,
 ) -> list[Result]:
     """Evaluate random draws and draws by weights, as in Tables 2 and 3.

@@ -49,7 +49,7 @@ def reweight(
     tolerance: float = 1e-3,
     n: int | None = None,
     seeds: int = 10,
-    scheme: str = "systematic",
+    scheme: str = "multinomial",
     any_size: bool = False,
     local: bool | None = None,
     on_step: Callable[[Step], None] | None = None,
