@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raymetrics.cli.options_and_errors import (
-    MAX_SEEDS,
     any_size_option,
     exit_with_code,
+    parse_seed_option,
     print_resampling_results,
     require_writable_results,
     run_code_option,
@@ -66,18 +66,20 @@ if TYPE_CHECKING:
 @click.option("--n", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
     "--seeds",
-    type=click.IntRange(1, MAX_SEEDS),
-    default=10,
+    default="10",
     show_default=True,
-    help="Draws whose mean is reported.",
+    callback=parse_seed_option,
+    metavar="N|LIST",
+    help="Draws whose mean is reported: how many, or their seeds, e.g. 0,5,7.",
 )
 @click.option(
     "--draw",
     "scheme",
-    type=click.Choice(["systematic", "multinomial"]),
-    default="systematic",
+    type=click.Choice(["multinomial", "systematic"]),
+    default="multinomial",
     show_default=True,
-    help="multinomial is the paper's, and has more noise.",
+    help="multinomial: with replacement, as the paper; systematic: with less noise, so that the "
+    "attack looks stronger.",
 )
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
