@@ -124,7 +124,7 @@ METRICS = {
         ),
         Metric(
             "fid-counts",
-            "fid at several sample counts, over ten draws of both sides",
+            "fid at several sample counts, over ten draws; also against all real samples",
             compute=values.frechet_by_count_values,
             needs=values.frechet_by_count_needs,
             min_samples=lambda convention: 20,

@@ -7,6 +7,8 @@ both sets have: the space in which samples were matched, and the others for a se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from raymetrics.studies.resampled_metrics import (
     draw_convention,
     evaluate_resamplings,
 )
+from raymetrics.studies.reweight.drawn_metrics import trace_of_measure
 from raymetrics.studies.reweight.weights_file import require_draw_size
 from raymetrics.studies.seeds import as_seeds
 
@@ -90,14 +93,19 @@ def evaluate_reweighted(
     seeds = as_seeds(seeds)
     real_view, view = open_as_view(real), open_as_view(generated)
     count = require_draw_size(real=real_view, generated=view, n=n)
-    resamplings = [_random_resampling(view.sample_ids, count, seeds)]
+    resamplings, rows_by_name = [_random_resampling(view.sample_ids, count, seeds)], {}
     for path in weights:
-        resamplings.append(
-            _weighted_resampling(
-                read_weights(path).require_made_from(view.shards), count, seeds, scheme
-            )
-        )
-    return _evaluate_with_defaults(real_view, view, resamplings, convention)
+        choice = read_weights(path).require_made_from(view.shards)
+        resamplings.append(_weighted_resampling(choice, count, seeds, scheme))
+        rows_by_name[resamplings[-1].name] = choice.metadata.get("drawn", ())
+    results = _evaluate_with_defaults(real_view, view, resamplings, convention)
+    return [_add_trace(result, rows_by_name.get(result.subset["scheme"], ())) for result in results]
+
+
+def _add_trace(result: Result, rows: Sequence[Mapping[str, Any]]) -> Result:
+    """Add how draws on the way to the weights had the measure, where they were evaluated."""
+    trace = trace_of_measure(rows, result.measure_name)
+    return replace(result, details={**result.details, "trace": trace}) if trace else result
 
 
 def _evaluate_with_defaults(
