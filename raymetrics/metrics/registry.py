@@ -124,7 +124,7 @@ METRICS = {
         ),
         Metric(
             "fid-counts",
-            "fid at several sample counts, over ten draws; also against all real samples",
+            "fid at several sample counts, and of all real samples, over ten draws",
             compute=values.frechet_by_count_values,
             needs=values.frechet_by_count_needs,
             min_samples=lambda convention: 20,
