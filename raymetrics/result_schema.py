@@ -131,7 +131,10 @@ _NEW_MEMBERS: dict[str, Any] = {
 }
 
 _OPTIONAL_MEMBERS: dict[str, Any] = {
-    "details": _MAPPING,
+    "details": {
+        "type": "object",
+        "properties": {"variation": _record({"axis": _TEXT, "setting": _TEXT, "measure": _TEXT})},
+    },
     "row": _TEXTS,
     "warnings": {"type": "array", "items": _TEXT},
 }

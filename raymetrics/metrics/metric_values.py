@@ -62,6 +62,19 @@ def frechet_needs(
     return needs
 
 
+def probability_distance_values(
+    real: Any, generated: Any, samples: SampleIds, convention: Convention
+) -> list[MetricValue]:
+    """Compute the Frechet distance of class probabilities (Kynkaanniemi et al. 2023, Fig. 1)."""
+    value = metrics.frechet_distance(
+        real=real["probability moments"],
+        generated=generated["probability moments"],
+        ddof=convention.ddof,
+    )
+    fields = {"ddof": convention.ddof, "probabilities": "softmax of the logits"}
+    return [MetricValue("probability_distance", "FD of probabilities", value, "lower", fields)]
+
+
 def kernel_values(
     real: Any, generated: Any, samples: SampleIds, convention: Convention
 ) -> list[MetricValue]:
