@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from raymetrics.cli.options_and_errors import (
-    MAX_SEEDS,
     any_size_option,
     exit_with_code,
     keep_results,
@@ -18,6 +17,7 @@ from raymetrics.cli.options_and_errors import (
 from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.reweight import step_printer
 from raymetrics.cli.terminal import print_lines
+from raymetrics.studies.seeds import SEED_LIMIT
 
 
 @click.command()
@@ -54,7 +54,7 @@ from raymetrics.cli.terminal import print_lines
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(max=MAX_SEEDS),
+    type=click.IntRange(max=SEED_LIMIT),
     default=10,
     show_default=True,
     help="Draws of each kind; means and deviations are over them.",

@@ -135,7 +135,7 @@ METRICS = {
         ),
         Metric(
             "fid-counts",
-            "fid at several sample counts, over ten draws of both sides",
+            "fid at several sample counts, and of all real samples, over ten draws",
             compute=values.frechet_by_count_values,
             needs=values.frechet_by_count_needs,
             choices=("ddof", "seed"),

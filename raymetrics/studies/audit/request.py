@@ -12,9 +12,9 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.studies.comparison import comparable_columns, metric_applies, open_as_view
 from raymetrics.studies.reweight.optimize import choose_output_column, make_reweight_request
+from raymetrics.studies.reweight.settings import ReweightSettings
 
 MATCH = "pre_logits"  # the features of the headline distance
-_OPTIMIZER, _TOLERANCE = "lbfgs", 1e-3
 _LEAST_SEEDS = 2  # for a deviation
 _MOST_GENERATORS = 2
 _NAME = re.compile(r"\w[\w.-]*")  # of a generator, and of its folder
@@ -61,10 +61,10 @@ def make_audit_request(
     real_view, views = open_as_view(real), [open_as_view(uri) for uri in generated]
     headlines, second_extractors = [], []
     for view in views:
+        settings = ReweightSettings(max_evaluations=max_evaluations)
         weights_request = make_reweight_request(
-            real_view, view, MATCH, space, _OPTIMIZER, _TOLERANCE, max_evaluations,
-            any_size=any_size,
-        )  # fmt: skip
+            real_view, view, MATCH, space, settings, any_size=any_size
+        )
         headlines.append(weights_request.column)
         second_extractors.append(
             _choose_second_extractors(
