@@ -140,7 +140,8 @@ def curve_is_above(curves: Sequence[Curve], margin: float = 0) -> Finding:
     difference = _mean_difference(*(curve.values for curve in curves))
     if difference is None:
         return Finding(False, "the curves have no x in common")
-    return Finding(difference > margin, f"higher by {difference:.3g} on average")
+    side = "above" if difference >= 0 else "below"
+    return Finding(difference > margin, f"{abs(difference):.3g} {side} the other on average")
 
 
 def curve_is_higher(curves: Sequence[Curve]) -> Finding:

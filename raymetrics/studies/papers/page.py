@@ -166,7 +166,7 @@ def _tradeoff(entry: Mapping[str, Any], outcome: ItemOutcome) -> str:
             points = (x_values[frontier].tolist(), y_values[frontier].tolist())
             lines.append(Line("Pareto frontier", *points, style + 1))
     flipped = entry.get("flipped", False)
-    return line_chart(lines, entry["x_label"], entry["y_label"], from_zero=True, flipped=flipped)
+    return line_chart(lines, entry["x_label"], entry["y_label"], flipped=flipped)
 
 
 def _path_chart(entry: Mapping[str, Any], outcome: ItemOutcome) -> str:

@@ -26,6 +26,7 @@ from raymetrics.studies.papers.recipes import (
 )
 
 LOOK = "look"  # the check of a claim that a person makes on the picture
+_OTHER_PARTS = "The demo's parts are not the paper's; no further reason is known."
 _STEPS_FILE = "steps.json"
 _QUOTED = ("shared", "item")
 
@@ -224,9 +225,10 @@ def _earlier_outcome(
 
 def compare_item(recipe: Recipe, dataset: str, names: Mapping[str, str]) -> ItemOutcome:
     """Read the numbers of an item whose steps are done. RaymetricsError if one is not there."""
+    is_mini = dataset == MINI
+    paper = recipe.datasets[0] if is_mini else dataset  # whose numbers stand beside ours
     cells = [
-        compare_cell(cell, dataset, recipe.protocols, names, is_mini=dataset == MINI)
-        for cell in recipe.cells
+        compare_cell(cell, paper, recipe.protocols, names, is_mini=is_mini) for cell in recipe.cells
     ]
     curves = {series.name: read_curve(series, names) for series in recipe.series}
     numbers = {cell.name: cell.ours for cell in cells}
@@ -244,5 +246,6 @@ def check_claim(
         return CheckedClaim(claim, None, claim.mini)
     values = [numbers[name] if name in numbers else curves[name] for name in claim.of]
     finding = CHECKS[claim.check](values, **claim.options)
-    why = claim.mini if dataset == MINI and not finding.holds else ""
-    return CheckedClaim(claim, finding, why)
+    if dataset == MINI and not finding.holds:
+        return CheckedClaim(claim, finding, claim.mini or _OTHER_PARTS)
+    return CheckedClaim(claim, finding)

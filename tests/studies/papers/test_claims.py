@@ -86,4 +86,4 @@ def test_tradeoffs_do_not_depend_on_the_order_of_their_points() -> None:
     assert first == CHECKS["curve_is_above"]([*backwards, x, flat])
     # The mean of the interpolated y is the trapezoid rule's 0.375, less the 0.2 of the other curve.
     assert first.holds
-    assert math.isclose(0.175, float(first.found.split()[2]), rel_tol=0.02)
+    assert math.isclose(0.175, float(first.found.split()[0]), rel_tol=0.02)
