@@ -37,7 +37,7 @@ class Inputs:
     by_dataset: Mapping[str, Mapping[str, Input]]
     file: str
 
-    def of(self, dataset: str) -> Mapping[str, Input]:
+    def roles_of(self, dataset: str) -> Mapping[str, Input]:
         """Return the inputs of a data set by role; none for a data set that is not named."""
         return self.by_dataset.get(dataset, {})
 
@@ -110,7 +110,7 @@ def find_problems(
     recipe: Recipe, dataset: str, inputs: Inputs, permission: Permission
 ) -> Iterator[str]:
     """Yield what keeps an item from running: inputs that are missing, or are not what it needs."""
-    present = inputs.of(dataset)
+    present = inputs.roles_of(dataset)
     for role in recipe.roles:
         if role not in present:
             yield f"{inputs.file} names no {role} of [{dataset}]"

@@ -69,13 +69,13 @@ class Series:
 class Claim:
     """What a paper says of its numbers, and the check by which the same is true here.
 
-    check: the name of a function of `claims`. of: names of cells or series. options: numbers of the
-    check. mini: why the claim cannot be expected of the demo's parts, or cannot be checked there.
+    check: the name of a function of `claims`. values: names of cells or series. options: numbers of
+    the check. mini: why the claim cannot be expected of the demo's parts, or cannot be checked there.
     """
 
     sentence: str
     check: str
-    of: tuple[str, ...]
+    values: tuple[str, ...]
     options: Mapping[str, float] = field(default_factory=dict)
     mini: str = ""
     skip_mini: bool = False
@@ -177,9 +177,9 @@ def _parse_series(entry: Mapping[str, Any]) -> Series:
 
 def _parse_claim(entry: Mapping[str, Any]) -> Claim:
     values = dict(entry)
-    known = {name: values.pop(name) for name in ("sentence", "check", "of")}
+    known = {name: values.pop(name) for name in ("sentence", "check", "values")}
     texts = {name: values.pop(name) for name in ("mini", "skip_mini") if name in values}
-    return Claim(**{**known, "of": tuple(known["of"])}, **texts, options=values)
+    return Claim(**{**known, "values": tuple(known["values"])}, **texts, options=values)
 
 
 def fill_text(text: str, names: Mapping[str, str]) -> str:

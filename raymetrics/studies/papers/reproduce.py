@@ -169,7 +169,7 @@ def _read_steps(file: Path) -> list[str]:
 def item_names(recipe: Recipe, dataset: str, known: inputs.Inputs, to: str) -> dict[str, str]:
     """Return what the names in a recipe's texts stand for: inputs, folders, settings."""
     paper = recipe.name.partition("-")[0]
-    names = {role: entry.source for role, entry in known.of(dataset).items()}
+    names = {role: entry.source for role, entry in known.roles_of(dataset).items()}
     names |= {"shared": f"{to}/{dataset}/{paper}", "item": f"{to}/{dataset}/{recipe.name}"}
     settings = recipe.settings_of(dataset)
     filled = {}
@@ -198,7 +198,7 @@ def _commands(
     recipe: Recipe, dataset: str, known: inputs.Inputs, names: Mapping[str, str]
 ) -> list[list[str]]:
     """Return the steps of an item as words."""
-    quoted = (*_QUOTED, *known.of(dataset))
+    quoted = (*_QUOTED, *known.roles_of(dataset))
     return [command_words(step, names, quoted) for step in recipe.steps]
 
 
@@ -212,7 +212,7 @@ def _earlier_outcome(
 ) -> ItemOutcome | None:
     """Return what came of an item in an earlier run; None if it has not run whole."""
     name = choose_dataset(recipe, dataset, is_mini=is_mini)
-    if not known.of(name).keys() >= set(recipe.roles):
+    if not known.roles_of(name).keys() >= set(recipe.roles):
         return None
     names = item_names(recipe, name, known, to)
     if not all(log.holds(words) for words in _commands(recipe, name, known, names)):
@@ -244,7 +244,7 @@ def check_claim(
         return CheckedClaim(claim, None, "A person must look at the picture.")
     if claim.skip_mini and dataset == MINI:
         return CheckedClaim(claim, None, claim.mini)
-    values = [numbers[name] if name in numbers else curves[name] for name in claim.of]
+    values = [numbers[name] if name in numbers else curves[name] for name in claim.values]
     finding = CHECKS[claim.check](values, **claim.options)
     if dataset == MINI and not finding.holds:
         return CheckedClaim(claim, finding, claim.mini or _OTHER_PARTS)

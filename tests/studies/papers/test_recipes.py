@@ -7,7 +7,14 @@ import pytest
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError
 from raymetrics.studies.papers.claims import CHECKS
-from raymetrics.studies.papers.inputs import load_facts, mini_inputs, read_inputs, template_text
+from raymetrics.studies.papers.inputs import (
+    Input,
+    Inputs,
+    load_facts,
+    mini_inputs,
+    read_inputs,
+    template_text,
+)
 from raymetrics.studies.papers.recipes import (
     MINI,
     Recipe,
@@ -26,7 +33,9 @@ def names_of(recipe: Recipe, dataset: str) -> dict[str, str]:
     known = mini_inputs()
     if dataset != MINI:
         roles = {role: f"/data/{dataset} {role}" for role in recipe.roles}
-        known = type(known)({dataset: {r: mini_inputs().of(MINI)["real"] for r in roles}}, "file")
+        known = type(known)(
+            {dataset: {r: mini_inputs().roles_of(MINI)["real"] for r in roles}}, "file"
+        )
     return item_names(recipe, dataset, known, "/tmp/to")
 
 
@@ -58,8 +67,12 @@ def test_claims_and_figures_name_what_is_there(recipe: Recipe) -> None:
     assert len(numbers) == len(recipe.cells)
     for claim in recipe.claims:
         assert claim.check in {LOOK, *CHECKS}
-        assert set(claim.of) <= (curves if claim.check.startswith(("curve", "argmin")) else numbers)
-        assert set(claim.options) <= set(CHECKS[claim.check].__annotations__) if claim.of else True
+        assert set(claim.values) <= (
+            curves if claim.check.startswith(("curve", "argmin")) else numbers
+        )
+        assert (
+            set(claim.options) <= set(CHECKS[claim.check].__annotations__) if claim.values else True
+        )
     for figure in recipe.figures:
         used = [*figure.get("lines", []), *figure.get("dashed", [])]
         if figure["kind"] in ("tradeoff", "scatter"):
@@ -118,7 +131,7 @@ def test_the_template_is_a_file_of_inputs(tmp_path) -> None:
     file.write_text("\n".join(lines))
     inputs = read_inputs(str(file))
     assert set(inputs.by_dataset) == set(load_facts()) - {MINI}
-    assert inputs.of("ffhq")["real"].source == "PATH"
+    assert inputs.roles_of("ffhq")["real"].source == "PATH"
 
 
 def test_unknown_items_are_named() -> None:
