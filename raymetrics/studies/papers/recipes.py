@@ -70,7 +70,7 @@ class Claim:
     """What a paper says of its numbers, and the check by which the same is true here.
 
     check: the name of a function of `claims`. values: names of cells or series. options: numbers of
-    the check. mini: why the claim cannot be expected of the demo's parts, or cannot be checked there.
+    the check. mini: why the claim cannot be expected of the demo's parts, or not be checked there.
     """
 
     sentence: str

@@ -172,10 +172,11 @@ def item_names(recipe: Recipe, dataset: str, known: inputs.Inputs, to: str) -> d
     names = {role: entry.source for role, entry in known.roles_of(dataset).items()}
     names |= {"shared": f"{to}/{dataset}/{paper}", "item": f"{to}/{dataset}/{recipe.name}"}
     settings = recipe.settings_of(dataset)
+    words = {key: shlex.quote(value) for key, value in names.items()}  # settings are parts of steps
     filled = {}
     for key, value in settings.items():
         with suppress(RaymetricsError):  # it names an input that this item does not take
-            filled[key] = fill_text(value, {**settings, **names})
+            filled[key] = fill_text(value, {**settings, **words})
     return {**filled, **names}
 
 

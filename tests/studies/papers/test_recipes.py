@@ -30,12 +30,8 @@ CASES = [(name, data) for name, r in RECIPES.items() for data in (*r.datasets, M
 
 
 def names_of(recipe: Recipe, dataset: str) -> dict[str, str]:
-    known = mini_inputs()
-    if dataset != MINI:
-        roles = {role: f"/data/{dataset} {role}" for role in recipe.roles}
-        known = type(known)(
-            {dataset: {r: mini_inputs().roles_of(MINI)["real"] for r in roles}}, "file"
-        )
+    roles = dict.fromkeys(recipe.roles, Input("/my data/{000..009}.tar"))
+    known = mini_inputs() if dataset == MINI else Inputs({dataset: roles}, "file")
     return item_names(recipe, dataset, known, "/tmp/to")
 
 
