@@ -1,5 +1,4 @@
 # make demo    install into .venv, and run the main job on what comes with it
-# make figures the same, and the figures of both papers of it; most of an hour
 # make test    install into .venv, and run everything that CI runs
 # make test-all  the same, the same as on an older processor, the slow tests, and the benchmarks
 # make processors  the tests as on processors without AVX-512, and without AVX
@@ -18,13 +17,10 @@ QUICK := -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 # Python keeps what it has compiled: without that, every process compiles torch again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo figures test test-all processors slow check gpu bench browser docs clean
+.PHONY: demo test test-all processors slow check gpu bench browser docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m raymetrics.demo
-
-figures: $(VENV)/installed
-	$(BIN)/python -m raymetrics.demo.figures
 
 # Two files of tests at a time; each process has a Ray of its own.
 test: $(VENV)/installed .venv-swift/installed browser check

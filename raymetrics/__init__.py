@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from raymetrics.shards.shard_set import ShardSet as ShardSet
     from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
+    from raymetrics.studies.audit.study import audit as audit
     from raymetrics.studies.evaluate import evaluate as evaluate
     from raymetrics.studies.heatmap.study import heatmap as heatmap
     from raymetrics.studies.interpolate import interpolate as interpolate
@@ -62,6 +63,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.shards.foreign.export": ("export",),
     "raymetrics.shards.shard_set": ("ShardSet", "open_shards"),
     "raymetrics.statistics": ("Moments",),
+    "raymetrics.studies.audit.study": ("audit",),
     "raymetrics.studies.evaluate": ("evaluate",),
     "raymetrics.studies.heatmap.study": ("heatmap",),
     "raymetrics.studies.interpolate": ("interpolate",),

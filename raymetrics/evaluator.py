@@ -24,6 +24,7 @@ from raymetrics.shards.schema import Column, make_columns
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.write_features import write_features
+from raymetrics.studies.comparison import find_space
 from raymetrics.studies.open_sides import open_side
 
 _SIDES = ("real", "generated")
@@ -45,8 +46,8 @@ class Evaluator:
     real: the real side, if it exists already: a shard set by the same extractor, or statistics of
     another program (for "fid" and "sfid").
     convention: a `Convention`, or the name of a program whose choices are repeated.
-    uint8: the rule by which images of floats become bytes: "nvidia" and "signed-truncate" from
-    -1..1, "unit-round" and "unit-truncate" from 0..1. Without a rule, floats are refused.
+    uint8: the rule by which images of floats become bytes: "nvidia", "signed-truncate" and "biggan"
+    from -1..1, "unit-round" and "unit-truncate" from 0..1. Without a rule, floats are refused.
     keep_features: remember all features, so that `save_shards` can write them.
     device: where the network runs; by default the current GPU, or the CPU.
 
@@ -95,7 +96,7 @@ class Evaluator:
         for metric in self.metrics:
             fitting = [
                 (metric, column)
-                for column in self.columns.values()
+                for column in self._columns_of_space(metric)
                 if metric.applies_to(column.output, network, explicit=False)
             ]
             if not fitting:
@@ -105,6 +106,11 @@ class Evaluator:
                 )
             tasks += fitting
         return tasks
+
+    def _columns_of_space(self, metric: Metric) -> list[Column]:
+        """Return the columns that the metric is bound to; all, if it is not bound."""
+        columns = list(self.columns.values())
+        return columns if metric.space is None else find_space(metric.space, columns)
 
     def _open_reference(self, real: object) -> View | ReferenceStatistics:
         """Return the real side. RaymetricsError if it has other features than the extractor."""

@@ -131,7 +131,10 @@ _NEW_MEMBERS: dict[str, Any] = {
 }
 
 _OPTIONAL_MEMBERS: dict[str, Any] = {
-    "details": _MAPPING,
+    "details": {
+        "type": "object",
+        "properties": {"variation": _record({"axis": _TEXT, "setting": _TEXT, "measure": _TEXT})},
+    },
     "row": _TEXTS,
     "warnings": {"type": "array", "items": _TEXT},
 }
@@ -152,7 +155,17 @@ _TOP1_DETAILS = {
         },
     },
 }
-_SHOWN_IDS = {"properties": {"shown": _IDS, "smallest": _IDS, "largest": _IDS}}
+_TRACE_POINT = _record(
+    {"evaluations": {**_COUNT, "minimum": 1}, "mean": _NUMBER, "spread": _AMOUNT}
+)
+_SHOWN_IDS = {
+    "properties": {
+        "shown": _IDS,
+        "smallest": _IDS,
+        "largest": _IDS,
+        "trace": {"type": "array", "items": _TRACE_POINT},
+    }
+}
 
 _RESULT_SCHEMA = {
     **_record(_NEW_MEMBERS | _OLD_MEMBERS, _OPTIONAL_MEMBERS),

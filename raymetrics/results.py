@@ -22,6 +22,9 @@ from raymetrics.uris import find_secret, redact_secret
 log = logging.getLogger(__name__)
 
 
+VARIATION = "variation"  # in the details of a result: axis, setting and measure
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two sets that are compared; or a file of statistics, which has no samples."""
@@ -96,6 +99,11 @@ class Result:
     def measure_name(self) -> str:
         """The label without the subset: "FD efficientnet-lite0"."""
         return " ".join(filter(None, (self.short_name, self.space_name))) or self.label
+
+    @property
+    def is_variation(self) -> bool:
+        """Whether another protocol than was asked for was tried, to see how far the value moves."""
+        return self.details.get(VARIATION, {}).get("axis", "asked") != "asked"
 
     def to_json(self) -> str:
         """Return the result as one line, without the end of the line."""

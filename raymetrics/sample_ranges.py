@@ -48,9 +48,16 @@ def parse_ids(text: str) -> Ids:
 
     Raise SampleRangeError for other text.
     """
+    return tuple(union(parse_ranges(text)))
+
+
+def parse_ranges(text: str) -> list[range]:
+    """Parse "540,107,1000-1999" as ranges in the order of the text.
+
+    Raise SampleRangeError for other text.
+    """
     parts = [part.strip() for part in text.split(",")]
-    ranges = [parse_range(f"{part}-{part}" if part.isdecimal() else part) for part in parts]
-    return tuple(union(ranges))
+    return [parse_range(f"{part}-{part}" if part.isdecimal() else part) for part in parts]
 
 
 def as_ids(samples: range | str | Iterable[range]) -> Ids:
@@ -58,6 +65,11 @@ def as_ids(samples: range | str | Iterable[range]) -> Ids:
     if isinstance(samples, str):
         return parse_ids(samples)
     return tuple(union([samples] if isinstance(samples, range) else samples))
+
+
+def format_id_or_range(ids: range) -> str:
+    """Format range(7, 8) as "7", and range(0, 50000) as "0-49999"."""
+    return str(ids.start) if len(ids) == 1 else format_range(ids)
 
 
 def format_range(ids: range) -> str:

@@ -37,6 +37,6 @@ def test_many_damaged_files_raise_errors_of_ours(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["zip", "tar", "npz", "npy", "parquet"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "npz", "npy", "parquet", "tfrecords"])
 def test_no_byte_of_a_file_raises_anything_else(kind: str, tmp_path: Path) -> None:
     require_refusals(tmp_path, 0, [kind])

@@ -72,3 +72,11 @@ def test_the_last_id_has_a_name() -> None:
     ids = sample_ranges.parse_range(f"{sample_ranges.LAST_ID}-{sample_ranges.LAST_ID}")
     assert shard_range(shard_name(ids)) == ids
     assert shard_range(shard_name(range(ids.start, ids.stop + 1))) is None
+
+
+def test_ranges_stay_in_the_order_of_the_text() -> None:
+    ranges = sample_ranges.parse_ranges(" 540,107, 8-9,107")
+    assert ranges == [range(540, 541), range(107, 108), range(8, 10), range(107, 108)]
+    assert sample_ranges.parse_ids("540,107, 8-9,107") == (*sorted(ranges[:3], key=min),)
+    texts = [sample_ranges.format_id_or_range(ids) for ids in ranges]
+    assert texts == ["540", "107", "8-9", "107"]

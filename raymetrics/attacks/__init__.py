@@ -6,8 +6,8 @@ Imports numpy and scipy.
 
 from raymetrics.attacks.gradient_descent import DescentState as DescentState
 from raymetrics.attacks.gradient_descent import descend as descend
-from raymetrics.attacks.gradient_descent import official_code_loss as official_code_loss
 from raymetrics.attacks.gradient_descent import paper_loss as paper_loss
+from raymetrics.attacks.gradient_descent import program_loss as program_loss
 from raymetrics.attacks.matched_features import MatchTarget as MatchTarget
 from raymetrics.attacks.matched_features import NonzeroColumns as NonzeroColumns
 from raymetrics.attacks.matched_features import match_arrays as match_arrays

@@ -14,13 +14,13 @@ import numpy as np
 
 from raymetrics.attacks.weights_objective import (
     ObjectiveEvaluator,
-    TargetGaussian,
-    compute_transport,
     duality_gap,
     effective_sample_size,
 )
 from raymetrics.attacks.weights_optimizer import OptimizedWeights, Step
-from raymetrics.statistics import WeightedMoments
+
+# The covariance of the candidates is divided by the sum of weights less this.
+COVARIANCES = {"paper": 0, "program": 1}
 
 
 class Loss(NamedTuple):
@@ -59,10 +59,11 @@ def descend(
 ) -> OptimizedWeights:
     """Run Algorithm 1 for T = max_evaluations - 1 steps and evaluate the point that they lead to.
 
-    loss: a function of log-weights float64 [count], from `paper_loss` or `official_code_loss`. The
+    loss: a function of log-weights float64 [count], from `paper_loss` or `program_loss`. The
     trace holds the distance before each step, as the official program prints it, and the last
-    distance. on_step: called with the state after every `report_every` steps. A descent that
-    resumes from any of these states gives the same bits as a descent that never stopped.
+    distance. on_step: called with the state after the first step and after every `report_every`
+    steps. A descent that resumes from any of these states gives the same bits as a descent that
+    never stopped.
     """
     log_weights = np.zeros(count) if state is None else state.log_weights
     trace = [] if state is None else [Step(int(row[0]), *row[1:].tolist()) for row in state.trace]
@@ -70,19 +71,19 @@ def descend(
         current_loss = loss(log_weights)
         trace.append(_make_step(len(trace) + 1, current_loss, log_weights))
         log_weights = log_weights - learning_rate * current_loss.gradient
-        if on_step is not None and len(trace) % report_every == 0:
+        if on_step is not None and (len(trace) == 1 or len(trace) % report_every == 0):
             on_step(DescentState(log_weights, np.array(trace)))
     trace.append(_make_step(len(trace) + 1, loss(log_weights), log_weights))
-    return OptimizedWeights(_normalized_weights(log_weights), tuple(trace), converged=False)
+    return OptimizedWeights(normalize_log_weights(log_weights), tuple(trace), converged=False)
 
 
 def _make_step(evaluations: int, loss: Loss, log_weights: np.ndarray) -> Step:
     """Return the entry of the trace for a point."""
-    spread = effective_sample_size(_normalized_weights(log_weights))
+    spread = effective_sample_size(normalize_log_weights(log_weights))
     return Step(evaluations, loss.distance, spread, loss.gap)
 
 
-def _normalized_weights(log_weights: np.ndarray) -> np.ndarray:
+def normalize_log_weights(log_weights: np.ndarray) -> np.ndarray:
     """Compute p_i = e^w_i / sum_j e^w_j, float64 [n]."""
     weights = np.exp(log_weights - log_weights.max())
     return np.asarray(weights / weights.sum())
@@ -95,7 +96,7 @@ def paper_loss(evaluate: ObjectiveEvaluator) -> Callable[[np.ndarray], Loss]:
     """
 
     def loss(log_weights: np.ndarray) -> Loss:
-        weights = _normalized_weights(log_weights)
+        weights = normalize_log_weights(log_weights)
         distance, weight_gradient = evaluate(weights)
         gradient = weights * (weight_gradient - weights @ weight_gradient)
         return Loss(distance, gradient, duality_gap(weights, weight_gradient))
@@ -103,14 +104,12 @@ def paper_loss(evaluate: ObjectiveEvaluator) -> Callable[[np.ndarray], Loss]:
     return loss
 
 
-def official_code_loss(
-    target: TargetGaussian, features: np.ndarray
-) -> Callable[[np.ndarray], Loss]:
+def program_loss(evaluate: ObjectiveEvaluator) -> Callable[[np.ndarray], Loss]:
     """Return the loss of the official program, as a function of log-weights.
 
-    The official program divides the covariance by sum e^w - 1. features: float64 [n, d], relative
-    to the mean of the target. With c = sum e^w / (sum e^w - 1), y_i = x_i - m for the weighted mean
-    m, and the map T of this covariance,
+    The program divides the covariance by sum e^w - 1. evaluate: with a target whose
+    `candidate_ddof` is 1. With c = sum e^w / (sum e^w - 1), y_i = x_i - m for the weighted mean m,
+    and the map T of this covariance,
 
         dF/dw_i = p_i (h_i - c p.h),  h_i = 2 y_i.m + c (|y_i|^2 - y_i^T T y_i)
 
@@ -118,16 +117,12 @@ def official_code_loss(
     """
 
     def loss(log_weights: np.ndarray) -> Loss:
-        moments = WeightedMoments.from_samples(features, np.exp(log_weights))
-        optimal_transport = compute_transport(target, moments, ddof=1)
-        excess = moments.weight / (moments.weight - 1)
-        weights, y = np.exp(log_weights) / moments.weight, features - optimal_transport.mean
-        bend = (y**2).sum(axis=1) - ((y @ optimal_transport.root) ** 2).sum(axis=1)
-        weight_gradient = 2 * y @ optimal_transport.mean + excess * bend
-        return Loss(
-            optimal_transport.distance,
-            weights * (weight_gradient - excess * (weights @ weight_gradient)),
-            np.nan,
-        )
+        masses = np.exp(log_weights)
+        total = masses.sum()
+        # Evaluators multiply weights by their number, so that these sum to the sum of e^w there.
+        distance, weight_gradient = evaluate(masses / len(masses))
+        weights, excess = masses / total, total / (total - 1)
+        gradient = weights * (weight_gradient - excess * (weights @ weight_gradient))
+        return Loss(distance, gradient, np.nan)
 
     return loss

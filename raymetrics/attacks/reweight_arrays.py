@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from raymetrics.attacks.gradient_descent import descend, paper_loss
+from raymetrics.attacks.gradient_descent import COVARIANCES, descend, paper_loss, program_loss
 from raymetrics.attacks.matched_features import MatchTarget, match_arrays
 from raymetrics.attacks.weights_objective import InMemoryEvaluator, TargetGaussian, block_slices
 from raymetrics.attacks.weights_optimizer import (
@@ -32,6 +32,7 @@ def reweight(
     tolerance: float = 1e-3,
     optimizer: str = "lbfgs",
     learning_rate: float | None = None,
+    covariance: str = "paper",
     ddof: int = 1,
 ) -> OptimizedWeights:
     """Compute weights of generated samples that minimize the Frechet distance to real samples.
@@ -41,6 +42,8 @@ def reweight(
     logits. ddof: of the real covariance; the weighted covariance is divided by the sum of weights.
     optimizer: "lbfgs" (see `minimize_distance`), or "gd", the paper's gradient descent, which takes
     max_evaluations - 1 steps whatever the tolerance, by default with the paper's learning rate.
+    covariance: "program" divides the weighted covariance by the sum of weights less 1, as the
+    paper's program does; of "gd" alone.
 
     The real mean is subtracted from the features in float64, so the mean may be arbitrarily large;
     all later steps take float32, and the distance of the result is computed in float64. Constant
@@ -49,14 +52,16 @@ def reweight(
 
     Raise ShardError for features that are not comparable, not finite or cannot be matched in this
     way, NotEnoughData for fewer than ddof + 1 real samples, no candidates or no evaluations,
-    RaymetricsError for an unknown match or optimizer.
+    RaymetricsError for an unknown match, optimizer or covariance.
     """
+    require_optimizer(optimizer, covariance)
+    candidate_ddof = COVARIANCES[covariance]
     require_comparable_features(real=real, generated=generated)
-    _require_valid_request(len(real), len(generated), max_evaluations, optimizer, ddof)
+    _require_enough(len(real), len(generated), max_evaluations, ddof, candidate_ddof)
     match_target = MatchTarget.parse(match)
     real, generated = match_arrays(match_target, real=real, generated=generated)
     unit = _choose_unit(real, generated)
-    target = TargetGaussian.from_moments(_blockwise_moments(real, unit), ddof)
+    target = TargetGaussian.from_moments(_blockwise_moments(real, unit), ddof, candidate_ddof)
     evaluate = InMemoryEvaluator(target, target.center_features(generated, unit))
     if optimizer == "lbfgs":
         optimized = minimize_distance(
@@ -65,27 +70,40 @@ def reweight(
     else:
         rate = match_target.learning_rate if learning_rate is None else learning_rate
         optimized = descend(
-            paper_loss(evaluate),
+            program_loss(evaluate) if candidate_ddof else paper_loss(evaluate),
             len(generated),
             max_evaluations=max_evaluations,
             learning_rate=rate * unit**2,
         )
-    return with_exact_distance(optimized, evaluate).restore_unit(unit)
+    if not candidate_ddof:  # the program's distance depends on the sum of e^w too
+        optimized = with_exact_distance(optimized, evaluate)
+    return optimized.restore_unit(unit)
 
 
-def _require_valid_request(
-    real: int, generated: int, evaluations: int, optimizer: str, ddof: int
-) -> None:
-    """Raise an error for a request that cannot be computed.
-
-    RaymetricsError for an unknown optimizer, NotEnoughData for too few samples or evaluations.
-    """
+def require_optimizer(optimizer: str, covariance: str) -> None:
+    """Raise RaymetricsError for an unknown optimizer or covariance, or two that do not fit."""
     if optimizer not in OPTIMIZERS:
         raise RaymetricsError(f"no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
+    if covariance not in COVARIANCES:
+        raise RaymetricsError(f"no covariance {covariance!r}; there are {', '.join(COVARIANCES)}")
+    if covariance == "program" and optimizer != "gd":
+        raise RaymetricsError(
+            "the program's covariance depends on the sum of weights, which only gradient descent "
+            "keeps; ask for the optimizer gd, or for the paper's covariance"
+        )
+
+
+def _require_enough(
+    real: int, generated: int, evaluations: int, ddof: int, candidate_ddof: int
+) -> None:
+    """Raise NotEnoughData for too few samples or evaluations."""
     if real <= ddof:
         raise NotEnoughData(f"{real} real samples; a covariance takes at least {ddof + 1}")
-    if generated < 1:
-        raise NotEnoughData("no candidates to weigh; give at least 1 generated sample")
+    if generated <= candidate_ddof:
+        raise NotEnoughData(
+            f"{generated or 'no'} candidates to weigh; give at least {candidate_ddof + 1} "
+            f"generated sample{'s' if candidate_ddof else ''}"
+        )
     if evaluations < 1:
         raise NotEnoughData(f"max_evaluations is {evaluations}; ask for at least 1")
 

@@ -6,18 +6,20 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 
-SAMPLING_SCHEMES = ("systematic", "multinomial")
+SAMPLING_SCHEMES = ("multinomial", "systematic")
 
 
 def draw_by_weight(
-    weights: np.ndarray, n: int, seed: int, scheme: str = "systematic"
+    weights: np.ndarray, n: int, seed: int, scheme: str = "multinomial"
 ) -> np.ndarray:
     """Draw n positions by weight, int64 [n], ascending; a candidate may be drawn more than once.
 
     weights: real [candidates], not negative; the sum need not be 1. "multinomial": n independent
-    draws, as in the paper. "systematic" (Kitagawa 1996): a comb of n teeth at a random offset over
-    the cumulated weights, so that candidate i is drawn n p_i times, rounded up or down, and the
-    draw adds far less noise. Both schemes draw candidate i n p_i times on average.
+    draws with replacement, as in Kynkaanniemi et al. 2023. "systematic" (Kitagawa 1996): a comb of
+    n teeth at a random offset over the cumulated weights, so that candidate i is drawn n p_i times,
+    rounded up or down. Both schemes draw candidate i n p_i times on average; the systematic one
+    adds far less noise, so that a Frechet distance of its draws is smaller than the paper's: a
+    third of it, where noise is most of the distance.
 
     Raise RaymetricsError for an unknown scheme, ShardError for weights that are negative, infinite
     or NaN, NotEnoughData if n < 1 or no weight is above 0.

@@ -4,7 +4,8 @@ Kynkaanniemi et al. 2023, Eq. 3, as a function of weights p that sum to 1:
 
     F(p) = |m - m_r|^2 + tr S_r + tr S - 2 tr (S_r S)^1/2,  m, S: weighted mean, covariance
 
-F is convex, and its gradient has a closed form, so automatic differentiation is not needed. T = L
+The paper divides S by the sum of weights, its program by the sum less 1: see `candidate_ddof`. F is
+convex, and its gradient has a closed form, so automatic differentiation is not needed. T = L
 (L^T S L)^-1/2 L^T with S_r = L L^T is the linear map from N(m, S) to N(m_r, S_r) (Olkin &
 Pukelsheim 1982), and
 
@@ -70,17 +71,19 @@ class TargetGaussian:
     mean: np.ndarray  # float64 [d]
     trace: float  # of the covariance
     factor: Any  # float64 [d, r], of numpy or torch: covariance = factor factor^T
+    candidate_ddof: int = 0  # the candidates' covariance is divided by the sum of weights less this
 
     @classmethod
-    def from_moments(cls, real: Moments | Gaussian, ddof: int = 1) -> TargetGaussian:
+    def from_moments(
+        cls, real: Moments | Gaussian, ddof: int = 1, candidate_ddof: int = 0
+    ) -> TargetGaussian:
         """Fit a Gaussian to real features; the covariance is divided by count - ddof.
 
         Raise NotEnoughData for ddof samples or fewer.
         """
         fitted = Gaussian.from_moments(real, ddof)
-        return cls(
-            fitted.mean, float(np.trace(fitted.covariance)), covariance_factor(fitted.covariance)
-        )
+        trace, factor = np.trace(fitted.covariance), covariance_factor(fitted.covariance)
+        return cls(fitted.mean, float(trace), factor, candidate_ddof)
 
     def on_device_of(self, features: Any) -> TargetGaussian:
         """Return the target with its factor in the library and on the device of features."""
@@ -103,25 +106,25 @@ class OptimalTransport(NamedTuple):
     distance: float
     mean: Any  # float64 [d], of the candidates
     root: Any  # float64 [d, r]: the optimal map is T = root root^T
+    excess: float = 1.0  # the sum of weights, divided by itself less `candidate_ddof`
 
     def to_numpy(self) -> OptimalTransport:
         """Return the map as arrays of numpy."""
         return self._replace(mean=to_numpy_float64(self.mean), root=to_numpy_float64(self.root))
 
 
-def compute_transport(
-    target: TargetGaussian, moments: WeightedMoments, ddof: float = 0
-) -> OptimalTransport:
+def compute_transport(target: TargetGaussian, moments: WeightedMoments) -> OptimalTransport:
     """Compute the distance and the optimal map in float64.
 
     moments: of centered features, in the library and on the device of the target's factor, which
-    computes. ddof: the candidates' covariance is divided by the sum of weights less ddof. In
-    directions in which the candidates do not vary, the map is steep but finite.
+    computes. In directions in which the candidates do not vary, the map is steep but finite.
     """
+    ddof = target.candidate_ddof
     mean, covariance = moments.mean, moments.covariance(ddof)
     root, overlap = optimal_map(target.factor, target.trace, covariance)
     distance = mean @ mean + target.trace + covariance.trace() - 2 * overlap
-    return OptimalTransport(float(to_numpy_float64(distance)), mean, root)
+    excess = moments.weight / (moments.weight - ddof)
+    return OptimalTransport(float(to_numpy_float64(distance)), mean, root, excess)
 
 
 def weighted_moments(features: Any, weights: np.ndarray, *, exact: bool = False) -> WeightedMoments:
@@ -145,21 +148,29 @@ def row_norms(features: Any) -> np.ndarray:
 
 
 def objective_gradient(features: Any, optimal_transport: OptimalTransport) -> np.ndarray:
-    """Compute dF/dp_i up to a constant, float64 [n].
+    """Compute dF/dp_i up to a constant, float64 [n]; see `program_loss` for another covariance.
 
     features: centered [n, d], from numpy or torch. Goes block by block, in float64 where that costs
     no time; the map is copied to the device of the features once.
     """
     convert = as_float64 if has_fast_float64(features.device) else _unchanged
-    like = convert(features[:0])
-    mean, root = (cast_like(part, like) for part in optimal_transport[1:])
+    like, excess = convert(features[:0]), optimal_transport.excess
+    mean, root = (
+        cast_like(part, like) for part in (optimal_transport.mean, optimal_transport.root)
+    )
 
     def gradient_of_rows(block: Any) -> Any:
         block = convert(block)
         moved = (block - mean) @ root
         return as_float64((block * block).sum(1)) - as_float64((moved * moved).sum(1))
 
-    return _map_rows(features, gradient_of_rows)
+    def gradient_with_excess(block: Any) -> Any:
+        y = convert(block) - mean
+        moved = y @ root
+        bend = as_float64((y * y).sum(1)) - as_float64((moved * moved).sum(1))
+        return 2 * as_float64(y @ mean) + excess * bend
+
+    return _map_rows(features, gradient_of_rows if excess == 1 else gradient_with_excess)
 
 
 def _unchanged(block: Any) -> Any:

@@ -139,6 +139,11 @@ def minimize_distance(
     return OptimizedWeights(problem.weights(state.point), trace, converged)
 
 
+def weights_of_state(evaluate: ObjectiveEvaluator, state: LbfgsState) -> np.ndarray:
+    """Compute the weights that a state of `minimize_distance` has reached, float64 [n]."""
+    return _Problem.from_evaluator(evaluate, 0, 0).weights(state.point)
+
+
 class _OutOfBudget(Exception):
     """The error of an evaluation beyond max_evaluations; `minimize_distance` catches it."""
 

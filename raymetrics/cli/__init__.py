@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from raymetrics.cli.audit import audit
 from raymetrics.cli.cache import cache
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.export import export
@@ -13,6 +14,7 @@ from raymetrics.cli.inspect import inspect
 from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.cli.match import match
 from raymetrics.cli.realism import realism
+from raymetrics.cli.reproduce import reproduce
 from raymetrics.cli.reweight import reweight
 from raymetrics.cli.snapshots import snapshots
 from raymetrics.cli.statistics import statistics
@@ -36,12 +38,14 @@ def main() -> None:
     export       a shard set -> statistics and data sets of other programs
     match        draws whose Top-1 classes are as often as in the real set
     reweight     weights of generated samples that minimise a distance; draws by them
+    audit        how much of a FID difference lies in the perceptual null space
     heatmap      which parts of images a distance looks at
     sweep        many generators and settings, one a row of a table
     truncate     precision, recall and distances over the strength of truncation
     snapshots    the same over the snapshots of a training run, as they come
     realism      every generated sample by its realism; the best and the worst
     interpolate  whether straight lines between realistic samples stay realistic
+    reproduce    a table or figure of the papers, with their numbers beside ours
     inspect      what is in a shard set, what is missing, how to make it
     table        numbers -> one table: text, CSV, Markdown, LaTeX, JSON
     report       numbers -> one page
@@ -55,6 +59,7 @@ _VERBS = (
     evaluate,
     match,
     reweight,
+    audit,
     heatmap,
     sweep,
     truncate,
@@ -62,6 +67,7 @@ _VERBS = (
     realism,
     interpolate,
     paths,
+    reproduce,
     inspect,
     export,
     weights,

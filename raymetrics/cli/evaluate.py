@@ -53,7 +53,8 @@ class _CommandWithMetrics(click.Command):
     "--metrics",
     callback=split_commas,
     metavar="NAMES",
-    help="Which numbers. [default: fid,kid,pr,top1, or the protocol's]",
+    help="Which numbers, each in all spaces, or in one: pr:vgg16. [default: fid,kid,pr,top1, or "
+    "the protocol's]",
 )
 @click.option(
     "--extractor",
@@ -74,9 +75,14 @@ class _CommandWithMetrics(click.Command):
 @click.option("--real-samples", metavar="N|IDS", help="The same of the real side alone.")
 @click.option(
     "--random-ids",
-    type=int,
-    metavar="SEED",
-    help="Choose so many samples, or those of the protocol, at random. [default: the first]",
+    metavar="SEED[,SEED]",
+    help="Choose so many samples, or those of the protocol, at random; with several seeds also the "
+    "mean of each number. [default: the first, or as the protocol says]",
+)
+@click.option(
+    "--equal-counts",
+    is_flag=True,
+    help="Cut the larger side, with --by label of each label, to the smaller count, at random.",
 )
 @click.option(
     "--column",
@@ -92,6 +98,12 @@ class _CommandWithMetrics(click.Command):
     "choices",
     metavar="NAME=VALUE[,...]",
     help="Change choices of the convention or protocol: kid_subsets=20,is_splits=5,k=3+5.",
+)
+@click.option(
+    "--under",
+    type=click.Choice(["all", "conventions", "counts", "resizes"]),
+    help="Also the numbers under every convention, at several sample counts, with every resize of "
+    "the network; and how far they are apart.",
 )
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
@@ -128,7 +140,9 @@ def evaluate(
     extractors: list[str],
     samples: str | None,
     real_samples: str | None,
-    random_ids: int | None,
+    random_ids: str | None,
+    equal_counts: bool,
+    under: str | None,
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
@@ -185,6 +199,7 @@ def evaluate(
     from raymetrics.metrics.conventions import parse_changes
     from raymetrics.neighbors import DEFAULT_ENGINE
     from raymetrics.reports.number_table import number_table
+    from raymetrics.reports.sensitivity_section import sensitivity_sections
     from raymetrics.reports.terminal import results_table
     from raymetrics.studies.evaluate import evaluate as run
 
@@ -199,7 +214,9 @@ def evaluate(
 
     def print_results(numbers: list[Result]) -> None:
         stop_progress_bars()
-        print_table(results_table(numbers))
+        print_table(results_table([result for result in numbers if not result.is_variation]))
+        for section in sensitivity_sections(numbers):
+            print_table(f"\n{section}")
 
     new_results: list[Result] = []
     with shared_session():
@@ -207,7 +224,7 @@ def evaluate(
             new_results += run(
                 real=real, generated=generated_side, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
-                random_ids=random_ids,
+                random_ids=random_ids, equal_counts=equal_counts, under=under,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 same_machines=same_machines,
@@ -219,7 +236,8 @@ def evaluate(
     if to is not None:
         results.append_results(new_results, to)
     if logger is not None:
-        result_loggers.log_results(new_results, logger)
+        asked = [result for result in new_results if not result.is_variation]
+        result_loggers.log_results(asked, logger)
     if page is not None:
         _write_page(new_results, page, real, *generated)
 

@@ -63,8 +63,9 @@ def extract(
 
     \b
     SOURCE        digits, faces, mnist: they come with raymetrics
-                  images: a folder, .zip, .tar, .parquet, .npz, here or at s3://...
-                  a StyleGAN2 .pkl, a TorchScript .pt, diffusers:MODEL
+                  images: a folder, .zip, .tar, .parquet, .tfrecords, .npz, here or at s3://...
+                  a StyleGAN, StyleGAN2 or FastGAN .pkl, a BigGAN pytorch_model.bin,
+                  a TorchScript .pt, diffusers:MODEL
                   your own as module:callable, from sample ids (int64 [n]) to images
                   (uint8 [n, 3, h, w])
 

@@ -21,9 +21,13 @@ from raymetrics.cli.terminal import print_lines
 from raymetrics.errors import RaymetricsError
 
 if TYPE_CHECKING:
+    from raymetrics.heatmaps import OverlayStyle
     from raymetrics.results import Result
     from raymetrics.studies.heatmap.compute import MeanHeatmaps
     from raymetrics.studies.heatmap.study import HeatmapResult
+
+# The words of `OverlayStyle`, whose module loads torch.
+_COLORS, _BLENDS = ("viridis", "parula"), ("half", "sum")
 
 
 @click.command()
@@ -31,7 +35,10 @@ if TYPE_CHECKING:
 @click.option("--generated", required=True, metavar="URI", help="Shards of the generated ones.")
 @click.option("--to", required=True, metavar="DIR", help="Where pictures and index.html go.")
 @click.option(
-    "--samples", metavar="FIRST-LAST", help="Which samples are shown. [default: 16, evenly spaced]"
+    "--samples",
+    metavar="IDS",
+    help="Which samples are shown, in this order: 0-15, or 107,540,386. [default: 16, evenly "
+    "spaced]",
 )
 @click.option(
     "--images",
@@ -40,6 +47,31 @@ if TYPE_CHECKING:
 )
 @click.option("--column", metavar="NAME", help="Whose distance. [default: the only mean of a map]")
 @click.option("--exact", is_flag=True, help="Of --images: the optimal map with each one included.")
+@click.option(
+    "--colors",
+    type=click.Choice(_COLORS),
+    default=_COLORS[0],
+    show_default=True,
+    help="Of the maps; parula is like the paper's.",
+)
+@click.option(
+    "--blend",
+    type=click.Choice(_BLENDS),
+    default=_BLENDS[0],
+    show_default=True,
+    help="Half image and half colors; or image + 2 colors, stretched, as the authors' program has "
+    "it.",
+)
+@click.option(
+    "--save-images",
+    is_flag=True,
+    help="Save the shown images, and their heatmaps over them, as PNG files of full size.",
+)
+@click.option(
+    "--save-classifications",
+    is_flag=True,
+    help="Save the 10 most probable classes of every shown image.",
+)
 @click.option("--columns-of-grid", default=8, show_default=True, type=click.IntRange(min=1))
 @click.option("--mean", is_flag=True, help="Means over all generated samples, and by class.")
 @click.option(
@@ -62,6 +94,9 @@ if TYPE_CHECKING:
 @with_local_option
 def heatmap(
     to: str,
+    colors: str,
+    blend: str,
+    save_images: bool,
     columns_of_grid: int,
     scales: str | None,
     actors: int | None,
@@ -78,6 +113,8 @@ def heatmap(
     index.html     all of it on one page
     overlays.png   the shown samples with their heatmaps and Top-1 classes
     heatmaps.npz   sample_ids, maps, norms of the gradient, Top-3 classes, probabilities
+    images         with --save-images: id-000107.png and id-000107-heatmap.png
+    classifications.parquet  with --save-classifications: sample_id, rank, class, name, probability
     means.png      with --mean: mean image, mean heatmap, one over the other; means.npz
     maps.npz       with --mean: heatmaps.npz of all samples
     results.jsonl  with --noise: the distances
@@ -89,11 +126,15 @@ def heatmap(
       raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps
       raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps \\
           --mean --classes "bow tie,seat belt" --noise 0.02,0.05,0.1
+      raymetrics heatmap --real shards/real --generated shards/generated --to heatmaps \\
+          --samples 107,540,386,780,544,879 --colors parula --blend sum --save-images
     """
     from raymetrics.distributed.resources import Resources
+    from raymetrics.heatmaps import OverlayStyle
     from raymetrics.studies.heatmap.study import heatmap as run
 
     require_writable_results(to, None)
+    style = OverlayStyle(colors, blend)
     result = run(
         to=to,
         noise=_parse_noise_scales(scales),
@@ -103,7 +144,9 @@ def heatmap(
         tell=_print_noise,
         **request,
     )
-    print_lines(f"page    {_write_page(result, to, columns_of_grid)}")
+    print_lines(f"page    {_write_page(result, to, columns_of_grid, style)}")
+    if save_images:
+        print_lines(f"images  {_save_images(result, to, style)}")
 
 
 def _print_means(means: MeanHeatmaps) -> None:
@@ -116,7 +159,16 @@ def _print_noise(noise_results: Sequence[Result]) -> None:
     print_lines(*noise_sentences(noise_points(noise_results)))
 
 
-def _write_page(result: HeatmapResult, to: str, columns: int) -> Path:
+def _save_images(result: HeatmapResult, to: str, style: OverlayStyle) -> str:
+    """Save the shown images with their heatmaps; say how many there are, and where."""
+    from raymetrics.reports.heatmap_page import save_heatmap_images
+    from raymetrics.reports.sample_images import IMAGES_FOLDER
+
+    count = save_heatmap_images(result.images, result.heatmaps, to, style)
+    return f"{count} in {Path(to, IMAGES_FOLDER)}"
+
+
+def _write_page(result: HeatmapResult, to: str, columns: int, style: OverlayStyle) -> Path:
     """Write the page with its pictures; its path."""
     from raymetrics.reports.heatmap_page import (
         HeatmapPage,
@@ -125,9 +177,10 @@ def _write_page(result: HeatmapResult, to: str, columns: int) -> Path:
         write_heatmap_page,
     )
 
-    pictures = heatmap_pictures(result.images, result.heatmaps, result.request.class_names)
-    means = mean_pictures(result.means.averages, result.mean_titles) if result.means else []
-    page = HeatmapPage(result.facts, pictures, means, result.noise_results, columns)
+    class_names = result.request.class_names
+    pictures = heatmap_pictures(result.images, result.heatmaps, class_names, style)
+    means = mean_pictures(result.means.averages, result.mean_titles, style) if result.means else []
+    page = HeatmapPage(result.facts, pictures, means, result.noise_results, columns, style)
     return write_heatmap_page(page, to)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,9 @@ from raymetrics.cli.options_and_errors import (
 )
 from raymetrics.cli.realism import keep_realism_results, print_realism_results
 from raymetrics.cli.resource_options import with_resource_options
+
+if TYPE_CHECKING:
+    from raymetrics.distributed.extraction.progress import Progress
 
 
 @click.command()
@@ -35,10 +39,20 @@ from raymetrics.cli.resource_options import with_resource_options
 )
 @click.option("--k", default=3, show_default=True, help="Neighbours that a ball reaches.")
 @click.option(
+    "--max-candidates",
     "--candidates",
+    "max_candidates",
     type=int,
     metavar="N",
-    help="Samples of a source among which ends are looked for. [default: 4 for each path]",
+    help="Samples among which ends are looked for, at most. [default: those of the shards, or 100 "
+    "of a source for each path]",
+)
+@click.option(
+    "--on-unfilled",
+    type=click.Choice(["stop", "fail"]),
+    default="stop",
+    show_default=True,
+    help="With too few ends then: make fewer paths, or none.",
 )
 @click.option(
     "--ends",
@@ -80,11 +94,13 @@ def interpolate(
 ) -> None:
     """Interpolate between realistic samples, and count the paths that leave the real manifold.
 
-    The ends are samples with R >= 1, in pairs by their ids, whatever their classes. The images
-    between them are linear in W. A path strays if more than 25 % of them have R < 0.9. Where the
-    samples have labels, the share among the paths within one class stands beside it.
+    The ends are samples with R >= 1, in pairs by their ids, whatever their classes. A source is
+    drawn on until there are enough. The images between the ends are linear in W. A path strays if
+    more than 25 % of them have R < 0.9. Where the samples have labels, the share among the paths
+    within one class stands beside it.
 
     \b
+    candidates       features of the samples of a source among which ends were looked for
     ends.parquet     start, end: the samples that are the ends of every path
     shards           features of the images between; image PATH * STEPS + STEP
     realism.parquet  sample_id, and R in realism_COLUMN
@@ -109,13 +125,27 @@ def interpolate(
         to=to,
         rule=StrayRule(steps=steps, ends=ends, below=below, more_than=more_than),
         run_code=run_code,
-        progress=progress_printer(),
+        progress=_stream_printer(),
         on_message=print_status,
         tell=print_realism_results,
         **request,
     )
     written = permission_for(run_code, generated).written
     keep_realism_results(interpolation.results, to, results, run_code=run_code, written=written)
+
+
+def _stream_printer() -> Callable[[Progress], None]:
+    """Return a printer of the progress of several streams, one after another."""
+    print_progress: Callable[[Progress], None] | None = None
+
+    def print_stream(progress: Progress) -> None:
+        nonlocal print_progress
+        print_progress = print_progress or progress_printer()
+        print_progress(progress)
+        if progress.rows == progress.rows_to_make:
+            print_progress = None
+
+    return print_stream
 
 
 @click.command(params=interpolate.params, help=interpolate.help, hidden=True)

@@ -12,10 +12,10 @@ import click
 
 from raymetrics.cli.console import QUIET_SECONDS, format_duration
 from raymetrics.cli.options_and_errors import (
-    MAX_SEEDS,
     any_size_option,
     exit_with_code,
     parse_extractors,
+    parse_seed_option,
     print_resampling_results,
     require_writable_results,
     run_code_option,
@@ -82,10 +82,11 @@ def _refuse_keep(
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(1, MAX_SEEDS),
-    default=5,
+    default="5",
     show_default=True,
-    help="Sets whose mean is reported.",
+    callback=parse_seed_option,
+    metavar="N|LIST",
+    help="Sets whose mean is reported: how many, or their seeds, e.g. 0,5,7.",
 )
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file.")
@@ -102,7 +103,7 @@ def match(generated: str, to: str, results: str | None, run_code: bool, **reques
     results.jsonl     the numbers; and a page of them, index.html
 
     Matched sets stand beside random ones of as many of the samples that were drawn, in every
-    feature space that both sides have: mean and standard deviation over seeds. The first seed's set
+    feature space that both sides have: mean and standard deviation over seeds. The set of seed 0
     are the accepted ones; the others take as many of every class at random.
 
     Samples are accepted in the order of their ids as long as their class has room, so the same

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from raymetrics.results import Result
 
 
-MAX_SEEDS = 10_000
 EXIT_BAD_REQUEST = 2  # the same command fails again
 EXIT_TEMPORARY = 75  # the same command goes on; the system's EX_TEMPFAIL
 
@@ -58,6 +57,16 @@ run_code_option = click.option(
 any_size_option = click.option(
     "--any-size", is_flag=True, help="Also compare images of different sizes."
 )
+
+
+def parse_seed_option(context: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+    """Take "5" as the seeds 0 to 4, and "0,5,7" as these seeds."""
+    from raymetrics.studies.seeds import parse_seeds
+
+    try:
+        return parse_seeds(text)
+    except RaymetricsError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def split_commas(

@@ -46,12 +46,19 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     help="The logits that give the classes. [default: inception's, or the only ones]",
 )
+@click.option(
+    "--save-images",
+    is_flag=True,
+    help="Save the shown samples of all groups as PNG files of full size, with R in their names.",
+)
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
 @any_size_option
 @exit_with_code
 @with_local_option
-def realism(to: str, results: str | None, run_code: bool, **request: Any) -> None:
+def realism(
+    to: str, results: str | None, save_images: bool, run_code: bool, **request: Any
+) -> None:
     """Rank generated samples by their realism R, and show both ends.
 
     R compares the distance to a real sample with the ball around it, which reaches its k-th
@@ -63,20 +70,33 @@ def realism(to: str, results: str | None, run_code: bool, **request: Any) -> Non
     realism.parquet  sample_id, and R in realism_COLUMN
     results.jsonl    the share with R >= 1, and the median of R
     index.html       the most and the least realistic samples, made again from their ids
+    images           with --save-images: COLUMN/R-1.0234-id-000123.png; by group a folder each
 
-    R is always that among all real samples, whatever --by groups.
+    R is always that among all real samples, whatever --by groups. It is the ratio of distances of
+    the paper's Equation 3; the authors' program compares squared distances, and so writes about
+    R * R.
 
     \b
     Examples:
       raymetrics realism --real shards/real --generated shards/generated --to ranked
       raymetrics realism --real shards/real --generated shards/generated --to by-class \\
-          --by class --column digits_pre_logits
+          --by class --column digits_pre_logits --save-images
     """
+    from raymetrics.generators import permission_for
+    from raymetrics.reports.realism_images import require_savable_images, save_realism_images
+    from raymetrics.reports.sample_images import IMAGES_FOLDER
     from raymetrics.studies.realism import realism as run
 
     require_writable_results(to, results)
+    permission = permission_for(run_code, request["generated"])
+    if save_images:
+        require_savable_images(request["generated"], to, permission)
     ranking = run(**request, to=to, tell=print_realism_results)
-    keep_realism_results(ranking.results, to, results, run_code=run_code)
+    written = permission.written
+    keep_realism_results(ranking.results, to, results, run_code=run_code, written=written)
+    if save_images:
+        count = save_realism_images(ranking.results, to, permission)
+        print_lines(f"images  {count} in {Path(to, IMAGES_FOLDER)}")
 
 
 def print_realism_results(results: Sequence[Result]) -> None:

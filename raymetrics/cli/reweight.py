@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from raymetrics.cli.options_and_errors import (
-    MAX_SEEDS,
     any_size_option,
     exit_with_code,
+    parse_seed_option,
     print_resampling_results,
     require_writable_results,
     run_code_option,
@@ -63,21 +64,51 @@ if TYPE_CHECKING:
     metavar="T",
     help="Ends when ten evaluations lower the distance by less than this part of it.",
 )
+@click.option(
+    "--learning-rate",
+    type=float,
+    metavar="RATE",
+    help="Of gd. [default: the paper's, 10 for pre_logits and 5 otherwise]",
+)
+@click.option(
+    "--covariance",
+    type=click.Choice(["paper", "program"]),
+    default="paper",
+    show_default=True,
+    help="program divides the candidates' by the sum of weights less 1; of gd alone.",
+)
+@click.option(
+    "--select",
+    type=click.Choice(["last", "best-of-draws"]),
+    default="last",
+    show_default=True,
+    help="Which weights: best-of-draws are those of the smallest distance of a draw on the way, "
+    "as in the paper; a selected minimum is optimistic.",
+)
+@click.option(
+    "--evaluate-every",
+    type=int,
+    metavar="N",
+    help="Draw on the way after every N evaluations, and write the metrics to trace.jsonl. "
+    "[default: never; with best-of-draws 10, of gd 500]",
+)
 @click.option("--n", type=int, help="Samples in a draw. [default: as many as real ones]")
 @click.option(
     "--seeds",
-    type=click.IntRange(1, MAX_SEEDS),
-    default=10,
+    default="10",
     show_default=True,
-    help="Draws whose mean is reported.",
+    callback=parse_seed_option,
+    metavar="N|LIST",
+    help="Draws whose mean is reported: how many, or their seeds, e.g. 0,5,7.",
 )
 @click.option(
     "--draw",
     "scheme",
-    type=click.Choice(["systematic", "multinomial"]),
-    default="systematic",
+    type=click.Choice(["multinomial", "systematic"]),
+    default="multinomial",
     show_default=True,
-    help="multinomial is the paper's, and has more noise.",
+    help="multinomial: with replacement, as the paper; systematic: with less noise, so that the "
+    "attack looks stronger.",
 )
 @click.option("--results", metavar="FILE", help="Add the results to it. [default: in DIR]")
 @run_code_option
@@ -92,6 +123,7 @@ def reweight(to: str, results: str | None, run_code: bool, **request: Any) -> No
 
     \b
     weights.parquet  a weight for every sample_id, with how it was found
+    trace.jsonl      with --evaluate-every: metrics of draws on the way
     drawn.parquet    sample ids drawn by the weights with seed 0; a selection for
                      other verbs: 'SHARDS?ids=DIR/drawn.parquet'
     results.jsonl    the numbers; and a page of them, index.html
@@ -145,14 +177,27 @@ def _print_draw(draw: WeightedDraw) -> None:
     """Print what the weights reach, and where they and a draw by them are."""
     weights = draw.weights
     first, last = weights.trace[0], weights.trace[-1]
+    bound = f"{max(0.0, last.distance - last.gap):.5g}"
     ended = "converged" if weights.converged else "not converged: ask for more --max-evaluations"
     print_lines(
-        f"distance               {first.distance:.5g} -> {last.distance:.5g}, "
+        f"distance               {first.distance:.5g} -> {weights.distance:.5g}, "
         f"{weights.metadata['match']} of {weights.metadata['extractor']}",
-        f"no weights are below   {max(0.0, last.distance - last.gap):.5g}",
-        f"effective sample size  {last.effective_sample_size:.0f} of {len(weights.weights)}",
+        f"no weights are below   {'not known' if math.isnan(last.gap) else bound}",
+        f"effective sample size  {weights.effective_sample_size:.0f} of {len(weights.weights)}",
         f"evaluations            {last.evaluations}, {ended}",
         f"weights                {weights.path}",
+        *_selection_lines(weights.metadata),
         f"drawn                  {draw.path}: {draw.n} samples, {draw.scheme}, seed 0",
         "",
     )
+
+
+def _selection_lines(metadata: Mapping[str, Any]) -> list[str]:
+    """Return a line about weights that were selected by draws; none about the last ones."""
+    if "selected" not in metadata:
+        return []
+    selected = metadata["selected"]
+    return [
+        f"selected               after {selected['evaluations']} evaluations, by the smallest "
+        f"distance of a draw on the way, {selected['smallest']:.5g}: optimistic"
+    ]

@@ -42,14 +42,15 @@ _SWEEP_OPTIONS = (
     ),
     click.option(
         "--samples",
-        metavar="FIRST-LAST",
-        help="Sample ids of every set. [default: as many as real ones]",
+        metavar="FIRST-LAST|N",
+        help="Sample ids of every set; or N: whole sets by N random samples of each side, and each "
+        "label by all. [default: as many as real ones]",
     ),
     click.option(
         "--metrics",
         callback=split_commas,
         metavar="NAMES",
-        help="Of evaluate's. [default: fid,pr,dc,prd]",
+        help="Of evaluate's, also pr:vgg16. [default: fid,pr,dc,prd]",
     ),
     click.option(
         "--column",
@@ -65,6 +66,19 @@ _SWEEP_OPTIONS = (
         help="Log the numbers: wandb:PROJECT/RUN, tensorboard:DIR or mlflow:EXPERIMENT/RUN.",
     ),
     click.option("--by", type=click.Choice(["label"]), help="Also the numbers of each label."),
+    click.option(
+        "--equal-counts",
+        is_flag=True,
+        help="Cut the larger side, with --by label of each label, to the smaller count, at random.",
+    ),
+    click.option(
+        "--random-ids",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        metavar="SEED",
+        help="Of samples that are chosen at random.",
+    ),
     click.option("--k", "ks", metavar="K[,K]", help="Neighbours. [default: 3]"),
     click.option("--kid-subset-size", type=int, help="Samples in a subset. [default: 1000]"),
     click.option("--shard-rows", default=2048, show_default=True, help="Samples in a file."),
@@ -112,12 +126,14 @@ def print_and_write(outcome: SweepOutcome, to: str, run_code: bool) -> None:
     """
     from raymetrics.reports.comparison_page import report
     from raymetrics.reports.sweep_section import tradeoffs_table
+    from raymetrics.reports.terminal import warning_lines
     from raymetrics.results import FAILURES_FILE, RESULTS_FILE
     from raymetrics.shards.store import Store
 
     stop_progress_bars()
     if outcome.results:
         print_table(tradeoffs_table(outcome.results))
+        print_lines(*warning_lines(outcome.results))
     for failure in outcome.failures:
         print_lines(f"failed: {failure.name}: {failure.message}", err=True)
     if not outcome.results:

@@ -15,7 +15,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -201,6 +201,7 @@ def survey_views(
     max_rows: int | None = None,
     balls: Collection[str] = ("real", "generated"),
     engine: str = DEFAULT_ENGINE,
+    searched_k: int = 0,
 ) -> ManifoldSurvey:
     """Survey a column of two views, see `ManifoldSurvey`, for every k of a convention.
 
@@ -211,6 +212,8 @@ def survey_views(
     balls: the sides whose samples have balls. The radii of another side are not searched: they are
     -1, and nothing lies in them.
     engine: a name of ENGINES, which changes the time and no number.
+    searched_k: search at least so many neighbors, where there are, so that what is kept beside the
+    shards serves a later survey with this k.
 
     Raises NotEnoughData, or InsufficientResources before anything is read.
     """
@@ -226,7 +229,9 @@ def survey_views(
     with closing(LocalSearch(engine) if local else ActorSearch(engine)) as search:
         real_radii, generated_radii = (
             convention.effective_radii(
-                _nearest_distances(view, column, convention, rows, search)[:, [k - 1 for k in ks]]
+                _nearest_distances(
+                    view, column, _with_larger_k(convention, searched_k, len(view)), rows, search
+                )[:, [k - 1 for k in ks]]
             )
             if side in balls
             else np.full((len(view), len(ks)), -1.0)
@@ -246,6 +251,11 @@ def survey_views(
             count=count,
             realism=realism,
         )
+
+
+def _with_larger_k(convention: Convention, k: int, count: int) -> Convention:
+    """Return the convention with a larger k, if that is less than the number of samples."""
+    return replace(convention, k=k) if convention.ks[-1] < k < count else convention
 
 
 def _survey_pairs(

@@ -63,6 +63,18 @@ def _stylegan2(name: str, device: torch.device, **options: Any) -> Generator:
     return StyleGAN2(name, device, **options)
 
 
+def _network_pickle(name: str, device: torch.device, **options: Any) -> Generator:
+    from raymetrics.generators.fastgan import FastGAN, is_fastgan
+
+    return (FastGAN if is_fastgan(name) else _stylegan2)(name, device, **options)
+
+
+def _biggan(name: str, device: torch.device, **options: Any) -> Generator:
+    from raymetrics.generators.biggan import BigGAN
+
+    return BigGAN(name, device, **options)
+
+
 def _torchscript(name: str, device: torch.device, **options: Any) -> Generator:
     from raymetrics.generators.torchscript import TorchScript
 
@@ -99,7 +111,9 @@ _OPENERS: tuple[tuple[Callable[[str], bool], Callable[..., Generator]], ...] = (
     (lambda name: name.startswith(PIPELINE_PREFIX), _diffusion),
     (lambda name: name.startswith("in-memory:"), _memory),
     (os.path.isdir, _dataset),
-    (lambda name: name.endswith(".pkl"), _stylegan2),
+    (lambda name: name.endswith(".pkl"), _network_pickle),
+    (lambda name: name.endswith(".bin"), _biggan),
+    (lambda name: name.endswith(".pth"), _stylegan2),
     (lambda name: name.endswith(NETWORK_SUFFIXES), _torchscript),
     (lambda name: name.endswith(_dataset_endings()), _dataset),
     (lambda name: "://" in name, _dataset),
@@ -144,9 +158,12 @@ def open_source(source: str, device: torch.device) -> Generator:
 
     digits, faces, mnist           the sources that come with raymetrics; ./faces is a folder
     path/to/folder                 a data set, see `raymetrics.generators.image_datasets`: a folder
-    file.zip .tar .parquet         of images, of tars or of Parquet files; one file;
-    .npz .npy  a-{000..009}.tar    a pattern; or any of these at a URI, as s3://bucket/x
-    file.pkl                       a StyleGAN2, see `raymetrics.generators.stylegan2`
+    file.zip .tar .parquet         of images, of tars, of Parquet files or of TFRecords; one file;
+    .tfrecords .npz .npy           or any of these at a URI, as s3://bucket/x
+    a-{000..009}.tar               a pattern
+    file.pkl .pth                  a StyleGAN or StyleGAN2, see `raymetrics.generators.stylegan2`;
+                                   a .pkl may also be a Projected FastGAN, see `...fastgan`
+    pytorch_model.bin              a BigGAN-deep, see `raymetrics.generators.biggan`
     file.pt .ts .jit               a network, see `raymetrics.generators.torchscript`
     diffusers:model                a pipeline, see `raymetrics.generators.diffusers_pipeline`
     module:callable                your own, see `raymetrics.generators.user_function`
@@ -191,8 +208,8 @@ def _open_generator(
     raise SourceError(
         f"no source {source!r}, and nothing lies at {Path(name).absolute()}; expected "
         f"{', '.join(BUILT_IN_SOURCES)}, a folder or a {', '.join(endings)} or {last} file of "
-        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl or .pt file, "
-        "diffusers:model, or module:callable"
+        "images (or the URI of one, as s3://bucket/photos.zip), a generator's .pkl, .pth, .pt or "
+        "pytorch_model.bin file, diffusers:model, or module:callable"
     )
 
 

@@ -131,9 +131,14 @@ def seeded_normals(sample_ids: np.ndarray, dimension: int) -> np.ndarray:
     Sample k draws from RandomState(k), as NVIDIA's generate.py does for seed k. Raises
     SampleRangeError for ids that are no seeds.
     """
+    require_seeds(sample_ids)
+    rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
+    return np.stack(rows).astype(np.float32)
+
+
+def require_seeds(sample_ids: np.ndarray) -> None:
+    """Raise SampleRangeError for ids, int64 [n], that are no seeds of RandomState."""
     if sample_ids.max(initial=0) >= SEED_COUNT:
         raise SampleRangeError(
             f"sample id {sample_ids.max()} is no seed; this generator has 0-{SEED_COUNT - 1}"
         )
-    rows = [np.random.RandomState(seed).randn(dimension) for seed in sample_ids]
-    return np.stack(rows).astype(np.float32)

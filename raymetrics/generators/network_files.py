@@ -20,10 +20,15 @@ def read_bytes(path: str) -> bytes:
 
     Raises SourceError if the file cannot be read, StorageError if it is a device or a pipe.
     """
+    return read_start(path, -1)
+
+
+def read_start(path: str, count: int) -> bytes:
+    """Read the first `count` bytes of a file, or all if it is negative; see `read_bytes`."""
     require_file_or_folder(path)
     try:
         with fsspec.open(path, "rb") as file:
-            return file.read()
+            return file.read(count)
     except (OSError, ValueError, ImportError) as error:
         raise SourceError(f"cannot read {path}: {type(error).__name__}: {error}") from None
 

@@ -29,6 +29,11 @@ def signed_truncate(images: Tensor) -> Tensor:
     return _clip_to_uint8((_widen(images) + 1) * 127.5)
 
 
+def biggan(images: Tensor) -> Tensor:
+    """Convert from -1..1 by 128 (x + 1), truncated, as BigGAN's published programs do."""
+    return _clip_to_uint8((_widen(images) + 1) * 128)
+
+
 def unit_round(images: Tensor) -> Tensor:
     """Convert from 0..1 by 255 x, rounded to the nearest, as diffusers does."""
     return _clip_to_uint8((_widen(images) * 255).round())
@@ -52,6 +57,7 @@ Rule = Callable[[Tensor], Tensor]
 RULES: dict[str, Rule] = {
     "nvidia": nvidia,
     "signed-truncate": signed_truncate,
+    "biggan": biggan,
     "unit-round": unit_round,
     "unit-truncate": unit_truncate,
 }

@@ -5,13 +5,22 @@ Kynkäänniemi et al. 2023, section 2 and appendix C; the formulas are in
 """
 
 from raymetrics.heatmaps.heatmaps import TOP_CLASSES, Averages, HeatmapExtractor, Heatmaps
-from raymetrics.heatmaps.overlay import color_heatmap, overlay, stretch_to_unit, upsample_heatmap
+from raymetrics.heatmaps.overlay import (
+    DEFAULT_STYLE,
+    OverlayStyle,
+    color_heatmap,
+    overlay,
+    stretch_to_unit,
+    upsample_heatmap,
+)
 
 __all__ = [
+    "DEFAULT_STYLE",
     "TOP_CLASSES",
     "Averages",
     "HeatmapExtractor",
     "Heatmaps",
+    "OverlayStyle",
     "color_heatmap",
     "overlay",
     "stretch_to_unit",

@@ -20,7 +20,7 @@ from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.metrics.frechet_sensitivity import Derivative, channel_weights, importance
 from raymetrics.output_names import LOGITS
 
-TOP_CLASSES = 3  # of an image
+TOP_CLASSES = 3  # of an image, in files of heatmaps
 _UINT16_IMAGES = 256  # whose sums uint16 holds, in which numpy adds three times as fast as in int64
 
 
@@ -31,7 +31,7 @@ class Heatmaps:
     sample_ids: np.ndarray  # int64 [n]
     maps: np.ndarray  # float32 [n, h, w], as large as the network's last map; not scaled
     norms: np.ndarray  # float64 [n]: |dF/df|
-    classes: np.ndarray  # int64 [n, 3], the most probable first; [n, 0] without logits
+    classes: np.ndarray  # int64 [n, top], the most probable first; [n, 0] without logits
     probabilities: np.ndarray  # float32, of these classes
 
     @classmethod
@@ -40,16 +40,25 @@ class Heatmaps:
         names = [field.name for field in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
+    def with_top_classes(self, count: int) -> Self:
+        """Return the heatmaps with fewer of the most probable classes."""
+        return replace(
+            self, classes=self.classes[:, :count], probabilities=self.probabilities[:, :count]
+        )
+
 
 class HeatmapExtractor:
     """Computes where images matter for the distance of two sets."""
 
-    def __init__(self, extractor: NetworkExtractor, derivative: Derivative) -> None:
+    def __init__(
+        self, extractor: NetworkExtractor, derivative: Derivative, top_classes: int = TOP_CLASSES
+    ) -> None:
         """Copy the derivative to the device of the extractor.
 
-        The first call raises ExtractorError if the network has no map.
+        top_classes: how many of the most probable classes are returned. The first call raises
+        ExtractorError if the network has no map.
         """
-        self.extractor = extractor
+        self.extractor, self.top_classes = extractor, top_classes
         like = torch.empty(0, dtype=torch.float64, device=extractor.device)
         self.derivative = derivative.cast_like(like)
 
@@ -87,7 +96,7 @@ class HeatmapExtractor:
             empty = torch.zeros(count, 0)
             return {"classes": empty.long(), "probabilities": empty}
         probabilities = outputs[LOGITS].float().softmax(dim=1)
-        top = probabilities.topk(min(TOP_CLASSES, probabilities.shape[1]), dim=1)
+        top = probabilities.topk(min(self.top_classes, probabilities.shape[1]), dim=1)
         return {"classes": top.indices, "probabilities": top.values}
 
 

@@ -234,10 +234,11 @@ def _near(name: str, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named number of the literature: metrics, convention, and the first samples of each side.
+    """A named number of the literature: metrics, convention, and the samples of each side.
 
     real: the number of real samples; None for all, but at most `real_at_most`. extractor: the
-    network that the numbers of the literature were computed with.
+    network that the numbers of the literature were computed with. choice: of a larger set the first
+    samples by id, or random ones.
     """
 
     name: str
@@ -247,6 +248,12 @@ class Protocol:
     real: int | None = None
     real_at_most: int | None = None
     extractor: str = "inception"
+    choice: Literal["first", "random"] = "first"
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of a random choice, unless the user names another; None for the first ones."""
+        return 0 if self.choice == "random" else None
 
     def counts(self, *, real: int, generated: int) -> tuple[int, int]:
         """Return the numbers of real and generated samples. NotEnoughData if a side has fewer."""
@@ -273,9 +280,9 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("kid50k_full", ("kid",), _NVIDIA, 50_000, real_at_most=1_000_000),
         Protocol("pr50k3_full", ("pr",), _NVIDIA, 50_000, real_at_most=200_000, extractor="vgg16"),
         Protocol("is50k", ("is",), _NVIDIA, 50_000),
-        # The papers that raymetrics implements.
-        Protocol("fid50k", ("fid",), _OFFICIAL, 50_000, 50_000),
-        Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000, extractor="vgg16"),
+        # The papers that raymetrics implements: "50k randomly chosen real and generated images".
+        Protocol("fid50k", ("fid",), _OFFICIAL, 50_000, 50_000, choice="random"),
+        Protocol("pr50k3", ("pr",), _OFFICIAL, 50_000, 50_000, extractor="vgg16", choice="random"),
         # prdc's and Sajjadi et al.'s examples.
         Protocol("pr10k5", ("pr", "dc"), CONVENTIONS["prdc"], 10_000, 10_000, extractor="vgg16"),
         # ADM's table, and EDM2's two numbers, against statistics by name.

@@ -27,11 +27,14 @@ class FrechetInfinity(NamedTuple):
 
 
 class FrechetByCount(NamedTuple):
-    """The mean and standard deviation over seeds, for each number of samples."""
+    """The mean and standard deviation over seeds, for each number of samples.
+
+    The variance is divided by the number of seeds less 1, so one seed has no deviation.
+    """
 
     counts: np.ndarray  # int64 [points], of generated samples
     mean: np.ndarray  # float64 [points]
-    std: np.ndarray  # float64 [points]
+    std: np.ndarray  # float64 [points]; NaN for one seed
 
 
 def frechet_infinity(
@@ -63,9 +66,9 @@ def frechet_by_count(
     """Compute the distance at each number of samples, over random draws of both sides.
 
     Kynkaanniemi et al. 2023, Fig. 8a. real, generated: for every seed the moments of its subsets,
-    with the same sizes for all seeds; for a side that is not drawn, repeat its moments. The
-    variance is divided by the number of seeds. NotEnoughData for no seeds; ValueError if the sides
-    differ in the number of seeds or subsets, or the seeds in their sizes.
+    with the same sizes for all seeds; for a side that is not drawn, repeat its moments.
+    NotEnoughData for no seeds; ValueError if the sides differ in the number of seeds or subsets, or
+    the seeds in their sizes.
     """
     if not generated:
         raise NotEnoughData("the distance over 0 seeds; it takes at least 1")
@@ -78,7 +81,9 @@ def frechet_by_count(
             for seed in zip(real, generated, strict=True)
         ]
     )
-    return FrechetByCount(counts[0], distances.mean(axis=0), distances.std(axis=0))
+    one = len(distances) == 1
+    std = np.full(len(counts[0]), np.nan) if one else distances.std(axis=0, ddof=1)
+    return FrechetByCount(counts[0], distances.mean(axis=0), std)
 
 
 def subset_sizes(count: int, points: int = 15, smallest: int = 5000) -> list[int]:

@@ -52,10 +52,15 @@ class Metric:
     needs: Needs | None = None
     survey_values: SurveyValues | None = None
     survey: frozenset[str] | None = None
+    # The fields of a convention that change its numbers; under conventions with the same ones they
+    # are the same.
+    choices: tuple[str, ...] = ()
     # Which columns it takes: these outputs of logits, or a space by the name of its output or
     # network, or else any features.
     logits_outputs: tuple[str, ...] = ()
     requires_space: str | None = None
+    # The extractor or column, or the beginning of its name, that the user bound it to.
+    space: str | None = None
     # How many samples it takes of either side, and what to do about fewer.
     min_samples: MinSamples = _at_least_one
     fewer_samples_hint: str = ""
@@ -70,6 +75,11 @@ class Metric:
     in_sweeps_by_label: bool = False
     # Name, options and digests of code that a user wrote; empty for a metric of the package.
     user_code: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What a user writes: "pr", or "pr:vgg16" of a metric that is bound to a space."""
+        return self.name if self.space is None else f"{self.name}:{self.space}"
 
     def applies_to(self, output: str, network: str, *, explicit: bool) -> bool:
         """Tell whether the metric takes a column of this output of this network.

@@ -6,7 +6,7 @@ the convention, or a survey of both manifolds in place of the statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,19 @@ def frechet_needs(
     if side == "real" and enough and len(ids) < _FEW_REAL_SAMPLES and (np.diff(ids) > 0).all():
         needs |= {name: HalfMoments(ids, convention.seed, i) for i, name in enumerate(_HALVES)}
     return needs
+
+
+def probability_distance_values(
+    real: Any, generated: Any, samples: SampleIds, convention: Convention
+) -> list[MetricValue]:
+    """Compute the Frechet distance of class probabilities (Kynkaanniemi et al. 2023, Fig. 1)."""
+    value = metrics.frechet_distance(
+        real=real["probability moments"],
+        generated=generated["probability moments"],
+        ddof=convention.ddof,
+    )
+    fields = {"ddof": convention.ddof, "probabilities": "softmax of the logits"}
+    return [MetricValue("probability_distance", "FD of probabilities", value, "lower", fields)]
 
 
 def kernel_values(
@@ -274,39 +287,79 @@ _FID_COUNT_SEEDS = 10
 def frechet_by_count_values(
     real: Any, generated: Any, samples: SampleIds, convention: Convention
 ) -> list[MetricValue]:
-    """Compute the Frechet distance at several sample counts, over draws of both sides."""
+    """Compute the Frechet distance at several sample counts, over draws of both sides.
+
+    The last value is of all real samples against draws of the largest count of generated ones,
+    "All + 50k" in Kynkaanniemi et al. 2023, Fig. 8a.
+    """
     names = [f"nested {seed}" for seed in range(_FID_COUNT_SEEDS)]
+    real_draws, generated_draws = (
+        [side[name].moments() for name in names] for side in (real, generated)
+    )
     curve = metrics.frechet_by_count(
-        real=[real[name].moments() for name in names],
-        generated=[generated[name].moments() for name in names],
+        real=[[*nested, real["moments"]] for nested in real_draws],
+        generated=[[*nested, nested[-1]] for nested in generated_draws],
         ddof=convention.ddof,
+    )
+    counts, means, deviations = (values.tolist() for values in curve)
+    both = [("real", len(samples.real)), ("generated", len(samples.generated))]
+    rows = [
+        _value_at_count(str(n), n, mean, std, both, convention)
+        for n, mean, std in zip(counts[:-1], means[:-1], deviations[:-1], strict=True)
+    ]
+    n = counts[-1]
+    return [
+        *rows,
+        _value_at_count(f"all + {n}", n, means[-1], deviations[-1], both[1:], convention),
+    ]
+
+
+def _value_at_count(
+    name: str,
+    n: int,
+    mean: float,
+    std: float,
+    drawn: Sequence[tuple[str, int]],
+    convention: Convention,
+) -> MetricValue:
+    """Return the distance at a count, without a deviation where a draw takes a whole side.
+
+    drawn: the sides that are drawn from, with their numbers of samples.
+    """
+    drawn_sides = (
+        "both sides" if len(drawn) == 2 else "the generated side, against all real samples"
     )
     fields = {
         "ddof": convention.ddof,
-        "draws": f"{_FID_COUNT_SEEDS} of both sides, without replacement",
+        "draws": f"{_FID_COUNT_SEEDS} of {drawn_sides}, without replacement",
         "seed": convention.seed,
+        "samples": n,
     }
-    rows = zip(curve.counts.tolist(), curve.mean.tolist(), curve.std.tolist(), strict=True)
-    return [
-        MetricValue("frechet_by_count", f"FD at {n}", mean, "lower", {**fields, "samples": n}, std)
-        for n, mean, std in rows
-    ]
+    whole = [side for side, count in drawn if count == n]
+    if whole:
+        fields["deviation"] = f"none: all draws of the {' and the '.join(whole)} side are one set"
+    spread = None if whole else std
+    return MetricValue("frechet_by_count", f"FD at {name}", mean, "lower", fields, spread)
 
 
 def frechet_by_count_needs(
     samples: SampleIds, side: str, convention: Convention
 ) -> Mapping[str, StatisticFunction]:
-    """Name nested subsets in one order for each seed; the two sides have different orders."""
+    """Name nested subsets in one order for each seed, and the moments of all real samples.
+
+    The two sides have different orders.
+    """
     first_seed = 2 * convention.seed * _FID_COUNT_SEEDS + (
         _FID_COUNT_SEEDS if side == "generated" else 0
     )
     sizes = _default_sample_counts(samples)
-    return {
+    subsets = {
         f"nested {seed}": required_statistics.nested_subsets(
             samples.for_side(side), sizes, first_seed + seed
         )
         for seed in range(_FID_COUNT_SEEDS)
     }
+    return {**subsets, "moments": FeatureMoments()} if side == "real" else subsets
 
 
 def cmmd_values(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention
@@ -21,6 +22,7 @@ from raymetrics.metrics.required_statistics import (
     AllRows,
     FeatureMoments,
     NormalizedMoments,
+    ProbabilityMoments,
     Top1Histogram,
 )
 from raymetrics.metrics.user_metric import is_user_metric, load_user_metric
@@ -32,6 +34,7 @@ def _more_than_k(convention: Convention) -> int:
     return convention.ks[-1] + 1
 
 
+_BALLS = ("k", "ball", "distances")  # choices of a convention
 _MOMENTS = values.needs_of_both_sides("moments", FeatureMoments())
 _ROWS = values.needs_of_both_sides("rows", AllRows())
 
@@ -43,6 +46,7 @@ METRICS = {
             "Frechet distance; called FID only in the space that defines FID",
             compute=values.frechet_values,
             needs=values.frechet_needs,
+            choices=("ddof", "seed"),
             min_samples=lambda convention: convention.ddof + 1,
             repeats_allowed=True,
             moments_suffice=True,
@@ -56,6 +60,7 @@ METRICS = {
             "kernel distance, mean and standard deviation over 100 subsets",
             compute=values.kernel_values,
             needs=values.kid_needs,
+            choices=("kid_subsets", "kid_subset_size", "kid_order", "kid_generator", "seed"),
             min_samples=lambda convention: convention.kid_subset_size,
             fewer_samples_hint=" or ask for a smaller --kid-subset-size",
             repeats_allowed=True,
@@ -67,6 +72,7 @@ METRICS = {
             "improved precision and recall, and their F-score; exact",
             survey_values=values.precision_recall_values,
             survey=frozenset(),
+            choices=_BALLS,
             min_samples=_more_than_k,
             is_default=True,
             in_sweeps=True,
@@ -87,6 +93,7 @@ METRICS = {
             "density and coverage; exact",
             survey_values=values.density_coverage_values,
             survey=frozenset({"count"}),
+            choices=_BALLS,
             min_samples=_more_than_k,
             in_sweeps=True,
             in_sweeps_by_label=True,
@@ -96,6 +103,7 @@ METRICS = {
             "share of realistic samples, the most and the least realistic ones",
             survey_values=values.realism_values,
             survey=frozenset({"realism"}),
+            choices=_BALLS,
             min_samples=_more_than_k,
         ),
         Metric(
@@ -103,6 +111,7 @@ METRICS = {
             "F_8 and F_1/8 of Sajjadi et al.",
             compute=values.prd_values,
             needs=_ROWS,
+            choices=("seed",),
             min_samples=lambda convention: 20,  # as many as it has clusters
             require_counts=lambda real, generated: require_equal_counts(real, generated, 20),
             in_sweeps=True,  # not by label: a class may have fewer samples than there are clusters
@@ -113,6 +122,7 @@ METRICS = {
             compute=values.inception_values,
             needs=values.inception_needs,
             logits_outputs=CLASS_LOGITS,
+            choices=("is_splits", "is_split_size", "is_shuffle", "is_ddof"),
             min_samples=lambda convention: convention.is_splits,
         ),
         Metric(
@@ -120,14 +130,27 @@ METRICS = {
             "fid, extrapolated to infinitely many generated samples",
             compute=values.frechet_infinity_values,
             needs=values.frechet_infinity_needs,
+            choices=("ddof", "seed"),
             min_samples=lambda convention: 150,
         ),
         Metric(
             "fid-counts",
-            "fid at several sample counts, over ten draws of both sides",
+            "fid at several sample counts, and of all real samples, over ten draws",
             compute=values.frechet_by_count_values,
             needs=values.frechet_by_count_needs,
+            choices=("ddof", "seed"),
             min_samples=lambda convention: 20,
+        ),
+        Metric(
+            "fid-probabilities",
+            "fid of class probabilities, the softmax of a column of logits",
+            compute=values.probability_distance_values,
+            needs=values.needs_of_both_sides("probability moments", ProbabilityMoments()),
+            choices=("ddof",),
+            logits_outputs=CLASS_LOGITS,
+            min_samples=lambda convention: convention.ddof + 1,
+            repeats_allowed=True,
+            in_sweeps_by_label=True,
         ),
         Metric(
             "vendi",
@@ -149,6 +172,7 @@ METRICS = {
             compute=values.frechet_values,
             needs=_MOMENTS,
             requires_space=SPATIAL,
+            choices=("ddof",),
             min_samples=lambda convention: convention.ddof + 1,
             repeats_allowed=True,
             moments_suffice=True,
@@ -169,19 +193,22 @@ ALIASES = {
 def find_metric(name: str) -> Metric:
     """Return the metric of a name, or the user's own one of `module:callable?option=value`.
 
-    Names may be written in capitals, and there are ALIASES. RaymetricsError if there is no such
-    metric, MetricError if the user's code cannot be loaded.
+    Names may be written in capitals, and there are ALIASES. A name of METRICS may be bound to an
+    extractor or a column: "pr:vgg16". RaymetricsError if there is no such metric, MetricError if
+    the user's code cannot be loaded.
     """
-    plain = name.lower().replace("_", "-")
+    head, colon, space = (part.strip() for part in name.partition(":"))
+    plain = head.lower().replace("_", "-")
     plain = ALIASES.get(plain, plain)
-    if plain in METRICS:
-        return METRICS[plain]
+    if plain in METRICS and (space or not colon):
+        return replace(METRICS[plain], space=space) if colon else METRICS[plain]
     if is_user_metric(name):
         return load_user_metric(name)
     near = difflib.get_close_matches(plain, [*METRICS, *ALIASES], 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise RaymetricsError(
-        f"no metric {name!r}{hint}; there are {', '.join(METRICS)}, and module:callable"
+        f"no metric {name!r}{hint}; there are {', '.join(METRICS)}, and module:callable; of one "
+        "feature space: pr:vgg16"
     )
 
 
@@ -193,7 +220,7 @@ def find_metrics(names: Sequence[str]) -> list[Metric]:
     if not names:
         raise RaymetricsError(f"no metrics are asked for; there are {', '.join(METRICS)}")
     metrics = [find_metric(name) for name in names]
-    return list({metric.name: metric for metric in metrics}.values())
+    return list({metric.text: metric for metric in metrics}.values())
 
 
 def help_lines() -> str:

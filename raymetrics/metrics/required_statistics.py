@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import softmax
 
 from raymetrics.metrics import Convention, assign_splits, draw_subsets, normalize_rows, subset_sizes
 from raymetrics.statistics import ClassScores, FeatureRows, Histogram, Moments, NestedMoments
@@ -79,6 +80,18 @@ class NormalizedMoments:
 
     def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
         return Moments.from_samples(normalize_rows(values))
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of a covariance matrix in float64."""
+        return 8 * dimension**2
+
+
+@dataclass(frozen=True)
+class ProbabilityMoments:
+    """The moments of the class probabilities of all samples: the softmax of their logits."""
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+        return Moments.from_samples(softmax(values.astype(np.float64), axis=1))
 
     def estimated_bytes(self, dimension: int, rows: int) -> int:
         """Estimate the bytes of a covariance matrix in float64."""

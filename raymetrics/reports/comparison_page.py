@@ -28,6 +28,7 @@ from raymetrics.reports.resampling_section import (
     resampling_sections,
 )
 from raymetrics.reports.sample_images import GRID_COLUMNS, SampleImages
+from raymetrics.reports.sensitivity_section import sensitivity_sections
 from raymetrics.reports.sweep_section import tradeoff_sections
 from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result, Side
@@ -116,7 +117,8 @@ def report(
     written.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
-    all_results = [result for file in paths for result in results.read_results(file)]
+    read = [result for file in paths for result in results.read_results(file)]
+    all_results = [result for result in read if not result.is_variation]
     tradeoffs, groups = tradeoff_sections(all_results), _group_by_sides(all_results)
     folded = bool(tradeoffs) and len(groups) > _MAX_UNFOLDED
     images = SampleImages(Permission(run_code, frozenset(written)))
@@ -127,6 +129,7 @@ def report(
     text = render_template(
         "comparison_page.html",
         tradeoffs=tradeoffs,
+        sensitivities=sensitivity_sections(read),
         comparisons=comparisons,
         failures=[failure for file in paths for failure in results.read_failures(file)],
         table=_table_of_sets(all_results, groups, is_sweep=bool(tradeoffs)),

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from raymetrics.results import Result
+from raymetrics.shards.view import CHOSEN_AT_RANDOM
 
 # The name by which `evaluate` computes a number, by what the number is called in results.
 METRIC_NAMES = {
@@ -13,24 +14,31 @@ METRIC_NAMES = {
     "f_score": "pr", "density": "dc", "coverage": "dc", "realistic": "realism",
     "realism_median": "realism", "prd_f_8": "prd", "prd_f_1_8": "prd", "inception_score": "is",
     "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
-    "top1_distance": "top1", "cmmd": "cmmd",
+    "top1_distance": "top1", "probability_distance": "fid-probabilities", "cmmd": "cmmd",
 }  # fmt: skip
 
 
 def evaluate_command(results: Sequence[Result]) -> str:
     """Return the command for the numbers of whole sides; "" where it cannot be said.
 
-    It cannot for samples that were chosen one by one, and for metrics of the user's own.
+    It cannot for samples that were chosen one by one, unless a protocol chose them by a seed, and
+    for metrics of the user's own.
     """
     whole = [result for result in results if not result.subset]
     names = [METRIC_NAMES.get(result.metric, "") for result in whole]
-    if not whole or "" in names or whole[0].real.selection or whole[0].generated.selection:
+    if not whole or "" in names:
         return ""
     first = whole[0]
     words = ["raymetrics", "evaluate", "--real", first.real.uri, "--generated", first.generated.uri]
     protocol = first.convention.get("protocol")
+    selections = [side.selection for side in (first.real, first.generated) if side.selection]
+    choices = [CHOSEN_AT_RANDOM.fullmatch(selection["file"]) for selection in selections]
+    seeds = {choice["seed"] if choice and protocol else None for choice in choices}
+    if None in seeds or len(seeds) > 1:
+        return ""
     if protocol:
         words += ["--protocol", str(protocol)]
+        words += [word for seed in seeds if seed for word in ("--random-ids", seed)]
     else:
         words += ["--metrics", ",".join(dict.fromkeys(names)), *_convention_words(whole)]
         for option, side in (("--real-samples", first.real), ("--samples", first.generated)):

@@ -13,12 +13,27 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from raymetrics.files import write_atomically
-from raymetrics.heatmaps import Averages, Heatmaps, color_heatmap, overlay
+from raymetrics.heatmaps import (
+    DEFAULT_STYLE,
+    Averages,
+    Heatmaps,
+    OverlayStyle,
+    color_heatmap,
+    overlay,
+)
+from raymetrics.heatmaps.colors import color_stops
 from raymetrics.heatmaps.noisy_source import NOISE_REGIONS
 from raymetrics.printable import escape_unprintable
 from raymetrics.reports.figures import COLORS, LEGEND_LABEL, add_legend, new_axes, svg
 from raymetrics.reports.html import render_template
-from raymetrics.reports.sample_images import data_uri, png_bytes, resize_picture, tile_grid
+from raymetrics.reports.sample_images import (
+    IMAGES_FOLDER,
+    data_uri,
+    image_png,
+    png_bytes,
+    resize_picture,
+    tile_grid,
+)
 from raymetrics.results import Result
 
 _MIN_PICTURE_SIZE, _MAX_PICTURE_SIZE = 192, 256  # pixels of a picture
@@ -79,9 +94,10 @@ class HeatmapPage:
     means: Sequence[MeanPicture] = ()
     noise_results: Sequence[Result] = ()
     columns: int = 8  # of the grid
+    style: OverlayStyle = DEFAULT_STYLE
 
 
-def _heatmap_tiles(image: np.ndarray, heatmap: np.ndarray) -> list[np.ndarray]:
+def _heatmap_tiles(image: np.ndarray, heatmap: np.ndarray, style: OverlayStyle) -> list[np.ndarray]:
     """Return image, heatmap, and one over the other, each uint8 [h, w, 3], of one size.
 
     Colours are laid over the enlarged image, so that they are smooth where its pixels are large.
@@ -91,18 +107,21 @@ def _heatmap_tiles(image: np.ndarray, heatmap: np.ndarray) -> list[np.ndarray]:
     large = resize_picture(pixels, factor, _MAX_PICTURE_SIZE)
     return [
         large,
-        color_heatmap(heatmap, *large.shape[:2]),
-        overlay(large.transpose(2, 0, 1), heatmap),
+        color_heatmap(heatmap, large.shape[0], large.shape[1], style),
+        overlay(large.transpose(2, 0, 1), heatmap, style),
     ]
 
 
 def heatmap_pictures(
-    images: np.ndarray, heatmaps: Heatmaps, class_names: Sequence[str]
+    images: np.ndarray,
+    heatmaps: Heatmaps,
+    class_names: Sequence[str],
+    style: OverlayStyle = DEFAULT_STYLE,
 ) -> list[HeatmapPicture]:
     """Return the pictures of single samples. images: uint8 [n, 3, height, width]."""
     pictures = []
     for row, sample_id in enumerate(heatmaps.sample_ids.tolist()):
-        image, _, overlay_tile = _heatmap_tiles(images[row], heatmaps.maps[row])
+        image, _, overlay_tile = _heatmap_tiles(images[row], heatmaps.maps[row], style)
         classes, probabilities = (
             heatmaps.classes[row].tolist(),
             heatmaps.probabilities[row].tolist(),
@@ -114,11 +133,15 @@ def heatmap_pictures(
     return pictures
 
 
-def mean_pictures(averages: Averages, titles: Sequence[str]) -> list[MeanPicture]:
+def mean_pictures(
+    averages: Averages, titles: Sequence[str], style: OverlayStyle = DEFAULT_STYLE
+) -> list[MeanPicture]:
     """Return the pictures of the groups that have samples. titles: of all groups."""
     return [
         MeanPicture(
-            title, int(count), _heatmap_tiles(averages.mean_image(group), averages.mean_map(group))
+            title,
+            int(count),
+            _heatmap_tiles(averages.mean_image(group), averages.mean_map(group), style),
         )
         for group, (title, count) in enumerate(zip(titles, averages.counts, strict=True))
         if count
@@ -171,6 +194,21 @@ def write_heatmap_page(page: HeatmapPage, to: str | Path) -> Path:
     return folder / "index.html"
 
 
+def save_heatmap_images(
+    images: np.ndarray, heatmaps: Heatmaps, to: str | Path, style: OverlayStyle = DEFAULT_STYLE
+) -> int:
+    """Save every image and its heatmap over it, in full size, into `to`/images; return how many.
+
+    images: uint8 [n, 3, h, w]. The names are id-000107.png and id-000107-heatmap.png.
+    """
+    folder = Path(to, IMAGES_FOLDER)
+    for image, heatmap, sample_id in zip(images, heatmaps.maps, heatmaps.sample_ids, strict=True):
+        colored = Image.fromarray(overlay(image, heatmap, style))
+        write_atomically(folder / f"id-{sample_id:06d}.png", image_png(image))
+        write_atomically(folder / f"id-{sample_id:06d}-heatmap.png", png_bytes(colored))
+    return 2 * len(images)
+
+
 def noise_points(results: Sequence[Result]) -> list[NoisePoint]:
     """Return the points of results, by the settings of their generated sources."""
     points = []
@@ -214,8 +252,14 @@ def noise_sentences(points: Sequence[NoisePoint]) -> list[str]:
 
 def _page_html(page: HeatmapPage) -> str:
     """Return the page as HTML."""
+    facts = {**page.facts, "overlay": page.style.describe()}
     points = noise_points(page.noise_results)
     figure = noise_figure(points, page.noise_results[0].label) if points else None
     return render_template(
-        "heatmap_page.html", page=page, noise=figure, sentences=noise_sentences(points)
+        "heatmap_page.html",
+        page=page,
+        facts=facts,
+        stops=", ".join(color_stops(page.style.colors)),
+        noise=figure,
+        sentences=noise_sentences(points),
     )

@@ -12,6 +12,7 @@ from raymetrics.results import Result
 # What a number says, in one line.
 _MEANINGS = {
     "frechet_distance": "how far means and covariances of both sides are apart; 0 for equal ones",
+    "probability_distance": "the same of class probabilities, the softmax of the logits",
     "frechet_infinity": "the same, extrapolated to infinitely many generated samples",
     "frechet_by_count": "the same, of fewer samples of both sides",
     "kernel_distance": "how far the sides are apart in all moments to the third; about 0 if equal",

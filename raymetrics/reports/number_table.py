@@ -80,10 +80,10 @@ def _marked_text(cell: NumberCell | None) -> str:
 def number_table(results: Iterable[Result]) -> NumberTable:
     """Return the table of the results of whole sets; of equal ones the newest.
 
-    Numbers of single labels and of draws are left out. Values are marked as the best of a column
-    only among sets that were compared with the same real samples.
+    Numbers of single labels, of draws and of other protocols are left out. Values are marked as the
+    best of a column only among sets that were compared with the same real samples.
     """
-    whole = [result for result in results if not result.subset]
+    whole = [result for result in results if not (result.subset or result.is_variation)]
     values: dict[tuple[object, object], dict[Measure, Result]] = {}
     for result in whole:
         key = (result.real.identity, result.generated.identity)
@@ -95,7 +95,7 @@ def number_table(results: Iterable[Result]) -> NumberTable:
     names = distinguishing_names([_any_result(group).generated.source for group in groups])
     rows = [
         NumberRow(
-            name,
+            f"{name}{_seed_suffix(_any_result(group))}",
             _any_result(group).real.source,
             tuple(_make_cell(group, measure, groups) for measure in measures),
         )
@@ -106,6 +106,12 @@ def number_table(results: Iterable[Result]) -> NumberTable:
 
 def _any_result(group: Mapping[Measure, Result]) -> Result:
     return next(iter(group.values()))
+
+
+def _seed_suffix(result: Result) -> str:
+    """Return ", seed 3" or ", mean of seeds 0, 1" where samples were chosen by several seeds."""
+    seed = result.convention.get("random_ids")
+    return "" if seed is None else f", seed {seed}" if isinstance(seed, int) else f", {seed}"
 
 
 def _column_name(result: Result, whole: Sequence[Result]) -> str:

@@ -127,8 +127,17 @@ def _summary_sentence(result: Result) -> str:
         f"({100 * result.details['confidence']:g} % interval {low:.1f} to {high:.1f} %): more than "
         f"{100 * convention['more_than']:g} % of their {convention['steps']} images between have "
         f"R < {convention['below']:g}. Of all images between "
-        f"{100 * result.details['realistic']:.1f} % have R >= 1."
+        f"{100 * result.details['realistic']:.1f} % have R >= 1.{_candidates_note(result)}"
     )
+
+
+def _candidates_note(result: Result) -> str:
+    """Return among how many samples the ends were looked for; "" if the result does not say so."""
+    found = result.details.get("realistic_candidates")
+    if found is None:
+        return ""
+    looked_at, rule = result.details["ends"]["count"], result.convention["ends"].split(",")[0]
+    return f" Ends were looked for among {looked_at} samples; {found} have {rule}."
 
 
 def _realism_section(result: Result, images: SampleImages) -> _RealismSection:

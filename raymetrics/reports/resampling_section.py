@@ -10,11 +10,13 @@ import numpy as np
 from raymetrics.errors import RaymetricsError
 from raymetrics.printable import escape_unprintable
 from raymetrics.reports.figures import Curve, curve_chart
-from raymetrics.reports.sample_images import SampleImages
+from raymetrics.reports.sample_images import SampleImages, data_uri, resize_picture, tile_grid
 from raymetrics.reports.terminal import align_columns, format_value
 from raymetrics.results import Result
 
 _RANDOM_SCHEME = "random"
+# 144 samples as the paper's program shows them, small enough for a page of many grids.
+_GRID_COLUMNS, _TILE_SIZE = 16, 56
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class ResamplingSection:
     title: str
     table: ResamplingTable
     class_count_figure: str | None  # SVG
+    trace_figure: str | None  # SVG
     sample_grids: list[SampleGrid]
 
 
@@ -101,6 +104,7 @@ def _resampling_section(results: Sequence[Result], images: SampleImages) -> Resa
         "samples",
         resampling_table(results),
         _class_count_figure(by_scheme, _matched_extractors(by_scheme)),
+        _trace_figure(by_scheme, _matched_extractors(by_scheme)),
         _sample_grids(by_scheme, images),
     )
 
@@ -211,9 +215,29 @@ def _class_count_figure(by_scheme: _ResultsByScheme, matched_by: set[str]) -> st
     return curve_chart(figure_lines, "N classes matched", "distance / that of random draws")
 
 
+def _trace_figure(by_scheme: _ResultsByScheme, matched_by: set[str]) -> str | None:
+    """Return distances of draws on the way to the weights, relative to random draws; None without
+    them.
+    """
+    curves = []
+    for index, (scheme, scheme_results) in enumerate(by_scheme.items()):
+        for label, result in scheme_results.items():
+            points = result.details.get("trace", ())
+            base = by_scheme.get(_RANDOM_SCHEME, {}).get(label)
+            if len(points) < 2 or base is None or base.value <= 0:
+                continue
+            x, y, spreads = np.array([[p["evaluations"], p["mean"], p["spread"]] for p in points]).T
+            is_second = result.space["name"] not in matched_by
+            name = f"{label}, {scheme}"
+            curves.append(Curve(name, x, y / base.value, spreads / base.value, index, is_second))
+    if not curves:
+        return None
+    return curve_chart(curves, "evaluations", "draws on the way / random draws")
+
+
 def _sample_grids(by_scheme: _ResultsByScheme, images: SampleImages) -> list[SampleGrid]:
-    """Return samples of every way of drawing (Fig. 13 of Kynkäänniemi et al. 2023), and samples of
-    the smallest and of the largest weights (Fig. 5).
+    """Return a part of a draw of every way, with its repetitions (Fig. 13 of Kynkäänniemi et al.
+    2023), and samples of the smallest and of the largest weights (Fig. 5, 14).
     """
     grids = []
     for scheme, scheme_results in by_scheme.items():
@@ -231,6 +255,21 @@ def _sample_grid(
 ) -> SampleGrid:
     """Return samples of the generated side as a grid, or the reason why there is none."""
     try:
-        return SampleGrid(title, images.image_grid_uri(result.generated, ids), "")
+        return SampleGrid(title, _grid_uri(result, ids, images), "")
     except RaymetricsError as error:
         return SampleGrid(title, None, str(error))
+
+
+def _grid_uri(result: Result, ids: Sequence[int], images: SampleImages) -> str:
+    """Return samples as a grid inside a page; one that is repeated is made once."""
+    if not ids:
+        raise RaymetricsError("the result names no samples")
+    unique, rows = np.unique(np.asarray(ids, np.int64), return_inverse=True)
+    tiles = [_small_tile(image) for image in images.regenerate_images(result.generated, unique)]
+    return data_uri(tile_grid([tiles[row] for row in rows], _GRID_COLUMNS))
+
+
+def _small_tile(image: np.ndarray) -> np.ndarray:
+    """Return an image uint8 [3, h, w] as a tile uint8 [h', w', 3] of at most _TILE_SIZE."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    return resize_picture(pixels, max(1, _TILE_SIZE // max(pixels.shape[:2])), _TILE_SIZE)

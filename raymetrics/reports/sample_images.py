@@ -12,10 +12,11 @@ from PIL import Image
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ProgramRefused, RaymetricsError
-from raymetrics.generators import open_source
+from raymetrics.generators import Generator, open_source
 from raymetrics.permissions import Permission
 from raymetrics.provenance import fingerprint
 from raymetrics.results import Side
+from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.selection_files import read_selection
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.shards.view import CHOSEN_AT_RANDOM, Selection, View
@@ -23,6 +24,7 @@ from raymetrics.shards.view import CHOSEN_AT_RANDOM, Selection, View
 _MIN_TILE_SIZE, MAX_TILE_SIZE = 56, 112  # pixels of a tile
 _TILE_GAP = 2
 GRID_COLUMNS = 10
+IMAGES_FOLDER = "images"  # where samples are saved in full size
 _RESULTS_FILE = "the file of results"
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class SampleImages:
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
         self._logged: set[str] = set()
+        self._generators: dict[tuple[str, str], Generator] = {}
 
     def sample_ids(self, side: Side, count: int) -> np.ndarray:
         """Return so many of the ids of a side, evenly spaced, int64 [count], ascending; all ids if
@@ -64,12 +67,21 @@ class SampleImages:
         if (spec.source, spec.fingerprint) != (side.source, side.fingerprint):
             raise RaymetricsError(f"{side.uri} is no longer the set that was measured")
         self._require_permission(self.permission.require_source, side.source)
-        from raymetrics.distributed.devices import worker_device  # loads torch
+        return self.open_generator(side.uri, spec)(np.asarray(ids, np.int64))
 
-        generator = open_source(side.source, worker_device())
-        if fingerprint(generator.spec) != fingerprint(spec.generator):
-            raise RaymetricsError(f"{side.source} is no longer what the shards were made from")
-        return generator(np.asarray(ids, np.int64))
+    def open_generator(self, uri: str, spec: DatasetSpec) -> Generator:
+        """Open the source of a set, once for all of its samples.
+
+        Raise RaymetricsError if it has changed. The caller asks for permission.
+        """
+        if (uri, spec.fingerprint) not in self._generators:
+            from raymetrics.distributed.devices import worker_device  # loads torch
+
+            generator = open_source(spec.source, worker_device())
+            if fingerprint(generator.spec) != fingerprint(spec.generator):
+                raise RaymetricsError(f"{spec.source} is no longer what the shards were made from")
+            self._generators[uri, spec.fingerprint] = generator
+        return self._generators[uri, spec.fingerprint]
 
     def image_grid_uri(self, side: Side, ids: Sequence[int] | np.ndarray) -> str:
         """Return samples as a grid inside a page. Raise the errors of `regenerate_images`."""
@@ -144,6 +156,11 @@ def png_bytes(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def image_png(image: np.ndarray) -> bytes:
+    """Return an image uint8 [3, h, w] of full size as the bytes of a PNG file."""
+    return png_bytes(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))))
 
 
 def data_uri(picture: Image.Image) -> str:

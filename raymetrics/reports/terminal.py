@@ -75,7 +75,9 @@ def warning_lines(results: Sequence[Result]) -> list[str]:
     labels: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
-            labels.setdefault(warning, []).append(result.label)
+            # One name for all labels of a measure.
+            name = result.measure_name if "label" in result.subset else result.label
+            labels.setdefault(warning, []).append(name)
     return [
         escape_unprintable(f"warning: {', '.join(dict.fromkeys(about))}: {warning}")
         for warning, about in labels.items()

@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TENSORFLOW_NETWORK = "dnnlib.tflib.network.Network"
-_RECORD_NAME = re.compile(r"torch\.nn\.modules\.\w+\.\w+|__torch__(\.\w+)+")
+# Networks are pickled by the names of their classes: those of torch, with their hooks, and those of
+# Projected GAN, whose discriminator holds a network of timm.
+_RECORD_NAME = re.compile(
+    r"torch\.nn\.(modules|utils)\.\w+\.\w+|torch(\.ao)?\.nn\.quantized\.modules\.\w+\.\w+"
+    r"|__torch__(\.\w+)+|pg_modules\.\w+\.\w+|timm(\.\w+)+"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class PickledObject:
     """An object whose class is not loaded: the name of the class, and the state of the object.
 
-    The class is one of NVIDIA's persistent classes, a module of torch.nn (with a dotted name), a
-    class of TorchScript (its name begins with `__torch__.`), or TensorFlow's
-    `dnnlib.tflib.network.Network`. NVIDIA's state has the arguments of the constructor under
-    `_init_args` and `_init_kwargs`.
+    The class is one of NVIDIA's persistent classes, a module of torch.nn, timm or Projected GAN
+    (with a dotted name), a class of TorchScript (its name begins with `__torch__.`), or
+    TensorFlow's `dnnlib.tflib.network.Network`. NVIDIA's state has the arguments of the constructor
+    under `_init_args` and `_init_kwargs`.
     """
 
     class_name: str

@@ -1,4 +1,4 @@
-"""`SHARDS?ids=FILE`: some samples of a set, wherever a set is asked for."""
+"""`SHARDS?ids=FILE`, `SHARDS?random=N`: some samples of a set, wherever a set is asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
 
-_OPTIONS = {"ids", "partial"}
+_OPTIONS = {"ids", "partial", "random", "seed"}
 
 
 def open_view(uri: str) -> View:
@@ -17,13 +17,22 @@ def open_view(uri: str) -> View:
 
     "shards?ids=FILE" are the samples in the column `sample_id` of a Parquet file, as often as they
     stand there; "&partial=yes" takes a file that says of itself that it is not complete.
-    ShardError for an incomplete set, samples that it does not have, or a file of weights, which
-    names every candidate; SpecMismatch for a file that was made from another set.
+    "shards?random=N&seed=S" are N samples chosen at random without repetition, seed 0 by default.
+    ShardError for an incomplete set, samples that it does not have, other options, or a file of
+    weights, which names every candidate; SpecMismatch for a file that was made from another set;
+    NotEnoughData for more random samples than there are.
     """
     name, options = option_strings.parse_options(uri, ShardError)
-    if options.keys() - _OPTIONS:
-        raise ShardError(f"{uri}: a shard set has only the options ids=FILE and partial=yes")
+    if options.keys() - _OPTIONS or {"ids", "random"} <= options.keys():
+        raise ShardError(
+            f"{uri}: a shard set has only the options ids=FILE and partial=yes, or random=N and "
+            "seed=S"
+        )
     shards = open_complete(name)
+    if "random" in options:
+        count = _parse_whole_number(uri, "random", options["random"])
+        seed = _parse_whole_number(uri, "seed", options.get("seed", "0"))
+        return View.from_shards(shards).choose(count, seed)
     if "ids" not in options:
         return View.from_shards(shards)
     selection_file = read_selection(options["ids"], partial=options.get("partial") == "yes")
@@ -37,6 +46,13 @@ def open_view(uri: str) -> View:
     return View.from_shards(
         shards, selection=Selection.from_ids(ids, f"{Store(folder).absolute_uri}/{file}")
     )
+
+
+def _parse_whole_number(uri: str, name: str, text: str) -> int:
+    """Return the whole number of an option. Raise ShardError for any other text."""
+    if not text.isdecimal():
+        raise ShardError(f"{uri}: {name} is {text!r}, expected a whole number")
+    return int(text)
 
 
 def open_complete(uri: str) -> ShardSet:

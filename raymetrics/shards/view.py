@@ -96,9 +96,10 @@ class View:
                 f"to {len(self)}, or extract more"
             )
         ids = np.random.default_rng(seed).choice(self.sample_ids, count, replace=False)
-        return View(
-            self.shards, Selection.from_ids(ids, f"{count} of {len(self)} at random, seed {seed}")
-        )
+        file = f"{count} of {len(self)} at random, seed {seed}"
+        if isinstance(self.samples, Selection):
+            file += f", of {self.samples.file}"
+        return View(self.shards, Selection.from_ids(ids, file))
 
     def take(self, wanted: Sequence[range]) -> View:
         """Return a view of the samples with these ids. NotEnoughData if one is not in this view."""

@@ -39,6 +39,70 @@ def metric_applies(
     return metric.applies_to(column.output, network, explicit=explicit)
 
 
+def columns_of_metric(
+    metric: Metric, columns: Sequence[Column], dataset_spec: DatasetSpec, *, explicit: bool
+) -> list[Column]:
+    """Return the columns that a metric takes; of a bound one, "pr:vgg16", those of its space.
+
+    explicit: as in `metric_applies`. RaymetricsError if no column, or several, can be meant.
+    """
+    if metric.space is not None:
+        columns = find_space(metric.space, columns)
+        names_column = columns[0].name.startswith(_column_name(metric.space))
+        explicit = explicit or (len(columns) == 1 and names_column)
+    return [c for c in columns if metric_applies(metric, c, dataset_spec, explicit=explicit)]
+
+
+def find_space(space: str, columns: Sequence[Column]) -> list[Column]:
+    """Return the column of this name, or the columns of the extractor of this name.
+
+    The beginning of a name is enough, if no other extractor, or else no other column, begins so.
+    RaymetricsError, with what there is, if none or several do.
+    """
+    extractors = list(dict.fromkeys(column.extractor for column in columns))
+    by_name = {column.name: [column] for column in columns}
+    by_extractor = {e: [c for c in columns if c.extractor == e] for e in extractors}
+    for spaces, name in ((by_name, _column_name(space)), (by_extractor, space)):
+        if name in spaces:
+            return spaces[name]
+    for spaces, start in ((by_extractor, space), (by_name, _column_name(space))):
+        near = [name for name in spaces if name.startswith(start)]
+        if len(near) == 1:
+            return spaces[near[0]]
+        if near:
+            raise RaymetricsError(f"{space!r} may be {' or '.join(near)}; write one of these")
+    raise RaymetricsError(
+        f"there is no space {space!r}; there are the extractors {', '.join(extractors)} and the "
+        f"columns {', '.join(by_name)}"
+    )
+
+
+def _column_name(space: str) -> str:
+    return space.replace("-", "_")
+
+
+def plan_metrics(
+    metrics: Sequence[Metric],
+    columns: Sequence[Column],
+    dataset_spec: DatasetSpec,
+    subsets: Sequence[Subset | None],
+    *,
+    explicit: bool,
+) -> list[MetricTask]:
+    """Return the tasks, by subset, column and metric, each once."""
+    taken = {
+        metric.text: columns_of_metric(metric, columns, dataset_spec, explicit=explicit)
+        for metric in metrics
+    }
+    pairs = [(c, metric) for c in columns for metric in metrics if c in taken[metric.text]]
+    unique_pairs = {(column.name, metric.name): (column, metric) for column, metric in pairs}
+    return [
+        MetricTask(metric, column, subset)
+        for subset in subsets
+        for column, metric in unique_pairs.values()
+    ]
+
+
 def _network_name(column: Column, dataset_spec: DatasetSpec) -> str:
     """Return the published network of a column, whatever its extractor is called in this set."""
     spec = next(spec for spec in dataset_spec.extractors if spec["name"] == column.extractor)
@@ -53,7 +117,7 @@ def require_applicable(
         if not any(task.metric.name == metric.name for task in tasks):
             column_names = ", ".join(column.name for column in spaces)
             raise RaymetricsError(
-                f"{metric.name} takes a column of {metric.column_kind}; there are {column_names}"
+                f"{metric.text} takes a column of {metric.column_kind}; there are {column_names}"
             )
 
 
@@ -65,13 +129,7 @@ def require_measurable(
     SpecMismatch unless the sets can be compared, RaymetricsError for a metric without a column.
     """
     spaces = comparable_columns(real, generated, None, columns)
-    explicit = bool(columns)
-    tasks = [
-        MetricTask(metric, column)
-        for metric in metrics
-        for column in spaces
-        if metric_applies(metric, column, real.spec, explicit=explicit)
-    ]
+    tasks = plan_metrics(metrics, spaces, real.spec, [None], explicit=bool(columns))
     require_applicable(tasks, metrics, spaces)
 
 
@@ -100,17 +158,32 @@ def take_samples(
 ) -> Mapping[str, View]:
     """Take the samples of a protocol; all, without one. NotEnoughData for too few.
 
-    random_ids: the seed by which a protocol's samples are chosen, in the place of the first ones.
+    random_ids: the seed by which a protocol's samples are chosen; by default the protocol's.
     """
     if protocol is None:
         return views
     counts = protocol.counts(real=len(views["real"]), generated=len(views["generated"]))
+    seed = protocol.seed if random_ids is None else random_ids
     return {
-        side: views[side].first(count)
-        if random_ids is None or count == len(views[side])
-        else views[side].choose(count, random_ids)
+        side: take_count(views[side], count, seed)
         for side, count in zip(SIDES, counts, strict=True)
     }
+
+
+def take_count(view: View, count: int, seed: int | None) -> View:
+    """Return so many samples: random ones by a seed, or the first; all, if there are no more."""
+    if seed is None or count == len(view):
+        return view.first(count)
+    return view.choose(count, seed)
+
+
+def cut_to_equal_counts(views: Mapping[str, View], seed: int) -> dict[str, View]:
+    """Return both sides with the count of the smaller one; of the larger side random samples.
+
+    Precision and recall are defined for equal counts (Kynkaanniemi et al. 2019, section 2).
+    """
+    smaller_count = min(map(len, views.values()))
+    return {side: take_count(view, smaller_count, seed) for side, view in views.items()}
 
 
 def require_unique_samples(tasks: Sequence[MetricTask], views: Mapping[str, View]) -> None:

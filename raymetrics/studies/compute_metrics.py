@@ -34,6 +34,9 @@ from raymetrics.studies.subsets import SIDES, Subset
 BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
 
 
+_SurveyKey = tuple[str, Subset, tuple[int, ...], str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class PlannedTask:
     """A task, with the statistics that it needs."""
@@ -57,6 +60,12 @@ class PlannedTask:
         The others share the statistics of all samples of that side, None.
         """
         return self.subset if side in self.subset.restricted_sides else None
+
+    @property
+    def survey_key(self) -> _SurveyKey:
+        """What tells its survey from those of other columns, samples and balls."""
+        balls = self.convention
+        return self.column.name, self.subset, balls.ks, balls.ball, balls.distances
 
     @cached_property
     def bytes_by_function(self) -> dict[object, int]:
@@ -118,30 +127,31 @@ class MetricComputation:
 
         Reads each side once for as many tasks as `bytes_per_pass` allows, and again for a survey.
         """
-        surveys: dict[tuple[str, Subset], ManifoldSurvey] = {}
+        surveys: dict[_SurveyKey, ManifoldSurvey] = {}
         for batch in _batch_by_memory(self.planned, self.bytes_per_pass):
             statistics = {side: _fold_required(self.views[side], batch, side) for side in SIDES}
             for task in batch:
                 start = time.monotonic()
-                real, generated = (statistics[side].get(_place(task, side), {}) for side in SIDES)
+                real, generated = (_statistics_of(task, side, statistics[side]) for side in SIDES)
                 if task.metric.compute is not None:
                     values = task.metric.compute(
                         real, generated, task.subset.samples, task.convention
                     )
                 else:
-                    place = task.column.name, task.subset
-                    if place not in surveys:
-                        surveys[place] = self._survey(task, (real, generated))
-                    values = self._survey_values(task, surveys[place])
+                    key = task.survey_key
+                    if key not in surveys:
+                        surveys[key] = self._survey(task, (real, generated))
+                    values = self._survey_values(task, surveys[key])
                 seconds = time.monotonic() - start
                 yield from ((task, value, seconds) for value in values)
 
     def _survey(self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]) -> ManifoldSurvey:
-        """Make one survey for all metrics of a column and subset that need a survey."""
+        """Make one survey for all metrics of a column, subset and kind of balls that need one."""
+        surveying = [planned for planned in self.planned if planned.metric.survey is not None]
         parts = [
-            planned_task.metric.survey or frozenset()
-            for planned_task in self.planned
-            if (planned_task.column.name, planned_task.subset) == (task.column.name, task.subset)
+            planned.metric.survey or frozenset()
+            for planned in surveying
+            if planned.survey_key == task.survey_key
         ]
         count, realism = (
             any(survey_part in part for part in parts) for survey_part in ("count", "realism")
@@ -156,6 +166,7 @@ class MetricComputation:
                 count=count,
                 realism=realism,
                 engine=self.engine,
+                searched_k=self._largest_k(task),
             )
         rows: list[FeatureRows] = [statistics["rows"] for statistics in sides]
         real, generated = (side_rows.features for side_rows in rows)
@@ -168,6 +179,14 @@ class MetricComputation:
             engine=self.engine,
         )
 
+    def _largest_k(self, task: PlannedTask) -> int:
+        """Return the largest k of a column under any convention, so that radii are found once."""
+        return max(
+            planned.convention.ks[-1]
+            for planned in self.planned
+            if planned.metric.survey is not None and planned.column == task.column
+        )
+
     def _survey_values(self, task: PlannedTask, survey: ManifoldSurvey) -> list[MetricValue]:
         assert task.metric.survey_values is not None  # as it has no other formula
         if "realism" in (task.metric.survey or ()):
@@ -175,38 +194,52 @@ class MetricComputation:
         return task.metric.survey_values(survey, task.subset.samples, task.convention)
 
 
-_Place = tuple[str, Subset | None]  # the column, and the subset if it restricts the side
+@dataclass(frozen=True)
+class _FoldKey:
+    """What tells a statistic of one side from another: its column, samples, name and function.
+
+    One function selects the rows of all tasks, so that of those the function is None.
+    """
+
+    column: str
+    scope: Subset | None  # the subset if it restricts the side
+    name: str
+    function: StatisticFunction | None
 
 
-def _place(task: PlannedTask, side: str) -> _Place:
-    return task.column.name, task.scope(side)
+def _fold_key(task: PlannedTask, side: str, name: str) -> _FoldKey:
+    function = task.required[side][name]
+    is_selection = isinstance(function, SelectedRows)
+    return _FoldKey(task.column.name, task.scope(side), name, None if is_selection else function)
 
 
-def _fold_required(
-    view: View, batch: Sequence[PlannedTask], side: str
-) -> dict[_Place, dict[str, Any]]:
+def _fold_required(view: View, batch: Sequence[PlannedTask], side: str) -> dict[_FoldKey, Any]:
     """Fold the statistics that a batch needs of a side, in one pass over its shards."""
-    functions: dict[tuple[_Place, str], list[StatisticFunction]] = {}
+    functions: dict[_FoldKey, list[StatisticFunction]] = {}
     for task in batch:
         for name, function in task.required[side].items():
-            functions.setdefault((_place(task, side), name), []).append(function)
+            functions.setdefault(_fold_key(task, side, name), []).append(function)
     measures = {
         str(i): ColumnStatistic(
-            column, _combine(of_one_name), scope.samples.for_side(side) if scope else None
+            key.column,
+            _combine(equal_functions),
+            key.scope.samples.for_side(side) if key.scope else None,
         )
-        for i, (((column, scope), _), of_one_name) in enumerate(functions.items())
+        for i, (key, equal_functions) in enumerate(functions.items())
     }
     folded = fold_shards(view, measures, _bytes_together(batch) // 2)
-    statistics: dict[_Place, dict[str, Any]] = {}
-    for i, (place, name) in enumerate(functions):
-        statistics.setdefault(place, {})[name] = folded[str(i)]
-    return statistics
+    return {key: folded[str(i)] for i, key in enumerate(functions)}
+
+
+def _statistics_of(task: PlannedTask, side: str, folded: Mapping[_FoldKey, Any]) -> dict[str, Any]:
+    """Return the statistics of a side that a task needs, by name."""
+    return {name: folded[_fold_key(task, side, name)] for name in task.required[side]}
 
 
 def _combine(functions: Sequence[StatisticFunction]) -> StatisticFunction:
     """Return one function that serves all tasks: the union of selected rows.
 
-    Other statistics of one name are equal.
+    Other functions are equal.
     """
     selected = [function.ids for function in functions if isinstance(function, SelectedRows)]
     return SelectedRows(np.unique(np.concatenate(selected))) if selected else functions[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from raymetrics import metrics as formulas
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
-from raymetrics.errors import RaymetricsError
+from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.conventions import change_convention
 from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
@@ -21,6 +21,7 @@ from raymetrics.sample_ranges import Ids, parse_ids_or_count
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.view import View
+from raymetrics.studies.comparison import take_count
 from raymetrics.studies.evaluate_shards import (
     EvaluationRequest,
     evaluate_shards,
@@ -30,8 +31,20 @@ from raymetrics.studies.evaluate_statistics_file import (
     evaluate_with_statistics,
     require_moment_metrics,
 )
-from raymetrics.studies.extract_sides import OpenSide, SideExtraction, SourceSide, extract_sides
+from raymetrics.studies.extract_sides import (
+    OpenSide,
+    SideExtraction,
+    SourceSide,
+    default_extractor,
+    extract_sides,
+)
 from raymetrics.studies.open_sides import open_side
+from raymetrics.studies.random_seeds import average_over_seeds, parse_seeds
+from raymetrics.studies.sensitivity_to_protocol import (
+    add_other_resizes,
+    evaluate_under,
+    parse_axes,
+)
 
 if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
@@ -49,7 +62,9 @@ def evaluate(
     changes: Mapping[str, object] | None = None,
     samples: int | str | range | None = None,
     real_samples: int | str | range | None = None,
-    random_ids: int | None = None,
+    random_ids: int | str | Sequence[int] | None = None,
+    equal_counts: bool = False,
+    under: str | None = None,
     by: str | None = None,
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
@@ -69,7 +84,8 @@ def evaluate(
     uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a file of
     statistics of another program (.npz, .pkl, .pt, see
     `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
-    metrics: names of METRICS, or "module:callable" for a metric of your own (see
+    metrics: names of METRICS, each in all spaces or, as "pr:vgg16", in one, by the name of an
+    extractor or a column or by its beginning; or "module:callable" for a metric of your own (see
     `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
     protocol. "fid" is the Frechet distance in any feature space, and is labelled by that space.
     extractors: of sources, as `extract` takes them; by default those of the other side, or the
@@ -84,7 +100,13 @@ def evaluate(
     generated side, as "0-49999". By default all; of a generator as many as there are real ones.
     real_samples: the same of the real side alone.
     random_ids: a seed; so many samples, or those of the protocol, are then chosen at random among
-    all of a set or data set, and not the first ones.
+    all of a set or data set, and not the first ones. Several seeds, as "0,1,2": every number once
+    for each, and their mean with the standard deviation (ddof 1).
+    equal_counts: cut the larger side, or with `by` that of each label, to the count of the smaller
+    one, at random by that seed or else by the convention's.
+    under: also compute the numbers under every "conventions", at several "counts", or with every
+    one of the "resizes" that the network knows (of sources; of shard sets those that are there); or
+    "all" of these. See `raymetrics.studies.sensitivity_to_protocol`.
     by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
@@ -122,43 +144,180 @@ def evaluate(
         scores,
         any_size,
         local,
-        random_ids,
+        None,
         engine,
         same_machines,
+        equal_counts,
     )
+    seeds = parse_seeds(random_ids)
     wanted = _wanted_ids(samples, real_samples)
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}
-    chosen = {} if random_ids is None else counts
+    chosen = counts if seeds else {}
+    requests = _requests_by_seed(request, seeds, bool(chosen))
+    axes = parse_axes(under) if under else ()
     sides = {
         side: open_side(side, value, None if side in chosen else wanted[side])
         for side, value in (("real", real), ("generated", generated))
     }
+    if axes:
+        _require_variable(requests, sides)
     with shared_session(local=local):
-        if any(isinstance(value, SourceSide) for value in sides.values()):
-            request = _require_statistics_suffice(sides, request)
+        announce = not any(isinstance(value, SourceSide) for value in sides.values())
+        if announce:
+            opened = {s: v for s, v in sides.items() if not isinstance(v, SourceSide)}
+            spaces = None if extractors is None else tuple(as_names(extractors))
+            requests = [replace(r, space_names=spaces) for r in requests]
+        else:
+            requests = [_require_statistics_suffice(sides, r) for r in requests]
             opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
 
+            texts = None if extractors is None else as_extractors(extractors)
+            vary_resize = "resizes" in axes and not opened_sets
+            texts, added = _extractors_of_sources(texts, requests[0], vary_resize=vary_resize)
+
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
-                require_evaluable(request, made_of, opened_sets[0] if opened_sets else None, counts)
+                opposite = opened_sets[0] if opened_sets else None
+                asked = _without_extractors(requests[0], made_of, added)
+                require_evaluable(asked, made_of, opposite, counts)
 
             resources = resources or Resources()
             extraction = SideExtraction(
-                None if extractors is None else as_extractors(extractors),
+                texts,
                 resolved_protocol,
                 keep,
                 resources if local is None else replace(resources, local=local),
                 progress,
                 check,
                 Permission(run_code),
-                random_ids is not None,
+                bool(seeds) or _chooses_at_random(resolved_protocol),
                 any_size,
             )
-            opened = _choose_samples(extract_sides(sides, extraction), chosen, random_ids)
-            return _evaluate_opened(opened, request, tell, announce=False)
-        opened = {s: v for s, v in sides.items() if not isinstance(v, SourceSide)}
-        opened = _choose_samples(opened, chosen, random_ids)
-        spaces = None if extractors is None else tuple(as_names(extractors))
-        return _evaluate_opened(opened, replace(request, space_names=spaces), tell)
+            opened = extract_sides(sides, extraction)
+            specs = [value.shards.spec for value in opened.values() if isinstance(value, View)]
+            requests = [_without_extractors(r, specs[0], added) for r in requests]
+        if axes:
+            views = _choose_samples(opened, chosen, requests[0].random_ids)
+            results = evaluate_under(views, requests[0], axes, changes or {}, announce=announce)
+            if tell:
+                tell(results)
+            return results
+        return _evaluate_by_seed(opened, chosen, requests, tell, announce=announce)
+
+
+def _require_variable(
+    requests: Sequence[EvaluationRequest], sides: Mapping[str, OpenSide | SourceSide]
+) -> None:
+    """Raise RaymetricsError for a request whose protocol cannot be varied."""
+    if any(isinstance(value, ReferenceStatistics) for value in sides.values()):
+        raise RaymetricsError(
+            "a file of statistics has one convention, count and resize; give shards or sources on "
+            "both sides"
+        )
+    if requests[0].by or requests[0].scores or len(requests) > 1:
+        raise RaymetricsError(
+            "numbers under several protocols are those of all samples and one choice of them; "
+            "leave out by, scores, and all seeds but one"
+        )
+
+
+def _without_extractors(
+    request: EvaluationRequest, spec: DatasetSpec, added: Mapping[str, str]
+) -> EvaluationRequest:
+    """Return the request for the extractors of a set that were not added; named columns stay."""
+    if not added or request.columns:
+        return request
+    names = [str(fields["name"]) for fields in spec.extractors]
+    return replace(request, space_names=[name for name in names if name not in added])
+
+
+def _requests_by_seed(
+    request: EvaluationRequest, seeds: Sequence[int], is_count: bool
+) -> list[EvaluationRequest]:
+    """Return the request with every seed; once without any.
+
+    RaymetricsError for several seeds where they choose nothing, or where one file of scores is
+    asked for.
+    """
+    if len(seeds) > 1:
+        if not (is_count or request.protocol or request.equal_counts):
+            raise RaymetricsError(
+                "several seeds choose samples of larger sets; say how many: --samples N, a "
+                "protocol, or --equal-counts"
+            )
+        if request.scores:
+            raise RaymetricsError("scores of samples are those of one choice; give one seed")
+    return [replace(request, random_ids=seed) for seed in seeds] or [request]
+
+
+def _chooses_at_random(protocol: Protocol | None) -> bool:
+    """Return whether a protocol takes random samples of a larger set."""
+    return protocol is not None and protocol.seed is not None
+
+
+def _extractors_of_sources(
+    texts: list[str] | None, request: EvaluationRequest, *, vary_resize: bool
+) -> tuple[list[str] | None, dict[str, str]]:
+    """Return the extractors of sources, and those among them that are there for their resize.
+
+    texts: those that the user names. None for those of the other side, or the default one.
+    """
+    texts = _bound_extractors(request) if texts is None else texts
+    if not vary_resize:
+        return texts, {}
+    texts = texts or [default_extractor(request.protocol)]
+    added = add_other_resizes(texts)
+    return [*texts, *added.values()], added
+
+
+def _bound_extractors(request: EvaluationRequest) -> list[str] | None:
+    """Return the networks that all metrics are bound to; None if one is not bound to a network."""
+    from raymetrics.extractors import PUBLISHED_NETWORKS  # loads torch
+
+    spaces = [metric.space for metric in request.metrics]
+    names = [space for space in spaces if space in PUBLISHED_NETWORKS]
+    return list(dict.fromkeys(names)) if names and len(names) == len(spaces) else None
+
+
+def _evaluate_by_seed(
+    opened: Mapping[str, OpenSide],
+    counts: Mapping[str, int],
+    requests: Sequence[EvaluationRequest],
+    tell: Callable[[list[Result]], None] | None,
+    *,
+    announce: bool,
+) -> list[Result]:
+    """Compute the numbers of the samples that every seed chooses, and their means."""
+    chosen = [_choose_samples(opened, counts, request.random_ids) for request in requests]
+    if len(requests) == 1:
+        return _evaluate_opened(chosen[0], requests[0], tell, announce=announce)
+    _require_different_samples(chosen[:2], requests[:2])
+    results_by_seed = {
+        seed: _evaluate_opened(sides, request, None, announce=announce and i == 0)
+        for i, (sides, request) in enumerate(zip(chosen, requests, strict=True))
+        if (seed := request.random_ids) is not None
+    }
+    results = average_over_seeds(results_by_seed)
+    if tell:
+        tell(results)
+    return results
+
+
+def _require_different_samples(
+    chosen: Sequence[Mapping[str, OpenSide]], requests: Sequence[EvaluationRequest]
+) -> None:
+    """Raise NotEnoughData if two seeds choose the same samples of whole sides."""
+    if requests[0].by and requests[0].equal_counts:
+        return
+    selections = []
+    for sides, request in zip(chosen, requests, strict=True):
+        views = {side: value for side, value in sides.items() if isinstance(value, View)}
+        views = dict(request.select_samples(views)) if len(views) == len(sides) else views
+        selections.append([view.samples for view in views.values()])
+    if selections[0] == selections[1]:
+        raise NotEnoughData(
+            "all seeds choose the same samples, as no set has more than are asked for; extract "
+            "more, or ask for fewer"
+        )
 
 
 def _resolve_convention(
@@ -181,7 +340,7 @@ def _choose_samples(
 ) -> dict[str, OpenSide]:
     """Return the sides with so many samples of each view chosen at random, if there is a seed."""
     return {
-        side: value.choose(counts[side], seed)
+        side: take_count(value, counts[side], seed)
         if isinstance(value, View) and side in counts and seed is not None
         else value
         for side, value in sides.items()
@@ -223,9 +382,10 @@ def _evaluate_opened(
     views = {side: value for side, value in sides.items() if isinstance(value, View)}
     if len(views) == len(sides):
         return evaluate_shards(views, request, tell, announce=announce)
-    if request.by or request.scores:
+    if request.by or request.scores or request.equal_counts:
         raise RaymetricsError(
-            "a file of statistics knows neither labels nor samples; leave out by and scores"
+            "a file of statistics knows neither labels nor samples; leave out by, scores and "
+            "equal_counts"
         )
     results = evaluate_with_statistics(sides, request, announce=announce)
     if tell:

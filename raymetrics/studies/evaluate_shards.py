@@ -28,14 +28,20 @@ from raymetrics.shards.writable import require_writable_output
 from raymetrics.studies.comparison import (
     MetricTask,
     comparable_columns,
-    metric_applies,
+    cut_to_equal_counts,
+    plan_metrics,
     require_applicable,
     require_unique_samples,
     take_samples,
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.make_result import make_result, sides_of_subset
-from raymetrics.studies.result_warnings import Facts, SideFacts, find_warnings
+from raymetrics.studies.result_warnings import (
+    Facts,
+    SideFacts,
+    find_label_warnings,
+    find_warnings,
+)
 from raymetrics.studies.subsets import SIDES, Subset, all_samples, subsets_by_label
 
 log = logging.getLogger(__name__)
@@ -46,7 +52,8 @@ class EvaluationRequest:
     """What is to be computed of two sides; the fields are arguments of `evaluate`.
 
     metrics: in the order of the results. is_explicit: whether the user or a protocol named them,
-    so that each must have a column. space_names: extractors to compare, None for all.
+    so that each must have a column. space_names: extractors to compare, None for all. random_ids:
+    the seed of all random choices of samples; None for the protocol's, or the convention's.
     """
 
     metrics: Sequence[Metric]
@@ -62,6 +69,7 @@ class EvaluationRequest:
     random_ids: int | None = None
     engine: str = DEFAULT_ENGINE
     same_machines: bool = False
+    equal_counts: bool = False
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -72,7 +80,34 @@ class EvaluationRequest:
             raise RaymetricsError("scores of samples are those of --metrics realism, of all labels")
         if self.scores is not None:
             require_writable_output(self.scores)
+        if self.equal_counts and self.protocol is not None:
+            raise RaymetricsError(
+                f"protocol {self.protocol.name} says how many samples each side has; leave out "
+                "equal_counts"
+            )
         make_engine(self.engine)  # says now what is missing
+
+    @property
+    def equal_counts_seed(self) -> int | None:
+        """The seed by which sides are cut to equal counts; None if they are not."""
+        if not self.equal_counts:
+            return None
+        return self.convention.seed if self.random_ids is None else self.random_ids
+
+    def compared_counts(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Return how many samples of each side are compared, of so many; 0 if unknown."""
+        smaller_count = min(counts.values())
+        return dict.fromkeys(counts, smaller_count) if self.equal_counts else dict(counts)
+
+    def select_samples(self, views: Mapping[str, View]) -> Mapping[str, View]:
+        """Return the views with the samples of the protocol, or with equal counts.
+
+        Equal counts of each label are taken later.
+        """
+        views = take_samples(views, self.protocol, self.random_ids)
+        if self.equal_counts_seed is None or self.by is not None:
+            return views
+        return cut_to_equal_counts(views, self.equal_counts_seed)
 
     def compared_columns(self, real: ShardSet, generated: ShardSet) -> list[Column]:
         """Return the columns that are compared. SpecMismatch if the sets cannot be."""
@@ -110,13 +145,9 @@ class EvaluationRequest:
         self, columns: Sequence[Column], dataset_spec: DatasetSpec, subsets: Sequence[Subset | None]
     ) -> list[MetricTask]:
         """Return the tasks, by subset, column and metric. RaymetricsError for a metric without."""
-        tasks = [
-            MetricTask(metric, column, subset)
-            for subset in subsets
-            for column in columns
-            for metric in self.metrics
-            if metric_applies(metric, column, dataset_spec, explicit=bool(self.columns))
-        ]
+        tasks = plan_metrics(
+            self.metrics, columns, dataset_spec, subsets, explicit=bool(self.columns)
+        )
         required = self.metrics if self.is_explicit else self.metrics[:1]
         require_applicable(tasks, required, columns)
         return tasks
@@ -134,19 +165,23 @@ def evaluate_shards(
     announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
     """
     columns = request.compared_columns(views["real"].shards, views["generated"].shards)
-    views = take_samples(views, request.protocol, request.random_ids)
+    views = request.select_samples(views)
     request = request.without_too_large(
         {side: len(view) for side, view in views.items()}, announce=announce
     )
-    subsets = subsets_by_label(views) if request.by == "label" else [all_samples(views)]
+    subsets = (
+        subsets_by_label(views, request.equal_counts_seed)
+        if request.by == "label"
+        else [all_samples(views, request.equal_counts_seed)]
+    )
     tasks = request.plan(columns, views["real"].shards.spec, subsets)
     require_unique_samples(tasks, views)
-    _require_enough_samples(views, tasks, request.convention)
+    require_enough_samples(views, tasks, request.convention)
     facts = {side: SideFacts(view) for side, view in views.items()}
     computation = MetricComputation(
         views, plan_tasks(tasks, request.convention), engine=request.engine
     )
-    with session(local=_runs_in_process(request.local, views, columns, announce)):
+    with session(local=computes_in_process(request.local, views, columns, announce)):
         require_memory(views, computation.planned)
         results = [
             make_result(
@@ -157,7 +192,7 @@ def evaluate_shards(
                 request.convention,
                 request.protocol,
                 seconds,
-                _warnings_of(planned.task, request.convention, facts),
+                warnings_of(planned.task, request.convention, facts),
             )
             for planned, value, seconds in computation.values()
         ]
@@ -168,12 +203,13 @@ def evaluate_shards(
     return results
 
 
-def _warnings_of(
+def warnings_of(
     task: MetricTask, convention: Convention, facts: Mapping[str, SideFacts]
 ) -> tuple[str, ...]:
-    """Return the warnings of a number of all samples; of one label there are none."""
+    """Return the warnings of a number of all samples; of one label that of unequal counts."""
     if task.subset is not None and task.subset.restricted_sides:
-        return ()
+        samples = task.subset.samples
+        return find_label_warnings(task.metric, len(samples.real), len(samples.generated))
     return find_warnings(Facts(task.metric, task.column, convention, **facts))
 
 
@@ -188,6 +224,7 @@ def require_evaluable(
     opposite: the set on the other side, if it is there already. counts: samples of each side; 0
     where they are not known.
     """
+    counts = request.compared_counts(counts)
     shards = ShardSet(Store("."), made_of, ())
     columns = request.compared_columns(opposite or shards, shards)
     tasks = request.without_too_large(counts, announce=True).plan(columns, made_of, [None])
@@ -201,7 +238,7 @@ def require_evaluable(
             metric.require_counts(counts["real"], counts["generated"])
 
 
-def _runs_in_process(
+def computes_in_process(
     local: bool | None, views: Mapping[str, View], columns: Sequence[Column], announce: bool
 ) -> bool:
     """Return whether this process computes the numbers, as the features are few."""
@@ -211,7 +248,7 @@ def _runs_in_process(
     return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
 
 
-def _require_enough_samples(
+def require_enough_samples(
     views: Mapping[str, View], tasks: Sequence[MetricTask], convention: Convention
 ) -> None:
     """Raise NotEnoughData if a metric takes more samples than a side has."""

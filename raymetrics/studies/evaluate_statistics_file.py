@@ -28,8 +28,9 @@ from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.comparison import (
     MetricTask,
-    metric_applies,
+    columns_of_metric,
     select_columns,
+    take_count,
 )
 from raymetrics.studies.evaluate_shards import EvaluationRequest
 from raymetrics.studies.extract_sides import OpenSide
@@ -69,7 +70,9 @@ def evaluate_with_statistics(
     convention, protocol, columns = request.convention, request.protocol, request.columns
     moment_metrics = require_moment_metrics(request, reference)
     shards = whole_view.shards
-    view = _view_for_protocol(reference, file_side, whole_view, shards_side, protocol)
+    view = _view_for_protocol(
+        reference, file_side, whole_view, shards_side, protocol, request.random_ids
+    )
     if len(view) <= convention.ddof:
         raise NotEnoughData(
             f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has "
@@ -153,8 +156,9 @@ def _view_for_protocol(
     whole_view: View,
     shards_side: str,
     protocol: Protocol | None,
+    random_ids: int | None,
 ) -> View:
-    """Take the samples of the shards.
+    """Take the samples of the shards; random ones by the seed, if there is one.
 
     NotEnoughData if the file has another number of samples than the protocol asks for.
     """
@@ -172,7 +176,8 @@ def _view_for_protocol(
             f"{reference.count or 'an unknown number'}; evaluate without a protocol"
         )
     counts = protocol.counts(**{file_side: reference.count or 1, shards_side: len(whole_view)})
-    return whole_view.first(dict(zip(SIDES, counts, strict=True))[shards_side])
+    count = dict(zip(SIDES, counts, strict=True))[shards_side]
+    return take_count(whole_view, count, protocol.seed if random_ids is None else random_ids)
 
 
 def _match_columns(
@@ -196,7 +201,7 @@ def _match_columns(
             f"{metric.name} takes {SPATIAL_MU_SIGMA}, {reference.uri} holds "
             f"{', '.join(reference.gaussians)}; leave it out of --metrics"
         )
-    fitting = [c for c in columns if metric_applies(metric, c, shards.spec, explicit=explicit)]
+    fitting = columns_of_metric(metric, columns, shards.spec, explicit=explicit)
     if reference.origin:
         return [
             _ColumnMatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
     from raymetrics.distributed.resources import Resources
     from raymetrics.generators import Generator
+
+log = logging.getLogger(__name__)
 
 DEFAULT_EXTRACTOR = "inception"
 
@@ -121,9 +124,12 @@ def _default_extractors(
             for text in texts:
                 request.permission.require_extractor(text, value.shards.uri)
             return texts
-    if request.protocol is not None:
-        return [request.protocol.extractor]
-    return [DEFAULT_EXTRACTOR]
+    return [default_extractor(request.protocol)]
+
+
+def default_extractor(protocol: Protocol | None) -> str:
+    """Return the extractor of sources without shards on the other side."""
+    return DEFAULT_EXTRACTOR if protocol is None else protocol.extractor
 
 
 def _resolve_ids(
@@ -151,6 +157,13 @@ def _resolve_ids(
         wanted: Ids | range | None = value.ids
         if wanted is None and protocol is not None:
             wanted = _first_of_protocol(protocol, side, generator.length, at_random)
+            if wanted is None and at_random and protocol.seed is not None:
+                log.info(
+                    "%s chooses among all %s %s samples, so that all are extracted and kept",
+                    protocol.name,
+                    generator.length,
+                    side,
+                )
         if wanted is None and generator.length is None:
             opposite = next(name for name in sides if name != side)
             count = (

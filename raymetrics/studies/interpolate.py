@@ -1,8 +1,9 @@
 """Whether interpolations between realistic samples stay realistic: Kynkaanniemi et al. 2019,
 section 5.1, Fig. 9 and 12.
 
-The ends are samples of a latent generator with R >= 1, paired in the order of their ids: the first
-with the second, the third with the fourth. The images between them are a source, linear in W, whose
+The ends are the first samples of a latent generator with R >= 1, paired in the order of their ids:
+the first with the second, the third with the fourth. A source is drawn on until there are enough.
+The images between them are a source, linear in W, whose
 sample path * steps + step is an image of a path; so they stream into shards like any other samples,
 and the same survey judges them. Where W is conditional on a class, w carries it: ends are paired
 across classes, as the paper pairs at random over all samples, and images between two classes count.
@@ -24,7 +25,11 @@ from typing import Any
 import numpy as np
 
 from raymetrics import option_strings
-from raymetrics.distributed.extraction.dataset_request import require_few_shards, require_shard_rows
+from raymetrics.distributed.extraction.dataset_request import (
+    max_samples,
+    require_few_shards,
+    require_shard_rows,
+)
 from raymetrics.distributed.extraction.extract import extract
 from raymetrics.distributed.extraction.progress import Progress
 from raymetrics.distributed.memory_limits import require_free_memory
@@ -46,12 +51,13 @@ from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.evaluate_shards import write_scores
 from raymetrics.studies.make_result import side_from_view
 from raymetrics.studies.match.request import names_shard_set
+from raymetrics.studies.path_candidates import EndSearch, draw_candidates
 from raymetrics.studies.path_ends import (
     SHARDS_FOLDER,
     PathEnds,
     choose_ends,
     latent_source,
-    require_latent_source,
+    open_latent_source,
     write_ends,
 )
 from raymetrics.studies.realism import (
@@ -63,7 +69,7 @@ from raymetrics.studies.realism import (
 )
 
 _CANDIDATES_FOLDER = "candidates"
-_CANDIDATES_PER_PATH = 4  # samples of a source; enough where half of them are realistic
+_MAX_CANDIDATES_PER_PATH = 100  # samples of a source; enough where 2 % of them are realistic
 _BYTES_PER_IMAGE = 32  # R, and three arrays more while a survey is merged
 _CONFIDENCE = 0.95
 _PATHS_SHOWN = 8  # paths, from the best to the worst
@@ -123,7 +129,8 @@ def interpolate(
     rule: StrayRule | None = None,
     column: str | None = None,
     k: int = 3,
-    candidates: int | None = None,
+    max_candidates: int | None = None,
+    on_unfilled: str = "stop",
     shard_rows: int = 2048,
     run_code: bool = False,
     any_size: bool = False,
@@ -136,46 +143,63 @@ def interpolate(
 
     real: a complete shard set.
     generated: a shard set of a latent generator, whose samples may become ends; or the source,
-    whose first `candidates` samples are extracted to `to`/candidates first, by default 4 for each
-    path.
+    whose samples are extracted to `to`/candidates in the order of their ids until there are enough
+    ends.
     to: a folder or a prefix, for ends.parquet, realism.parquet and the shards of the images.
     paths, rule: how many paths, and when one strays.
     column: the feature space; needed where both sets have several.
     k: the ball around a real sample reaches its k-th nearest real sample.
+    max_candidates: samples that are looked at, at most; by default those of the set, or 100 of the
+    source for each path.
+    on_unfilled: what to do with too few ends then: "stop" makes fewer paths, and on_message says
+    so; "fail" raises NotEnoughData, and the candidates stay.
     shard_rows, resources, progress: see `extract`.
     run_code: also open what a shard set names if it is a program, or on another machine.
     any_size: also compare sets whose images have different sizes.
-    on_message: called with a line of text when a stage begins.
+    on_message: called with a line of text when a stage begins, and with the number of candidates
+    that the share of realistic ones so far predicts.
     tell: called with the numbers before R is written.
 
-    Run again after anything that stopped it: no shard is made twice. If fewer samples are realistic
-    than the paths need, on_message says so, and there are fewer paths. Raises NotEnoughData for no
-    path, SourceError if the source cannot be interpolated, and what `extract` and `evaluate` do.
+    Run again after anything that stopped it: no shard is made twice. The ends are the same for any
+    number of workers and any shard_rows. Raises NotEnoughData for no path, SourceError if the
+    source cannot be interpolated, and what `extract` and `evaluate` do.
     """
     real, generated = set_uri("real", real), set_uri("generated", generated)
     rule, convention, start = rule or StrayRule(), Convention(k=k), time.monotonic()
     permission = permission_for(run_code, generated)
     if paths < 1:
         raise NotEnoughData(f"paths is {paths}, expected at least 1")
+    if on_unfilled not in ("stop", "fail"):
+        raise RaymetricsError(f"on_unfilled is {on_unfilled!r}, expected stop or fail")
     require_writable_store(to)
     make = partial(extract, shard_rows=shard_rows, resources=resources, progress=progress)
     real_view = open_as_view(real)
     require_neighbors(len(real_view), k, "real")
-    count = _CANDIDATES_PER_PATH * paths if candidates is None else candidates
-    samples = len(open_as_view(generated)) if _is_set(generated) else count
-    _require_room(min(paths, samples // 2) * rule.steps, shard_rows)
+    search = _plan_search(generated, paths, rule.ends, max_candidates, shard_rows)
+    _require_room(min(paths, search.limit // 2) * rule.steps, shard_rows)
     with shared_session(local=resources.local if resources else None):
-        candidate_view = _open_candidates(
-            real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, count, make, permission
+        draw = _candidate_opener(
+            real_view, generated, f"{to}/{_CANDIDATES_FOLDER}", column, make, permission
         )
+        candidate_view = draw(search.first_count())
         permission.require_source(candidate_view.shards.spec.source, candidate_view.shards.uri)
         task = single_realism_task(real_view, candidate_view, column, any_size=any_size)
         source, name = latent_source(candidate_view), task.column.name
+
+        def score(view: View) -> np.ndarray:
+            return survey_realism(real_view, view, name, convention).generated_in_real.realism
+
         on_message(f"looking for ends among {len(candidate_view)} samples of {source}")
-        realism = survey_realism(
-            real_view, candidate_view, name, convention
-        ).generated_in_real.realism
-        ends = choose_ends(candidate_view.sample_ids, realism, paths, rule.ends, on_message)
+        candidate_view, realism = draw_candidates(candidate_view, draw, score, search, on_message)
+        ends = choose_ends(
+            candidate_view.sample_ids,
+            realism,
+            paths,
+            rule.ends,
+            on_message,
+            advice=search.advice,
+            on_unfilled=on_unfilled,
+        )
         ends_path, shards = write_ends(to, ends), f"{to}/{SHARDS_FOLDER}"
         on_message(f"{len(ends.ids)} paths of {rule.steps} images")
         make(
@@ -189,7 +213,9 @@ def interpolate(
     seconds = time.monotonic() - start
     results = [
         result_for_views(value, task, real_view, images_view, convention, seconds)
-        for value in _stray_values(survey, convention, rule, ends, candidate_view)
+        for value in _stray_values(
+            survey, convention, rule, ends, candidate_view, search.count_ends(realism)
+        )
     ]
     tell(results)
     scores = f"{to}/{SCORES_FILE}"
@@ -215,22 +241,45 @@ def _require_room(images: int, shard_rows: int) -> None:
     )
 
 
-def _open_candidates(
+def _plan_search(
+    generated: str, paths: int, minimum: float, max_candidates: int | None, shard_rows: int
+) -> EndSearch:
+    """Plan how many candidates are looked at. Raise SourceError for a source without latents."""
+    is_set = _is_set(generated)
+    if is_set:
+        available = usual = len(open_as_view(generated))
+    else:
+        available = max_samples(open_latent_source(generated))
+        usual = min(available, _MAX_CANDIDATES_PER_PATH * paths)
+    limit = min(available, usual if max_candidates is None else max_candidates)
+    advice = "look at more, --max-candidates N"
+    if limit == available:
+        advice = "extract more" if is_set else "ask for fewer paths"
+    return EndSearch(2 * paths, minimum, limit, shard_rows, advice)
+
+
+def _candidate_opener(
     real: View,
     generated: str,
     to: str,
     column: str | None,
-    count: int,
     make: Callable[..., object],
     permission: Permission,
-) -> View:
-    """Open the samples among which ends are looked for; extract `count` from a source first."""
+) -> Callable[[int], View]:
+    """Return a function that opens the first so many candidates, or more that are there.
+
+    Of a source it extracts those that are missing. A set has no more than it has.
+    """
     if _is_set(generated):
-        return open_as_view(generated)
-    require_latent_source(generated)
+        whole_set = open_as_view(generated)
+        return lambda count: whole_set
     texts = _extractor_texts(real, single_realism_task(real, real, column).column, permission)
-    make(generated, texts, to, range(count))
-    return open_as_view(to)
+
+    def draw(count: int) -> View:
+        make(generated, texts, to, range(count))
+        return open_as_view(to)
+
+    return draw
 
 
 def _extractor_texts(view: View, column: Column, permission: Permission) -> list[str]:
@@ -248,6 +297,7 @@ def _stray_values(
     rule: StrayRule,
     ends: PathEnds,
     candidate_view: View,
+    realistic_candidates: int,
 ) -> list[MetricValue]:
     """Compute the share of straying paths, with R of some paths in its details.
 
@@ -270,6 +320,7 @@ def _stray_values(
             _path_for_figure(path, realism, ends, strays) for path in paths_best_to_worst(realism)
         ],
         "ends": asdict(side_from_view(candidate_view, len(candidate_view))),
+        "realistic_candidates": realistic_candidates,
     }
     values = [_stray_share("straying paths", strays, realism, convention_fields, details)]
     if candidate_view.shards.spec.labels:

@@ -45,7 +45,7 @@ def make_result(
         convention_fields["protocol"] = protocol.name
     subset = task.subset
     convention_fields |= subset.convention_fields if subset else {}
-    short_name, space_name = _measure_names(value, task, dataset_specs)
+    short_name, space_name = measure_names(value, task, dataset_specs)
     convention_fields["features"] = convention_fields.get("features", "float32")
     return Result(
         metric=value.metric,
@@ -75,7 +75,7 @@ def _user_code(task: MetricTask) -> dict[str, Any]:
     return {"metric": dict(task.metric.user_code)} if task.metric.user_code else {}
 
 
-def _measure_names(
+def measure_names(
     value: MetricValue, task: MetricTask, dataset_specs: Sequence[DatasetSpec]
 ) -> tuple[str, str]:
     """Return the short names of the metric and of the space: "FD" and "efficientnet-lite0".

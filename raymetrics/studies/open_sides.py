@@ -23,19 +23,19 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.studies.extract_sides import OpenSide, SourceSide
 
-_SHARD_OPTIONS = {"ids", "partial"}
+_SHARD_OPTIONS = {"ids", "partial", "random"}
 _STATISTICS_KEYS = ({"mu", "sigma"}, {"feats"}, {"reps"})  # of which an .npz has one whole set
-# With what NVIDIA's pickles of networks begin, and pickles of statistics do not.
-_NETWORK_MODULES = (b"torch_utils", b"dnnlib", b"training.networks")
+# With what pickles of networks of NVIDIA and Projected GAN begin, and those of statistics do not.
+_NETWORK_MODULES = (b"torch_utils", b"dnnlib", b"training.networks", b"pg_modules")
 _HEAD_BYTES = 4096
 
 
 def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | SourceSide:
     """Return a side as a view, as statistics, or as a source to be extracted.
 
-    value: a shard set or a view; or the text or path that names a shard set ("SHARDS?ids=FILE" for
-    some of its samples), a file of statistics, or a source. ids: the samples to take; a number for
-    the first ones.
+    value: a shard set or a view; or the text or path that names a shard set ("SHARDS?ids=FILE" or
+    "SHARDS?random=N" for some of its samples), a file of statistics, or a source. ids: the samples
+    to take; a number for the first ones.
 
     ShardError, with advice, for a value of another type, and for an incomplete shard set;
     NotEnoughData for samples that a set does not have.

@@ -13,7 +13,9 @@ import torch
 
 from raymetrics.errors import NotEnoughData, ShardError, SourceError
 from raymetrics.generators import open_source
+from raymetrics.generators.base import LatentGenerator
 from raymetrics.generators.latents.interpolated_paths import require_latents_source
+from raymetrics.generators.latents.latent_batches import LatentsSource
 from raymetrics.provenance import fingerprint
 from raymetrics.shards.layout import holds_shard_set
 from raymetrics.shards.store import Store
@@ -36,19 +38,26 @@ def choose_ends(
     paths: int,
     minimum: float,
     on_message: Callable[[str], None],
+    *,
+    advice: str = "extract more",
+    on_unfilled: str = "stop",
 ) -> PathEnds:
     """Pair the first samples with R >= minimum.
 
     ids: int64 [n], ascending; realism: float64 [n]. paths: how many pairs; if there are fewer,
-    on_message says so. Raise NotEnoughData for no pair.
+    on_message says so, or NotEnoughData is raised where on_unfilled is "fail". advice: how there
+    would be more. Raise NotEnoughData for no pair.
     """
     rows = np.flatnonzero(realism >= minimum)
     count = min(paths, len(rows) // 2)
     shortage = f"{len(rows)} of {len(ids)} samples have R >= {minimum:g}, {2 * paths} are needed"
     if not count:
-        raise NotEnoughData(f"no path has two ends: {shortage} for {paths} paths; extract more")
+        raise NotEnoughData(f"no path has two ends: {shortage} for {paths} paths; {advice}")
     if count < paths:
-        on_message(f"only {count} of {paths} paths: {shortage}; extract more for the rest")
+        line = f"only {count} of {paths} paths: {shortage}; {advice} for the rest"
+        if on_unfilled == "fail":
+            raise NotEnoughData(line)
+        on_message(line)
     pairs = rows[: 2 * count].reshape(count, 2)
     return PathEnds(ids[pairs], realism[pairs])
 
@@ -69,7 +78,8 @@ def write_ends(to: str, ends: PathEnds) -> str:
         rows = "unreadable" if existing is None else f"{existing.num_rows}"
         raise ShardError(
             f"{path} holds {rows} paths and {to}/{SHARDS_FOLDER} their images, but "
-            f"{table.num_rows} paths between other samples are asked for; choose another --to"
+            f"{table.num_rows} paths between other samples are asked for; choose another --to, or "
+            f"remove {to}/{SHARDS_FOLDER}"
         )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -85,9 +95,9 @@ def _read_table_or_none(data: bytes | None) -> pa.Table | None:
         return None
 
 
-def require_latent_source(source: str) -> str:
-    """Return the fingerprint of a source. Raise SourceError unless it can be interpolated."""
-    return fingerprint(require_latents_source(open_source(source, torch.device("cpu"))).spec)
+def open_latent_source(source: str) -> LatentGenerator | LatentsSource:
+    """Open a source on the CPU. Raise SourceError unless it can be interpolated."""
+    return require_latents_source(open_source(source, torch.device("cpu")))
 
 
 def latent_source(view: View) -> str:
@@ -96,7 +106,7 @@ def latent_source(view: View) -> str:
     Raise SourceError if the source makes other images now, or cannot be interpolated.
     """
     spec = view.shards.spec
-    if require_latent_source(spec.source) != fingerprint(spec.generator):
+    if fingerprint(open_latent_source(spec.source).spec) != fingerprint(spec.generator):
         raise SourceError(
             f"{spec.source} is no longer what {view.shards.uri} was made from, so the ends would "
             "be other images; extract again to another place"

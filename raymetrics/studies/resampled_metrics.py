@@ -1,7 +1,8 @@
 """Metrics of sets that are drawn from one shard set: at random, by class, or by weights.
 
 Each way of drawing is repeated with several seeds. Its result is the mean over the seeds with the
-standard deviation (Kynkaanniemi et al. 2023, Tables 1 to 3), and never the best seed.
+standard deviation over them, divided by their number less 1 (Kynkaanniemi et al. 2023, Tables 1
+to 3), and never the best seed.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from raymetrics.studies.compute_metrics import (
     require_memory,
 )
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.seeds import format_seeds
 from raymetrics.studies.subsets import Subset
 
 _OFFERED_METRICS = [name for name, metric in METRICS.items() if metric.resamplings_allowed]
-SAMPLES_SHOWN = 60  # samples whose ids a result keeps, for a grid of images
+SAMPLES_SHOWN = 144  # samples whose ids a result keeps, for a grid of images as in the paper
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,25 @@ class Resampling:
         default_factory=dict
     )  # for the convention of a result
     details: Mapping[str, Any] = field(default_factory=dict)
+    seeds: Sequence[int] = ()  # of each draw; by default 0, 1, and so on
+    warnings: tuple[str, ...] = ()  # for all results
+
+    def seed_of_draw(self, index: int) -> int:
+        """Return the seed of a draw."""
+        return self.seeds[index] if self.seeds else index
+
+
+def draw_convention(*, real: int, n: int) -> Convention:
+    """Return the convention for draws of n samples against so many real samples.
+
+    KID is over 100 subsets for every draw, and of fewer than 1000 samples the subsets are as large
+    as the smaller side, as in Kynkaanniemi et al.'s program. Where every subset is all samples of
+    both sides, one is enough.
+    """
+    defaults = Convention()
+    size = max(2, min(real, n, defaults.kid_subset_size))
+    subsets = 1 if size == real == n else defaults.kid_subsets
+    return replace(defaults, kid_subsets=subsets, kid_subset_size=size)
 
 
 def evaluate_resamplings(
@@ -69,8 +90,8 @@ def evaluate_resamplings(
     metrics: of "fid", "kid" and "top1".
     A result is labelled by the space and the name of the draws. Its value is the mean over the
     seeds, its spread the standard deviation (None for one seed), and its details hold the value of
-    each seed. KID draws different subsets for every seed. Reads the shards once for as many
-    seeds as memory allows, on Ray. Raises what `evaluate` does.
+    each seed, and a random part of the first draw. KID draws other subsets for every seed.
+    Reads the shards once for as many seeds as memory allows, on Ray. Raises what `evaluate` does.
     """
     resolved_convention = convention or Convention()
     views = {
@@ -127,9 +148,9 @@ def _subsets_by_resampling(
                 title=resampling.name,
                 fields=_subset_fields(resampling, candidate_count),
                 convention_fields=_convention_fields(resampling),
-                seed=seed,
+                seed=resampling.seed_of_draw(index),
             )
-            for seed, ids in enumerate(resampling.ids)
+            for index, ids in enumerate(resampling.ids)
         ]
         for resampling in resamplings
     }
@@ -185,7 +206,7 @@ def _mean_result(
             **first.details,
             **resampling.details,
             "values": values,
-            "shown": _evenly_spaced_ids(resampling.ids[0]),
+            "shown": choose_shown_ids(resampling.ids[0]),
         },
     )
     return make_result(
@@ -196,6 +217,7 @@ def _mean_result(
         convention,
         None,
         sum(seconds for _, _, seconds in seed_values),
+        resampling.warnings,
     )
 
 
@@ -220,13 +242,12 @@ def _convention_fields(resampling: Resampling) -> dict[str, Any]:
     return {
         "drawn": resampling.name,
         "n": len(resampling.ids[0]),
-        "seeds": len(resampling.ids),
+        "seeds": format_seeds([resampling.seed_of_draw(i) for i in range(len(resampling.ids))]),
         **resampling.convention_fields,
     }
 
 
-def _evenly_spaced_ids(ids: np.ndarray) -> list[int]:
-    """Return at most SAMPLES_SHOWN different ids, evenly spaced."""
-    unique_ids = np.unique(ids)
-    rows = np.linspace(0, len(unique_ids) - 1, min(SAMPLES_SHOWN, len(unique_ids))).astype(int)
-    return [int(i) for i in unique_ids[rows]]
+def choose_shown_ids(ids: np.ndarray) -> list[int]:
+    """Return at most SAMPLES_SHOWN of the ids at random, ascending: repeated as the draw does."""
+    shown = np.random.default_rng(0).choice(ids, min(SAMPLES_SHOWN, len(ids)), replace=False)
+    return [int(i) for i in np.sort(shown)]

@@ -18,6 +18,7 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.view import Selection, View
 
 _LOSSY_ENDINGS = {".jpg", ".jpeg", ".webp"}
+_EQUAL_COUNT_METRICS = ("pr", "dc")  # that are defined for equal counts
 _FEW_SAMPLES = 10_000  # below which the bias of a Frechet distance is large in any space
 
 
@@ -89,7 +90,7 @@ class Facts:
     @property
     def is_frechet(self) -> bool:
         """Whether the metric is a Frechet distance."""
-        return self.metric.name in ("fid", "sfid", "fid-infinity")
+        return self.metric.name in ("fid", "sfid", "fid-infinity", "fid-probabilities")
 
     @property
     def sides(self) -> tuple[tuple[str, SideFacts], ...]:
@@ -141,14 +142,14 @@ def _few_samples(facts: Facts) -> str | None:
 
 def _unequal_counts(facts: Facts) -> str | None:
     """Warn of precision and recall of unequal counts."""
-    if facts.metric.name not in ("pr", "dc"):
+    if facts.metric.name not in _EQUAL_COUNT_METRICS:
         return None
     real, generated = facts.real.count, facts.generated.count
     if real == generated:
         return None
     return (
         f"{real} real against {generated} generated samples: precision and recall are defined for "
-        "equal counts, and the larger side has the smaller balls"
+        "equal counts, and the larger side has the smaller balls; take --equal-counts"
     )
 
 
@@ -237,3 +238,16 @@ _CHECKS: tuple[Callable[[Facts], str | None], ...] = (
 def find_warnings(facts: Facts) -> tuple[str, ...]:
     """Return the warnings of a number, the gravest first."""
     return tuple(filter(None, (check(facts) for check in _CHECKS)))
+
+
+def find_label_warnings(metric: Metric, real: int, generated: int) -> tuple[str, ...]:
+    """Return the warnings of a number of one label with so many samples of each side.
+
+    The sentence is the same for all labels, so that it is told once.
+    """
+    if metric.name not in _EQUAL_COUNT_METRICS or real == generated:
+        return ()
+    return (
+        "labels have other counts of real than of generated samples: precision and recall are "
+        "defined for equal counts; take --equal-counts",
+    )

@@ -31,17 +31,26 @@ class Subset:
     seed: int = 0  # is added to the seed of the convention
 
 
-def all_samples(views: Mapping[str, View]) -> Subset:
-    """Return the subset of all samples of both sides."""
-    return Subset(SampleIds(**{side: views[side].sample_ids for side in SIDES}))
+def all_samples(views: Mapping[str, View], equal_counts_seed: int | None = None) -> Subset:
+    """Return the subset of all samples of both sides.
+
+    equal_counts_seed: by which the views were cut to equal counts, if they were.
+    """
+    samples = SampleIds(**{side: views[side].sample_ids for side in SIDES})
+    return Subset(samples, convention_fields=_equal_counts_fields(equal_counts_seed))
 
 
-def subsets_by_label(views: Mapping[str, View]) -> list[Subset]:
-    """Return a subset for each label, ascending. SpecMismatch if the sides have different ones."""
+def subsets_by_label(
+    views: Mapping[str, View], equal_counts_seed: int | None = None
+) -> list[Subset]:
+    """Return a subset for each label, ascending. SpecMismatch if the sides have different ones.
+
+    equal_counts_seed: cut both sides of each label to the smaller count, by this seed.
+    """
     labels = _read_labels(views)
     dataset_spec = views["real"].shards.spec
     return [
-        _subset_of_label(views, labels, label, dataset_spec)
+        _subset_of_label(views, labels, label, dataset_spec, equal_counts_seed)
         for label in np.unique(labels["real"]).tolist()
     ]
 
@@ -51,16 +60,35 @@ def _subset_of_label(
     labels: Mapping[str, np.ndarray],
     label: int,
     dataset_spec: DatasetSpec,
+    equal_counts_seed: int | None,
 ) -> Subset:
     ids = {side: views[side].sample_ids[labels[side] == label] for side in SIDES}
+    if equal_counts_seed is not None:
+        ids = _cut_ids(ids, equal_counts_seed)
     names = dataset_spec.label_names
     return Subset(
         SampleIds(**ids),
         restricted_sides=frozenset(SIDES),
         title=f"label {label_name(label, dataset_spec)}",
         fields={"label": label, "name": names[label] if names else str(label)},
-        convention_fields={"label": label},
+        convention_fields={"label": label, **_equal_counts_fields(equal_counts_seed)},
     )
+
+
+def _cut_ids(ids: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Return the ids of both sides, cut to the smaller count as `View.choose` chooses samples."""
+    count = min(map(len, ids.values()))
+    return {
+        side: side_ids
+        if len(side_ids) == count
+        else np.sort(np.random.default_rng(seed).choice(side_ids, count, replace=False))
+        for side, side_ids in ids.items()
+    }
+
+
+def _equal_counts_fields(seed: int | None) -> dict[str, str]:
+    """Return what the convention of a result says of equal counts; nothing without them."""
+    return {} if seed is None else {"equal_counts": f"the smaller side's, seed {seed}"}
 
 
 def label_name(label: int, dataset_spec: DatasetSpec) -> str:

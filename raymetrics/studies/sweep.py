@@ -90,6 +90,9 @@ class _SweepMetrics:
     convention: Convention
     by: str | None
     any_size: bool = False
+    whole_count: int | None = None  # samples of each side for the numbers of whole sets
+    equal_counts: bool = False
+    random_ids: int = 0  # the seed of samples that are chosen
 
     @property
     def found_metrics(self) -> list[Metric]:
@@ -101,7 +104,12 @@ class _SweepMetrics:
 
         NotEnoughData, the reason of the first one, if none can.
         """
-        problems = {m.name: self._problem(m, real, generated) for m in self.found_metrics}
+        if self.whole_count and min(real, generated) < self.whole_count:
+            raise NotEnoughData(
+                f"whole sets are to be compared by {self.whole_count} samples of each side, there "
+                f"are {real} real and {generated} generated ones; ask for fewer, or extract more"
+            )
+        problems = {m.text: self._problem(m, real, generated) for m in self.found_metrics}
         possible = tuple(name for name in self.metrics if problems[name] is None)
         if not possible:
             raise next(problem for problem in problems.values() if problem is not None)
@@ -109,6 +117,8 @@ class _SweepMetrics:
 
     def _problem(self, metric: Metric, real: int, generated: int) -> NotEnoughData | None:
         """Return why a metric cannot be computed of so many samples; None if it can."""
+        if self.whole_count or self.equal_counts:
+            real = generated = self.whole_count or min(real, generated)
         try:
             for side, count in (("real", real), ("generated", generated)):
                 words = f"there are {count} {side} ones"
@@ -132,7 +142,7 @@ class _SweepMetrics:
             if reasons:
                 log.info(
                     "%s is left out of %d of %d rows: %s",
-                    metric.name,
+                    metric.text,
                     len(reasons),
                     len(problems),
                     reasons[0].message,
@@ -145,11 +155,16 @@ class _SweepMetrics:
             "generated": generated,
             "convention": self.convention,
             "any_size": self.any_size,
+            "equal_counts": self.equal_counts,
+            "random_ids": self.random_ids,
         }
         results: list[Result] = evaluate(
-            **shared_arguments, metrics=self.metrics, columns=self.columns
+            **shared_arguments,
+            metrics=self.metrics,
+            columns=self.columns,
+            samples=self.whole_count,
         )
-        label_metrics = [metric.name for metric in self.found_metrics if metric.in_sweeps_by_label]
+        label_metrics = [metric.text for metric in self.found_metrics if metric.in_sweeps_by_label]
         if self.by and label_metrics:
             results += evaluate(
                 **shared_arguments, metrics=label_metrics, columns=self.columns, by=self.by
@@ -172,11 +187,13 @@ class SweepOptions(TypedDict, total=False):
 
     shards: str | None
     extractors: str | Sequence[str] | None
-    samples: range | str | None
+    samples: range | str | int | None
     metrics: str | Sequence[str] | None
     columns: str | Sequence[str] | None
     convention: Convention | None
     by: str | None
+    equal_counts: bool
+    random_ids: int
     shard_rows: int
     run_code: bool
     any_size: bool
@@ -194,11 +211,13 @@ def sweep(
     to: str,
     shards: str | None = None,
     extractors: str | Sequence[str] | None = None,
-    samples: range | str | None = None,
+    samples: range | str | int | None = None,
     metrics: str | Sequence[str] | None = None,
     columns: str | Sequence[str] | None = None,
     convention: Convention | None = None,
     by: str | None = None,
+    equal_counts: bool = False,
+    random_ids: int = 0,
     shard_rows: int = 2048,
     run_code: bool = False,
     any_size: bool = False,
@@ -217,10 +236,13 @@ def sweep(
     each source; by default `to`/shards.
     extractors: as texts; by default the extractors of the real set.
     samples: the ids of sources whose rows have no samples; by default as many first ids as there
-    are real samples.
+    are real samples. Or a number N: the numbers of whole sets are those of N samples of each side,
+    chosen at random, as in Kynkaanniemi et al. (2019), Fig. 5; with `by`, every label has all of
+    its samples.
     metrics, columns, convention: as in `evaluate`; by default "fid", "pr", "dc" and "prd" of all
     features. by: "label" adds the results of every label, for the metrics that are computed by
     label.
+    equal_counts: as in `evaluate`. random_ids: the seed of samples that are chosen.
     run_code: open a program, or a source on another machine, that a plan's file or the real set
     names.
     any_size: compare sets whose images have another size than the real images too.
@@ -235,18 +257,21 @@ def sweep(
     rows = read_plan(plan, permission)
     names = as_names(_DEFAULT_METRICS if metrics is None else metrics)
     sweep_metrics = _SweepMetrics(
-        tuple(metric.name for metric in find_metrics(names)),
+        tuple(metric.text for metric in find_metrics(names)),
         tuple(as_names(columns)) if columns else None,
         convention or Convention(),
         by,
         any_size,
+        _parse_count(samples),
+        equal_counts,
+        random_ids,
     )
     folder, numbers_store = shards or f"{to}/shards", Store(f"{to}/{_NUMBERS_FOLDER}")
     for place_to_write in (to, folder):  # an error comes before any work
         require_writable_store(place_to_write)
     texts = None if extractors is None else as_texts(extractors)
     side = _plan_real_side(real, real_source, real_samples, texts, folder, permission)
-    ids = sample_ranges.parse_range(samples) if isinstance(samples, str) else samples or side.ids
+    ids = _ids_of_rows(samples, sweep_metrics, side)
     counts = [len(row.ids or ids) for row in rows]
     sweep_metrics.require_possible(len(side.ids), counts, named=metrics is not None)
     requests = [
@@ -286,6 +311,28 @@ def sweep(
                 failures.append(_make_failure(row, error))
     written = [*([real_source] if real_source else []), *(row.source for row in rows)]
     return SweepOutcome(results_by_row, failures, permission_for(run_code, *written).written)
+
+
+def _parse_count(samples: range | str | int | None) -> int | None:
+    """Return the number of samples, if it is one and no range. SampleRangeError for less than 1."""
+    count = int(samples) if isinstance(samples, str) and samples.strip().isdecimal() else samples
+    if not isinstance(count, int):
+        return None
+    if count < 1:
+        raise SampleRangeError(f"samples is {count}; ask for at least 1")
+    return count
+
+
+def _ids_of_rows(
+    samples: range | str | int | None, sweep_metrics: _SweepMetrics, side: _RealSide
+) -> range:
+    """Return the ids to extract of every generated set whose row has none of its own."""
+    if sweep_metrics.whole_count is not None:
+        # Each label takes all of its samples, and not only those of the whole set.
+        return side.ids if sweep_metrics.by else range(sweep_metrics.whole_count)
+    if isinstance(samples, str):
+        return sample_ranges.parse_range(samples)
+    return samples if isinstance(samples, range) else side.ids
 
 
 def _require_comparable(

@@ -169,3 +169,41 @@ def test_features_that_are_not_finite(sets: dict[str, np.ndarray], side: str, va
     sets[side][17, 3] = value
     with pytest.raises(ShardError, match=rf"{side} features hold NaN .* 1 of .* \(17\)"):
         reweight(**sets)
+
+
+def test_a_systematic_draw_looks_stronger(rng: np.random.Generator) -> None:
+    """The same weights of a mixture; the noise of the draw is most of what is left."""
+    centers = rng.normal(size=(20, 24))
+    proportions = {"real": np.ones(20) / 20, "generated": rng.dirichlet(np.ones(20))}
+    sides = {
+        side: centers[rng.choice(20, count, p=proportions[side])] + rng.normal(size=(count, 24))
+        for side, count in (("real", 800), ("generated", 4000))
+    }
+    weights = reweight(**sides).weights
+    real = Moments.from_samples(sides["real"])
+
+    def drawn(scheme: str, seed: int) -> float:
+        ids = draw_by_weight(weights, 800, seed, scheme)
+        return frechet_distance(real=real, generated=Moments.from_samples(sides["generated"][ids]))
+
+    multinomial, systematic = (
+        np.mean([drawn(scheme, seed) for seed in range(4)])
+        for scheme in ("multinomial", "systematic")
+    )
+    assert 1.6 < multinomial / systematic < 3
+
+
+def test_the_covariance_of_the_program(sets: dict[str, np.ndarray]) -> None:
+    """Divided by the sum of weights less 1: of equal weights that is the metric's own ddof."""
+    descent: Any = {**sets, "optimizer": "gd", "max_evaluations": 3}
+    moments = {side: Moments.from_samples(features) for side, features in sets.items()}
+    program = reweight(**descent, covariance="program")
+    assert program.trace[0].distance == pytest.approx(frechet_distance(**moments), rel=1e-5)
+    paper = reweight(**descent)
+    assert 0 < abs(program.distance - paper.distance) < 1e-2 * paper.distance
+    with pytest.raises(RaymetricsError, match="no covariance 'any'; there are paper, program"):
+        reweight(**sets, covariance="any")
+    with pytest.raises(RaymetricsError, match="only gradient descent keeps; ask for the optimizer"):
+        reweight(**sets, covariance="program")
+    with pytest.raises(NotEnoughData, match="1 candidates to weigh; give at least 2"):
+        reweight(**{**descent, "generated": sets["generated"][:1]}, covariance="program")

@@ -68,7 +68,9 @@ def test_seeds_differ() -> None:
 
 
 def test_as_many_as_there_are_of_equal_weights_is_all_of_them() -> None:
-    np.testing.assert_array_equal(draw_by_weight(np.full(999, 0.1), 999, 3), np.arange(999))
+    np.testing.assert_array_equal(
+        draw_by_weight(np.full(999, 0.1), 999, 3, "systematic"), np.arange(999)
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,5 +94,5 @@ def test_weights_that_are_none(
 def test_requests_that_make_no_sense() -> None:
     with pytest.raises(NotEnoughData, match="a draw of 0"):
         draw_by_weight(np.ones(3), 0, 0)
-    with pytest.raises(RaymetricsError, match="'residual'.*systematic, multinomial"):
+    with pytest.raises(RaymetricsError, match="'residual'.*multinomial, systematic"):
         draw_by_weight(np.ones(3), 1, 0, "residual")

@@ -87,14 +87,14 @@ def test_help_names_what_there_is() -> None:
 
 
 VERBS_OF_STUDIES = (
-    "export", "heatmap", "interpolate", "match", "realism", "reweight", "snapshots", "sweep",
-    "truncate",
+    "audit", "export", "heatmap", "interpolate", "match", "realism", "reweight", "snapshots",
+    "sweep", "truncate",
 )  # fmt: skip
 # Options that say how to print, or that several of them make one argument.
 OF_THE_TERMINAL = {
-    "actors", "batch", "below", "columns_of_grid", "ends", "fused", "generators", "gpu_memory",
-    "gpus", "kid_subset_size", "ks", "local",
-    "more_than", "results", "run_code", "scales", "split", "steps", "logger",
+    "actors", "batch", "below", "blend", "colors", "columns_of_grid", "ends", "fused",
+    "generators", "gpu_memory", "gpus", "kid_subset_size", "ks", "local",
+    "more_than", "results", "run_code", "save_images", "scales", "split", "steps", "logger",
 }  # fmt: skip
 
 

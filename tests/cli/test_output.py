@@ -44,6 +44,7 @@ INTO_FOLDERS = {
     "interpolate": ("interpolate", *SIDES),
     "heatmap": ("heatmap", *SIDES),
     "match": ("match", *SIDES),
+    "audit": ("audit", *SIDES),
     "reweight": ("reweight", "--real", "real", "--generated", "generated", "--extractor",
     "made-up"),
     "sweep": ("sweep", "plan.csv", *REAL),

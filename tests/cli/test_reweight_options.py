@@ -29,8 +29,13 @@ def test_weights_draws_and_their_numbers(tmp_path: Path, rng: np.random.Generato
         write_set(str(tmp_path / side), {"pre_logits": features}, shard_rows=40)
     sets = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
     to = tmp_path / "to"
-    code, output = run(*sets, "--to", str(to), "--seeds", "3", "--max-evaluations", "8")
+    asked = ["--seeds", "0,5,7", "--max-evaluations", "8", "--select", "best-of-draws"]
+    code, output = run(*sets, "--to", str(to), *asked)
     assert code == 0, output
+    assert re.search(r"selected +after \d evaluations, by the smallest .*: optimistic", output)
+    assert "reweighted by made-up pre_logits, best of draws" in output
+    assert '"seeds": "0,5,7"' in (to / "results.jsonl").read_text()
+    assert len((to / "trace.jsonl").read_text().splitlines()) == 2
     before, after = map(float, re.search(r"distance +(\S+) -> (\S+), pre_logits", output).groups())
     assert after < 0.8 * before
     assert re.search(r"evaluations +\d, not converged: ask for more --max-evaluations", output)
@@ -53,6 +58,8 @@ def test_all_that_is_asked_is_looked_at_before_anything_is_computed(tmp_path: Pa
         (["--match", "pre_logits,top_n:3"], "top_n:3 marks more than half of 4 classes"),
         (["--match", ","], "--match names no features; choose from pre_logits"),
         (["--extractor", "vgg16"], "extractor 'vgg16' is not in both sets"),
+        (["--covariance", "program"], "the program's covariance depends on the sum of weights"),
+        (["--learning-rate", "3"], "lbfgs has no learning rate"),
     ):
         code, output = run(*sets, "--to", str(tmp_path / "to"), *words)
         assert (code, (tmp_path / "to").exists()) == (2, False)

@@ -37,11 +37,13 @@ def protocols() -> str:
             ", ".join(f"`{metric}`" for metric in protocol.metrics),
             f"{protocol.generated:,}",
             real(protocol.real, protocol.real_at_most),
+            "at random, seed 0" if protocol.choice == "random" else "the first",
             f"`{protocol.convention.name}`",
         )
         for name, protocol in PROTOCOLS.items()
     ]
-    return markdown(("`--protocol`", "metrics", "generated", "real", "convention"), rows)
+    header = ("`--protocol`", "metrics", "generated", "real", "of a larger set", "convention")
+    return markdown(header, rows)
 
 
 def resizes() -> str:

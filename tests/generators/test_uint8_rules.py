@@ -24,6 +24,8 @@ def test_the_rules_of_signed_floats() -> None:
     inside = exact.clamp(0, 255)
     np.testing.assert_array_equal(RULES["nvidia"](SIGNED), (inside + 0.5).floor().clamp(max=255))
     np.testing.assert_array_equal(RULES["signed-truncate"](SIGNED), inside.floor())
+    wider = (SIGNED.double() + 1) * 128
+    np.testing.assert_array_equal(RULES["biggan"](SIGNED), wider.floor().clamp(0, 255))
 
 
 def test_unit_rules_are_those_of_torchvision_and_diffusers() -> None:

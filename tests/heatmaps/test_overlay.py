@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 
-from raymetrics.errors import SourceError
+from raymetrics.cli.heatmap import heatmap
+from raymetrics.errors import RaymetricsError, SourceError
 from raymetrics.heatmaps import (
     Averages,
     Heatmaps,
+    OverlayStyle,
     color_heatmap,
     overlay,
     stretch_to_unit,
     upsample_heatmap,
 )
+from raymetrics.heatmaps.colors import COLOR_NAMES, color_stops, color_table, color_values
+from raymetrics.heatmaps.overlay import BLENDS
 from tests.helpers.fake_cuda import CUDA, fake_cuda
 
 
@@ -46,6 +51,66 @@ def test_overlay_is_half_image_half_colours() -> None:
     assert colours[0, -1, :2].min() > 200
     image = np.full((3, 8, 10), 101, np.uint8)
     np.testing.assert_array_equal(overlay(image, heat), np.rint((colours + 101.0) / 2))
+
+
+def lightness(colors: np.ndarray) -> np.ndarray:
+    """Return L* of CIELAB of colors in sRGB, uint8 [n, 3]."""
+    values = colors / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return 116 * np.cbrt(luminance) - 16  # none of the colors is nearly black
+
+
+@pytest.mark.parametrize("name", COLOR_NAMES)
+def test_colors_grow_lighter_from_blue_to_yellow(name: str) -> None:
+    table = color_table(name)
+    assert (table.shape, table.dtype) == ((256, 3), np.uint8)
+    found = lightness(table)
+    assert (np.diff(found) > -0.05).all()  # less than a step of red or green
+    assert (np.diff(found[::8]) > 0.5).all()
+    assert table[0].argmax() == 2
+    assert table[-1].argmin() == 2
+    assert np.abs(np.diff(table.astype(int), axis=0)).max() < 12  # smooth
+    assert color_stops(name, 2) == ["#" + bytes(table[row]).hex() for row in (0, -1)]
+
+
+def test_viridis_is_that_of_matplotlib(rng: np.random.Generator) -> None:
+    values = np.concatenate([rng.random((40, 5)), [[0, 1, 0.5, 1 / 256, 255 / 256]]])
+    expected = matplotlib.colormaps["viridis"](values, bytes=True)[..., :3]
+    np.testing.assert_array_equal(color_values(values, "viridis"), expected)
+
+
+def test_a_sum_is_twice_the_colors_and_the_image(rng: np.random.Generator) -> None:
+    """Image and sum are stretched to 0..1, each by all of its channels together."""
+    heat = rng.random((2, 3)).astype(np.float32)
+    image = rng.integers(30, 200, (3, 8, 10), np.uint8)
+    style = OverlayStyle("parula", "sum")
+    colors = color_heatmap(heat, 8, 10, style)
+    total = np.empty((8, 10, 3))
+    for y, x, c in np.ndindex(total.shape):
+        shade = (int(image[c, y, x]) - int(image.min())) / (int(image.max()) - int(image.min()))
+        total[y, x, c] = 2 * int(colors[y, x, c]) / 255 + shade
+    expected = 255 * (total - total.min()) / (total.max() - total.min())
+    assert np.abs(overlay(image, heat, style) - expected).max() <= 0.5 + 1e-9
+    flat = overlay(np.full((3, 8, 10), 9, np.uint8), heat, style)  # an image of one color
+    assert (flat.min(), flat.max()) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("jet",), "colors are 'jet'; there are viridis"),
+        (("viridis", "x"), "blend is 'x'; there are half"),
+    ],
+)
+def test_other_styles_are_refused(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RaymetricsError, match=message):
+        OverlayStyle(*words)
+
+
+def test_the_options_are_the_words_of_the_styles() -> None:
+    choices = {p.name: tuple(p.type.choices) for p in heatmap.params if hasattr(p.type, "choices")}
+    assert choices == {"colors": COLOR_NAMES, "blend": tuple(BLENDS)}
 
 
 def seen(classes: list[int], maps: np.ndarray) -> Heatmaps:

@@ -28,6 +28,7 @@ from raymetrics.shards.foreign import read_statistics
 from raymetrics.weights.tensorflow_graph import read_graph
 from tests.helpers import dataset_makers
 from tests.helpers.tensorflow_graphs import graph
+from tests.helpers.tfrecord_files import nvidia_example, write_records
 
 ROOM = 2**30  # bytes that may be taken beside what the libraries take when they are loaded
 NUMBERS = [0, 1, -1, -512, 2**7, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1]
@@ -139,6 +140,11 @@ def _small_parquet(to: Path) -> Path:
     return to / "small.parquet"
 
 
+def _tfrecords(to: Path) -> Path:
+    examples = [nvidia_example(p) for p in dataset_makers.make_pictures().values()]
+    return write_records(to / "set.tfrecords", examples)
+
+
 def _graph(to: Path) -> Path:
     constants = {"a": np.arange(12, dtype="f4").reshape(3, 4), "b": np.full(50, 2, "f4")}
     (to / "graph.pb").write_bytes(graph(constants, as_values=("b",)))
@@ -169,6 +175,7 @@ FORMATS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object]]] = {
     "packed": (_dataset(dataset_makers.packed_npz), read_images),
     "npy": (_dataset(dataset_makers.npy), read_images),
     "parquet": (_dataset(dataset_makers.parquet), read_images),
+    "tfrecords": (_tfrecords, read_images),
     "small parquet": (_small_parquet, read_images),
     "labels": (_labels, lambda path: read_images(path.parent)),
     "graph": (_graph, lambda path: read_graph(path.read_bytes(), str(path))),

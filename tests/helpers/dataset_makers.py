@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.helpers.tfrecord_files import nvidia_example, write_records
+
 Pictures = Mapping[str, np.ndarray]  # name -> pixels uint8 [h, w, 3]; the names are classes/n.png
 Writer = Callable[[Path, "Pictures"], str]
 
@@ -140,8 +142,21 @@ def npy(to: Path, pictures: Pictures) -> str:
     return str(to / "set.npy")
 
 
+def tfrecords(to: Path, pictures: Pictures) -> str:
+    """Write a folder like NVIDIA's: pixels in two sizes, and classes as rows with a single 1."""
+    (to / "faces").mkdir()
+    whole = [nvidia_example(p) for p in pictures.values()]
+    write_records(to / "faces" / "faces-r03.tfrecords", whole)
+    small = [nvidia_example(p[::2, ::2]) for p in pictures.values()]
+    write_records(to / "faces" / "faces-r02.tfrecords", small)
+    rows = np.eye(2, dtype=np.float32)[[class_from_name(name) for name in pictures]]
+    with (to / "faces" / "faces-rxx.labels").open("wb") as file:
+        np.save(file, rows)
+    return str(to / "faces")
+
+
 # Those whose order is that of names, then those whose order is the file's own.
 BY_NAME: tuple[Writer, ...] = (folder, zip_file, nvidia_zip, tar, tar_shards)
 BY_ROW: tuple[Writer, ...] = (
-    parquet, parquet_folder, npz, packed_npz, npy,
+    parquet, parquet_folder, npz, packed_npz, npy, tfrecords,
 )  # fmt: skip

@@ -61,7 +61,8 @@ def test_by_count_is_mean_and_deviation_over_seeds(rng: np.random.Generator) -> 
     each = [[frechet_distance(real=REAL, generated=m) for m in seed] for seed in seeds]
     np.testing.assert_array_equal(found.counts, sizes)
     np.testing.assert_allclose(found.mean, np.mean(each, axis=0), rtol=1e-14)
-    np.testing.assert_allclose(found.std, np.std(each, axis=0), rtol=1e-14)
+    np.testing.assert_allclose(found.std, np.std(each, axis=0, ddof=1), rtol=1e-14)
+    assert np.isnan(frechet_by_count(real=[[REAL] * 3], generated=seeds[:1]).std).all()
     assert (np.diff(found.mean) < 0).all()
     assert found.std[-1] < found.std[0]
 

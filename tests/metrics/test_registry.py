@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -22,6 +24,7 @@ def test_a_metric_is_whole(metric) -> None:
     count = metric.min_samples(Convention())
     assert count >= 1
     assert not metric.user_code
+    assert set(metric.choices) <= {field.name for field in fields(Convention)}
     if metric.needs is not None:
         samples = SampleIds(np.arange(max(count, 200)), np.arange(max(count, 200)))
         for side in ("real", "generated"):
@@ -33,11 +36,11 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid kid top1 vendi sfid",
+        "repeats_allowed": "fid kid top1 fid-probabilities vendi sfid",
         "moments_suffice": "fid sfid",
         "resamplings_allowed": "fid kid top1",
         "in_sweeps": "fid pr dc prd",
-        "in_sweeps_by_label": "fid pr dc",
+        "in_sweeps_by_label": "fid pr dc fid-probabilities",
     }
     for fact, names in expected.items():
         assert " ".join(n for n, metric in METRICS.items() if getattr(metric, fact)) == names

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import io
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import raymetrics as rm
 from raymetrics import results
-from raymetrics.errors import RaymetricsError
+from raymetrics.errors import RaymetricsError, ResultsFileError
 from raymetrics.permissions import Permission
 from raymetrics.reports.resampling_section import resampling_sections, resampling_table
 from raymetrics.reports.sample_images import SampleImages, evenly_spaced
@@ -110,6 +114,49 @@ def test_a_sweep_has_a_line_for_each_kind_and_space() -> None:
     assert sorted(set(names)) == sorted(
         (space, kind) for space in ("own", "other") for kind in ("top_n", "middle_n")
     )
+
+
+def test_draws_on_the_way_have_a_line_for_each_space() -> None:
+    def on_the_way(value: float, space: str) -> Result:
+        points = [{"evaluations": n, "mean": value * 9 / n, "spread": 0.1} for n in (1, 5, 9)]
+        drawn_last = drawn("weighted", value, 0.1, space, matched_by="own")
+        return dataclasses.replace(drawn_last, details={**drawn_last.details, "trace": points})
+
+    bases = [drawn("random", 10, 0.1), drawn("random", 2, 0.1, "other")]
+    (found,) = resampling_sections([*bases, on_the_way(4, "own"), on_the_way(2, "other")], IMAGES)
+    assert found.trace_figure is not None
+    ElementTree.fromstring(found.trace_figure)
+    names = set(re.findall(r"FD \w+, \w+", found.trace_figure))
+    assert names == {"FD own, weighted", "FD other, weighted"}
+    line = on_the_way(4, "own").to_json()
+    assert Result.from_json(line).details["trace"][0]["evaluations"] == 1
+    with pytest.raises(ResultsFileError, match="trace"):
+        Result.from_json(line.replace('"evaluations": 1,', '"evaluations": 0,'))
+    (without,) = resampling_sections([*bases, drawn("weighted", 4, 0.1)], IMAGES)
+    assert without.trace_figure is None
+
+
+def test_a_grid_shows_repeated_samples_as_often_as_they_were_drawn() -> None:
+    """Each is made once, and 144 are a small part of a page."""
+    made: list[list[int]] = []
+
+    class Images(SampleImages):
+        def regenerate_images(self, side: Side, ids: np.ndarray) -> np.ndarray:
+            made.append(ids.tolist())
+            return np.stack([np.full((3, 300, 200), 20 * i, np.uint8) for i in ids])
+
+    ids = [1, 2, 2, 2, 7] * 8
+    result = dataclasses.replace(drawn("weighted", 4, 0.1), details={"shown": ids})
+    (section,) = resampling_sections([result], Images(Permission()))
+    (grid,) = section.sample_grids
+    assert made == [[1, 2, 7]]
+    assert grid.grid_uri is not None
+    picture = Image.open(io.BytesIO(base64.b64decode(grid.grid_uri.partition(",")[2])))
+    assert picture.size == (16 * (37 + 2) - 2, 3 * (56 + 2) - 2)
+    pixels = np.asarray(picture)[28, 18::39, 0]
+    np.testing.assert_array_equal(pixels, [20 * i for i in ids[:16]])
+    (none,) = resampling_sections([drawn("weighted", 4, 0.1)], IMAGES)
+    assert none.sample_grids[0].grid_uri is None
 
 
 def test_random_draws_of_distance_zero_have_no_percentages() -> None:

@@ -250,6 +250,24 @@ def test_modules_of_torch_and_networks_of_tensorflow(protocol: int) -> None:
     assert stub.state["variables"][0][0] == "w"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pg_modules.networks_fastgan Generator",
+        "timm.models.efficientnet_blocks InvertedResidual",
+        "timm.models.layers.conv2d_same Conv2dSame",
+        "torch.nn.utils.spectral_norm SpectralNorm",
+        "torch.nn.quantized.modules.functional_modules FloatFunctional",
+        "torch.ao.nn.quantized.modules.functional_modules FloatFunctional",
+    ],
+)
+def test_classes_in_the_files_of_projected_gan(name: str) -> None:
+    module, kind = name.split()
+    data = b"\x80\x02c%b\n%b\n)\x81}U\x01aK\x01sb." % (module.encode(), kind.encode())
+    read = safe_pickle.read_pickle(data, "here")
+    assert (read.class_name, read.state) == (f"{module}.{kind}", {"a": 1})
+
+
 def test_the_empty_state_that_older_pythons_wrote() -> None:
     data = b"\x80\x02cdnnlib.util\nEasyDict\n)\x81(U\x01aK\x01u}b."
     assert safe_pickle.read_pickle(data, "here") == {"a": 1}

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymetrics.errors import ShardError
+from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.shards.layout import shard_name
+from raymetrics.shards.open_view import open_view
 from raymetrics.shards.shard_set import ShardSet, open_shards
 from raymetrics.shards.view import View
 from tests.conftest import write_set
@@ -128,3 +129,33 @@ def test_a_set_without_labels(tmp_path: Path, features: np.ndarray) -> None:
     plain = write_set(str(tmp_path / "plain"), {"pre_logits": features})
     with pytest.raises(ShardError, match="has no labels; extract from a source that knows"):
         View.from_shards(plain, 10).labels()
+
+
+def test_samples_at_random(whole: ShardSet, features: np.ndarray) -> None:
+    chosen = open_view(f"{whole.uri}?random=60&seed=3")
+    ids = np.sort(np.random.default_rng(3).choice(np.arange(250), 60, replace=False))
+    np.testing.assert_array_equal(chosen.sample_ids, ids)
+    np.testing.assert_array_equal(chosen.read(NAME), features[ids])
+    assert chosen.samples.file == "60 of 250 at random, seed 3"
+    other = open_view(f"{whole.uri}?random=60")
+    assert other.digest() != chosen.digest()
+    everything = open_view(f"{whole.uri}?random=250&seed=9")
+    np.testing.assert_array_equal(everything.sample_ids, np.arange(250))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ("random=251", NotEnoughData, "ask for 1 to 250"),
+        ("random=0", NotEnoughData, "ask for 1 to 250"),
+        ("random=ten", ShardError, "random is 'ten', expected a whole number"),
+        ("random=5&seed=-1", ShardError, "seed is '-1', expected a whole number"),
+        ("random=5&ids=x", ShardError, "has only the options"),
+        ("first=5", ShardError, "has only the options"),
+    ],
+)
+def test_random_choices_that_cannot_be_made(
+    whole: ShardSet, options: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        open_view(f"{whole.uri}?{options}")

@@ -21,6 +21,7 @@ from raymetrics.studies.attack_numbers import (
     evaluate_reweighted,
     fold_top1_classes,
 )
+from raymetrics.studies.resampled_metrics import draw_convention
 from tests.conftest import write_set
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -54,7 +55,7 @@ def classes(shards: ShardSet) -> np.ndarray:
     return np.asarray(shards.read(LOGITS).argmax(axis=1))
 
 
-def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
+def matched(sets: dict[str, ShardSet], path: str, n: int, **changes: object) -> np.ndarray:
     """The accepted ids, in a file as `match` writes it."""
     targets = target_counts(np.bincount(classes(sets["real"]), minlength=3), n)
     of_generated = classes(sets["generated"])
@@ -65,6 +66,7 @@ def matched(sets: dict[str, ShardSet], path: str, n: int) -> np.ndarray:
         column=LOGITS,
         first=0,
         draws=int(ids[-1]) + 1,
+        **changes,
     )
     columns = {"sample_id": ids, "class": of_generated[ids], "draw": ids}
     write_selection(path, columns, about)
@@ -102,20 +104,76 @@ def test_matched_draws_have_the_real_histogram(sets: dict[str, ShardSet], tmp_pa
     assert max(found["FD made-up, random"].details["shown"]) <= ids.max()
 
 
-def test_reweighted_draws(sets: dict[str, ShardSet], tmp_path: Path) -> None:
+def test_a_part_and_one_seed_stand_beside_random_draws(
+    sets: dict[str, ShardSet], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "accepted.parquet")
+    ids = matched(sets, path, 150, complete=False)
     uris = {side: shards.uri for side, shards in sets.items()}
+    one = by_label(evaluate_matched(**uris, accepted=path, seeds=1))
+    assert [label.partition(", ")[2] for label in one] == ["random", "Top-1 matched, in part"] * 3
+    assert {result.spread for result in one.values()} == {None}
+    two = by_label(evaluate_matched(**uris, accepted=path, seeds=[3, 0]))
+    name = "KD made-up, Top-1 matched, in part"
+    assert two[name].convention["seeds"] == "0,3"
+    assert two[name].details["values"][0] == one[name].value
+    assert two[name].spread == np.std(two[name].details["values"], ddof=1) > 0
+    # KID of fewer than 1000 samples is over subsets of all samples of the smaller side.
     features = {side: shards.read(NAME) for side, shards in sets.items()}
-    weights = reweight(**features).weights
-    path = str(tmp_path / "weights.parquet")
+    accepted = {"real": features["real"], "generated": features["generated"][ids]}
+    expected = rm.kernel_distance(**accepted, subsets=100, subset_size=len(ids)).mean
+    assert one[name].value == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_convention_of_draws() -> None:
+    """As the paper's program: min(samples, 1000) in each of 100 subsets."""
+    for real, n, subsets, size in ((5000, 2000, 100, 1000), (5000, 300, 100, 300), (60, 60, 1, 60)):
+        convention = draw_convention(real=real, n=n)
+        assert (convention.kid_subsets, convention.kid_subset_size) == (subsets, size)
+
+
+def weights_file(sets: dict[str, ShardSet], path: str, **changes: object) -> np.ndarray:
+    """Weights of the generated samples, in a file as `reweight` writes it."""
+    weights = reweight(**{side: shards.read(NAME) for side, shards in sets.items()}).weights
     about = selection_metadata(
         "weights",
         View.from_shards(sets["generated"]),
         match="pre_logits",
         extractor="made-up",
-        optimizer="lbfgs",
         effective_sample_size=1 / (weights**2).sum(),
+        **{"optimizer": "lbfgs", **changes},
     )
     write_selection(path, {"sample_id": np.arange(900), "weight": weights}, about)
+    return weights
+
+
+def test_a_name_says_what_is_not_as_by_default(sets: dict[str, ShardSet], tmp_path: Path) -> None:
+    path, uris = str(tmp_path / "weights.parquet"), {s: shards.uri for s, shards in sets.items()}
+    unusual = {"optimizer": "gd", "covariance": "program", "select": "best-of-draws"}
+    weights = weights_file(sets, path, **unusual, learning_rate=3.0)
+    found = evaluate_reweighted(
+        **uris, weights=[path], seeds=[4, 9], scheme="systematic", convention=SMALL
+    )
+    name = "reweighted by made-up pre_logits, gd, program's covariance, best of draws, "
+    result = by_label(found)[f"FD made-up, {name}systematic draws"]
+    said = {"drawn": f"{name}systematic draws", "scheme": "systematic", "learning_rate": 3.0}
+    assert {**result.convention, **said, **unusual, "seeds": "4,9"} == result.convention
+    (warning,) = result.warnings
+    assert warning.startswith("the weights are those of the smallest distance of drawn samples")
+    # The grid shows a part of the draw itself, with its repetitions.
+    draw = draw_by_weight(weights, 200, 4, "systematic").tolist()
+    shown = result.details["shown"]
+    assert len(shown) == 144
+    assert all(shown.count(i) <= draw.count(i) for i in shown)
+    assert len(set(shown)) < 144
+    assert len(by_label(found)["FD made-up, random"].details["shown"]) == 144
+
+
+def test_reweighted_draws(sets: dict[str, ShardSet], tmp_path: Path) -> None:
+    uris = {side: shards.uri for side, shards in sets.items()}
+    features = {side: shards.read(NAME) for side, shards in sets.items()}
+    path = str(tmp_path / "weights.parquet")
+    weights = weights_file(sets, path)
     found = by_label(evaluate_reweighted(**uris, weights=[path], seeds=3, convention=SMALL))
     name = "FD made-up, reweighted by made-up pre_logits"
     expected = [

@@ -27,7 +27,7 @@ from raymetrics.errors import (
     ShardError,
     SpecMismatch,
 )
-from raymetrics.metrics import Convention, Protocol, conventions, get_convention
+from raymetrics.metrics import Convention, Protocol, conventions, get_convention, metric_values
 from raymetrics.metrics.registry import METRICS, find_metrics
 from raymetrics.neighbors import ENGINES
 from raymetrics.neighbors.faiss_indexes import load_faiss
@@ -243,6 +243,7 @@ def test_distances_at_other_counts(sets: Sets) -> None:
     assert infinity.details["distances"] == close(expected.distances.tolist())
     assert infinity.value < infinity.details["distances"][-1] < infinity.details["distances"][0]
 
+    *by_count, against_all = by_count
     assert [r.convention["samples"] for r in by_count] == [35, 70, 175]
     orders = [
         [np.random.default_rng(seed).permutation(len(x)) for seed in range(first, first + 10)]
@@ -251,7 +252,31 @@ def test_distances_at_other_counts(sets: Sets) -> None:
     for result in by_count:
         n = result.convention["samples"]
         distances = [frechet(real[r < n], generated[g < n]) for r, g in zip(*orders, strict=True)]
-        assert (result.value, result.spread) == close((np.mean(distances), np.std(distances)))
+        assert (result.value, result.spread) == close(
+            (np.mean(distances), np.std(distances, ddof=1))
+        )
+    assert against_all.label == "FD at all + 175 made-up"
+    distances = [frechet(real, generated[order < 175]) for order in orders[1]]
+    expected = np.mean(distances), np.std(distances, ddof=1)
+    assert (against_all.value, against_all.spread) == close(expected)
+    assert against_all.convention["draws"].startswith("10 of the generated side, against all real")
+
+
+def test_draws_of_a_whole_side_have_no_deviation(
+    sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All ten draws of as many samples as a side has are the same set, whatever the other has."""
+    fewer, more = sets.uris["generated"], sets.uris["real"]
+    monkeypatch.setattr(metric_values, "_default_sample_counts", lambda samples: [50, 350])
+    found = rm.evaluate(real=fewer, generated=more, metrics=["fid-counts"])
+    assert [(r.label, r.spread is None, r.convention.get("deviation")) for r in found] == [
+        ("FD at 50 made-up", False, None),
+        ("FD at 350 made-up", True, "none: all draws of the real side are one set"),
+        ("FD at all + 350 made-up", False, None),
+    ]
+    assert found[1].value == close(found[2].value)
+    found = rm.evaluate(real=more, generated=fewer, metrics=["fid-counts"])
+    assert [r.spread is None for r in found] == [False, True, True]
 
 
 def test_other_columns(sets: Sets, tmp_path: Path, rng: np.random.Generator) -> None:

@@ -11,13 +11,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli.realism import realism
 from raymetrics.distributed import neighbors
 from raymetrics.distributed.neighbors import LocalSearch
+from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention
+from raymetrics.permissions import Permission
+from raymetrics.reports.realism_images import image_name, require_savable_images
 from raymetrics.reports.realism_page import MAX_GROUPS, write_realism_page
 from raymetrics.shards.open_view import open_view
 from raymetrics.studies import realism as realism_study
@@ -158,6 +162,42 @@ def test_the_page_shows_the_samples_of_the_ids(tmp_path: Path) -> None:
         for image in ring_world.LatentSource()(np.array([i for i, _ in pairs]))
     ]
     assert re.findall(r'<img src="(.*?)"', text) == expected
+
+
+@pytest.mark.parametrize(("words", "folders"), [([], [""]), (["--by", "label"], ["0", "1", "2"])])
+def test_saved_images_are_those_of_the_generator(
+    tmp_path: Path, words: list[str], folders: list[str]
+) -> None:
+    with ring_world.disable_ray():
+        uris = ring_world.write_sets(tmp_path, 60)
+    to = tmp_path / "to"
+    words += ["--real", uris["real"], "--generated", uris["generated"], "--save-images"]
+    code, output = run(*words, "--to", str(to), "--count", "2")
+    assert (code, to.exists()) == (2, False)
+    assert "add --run-code" in output
+
+    code, output = run(*words, "--to", str(to), "--count", "2", "--run-code")
+    assert code == 0, output
+    details = results.read_results(to / "results.jsonl")[0].details
+    groups = details.get("groups", [details])
+    names = set()
+    for folder, group in zip(folders, groups, strict=True):
+        for sample_id, value in [*group["highest"], *group["lowest"]]:
+            number = "inf" if value is None else f"{value:.4f}"
+            names.add(Path("images/Place_pre_logits", folder, f"R-{number}-id-{sample_id:06}.png"))
+    found = {path.relative_to(to) for path in to.rglob("*.png")}
+    assert found == names
+    assert f"images  {4 * len(folders)} in {to / 'images'}" in output
+    for name in found:
+        (expected,) = ring_world.LatentSource()(np.array([int(name.stem.split("-")[-1])]))
+        with Image.open(to / name) as picture:
+            np.testing.assert_array_equal(np.asarray(picture).transpose(2, 0, 1), expected)
+
+
+def test_images_are_saved_into_a_local_folder_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RaymetricsError, match="a local folder; --to is s3://bucket/to"):
+        require_savable_images(str(tmp_path), "s3://bucket/to", Permission())
+    assert image_name(7, None) == "R-inf-id-000007.png"
 
 
 def test_many_groups_and_a_source_that_is_gone(sides: dict[str, str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Open data sets of images as sources: folders, zip, WebDataset tars, Parquet, numpy arrays.
+"""Open data sets of images as sources: folders, zip, tars, Parquet, TFRecords, numpy arrays.
 
 Each format is a function from a location to an ordered list of images (`image_list`). All formats
 share the decoding of images (`decode`), and the sample ids, labels and skipped images
@@ -19,6 +19,8 @@ from raymetrics.generators.image_datasets.image_dataset import ImageDataset
 from raymetrics.generators.image_datasets.image_list import ImageList, is_image
 from raymetrics.generators.image_datasets.numpy_arrays import open_npy, open_npz
 from raymetrics.generators.image_datasets.parquet import open_parquet
+from raymetrics.generators.image_datasets.tfrecords import ENDINGS as TFRECORDS_ENDINGS
+from raymetrics.generators.image_datasets.tfrecords import open_tfrecords
 from raymetrics.generators.image_datasets.webdataset import open_tars
 from raymetrics.generators.image_datasets.zip import open_zip
 
@@ -27,6 +29,7 @@ OPENERS: dict[str, Callable[..., ImageList]] = {
     ".zip": open_zip,
     ".tar": open_tars,
     ".parquet": open_parquet,
+    **dict.fromkeys(TFRECORDS_ENDINGS, open_tfrecords),
     ".npz": open_npz,
     ".npy": open_npy,
 }

@@ -24,7 +24,7 @@ from raymetrics.generators.image_datasets.image_list import (
 )
 
 # How the files end that a folder may hold instead of images, each with many images.
-FOLDER_ENDINGS = (".tar", ".parquet")
+FOLDER_ENDINGS = (".tar", ".parquet", ".tfrecords", ".tfrecord")
 
 
 def open_folder(location: DataLocation) -> ImageList:

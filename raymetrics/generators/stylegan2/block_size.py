@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Protocol
 
-from raymetrics.generators.stylegan2.architecture import NetworkShape
+import torch
 
 _LARGEST_ON_CPU = 16
 # Pixels of a batch, such as 4 images of 256 x 256, whose features take one to three gigabytes.
@@ -16,7 +16,19 @@ _SHARE_OF_MEMORY = 1 / 64
 _FLOAT_BYTES = 4
 
 
-def default_block(shape: NetworkShape, device: torch.device) -> int:
+class FeatureSizes(Protocol):
+    """The sizes of a network that decide how many images fit into memory."""
+
+    @property
+    def resolution(self) -> int:
+        """The height and the width of the images."""
+
+    @property
+    def largest_features(self) -> int:
+        """The numbers in the largest features of an image."""
+
+
+def default_block(shape: FeatureSizes, device: torch.device) -> int:
     """Return a batch size that keeps the device busy and fits into its memory."""
     if device.type != "cuda":
         return max(1, min(_LARGEST_ON_CPU, _PIXELS_ON_CPU // shape.resolution**2))

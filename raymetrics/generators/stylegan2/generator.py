@@ -1,11 +1,12 @@
-"""Generate images with a StyleGAN2: the source `network.pkl`."""
+"""Generate images with a StyleGAN2 or a StyleGAN: the source `network.pkl`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ from raymetrics.generators.stylegan2.load_pickle import (
 from raymetrics.generators.tensor_generator import LatentTensorGenerator, as_tensor
 from raymetrics.generators.uint8_rules import nvidia, require_finite, to_uint8
 
+if TYPE_CHECKING:
+    from raymetrics.generators.stylegan1.network import AdaINLayer, StyleGANNetwork
+    from raymetrics.generators.stylegan2.layers import StyledConvolution
+
 # The options of noise, and what the spec says of them. Noise of earlier versions was "random".
 _NOISES = {"const": "const", "random": "random-philox", "none": "none"}
 _PRECISIONS = ("float32", "nvidia")
@@ -31,6 +36,8 @@ _PRECISIONS = ("float32", "nvidia")
 
 class StyleGAN2(LatentTensorGenerator):
     """A latent generator around a StyleGAN2 from NVIDIA's pickle files, `network.pkl?psi=0.7`.
+
+    A StyleGAN, its predecessor, is drawn from in the same way, also from GenForce's `network.pth`.
 
     Sample 107 is the image of NVIDIA's `generate.py --seeds=107`, up to the last bits of a float.
     If that program computes in float16, images differ by about one grey level; see `precision`.
@@ -98,7 +105,7 @@ class StyleGAN2(LatentTensorGenerator):
     @property
     def spec(self) -> dict[str, object]:
         return {
-            "name": "stylegan2",
+            "name": self.network.family,
             "file_sha256": self.sha256,
             "psi": self.psi,
             "cutoff": self.cutoff,
@@ -204,7 +211,7 @@ class StyleGAN2(LatentTensorGenerator):
 
     def _noises(self, sample_ids: Tensor) -> list[Tensor | None]:
         """Return the noise of each convolution, by the option `noise`; None for no noise."""
-        layers = self.network.synthesis.convolutions()
+        layers: Sequence[StyledConvolution | AdaINLayer] = self.network.synthesis.convolutions()
         if self.noise == "none" or not self.shape.noise:
             return [None] * len(layers)
         if self.noise == "const":
@@ -217,7 +224,7 @@ class StyleGAN2(LatentTensorGenerator):
         ]
 
 
-def _load(data: bytes, path: str, precision: str) -> StyleGAN2Network:
+def _load(data: bytes, path: str, precision: str) -> StyleGAN2Network | StyleGANNetwork:
     """Load a network in one of the precisions."""
     network = load_network(data, path)
     if precision == "nvidia":

@@ -1,10 +1,11 @@
-"""Load a StyleGAN2 network from a pickle of NVIDIA's programs for PyTorch or TensorFlow."""
+"""Load a StyleGAN2 or a StyleGAN from a file of NVIDIA's programs or of GenForce."""
 
 from __future__ import annotations
 
-from typing import Any
+import io
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from raymetrics import safe_pickle
@@ -16,6 +17,7 @@ from raymetrics.generators.stylegan2.architecture import (
     infer_shape,
     require_tensors_fit,
 )
+from raymetrics.generators.stylegan2.build_network import build_network
 from raymetrics.generators.stylegan2.layers import ACTIVATIONS
 from raymetrics.generators.stylegan2.mapping import Mapping
 from raymetrics.generators.stylegan2.synthesis import Synthesis
@@ -23,14 +25,20 @@ from raymetrics.printable import escape_unprintable
 from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.safe_pickle import PickledObject
 
+if TYPE_CHECKING:
+    from raymetrics.generators.stylegan1.network import StyleGANNetwork
+
+_COPY_HINT = "was it copied to the end?"
 OTHER_NETWORKS_HINT = (
-    "raymetrics has a network of its own for StyleGAN2 alone: for others write a class around "
-    "their program and give it as module:Class"
+    "raymetrics has networks of its own for StyleGAN and StyleGAN2 alone: for others write a class "
+    "around their program and give it as module:Class"
 )
 
 
 class StyleGAN2Network(nn.Module):
     """A StyleGAN2 network: the submodules `mapping` and `synthesis`."""
+
+    family = "stylegan2"
 
     def __init__(self, shape: NetworkShape, settings: Settings, filter_size: int) -> None:
         super().__init__()
@@ -39,26 +47,68 @@ class StyleGAN2Network(nn.Module):
         self.synthesis = Synthesis(shape, settings, filter_size)
 
 
-def load_network(data: bytes, where: str) -> StyleGAN2Network:
-    """Load the network in a pickle, with the averaged weights (`G_ema`, `Gs`) if it has them.
+def load_network(data: bytes, where: str) -> StyleGAN2Network | StyleGANNetwork:
+    """Load the network in a file, with the averaged weights (`G_ema`, `Gs`) if it has them.
 
+    where: the file's name; what ends in .pth is a file of torch.save, all else a plain pickle.
     Raises SourceError, with a description of the content, for any other network, and the errors of
-    `safe_pickle.read_pickle` for a file that is no pickle.
+    `safe_pickle` for a file that is no pickle.
     """
-    content = safe_pickle.read_pickle(data, where)
-    with require_undamaged(SourceError, f"{where} is no StyleGAN2", OTHER_NETWORKS_HINT):
-        generator = _find_generator(content, where)
+    read = _read_torch_file if where.endswith(".pth") else safe_pickle.read_pickle
+    content = read(data, where)
+    with require_undamaged(
+        SourceError, f"{where} is no StyleGAN or StyleGAN2", OTHER_NETWORKS_HINT
+    ):
         try:
-            if generator.class_name == safe_pickle.TENSORFLOW_NETWORK:
-                state, settings = load_tensorflow.read_tensorflow_state(generator.state, len(data))
-            else:
-                state, settings = _read_pytorch_state(generator, where)
-                require_tensors_fit(sum(tensor.numel() for tensor in state.values()), len(data))
-            return _build_network(state, settings)
+            return _load_content(content, where, len(data))
         except KeyError as error:
             raise SourceError(
-                f"{where} lacks {error} of StyleGAN2; {OTHER_NETWORKS_HINT}"
+                f"{where} lacks {error}, which these networks have; {OTHER_NETWORKS_HINT}"
             ) from None
+
+
+def _read_torch_file(data: bytes, where: str) -> Any:
+    """Return the value in a file of torch.save, of its zip format or the one before.
+
+    Raises SourceError for a damaged zip, and the errors of `safe_pickle`.
+    """
+    if not data.startswith(b"PK"):
+        return safe_pickle.read_torch_legacy(data, where)
+    damage = require_undamaged(SourceError, f"{where} is no whole file of torch.save", _COPY_HINT)
+    with damage, safe_pickle.TorchArchive(io.BytesIO(data)) as archive:
+        return safe_pickle.read_archive(archive, where)
+
+
+def _load_content(content: Any, where: str, size: int) -> StyleGAN2Network | StyleGANNetwork:
+    """Load the network in the content of a file of `size` bytes."""
+    # Imported here, as StyleGAN's network is made of parts of this package.
+    from raymetrics.generators.stylegan1.load_state import (
+        BUILDER,
+        load_genforce_network,
+        load_tensorflow_network,
+    )
+
+    genforce_tensors = _find_genforce_tensors(content)
+    if genforce_tensors is not None:
+        return load_genforce_network(genforce_tensors, size)
+    generator = _find_generator(content, where)
+    if generator.class_name != safe_pickle.TENSORFLOW_NETWORK:
+        state, settings = _read_pytorch_state(generator, where)
+        require_tensors_fit(sum(tensor.numel() for tensor in state.values()), size)
+        return _build_stylegan2(state, settings)
+    if load_tensorflow.builder_name(generator.state) == BUILDER:
+        return load_tensorflow_network(generator.state, size)
+    return _build_stylegan2(*load_tensorflow.read_tensorflow_state(generator.state, size))
+
+
+def _find_genforce_tensors(content: Any) -> dict[str, np.ndarray] | None:
+    """Return the tensors of GenForce's generator, the averaged one if there is one; else None."""
+    models = content.get("models", content) if isinstance(content, dict) else {}
+    for name in ("generator_smooth", "generator"):
+        tensors = models.get(name) if isinstance(models, dict) else None
+        if isinstance(tensors, dict):
+            return tensors
+    return None
 
 
 def _find_generator(content: Any, where: str) -> PickledObject:
@@ -112,7 +162,7 @@ def _submodule(module: PickledObject, *path: str) -> PickledObject:
     return module
 
 
-def _build_network(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Network:
+def _build_stylegan2(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Network:
     """Build the network with these tensors.
 
     Raises RuntimeError if the tensors are not exactly those of the network, ValueError for unknown
@@ -126,12 +176,7 @@ def _build_network(state: dict[str, Tensor], settings: Settings) -> StyleGAN2Net
     if any(not layer_filter.equal(fir) for layer_filter in filters.values()):
         raise ValueError("its layers have different filters")
     shape = infer_shape(state)
-    with torch.device("meta"):  # allocates no memory until the tensors are known to fit
-        sizes = {name: tensor.to("meta") for name, tensor in state.items()}
-        StyleGAN2Network(shape, settings, len(fir)).load_state_dict(sizes, assign=True)
-    network = StyleGAN2Network(shape, settings, len(fir))
-    network.load_state_dict(state)
-    network.eval().requires_grad_(False)
+    network = build_network(lambda: StyleGAN2Network(shape, settings, len(fir)), state)
     for layer in network.synthesis.convolutions():
         layer.compute_energy()
     return network

@@ -7,7 +7,7 @@ conversion in stylegan2-ada-pytorch's `legacy.py` (2021).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ from raymetrics.generators.stylegan2.architecture import (
 )
 from raymetrics.generators.stylegan2.upsampling import separable_filter
 
+Conversion = Callable[..., tuple[str, np.ndarray]]
+
 # Networks of StyleGAN and of progressive growing have lower versions and other architectures.
 _VERSION = 4
-_MAX_TAPS = 64
+MAX_TAPS = 64
 # Options that state a size, and the field of `NetworkShape` that must agree.
 _SIZES = {
     "latent_size": "z_dim",
@@ -64,8 +66,9 @@ def read_tensorflow_state(
     ValueError if the network is no StyleGAN2.
     """
     if network["version"] < _VERSION:
-        name = network.get("build_func_name", "a network")
-        raise ValueError(f"{name} of version {network['version']}, expected {_VERSION}")
+        raise ValueError(
+            f"{builder_name(network)} of version {network['version']}, expected {_VERSION}"
+        )
     options = dict(network["static_kwargs"])
     settings = Settings(
         mapping_rate=options.pop("mapping_lrmul", 0.01),
@@ -74,26 +77,45 @@ def read_tensorflow_state(
         clamp=options.pop("conv_clamp", None),
     )
     taps = options.pop("resample_kernel", None) or [1, 3, 3, 1]
-    if unknown := sorted(options.keys() - _IGNORED_OPTIONS - _SIZES.keys()):
-        raise ValueError(f"its option {unknown[0]} is not known")
-    if len(taps) > _MAX_TAPS:
-        raise ValueError(f"its filter has {len(taps)} taps, expected {_MAX_TAPS} at most")
-    state = _read_tensors(network, size) | {"synthesis.b4.resample_filter": separable_filter(taps)}
-    _require_sizes(options, infer_shape(state))
+    require_known_options(options, _IGNORED_OPTIONS)
+    if len(taps) > MAX_TAPS:
+        raise ValueError(f"its filter has {len(taps)} taps, expected {MAX_TAPS} at most")
+    variables = walk_variables(network)
+    state = convert_variables(variables, size, _IGNORED_VARIABLES, _PATTERNS)
+    state["synthesis.b4.resample_filter"] = separable_filter(taps)
+    require_sizes(options, infer_shape(state))
     return state, settings
 
 
-def _read_tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
-    """Read all variables under PyTorch's names.
+def builder_name(network: Mapping[str, Any]) -> str:
+    """Return the name of the function that built a network, such as G_style."""
+    return str(network.get("build_func_name", "a network"))
 
-    Raises ValueError for an unknown variable, and, before the numbers are copied, for more numbers
-    than a file of `size` bytes holds.
+
+def require_known_options(options: Mapping[str, Any], ignored: Set[str]) -> None:
+    """Raise ValueError for an option that is no size and is not ignored."""
+    if unknown := sorted(options.keys() - ignored - _SIZES.keys()):
+        raise ValueError(f"its option {unknown[0]} is not known")
+
+
+def convert_variables(
+    variables: Iterable[tuple[str, Any]],
+    size: int,
+    ignored: Collection[str],
+    patterns: Mapping[str, Conversion],
+) -> dict[str, Tensor]:
+    """Convert variables to tensors with PyTorch's names and layouts, float32.
+
+    patterns: for each pattern of a variable's name, the function from the variable's value and the
+    groups of the pattern to the new name and the new value. Raises ValueError for a variable whose
+    name has no pattern, and, before the numbers are copied, for more numbers than a file of `size`
+    bytes holds.
     """
     state, count = {}, 0
-    for variable_name, value in _walk_variables(network):
-        if variable_name in _IGNORED_VARIABLES:
+    for variable_name, value in variables:
+        if variable_name in ignored:
             continue
-        name, array = _convert_variable(variable_name, np.asarray(value))
+        name, array = _convert_variable(variable_name, np.asarray(value), patterns)
         count += array.size
         require_tensors_fit(count, size)
         # The array is copied, as torch takes no negative strides.
@@ -101,7 +123,7 @@ def _read_tensors(network: Mapping[str, Any], size: int) -> dict[str, Tensor]:
     return state
 
 
-def _require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
+def require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
     """Raise ValueError if a size that the file states is not that of its tensors."""
     for option, size in _SIZES.items():
         stated, actual = options.get(option), getattr(shape, size)
@@ -109,23 +131,25 @@ def _require_sizes(options: Mapping[str, Any], shape: NetworkShape) -> None:
             raise ValueError(f"its {option} is {stated}, but its tensors have {actual}")
 
 
-def _walk_variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk_variables(network: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the name and the value of all variables, those of inner networks under `name/`."""
     for name, value in network["variables"]:
         yield prefix + name, value
     for name, component in network["components"].items():
-        yield from _walk_variables(component.state, f"{prefix}{name}/")
+        yield from walk_variables(component.state, f"{prefix}{name}/")
 
 
-def _convert_variable(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
+def _convert_variable(
+    name: str, value: np.ndarray, patterns: Mapping[str, Conversion]
+) -> tuple[str, np.ndarray]:
     """Convert a variable's name and layout to PyTorch's; raise ValueError for an unknown name."""
-    for pattern, convert in _PATTERNS.items():
+    for pattern, convert in patterns.items():
         if match := re.fullmatch(pattern, name):
             return convert(value, *match.groups())
     raise ValueError(f"its variable {name} is not known")
 
 
-def _dense(value: np.ndarray, layer: str, part: str) -> tuple[str, np.ndarray]:
+def convert_dense(value: np.ndarray, layer: str, part: str) -> tuple[str, np.ndarray]:
     """Convert a dense layer of the mapping network: weights [in, out] -> [out, in]."""
     name = "embed" if layer == "LabelEmbed" else layer.replace("Dense", "fc")
     return f"mapping.{name}.{part}", value.T
@@ -166,10 +190,10 @@ def _layer(value: np.ndarray, resolution: str, layer: str, part: str) -> tuple[s
     return f"{name}.{part}", value.transpose(3, 2, 0, 1) if part == "weight" else value
 
 
-_PATTERNS: dict[str, Callable[..., tuple[str, np.ndarray]]] = {
+_PATTERNS: dict[str, Conversion] = {
     "dlatent_avg": lambda value: ("mapping.w_avg", value),
     "mapping/LabelConcat/weight": lambda value: ("mapping.concat.weight", value.T),
-    r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": _dense,
+    r"mapping/(LabelEmbed|Dense\d+)/(weight|bias)": convert_dense,
     "synthesis/4x4/Const/const": lambda value: ("synthesis.b4.const", value[0]),
     r"synthesis/noise(\d{1,2})": _noise,
     rf"synthesis/(\d+)x\d+/({'|'.join(_LAYER_NAMES)})/(\w+)": _layer,

@@ -24,7 +24,7 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import ShardError
 from raymetrics.generators.base import generate_tensors
-from raymetrics.heatmaps import Averages, HeatmapExtractor, Heatmaps
+from raymetrics.heatmaps import TOP_CLASSES, Averages, HeatmapExtractor, Heatmaps
 from raymetrics.metrics.frechet_sensitivity import Derivative
 from raymetrics.npz_files import npz_bytes, parse_npz_or_none
 from raymetrics.provenance import fingerprint
@@ -46,14 +46,16 @@ class SampleViewer:
         source: tuple[str, str],
         extractor: tuple[str, Mapping[str, object]],
         derivative: Derivative,
+        top_classes: int = TOP_CLASSES,
     ) -> None:
         """Open the source, with its quick fingerprint, and the extractor, with its specification.
 
-        Raises SourceError or ExtractorError if they are different on this machine.
+        top_classes: how many of the most probable classes heatmaps have. Raises SourceError or
+        ExtractorError if they are different on this machine.
         """
         loaded_extractor: Any = load_verified_extractor(*extractor)  # a network, by the request
         self.generator = open_verified_generator(*source)
-        self.heatmap_extractor = HeatmapExtractor(loaded_extractor, derivative)
+        self.heatmap_extractor = HeatmapExtractor(loaded_extractor, derivative, top_classes)
 
     def __call__(self, sample_ids: np.ndarray) -> tuple[Tensor, Heatmaps]:
         """Return images uint8 [n, 3, h, w], on the device, and heatmaps of samples.
@@ -76,18 +78,26 @@ class SampleViewer:
         return np.concatenate(images), Heatmaps.concatenate(parts)
 
 
-def heatmaps(request: HeatmapRequest, sample_ids: np.ndarray) -> tuple[np.ndarray, Heatmaps]:
+def heatmaps(
+    request: HeatmapRequest, sample_ids: np.ndarray, top_classes: int = TOP_CLASSES
+) -> tuple[np.ndarray, Heatmaps]:
     """Compute images uint8 [n, 3, h, w] and heatmaps of samples of the generated set.
 
-    sample_ids: int64 [n]. Runs in this process. The heatmaps are exact: their moments are those of
-    the whole set.
+    sample_ids: int64 [n], in any order. Runs in this process. The heatmaps are exact: their moments
+    are those of the whole set.
     """
-    viewer = SampleViewer(request.source, request.extractor, request.member_sensitivity())
+    viewer = SampleViewer(
+        request.source, request.extractor, request.member_sensitivity(), top_classes
+    )
     return viewer.view(sample_ids)
 
 
 def heatmaps_if_added(
-    request: HeatmapRequest, source: tuple[str, str], sample_ids: np.ndarray, exact: bool = False
+    request: HeatmapRequest,
+    source: tuple[str, str],
+    sample_ids: np.ndarray,
+    exact: bool = False,
+    top_classes: int = TOP_CLASSES,
 ) -> tuple[np.ndarray, Heatmaps]:
     """Compute heatmaps of samples of another source, each as if added to the generated set.
 
@@ -96,7 +106,7 @@ def heatmaps_if_added(
     the map of the set is singular.
     """
     derivative = request.exact_sensitivity() if exact else request.added_sensitivity()
-    return SampleViewer(source, request.extractor, derivative).view(sample_ids)
+    return SampleViewer(source, request.extractor, derivative, top_classes).view(sample_ids)
 
 
 @dataclass(frozen=True, eq=False)

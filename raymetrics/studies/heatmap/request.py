@@ -32,6 +32,7 @@ from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Histogram, Moments
 
 CPU = torch.device("cpu")
+_MAX_NAMED = 10  # ranges that an error names
 _DEFAULT_CLASS_COUNT = 3  # of real classes that have means of their own
 
 
@@ -93,26 +94,38 @@ class HeatmapRequest:
         """
         return [_class_number(name, self.class_names) for name in dict.fromkeys(names)]
 
-    def require_samples(self, ids: range | None) -> np.ndarray:
-        """Return sample ids int64 [n]; 16 evenly spaced ones by default.
+    def require_samples(self, wanted: Sequence[range] | None) -> np.ndarray:
+        """Return sample ids int64 [n] in the wanted order, each once; by default 16 evenly spaced.
 
         Raises SampleRangeError for ids that the generated set lacks.
         """
-        sample_ids = self.generated.sample_ids
-        if ids is None:
-            return sample_ids[
-                np.linspace(0, len(sample_ids) - 1, min(16, len(sample_ids))).astype(int)
-            ]
-        wanted = sample_ids[
-            np.searchsorted(sample_ids, ids.start) : np.searchsorted(sample_ids, ids.stop)
-        ]
-        if len(wanted) < len(ids):
-            raise SampleRangeError(
-                f"{self.generated.shards.uri} lacks {len(ids) - len(wanted)} of the samples "
-                f"{sample_ranges.format_range(ids)}; it has {len(sample_ids)} from "
-                f"{sample_ids[0]} to {sample_ids[-1]}"
-            )
-        return wanted
+        present = self.generated.sample_ids
+        if wanted is None:
+            return present[np.linspace(0, len(present) - 1, min(16, len(present))).astype(int)]
+        parts = [present[slice(*np.searchsorted(present, [ids.start, ids.stop]))] for ids in wanted]
+        self._require_whole(wanted, parts)
+        sample_ids = np.concatenate(parts)
+        _, first_rows = np.unique(sample_ids, return_index=True)
+        return sample_ids[np.sort(first_rows)]
+
+    def _require_whole(self, wanted: Sequence[range], parts: Sequence[np.ndarray]) -> None:
+        """Raise SampleRangeError, with the ranges, where a range has more ids than were found."""
+        broken = [ids for ids, part in zip(wanted, parts, strict=True) if len(part) < len(ids)]
+        if not broken:
+            return
+        present = self.generated.sample_ids
+        lacking = sample_ranges.count_ids(wanted) - sum(map(len, parts))
+        names = ", ".join(map(sample_ranges.format_id_or_range, broken[:_MAX_NAMED]))
+        raise SampleRangeError(
+            f"{self.generated.shards.uri} lacks {lacking} of the samples {names}; it has "
+            f"{len(present)} from {present[0]} to {present[-1]}"
+        )
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the network gives classes to images."""
+        name = Column(self.column.extractor, "logits", 0).name
+        return name in self.generated.shards.columns
 
 
 def make_heatmap_request(

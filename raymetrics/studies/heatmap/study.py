@@ -5,6 +5,7 @@ Kynkaanniemi et al. 2023, section 2 and appendix C.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import session
 from raymetrics.errors import RaymetricsError, SampleRangeError
 from raymetrics.files import require_writable_folder
-from raymetrics.heatmaps import Heatmaps
+from raymetrics.heatmaps import TOP_CLASSES, Heatmaps
 from raymetrics.heatmaps.noisy_source import require_noise_scale
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.studies.comparison import set_uri
+from raymetrics.studies.heatmap.classifications import require_classes, write_classifications
 from raymetrics.studies.heatmap.compute import (
     MeanHeatmaps,
     heatmaps,
@@ -41,6 +43,7 @@ from raymetrics.studies.heatmap.request import (
 
 _DEFAULT_ADDED = 16  # images of another source
 _MAX_ADDED = 10_000
+SHOWN_CLASSES = 10  # the most probable ones of a shown image
 _MAPS_FILE, _RESULTS_FILE = "maps.npz", "results.jsonl"
 
 
@@ -75,8 +78,6 @@ class HeatmapResult:
             **facts,
             "distance": f"Frechet distance of {self.request.column.name}, covariances by count - 1",
             "weights (sha256)": self.request.extractor[1]["weights_sha256"],
-            "overlay": "half image, half colours (viridis) of the map, upsampled by Lanczos's "
-            "filter",
         }
 
 
@@ -85,8 +86,9 @@ def heatmap(
     real: str | ShardSet,
     generated: str | ShardSet,
     to: str,
-    samples: range | str | None = None,
+    samples: range | str | Sequence[range] | None = None,
     images: str | None = None,
+    save_classifications: bool = False,
     column: str | None = None,
     exact: bool = False,
     mean: bool = False,
@@ -105,8 +107,11 @@ def heatmap(
     made again from their ids.
     to: a local folder, for heatmaps.npz of the shown samples; with means also maps.npz of all
     samples and means.npz, with noise also results.jsonl.
-    samples: which samples are shown; by default 16, evenly spaced.
+    samples: which samples are shown, in this order, as a range, as ranges, or as "107,540,0-9"; by
+    default 16, evenly spaced.
     images: a source; its samples are shown instead, as if each were added to the generated set.
+    save_classifications: also write `to`/classifications.parquet: the 10 most probable classes of
+    every shown image.
     column: whose distance; by default the only one that is the mean of a map.
     exact: of images: compute the optimal map with each image included.
     mean: also means over all generated samples and over classes.
@@ -137,6 +142,8 @@ def heatmap(
         any_size=any_size,
     )
     chosen_classes = request.class_numbers(() if classes is None else as_names(classes))
+    if save_classifications:
+        require_classes(request)
     if noise:
         require_one_range(request.generated)  # before the means take their time
     source, ids = _samples_to_show(request, samples, images)
@@ -146,7 +153,9 @@ def heatmap(
         if needs_all_samples and classes is None:
             chosen_classes = request.most_common_classes()
         shown_images, shown = _show(request, source, ids, exact)
-        write_heatmap_arrays(to, "heatmaps.npz", shown)
+        write_heatmap_arrays(to, "heatmaps.npz", shown.with_top_classes(TOP_CLASSES))
+        if save_classifications:
+            write_classifications(to, shown, request.class_names, _made_of(request, source))
         if needs_all_samples:
             means = mean_heatmaps(
                 request, to, chosen_classes, resources=resources, progress=progress
@@ -170,7 +179,7 @@ def heatmap(
 
 
 def _samples_to_show(
-    request: HeatmapRequest, samples: range | str | None, images: str | None
+    request: HeatmapRequest, samples: range | str | Sequence[range] | None, images: str | None
 ) -> tuple[tuple[str, str] | None, np.ndarray]:
     """Return another source or None, and the ids of its samples, int64 [n].
 
@@ -178,24 +187,37 @@ def _samples_to_show(
 
     Raise SampleRangeError for samples that are not there, or for more than a picture has.
     """
+    wanted = _as_ranges(samples)
     if images is None:
-        ids = sample_ranges.parse_range(samples) if isinstance(samples, str) else samples
-        return None, request.require_samples(ids)
+        return None, request.require_samples(wanted)
     source, generator = open_added_source(images)
-    requested = requested_samples(
-        generator, samples or range(min(_DEFAULT_ADDED, max_samples(generator)))
-    )
-    if len(requested) > _MAX_ADDED:
+    if wanted is None:
+        wanted = [range(min(_DEFAULT_ADDED, max_samples(generator)))]
+    requested = [requested_samples(generator, ids) for ids in wanted]
+    count = sample_ranges.count_ids(requested)
+    if count > _MAX_ADDED:
         raise SampleRangeError(
-            f"{len(requested)} samples of {images} are asked for; a page shows {_MAX_ADDED} at most"
+            f"{count} samples of {images} are asked for; a page shows {_MAX_ADDED} at most"
         )
-    return source, np.array(requested)
+    return source, np.array([*dict.fromkeys(itertools.chain.from_iterable(requested))])
+
+
+def _as_ranges(samples: range | str | Sequence[range] | None) -> Sequence[range] | None:
+    """Return the samples as ranges, in their order. Raise SampleRangeError for another text."""
+    if isinstance(samples, str):
+        return sample_ranges.parse_ranges(samples)
+    return [samples] if isinstance(samples, range) else samples
 
 
 def _show(
     request: HeatmapRequest, source: tuple[str, str] | None, ids: np.ndarray, exact: bool
 ) -> tuple[np.ndarray, Heatmaps]:
-    """Make images uint8 [n, 3, h, w] and heatmaps of single samples."""
+    """Make images uint8 [n, 3, h, w] and heatmaps of single samples, with their Top-10 classes."""
     if source is None:
-        return heatmaps(request, ids)
-    return heatmaps_if_added(request, source, ids, exact)
+        return heatmaps(request, ids, SHOWN_CLASSES)
+    return heatmaps_if_added(request, source, ids, exact, SHOWN_CLASSES)
+
+
+def _made_of(request: HeatmapRequest, source: tuple[str, str] | None) -> dict[str, object]:
+    """Return the source of the shown images, and the network."""
+    return {"source": (source or request.source)[0], "extractor": dict(request.extractor[1])}

@@ -50,6 +50,7 @@ from raymetrics.studies.match.result import MatchProgress, MatchResult, OpenBin
 from raymetrics.studies.match.shard_classes import ShardClasses
 
 _RAREST_SHOWN = 3  # bins that a progress report names
+_RECORD_SECONDS = 2  # at least between two changes of dataset.json, which a shard need not wait for
 
 
 def draw_matched(
@@ -177,6 +178,8 @@ class _MatchRun:
         self.files = {*all_shard_ranges(request.names), *present}
         self.shards_made = self._rows = self._rows_before = 0
         self._since = time.monotonic()
+        self._unrecorded: list[range] = []
+        self._next_record = 0.0
 
     def draw(self) -> None:
         """Draw until every bin is full, or until there is nothing more to look at."""
@@ -214,10 +217,9 @@ class _MatchRun:
 
     def _adopt_shard(self, outcome: ShardOutcome) -> ShardClasses:
         """Add a shard of this run to the set, and return its classes."""
-        size = self.spec.image_size or outcome.record.image_size
-        self.spec = layout.add_samples(
-            self.request.store, replace(self.spec, image_size=size), [outcome.ids]
-        )
+        self._unrecorded.append(outcome.ids)
+        if self.spec.image_size is None or time.monotonic() >= self._next_record:
+            self._record_samples(self.spec.image_size or outcome.record.image_size)
         if not self.request.any_size:
             drawn_set = ShardSet(self.request.store, self.spec, ())
             require_same_size(self.request.real.shards, drawn_set)
@@ -229,6 +231,16 @@ class _MatchRun:
             self._rows_before, self._since = self._rows, time.monotonic()
         assert outcome.classes is not None
         return ShardClasses(outcome.ids, np.array(outcome.ids), outcome.classes)
+
+    def _record_samples(self, image_size: tuple[int, int] | None) -> None:
+        """Ask in dataset.json for the shards that came since this was last called.
+
+        A run that is killed before leaves shards that are not asked for; `_seal_match` adds them.
+        """
+        spec = replace(self.spec, image_size=image_size)
+        self.spec = layout.add_samples(self.request.store, spec, self._unrecorded)
+        self._unrecorded.clear()
+        self._next_record = time.monotonic() + _RECORD_SECONDS
 
     def current_progress(self) -> MatchProgress:
         """Return how far the match is."""

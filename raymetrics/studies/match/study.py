@@ -14,6 +14,7 @@ from raymetrics.studies.attack_numbers import evaluate_matched
 from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.match.draw import draw_matched
 from raymetrics.studies.match.result import MatchProgress, MatchResult
+from raymetrics.studies.seeds import as_seeds
 
 
 def match(
@@ -28,7 +29,7 @@ def match(
     max_draws: int | None = None,
     on_unfilled: str = "stop",
     first: int | None = None,
-    seeds: int = 5,
+    seeds: int | Sequence[int] = 5,
     shard_rows: int = 2048,
     run_code: bool = False,
     any_size: bool = False,
@@ -49,8 +50,9 @@ def match(
     on_unfilled: what to do if a class has too few samples then: "stop" accepts a part that says
     so, "fail" raises NotEnoughData; the shards stay.
     first: the first id looked at; by default the set's first, or 0.
-    seeds: sets whose mean is reported; the first is the accepted set, the others take as many
-    samples of every class at random. Random sets of as many samples stand beside them.
+    seeds: how many sets' mean is reported, or their seeds. The set of seed 0 is the accepted one,
+    the others take as many samples of every class at random. Random sets of as many samples stand
+    beside them.
     shard_rows, resources: see `extract`.
     run_code: also open what a shard set names if it is a program, or on another machine.
     any_size: also compare sets whose images have different sizes.
@@ -62,7 +64,7 @@ def match(
     twice. Raises SourceError, ExtractorError, SampleRangeError, ShardError, StorageError;
     SpecMismatch for sets that cannot be compared; ProgramRefused without run_code.
     """
-    generated = set_uri("generated", generated)
+    generated, seeds = set_uri("generated", generated), as_seeds(seeds)
     require_writable_store(to)
     real_view = open_as_view(set_uri("real", real))
     with shared_session(local=resources.local if resources else None):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import gcd, isnan
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,9 +22,17 @@ from raymetrics.attacks import (
     TargetGaussian,
     minimize_distance,
 )
-from raymetrics.attacks.gradient_descent import DescentState, descend, paper_loss
+from raymetrics.attacks.gradient_descent import (
+    COVARIANCES,
+    DescentState,
+    descend,
+    normalize_log_weights,
+    paper_loss,
+    program_loss,
+)
 from raymetrics.attacks.matched_features import MatchTarget, NonzeroColumns, shared_columns
-from raymetrics.attacks.weights_optimizer import with_exact_distance
+from raymetrics.attacks.weights_objective import effective_sample_size
+from raymetrics.attacks.weights_optimizer import weights_of_state, with_exact_distance
 from raymetrics.distributed.checkpoint import Checkpoint, require_same_request
 from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
 from raymetrics.distributed.fold import fold_shards
@@ -51,11 +60,21 @@ from raymetrics.shards.store import Store
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, Moments, from_arrays, to_arrays
 from raymetrics.studies.comparison import open_as_view
-from raymetrics.studies.reweight.weights_file import DRAWN_FILE, WEIGHTS_FILE, SampleWeights
+from raymetrics.studies.reweight.drawn_metrics import (
+    TRACE_FILE,
+    DrawnMetrics,
+    deciding_column,
+)
+from raymetrics.studies.reweight.settings import ReweightSettings
+from raymetrics.studies.reweight.weights_file import (
+    DRAWN_FILE,
+    WEIGHTS_FILE,
+    SampleWeights,
+    require_draw_size,
+)
 
 _REQUEST_VERSION = 1  # of what a request means
 _PREFERRED_EXTRACTOR = "inception"  # of the extractors, where both sets have it
-_DEFAULT_EVALUATIONS = {"lbfgs": 100, "gd": 1000}  # evaluations, by optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +85,7 @@ class ReweightRequest:
     generated: View
     column: Column
     match: MatchTarget
-    optimizer: str
-    tolerance: float
-    budget: int  # evaluations
+    settings: ReweightSettings
 
     @property
     def identity(self) -> dict[str, object]:
@@ -79,9 +96,18 @@ class ReweightRequest:
             "generated": self.generated.digest(),
             "column": self.column.name,
             "match": str(self.match),
-            "optimizer": self.optimizer,
-            "tolerance": self.tolerance,
+            **self.settings.identity(self.match),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class FoundWeights:
+    """The weights that were selected, with all that was computed on the way."""
+
+    weights: np.ndarray  # float64 [candidates]
+    distance: float
+    optimized: OptimizedWeights  # to the last ones
+    drawn: DrawnMetrics | None
 
 
 def reweight_shards(
@@ -94,6 +120,12 @@ def reweight_shards(
     max_evaluations: int | None = None,
     optimizer: str = "lbfgs",
     tolerance: float = 1e-3,
+    learning_rate: float | None = None,
+    covariance: str = "paper",
+    select: str = "last",
+    evaluate_every: int | None = None,
+    n: int | None = None,
+    scheme: str = "multinomial",
     in_memory: bool | None = None,
     any_size: bool = False,
     local: bool | None = None,
@@ -108,6 +140,8 @@ def reweight_shards(
     match: the features whose distance it is, see `raymetrics.attacks.matched_features`.
     extractor: whose; by default inception, or the only one that both sets have such features of.
     max_evaluations: of the objective; by default 100, or 1000 steps of gradient descent.
+    learning_rate, covariance, select, evaluate_every: see `raymetrics.reweight`. n, scheme: of the
+    draws on the way.
     in_memory: hold the candidates' features in this process, or with actors; by default as it fits.
     any_size: also for candidates whose images have another size than the real ones.
     local: compute in this process, without Ray.
@@ -115,9 +149,18 @@ def reweight_shards(
     Raises ShardError, SpecMismatch for sets that cannot be compared and for a folder with weights
     of another request, NotEnoughData, or InsufficientResources before any feature is read.
     """
-    request = make_reweight_request(
-        real, generated, match, extractor, optimizer, tolerance, max_evaluations, any_size=any_size
+    settings = ReweightSettings(
+        max_evaluations=max_evaluations,
+        optimizer=optimizer,
+        tolerance=tolerance,
+        learning_rate=learning_rate,
+        covariance=covariance,
+        select=select,
+        evaluate_every=evaluate_every,
+        n=n,
+        scheme=scheme,
     )
+    request = make_reweight_request(real, generated, match, extractor, settings, any_size=any_size)
     store, states = Store(to), Checkpoint(Store(to), request.identity)
     sample_weights = _load_if_done(store, request)
     if sample_weights is None:
@@ -128,8 +171,8 @@ def reweight_shards(
         work = f"weights of {len(request.generated)} samples"
         local = runs_in_process(local, small=small, work=work)
         with session(local=local), states, threadpool_limits(1, user_api="blas"):
-            optimized = optimize_weights(request, in_memory, states, on_step)
-        _write_weights(store, request, optimized)
+            found = optimize_weights(request, in_memory, states, on_step)
+        _write_weights(store, request, found)
         sample_weights = _load_if_done(store, request)
         assert sample_weights is not None
     if sample_weights.converged:
@@ -142,25 +185,15 @@ def make_reweight_request(
     generated: str | View,
     match: str,
     extractor: str | None,
-    optimizer: str,
-    tolerance: float,
-    max_evaluations: int | None = None,
+    settings: ReweightSettings,
     *,
     any_size: bool = False,
 ) -> ReweightRequest:
     """Check a request and open its sides."""
-    if optimizer not in _DEFAULT_EVALUATIONS:
-        raise RaymetricsError(
-            f"no optimizer {optimizer!r}; there are {', '.join(_DEFAULT_EVALUATIONS)}"
-        )
-    if not 0 <= tolerance < 1:
-        raise RaymetricsError(f"the tolerance is {tolerance}; expected at least 0 and below 1")
-    budget = _DEFAULT_EVALUATIONS[optimizer] if max_evaluations is None else max_evaluations
-    if budget < 1:
-        raise RaymetricsError(f"{budget} evaluations are asked for; it takes at least 1")
     match_target = MatchTarget.parse(match)
     views = {"real": open_as_view(real), "generated": open_as_view(generated)}
-    for side, minimum in (("real", 2), ("generated", 1)):
+    least_candidates = 1 + COVARIANCES[settings.covariance]
+    for side, minimum in (("real", 2), ("generated", least_candidates)):
         if len(views[side]) < minimum:
             raise NotEnoughData(
                 f"{views[side].shards.uri} has {len(views[side])} {side} samples; weights take at "
@@ -177,14 +210,10 @@ def make_reweight_request(
     )
     if match_target.is_indicator:
         match_target.marked_ranks(column.dimension)
-    return ReweightRequest(
-        **views,
-        column=column,
-        match=match_target,
-        optimizer=optimizer,
-        tolerance=tolerance,
-        budget=budget,
-    )
+    if settings.every is not None:
+        settings = replace(settings, n=require_draw_size(**views, n=settings.n))
+        deciding_column(**views, extractor=column.extractor)
+    return ReweightRequest(**views, column=column, match=match_target, settings=settings)
 
 
 def choose_output_column(
@@ -225,53 +254,112 @@ def optimize_weights(
     in_memory: bool | None,
     states: Checkpoint,
     on_step: Callable[[Step], None] | None,
-) -> OptimizedWeights:
+) -> FoundWeights:
     """Optimize the weights, from equal ones or from a saved state."""
-    name = request.column.name
+    name, settings = request.column.name, request.settings
     plan = plan_partitions(request.generated, request.column.dimension, in_memory)
     states.resume()
     matching = _feature_transform(request)
     moments = {"moments": ColumnStatistic(name, partial(matched_moments, matching))}
-    goal = TargetGaussian.from_moments(fold_shards(request.real, moments)["moments"])
+    goal = TargetGaussian.from_moments(
+        fold_shards(request.real, moments)["moments"],
+        candidate_ddof=COVARIANCES[settings.covariance],
+    )
     candidates = PartitionedFeatures.from_view(
         request.generated, name, matching, goal, on_device=plan.on_device
     )
 
-    def save_and_report(state: LbfgsState | DescentState) -> None:
-        states.save_if_due(to_arrays(state))
-        if on_step:
-            on_step(Step(*state.trace[-1]))
-
+    drawn = _make_drawn_metrics(request)
+    saved_state = states.saved_state if drawn is None else drawn.restore(states.saved_state)
     with closing(start_workers(candidates, plan)) as pool:
         evaluate = PartitionedEvaluator(candidates.slices, pool)
-        return with_exact_distance(
-            _run_optimizer(evaluate, request, states.saved_state, save_and_report), evaluate
-        )
+
+        def save_and_report(state: LbfgsState | DescentState) -> None:
+            step = Step(*state.trace[-1])
+            if drawn is not None and drawn.is_due(state.evaluations):
+                drawn.evaluate(
+                    step._replace(evaluations=state.evaluations), _state_weights(evaluate, state)
+                )
+            drawn_arrays = {} if drawn is None else drawn.to_arrays()
+            states.save_if_due({**to_arrays(state), **drawn_arrays})
+            if on_step:
+                on_step(step)
+
+        optimized = _run_optimizer(evaluate, request, saved_state, save_and_report)
+        if settings.covariance == "paper":  # the program's depends on the sum of e^w too
+            optimized = with_exact_distance(optimized, evaluate)
+        return _select_weights(request, optimized, drawn, evaluate)
+
+
+def _make_drawn_metrics(request: ReweightRequest) -> DrawnMetrics | None:
+    """Return the metrics of draws on the way, still without any; None if none are asked for."""
+    settings = request.settings
+    if settings.every is None or settings.n is None:
+        return None
+    real, generated = request.real, request.generated
+    deciding = deciding_column(real=real, generated=generated, extractor=request.column.extractor)
+    return DrawnMetrics(real, generated, deciding, settings.n, settings.scheme, settings.every)
+
+
+def _state_weights(evaluate: ObjectiveEvaluator, state: LbfgsState | DescentState) -> np.ndarray:
+    """Return the weights of a state, float64 [candidates], that sum to 1."""
+    if isinstance(state, LbfgsState):
+        return weights_of_state(evaluate, state)
+    return normalize_log_weights(state.log_weights)
+
+
+def _select_weights(
+    request: ReweightRequest,
+    optimized: OptimizedWeights,
+    drawn: DrawnMetrics | None,
+    evaluate: PartitionedEvaluator,
+) -> FoundWeights:
+    """Select the last weights, or those of the smallest distance of a draw.
+
+    The last weights are drawn from too, but that is no part of a saved state: a run with more
+    evaluations does not stop at them.
+    """
+    last = FoundWeights(optimized.weights, optimized.distance, optimized, drawn)
+    if drawn is None:
+        return last
+    # The last evaluation of gradient descent is of the weights that its last step led to.
+    reached = optimized.evaluations - (request.settings.optimizer == "gd")
+    if not drawn.rows or drawn.rows[-1].evaluations < reached:
+        drawn.evaluate(optimized.trace[-1], optimized.weights)
+    weights = drawn.best_weights
+    if request.settings.select == "last" or weights is None:
+        return last
+    if drawn.best is drawn.rows[-1] and np.array_equal(weights, optimized.weights):
+        return last
+    is_paper = request.settings.covariance == "paper"
+    distance = evaluate.exact_distance(weights) if is_paper else drawn.best.distance
+    return FoundWeights(weights, distance, optimized, drawn)
 
 
 def _run_optimizer(
-    evaluate: ObjectiveEvaluator,
+    evaluate: PartitionedEvaluator,
     request: ReweightRequest,
     saved_state: Arrays,
     on_state: Callable[[LbfgsState | DescentState], None],
 ) -> OptimizedWeights:
     """Run the optimizer, from a saved state if there is one, and return its weights."""
-    if request.optimizer == "lbfgs":
+    settings = request.settings
+    if settings.optimizer == "lbfgs":
         return minimize_distance(
             evaluate,
-            max_evaluations=request.budget,
-            tolerance=request.tolerance,
+            max_evaluations=settings.budget,
+            tolerance=settings.tolerance,
             state=from_arrays(LbfgsState, saved_state) if saved_state else None,
             on_step=on_state,
         )
     optimized = descend(
-        paper_loss(evaluate),
+        paper_loss(evaluate) if settings.covariance == "paper" else program_loss(evaluate),
         len(request.generated),
-        max_evaluations=request.budget,
-        learning_rate=request.match.learning_rate,
+        max_evaluations=settings.budget,
+        learning_rate=settings.rate(request.match),
         state=from_arrays(DescentState, saved_state) if saved_state else None,
         on_step=on_state,
-        report_every=10,
+        report_every=gcd(10, settings.every or 10),
     )
     return replace(optimized, converged=False)  # it has no end of its own, and can always go on
 
@@ -312,31 +400,57 @@ def _load_if_done(store: Store, request: ReweightRequest) -> SampleWeights | Non
     choice = read_weights(path)
     require_same_request(choice.metadata.get("request", {}), request.identity, path)
     sample_weights = SampleWeights.from_file(choice)
-    enough = sample_weights.converged or choice.metadata["max_evaluations"] >= request.budget
+    budget = request.settings.budget
+    enough = sample_weights.converged or choice.metadata["max_evaluations"] >= budget
     return sample_weights if enough else None
 
 
-def _write_weights(store: Store, request: ReweightRequest, optimized: OptimizedWeights) -> None:
-    """Write the weights and all facts about them, after removing a draw by earlier ones."""
-    real = request.real
+def _write_weights(store: Store, request: ReweightRequest, found: FoundWeights) -> None:
+    """Write the weights and all facts about them, after removing a draw by earlier ones.
+
+    The metrics of draws on the way are also written as lines of JSON.
+    """
     store.remove(DRAWN_FILE)
-    metadata = selection_metadata(
-        "weights",
-        request.generated,
-        request=request.identity,
-        real={"uri": real.shards.store.absolute_uri, "digest": real.digest()},
-        match=str(request.match),
-        column=request.column.name,
-        extractor=request.column.extractor,
-        optimizer=request.optimizer,
-        tolerance=request.tolerance,
-        max_evaluations=max(request.budget, optimized.evaluations),
-        converged=optimized.converged,
-        distance=optimized.distance,
-        effective_sample_size=optimized.effective_sample_size,
-        gap=optimized.gap,
-        trace=[list(step) for step in optimized.trace],
-        **software_environment(),
-    )
-    columns = {SAMPLE_ID: request.generated.sample_ids, WEIGHT: optimized.weights}
+    if found.drawn is not None:
+        lines = "".join(row.to_json() for row in found.drawn.rows)
+        store.replace(TRACE_FILE, lines.encode())
+    metadata = selection_metadata("weights", request.generated, **_describe(request, found))
+    columns = {SAMPLE_ID: request.generated.sample_ids, WEIGHT: found.weights}
     write_selection(f"{store.uri}/{WEIGHTS_FILE}", columns, metadata)
+
+
+def _describe(request: ReweightRequest, found: FoundWeights) -> dict[str, object]:
+    """Return all that the file says of how the weights were found."""
+    real, settings, optimized = request.real, request.settings, found.optimized
+    facts: dict[str, object] = {
+        "request": request.identity,
+        "real": {"uri": real.shards.store.absolute_uri, "digest": real.digest()},
+        "match": str(request.match),
+        "column": request.column.name,
+        "extractor": request.column.extractor,
+        "optimizer": settings.optimizer,
+        "tolerance": settings.tolerance,
+        "covariance": settings.covariance,
+        "select": settings.select,
+        "max_evaluations": max(settings.budget, optimized.evaluations),
+        "converged": optimized.converged,
+        "distance": found.distance,
+        "effective_sample_size": effective_sample_size(found.weights),
+        "gap": _none_for_nan(optimized.gap),
+        "trace": [[*map(_none_for_nan, step)] for step in optimized.trace],
+        **software_environment(),
+    }
+    if settings.optimizer == "gd":
+        facts["learning_rate"] = settings.rate(request.match)
+    if found.drawn is not None:
+        facts["drawn"] = [asdict(row) for row in found.drawn.rows]
+        facts["deciding"] = found.drawn.deciding.name
+        if settings.select == "best-of-draws":
+            best = found.drawn.best
+            facts["selected"] = {"evaluations": best.evaluations, "smallest": best.smallest}
+    return facts
+
+
+def _none_for_nan(value: float) -> float | None:
+    """Return the number; None for NaN, which JSON does not have."""
+    return None if isnan(value) else value

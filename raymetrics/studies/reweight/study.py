@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from raymetrics.attacks import Step
 from raymetrics.attacks.matched_features import MATCH_CHOICES
@@ -16,7 +16,9 @@ from raymetrics.shards.writable import require_writable_store
 from raymetrics.studies.attack_numbers import evaluate_reweighted
 from raymetrics.studies.comparison import open_as_view, set_uri
 from raymetrics.studies.reweight.optimize import make_reweight_request, reweight_shards
+from raymetrics.studies.reweight.settings import ReweightSettings
 from raymetrics.studies.reweight.weights_file import SampleWeights, require_draw_size, write_drawn
+from raymetrics.studies.seeds import as_seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +49,13 @@ def reweight(
     optimizer: str = "lbfgs",
     max_evaluations: int | None = None,
     tolerance: float = 1e-3,
+    learning_rate: float | None = None,
+    covariance: str = "paper",
+    select: str = "last",
+    evaluate_every: int | None = None,
     n: int | None = None,
-    seeds: int = 10,
-    scheme: str = "systematic",
+    seeds: int | Sequence[int] = 10,
+    scheme: str = "multinomial",
     any_size: bool = False,
     local: bool | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -68,9 +74,19 @@ def reweight(
     optimizer: "lbfgs", or "gd", the paper's gradient descent, which is slow.
     max_evaluations: of the distance with its gradient; by default 100, of "gd" 1000.
     tolerance: ends when ten evaluations lower the distance by less than this part of it.
+    learning_rate: of "gd"; by default the paper's, 10 for pre-logits and 5 otherwise.
+    covariance: "paper" divides the candidates' covariance by the sum of weights, "program" by the
+    sum less 1, as the paper's program does; of "gd" alone.
+    select: the "last" weights, or those whose draws had the smallest Frechet distance on the way,
+    "best-of-draws", as in the paper. A minimum that was selected is optimistic; the numbers that
+    are reported are of other draws.
+    evaluate_every: evaluations between two of draws on the way, whose metrics go to trace.jsonl; by
+    default none, of "best-of-draws" 10 of "lbfgs" and 500 of "gd".
     n: samples in a draw; by default as many as there are real ones.
-    seeds: draws whose mean is reported, beside random draws, in every feature space of both sets.
-    scheme: "systematic", or "multinomial", the paper's, which has more noise.
+    seeds: how many draws' mean is reported, or their seeds, beside random draws, in every feature
+    space of both sets.
+    scheme: "multinomial", with replacement as in the paper, or "systematic", which has less noise,
+    so that the attack looks stronger.
     any_size: also compare sets whose images have different sizes.
     local: compute in this process, without Ray.
     on_step: called after an evaluation. tell: called with every draw before numbers are computed.
@@ -86,19 +102,24 @@ def reweight(
         raise RaymetricsError(f"--match names no features; choose from {MATCH_CHOICES}")
     real_view = open_as_view(set_uri("real", real))
     generated_view = open_as_view(set_uri("generated", generated))
+    seeds = as_seeds(seeds)
+    settings = ReweightSettings(
+        max_evaluations=max_evaluations,
+        optimizer=optimizer,
+        tolerance=tolerance,
+        learning_rate=learning_rate,
+        covariance=covariance,
+        select=select,
+        evaluate_every=evaluate_every,
+        n=n,
+        scheme=scheme,
+    )
     for name in matches:  # before the first of them takes its time
         make_reweight_request(
-            real_view,
-            generated_view,
-            name,
-            extractor,
-            optimizer,
-            tolerance,
-            max_evaluations,
-            any_size=any_size,
+            real_view, generated_view, name, extractor, settings, any_size=any_size
         )
-    require_writable_store(to)
     count, draws = require_draw_size(real=real_view, generated=generated_view, n=n), []
+    require_writable_store(to)
     with shared_session(local=local):
         for name in matches:
             weights = reweight_shards(
@@ -107,9 +128,7 @@ def reweight(
                 to=to if len(matches) == 1 else f"{to}/{name}",
                 match=name,
                 extractor=extractor,
-                max_evaluations=max_evaluations,
-                optimizer=optimizer,
-                tolerance=tolerance,
+                **asdict(settings),
                 any_size=any_size,
                 on_step=on_step,
             )

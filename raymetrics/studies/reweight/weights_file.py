@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class SampleWeights:
     path: str
     sample_ids: np.ndarray  # int64 [n], ascending
     weights: np.ndarray  # float64 [n], with a sum of 1
-    trace: tuple[Step, ...]  # from equal weights on
+    trace: tuple[Step, ...]  # from equal weights to the last ones
     converged: bool  # or the evaluations ran out
     metadata: Mapping[str, Any]  # all that the file says of how they were made
 
@@ -42,19 +43,22 @@ class SampleWeights:
     def from_file(cls, choice: SelectionFile) -> SampleWeights:
         """Read the contents of a file that `reweight_shards` wrote."""
         metadata = choice.metadata
-        trace = tuple(Step(*step) for step in metadata["trace"])
+        trace = tuple(
+            Step(evaluations, distance, size, math.nan if gap is None else gap)
+            for evaluations, distance, size, gap in metadata["trace"]
+        )
         weights = choice.columns[WEIGHT]
         return cls(choice.path, choice.sample_ids, weights, trace, metadata["converged"], metadata)
 
     @property
     def distance(self) -> float:
         """The Frechet distance of the weighted candidates to the real samples."""
-        return self.trace[-1].distance
+        return float(self.metadata["distance"])
 
     @property
     def effective_sample_size(self) -> float:
         """1 / sum p_i^2."""
-        return self.trace[-1].effective_sample_size
+        return float(self.metadata["effective_sample_size"])
 
     def draw_ids(self, n: int, seed: int, scheme: str) -> np.ndarray:
         """Draw n sample ids by their weights: int64, ascending, with repetitions."""
@@ -95,6 +99,7 @@ def write_drawn(
         "request": sample_weights.metadata["request"],
     }
     metadata |= {name: sample_weights.metadata[name] for name in ("match", "extractor", "distance")}
+    metadata["select"] = sample_weights.metadata.get("select", "last")
     metadata["weights"] = sample_weights.digest
     write_selection(
         path,

@@ -642,7 +642,7 @@ def without(part: str) -> Arrays:
         ({"G_ema": nvidia_network(without("-"), activation="swish")}, "activation swish, expected"),
         ((None, None, tensorflow_network({}, version=3)), "G_main of version 3, expected 4"),
         ((None, None, tensorflow_network({}, fused=True)), "its option fused is not known"),
-        ((None, None, tensorflow_network({})), "lacks 'mapping.fc0.weight' of StyleGAN2"),
+        ((None, None, tensorflow_network({})), "lacks 'mapping.fc0.weight', which"),
     ],
 )
 def test_other_networks(content: Any, what: str, tmp_path: Path) -> None:

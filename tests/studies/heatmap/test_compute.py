@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,8 @@ from raymetrics.errors import (
     SpecMismatch,
 )
 from raymetrics.generators import open_source
+from raymetrics.heatmaps import OverlayStyle, overlay
+from raymetrics.shards.open_view import open_view
 from raymetrics.studies.heatmap import compute
 from raymetrics.studies.heatmap.compute import heatmaps, heatmaps_if_added, mean_heatmaps
 from raymetrics.studies.heatmap.request import (
@@ -158,7 +162,11 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: Heatma
     with pytest.raises(RaymetricsError, match="drawn with repetitions"):
         make_heatmap_request(real=real, generated=f"{generated}?ids={tmp_path / 'twice.parquet'}")
     with pytest.raises(SampleRangeError, match="lacks 5 of the samples 1075-1084"):
-        asked.require_samples(range(1075, 1085))
+        asked.require_samples([range(1075, 1085)])
+    with pytest.raises(
+        SampleRangeError, match="lacks 2 of the samples 7, 1080; it has 80 from 1000"
+    ):
+        asked.require_samples([range(7, 8), range(1003, 1004), range(1080, 1081)])
     shutil.copytree(generated, tmp_path / "changed")
     text = (tmp_path / "changed/dataset.json").read_text()
     changed = text.replace(f'"source": "{SPOTS}"', '"source": "sources:noise"')
@@ -166,6 +174,11 @@ def test_what_cannot_be_seen_is_said(folder: Path, tmp_path: Path, asked: Heatma
     assert changed != text
     with pytest.raises(SourceError, match="sources:noise is no longer what .* was made from"):
         make_heatmap_request(real=real, generated=str(tmp_path / "changed"), run_code=True)
+
+
+def test_ids_stay_in_the_order_in_which_they_are_asked_for(asked: HeatmapRequest) -> None:
+    wanted = [range(1079, 1080), range(1002, 1005), range(1079, 1080), range(1000, 1003)]
+    assert asked.require_samples(wanted).tolist() == [1079, 1002, 1003, 1004, 1000, 1001]
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -205,8 +218,67 @@ def test_terminal(folder: Path, tmp_path: Path) -> None:
         (["--samples", "1070-1099"], "lacks 20 of the samples 1070-1099"),
         (["--classes", "horse"], "the network has no class 'horse'"),
         (["--images", "sources:Brightness", "--samples", "0-9999"], "has samples 0-999"),
+        (["--images", "sources:Brightness", "--samples", "5,1000"], "1000-1000 are asked for"),
+        (["--samples", "1001,2,1000-999999999999"], "lacks 999999998921 of the samples 2, 1000-99"),
+        (["--samples", "1001;2"], "is not a range"),
     ):
         code, output = run(*sets, "--to", str(tmp_path / "none"), *words)
         assert (code, (tmp_path / "none").exists()) == (2, False)
         assert output.startswith("error: ")
         assert message in output
+
+
+def test_files_of_the_shown_images(folder: Path, tmp_path: Path) -> None:
+    """Images and heatmaps of full size, and classes, of a list of ids in its order."""
+    ids = [1007, 1040, 1001]
+    code, output = run(
+        "--real", str(folder / "real"), "--generated", str(folder / "generated"), "--run-code",
+        "--to", str(tmp_path), "--samples", "1007,1040,1001", "--save-images",
+        "--save-classifications", "--colors", "parula", "--blend", "sum",
+    )  # fmt: skip
+    assert code == 0, output
+    assert f"images  6 in {tmp_path / 'images'}" in output
+    with np.load(tmp_path / "heatmaps.npz") as file:
+        saved = {name: file[name] for name in file.files}
+    assert saved["sample_ids"].tolist() == ids
+    assert saved["classes"].shape == (3, 3)
+    pixels = open_source(SPOTS, CPU)(np.array(ids))
+    for sample_id, image, heat in zip(ids, pixels, saved["maps"], strict=True):
+        names = (f"images/id-{sample_id:06}.png", f"images/id-{sample_id:06}-heatmap.png")
+        shown, colored = (np.asarray(Image.open(tmp_path / name)) for name in names)
+        np.testing.assert_array_equal(shown.transpose(2, 0, 1), image)
+        np.testing.assert_array_equal(colored, overlay(image, heat, OverlayStyle("parula", "sum")))
+
+    rows = pq.read_table(tmp_path / "classifications.parquet")
+    logits = open_view(str(folder / "generated")).read("untrained_tiny_logits").astype(np.float64)
+    logits = logits[np.array(ids) - GENERATED.start]
+    order = np.argsort(-logits, axis=1)  # of five classes, as the network has no more
+    assert rows["sample_id"].to_pylist() == np.repeat(ids, 5).tolist()
+    assert rows["rank"].to_pylist() == 3 * [1, 2, 3, 4, 5]
+    assert rows["class"].to_pylist() == order.ravel().tolist()
+    names = np.array(("cat", "dog", "owl", "fox", "bow tie"))
+    assert rows["name"].to_pylist() == names[order].ravel().tolist()
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = np.take_along_axis(shares, order, axis=1).ravel()
+    np.testing.assert_allclose(rows["probability"].to_numpy(), expected, rtol=1e-5)
+    made_of = json.loads(rows.schema.metadata[b"raymetrics"])
+    assert (made_of["source"], made_of["extractor"]["name"]) == (SPOTS, NAME)
+
+    page = (tmp_path / "index.html").read_text()
+    assert re.findall(r"sample (\d+)</div>", page) == [*map(str, ids)]
+    bars = [float(width) for width in re.findall(r'class="bar" style="width: ([\d.]+)%', page)]
+    np.testing.assert_allclose(bars, 100 * expected, atol=0.051)
+    assert "image + 2 times the map, stretched to 0..255; the map is upsampled" in page
+    assert "and has colors like parula" in page
+    assert "#352a87, " in page
+
+
+def test_classes_take_logits(folder: Path, tmp_path: Path) -> None:
+    for side, ids in (("real", range(20)), ("generated", range(1000, 1020))):
+        extract(SPOTS, [f"{NAME}?columns=pre_logits"], str(tmp_path / side), ids)
+    code, output = run(
+        "--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated"), "--run-code",
+        "--to", str(tmp_path / "to"), "--save-classifications",
+    )  # fmt: skip
+    assert (code, (tmp_path / "to").exists()) == (2, False)
+    assert "classifications take the logits of untrained-tiny; " in output

@@ -536,6 +536,19 @@ def test_states_are_written_at_most_every_so_often(tmp_path, monkeypatch) -> Non
     assert again.saved_state == {"at": 40.0}
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_draws_on_the_way_beside_actors(sides, tmp_path) -> None:
+    """Actors have all CPUs: metrics of draws are computed in this process, and do not wait."""
+    asked = {"max_evaluations": 4, "evaluate_every": 3, "select": "best-of-draws"}
+    runs = [
+        reweight_shards(**sides, **asked, to=str(tmp_path / str(held)), in_memory=held)
+        for held in (False, True)
+    ]
+    assert_same_bits(*runs)
+    assert runs[0].metadata["drawn"] == runs[1].metadata["drawn"]
+
+
 # Last, since the processes of actors that end are missed by whatever Ray runs next.
 @pytest.mark.slow
 def test_same_bits_with_actors_of_which_one_dies(sides, undisturbed, tmp_path, monkeypatch) -> None:
