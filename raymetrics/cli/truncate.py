@@ -16,7 +16,7 @@ from raymetrics.cli.sweep_options import (
 )
 from raymetrics.cli.terminal import print_lines
 
-_DEFAULT_PSI = "0,0.2,0.4,0.6,0.8,1"
+_DEFAULT_AMOUNTS = "0,0.2,0.4,0.6,0.8,1"
 
 
 def _parse_floats(context: click.Context, parameter: click.Parameter, text: str) -> list[float]:
@@ -25,7 +25,7 @@ def _parse_floats(context: click.Context, parameter: click.Parameter, text: str)
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise click.BadParameter(
-            f"{text!r}; write numbers from 0 to 1, e.g. {_DEFAULT_PSI}"
+            f"{text!r}; write numbers from 0 to 1, e.g. {_DEFAULT_AMOUNTS}"
         ) from None
 
 
@@ -39,15 +39,17 @@ def _parse_floats(context: click.Context, parameter: click.Parameter, text: str)
     default="interpolate-w",
     show_default=True,
     metavar="NAMES",
-    help="By name or letter; or all.",
+    help="By name or letter; or all, the seven with letters.",
 )
 @click.option(
+    "--amounts",
     "--psi",
+    "amounts",
     callback=_parse_floats,
-    default=_DEFAULT_PSI,
+    default=_DEFAULT_AMOUNTS,
     show_default=True,
     metavar="NUMBERS",
-    help="How far: 1 is not at all, 0 leaves one image (of a class).",
+    help="How far: 1 is not at all, 0 leaves one image (of a class); or thresholds.",
 )
 @real_option
 @with_sweep_options
@@ -62,16 +64,21 @@ def truncate(to: str, run_code: bool, logger: str | None, **request: Any) -> Non
     E interpolate-z    moves every z towards 0
     F truncate-z       draws the coordinates of z that are too large anew
     G replace          puts the mean in the place of some samples
+    truncate-z-at      as F, but the number is the threshold, as BigGAN's
+    scale-truncated-z  psi times normals truncated at 2, as users of BigGAN draw z
 
-    Each is also an option of a source for all other verbs: 'SOURCE?truncate=clamp:0.7'. Run the
-    same command again after anything that stopped it, or with more strategies: what is there is
-    not made twice.
+    Each is also an option of a source for all other verbs: 'SOURCE?truncate=clamp:0.7'. With
+    'SOURCE?cutoff=8' strategies in W truncate the first 8 layers alone, if the generator has
+    layers. Run the same command again after anything that stopped it, or with more strategies: what
+    is there is not made twice.
 
     \b
     Examples:
       raymetrics truncate --real shards/real --generated digits --to truncation
       raymetrics truncate --real shards/real --generated digits --to truncation \\
-          --strategies all --psi 0.2,0.5,0.8,1 --by label
+          --strategies all --amounts 0.2,0.5,0.8,1 --by label
+      raymetrics truncate --real shards/real --generated digits --to truncation \\
+          --strategies truncate-z-at --amounts 0.5,1,1.5,2
     """
     from raymetrics.studies.truncate import truncate as run
 

@@ -169,8 +169,8 @@ def open_source(source: str, device: torch.device) -> Generator:
     module:callable                your own, see `raymetrics.generators.user_function`
 
     Latent generators also take the option `truncate=name:amount`, as in digits?truncate=clamp:0.7,
-    and with it `mean=all`: see `raymetrics.generators.latents.truncated_generator`. Raises
-    SourceError, with the forms that are expected, for any other text.
+    and with it `mean=all` and `cutoff=8`: see `raymetrics.generators.latents.truncated_generator`.
+    Raises SourceError, with the forms that are expected, for any other text.
     """
     name, options = option_strings.parse_options(
         require_no_secret(source, SourceError), SourceError
@@ -178,9 +178,9 @@ def open_source(source: str, device: torch.device) -> Generator:
     truncate = options.pop("truncate", None)
     if truncate is None:
         return _open_generator(source, name, options, device)
-    from raymetrics.generators.latents import TruncatedGenerator, Truncation
+    from raymetrics.generators.latents import TruncatedGenerator, Truncation, pop_w_options
 
-    truncation = Truncation.parse(truncate, options.pop("mean", None))
+    truncation = Truncation.parse(truncate, **pop_w_options(options))
     return TruncatedGenerator(_open_generator(source, name, options, device), truncation)
 
 

@@ -83,6 +83,15 @@ class LatentGenerator(Generator, Protocol):
     One that computes on a device may have a method `synthesize_tensors(w)` that returns the images
     as a tensor on that device, with the bits of `synthesize`; see `latents.latent_batches`.
 
+    One whose `map` divides z by its length before the first layer should have a method
+    `map_scaled(z, labels, scale)`: `map` with the divided z multiplied by a float, and the class
+    left as it is. With scale 1 it gives the bits of `map`, and with 0 one w (of a class); strategy
+    E of truncation needs it. It may be None, as where z and the class are divided together, and z
+    can move to 0 before.
+
+    One whose layers may have different w has an attribute `layer_count`, and its `synthesize` also
+    takes the w of each layer, float32 [n, layers, w]; `cutoff` of truncation needs it.
+
     The generator may have an attribute `not_latent_because`: the reason why, with its options, no
     single w determines a sample's image, and what to change; or None. See
     `require_latent_generator`.

@@ -24,7 +24,8 @@ def parse_setting(source: str) -> dict[str, object]:
     """Return the settings that the options and the file name of a source state.
 
     truncate, amount: the full name of the strategy ("clamp" for C as well), or "psi", and the
-        number behind it; 1 is the generator as it is, 0 the same image for all samples.
+        number behind it; 1 is the generator as it is, but for `strategies.BIGGAN_STRATEGIES`, and 0
+        the same image for all samples.
     mean, cutoff: texts, where an option beside `truncate` or `psi` gives them.
     run, snapshot: the source with * in place of the number of a snapshot, and the number.
     where, scale: the region of noise and its standard deviation.
@@ -53,17 +54,17 @@ def _split_truncation(options: Mapping[str, str]) -> tuple[dict[str, object], di
     is not a finite number.
     """
     other_options = dict(options)
+    detail_options: tuple[str, ...]
     if "truncate" in other_options:
         name, _, text = other_options.pop("truncate").rpartition(":")
-        strategy, detail_option = STRATEGY_BY_LETTER.get(name, name), "mean"
+        strategy, detail_options = STRATEGY_BY_LETTER.get(name, name), ("mean", "cutoff")
     elif PSI in other_options:
-        strategy, text, detail_option = PSI, other_options.pop(PSI), "cutoff"
+        strategy, text, detail_options = PSI, other_options.pop(PSI), ("cutoff",)
     else:
         return {}, other_options
     setting: dict[str, object] = {"truncate": strategy, "amount": _parse_finite(text)}
-    if detail_option in other_options:
-        setting[detail_option] = other_options.pop(detail_option)
-    return setting, other_options
+    details = {name: other_options.pop(name) for name in detail_options if name in other_options}
+    return setting | details, other_options
 
 
 def _parse_finite(text: str) -> float:

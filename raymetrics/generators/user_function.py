@@ -20,8 +20,8 @@ features are computed. They may be floats, if the callable's attribute `uint8` n
                    `raymetrics.generators.trial`
 
 A callable with the methods draw, map and synthesize (and `block`, if it is not 16) is a latent
-generator, whose samples can be truncated and interpolated: see
-`raymetrics.generators.base.LatentGenerator`.
+generator, whose samples can be truncated and interpolated. For some truncations it needs
+`map_scaled` or `layer_count` too: see `raymetrics.generators.base.LatentGenerator`.
 """
 
 from __future__ import annotations
@@ -254,6 +254,26 @@ class UserLatentGenerator(UserFunctionGenerator):
         reason: str | None = self._user_attribute("not_latent_because")
         return reason
 
+    @property
+    def layer_count(self) -> int | None:
+        """The callable's `layer_count`; None if it has none. SourceError if it is no number."""
+        count = self._user_attribute("layer_count")
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise SourceError(
+                f"layer_count of {self.name} is {count!r}, expected an int from 1 on, or None"
+            )
+        return count
+
+    @property
+    def map_scaled(self) -> Callable[..., np.ndarray] | None:
+        """The callable's `map_scaled`, which raises SourceError as `map`; None if it has none."""
+        return None if self._user_attribute("map_scaled") is None else self._call_map_scaled
+
+    def _call_map_scaled(
+        self, z: np.ndarray, labels: np.ndarray | None, scale: float
+    ) -> np.ndarray:
+        return self._call_latent_method("map_scaled", f"{len(z)} latents", z, labels, scale)
+
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """Draw z float32 [n, z] for sample ids int64 [n]; SourceError for anything else."""
         return self._call_latent_method("draw", _describe_ids(sample_ids), sample_ids)
@@ -266,16 +286,16 @@ class UserLatentGenerator(UserFunctionGenerator):
         return self._call_latent_method("map", f"{len(z)} latents", z, labels)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w].
+        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w] or [n, layers, w].
 
         Raises SourceError for anything else.
         """
         return self.synthesize_tensors(w).cpu().numpy()
 
     def synthesize_tensors(self, w: np.ndarray) -> Tensor:
-        """Synthesize images uint8 [n, 3, h, w] on the callable's device from w float32 [n, w].
+        """Synthesize images uint8 [n, 3, h, w] on the callable's device.
 
-        Raises SourceError for anything else.
+        w: float32 [n, w] or [n, layers, w]. Raises SourceError for anything else.
         """
         call: Any = self._call
         images = self._call_user_code(
@@ -284,10 +304,10 @@ class UserLatentGenerator(UserFunctionGenerator):
         return self._require_images(images, np.arange(len(w)))
 
     def _call_latent_method(
-        self, method: str, input_text: str, *inputs: np.ndarray | None
+        self, method: str, input_text: str, rows: np.ndarray, *inputs: np.ndarray | float | None
     ) -> np.ndarray:
-        function, n = getattr(self._call, method), len(inputs[0])  # type: ignore[arg-type]
-        given = self._call_user_code(lambda: _to_numpy(function(*inputs)), input_text)
+        function, n = getattr(self._call, method), len(rows)
+        given = self._call_user_code(lambda: _to_numpy(function(rows, *inputs)), input_text)
         if _dtype_name(given) not in _FLOATS or given.ndim != 2 or len(given) != n:
             raise SourceError(
                 f"{method} of {self.name} gave {given.dtype} {list(given.shape)} for {input_text}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from raymetrics.generators.latents.strategies import BIGGAN_STRATEGIES
 from raymetrics.generators.source_settings import PSI
 from raymetrics.reports.chart_groups import (
     Chart,
@@ -45,7 +46,10 @@ def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
         folded = len(strategy_points) > _MAX_UNFOLDED
         chart_groups += [
             ChartGroup(
-                f"{name}, {base}", _AMOUNT_NOTE, list(_amount_charts(sweep, points, name)), folded
+                f"{name}, {base}",
+                _BIGGAN_NOTE if name in BIGGAN_STRATEGIES else _AMOUNT_NOTE,
+                list(_amount_charts(sweep, points, name)),
+                folded,
             )
             for name, points in strategy_points.items()
         ]
@@ -54,18 +58,22 @@ def truncation_chart_groups(sweep: Sweep) -> list[ChartGroup]:
 
 _TRADEOFFS_NOTE = (
     "One line a strategy, one point a set, its ends marked with the amount: 1 is the generator as "
-    "it is, 0 the same image again and again. Up and to the right is better; distances grow to the "
-    "left."
+    "it is, 0 the same image again and again. Of truncate-z-at the amount is a threshold, of "
+    "scale-truncated-z it is psi; with 1 both truncate too. Up and to the right is better; "
+    "distances grow to the left."
 )
 _CLASSES_NOTE = (
     "One line a class, from the most truncated set to the one that is truncated least, whose "
     "marker is larger and whose distance stands beside the name."
 )
 _AMOUNT_NOTE = "What the strategy changes, over its amount: 1 is the generator as it is."
+_BIGGAN_NOTE = "What the strategy changes, over its threshold or psi; it truncates with 1 too."
 
 
 def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
-    """Return the truncated sets of a source. The source itself is the end of every strategy."""
+    """Return the truncated sets of a source. The source itself is the end of every strategy that
+    truncates nothing with the amount 1.
+    """
     base_points = [point for point in points if point.source_setting.base == base]
     untruncated = [point for point in base_points if point.source_setting.strategy is None]
     strategy_points = {}
@@ -73,7 +81,8 @@ def group_by_strategy(points: Sequence[Point], base: str) -> StrategyPoints:
         {p.source_setting.strategy for p in base_points if p.source_setting.strategy}
     ):
         same_strategy = [point for point in base_points if point.source_setting.strategy == name]
-        if all(point.source_setting.amount != 1 for point in same_strategy):
+        whole_at_one = name not in BIGGAN_STRATEGIES
+        if whole_at_one and all(point.source_setting.amount != 1 for point in same_strategy):
             same_strategy += untruncated
         if len({point.source_setting.amount for point in same_strategy}) > 1:
             strategy_points[name] = sorted(

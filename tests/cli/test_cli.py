@@ -109,7 +109,7 @@ def test_the_options_of_a_verb_are_arguments_of_its_function(verb: str) -> None:
         assert option.name in {*function, *shared, *OF_THE_TERMINAL}, option.name
         if option.name in function and isinstance(option.default, str | int | float):
             default = function[option.name].default
-            assert option.name == "psi" or option.default == default, option.name
+            assert option.name == "amounts" or option.default == default, option.name
 
 
 @pytest.fixture

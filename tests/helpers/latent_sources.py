@@ -74,3 +74,54 @@ class CrookedFlow(Flow):
 
     def map(self, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         return super().map(np.concatenate([z, z[:1]]), labels)
+
+
+class Linear:
+    """A generator whose w is a random linear map of z, and so Gaussian; images of one pixel."""
+
+    length, block = None, 64
+
+    def __init__(self, d: str) -> None:
+        self.d, self.spec = int(d), {"d": d}
+        self.mixing = np.random.default_rng(0).normal(size=(self.d, self.d))
+
+    def draw(self, sample_ids: np.ndarray) -> np.ndarray:
+        return seeded_normals(sample_ids, self.d)
+
+    def map(self, z: np.ndarray, labels: None) -> np.ndarray:
+        return (z @ self.mixing).astype(np.float32)
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        return np.clip(np.abs(w[:, :3]), 0, 255).astype(np.uint8)[:, :, None, None]
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return self.synthesize(self.map(self.draw(sample_ids), None))
+
+
+class ScaledSphere(Sphere):
+    """A Sphere that can also move z after it is normalized."""
+
+    def map_scaled(self, z: np.ndarray, labels: np.ndarray | None, scale: float) -> np.ndarray:
+        length = np.sqrt(np.square(z).mean(axis=1, keepdims=True) + 1e-8)
+        return Flow.map(self, (scale * (z / length)).astype(np.float32), labels)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        z, labels = self.draw(sample_ids), self.labels(sample_ids)
+        length = np.sqrt(np.square(z).mean(axis=1, keepdims=True) + 1e-8)
+        return self._paint(
+            sample_ids, self._map(sample_ids, (z / length).astype(np.float32), labels)
+        )
+
+
+class LayeredFlow(Flow):
+    """A generator of four layers, each with a w; every layer gives a column of the image."""
+
+    layer_count = 4
+
+    def synthesize(self, w: np.ndarray) -> np.ndarray:
+        by_layers = w if w.ndim == 3 else np.repeat(w[:, None], self.layer_count, axis=1)
+        columns = [super(LayeredFlow, self).synthesize(part) for part in by_layers.swapaxes(0, 1)]
+        return np.concatenate(columns, axis=3)
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        return np.repeat(super().__call__(sample_ids), self.layer_count, axis=3)

@@ -97,9 +97,12 @@ def test_what_makes_no_sense(real: str, tmp_path: Path) -> None:
 
 
 def test_all_strategies_are_those_that_a_source_has(tmp_path: Path) -> None:
-    assert available_strategies("digits") == (list(STRATEGY_BY_LETTER.values()), {})
+    seven = list(STRATEGY_BY_LETTER.values())
+    assert len(seven) == 7
     nvidia_file(tmp_path / "network.pkl", random_state("skip"))
-    found, lacking = available_strategies(str(tmp_path / "network.pkl"))
+    for source in ("digits", str(tmp_path / "network.pkl"), "latent_sources:ScaledSphere"):
+        assert available_strategies(source) == (seven, {})
+    found, lacking = available_strategies("latent_sources:Sphere")
     assert lacking.keys() == {"interpolate-z"}
     assert sorted([*found, *lacking]) == sorted(STRATEGY_BY_LETTER.values())
     with pytest.raises(SourceError, match="no source 'nothing"):
@@ -113,6 +116,30 @@ def test_one_mean_for_all_classes_is_of_w_alone() -> None:
         "digits?snapshot=400&truncate=D:0.5&mean=all",
         "digits?snapshot=400&truncate=F:0.5",
     ]
+
+
+def test_a_cutoff_is_of_strategies_in_w_alone() -> None:
+    found = truncated_sources("g.pkl?noise=none&cutoff=8", ["A", "E", "truncate-z-at"], [0.5, 1])
+    assert found == [
+        "g.pkl?noise=none",
+        "g.pkl?noise=none&truncate=A:0.5&cutoff=8",
+        "g.pkl?noise=none&truncate=E:0.5",
+        "g.pkl?noise=none&truncate=truncate-z-at:1",
+        "g.pkl?noise=none&truncate=truncate-z-at:0.5",
+    ]
+
+
+def test_one_is_a_truncation_of_its_own_in_biggan_s_forms() -> None:
+    names = ["truncate-z-at", "scale-truncated-z"]
+    assert truncated_sources("digits", names, [1, 0.3]) == [
+        "digits", *(f"digits?truncate={name}:{psi}" for name in names for psi in (1, 0.3)),
+    ]  # fmt: skip
+    assert truncated_sources("digits", names[:1], [0.3, 1.5]) == [
+        "digits?truncate=truncate-z-at:1.5",
+        "digits?truncate=truncate-z-at:0.3",
+    ]
+    with pytest.raises(SourceError, match="'scale-truncated-z:1.5', expected an amount from 0"):
+        truncated_sources("digits", names, [0.3, 1.5])
 
 
 def test_places_differ_where_sources_do() -> None:
@@ -135,6 +162,15 @@ def test_truncate_prints_a_table_and_makes_a_page(real: str, tmp_path: Path) -> 
     assert len({r.generated.source for r in found}) == 3
     assert "Pareto" not in (to / "index.html").read_text()
     assert "precision" in (to / "index.html").read_text()
+    thresholds = ("--strategies", "truncate-z-at", "--amounts", "0.5,1,1.5")
+    code, text = run("truncate", *asked, *thresholds)
+    assert code == 0, text
+    found = results.read_results(to / "results.jsonl")
+    settings = [r.setting for r in found if r.metric == "recall" and "amount" in r.setting]
+    assert [s["amount"] for s in settings if s["truncate"] == "truncate-z-at"] == [1.5, 1, 0.5]
+    recalls = {r.generated.source: r.value for r in found if r.metric == "recall"}
+    widths = [recalls[f"digits?truncate=truncate-z-at:{amount}"] for amount in ("0.5", "1", "1.5")]
+    assert widths == sorted(set(widths))
     code, text = run("truncate", *asked, "--psi", "half")
     assert (code, "'half'; write numbers from 0 to 1" in text) == (2, True)
     code, text = run("truncate", *asked, "--psi", "2")

@@ -101,14 +101,15 @@ class InterpolatedPaths(TensorGenerator):
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
         """Compute w(start) + t (w(end) - w(start)) for samples, float32 [n, w].
 
-        t = (step + 1) / (steps + 1).
+        t = (step + 1) / (steps + 1). If the layers of the source have different w, each layer has
+        its own line: float32 [n, layers, w].
         """
         path, step = np.divmod(sample_ids, self.steps)
         # The steps of a path share its ends, and several paths may share an end.
         unique, rows = np.unique(self.ends[path], return_inverse=True)
         start, end = sample_w(self.inner, unique).astype(np.float64)[rows.reshape(-1, 2).T]
-        t = (step + 1) / (self.steps + 1)
-        return (start + t[:, None] * (end - start)).astype(np.float32)
+        t = ((step + 1) / (self.steps + 1)).reshape(-1, *[1] * (start.ndim - 1))
+        return (start + t * (end - start)).astype(np.float32)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""

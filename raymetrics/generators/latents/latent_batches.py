@@ -24,14 +24,17 @@ class LatentsSource(Generator, Protocol):
         """The only batch size on which the networks run."""
 
     def latents(self, sample_ids: np.ndarray) -> np.ndarray:
-        """Compute w float32 [n, w] of sample ids int64 [n]."""
+        """Compute w float32 [n, w], or of each layer, [n, layers, w], of sample ids int64 [n]."""
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
-        """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w]."""
+        """Synthesize images uint8 [n, 3, h, w] from what `latents` returns."""
 
 
 def sample_w(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
-    """Compute the w of samples, float32 [n, w]; raise SourceError if the generator has no W."""
+    """Compute the w of samples, float32 [n, w], or [n, layers, w] if the layers' w differ.
+
+    Raises SourceError if the generator has no W.
+    """
     if isinstance(generator, LatentsSource):
         return generator.latents(sample_ids)
     inner = require_latent_generator(generator)
@@ -40,12 +43,20 @@ def sample_w(generator: Generator, sample_ids: np.ndarray) -> np.ndarray:
 
 
 def map_at_places(
-    generator: LatentGenerator, places: np.ndarray, z: np.ndarray, labels: np.ndarray | None
+    generator: LatentGenerator,
+    places: np.ndarray,
+    z: np.ndarray,
+    labels: np.ndarray | None,
+    mapping: Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Call `generator.map` with row i at place places[i] of a batch; returns float32 [n, w]."""
+    """Call `generator.map` with row i at place places[i] of a batch; returns float32 [n, w].
+
+    mapping: what to call instead of `generator.map`.
+    """
+    call = mapping or generator.map
 
     def map_rows(rows: np.ndarray) -> Tensor:
-        return as_tensor(generator.map(z[rows], None if labels is None else labels[rows]))
+        return as_tensor(call(z[rows], None if labels is None else labels[rows]))
 
     return _run_at_places(map_rows, places, generator.block).numpy()
 

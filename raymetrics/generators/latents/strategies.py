@@ -1,10 +1,11 @@
-"""Truncate latents by the seven strategies of Kynkaanniemi et al. (2019), section 4.2.
+"""Truncate latents by the seven strategies of Kynkaanniemi et al. (2019), section 4.2, and by two
+forms of the truncation in Z of BigGAN (Brock et al. 2019).
 
-The paper names the strategies by letters. All functions are pure and take an amount in 0..1. With
-amount 1 nothing is truncated, and the latents keep their bits; with 0 all latents are the mean. In
-between, the amount is a share: of the distance to the mean that is kept (D, E), of the samples that
-do not change (A, B, C, G), or of the distribution of each coordinate (F). Latents are float32
-[n, d]; computations are in float64.
+The paper names its strategies by letters. All functions are pure. Those of the paper's take an
+amount in 0..1. With amount 1 nothing is truncated, and the latents keep their bits; with 0 all
+latents are the mean. In between, the amount is a share: of the distance to the mean that is kept
+(D, E), of the samples that do not change (A, B, C, G), or of the distribution of each coordinate
+(F). Latents are float32 [n, d]; computations are in float64.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ STRATEGY_BY_LETTER = {
     "F": "truncate-z",
     "G": "replace",
 }
-Z_STRATEGIES = ("interpolate-z", "truncate-z")
+THRESHOLD_STRATEGY = "truncate-z-at"  # its amount is a threshold, which may be above 1
+BIGGAN_STRATEGIES = (THRESHOLD_STRATEGY, "scale-truncated-z")  # with amount 1 they truncate too
+STRATEGIES = (*STRATEGY_BY_LETTER.values(), *BIGGAN_STRATEGIES)
+Z_STRATEGIES = ("interpolate-z", "truncate-z", *BIGGAN_STRATEGIES)
+# Those with a threshold in W, within which the share `amount` of all samples lies.
+REGION_STRATEGIES = ("reject-distance", "reject-density", "clamp")
+_HUB_LIMIT = 2  # of the truncated normal in the examples of BigGAN's module
 
 
 def within_distance(w: np.ndarray, distribution: Distribution, amount: float) -> np.ndarray:
@@ -84,10 +91,33 @@ def truncate_axes(z: np.ndarray, uniforms: np.ndarray, amount: float) -> np.ndar
     """
     from scipy.special import ndtri
 
-    if amount == 1:
-        return z
-    limit = ndtri((1 + amount) / 2)
-    drawn = ndtri((1 - amount) / 2 + amount * uniforms)
+    return z if amount == 1 else _redraw_axes(z, uniforms, ndtri((1 + amount) / 2), amount)
+
+
+def truncate_axes_at(z: np.ndarray, uniforms: np.ndarray, threshold: float) -> np.ndarray:
+    """Replace coordinates of z outside -threshold..threshold by draws of the truncated normal.
+
+    Brock et al. (2019), section 3.1: values above a threshold are drawn again. uniforms: float64
+    [n, z] in 0..1.
+    """
+    from scipy.special import erf
+
+    return _redraw_axes(z, uniforms, threshold, erf(threshold / np.sqrt(2)))
+
+
+def scale_truncated_axes(z: np.ndarray, uniforms: np.ndarray, psi: float) -> np.ndarray:
+    """Multiply normals that are truncated at -2 and 2 by psi, as users of BigGAN's module do.
+
+    uniforms: float64 [n, z] in 0..1.
+    """
+    return interpolate(truncate_axes_at(z, uniforms, _HUB_LIMIT), 0, psi)
+
+
+def _redraw_axes(z: np.ndarray, uniforms: np.ndarray, limit: float, share: float) -> np.ndarray:
+    """Draw coordinates outside -limit..limit again; inside lies this share of a normal."""
+    from scipy.special import ndtri
+
+    drawn = ndtri((1 - share) / 2 + share * uniforms)
     truncated = np.where(np.abs(z) <= limit, z, np.clip(drawn, -limit, limit))
     return truncated.astype(np.float32)
 

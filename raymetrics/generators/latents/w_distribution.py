@@ -16,7 +16,7 @@ _MIN_RELATIVE_DEVIATION = 1e-5
 
 @dataclass(frozen=True)
 class Distribution:
-    """A Gaussian with the moments of w, and the distances of the estimate's samples to its mean.
+    """A Gaussian with the moments of w, and the distances of further samples to its mean.
 
     Methods rotate samples to the axes one by one, as the bits of a matrix product depend on its
     number of rows.
@@ -25,18 +25,22 @@ class Distribution:
     mean: np.ndarray  # float64 [w]
     deviations: np.ndarray  # float64 [w], standard deviations along the axes, ascending
     axes: np.ndarray  # float64 [w, w], a unit vector in each column
-    distances: np.ndarray  # float64 [draws], Euclidean, ascending
-    densities: np.ndarray  # float64 [draws], Mahalanobis distances, ascending
+    distances: np.ndarray  # float64 [held out], Euclidean, ascending
+    densities: np.ndarray  # float64 [held out], Mahalanobis distances, ascending
 
     @classmethod
-    def from_samples(cls, w: np.ndarray) -> Self:
-        """Estimate the distribution from samples, w float [draws, w]."""
+    def from_samples(cls, w: np.ndarray, held_out: np.ndarray) -> Self:
+        """Estimate the moments from samples w, and distances from others; both float [n, w].
+
+        In many dimensions the samples that gave the moments lie nearer to the mean, in standard
+        deviations, than any other sample: thresholds of theirs would keep too few.
+        """
         moments = Moments.from_samples(w)
         variances, axes = np.linalg.eigh(moments.scatter / (moments.count - 1))
         deviations = np.sqrt(np.maximum(variances, 0))
         smallest = max(deviations[-1] * _MIN_RELATIVE_DEVIATION, np.finfo(np.float32).tiny)
         deviations = np.maximum(deviations, smallest)
-        centered = w - moments.mean
+        centered = held_out - moments.mean
         return cls(
             moments.mean,
             deviations,
@@ -65,11 +69,11 @@ class Distribution:
         return _row_norms(self.axis_coordinates(w) / self.deviations)
 
     def distance_quantile(self, share: float) -> float:
-        """Return the distance within which this share of the samples lies."""
+        """Return the distance within which this share of samples lies."""
         return _quantile(self.distances, share)
 
     def mahalanobis_quantile(self, share: float) -> float:
-        """Return the Mahalanobis distance within which this share of the samples lies."""
+        """Return the Mahalanobis distance within which this share of samples lies."""
         return _quantile(self.densities, share)
 
 

@@ -20,8 +20,10 @@ from raymetrics.npz_files import DAMAGE_ERRORS, npz_bytes, parse_npz
 from raymetrics.provenance import fingerprint
 from raymetrics.weights.locate import weights_folder
 
-DRAWS = 10_000
-_VERSION = 1  # another estimate gives other images, and so needs another number
+DRAWS = 10_000  # for the moments; as many again are held out for the thresholds
+# Another estimate gives other images, and so needs another number.
+_MEAN_VERSION = 1
+_THRESHOLDS_VERSION = 2  # 1 took the thresholds from the draws that gave the moments
 # A distribution of w with 512 numbers takes 2 MB, and a generator may have a thousand classes.
 _MAX_IN_MEMORY = 64
 
@@ -54,30 +56,37 @@ class DistributionCache:
             "label": label,
             # The last bits depend on the kind of device.
             "device": getattr(device, "type", None),
-            **estimation_settings(),
+            **estimation_settings(thresholds=True),
         }
         return weights_folder() / "latents" / f"{fingerprint(identity)}.npz"
 
     def estimate(self, label: int | None) -> Distribution:
-        """Estimate the distribution of a class (None: of all samples) from `DRAWS` draws.
+        """Estimate the distribution of a class (None: of all samples) from twice `DRAWS` draws.
 
         The draws have their own stream, so that no sample's z is among them.
         """
-        generator, ids = self.generator, np.arange(DRAWS)
-        size = generator.draw(ids[:1]).shape[1]
-        z = sample_stream(0, Purpose.DISTRIBUTION).randn(DRAWS, size).astype(np.float32)
-        if label is None:
-            labels = generator.labels(ids if generator.length is None else ids % generator.length)
-        else:
-            labels = np.full(DRAWS, label, np.int64)
-        w = map_at_places(generator, ids % generator.block, z, labels)
+        size = self.generator.draw(np.arange(1)).shape[1]
+        z = sample_stream(0, Purpose.DISTRIBUTION).randn(2 * DRAWS, size).astype(np.float32)
+        w, held_out = (
+            self._map_draws(z[draws], draws, label)
+            for draws in np.arange(2 * DRAWS).reshape(2, DRAWS)
+        )
         with threadpool_limits(1, user_api="blas"):
-            return Distribution.from_samples(w)
+            return Distribution.from_samples(w, held_out)
+
+    def _map_draws(self, z: np.ndarray, draws: np.ndarray, label: int | None) -> np.ndarray:
+        """Map z float32 [n, z] of draws, int64 [n], to w float32 [n, w]."""
+        length = self.generator.length
+        if label is None:
+            labels = self.generator.labels(draws if length is None else draws % length)
+        else:
+            labels = np.full(len(draws), label, np.int64)
+        return map_at_places(self.generator, draws % self.generator.block, z, labels)
 
 
-def estimation_settings() -> dict[str, object]:
-    """Return the settings that change the estimate; a part of specs."""
-    return {"draws": DRAWS, "version": _VERSION}
+def estimation_settings(*, thresholds: bool) -> dict[str, object]:
+    """Return the settings that change the estimate of the mean, or also that of the thresholds."""
+    return {"draws": DRAWS, "version": _THRESHOLDS_VERSION if thresholds else _MEAN_VERSION}
 
 
 def _load(file: Path) -> Distribution | None:

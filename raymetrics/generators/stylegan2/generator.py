@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -139,20 +140,41 @@ class StyleGAN2(LatentTensorGenerator):
         """Draw z float32 [n, z_dim] for sample ids int64 [n]."""
         return seeded_normals(sample_ids, self.shape.z_dim)
 
+    @property
+    def layer_count(self) -> int:
+        """The number of layers that take a w."""
+        return self.shape.num_ws
+
+    @property
+    def map_scaled(self) -> Callable[..., np.ndarray] | None:
+        """The function (z, labels, scale), which maps as `map` but multiplies the normalized z.
+
+        None for networks that normalize z and the class together: there z moves to 0 before it.
+        """
+        return None if self.shape.joint else self._map_scaled
+
+    def _map_scaled(self, z: np.ndarray, labels: np.ndarray | None, scale: float) -> np.ndarray:
+        return self.map_samples(np.arange(len(z)), z, labels, scale).cpu().numpy()
+
     def map_samples(
-        self, sample_ids: np.ndarray, z: np.ndarray, labels: np.ndarray | None
+        self,
+        sample_ids: np.ndarray,
+        z: np.ndarray,
+        labels: np.ndarray | None,
+        scale: float = 1.0,
     ) -> Tensor:
         """Map z float32 [n, z_dim] to w, truncated by psi; labels: int64 [n], or None.
 
-        Returns float32 [n, w_dim]; with a cutoff, [n, num_ws, w_dim], as layers then differ.
+        scale: a factor of the normalized z. Returns float32 [n, w_dim]; with a cutoff, [n, num_ws,
+        w_dim], as layers then differ.
         """
         rows = z if labels is None else np.column_stack([z, np.eye(self.shape.classes)[labels]])
         tensor = as_tensor(rows.astype(np.float32)).to(self.device)
-        return self.run(self._map, sample_ids, tensor)["w"]
+        return self.run(partial(self._map, scale=scale), sample_ids, tensor)["w"]
 
-    def _map(self, rows: Tensor) -> dict[str, Tensor]:
+    def _map(self, rows: Tensor, scale: float) -> dict[str, Tensor]:
         z, classes = rows.split([self.shape.z_dim, self.shape.classes], dim=1)
-        w = self.network.mapping(z, classes if self.shape.classes else None)
+        w = self.network.mapping(z, classes if self.shape.classes else None, scale)
         if self.cutoff is None:
             return {"w": self.network.mapping.truncate(w, self.psi)}
         ws = w[:, None].repeat(1, self.shape.num_ws, 1)

@@ -33,18 +33,22 @@ class Mapping(nn.Module):
             features = width
         self.register_buffer("w_avg", torch.empty(shape.w_dim))
 
-    def forward(self, z: Tensor, classes: Tensor | None) -> Tensor:
-        x = self._normalize_inputs(z, classes)
+    def forward(self, z: Tensor, classes: Tensor | None, scale: float = 1.0) -> Tensor:
+        """Map z to w.
+
+        scale: a factor of z, after its normalization, or before a `joint` one.
+        """
+        x = self._normalize_inputs(z, classes, scale)
         for i in range(self.depth):
             x = self.get_submodule(f"fc{i}")(x)
         return x
 
-    def _normalize_inputs(self, z: Tensor, classes: Tensor | None) -> Tensor:
+    def _normalize_inputs(self, z: Tensor, classes: Tensor | None, scale: float) -> Tensor:
         if classes is None:
-            return normalize(z)
+            return scale * normalize(z)
         if self.joint:
-            return normalize(torch.cat([z, self.concat(classes)], dim=1))
-        return torch.cat([normalize(z), normalize(self.embed(classes))], dim=1)
+            return normalize(torch.cat([scale * z, self.concat(classes)], dim=1))
+        return torch.cat([scale * normalize(z), normalize(self.embed(classes))], dim=1)
 
     def truncate(self, w: Tensor, psi: float) -> Tensor:
         """Move w towards its average (Karras et al. 2019, appendix B).

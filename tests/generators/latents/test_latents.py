@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import chi2, kstest, truncnorm
+from scipy.stats import chi2, kstest, norm, truncnorm
 
 from raymetrics.errors import SourceError
 from raymetrics.generators.latents import strategies
@@ -26,7 +26,7 @@ def gaussian(seed: int, n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def distribution() -> Distribution:
-    return Distribution.from_samples(gaussian(0, 10_000))
+    return Distribution.from_samples(gaussian(0, 10_000), gaussian(20, 10_000))
 
 
 def within(share: float, expected: float, n: int) -> bool:
@@ -51,7 +51,7 @@ def test_a_flat_direction_has_no_outliers() -> None:
     """The last bit of float32 is no distance."""
     flat = gaussian(2, 2000)
     flat[:, 2] = flat[:, 0]
-    distribution, nearly = Distribution.from_samples(flat), flat.copy()
+    distribution, nearly = Distribution.from_samples(flat, flat), flat.copy()
     nearly[:, 2] = np.nextafter(flat[:, 2], np.inf, dtype=np.float32)
     before, after = distribution.mahalanobis(flat), distribution.mahalanobis(nearly)
     np.testing.assert_allclose(after, before, atol=0.05)
@@ -123,6 +123,8 @@ def test_the_ends_are_exact(distribution: Distribution) -> None:
     for end in (
         lambda amount: strategies.interpolate(z, 0, amount),
         lambda amount: strategies.truncate_axes(z, np.full((50, 4), 0.3), amount),
+        # A threshold beyond every coordinate truncates nothing.
+        lambda amount: strategies.truncate_axes_at(z, np.full((50, 4), 0.3), 10 * amount),
     ):
         np.testing.assert_array_equal(end(1), z)
         np.testing.assert_array_equal(end(0), np.zeros((50, 4)))
@@ -140,6 +142,34 @@ def test_axes_are_truncated_normals() -> None:
         assert np.abs(truncated).max() <= np.float32(limit)
         for values in (truncated, truncated[~stays]):
             assert kstest(values.ravel(), truncnorm(-limit, limit).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 1, 1.5])
+def test_thresholds_of_z_give_truncated_normals(threshold: float) -> None:
+    ids = np.arange(1500)
+    z = np.stack([np.random.RandomState(k).randn(4) for k in ids]).astype(np.float32)
+    drawn = uniforms(ids, Purpose.TRUNCATED_NORMALS, 4)
+    truncated = strategies.truncate_axes_at(z, drawn, threshold)
+    stays = np.abs(z) <= threshold
+    np.testing.assert_array_equal(truncated[stays], z[stays])
+    assert np.abs(truncated).max() <= np.float32(threshold)
+    for values in (truncated, truncated[~stays]):
+        assert kstest(values.ravel(), truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
+    # Strategy F by its threshold: 1.5 is the central 0.866 of a normal.
+    share = 2 * norm.cdf(threshold) - 1
+    as_share = strategies.truncate_axes(z, drawn, share)
+    np.testing.assert_allclose(as_share, truncated, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("psi", [0.3, 1])
+def test_scaled_truncated_normals_are_those_of_biggan_s_module(psi: float) -> None:
+    ids = np.arange(1500)
+    z = np.stack([np.random.RandomState(k).randn(4) for k in ids]).astype(np.float32)
+    scaled = strategies.scale_truncated_axes(z, uniforms(ids, Purpose.TRUNCATED_NORMALS, 4), psi)
+    assert kstest(scaled.ravel(), truncnorm(-2, 2, scale=psi).cdf).pvalue > 1e-3
+    assert kstest(scaled.ravel(), truncnorm(-2 * psi, 2 * psi).cdf).pvalue < 1e-3 or psi == 1
+    stays = np.abs(z) <= 2
+    np.testing.assert_allclose(scaled[stays], psi * z[stays], rtol=1e-6)
 
 
 def test_replaced_are_fewer_with_a_larger_amount() -> None:

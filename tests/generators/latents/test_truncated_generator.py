@@ -11,15 +11,19 @@ import torch
 
 from raymetrics.errors import SourceError
 from raymetrics.generators import LatentGenerator, open_source
+from raymetrics.generators.base import seeded_normals
 from raymetrics.generators.latents import TruncatedGenerator, rejection, sample_w, w_estimation
 from raymetrics.generators.latents.random_streams import Purpose, sample_stream
-from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
-from tests.generators.stylegan2.test_stylegan2 import W, nvidia_file, random_state
+from raymetrics.generators.latents.strategies import (
+    STRATEGIES,
+    STRATEGY_BY_LETTER,
+    Z_STRATEGIES,
+)
+from tests.generators.stylegan2.test_stylegan2 import nvidia_file, random_state
 
 CPU = torch.device("cpu")
 IDS = np.array([107, 3, 64, 65, 1000, 2, 2**31, 3])
 NAMES = sorted(STRATEGY_BY_LETTER.values())
-IN_W = [name for name in NAMES if not name.endswith("-z")]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +42,7 @@ def flow(truncate: str, **options: object) -> TruncatedGenerator:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_a_sample_depends_on_its_id_alone(name: str, classes: int) -> None:
     generator = flow(f"{name}:0.3", classes=classes, block=16)
     together = generator(IDS)
@@ -67,14 +71,14 @@ def test_one_truncates_nothing_of_a_stylegan2(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole(IDS), open_source(path, CPU)(IDS))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_zero_makes_all_samples_of_a_class_the_same(name: str) -> None:
     generator = flow(f"{name}:0", classes=3)
     w, labels = generator.latents(np.arange(60)), generator.labels(np.arange(60))
     assert labels is not None
     class_values = [np.unique(np.round(w[labels == c], 3), axis=0) for c in range(3)]
     assert [len(rows) for rows in class_values] == [1, 1, 1]
-    centre = latent_sources.CENTER if name.endswith("-z") else None
+    centre = latent_sources.CENTER if name in Z_STRATEGIES else None
     for label, rows in enumerate(class_values):
         expected = (
             generator.distributions.for_class(label).mean if centre is None else centre + 20 * label
@@ -105,6 +109,26 @@ def test_rejected_samples_are_the_first_of_their_candidates_that_is_near(name: s
             candidates = moved.astype(np.float32)
             expected = candidates[distance(candidates) <= limit][0]
             np.testing.assert_array_equal(w[k], expected)
+
+
+@pytest.mark.parametrize("amount", [0.4, 1.6])
+def test_thresholds_of_z(amount: float) -> None:
+    """The z behind w, whose truncation leaves the coordinates within the threshold."""
+    ids = np.arange(300)
+    generator = flow(f"truncate-z-at:{amount}")
+    z = seeded_normals(ids, 3)
+    w, plain = generator.latents(ids), sample_w(generator.inner, ids)
+    limits = latent_sources.expected_w(np.array([[-amount] * 3, [amount] * 3]), None)
+    assert (w >= limits[0] - 1e-4).all()
+    assert (w <= limits[1] + 1e-4).all()
+    near = np.abs(z) <= amount
+    np.testing.assert_array_equal(w[near], plain[near])
+    assert (w[~near] != plain[~near]).all()
+    scaled = flow("scale-truncated-z:0.5").latents(ids)
+    near = np.abs(z) <= 2
+    expected = latent_sources.expected_w(0.5 * z, None) + 1e-6 * (ids % 64)[:, None]
+    np.testing.assert_allclose(scaled[near], expected[near], rtol=1e-5)
+    assert np.abs(scaled[~near] - latent_sources.CENTER[np.nonzero(~near)[1]]).max() < 8
 
 
 def test_densities_under_rejection_are_those_of_the_samples_that_are_near() -> None:
@@ -224,12 +248,31 @@ def test_a_class_with_the_three_methods_is_a_latent_generator() -> None:
         ("digits?truncate=C", "truncate is 'C', expected an amount from 0 to 1"),
         ("digits?truncate=C:1.1", "truncate is 'C:1.1', expected an amount from 0 to 1"),
         ("digits?truncate=C:-0.1", "expected an amount from 0 to 1"),
+        *(
+            (f"digits?truncate={name}:1.5", "amount from 0 to 1")
+            for name in STRATEGIES
+            if name != "truncate-z-at"
+        ),
+        ("digits?truncate=truncate-z-at:-1", "expected a threshold from 0 on .*truncate-z-at:1.5"),
+        ("digits?truncate=truncate-z-at:inf", "expected a threshold from 0 on"),
+        ("digits?truncate=truncate-z-at:0.5&mean=all", "truncate-z-at has no use for a mean"),
+        (
+            "digits?truncate=C:0.5&cutoff=2",
+            "digits does not take w by layers, .* leave",
+        ),
+        (
+            "digits?truncate=E:0.5&cutoff=2",
+            "interpolate-z moves z, .*leave out cutoff=2",
+        ),
+        ("digits?truncate=C:0.5&cutoff=-1", "cutoff is '-1', expected how many first layers"),
+        ("latent_sources:LayeredFlow?truncate=C:0.5&cutoff=5", "cutoff is 5, but .* has 4 layers"),
+        ("digits?cutoff=2", "source 'digits' has no option 'cutoff'"),
         ("digits?truncate=C:nan", "expected an amount from 0 to 1"),
         ("digits?truncate=C:0.5&mean=most", "mean is 'most', expected one of class, all"),
         ("digits?truncate=F:0.5&mean=all", "truncate-z has no use for a mean"),
         ("digits?mean=all", "source 'digits' has no option 'mean'"),
         ("digits?truncate=C:0.5&snapshot=3", "digits has no snapshot 3"),
-        ("latent_sources:Sphere?truncate=E:0.5", "normalises z, .* take interpolate-w"),
+        ("latent_sources:Sphere?truncate=E:0.5", "normalises z, .* interpolate-w .* map_scaled"),
     ],
 )
 def test_what_cannot_be_truncated(source: str, what: str) -> None:
@@ -250,14 +293,3 @@ def test_errors_of_a_user_s_class() -> None:
     crooked = open_source("latent_sources:CrookedFlow?truncate=C:1", CPU)
     with pytest.raises(SourceError, match=r"map of .*CrookedFlow gave float32 \[65, 3\] for 64"):
         crooked(IDS)
-
-
-def test_a_stylegan2_that_normalises_z(tmp_path: Path) -> None:
-    path = nvidia_file(tmp_path / "g.pkl", random_state("skip"))
-    with pytest.raises(SourceError, match="g normalises z"):
-        open_source(f"{path}?truncate=E:0.5", CPU)
-    truncated = open_source(f"{path}?truncate=E:0", CPU)
-    w = sample_w(truncated, IDS)
-    assert w.shape == (8, W)
-    # Equal latents at other places of a block may differ in their last bits on some processors.
-    np.testing.assert_allclose(w, np.broadcast_to(w[:1], w.shape), rtol=1e-5, atol=1e-6)
