@@ -11,13 +11,13 @@ from raymetrics.cli.options_and_errors import (
     any_size_option,
     exit_with_code,
     keep_results,
+    parse_seed_option,
     require_writable_results,
     split_commas_nonempty,
 )
 from raymetrics.cli.resource_options import with_local_option
 from raymetrics.cli.reweight import step_printer
 from raymetrics.cli.terminal import print_lines
-from raymetrics.studies.seeds import SEED_LIMIT
 
 
 @click.command()
@@ -54,10 +54,11 @@ from raymetrics.studies.seeds import SEED_LIMIT
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(max=SEED_LIMIT),
-    default=10,
+    default="10",
     show_default=True,
-    help="Draws of each kind; means and deviations are over them.",
+    callback=parse_seed_option,
+    metavar="N|LIST",
+    help="Draws of each kind, whose means are reported: how many, or their seeds, e.g. 0,5,7.",
 )
 @click.option(
     "--max-evaluations",

@@ -39,7 +39,7 @@ from raymetrics.studies.extract_sides import (
     extract_sides,
 )
 from raymetrics.studies.open_sides import open_side
-from raymetrics.studies.random_seeds import average_over_seeds, parse_seeds
+from raymetrics.studies.random_seeds import average_over_seeds, parse_random_ids
 from raymetrics.studies.sensitivity_to_protocol import (
     add_other_resizes,
     evaluate_under,
@@ -149,7 +149,7 @@ def evaluate(
         same_machines,
         equal_counts,
     )
-    seeds = parse_seeds(random_ids)
+    seeds = parse_random_ids(random_ids)
     wanted = _wanted_ids(samples, real_samples)
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}
     chosen = counts if seeds else {}

@@ -14,7 +14,7 @@ from raymetrics.results import Result, Side
 _LAST_SEED = 2**32 - 1
 
 
-def parse_seeds(seeds: int | str | Sequence[int] | None) -> list[int]:
+def parse_random_ids(seeds: int | str | Sequence[int] | None) -> list[int]:
     """Parse a seed, or several as "0,1,2"; each once, in their order.
 
     RaymetricsError for other text, and for numbers that are no seeds.

@@ -16,7 +16,7 @@ from raymetrics.reports.evaluate_command import evaluate_command
 from raymetrics.reports.number_table import number_table
 from raymetrics.results import append_results, read_results
 from raymetrics.studies.comparison import open_as_view
-from raymetrics.studies.random_seeds import parse_seeds
+from raymetrics.studies.random_seeds import parse_random_ids
 from tests.conftest import write_set
 
 pytestmark = pytest.mark.usefixtures("no_actors")
@@ -155,11 +155,11 @@ def test_seeds_that_choose_nothing(uris: dict[str, str]) -> None:
         rm.evaluate(**uris, random_ids="0,1")
     with pytest.raises(NotEnoughData, match="all seeds choose the same samples"):
         rm.evaluate(**uris, samples=90, real_samples=150, random_ids="0,1")
-    assert parse_seeds(None) == []
-    assert parse_seeds("3, 1,3") == [3, 1]
+    assert parse_random_ids(None) == []
+    assert parse_random_ids("3, 1,3") == [3, 1]
     for text in ("x", "-1", "", "1,"):
         with pytest.raises(RaymetricsError, match="write a seed from 0 to 4294967295"):
-            parse_seeds(text)
+            parse_random_ids(text)
 
 
 def test_a_protocol_that_chooses_at_random(

@@ -71,15 +71,16 @@ def count_matched(
     return matched
 
 
-def random_draws(candidates: View, n: int, seeds: int) -> Resampling:
+def random_draws(candidates: View, n: int, seeds: Sequence[int]) -> Resampling:
     """Draw n samples without repetition, for every seed."""
     ids = candidates.sample_ids
-    draws = [np.random.default_rng(seed).choice(ids, n, replace=False) for seed in range(seeds)]
-    return Resampling("random", [np.sort(draw) for draw in draws], {"candidates": len(ids)})
+    draws = [np.random.default_rng(seed).choice(ids, n, replace=False) for seed in seeds]
+    fields = {"candidates": len(ids)}
+    return Resampling("random", [np.sort(draw) for draw in draws], fields, seeds=seeds)
 
 
 def matched_draws(
-    candidates: View, matched: MatchedCounts, extractor: str, seeds: int
+    candidates: View, matched: MatchedCounts, extractor: str, seeds: Sequence[int]
 ) -> Resampling:
     """Draw as many samples of every class as the real set has, for every seed.
 
@@ -88,21 +89,19 @@ def matched_draws(
     """
     draws = [
         candidates.sample_ids[stratified_positions(matched.classes, matched.counts, seed)]
-        for seed in range(seeds)
+        for seed in seeds
     ]
     fields: dict[str, object] = {"matched_by": extractor, "candidates": len(candidates)}
     if matched.complete:
-        return Resampling("Top-1 matched", draws, fields)
-    return Resampling("Top-1 matched, in part", draws, {**fields, "complete": False})
+        return Resampling("Top-1 matched", draws, fields, seeds=seeds)
+    fields["complete"] = False
+    return Resampling("Top-1 matched, in part", draws, fields, seeds=seeds)
 
 
-def weighted_draws(weights: SampleWeights, n: int, seeds: int) -> Resampling:
+def weighted_draws(weights: SampleWeights, n: int, seeds: Sequence[int]) -> Resampling:
     """Draw n samples with replacement by their weights, for every seed (Eq. 3 of the paper)."""
     metadata = weights.metadata
-    draws = [
-        weights.sample_ids[draw_by_weight(weights.weights, n, seed, SCHEME)]
-        for seed in range(seeds)
-    ]
+    draws = [weights.sample_ids[draw_by_weight(weights.weights, n, seed, SCHEME)] for seed in seeds]
     fields = {
         "scheme": SCHEME,
         "match": metadata["match"],
@@ -112,7 +111,7 @@ def weighted_draws(weights: SampleWeights, n: int, seeds: int) -> Resampling:
         "candidates": len(weights.weights),
     }
     name = f"reweighted by {metadata['extractor']} {metadata['match']}"
-    return Resampling(name, draws, fields)
+    return Resampling(name, draws, fields, seeds=seeds)
 
 
 def write_matched(

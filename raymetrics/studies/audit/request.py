@@ -31,7 +31,7 @@ class AuditRequest:
     logits: Column  # of the same extractor
     second_extractors: Sequence[str]
     n: int
-    seeds: int
+    seeds: Sequence[int]
     max_evaluations: int | None
     any_size: bool
 
@@ -44,7 +44,7 @@ def make_audit_request(
     space: str | None,
     second: Sequence[str] | None,
     n: int | None,
-    seeds: int,
+    seeds: Sequence[int],
     max_evaluations: int | None,
     any_size: bool,
 ) -> AuditRequest:
@@ -53,9 +53,9 @@ def make_audit_request(
         raise RaymetricsError(
             f"{len(generated)} generated sets are given; an audit takes one, or two to compare"
         )
-    if seeds < _LEAST_SEEDS:
+    if len(seeds) < _LEAST_SEEDS:
         raise NotEnoughData(
-            f"{seeds} seed gives no deviation; ask for at least {_LEAST_SEEDS} (--seeds)"
+            f"{len(seeds)} seed gives no deviation; ask for at least {_LEAST_SEEDS} (--seeds)"
         )
     generator_names = _name_generators(generated, names)
     real_view, views = open_as_view(real), [open_as_view(uri) for uri in generated]

@@ -29,6 +29,7 @@ from raymetrics.studies.audit.verdict import verdict_sentences
 from raymetrics.studies.comparison import set_uri
 from raymetrics.studies.reweight.optimize import reweight_shards
 from raymetrics.studies.reweight.weights_file import SampleWeights, write_drawn
+from raymetrics.studies.seeds import as_seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ def audit(
     space: str | None = None,
     second: str | Sequence[str] | None = None,
     n: int | None = None,
-    seeds: int = 10,
+    seeds: int | Sequence[int] = 10,
     max_evaluations: int | None = None,
     any_size: bool = False,
     local: bool | None = None,
@@ -66,7 +67,7 @@ def audit(
     apart; by default all others of the sets.
     n: samples in a draw, at most half of the candidates; by default as many as there are real ones,
     or half of the candidates if those are fewer.
-    seeds: draws of each kind, at least 2; means and deviations are over them.
+    seeds: of the draws of each kind, or how many, at least 2; means and deviations are over them.
     max_evaluations: of the distance with its gradient, in a reweighting; by default 100.
     any_size: also compare sets whose images have different sizes.
     local: compute in this process, without Ray. on_step: called after an evaluation.
@@ -85,7 +86,7 @@ def audit(
         space=space,
         second=None if second is None else as_names(second),
         n=n,
-        seeds=seeds,
+        seeds=as_seeds(seeds),
         max_evaluations=max_evaluations,
         any_size=any_size,
     )
