@@ -364,13 +364,15 @@ def test_the_tradeoffs(
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(w_estimation, "DRAWS", 500)
     fewer = {
-        "--strategies all --psi 0,0.2,0.4,0.6,0.8,1": "--strategies C,E --psi 0.5,1",
+        "--strategies all --amounts 0,0.2,0.4,0.6,0.8,1": "--strategies C,E --amounts 0.5,1",
+        "--amounts 0.5,1,1.5,2": "--amounts 1.5",
         "{50,100,200,400,800,1600,3200,5000}": "{50,800,5000}",
         "--paths 500": "--paths 20",
     }
     printed = []
     lines = [
         command(TRUNCATION, "truncation"),
+        command(TRUNCATION, "truncation-thresholds"),
         command(TRUNCATION, "snapshots"),
         command(REALISM, "realism"),
         command(REALISM, "interpolate"),
@@ -381,8 +383,9 @@ def test_the_tradeoffs(
         done = CliRunner().invoke(cli, shlex.split(line)[1:])
         assert done.exit_code == 0, done.output
         printed.append(done.output)
-    truncated, run, ranked, paths = printed
+    truncated, thresholds, run, ranked, paths = printed
     assert re.search(r"truncate=C:0.5 +\d", truncated)
+    assert "truncate-z-at:1.5" in thresholds
     assert re.search(r"snapshot=5000 +\d", run)
     assert "the precision with pruned balls" in ranked
     assert "straying paths digits" in paths

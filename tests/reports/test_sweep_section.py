@@ -164,6 +164,10 @@ def test_the_source_itself_is_the_end_of_every_strategy() -> None:
             *found("digits?truncate=clamp:0.25", 0.8, 0.2, 30),
             *found("digits?snapshot=50&truncate=B:0.5", 0.1, 0.1, 90),
             *found("digits?truncate=E:0.5", 0.7, of=("precision",)),
+            # Of these the amount 1 is no generator without truncation.
+            *found("digits?truncate=truncate-z-at:0.5", 0.8, 0.1, 30),
+            *found("digits?truncate=scale-truncated-z:0.5", 0.8, 0.1, 30),
+            *found("digits?truncate=scale-truncated-z:1", 0.6, 0.3, 20),
         ]
     )
     paths = group_by_strategy(swept.points, "digits")
@@ -171,12 +175,18 @@ def test_the_source_itself_is_the_end_of_every_strategy() -> None:
         "C clamp": [0.25, 1],
         "D interpolate-w": [0, 1],
         "E interpolate-z": [0.5, 1],
+        "scale-truncated-z": [0.5, 1],
     }
+    assert [p.source for p in paths["scale-truncated-z"]] == [
+        "digits?truncate=scale-truncated-z:0.5",
+        "digits?truncate=scale-truncated-z:1",
+    ]
     (precision,) = swept.measures("precision")
     lines = strategy_lines(paths, precision.with_metric("recall"), precision)
     assert [(line.name, list(line.x), list(line.y), line.texts) for line in lines] == [
         ("C clamp", [0.2, 0.45], [0.8, 0.6], ["0.25", "1"]),
         ("D interpolate-w", [0.0, 0.4], [0.9, 0.5], ["0", ""]),  # E has no recall at 0.5
+        ("scale-truncated-z", [0.1, 0.3], [0.8, 0.6], ["0.5", ""]),
     ]
     assert (
         group_by_strategy(swept.points, "digits?snapshot=50") == {}

@@ -11,8 +11,9 @@ import torch
 
 from raymetrics.generators import open_source
 from raymetrics.generators.base import seeded_normals
-from raymetrics.generators.latents import sample_w
+from raymetrics.generators.latents import sample_w, w_estimation
 from raymetrics.generators.stylegan2 import StyleGAN2
+from tests.generators.stylegan1 import test_stylegan1
 from tests.generators.stylegan2.test_stylegan2 import (
     RATE,
     Arrays,
@@ -28,6 +29,12 @@ from tests.generators.stylegan2.test_stylegan2 import (
 CPU = torch.device("cpu")
 IDS = np.array([107, 3, 64, 65, 1000, 2, 2**31, 3])
 KINDS = pytest.mark.parametrize(("classes", "joint"), [(0, False), (4, False), (4, True)])
+
+
+@pytest.fixture(autouse=True)
+def weights_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(w_estimation, "DRAWS", 500)
 
 
 def map_by_definition(state: Arrays, z: np.ndarray, label: int | None, amount: float) -> np.ndarray:
@@ -78,6 +85,25 @@ def test_the_ends_of_stylegan2_s_interpolation(classes: int, joint: bool, tmp_pa
         )
     if labels is not None:
         assert len(np.unique(np.round(w, 3), axis=0)) == len(np.unique(labels))
+
+
+def test_stylegan_moves_z_as_stylegan2_does(tmp_path: Path, device: torch.device) -> None:
+    state = test_stylegan1.random_state()
+    path = test_stylegan1.nvidia_file(tmp_path / "g.pkl", state)
+    x = 0.3 * np.stack([normalized(z.astype(np.float64)) for z in seeded_normals(IDS, Z)])
+    for i in range(2):
+        weight, bias = (state[f"mapping/Dense{i}/{part}"] for part in ("weight", "bias"))
+        x = test_stylegan1.lrelu(x @ (test_stylegan1.he(weight) * RATE) + bias * RATE)
+    w = sample_w(open_source(f"{path}?truncate=E:0.3", device), IDS)
+    np.testing.assert_allclose(w, x, rtol=1e-4, atol=1e-5)
+    whole, layers = (
+        open_source(path, device),
+        open_source(f"{path}?truncate=D:0.3&cutoff=2", device),
+    )
+    by_layers = sample_w(layers, IDS)
+    np.testing.assert_array_equal(by_layers[:, 2], sample_w(whole, IDS))
+    assert (by_layers[:, 1] != by_layers[:, 2]).any()
+    assert (layers(IDS) != whole(IDS)).any()
 
 
 def test_scale_1_gives_the_bits_of_map_with_psi(tmp_path: Path) -> None:
