@@ -18,7 +18,7 @@ from raymetrics.permissions import Permission
 from raymetrics.studies.papers.recipes import MINI, Recipe
 from raymetrics.weights.locate import file_sha256
 
-SNAPSHOTS = "snapshots"  # the role of a pattern of sources
+PATTERNS = ("snapshots", "truncations")  # roles of several sources, as 'runs/*.pkl'
 _FACTS_FILE = Path(__file__).with_name("inputs.toml")
 
 
@@ -128,7 +128,7 @@ def _problems_of(
     """Yield what is wrong with one input. RaymetricsError if it cannot be opened."""
     from raymetrics.distributed.devices import worker_device  # loads torch
 
-    if role == SNAPSHOTS:
+    if role in PATTERNS:
         SnapshotWatch([entry.source]).poll(settled=False)
         return
     permission.require_source(entry.source, "the file of inputs")

@@ -171,12 +171,13 @@ def test_counts_and_sizes_are_checked(tmp_path: Path) -> None:
 
 
 def test_latents_are_required(tmp_path: Path) -> None:
-    folder = image_folder(tmp_path / "real", 2, 8)
-    text = f'[imagenet]\nreal = "mnist"\ngenerator = "{folder}"\n'
-    problems = problems_of(tmp_path, text, "p1-fig5", "imagenet")
+    folder = image_folder(tmp_path / "real", 2, 1024)
+    text = f'[ffhq1024]\nreal = "mnist"\ngenerator = "{folder}"\n'
+    problems = problems_of(tmp_path, text, "p1-fig4", "ffhq1024")
     assert "mnist has" in problems[0]
-    assert "no latent generator" in problems[1]
-    assert len(problems_of(tmp_path, text, "p1-fig8", "imagenet")) == 1
+    assert "mnist gives images of 28 x 28" in problems[1]
+    assert "no latent generator" in problems[2]
+    assert len(problems_of(tmp_path, text, "p1-fig11", "ffhq1024")) == 2
 
 
 def test_digests_are_checked(tmp_path: Path) -> None:
