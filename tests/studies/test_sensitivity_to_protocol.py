@@ -116,7 +116,8 @@ def test_resizes_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
         resize = setting.partition(" ")[2] if setting != "as asked" else "clean"
         text = f"digits?resize={resize}"
         alone = rm.evaluate(**asked, metrics=names, extractors=text)
-        assert [r.value for r in varied] == [r.value for r in alone]
+        # With 30 samples in 64 dimensions, roots of zero magnify the last bits.
+        assert [r.value for r in varied] == pytest.approx([r.value for r in alone], rel=1e-6)
         assert {r.details[VARIATION]["measure"] for r in varied} == {
             "FD digits", "Top-1 distance digits",
         }  # fmt: skip

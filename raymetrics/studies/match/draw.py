@@ -195,6 +195,8 @@ class _MatchRun:
             for outcome in stream.drain():
                 if outcome.record.failure is None:  # what nobody needs may fail
                     self.decide(outcome)
+        if self._unrecorded:
+            self._record_samples(self.spec.image_size)
 
     def window(self) -> int:
         """Return how many shards may be made at a time.
