@@ -27,3 +27,10 @@ def take_turns(sample_ids: np.ndarray, classes: tuple[int, ...]) -> np.ndarray:
     sample_ids: int64 [n].
     """
     return np.array(classes, np.int64)[sample_ids % len(classes)]
+
+
+def draw_class(seed: int, z_dim: int, count: int) -> int:
+    """Draw the class of a seed, as NVIDIA's programs do: after z, from the same RandomState."""
+    rng = np.random.RandomState(seed)
+    rng.randn(z_dim)
+    return int(rng.randint(count))

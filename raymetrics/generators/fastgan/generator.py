@@ -12,7 +12,7 @@ from torch import Tensor
 from raymetrics.errors import SourceError
 from raymetrics.generators import philox
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
-from raymetrics.generators.class_labels import parse_classes, take_turns
+from raymetrics.generators.class_labels import draw_class, parse_classes, take_turns
 from raymetrics.generators.fastgan.load_pickle import load_network
 from raymetrics.generators.network_files import load_once, read_bytes
 from raymetrics.generators.stylegan2.block_size import default_block
@@ -91,12 +91,8 @@ class FastGAN(LatentTensorGenerator):
             return None
         if self.classes is not None:
             return take_turns(sample_ids, self.classes)
-        return np.array([self._draw_class(k) for k in sample_ids], np.int64)
-
-    def _draw_class(self, seed: int) -> int:
-        rng = np.random.RandomState(seed)
-        rng.randn(self.shape.z_dim)
-        return int(rng.randint(self.shape.classes))
+        z_dim, classes = self.shape.z_dim, self.shape.classes
+        return np.array([draw_class(k, z_dim, classes) for k in sample_ids], np.int64)
 
     def draw(self, sample_ids: np.ndarray) -> np.ndarray:
         """Draw z float32 [n, z_dim] for sample ids int64 [n]."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from raymetrics.errors import SourceError
 from raymetrics.generators import philox
 from raymetrics.generators.base import SEED_COUNT, seeded_normals
+from raymetrics.generators.class_labels import draw_class
 from raymetrics.generators.network_files import load_once, read_bytes
 from raymetrics.generators.stylegan2.block_size import default_block
 from raymetrics.generators.stylegan2.load_pickle import (
@@ -120,12 +121,8 @@ class StyleGAN2(LatentTensorGenerator):
             return None
         if self.label is not None:
             return np.full(len(sample_ids), self.label, np.int64)
-        return np.array([self._draw_class(k) for k in sample_ids], np.int64)
-
-    def _draw_class(self, seed: int) -> int:
-        rng = np.random.RandomState(seed)
-        rng.randn(self.shape.z_dim)
-        return int(rng.randint(self.shape.classes))
+        z_dim, classes = self.shape.z_dim, self.shape.classes
+        return np.array([draw_class(k, z_dim, classes) for k in sample_ids], np.int64)
 
     @property
     def not_latent_because(self) -> str | None:

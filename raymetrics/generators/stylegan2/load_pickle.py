@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 _COPY_HINT = "was it copied to the end?"
 OTHER_NETWORKS_HINT = (
-    "raymetrics has networks of its own for StyleGAN and StyleGAN2 alone: for others write a class "
-    "around their program and give it as module:Class"
+    "raymetrics has networks of its own for pickles of StyleGAN, StyleGAN2 and Projected FastGAN: "
+    "for others write a class around their program and give it as module:Class"
 )
 
 
