@@ -131,13 +131,13 @@ def compare_cell(
 ) -> ComparedCell:
     """Return a number beside the paper's, with what keeps the two from being comparable."""
     ours, result = read_cell(cell, names)
-    paper = None
+    title, paper = fill_text(cell.name, names), None
     if dataset in cell.paper:
         paper = Number(cell.paper[dataset], cell.deviation.get(dataset))
     if is_mini:
-        return ComparedCell(cell.name, paper, ours, (OTHER_DATA,))
+        return ComparedCell(title, paper, ours, (OTHER_DATA,))
     protocol = protocols.get(cell.protocol or "", {})
-    return ComparedCell(cell.name, paper, ours, tuple(differences(result, protocol, names)))
+    return ComparedCell(title, paper, ours, tuple(differences(result, protocol, names)))
 
 
 def differences(

@@ -232,7 +232,8 @@ def compare_item(recipe: Recipe, dataset: str, names: Mapping[str, str]) -> Item
         compare_cell(cell, paper, recipe.protocols, names, is_mini=is_mini) for cell in recipe.cells
     ]
     curves = {series.name: read_curve(series, names) for series in recipe.series}
-    numbers = {cell.name: cell.ours for cell in cells}
+    pairs = zip(recipe.cells, cells, strict=True)
+    numbers = {cell.name: compared.ours for cell, compared in pairs}
     checked = [check_claim(claim, numbers, curves, dataset) for claim in recipe.claims]
     return ItemOutcome(recipe, dataset, names, None, cells, curves, checked)
 
