@@ -107,18 +107,13 @@ def read_curve(series: Series, names: Mapping[str, str]) -> Curve:
     points: dict[float, Number] = {}
     for result in find_results(series.query, names):
         key, value = field_of(result, series.key), field_of(result, series.path)
-        key = series.default if key is None else _number_in(key)
+        key = series.default if key is None else float(key)
         if key is not None and value is not None:
             points[key] = Number(float(value), result.spread)
     if not points:
         raise RaymetricsError(f"{series.name}: no result has both {series.key} and {series.path}")
     keys = sorted(points)
     return Curve(tuple(keys), tuple(points[key] for key in keys))
-
-
-def _number_in(key: object) -> float:
-    """Return a key as a number; of "top_n:20" the part behind the colon."""
-    return float(str(key).rpartition(":")[2])
 
 
 def compare_cell(
