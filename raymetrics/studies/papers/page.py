@@ -129,7 +129,8 @@ def _curve_chart(entry: Mapping[str, Any], outcome: ItemOutcome) -> str:
         is_dashed = name in dashed
         color = style - len(solid) if is_dashed else style
         lines.append(Line(name, curve.keys, y.tolist(), color, stroke="--" if is_dashed else "-"))
-    return line_chart(lines, entry["x_label"], entry["y_label"], from_zero=True)
+    is_log = entry.get("log", False)
+    return line_chart(lines, entry["x_label"], entry["y_label"], from_zero=True, log=is_log)
 
 
 def _scatter(entry: Mapping[str, Any], outcome: ItemOutcome) -> str:
