@@ -106,20 +106,35 @@ def template_text() -> str:
     return "\n".join(lines)
 
 
-def find_problems(
-    recipe: Recipe, dataset: str, inputs: Inputs, permission: Permission
-) -> Iterator[str]:
-    """Yield what keeps an item from running: inputs that are missing, or are not what it needs."""
-    present = inputs.roles_of(dataset)
-    for role in recipe.roles:
+class InputChecks:
+    """Finds what is wrong with the inputs of items, opening each input once for all items."""
+
+    def __init__(self, inputs: Inputs, permission: Permission) -> None:
+        self.inputs, self.permission = inputs, permission
+        self._problems: dict[tuple[str, str, bool], list[str]] = {}
+
+    def find_problems(self, recipe: Recipe, dataset: str) -> list[str]:
+        """Return what keeps an item from running: inputs that are missing, or not what it needs."""
+        return [
+            problem
+            for role in recipe.roles
+            for problem in self._find_in_role(dataset, role, role in recipe.latents)
+        ]
+
+    def _find_in_role(self, dataset: str, role: str, latents: bool) -> list[str]:
+        """Return what is wrong with one input; latents: it must be a latent generator."""
+        present = self.inputs.roles_of(dataset)
         if role not in present:
-            yield f"{inputs.file} names no {role} of [{dataset}]"
-            continue
-        facts = load_facts()[dataset][role]
-        try:
-            yield from _problems_of(present[role], role, facts, role in recipe.latents, permission)
-        except RaymetricsError as error:
-            yield f"[{dataset}] {role}: {error}"
+            return [f"{self.inputs.file} names no {role} of [{dataset}]"]
+        key = (dataset, role, latents)
+        if key not in self._problems:
+            facts = load_facts()[dataset][role]
+            try:
+                found = list(_problems_of(present[role], role, facts, latents, self.permission))
+            except RaymetricsError as error:
+                found = [f"[{dataset}] {role}: {error}"]
+            self._problems[key] = found
+        return self._problems[key]
 
 
 def _problems_of(

@@ -114,10 +114,11 @@ def reproduce(
     known_inputs = inputs.mini_inputs() if inputs_file is None else inputs.read_inputs(inputs_file)
     if mini:
         known_inputs = inputs.mini_inputs()
+    checks = inputs.InputChecks(known_inputs, permission)
     outcomes: dict[str, ItemOutcome] = {}
     for recipe in recipes:
         name = choose_dataset(recipe, dataset, is_mini=mini)
-        problems = list(inputs.find_problems(recipe, name, known_inputs, permission))
+        problems = checks.find_problems(recipe, name)
         if problems:
             outcomes[recipe.name] = ItemOutcome(recipe, name, {}, "; ".join(problems))
             tell(outcomes[recipe.name])

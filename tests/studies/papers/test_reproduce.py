@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from raymetrics.errors import RaymetricsError, TemporaryFailure
+from raymetrics.generators import Generator, open_source
 from raymetrics.permissions import Permission
 from raymetrics.results import Result, Side, append_results
 from raymetrics.studies.papers import reproduce as study
 from raymetrics.studies.papers.cells import OTHER_DATA, compare_cell
-from raymetrics.studies.papers.inputs import find_problems, mini_inputs, read_inputs
+from raymetrics.studies.papers.inputs import InputChecks, mini_inputs, read_inputs
 from raymetrics.studies.papers.page import write_reproduction_page
 from raymetrics.studies.papers.recipes import MINI, Cell, Query, load_recipes
 from raymetrics.studies.papers.reproduce import ItemOutcome, reproduce
@@ -143,7 +145,7 @@ def problems_of(tmp_path: Path, text: str, item: str, dataset: str) -> list[str]
     file = tmp_path / "inputs.toml"
     file.write_text(text)
     recipe = load_recipes()[item]
-    return list(find_problems(recipe, dataset, read_inputs(str(file)), Permission()))
+    return InputChecks(read_inputs(str(file)), Permission()).find_problems(recipe, dataset)
 
 
 def test_missing_inputs_are_named_and_others_go_on(tmp_path: Path) -> None:
@@ -222,8 +224,23 @@ def test_requests_without_inputs_or_with_another_data_set(tmp_path: Path) -> Non
 
 
 def test_the_parts_of_the_demo_suffice_for_every_item() -> None:
+    checks = InputChecks(mini_inputs(), Permission())
     for recipe in load_recipes().values():
-        assert not list(find_problems(recipe, MINI, mini_inputs(), Permission()))
+        assert not checks.find_problems(recipe, MINI)
+
+
+def test_an_input_is_opened_once_for_all_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def open_and_note(source: str, device: torch.device) -> Generator:
+        opened.append(source)
+        return open_source(source, device)
+
+    monkeypatch.setattr("raymetrics.studies.papers.inputs.open_source", open_and_note)
+    checks = InputChecks(mini_inputs(), Permission())
+    for name in ("p2-table1", "p2-table2", "p2-fig10", "p2-table1"):
+        assert not checks.find_problems(load_recipes()[name], MINI)
+    assert opened == ["mnist", "digits"]
 
 
 # ------------------------------------------------------------------------------------ comparability
