@@ -111,18 +111,21 @@ def are_equal(numbers: Sequence[Number]) -> Finding:
 
 def curve_falls(curves: Sequence[Curve], rank: float = 0.7) -> Finding:
     """Check that every curve falls: the rank correlation with its key is at most -rank."""
-    correlations = [_rank_correlation(np.array(c.keys), c.values) for c in curves]
-    ends = ", ".join(f"{curve.numbers[0]} to {curve.numbers[-1]}" for curve in curves)
-    holds = all(correlation <= -rank for correlation in correlations)
-    return Finding(holds, f"{ends}; rank correlation {_list(correlations)}")
+    return _find_trend(curves, lambda correlation: correlation <= -rank)
 
 
 def curve_rises(curves: Sequence[Curve], rank: float = 0.7) -> Finding:
     """Check that every curve rises: the rank correlation with its key is at least rank."""
+    return _find_trend(curves, lambda correlation: correlation >= rank)
+
+
+def _find_trend(curves: Sequence[Curve], is_trend: Callable[[float], bool]) -> Finding:
+    """Check the rank correlation of every curve with its key; name both ends of each."""
     correlations = [_rank_correlation(np.array(c.keys), c.values) for c in curves]
     ends = ", ".join(f"{curve.numbers[0]} to {curve.numbers[-1]}" for curve in curves)
-    holds = all(correlation >= rank for correlation in correlations)
-    return Finding(holds, f"{ends}; rank correlation {_list(correlations)}")
+    return Finding(
+        all(map(is_trend, correlations)), f"{ends}; rank correlation {_list(correlations)}"
+    )
 
 
 def curves_correlate(curves: Sequence[Curve], limit: float) -> Finding:
