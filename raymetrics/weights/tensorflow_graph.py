@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from raymetrics.errors import ExtractorError
 from raymetrics.safe_archives.damage import require_undamaged
+from raymetrics.safe_archives.protobuf_fields import read_fields
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DT_FLOAT = 1
 MAX_REPEATED_VALUES = 1 << 24  # elements of a graph that repeated values may fill
 _MAX_DIMENSIONS = 64  # numpy's limit
@@ -45,7 +44,7 @@ def read_graph(data: bytes, where: str) -> dict[str, GraphNode]:
         budget = _RepeatBudget(MAX_REPEATED_VALUES)
         nodes = (
             _read_node(value, budget)
-            for number, value in _read_fields(memoryview(data))
+            for number, value in read_fields(memoryview(data))
             if number == 1
         )
         return {node.name: node for node in nodes}
@@ -63,55 +62,17 @@ class _RepeatBudget:
         return self._remaining >= 0
 
 
-def _read_fields(message: memoryview) -> Iterator[tuple[int, _FieldValue]]:
-    """Yield the (number, value) of every field of a message."""
-    position = 0
-    while position < len(message):
-        key, position = _read_varint(message, position)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, position = _read_varint(message, position)
-            yield number, value
-            continue
-        if wire == _BYTES:
-            length, position = _read_varint(message, position)
-        elif wire in (_FIXED32, _FIXED64):
-            length = 4 if wire == _FIXED32 else 8
-        else:
-            raise _DamagedGraph(f"a field of wire type {wire}")
-        if length > len(message) - position:
-            raise _DamagedGraph(
-                f"a field of {length} bytes where {len(message) - position} are left"
-            )
-        yield number, message[position : position + length]
-        position += length
-
-
-def _read_varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte; return the number and the position after it."""
-    number = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            raise _DamagedGraph("it is cut off")
-        byte = message[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, position
-    raise _DamagedGraph("a number of more than ten bytes")
-
-
 def _read_node(message: _FieldValue, budget: _RepeatBudget) -> GraphNode:
     """Read a NodeDef: name 1, op 2, and attr 5, a map of keys 1 to values 2."""
     name = operation = ""
     attributes: dict[str, bool | float | np.ndarray] = {}
-    for number, value in _read_fields(_require_bytes(message)):
+    for number, value in read_fields(_require_bytes(message)):
         if number == 1:
             name = _read_text(value)
         elif number == 2:
             operation = _read_text(value)
         elif number == 5:
-            entry = dict(_read_fields(_require_bytes(value)))
+            entry = dict(read_fields(_require_bytes(value)))
             attribute = _read_attribute(entry[2], budget) if {1, 2} <= entry.keys() else None
             if attribute is not None:
                 attributes[_read_text(entry[1])] = attribute
@@ -122,7 +83,7 @@ def _read_attribute(
     message: _FieldValue, budget: _RepeatBudget
 ) -> bool | float | np.ndarray | None:
     """Read an AttrValue: f 4, b 5, tensor 8; return None for other kinds."""
-    for number, value in _read_fields(_require_bytes(message)):
+    for number, value in read_fields(_require_bytes(message)):
         if number == 4:
             return float(struct.unpack("<f", _require_bytes(value))[0])
         if number == 5:
@@ -140,7 +101,7 @@ def _read_tensor(message: _FieldValue, budget: _RepeatBudget) -> np.ndarray | No
     kind: _FieldValue = 0
     shape: tuple[int, ...] = ()
     content, values = b"", bytearray()
-    for number, value in _read_fields(_require_bytes(message)):
+    for number, value in read_fields(_require_bytes(message)):
         if number == 1:
             kind = value
         elif number == 2:
@@ -166,10 +127,10 @@ def _float_array(
 
 def _read_shape(message: _FieldValue) -> tuple[int, ...]:
     """Read a TensorShapeProto: dim 2, each with size 1."""
-    dimensions = [value for number, value in _read_fields(_require_bytes(message)) if number == 2]
+    dimensions = [value for number, value in read_fields(_require_bytes(message)) if number == 2]
     if len(dimensions) > _MAX_DIMENSIONS:
         raise _DamagedGraph(f"a tensor of {len(dimensions)} dimensions")
-    return tuple(int(dict(_read_fields(_require_bytes(d))).get(1, 0)) for d in dimensions)
+    return tuple(int(dict(read_fields(_require_bytes(d))).get(1, 0)) for d in dimensions)
 
 
 def _read_text(value: _FieldValue) -> str:
