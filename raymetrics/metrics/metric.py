@@ -31,6 +31,11 @@ SurveyValues = Callable[[ManifoldSurvey, SampleIds, Convention], list[MetricValu
 MinSamples = Callable[[Convention], int]
 
 
+def needs_of_both_sides(name: str, statistic: StatisticFunction) -> Needs:
+    """Return the needs of a metric that takes the same statistic of both sides."""
+    return lambda samples, side, convention: {name: statistic}
+
+
 def _at_least_one(convention: Convention) -> int:
     """Return 1, the smallest number of samples that any metric takes."""
     return 1

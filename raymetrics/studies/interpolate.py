@@ -40,7 +40,7 @@ from raymetrics.generators import permission_for
 from raymetrics.generators.latents.interpolated_paths import paths_source
 from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
 from raymetrics.metrics.metric import MetricValue
-from raymetrics.metrics.metric_values import ball_fields
+from raymetrics.metrics.registry.manifold_metrics import ball_fields
 from raymetrics.permissions import Permission
 from raymetrics.results import Result
 from raymetrics.shards.schema import Column

@@ -19,8 +19,8 @@ from raymetrics.distributed.session import session, shared_session
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors
 from raymetrics.metrics.metric import MetricValue
-from raymetrics.metrics.metric_values import realism_values
 from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.registry.manifold_metrics import realism_values
 from raymetrics.metrics.required_statistics import SampleIds
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result

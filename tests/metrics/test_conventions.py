@@ -14,7 +14,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
-from raymetrics.in_memory import survey_features
+from raymetrics.in_memory.manifolds import survey_features
 from raymetrics.metrics import (
     CONVENTIONS,
     PROTOCOLS,

@@ -10,7 +10,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.in_memory import survey_features
+from raymetrics.in_memory.manifolds import survey_features
 from raymetrics.metrics import f_score, get_convention, manifold_scores, rank_ids
 from tests.helpers import oracles
 

@@ -1,0 +1,67 @@
+"""The distances of two arrays of features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raymetrics import metrics
+from raymetrics.in_memory.arrays import as_features
+from raymetrics.metrics import (
+    KernelDistance,
+)
+from raymetrics.metrics import get_convention as named
+from raymetrics.statistics import Moments
+from raymetrics.statistics.validation import require_comparable_features
+
+
+def frechet_distance(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    ddof: int | None = None,
+    convention: str = "raymetrics",
+) -> float:
+    """Compute the Frechet distance between two sets of features: FID, if they are Inception's.
+
+    real, generated: real [n, d], [m, d]; computed in float64. ddof: covariances are divided by
+    count - ddof; by default the convention's. The distance is at least 0; a negative rounding error
+    is returned as 0. See `raymetrics.metrics.frechet_distance`.
+    ShardError for features of different dimensions, and for features that are not finite.
+    """
+    real, generated = as_features(real), as_features(generated)
+    require_comparable_features(real=real, generated=generated)
+    settings = named(convention, ddof=ddof)
+    return metrics.frechet_distance(
+        real=Moments.from_samples(real),
+        generated=Moments.from_samples(generated),
+        ddof=settings.ddof,
+    )
+
+
+def kernel_distance(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    subsets: int | None = None,
+    subset_size: int | None = None,
+    seed: int | None = None,
+    convention: str = "raymetrics",
+) -> KernelDistance:
+    """Compute the kernel distance between two sets of features: KID, if they are Inception's.
+
+    real, generated: real [n, d], [m, d]. Returns (mean, std) over the subsets, by default 100 of
+    1000 samples; a convention names the program whose draws are repeated. See
+    `raymetrics.metrics.kernel_distance`.
+    """
+    real, generated = as_features(real), as_features(generated)
+    require_comparable_features(real=real, generated=generated)
+    settings = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
+    return metrics.kernel_distance(
+        real=real,
+        generated=generated,
+        subsets=settings.kid_subsets,
+        subset_size=settings.kid_subset_size,
+        seed=settings.seed,
+        order=settings.kid_order,
+        generator=settings.kid_generator,
+    )
