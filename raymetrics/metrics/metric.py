@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from raymetrics.errors import RaymetricsError
 from raymetrics.metrics.conventions import Convention
-from raymetrics.metrics.manifold_survey import ManifoldSurvey
-from raymetrics.metrics.required_statistics import SampleIds, StatisticFunction
+from raymetrics.metrics.required_statistics import StatisticFunction
+from raymetrics.option_strings import format_options
 from raymetrics.output_names import LOGITS, NOT_FEATURES
 
 
@@ -25,15 +27,16 @@ class MetricValue:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-Needs = Callable[[SampleIds, str, Convention], Mapping[str, StatisticFunction]]
-Compute = Callable[[Mapping[str, Any], Mapping[str, Any], SampleIds, Convention], list[MetricValue]]
-SurveyValues = Callable[[ManifoldSurvey, SampleIds, Convention], list[MetricValue]]
+# Of a metric with settings, each takes them as further keyword arguments.
+Needs = Callable[..., Mapping[str, StatisticFunction]]  # (SampleIds, side, Convention)
+Compute = Callable[..., list[MetricValue]]  # (real, generated, SampleIds, Convention)
+SurveyValues = Callable[..., list[MetricValue]]  # (ManifoldSurvey, SampleIds, Convention)
 MinSamples = Callable[[Convention], int]
 
 
 def needs_of_both_sides(name: str, statistic: StatisticFunction) -> Needs:
     """Return the needs of a metric that takes the same statistic of both sides."""
-    return lambda samples, side, convention: {name: statistic}
+    return lambda samples, side, convention, **settings: {name: statistic}
 
 
 def _at_least_one(convention: Convention) -> int:
@@ -60,6 +63,10 @@ class Metric:
     # The fields of a convention that change its numbers; under conventions with the same ones they
     # are the same.
     choices: tuple[str, ...] = ()
+    # What a user may set of it, as "vendi?order=2", with the defaults; a tuple holds all values that
+    # a text may have, the default first. The functions take them as keyword arguments.
+    settings: Mapping[str, float | int | tuple[str, ...]] = field(default_factory=dict)
+    chosen_settings: Mapping[str, str] = field(default_factory=dict)  # as the user wrote them
     # Which columns it takes: these outputs of logits, or a space by the name of its output or
     # network, or else any features.
     logits_outputs: tuple[str, ...] = ()
@@ -83,8 +90,54 @@ class Metric:
 
     @property
     def text(self) -> str:
-        """What a user writes: "pr", or "pr:vgg16" of a metric that is bound to a space."""
-        return self.name if self.space is None else f"{self.name}:{self.space}"
+        """What a user writes: "pr", "pr:vgg16" in one space only, or "vendi:vgg16?order=2"."""
+        bound = self.name if self.space is None else f"{self.name}:{self.space}"
+        return format_options(bound, self.chosen_settings) if self.chosen_settings else bound
+
+    @property
+    def variant(self) -> str:
+        """The name with the settings that the user chose: "vendi?order=2"."""
+        return replace(self, space=None).text
+
+    def with_settings(self, chosen: Mapping[str, str]) -> Metric:
+        """Return the metric with these settings, and the defaults of those that are left out.
+
+        RaymetricsError for a setting that it has not, or a value that it cannot have.
+        """
+        if not self.settings and not chosen:
+            return self
+        for name in chosen:
+            if name not in self.settings:
+                known = ", ".join(self.settings) or "nothing"
+                raise RaymetricsError(
+                    f"{self.name} has no setting {name!r}; of it can be set: {known}"
+                )
+        values = {
+            name: self._parse_setting(name, default, chosen.get(name))
+            for name, default in self.settings.items()
+        }
+        functions: dict[str, Any] = {
+            name: partial(getattr(self, name), **values)
+            for name in ("compute", "needs", "survey_values")
+            if getattr(self, name) is not None
+        }
+        return replace(self, chosen_settings=dict(chosen), **functions)
+
+    def _parse_setting(
+        self, name: str, default: float | int | tuple[str, ...], text: str | None
+    ) -> float | int | str:
+        """Return the value of a setting: the default without a text."""
+        if isinstance(default, tuple):
+            if text is not None and text not in default:
+                raise RaymetricsError(
+                    f"{name} of {self.name} is {text!r}; there are {', '.join(default)}"
+                )
+            return default[0] if text is None else text
+        try:
+            return default if text is None else type(default)(text)
+        except ValueError:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise RaymetricsError(f"{name} of {self.name} is {text!r}, expected {kind}") from None
 
     def applies_to(self, output: str, network: str, *, explicit: bool) -> bool:
         """Tell whether the metric takes a column of this output of this network.

@@ -95,7 +95,7 @@ def plan_metrics(
         for metric in metrics
     }
     pairs = [(c, metric) for c in columns for metric in metrics if c in taken[metric.text]]
-    unique_pairs = {(column.name, metric.name): (column, metric) for column, metric in pairs}
+    unique_pairs = {(column.name, metric.variant): (column, metric) for column, metric in pairs}
     return [
         MetricTask(metric, column, subset)
         for subset in subsets
@@ -114,7 +114,7 @@ def require_applicable(
 ) -> None:
     """Raise RaymetricsError if one of the metrics takes none of the columns."""
     for metric in metrics:
-        if not any(task.metric.name == metric.name for task in tasks):
+        if not any(task.metric.variant == metric.variant for task in tasks):
             column_names = ", ".join(column.name for column in spaces)
             raise RaymetricsError(
                 f"{metric.text} takes a column of {metric.column_kind}; there are {column_names}"

@@ -228,7 +228,7 @@ def require_evaluable(
     shards = ShardSet(Store("."), made_of, ())
     columns = request.compared_columns(opposite or shards, shards)
     tasks = request.without_too_large(counts, announce=True).plan(columns, made_of, [None])
-    for metric in {task.metric.name: task.metric for task in tasks}.values():
+    for metric in {task.metric.variant: task.metric for task in tasks}.values():
         for side, count in counts.items():
             if count:
                 require_enough_for_metric(
@@ -252,7 +252,7 @@ def require_enough_samples(
     views: Mapping[str, View], tasks: Sequence[MetricTask], convention: Convention
 ) -> None:
     """Raise NotEnoughData if a metric takes more samples than a side has."""
-    metrics = {task.metric.name: task.metric for task in tasks}.values()
+    metrics = {task.metric.variant: task.metric for task in tasks}.values()
     for subset in dict.fromkeys(task.subset for task in tasks):
         assert subset is not None
         suffix = subset.title and f" of {subset.title}"

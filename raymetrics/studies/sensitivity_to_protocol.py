@@ -69,7 +69,7 @@ class _Cell:
     def value_key(self) -> tuple[object, ...]:
         """What the values depend on: equal for cells that have the same."""
         choices = [getattr(self.variation.convention, name) for name in self.task.metric.choices]
-        return self.task.metric.name, self.task.column.name, *choices
+        return self.task.metric.variant, self.task.column.name, *choices
 
 
 def parse_axes(under: str) -> tuple[str, ...]:
@@ -303,7 +303,7 @@ def _variations_of_conventions(changes: Mapping[str, object]) -> list[Variation]
 def _log_what_is_left_out(cells: Iterable[_Cell], count: int) -> None:
     settings: dict[str, list[str]] = {}
     for cell in cells:
-        settings.setdefault(cell.task.metric.name, []).append(cell.variation.setting)
+        settings.setdefault(cell.task.metric.variant, []).append(cell.variation.setting)
     for name, left_out in settings.items():
         texts = ", ".join(dict.fromkeys(left_out))
         log.info("%s takes more than %d samples, and is left out under %s", name, count, texts)

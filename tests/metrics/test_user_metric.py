@@ -183,8 +183,6 @@ def test_a_worker_with_other_code_is_refused(folder) -> None:
 
 def test_names_that_are_no_metric() -> None:
     for name in ("ssim", "", "a:", ":b", "a b:c", "http://x"):
-        with pytest.raises(
-            RaymetricsError, match="no metric .*there are fid, .*module:callable"
-        ):
+        with pytest.raises(RaymetricsError, match="no metric .*there are fid, .*module:callable"):
             find_metric(name)
     assert not [name for name in METRICS if ":" in name]

@@ -26,9 +26,10 @@ from raymetrics.metrics.registry import (
     text_metrics,
 )
 from raymetrics.metrics.user_metric import is_user_metric, load_user_metric
+from raymetrics.option_strings import parse_options
 
 METRICS = {
-    metric.name: metric
+    metric.name: metric.with_settings({})
     for family in (
         frechet_metrics,
         kernel_metrics,
@@ -56,14 +57,16 @@ def find_metric(name: str) -> Metric:
     """Return the metric of a name, or the user's own one of `module:callable?option=value`.
 
     Names may be written in capitals, and there are ALIASES. A name of METRICS may be bound to an
-    extractor or a column: "pr:vgg16". RaymetricsError if there is no such metric, MetricError if
-    the user's code cannot be loaded.
+    extractor or a column, "pr:vgg16", and have settings, "vendi?order=2". RaymetricsError if there
+    is no such metric or setting, MetricError if the user's code cannot be loaded.
     """
-    head, colon, space = (part.strip() for part in name.partition(":"))
+    named, chosen = parse_options(name)
+    head, colon, space = (part.strip() for part in named.partition(":"))
     plain = head.lower().replace("_", "-")
     plain = ALIASES.get(plain, plain)
     if plain in METRICS and (space or not colon):
-        return replace(METRICS[plain], space=space) if colon else METRICS[plain]
+        metric = METRICS[plain].with_settings(chosen) if chosen else METRICS[plain]
+        return replace(metric, space=space) if colon else metric
     if is_user_metric(name):
         return load_user_metric(name)
     near = difflib.get_close_matches(plain, [*METRICS, *ALIASES], 1)
