@@ -63,8 +63,8 @@ class Metric:
     # The fields of a convention that change its numbers; under conventions with the same ones they
     # are the same.
     choices: tuple[str, ...] = ()
-    # What a user may set of it, as "vendi?order=2", with the defaults; a tuple holds all values that
-    # a text may have, the default first. The functions take them as keyword arguments.
+    # What a user may set of it, as "vendi?order=2", with the defaults; of a text a tuple of all
+    # that it may be, the default first. The functions take them as keyword arguments.
     settings: Mapping[str, float | int | tuple[str, ...]] = field(default_factory=dict)
     chosen_settings: Mapping[str, str] = field(default_factory=dict)  # as the user wrote them
     # Which columns it takes: these outputs of logits, or a space by the name of its output or
