@@ -36,9 +36,9 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi",
+        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi mind sliced-wasserstein",
         "moments_suffice": "fid sfid",
-        "resamplings_allowed": "fid kid top1",
+        "resamplings_allowed": "fid kid top1 mind",
         "in_sweeps": "fid pr dc prd",
         "in_sweeps_by_label": "fid fid-probabilities pr dc",
     }
