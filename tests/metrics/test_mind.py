@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import raymetrics as rm
+from raymetrics.attacks import draw_by_weight
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
 from raymetrics.metrics import Convention, mind
 from raymetrics.metrics.registry import find_metric
@@ -59,6 +60,22 @@ def test_closed_forms(rng: np.random.Generator) -> None:
     asked = {"real": x, "generated": x + shift, "projections": 500}
     expected = (mind(**asked) / (3 * 24)) ** 0.5
     assert rm.in_memory.sliced_wasserstein(**asked) == pytest.approx(expected, rel=1e-12)
+
+
+def test_matched_moments_do_not_suffice(rng: np.random.Generator) -> None:
+    """Weights bring the Frechet distance to that of another real set; MIND still tells them apart.
+
+    The real features lie near the corners of a square, the generated ones are Gaussian.
+    """
+    real, other = rng.choice([-1, 1], size=(2, 1000, 2)) + rng.normal(0, 0.1, size=(2, 1000, 2))
+    generated = rng.normal(0.3, 1.6, size=(4000, 2))
+    weights = rm.in_memory.reweight(real=real, generated=generated).weights
+    drawn = generated[draw_by_weight(weights, 1000, 0, "multinomial")]
+    sides = {"random": generated[:1000], "drawn": drawn, "real": other}
+    distances = {name: rm.frechet_distance(real=real, generated=x) for name, x in sides.items()}
+    minds = {name: mind(real=real, generated=x) for name, x in sides.items()}
+    assert distances["drawn"] < min(2 * distances["real"], 0.05 * distances["random"])
+    assert minds["drawn"] > max(5 * minds["real"], 0.7 * minds["random"])
 
 
 def test_one_dimension_is_the_wasserstein_distance(rng: np.random.Generator) -> None:
