@@ -63,6 +63,10 @@ def test_names_in_capitals_and_aliases(name: str, expected: str) -> None:
     assert find_metric(name).name == expected
 
 
+def test_kdd_is_kid_in_dinov2() -> None:
+    assert [find_metric(name).text for name in ("KDD", "kid:dinov2")] == ["kid:dinov2"] * 2
+
+
 def test_a_metric_is_computed_once_under_two_names() -> None:
     assert [metric.name for metric in find_metrics(["precision", "recall", "fid", "FID"])] == [
         "pr", "fid",

@@ -226,9 +226,7 @@ class TestEvaluation:
             evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.arange(5)])])
         with pytest.raises(RaymetricsError, match="does not hold sample 200, nor 0 more"):
             evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.array([3, 200])])])
-        with pytest.raises(
-            RaymetricsError, match="there are fid, kid, top1, mind, not pr"
-        ):
+        with pytest.raises(RaymetricsError, match="there are fid, kid, top1, mind, not pr"):
             evaluate_resamplings(
                 **sides, resamplings=[Resampling("a", [np.arange(5)])], metrics=["pr"]
             )

@@ -47,8 +47,9 @@ def kernel_values(
         "kernel": "(x.y/d + 1)^3",
         "estimate": convention.kid_estimator,
     }
+    name = "KD" if convention.kid_estimator == "unbiased" else f"KD ({convention.kid_estimator})"
     return [
-        MetricValue("kernel_distance", "KD", distance.mean, "lower", fields, spread=distance.std)
+        MetricValue("kernel_distance", name, distance.mean, "lower", fields, spread=distance.std)
     ]
 
 
