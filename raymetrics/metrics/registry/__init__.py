@@ -47,9 +47,9 @@ DEFAULT_METRICS = tuple(metric.name for metric in METRICS.values() if metric.is_
 
 # Other names that users write, in lower case. KDD is the kernel distance in DINOv2's features.
 ALIASES = {
-    "fd": "fid", "kd": "kid", "kdd": "kid:dinov2", "precision": "pr", "recall": "pr", "prc": "pr", "f-score": "pr",
-    "density": "dc", "coverage": "dc", "prdc": "dc", "inception-score": "is", "isc": "is",
-    "top-1": "top1",
+    "fd": "fid", "kd": "kid", "kdd": "kid:dinov2", "precision": "pr", "recall": "pr", "prc": "pr",
+    "f-score": "pr", "density": "dc", "coverage": "dc", "prdc": "dc", "inception-score": "is",
+    "isc": "is", "top-1": "top1",
 }  # fmt: skip
 
 
