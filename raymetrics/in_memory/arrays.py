@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from raymetrics.errors import ShardError
+from raymetrics.statistics.validation import require_comparable_features
 
 
 def as_features(values: Any) -> np.ndarray:
@@ -28,3 +29,14 @@ def as_features(values: Any) -> np.ndarray:
             "raymetrics.open_shards(PLACE).read(COLUMN)"
         )
     return array
+
+
+def as_comparable_features(*, real: Any, generated: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Convert the features of both sides to numpy, (real, generated).
+
+    ShardError for other values, for features of different dimensions, and for features that are not
+    finite.
+    """
+    x, y = as_features(real), as_features(generated)
+    require_comparable_features(real=x, generated=y)
+    return x, y

@@ -45,17 +45,25 @@ def kernel_distance(
     subsets: int | None = None,
     subset_size: int | None = None,
     seed: int | None = None,
+    estimator: str | None = None,
     convention: str = "raymetrics",
 ) -> KernelDistance:
     """Compute the kernel distance between two sets of features: KID, if they are Inception's.
 
     real, generated: real [n, d], [m, d]. Returns (mean, std) over the subsets, by default 100 of
-    1000 samples; a convention names the program whose draws are repeated. See
+    1000 samples; a convention names the program whose draws are repeated. estimator: "unbiased",
+    the default, or "biased". See
     `raymetrics.metrics.kernel_distance`.
     """
     real, generated = as_features(real), as_features(generated)
     require_comparable_features(real=real, generated=generated)
-    settings = named(convention, kid_subsets=subsets, kid_subset_size=subset_size, seed=seed)
+    settings = named(
+        convention,
+        kid_subsets=subsets,
+        kid_subset_size=subset_size,
+        kid_estimator=estimator,
+        seed=seed,
+    )
     return metrics.kernel_distance(
         real=real,
         generated=generated,
@@ -64,4 +72,5 @@ def kernel_distance(
         seed=settings.seed,
         order=settings.kid_order,
         generator=settings.kid_generator,
+        estimator=settings.kid_estimator,
     )

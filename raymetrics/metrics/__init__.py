@@ -3,7 +3,7 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
-from raymetrics.metrics.cmmd import cmmd
+from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
     PROTOCOLS,
@@ -21,11 +21,12 @@ from raymetrics.metrics.frechet_extrapolation import (
     subset_sizes,
 )
 from raymetrics.metrics.inception_score import InceptionScore, assign_splits, inception_score
+from raymetrics.metrics.kad import KADBandwidth, kad
 from raymetrics.metrics.kernel import (
     KernelDistance,
     draw_subsets,
     kernel_distance,
-    kernel_distance_over_subsets,
+    kernel_distance_of_draws,
 )
 from raymetrics.metrics.manifold_survey import (
     ManifoldSurvey,
@@ -34,6 +35,7 @@ from raymetrics.metrics.manifold_survey import (
     require_neighbors,
     survey_manifolds,
 )
+from raymetrics.metrics.mind import mind, mind_of_projections
 from raymetrics.metrics.prd import (
     PRDCurve,
     PRDScores,
@@ -52,6 +54,11 @@ from raymetrics.metrics.precision_recall import (
     precisions_recalls,
     rank_ids,
 )
+from raymetrics.metrics.sliced_wasserstein import (
+    approximate_sliced_wasserstein,
+    sliced_wasserstein,
+    sliced_wasserstein_of_projections,
+)
 from raymetrics.metrics.top1_distance import total_variation
 from raymetrics.metrics.unit_length import normalize_rows
 from raymetrics.metrics.vendi import vendi_score
@@ -59,11 +66,14 @@ from raymetrics.metrics.vendi import vendi_score
 __all__ = [
     "CONVENTIONS",
     "PROTOCOLS",
+    "CMMDBandwidth",
+    "CMMDLengths",
     "Convention",
     "FrechetByCount",
     "FrechetInfinity",
     "Gaussian",
     "InceptionScore",
+    "KADBandwidth",
     "KernelDistance",
     "ManifoldScores",
     "ManifoldSurvey",
@@ -71,6 +81,7 @@ __all__ = [
     "PRDScores",
     "PrecisionRecall",
     "Protocol",
+    "approximate_sliced_wasserstein",
     "assign_splits",
     "cmmd",
     "curve_of_histograms",
@@ -84,10 +95,13 @@ __all__ = [
     "get_convention",
     "get_protocol",
     "inception_score",
+    "kad",
     "kernel_distance",
-    "kernel_distance_over_subsets",
+    "kernel_distance_of_draws",
     "knn_radii",
     "manifold_scores",
+    "mind",
+    "mind_of_projections",
     "normalize_rows",
     "prd_curve",
     "prd_scores",
@@ -96,6 +110,8 @@ __all__ = [
     "radii_up_to_median",
     "rank_ids",
     "require_neighbors",
+    "sliced_wasserstein",
+    "sliced_wasserstein_of_projections",
     "subset_sizes",
     "survey_manifolds",
     "total_variation",

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from raymetrics.errors import NotEnoughData
+from raymetrics.errors import NotEnoughData, ShardError
+from raymetrics.metrics.gaussian_mmd import gaussian_mmd
+from raymetrics.metrics.median_distance import median_distance
 from raymetrics.metrics.unit_length import normalize_rows
 
-# Both are part of the definition.
-_SIGMA = 10
-_SCALE = 1000
+CMMDBandwidth = Literal["10", "median"]
+CMMDLengths = Literal["unit", "kept"]
+
+_SCALE = 1000  # part of the definition
 
 
-def cmmd(*, real: np.ndarray, generated: np.ndarray, chunk_rows: int = 1024) -> float:
+def cmmd(
+    *,
+    real: np.ndarray,
+    generated: np.ndarray,
+    bandwidth: CMMDBandwidth = "10",
+    lengths: CMMDLengths = "unit",
+) -> float:
     """Compute 1000 MMD^2 with a Gaussian kernel, between embeddings scaled to length 1.
 
     The estimate is the biased one (Gretton et al. 2012, Eq. 5), which includes the kernel of each
     sample with the same sample, as the authors' program does: it is 0 for equal sets, and below 0
-    only by rounding. real, generated: real [n, d], [m, d]. Holds `chunk_rows` rows of kernels at a
-    time. NotEnoughData for an empty side, ShardError for a row of zeros.
+    only by rounding. real, generated: real [n, d], [m, d]. bandwidth: the published one, or the
+    median distance of all pairs of both sides. lengths: "kept" does not scale embeddings; with the
+    median it is the number of FD-loss. NotEnoughData for an empty side, ShardError for a row of
+    zeros that is to be scaled, and for a median of 0.
     """
     if not len(real) or not len(generated):
         raise NotEnoughData(
             f"CMMD of {len(real)} real and {len(generated)} generated samples; "
             "it takes at least one on each side"
         )
-    x, y = normalize_rows(real), normalize_rows(generated)
-    within = _mean_kernel(x, x, chunk_rows) + _mean_kernel(y, y, chunk_rows)
-    return _SCALE * (within - 2 * _mean_kernel(x, y, chunk_rows))
+    x, y = (
+        normalize_rows(side) if lengths == "unit" else side.astype(np.float64)
+        for side in (real, generated)
+    )
+    width = 10.0 if bandwidth == "10" else _median_of_both(x, y)
+    return _SCALE * gaussian_mmd(x, y, width, "biased")
 
 
-def _mean_kernel(x: np.ndarray, y: np.ndarray, chunk_rows: int) -> float:
-    """Compute the mean kernel of all pairs of rows; float64 [n, d], [m, d]."""
-    starts = range(0, len(x), chunk_rows)
-    total = sum(_gaussian_kernel(x[i : i + chunk_rows], y).sum() for i in starts)
-    return float(total / (len(x) * len(y)))
-
-
-def _gaussian_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Compute exp(-|x - y|^2 / (2 sigma^2)); for rows of length 1, |x - y|^2 = 2 - 2 x . y."""
-    kernel: np.ndarray = np.exp((x @ y.T - 1) / _SIGMA**2)
-    return kernel
+def _median_of_both(x: np.ndarray, y: np.ndarray) -> float:
+    """Find the median distance of all pairs of rows of both sides. ShardError if it is 0."""
+    median = median_distance(np.concatenate([x, y]))
+    if not median:
+        raise ShardError(
+            "half of all pairs of samples have equal features, so that their median distance is no "
+            "bandwidth; take --metrics cmmd, whose bandwidth is 10"
+        )
+    return median

@@ -20,6 +20,7 @@ CHOICES = {
     "distances": ("float64", "float16", "float16-squared"),
     "kid_order": ("real-first", "generated-first"),
     "kid_generator": ("pcg64", "mt19937"),
+    "kid_estimator": ("unbiased", "biased"),
 }
 
 # RandomState takes numbers below 2^32, and those of several runs follow each other.
@@ -36,7 +37,8 @@ class Convention:
     "float16-squared": the same of squared distances.
     ddof: covariances are divided by count - ddof.
     kid_order, kid_generator: which side's rows each subset draws first, from numpy's
-    default_rng(seed) ("pcg64") or RandomState(seed) ("mt19937").
+    default_rng(seed) ("pcg64") or RandomState(seed) ("mt19937"). kid_estimator: "biased" sums the
+    kernel of each sample with itself too.
     is_splits: equal parts of the samples for the Inception Score; is_split_size: or parts of so
     many samples, the last of fewer. is_shuffle: the seed that samples are shuffled with before the
     splits; None: not shuffled. is_ddof: the variance over the splits is divided by their number -
@@ -53,6 +55,7 @@ class Convention:
     kid_subset_size: int = 1000
     kid_order: Literal["real-first", "generated-first"] = "real-first"
     kid_generator: Literal["pcg64", "mt19937"] = "pcg64"
+    kid_estimator: Literal["unbiased", "biased"] = "unbiased"
     is_splits: int = 10
     is_split_size: int | None = None
     is_ddof: int = 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from raymetrics.errors import NotEnoughData
+from raymetrics.metrics.pair_tiles import map_tiles, map_upper_tiles
 
 SideOrder = Literal["real-first", "generated-first"]
 RandomGenerator = Literal["pcg64", "mt19937"]
+KIDEstimator = Literal["unbiased", "biased"]
+SelectRows = Callable[[np.ndarray], np.ndarray]  # rows, int64, to features [rows, d]
+Draw = tuple[np.ndarray, np.ndarray]  # rows of the real and of the generated side
 
 
 class KernelDistance(NamedTuple):
@@ -29,14 +33,16 @@ def kernel_distance(
     seed: int = 0,
     order: SideOrder = "real-first",
     generator: RandomGenerator = "pcg64",
+    estimator: KIDEstimator = "unbiased",
 ) -> KernelDistance:
-    """Compute the unbiased squared MMD with a cubic kernel, over random subsets of both sides.
+    """Compute the squared MMD with a cubic kernel, over random subsets of both sides.
 
     real, generated: real [n, d], [m, d]. Each subset draws `subset_size` samples of either side
-    without replacement; `order` and `generator` are those of `draw_subsets`. The estimate is
-    unbiased, so it may be below 0. NotEnoughData if a side has fewer than `subset_size` samples.
+    without replacement; `order` and `generator` are those of `draw_subsets`. The "unbiased"
+    estimate may be below 0; the "biased" one, which several scripts of KDD have, may not.
+    NotEnoughData if a side has fewer than `subset_size` samples.
     """
-    rows = draw_subsets(
+    draws = draw_subsets(
         real=len(real),
         generated=len(generated),
         subsets=subsets,
@@ -45,21 +51,99 @@ def kernel_distance(
         order=order,
         generator=generator,
     )
-    return kernel_distance_over_subsets((real[r], generated[g]) for r, g in rows)
+    return kernel_distance_of_draws(real.__getitem__, generated.__getitem__, draws, estimator)
 
 
-def kernel_distance_over_subsets(
-    subsets: Iterable[tuple[np.ndarray, np.ndarray]],
+def kernel_distance_of_draws(
+    select_real: SelectRows,
+    select_generated: SelectRows,
+    draws: Sequence[Draw],
+    estimator: KIDEstimator = "unbiased",
 ) -> KernelDistance:
-    """Compute the kernel distance over drawn subsets: pairs of real [size, d].
+    """Compute the kernel distance over the rows that each subset draws.
 
-    The order of the sides makes no difference. The variance is divided by the number of
-    subsets, as in torch-fidelity. NotEnoughData for no subsets.
+    select_real, select_generated: return the features of rows, real [rows, d]. Multiplies every
+    subset, or, where that is less work, all drawn rows once for all subsets. The variance is
+    divided by the number of subsets, as in torch-fidelity. NotEnoughData for no subsets.
     """
-    distances = [squared_mmd(x.astype(np.float64), y.astype(np.float64)) for x, y in subsets]
-    if not distances:
+    if not draws:
         raise NotEnoughData("the kernel distance over 0 subsets; ask for at least 1")
+    real, generated = (np.unique(np.concatenate(rows)) for rows in zip(*draws, strict=True))
+    if max(len(real), len(generated)) ** 2 < len(draws) * len(draws[0][0]) ** 2:
+        distances = _distances_of_all(
+            _as_float64(select_real(real)),
+            _as_float64(select_generated(generated)),
+            [(np.searchsorted(real, r), np.searchsorted(generated, g)) for r, g in draws],
+            estimator,
+        )
+    else:
+        distances = np.array(
+            [
+                squared_mmd(
+                    _as_float64(select_real(r)), _as_float64(select_generated(g)), estimator
+                )
+                for r, g in draws
+            ]
+        )
     return KernelDistance(float(np.mean(distances)), float(np.std(distances)))
+
+
+def _as_float64(features: np.ndarray) -> np.ndarray:
+    """Convert features to float64."""
+    return features.astype(np.float64, copy=False)
+
+
+def _distances_of_all(
+    x: np.ndarray, y: np.ndarray, draws: Sequence[Draw], estimator: KIDEstimator
+) -> np.ndarray:
+    """Compute MMD^2 of every subset, from the kernels of all rows with all.
+
+    A subset has the sum v^T K w, where v and w are 1 for its rows and otherwise 0.
+    """
+    size = len(draws[0][0])
+    of_x, of_y = (
+        _mark_rows(len(x), [r for r, _ in draws]),
+        _mark_rows(len(y), [g for _, g in draws]),
+    )
+    within = _sums_within(x, of_x, estimator) + _sums_within(y, of_y, estimator)
+
+    def add(rows: slice, columns: slice) -> np.ndarray:
+        return _sums_of_subsets(_cubic_kernel(x[rows], y[columns]), of_x[rows], of_y[columns])
+
+    between = np.sum(map_tiles(add, len(x), len(y)), axis=0)
+    return within / _pairs_within(size, estimator) - 2 * between / size**2
+
+
+def _sums_within(x: np.ndarray, marks: np.ndarray, estimator: KIDEstimator) -> np.ndarray:
+    """Sum the kernels of the pairs of each subset, with or without those of equal rows."""
+
+    def add(rows: slice, columns: slice) -> np.ndarray:
+        kernel = _cubic_kernel(x[rows], x[columns])
+        if rows != columns:
+            return 2 * _sums_of_subsets(kernel, marks[rows], marks[columns])
+        if estimator == "unbiased":
+            np.fill_diagonal(kernel, 0)
+        return _sums_of_subsets(kernel, marks[rows], marks[rows])
+
+    total: np.ndarray = np.sum(map_upper_tiles(add, len(x)), axis=0)
+    return total
+
+
+def _sums_of_subsets(kernel: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Sum the kernels of the marked pairs of each subset, float64 [subsets].
+
+    kernel: [b, c]; rows, columns: marks [b, subsets], [c, subsets].
+    """
+    sums: np.ndarray = np.einsum("bs,bs->s", rows, kernel @ columns)
+    return sums
+
+
+def _mark_rows(count: int, rows_of_subsets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return 1 for the rows of a subset and otherwise 0, float64 [count, subsets]."""
+    marks = np.zeros((count, len(rows_of_subsets)))
+    for subset, rows in enumerate(rows_of_subsets):
+        marks[rows, subset] = 1
+    return marks
 
 
 def draw_subsets(
@@ -105,12 +189,18 @@ def _row_chooser(generator: RandomGenerator, seed: int) -> Callable[..., np.ndar
     return np.random.RandomState(seed).choice
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute the unbiased MMD^2 (Gretton et al. 2012, Eq. 3); x, y: float64 [m, d]."""
+def squared_mmd(x: np.ndarray, y: np.ndarray, estimator: KIDEstimator = "unbiased") -> float:
+    """Compute MMD^2 (Gretton et al. 2012, Eq. 3; biased: Eq. 5); x, y: float64 [m, d]."""
     m = len(x)
-    within = _off_diagonal_sum(_cubic_kernel(x, x)) + _off_diagonal_sum(_cubic_kernel(y, y))
     between = _cubic_kernel(x, y).sum()
-    return float(within / (m * (m - 1)) - 2 * between / m**2)
+    within = _kernel_sum(_cubic_kernel(x, x), estimator)
+    within += _kernel_sum(_cubic_kernel(y, y), estimator)
+    return float(within / _pairs_within(m, estimator) - 2 * between / m**2)
+
+
+def _pairs_within(size: int, estimator: KIDEstimator) -> int:
+    """Count the pairs of samples of one side that an estimator sums."""
+    return size * (size - 1) if estimator == "unbiased" else size**2
 
 
 def _cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -120,6 +210,7 @@ def _cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return kernel
 
 
-def _off_diagonal_sum(kernel: np.ndarray) -> float:
-    """Sum all entries outside of the diagonal."""
-    return float(kernel.sum() - np.trace(kernel))
+def _kernel_sum(kernel: np.ndarray, estimator: KIDEstimator) -> float:
+    """Sum all entries; of the unbiased estimator those outside of the diagonal."""
+    total = kernel.sum()
+    return float(total - np.trace(kernel) if estimator == "unbiased" else total)

@@ -7,14 +7,23 @@ to the tasks that read the shards, and called there with every block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import softmax
 
 from raymetrics.metrics import Convention, assign_splits, draw_subsets, normalize_rows, subset_sizes
-from raymetrics.statistics import ClassScores, FeatureRows, Histogram, Moments, NestedMoments
+from raymetrics.metrics.random_projections import ProjectionDraws, project
+from raymetrics.statistics import (
+    ClassScores,
+    FeatureRows,
+    Histogram,
+    Moments,
+    NestedMoments,
+    ProjectedFeatures,
+)
+from raymetrics.statistics.base import rows_of_subset
 
 
 class StatisticFunction(Protocol):
@@ -138,6 +147,27 @@ class SelectedRows:
         return 4 * dimension * len(self.ids)
 
 
+@dataclass(frozen=True)
+class ProjectedRows:
+    """The projections of the samples that are compared, as rows of float32 [projections]."""
+
+    draws: ProjectionDraws
+    # The samples that are compared, int64 [n], ascending; None for all. The draws say which ones.
+    ids: np.ndarray | None = field(compare=False)
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> ProjectedFeatures:
+        if self.ids is not None:
+            rows = rows_of_subset(sample_ids, self.ids)
+            sample_ids, values = sample_ids[rows], values[rows]
+        dimension = values.shape[1]
+        projections = project(values, self.draws.directions(dimension))
+        return ProjectedFeatures.from_samples(dimension, sample_ids, projections)
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of all projections in float32."""
+        return 4 * self.draws.projections * self.draws.count
+
+
 @dataclass(frozen=True, eq=False)
 class SplitClassScores:
     """The class scores of every split, for the Inception Score."""
@@ -170,6 +200,13 @@ class NestedSubsets:
     def estimated_bytes(self, dimension: int, rows: int) -> int:
         """Estimate the bytes of one covariance matrix in float64 for every subset."""
         return 8 * dimension**2 * len(self.sizes)
+
+
+def projected_rows(samples: SampleIds, side: str, projections: int, seed: int) -> ProjectedRows:
+    """Return the statistic of MIND: the projections of the samples of a side that it compares."""
+    draws = ProjectionDraws(len(samples.real), len(samples.generated), projections, seed)
+    rows = draws.chosen_rows(side)
+    return ProjectedRows(draws, None if rows is None else samples.for_side(side)[rows])
 
 
 def split_class_scores(samples: SampleIds, side: str, convention: Convention) -> SplitClassScores:

@@ -15,6 +15,7 @@ METRIC_NAMES = {
     "realism_median": "realism", "prd_f_8": "prd", "prd_f_1_8": "prd", "inception_score": "is",
     "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
     "top1_distance": "top1", "probability_distance": "fid-probabilities", "cmmd": "cmmd",
+    "kad": "kad", "mind": "mind", "sliced_wasserstein": "sliced-wasserstein",
 }  # fmt: skip
 
 

@@ -28,6 +28,9 @@ _MEANINGS = {
     "inception_score": "how certain and how varied the classes are; compare with the real side's",
     "vendi_score": "how many different samples there are in effect; compare with the real side's",
     "top1_distance": "how far the shares of classes are apart; 0 if equal, 1 if no class is shared",
+    "mind": "how far the sides are apart along random directions; equal moments do not suffice",
+    "sliced_wasserstein": "how far the sides are apart along random directions",
+    "kad": "how far the sides are apart, by a Gaussian kernel; it may be below 0",
     "cmmd": "how far the sides are apart in CLIP's space, by a Gaussian kernel",
 }
 _SPREADS = {

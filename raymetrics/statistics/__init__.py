@@ -15,6 +15,7 @@ from raymetrics.statistics.feature_rows import FeatureRows
 from raymetrics.statistics.knn_distances import NearestDistances
 from raymetrics.statistics.moments import Moments
 from raymetrics.statistics.nested_moments import NestedMoments
+from raymetrics.statistics.projected_features import ProjectedFeatures
 from raymetrics.statistics.weighted_moments import WeightedMoments
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Moments",
     "NearestDistances",
     "NestedMoments",
+    "ProjectedFeatures",
     "Statistic",
     "WeightedMoments",
     "fold",

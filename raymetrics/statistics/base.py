@@ -46,11 +46,11 @@ class ColumnStatistic:
         ids, values = block["sample_id"], block[self.column]
         if self.subset_ids is None:
             return self.compute(ids, values)
-        rows = _rows_of_subset(ids, self.subset_ids)
+        rows = rows_of_subset(ids, self.subset_ids)
         return self.compute(ids[rows], values[rows])
 
 
-def _rows_of_subset(ids: np.ndarray, subset_ids: np.ndarray) -> np.ndarray:
+def rows_of_subset(ids: np.ndarray, subset_ids: np.ndarray) -> np.ndarray:
     """Find the rows of the subset's samples in a block, int64; both ids are ascending.
 
     Of an id that the block repeats, the first row. Looks only at the subset's ids within the range

@@ -79,7 +79,7 @@ def evaluate_resamplings(
     real: str | View,
     generated: str | View,
     resamplings: Sequence[Resampling],
-    metrics: Sequence[str] = ("fid", "kid", "top1"),
+    metrics: Sequence[str] = ("fid", "kid", "mind", "top1"),
     extractors: Sequence[str] | None = None,
     convention: Convention | None = None,
 ) -> list[Result]:
@@ -87,7 +87,7 @@ def evaluate_resamplings(
 
     real, generated: complete shard sets, or views of some samples; the draws are of samples of the
     generated set.
-    metrics: of "fid", "kid" and "top1".
+    metrics: of "fid", "kid", "mind" and "top1".
     A result is labelled by the space and the name of the draws. Its value is the mean over the
     seeds, its spread the standard deviation (None for one seed), and its details hold the value of
     each seed, and a random part of the first draw. KID draws other subsets for every seed.

@@ -333,6 +333,16 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     assert f"{text} 2000" in block(CONVENTIONS_PAGE, "protocol")
 
 
+def test_kernels_and_projections(
+    demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo_output[0].parent)
+    printed = [invoke(line) for line in commands(METRICS_PAGE, "kernels-and-projections")]
+    for label in ("MIND digits", "SW2 digits", "SW2 (moments) digits", "KAD (generated) digits"):
+        assert label in printed[0]
+    assert "KD (biased) digits" in printed[1]
+
+
 def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Matching, weights and a selection, on fewer samples and in the space of the digits."""
     monkeypatch.chdir(demo_output[0].parent)
@@ -348,6 +358,7 @@ def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPa
     matched, reweighted, evaluated = printed
     assert re.search(r"accepted.parquet: \d+ of 300 accepted in \d+ draws", matched)
     assert "FD digits  " in matched
+    assert "MIND digits  " in matched
     assert re.search(r"FD digits +matched in this space.*\u2212\d\d %", reweighted)
     assert "there is no second opinion" in reweighted
     assert re.search(r"FD digits +\d", evaluated)

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import torch
 from cleanfid import fid as cleanfid
+from sklearn.metrics.pairwise import polynomial_kernel
 from torch_fidelity.metric_kid import kernel_mmd, kid_features_to_metric
 
 import raymetrics as rm
 from raymetrics.errors import NotEnoughData
-from raymetrics.metrics import draw_subsets, kernel_distance, kernel_distance_over_subsets
+from raymetrics.metrics import (
+    draw_subsets,
+    kernel_distance,
+    kernel_distance_of_draws,
+    pair_tiles,
+)
 from raymetrics.metrics.kernel import squared_mmd
 from tests.helpers import oracles
 
@@ -98,10 +104,39 @@ def test_default_draws_stay_what_they_were() -> None:
         np.testing.assert_array_equal(of_generated, rng.choice(20, 5, replace=False))
 
 
-def test_from_the_drawn_rows_alone(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+@pytest.mark.parametrize("subsets", [2, 60])
+def test_from_the_drawn_rows_alone(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, estimator: str, subsets: int
+) -> None:
+    """Whether subsets are multiplied one by one, or all rows once, in tiles."""
+    monkeypatch.setattr(pair_tiles, "TILE_ROWS", 64)
     sides = two_sets(rng)
-    rows = draw_subsets(real=300, generated=200, subsets=5, subset_size=50, seed=1)
-    found = kernel_distance_over_subsets((sides["real"][r], sides["generated"][g]) for r, g in rows)
-    assert found == kernel_distance(**sides, subsets=5, subset_size=50, seed=1)
+    draws = draw_subsets(real=300, generated=200, subsets=subsets, subset_size=50, seed=1)
+    expected = [squared_mmd(sides["real"][r], sides["generated"][g], estimator) for r, g in draws]
+    select_rows = [side.__getitem__ for side in sides.values()]
+    found = kernel_distance_of_draws(*select_rows, draws, estimator)
+    assert found.mean == pytest.approx(np.mean(expected), rel=1e-11)
+    assert found.std == pytest.approx(np.std(expected), rel=1e-9)
+    assert found == kernel_distance(
+        **sides, subsets=subsets, subset_size=50, seed=1, estimator=estimator
+    )
     with pytest.raises(NotEnoughData, match="0 subsets"):
-        kernel_distance_over_subsets([])
+        kernel_distance_of_draws(*select_rows, [])
+
+
+def test_biased_is_the_mean_with_the_diagonals(rng: np.random.Generator) -> None:
+    """As scripts of KDD have it; equal sets are at distance 0."""
+    sides = two_sets(rng)
+    asked = {"subsets": 1, "subset_size": 200, "estimator": "biased"}
+    x, y = sides["real"][:200], sides["generated"]
+    expected = sum(
+        sign * polynomial_kernel(a, b, degree=3, coef0=1).mean()
+        for a, b, sign in ((x, x, 1), (y, y, 1), (x, y, -2))
+    )
+    found = rm.kernel_distance(real=x, generated=y, **asked)
+    assert found.mean == pytest.approx(expected, rel=1e-9)
+    assert found.mean > rm.kernel_distance(real=x, generated=y, subsets=1, subset_size=200).mean
+    assert rm.kernel_distance(real=x, generated=x[::-1], **asked).mean == pytest.approx(
+        0, abs=1e-12
+    )

@@ -36,9 +36,9 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi",
+        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi mind sliced-wasserstein",
         "moments_suffice": "fid sfid",
-        "resamplings_allowed": "fid kid top1",
+        "resamplings_allowed": "fid kid top1 mind",
         "in_sweeps": "fid pr dc prd",
         "in_sweeps_by_label": "fid fid-probabilities pr dc",
     }
@@ -61,6 +61,10 @@ def test_help_and_table_come_from_the_registry() -> None:
 )
 def test_names_in_capitals_and_aliases(name: str, expected: str) -> None:
     assert find_metric(name).name == expected
+
+
+def test_kdd_is_kid_in_dinov2() -> None:
+    assert [find_metric(name).text for name in ("KDD", "kid:dinov2")] == ["kid:dinov2"] * 2
 
 
 def test_a_metric_is_computed_once_under_two_names() -> None:

@@ -18,6 +18,7 @@ from raymetrics.statistics import (
     Moments,
     NearestDistances,
     NestedMoments,
+    ProjectedFeatures,
     WeightedMoments,
 )
 from tests.helpers.exact_search import ExactSearch
@@ -83,6 +84,20 @@ def test_rows(partition: tuple[list[int], list[int]]) -> None:
         COUNT,
         *partition,
     )
+
+
+@given(partitions())
+@settings(deadline=None)
+def test_projections(partition: tuple[list[int], list[int]]) -> None:
+    ids = np.arange(COUNT) * 3
+    assert_laws(
+        ProjectedFeatures.empty(9, 5),
+        lambda rows: ProjectedFeatures.from_samples(9, ids[list(rows)], FEATURES[list(rows)]),
+        COUNT,
+        *partition,
+    )
+    with pytest.raises(ValueError, match="features of 9 and 8 dimensions"):
+        ProjectedFeatures.empty(9, 5).merge(ProjectedFeatures.empty(8, 5))
 
 
 @given(partitions())

@@ -111,7 +111,7 @@ def test_a_part_and_one_seed_stand_beside_random_draws(
     ids = matched(sets, path, 150, complete=False)
     uris = {side: shards.uri for side, shards in sets.items()}
     one = by_label(evaluate_matched(**uris, accepted=path, seeds=1))
-    assert [label.partition(", ")[2] for label in one] == ["random", "Top-1 matched, in part"] * 3
+    assert [label.partition(", ")[2] for label in one] == ["random", "Top-1 matched, in part"] * 4
     assert {result.spread for result in one.values()} == {None}
     two = by_label(evaluate_matched(**uris, accepted=path, seeds=[3, 0]))
     name = "KD made-up, Top-1 matched, in part"

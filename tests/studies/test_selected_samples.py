@@ -189,7 +189,7 @@ class TestEvaluation:
             real=real.uri, generated=generated.uri, resamplings=draws, convention=small
         )
         by_label = {result.label: result for result in found}
-        assert len(by_label) == 6
+        assert len(by_label) == 8
         for way in draws:
             sides = [
                 {"real": real.read(NAME), "generated": features["pre_logits"][ids]}
@@ -207,6 +207,10 @@ class TestEvaluation:
             ]
             result = by_label[f"KD made-up, {way.name}"]
             np.testing.assert_allclose(result.details["values"], kernels, rtol=1e-9)
+            result = by_label[f"MIND made-up, {way.name}"]
+            minds = [rm.in_memory.mind(**of_seed) for of_seed in sides]
+            np.testing.assert_allclose(result.details["values"], minds, rtol=1e-6)
+            assert result.convention["compared"] == 80
             result = by_label[f"Top-1 distance made-up, {way.name}"]
             counts = np.bincount(features["logits"][way.ids[0]].argmax(axis=1), minlength=3)
             assert result.details["generated"] == counts.tolist()
@@ -222,7 +226,7 @@ class TestEvaluation:
             evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.arange(5)])])
         with pytest.raises(RaymetricsError, match="does not hold sample 200, nor 0 more"):
             evaluate_resamplings(**sides, resamplings=[Resampling("a", [np.array([3, 200])])])
-        with pytest.raises(RaymetricsError, match="of draws there are fid, kid, top1, not pr"):
+        with pytest.raises(RaymetricsError, match="there are fid, kid, top1, mind, not pr"):
             evaluate_resamplings(
                 **sides, resamplings=[Resampling("a", [np.arange(5)])], metrics=["pr"]
             )

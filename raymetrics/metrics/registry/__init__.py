@@ -45,11 +45,11 @@ METRICS = {
 DEFAULT_METRICS = tuple(metric.name for metric in METRICS.values() if metric.is_default)
 
 
-# Other names that users write, in lower case.
+# Other names that users write, in lower case. KDD is the kernel distance in DINOv2's features.
 ALIASES = {
-    "fd": "fid", "kd": "kid", "precision": "pr", "recall": "pr", "prc": "pr", "f-score": "pr",
-    "density": "dc", "coverage": "dc", "prdc": "dc", "inception-score": "is", "isc": "is",
-    "top-1": "top1",
+    "fd": "fid", "kd": "kid", "kdd": "kid:dinov2", "precision": "pr", "recall": "pr", "prc": "pr",
+    "f-score": "pr", "density": "dc", "coverage": "dc", "prdc": "dc", "inception-score": "is",
+    "isc": "is", "top-1": "top1",
 }  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def find_metric(name: str) -> Metric:
     is no such metric or setting, MetricError if the user's code cannot be loaded.
     """
     named, chosen = parse_options(name)
-    head, colon, space = (part.strip() for part in named.partition(":"))
+    bound = ALIASES.get(named.strip().lower(), named)
+    head, colon, space = (part.strip() for part in bound.partition(":"))
     plain = head.lower().replace("_", "-")
     plain = ALIASES.get(plain, plain)
     if plain in METRICS and (space or not colon):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from raymetrics import metrics
-from raymetrics.metrics import Convention, required_statistics
+from raymetrics.metrics import (
+    CMMDBandwidth,
+    CMMDLengths,
+    Convention,
+    KADBandwidth,
+    required_statistics,
+)
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -22,15 +28,16 @@ def kernel_values(
     real: Any, generated: Any, samples: SampleIds, convention: Convention
 ) -> list[MetricValue]:
     """Compute the kernel distance over the rows that its subsets draw."""
-    sides: list[FeatureRows] = [real["drawn"], generated["drawn"]]
 
-    def select_features(rows: np.ndarray, side: int) -> np.ndarray:
-        ids = (samples.real, samples.generated)[side][rows]
-        return sides[side].features[np.searchsorted(sides[side].sample_ids, ids)]
+    def selector(side: str, drawn: FeatureRows) -> Callable[[np.ndarray], np.ndarray]:
+        ids = samples.for_side(side)
+        return lambda rows: drawn.features[np.searchsorted(drawn.sample_ids, ids[rows])]
 
-    distance = metrics.kernel_distance_over_subsets(
-        (select_features(x, 0), select_features(y, 1))
-        for x, y in required_statistics.kid_subsets(samples, convention)
+    distance = metrics.kernel_distance_of_draws(
+        selector("real", real["drawn"]),
+        selector("generated", generated["drawn"]),
+        required_statistics.kid_subsets(samples, convention),
+        convention.kid_estimator,
     )
     fields = {
         "subsets": convention.kid_subsets,
@@ -38,10 +45,11 @@ def kernel_values(
         "seed": convention.seed,
         "draws": f"{convention.kid_order}, {convention.kid_generator}",
         "kernel": "(x.y/d + 1)^3",
-        "estimate": "unbiased",
+        "estimate": convention.kid_estimator,
     }
+    name = "KD" if convention.kid_estimator == "unbiased" else f"KD ({convention.kid_estimator})"
     return [
-        MetricValue("kernel_distance", "KD", distance.mean, "lower", fields, spread=distance.std)
+        MetricValue("kernel_distance", name, distance.mean, "lower", fields, spread=distance.std)
     ]
 
 
@@ -53,15 +61,43 @@ def kid_needs(
 
 
 def cmmd_values(
-    real: Any, generated: Any, samples: SampleIds, convention: Convention
+    real: Any,
+    generated: Any,
+    samples: SampleIds,
+    convention: Convention,
+    *,
+    bandwidth: CMMDBandwidth,
+    lengths: CMMDLengths,
 ) -> list[MetricValue]:
     """Compute CMMD."""
-    value = metrics.cmmd(real=real["rows"].features, generated=generated["rows"].features)
-    return [
-        MetricValue(
-            "cmmd", "CMMD", value, "lower", {"sigma": 10, "scale": 1000, "estimate": "biased"}
-        )
-    ]
+    value = metrics.cmmd(
+        real=real["rows"].features,
+        generated=generated["rows"].features,
+        bandwidth=bandwidth,
+        lengths=lengths,
+    )
+    fields = {"sigma": 10, "scale": 1000, "estimate": "biased", "lengths": lengths}
+    if bandwidth == "10":
+        return [MetricValue("cmmd", "CMMD", value, "lower", fields)]
+    fields["sigma"] = "median of both sides"
+    return [MetricValue("cmmd", "CMMD (median)", value, "lower", fields)]
+
+
+def kad_values(
+    real: Any,
+    generated: Any,
+    samples: SampleIds,
+    convention: Convention,
+    *,
+    bandwidth: KADBandwidth,
+) -> list[MetricValue]:
+    """Compute KAD."""
+    value = metrics.kad(
+        real=real["rows"].features, generated=generated["rows"].features, bandwidth=bandwidth
+    )
+    fields = {"sigma": f"median of the {bandwidth} side", "scale": 100, "estimate": "unbiased"}
+    short_name = "KAD" if bandwidth == "real" else "KAD (generated)"
+    return [MetricValue("kad", short_name, value, "lower", fields)]
 
 
 ROWS = (
@@ -70,7 +106,14 @@ ROWS = (
         "kernel distance, mean and standard deviation over 100 subsets",
         compute=kernel_values,
         needs=kid_needs,
-        choices=("kid_subsets", "kid_subset_size", "kid_order", "kid_generator", "seed"),
+        choices=(
+            "kid_subsets",
+            "kid_subset_size",
+            "kid_order",
+            "kid_generator",
+            "kid_estimator",
+            "seed",
+        ),
         min_samples=lambda convention: convention.kid_subset_size,
         fewer_samples_hint=" or ask for a smaller --kid-subset-size",
         repeats_allowed=True,
@@ -82,6 +125,15 @@ ROWS = (
         "CMMD, where there is a column of CLIP",
         compute=cmmd_values,
         needs=needs_of_both_sides("rows", AllRows()),
+        settings={"bandwidth": ("10", "median"), "lengths": ("unit", "kept")},
         requires_space="clip",
+    ),
+    Metric(
+        "kad",
+        "KAD: Gaussian kernel, as wide as the real median distance",
+        compute=kad_values,
+        needs=needs_of_both_sides("rows", AllRows()),
+        settings={"bandwidth": ("real", "generated")},
+        min_samples=lambda convention: 2,
     ),
 )
