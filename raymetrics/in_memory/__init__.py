@@ -2,14 +2,34 @@
 
 from raymetrics.attacks import match_top1, reweight
 from raymetrics.in_memory.distances import frechet_distance, kernel_distance
-from raymetrics.in_memory.manifolds import prdc, precision_recall, realism
+from raymetrics.in_memory.diversity import rke, rrke, vendi
+from raymetrics.in_memory.manifolds import (
+    clipped_coverage,
+    clipped_density,
+    prdc,
+    precision_recall,
+    precision_recall_cover,
+    precision_recall_curve,
+    probabilistic_precision_recall,
+    realism,
+    symmetric_precision_recall,
+)
 
 __all__ = [
+    "clipped_coverage",
+    "clipped_density",
     "frechet_distance",
     "kernel_distance",
     "match_top1",
     "prdc",
     "precision_recall",
+    "precision_recall_cover",
+    "precision_recall_curve",
+    "probabilistic_precision_recall",
     "realism",
     "reweight",
+    "rke",
+    "rrke",
+    "symmetric_precision_recall",
+    "vendi",
 ]
