@@ -305,27 +305,30 @@ def compute_from_rows(
     metric: Metric, real: np.ndarray, generated: np.ndarray, convention: Convention
 ) -> list[MetricValue]:
     """Compute a metric from all features of both sides, float32 [n, d] and [m, d]."""
-    samples = SampleIds(real=np.arange(len(real)), generated=np.arange(len(generated)))
+    samples = SampleIds.of_rows(real, generated)
+    rows = {"real": real, "generated": generated}
     if metric.survey_values is not None:
-        parts = metric.survey or frozenset()
-        survey = survey_arrays(
-            real=real,
-            generated=generated,
-            convention=convention,
-            count="count" in parts,
-            realism="realism" in parts,
-        )
-        return metric.survey_values(survey, samples, convention)
-    assert metric.needs is not None
+        needs = metric.survey_needs(samples, convention)
+        survey = survey_arrays(real=real, generated=generated, convention=convention, needs=needs)
+        statistics = {} if metric.needs is None else _statistics(metric, samples, rows, convention)
+        return metric.survey_values(survey, samples, convention, **statistics)
     assert metric.compute is not None
-    statistics = {
+    statistics = _statistics(metric, samples, rows, convention)
+    return metric.compute(statistics["real"], statistics["generated"], samples, convention)
+
+
+def _statistics(
+    metric: Metric, samples: SampleIds, rows: Mapping[str, np.ndarray], convention: Convention
+) -> dict[str, Mapping[str, Any]]:
+    """Compute the statistics of both sides that a metric needs."""
+    assert metric.needs is not None
+    return {
         side: {
-            name: function(samples.for_side(side), rows)
+            name: function(samples.for_side(side), side_rows)
             for name, function in metric.needs(samples, side, convention).items()
         }
-        for side, rows in (("real", real), ("generated", generated))
+        for side, side_rows in rows.items()
     }
-    return metric.compute(statistics["real"], statistics["generated"], samples, convention)
 
 
 def _number_name(value: MetricValue, column: Column, values: Sequence[MetricValue]) -> str:

@@ -20,7 +20,7 @@ from raymetrics.npz_files import DAMAGE_ERRORS, Arrays, npz_bytes, parse_npz
 from raymetrics.shards.store import Store
 
 NEIGHBORS_FOLDER = "neighbours"
-NEIGHBORS_VERSION = 3  # of the files there; another version is not read
+NEIGHBORS_VERSION = 4  # of the files there; another version is not read
 _DIGEST_KEY = "digest"
 
 ArraysCheck = Callable[[Arrays], str | None]  # what is wrong with arrays, in words
@@ -94,20 +94,32 @@ def problem_with_distances(
     )
 
 
+def problem_with_misses(arrays: Arrays, side: str, count: int) -> str | None:
+    """Say why arrays cannot be products of distance / reach, float64 [count]."""
+    misses = arrays.get(f"{side}_misses")
+    if misses is None or misses.dtype != np.float64 or misses.shape != (count,):
+        return f"it holds no {side}_misses float64 {[count]}"
+    return (
+        None if ((misses >= 0) & (misses <= 1)).all() else f"its {side}_misses are not from 0 to 1"
+    )
+
+
 def problem_with_balls(
     arrays: Arrays, side: str, points: int, balls: int, radii: int
 ) -> str | None:
     """Say why arrays cannot be a `BallMembership` of so many points and balls."""
     shapes = {
         "hits": (np.int64, (points, radii)),
-        "occupied": (np.bool_, (balls, radii)),
+        "occupancy": (np.int64, (balls, radii)),
         "realism": (np.float64, (points,)),
     }
     for name, (dtype, shape) in shapes.items():
         array = arrays.get(f"{side}_{name}")
         if array is None or array.dtype != dtype or array.shape != shape:
             return f"it holds no {side}_{name} {np.dtype(dtype)} {list(shape)}"
-    hits, realism = arrays[f"{side}_hits"], arrays[f"{side}_realism"]
-    if (hits < 0).any() or (hits > balls).any():
-        return f"its {side}_hits are not from 0 to {balls}, the number of balls"
+    for name, most in (("hits", balls), ("occupancy", points)):
+        counts = arrays[f"{side}_{name}"]
+        if (counts < 0).any() or (counts > most).any():
+            return f"its {side}_{name} is not from 0 to {most}"
+    realism = arrays[f"{side}_realism"]
     return None if (realism >= 0).all() else f"its {side}_realism is not at least 0"

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
@@ -29,6 +29,7 @@ from raymetrics.distributed.neighbor_files import (
     parse_neighbor_file,
     problem_with_balls,
     problem_with_distances,
+    problem_with_misses,
     read_neighbor_file,
     write_neighbor_file,
 )
@@ -37,8 +38,10 @@ from raymetrics.distributed.nodes import MAX_RESTARTS, search_resources
 from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
+from raymetrics.metrics import Convention, ManifoldSurvey
 from raymetrics.metrics.conventions import CHOICES
+from raymetrics.metrics.manifold_survey import require_enough_neighbors, survey_sides
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.neighbors.faiss_indexes import count_gpus, load_faiss
 from raymetrics.npz_files import Arrays
@@ -88,7 +91,9 @@ class PartitionPair:
     """A search in a base for the neighbors of queries, and the converse.
 
     base_index: the number of the base in a list of partitions. k: search the k nearest of each; 0:
-    search which samples lie in the balls of the other side, whose radii are given.
+    multiply the distances within the reaches of base and queries, if these are given; or else
+    search which samples lie in the balls of the other side, whose radii are given. of_one_set: both
+    are parts of one set, in which no sample is its own neighbor.
     """
 
     base_index: int
@@ -98,6 +103,8 @@ class PartitionPair:
     query_radii: np.ndarray | None = None
     count: bool = True
     realism_radii: np.ndarray | None = None
+    of_one_set: bool = False
+    reaches: tuple[float, float] | None = None
 
     def key(self, base: Partition) -> str:
         """Return a digest of all that the result depends on, which names its file."""
@@ -110,6 +117,8 @@ class PartitionPair:
             "radii": digests,
             "count": self.count,
             "same": same_values,
+            "of_one_set": self.of_one_set,
+            "reaches": self.reaches,
         }
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
@@ -120,6 +129,10 @@ class PartitionPair:
                 arrays, (base.rows, self.k), all_finite=False, name="base_distances"
             ) or problem_with_distances(
                 arrays, (self.queries.rows, self.k), all_finite=False, name="queries_distances"
+            )
+        if self.reaches:
+            return problem_with_misses(arrays, "base", base.rows) or problem_with_misses(
+                arrays, "queries", self.queries.rows
             )
         assert self.base_radii is not None
         radii, sizes = self.base_radii.shape[1], (self.queries.rows, base.rows)
@@ -137,16 +150,30 @@ class LoadedPartition:
 
     def find(self, pair: PartitionPair) -> Arrays:
         """Search the pair; return the result as arrays."""
-        if self.partition.is_same_part(pair.queries):
+        # A prepared set that is searched in itself leaves each sample out.
+        if self.partition.is_same_part(pair.queries) and (pair.of_one_set or not pair.k):
             queries = self.prepared
         else:
             queries = self.search.prepare_like(self.prepared, pair.queries.read())
         if pair.k:
             return self.find_nearest(queries, pair.k)
-        in_base, in_queries = self.search.balls_both_directions(
-            self.prepared, queries, pair.base_radii, pair.query_radii,
-            count=pair.count, realism_radii=pair.realism_radii,
-        )  # fmt: skip
+        if pair.reaches:
+            of_queries, of_base = self.search.misses_both_directions(
+                self.prepared, queries, *pair.reaches
+            )
+            return {"base_misses": of_base, "queries_misses": of_queries}
+        return self.find_balls(queries, pair)
+
+    def find_balls(self, queries: Any, pair: PartitionPair) -> Arrays:
+        """Search which rows lie in which balls."""
+        if pair.of_one_set and queries is self.prepared:
+            in_base = self.search.balls_among_others(queries, pair.base_radii)
+            in_queries = in_base.without_pairs()
+        else:
+            in_base, in_queries = self.search.balls_both_directions(
+                self.prepared, queries, pair.base_radii, pair.query_radii,
+                count=pair.count, realism_radii=pair.realism_radii,
+            )  # fmt: skip
         sides = {"base": in_base, "queries": in_queries}
         return {
             f"{side}_{n}": a for side, part in sides.items() for n, a in to_arrays(part).items()
@@ -196,109 +223,160 @@ def survey_views(
     generated: View,
     column: str,
     convention: Convention,
-    count: bool = True,
-    realism: bool = False,
+    needs: SurveyNeeds | None = None,
     max_rows: int | None = None,
-    balls: Collection[str] = ("real", "generated"),
     engine: str = DEFAULT_ENGINE,
     searched_k: int = 0,
 ) -> ManifoldSurvey:
-    """Survey a column of two views, see `ManifoldSurvey`, for every k of a convention.
+    """Survey a column of two views, see `ManifoldSurvey`, by a convention.
 
     Searches on actors in a session of Ray, in this process without one, or if both sides fit into
     the driver's memory.
 
+    needs: what is searched; by default the balls of every k of the convention, counted.
     max_rows: rows of a partition; by default as many as fit.
-    balls: the sides whose samples have balls. The radii of another side are not searched: they are
-    -1, and nothing lies in them.
     engine: a name of ENGINES, which changes the time and no number.
     searched_k: search at least so many neighbors, where there are, so that what is kept beside the
     shards serves a later survey with this k.
 
     Raises NotEnoughData, or InsufficientResources before anything is read.
     """
-    ks = convention.ks
+    needs = needs or SurveyNeeds.of_convention(count=True)
     views = {"real": real, "generated": generated}
-    for side in balls:
-        require_neighbors(len(views[side]), ks[-1], side)
+    counts = {side: len(view) for side, view in views.items()}
+    require_enough_neighbors(counts, convention, needs)
     rows = max(len(real), len(generated))
     in_driver = max_rows is None and fits_in_driver(views, column)
     if not in_driver:
         rows = max_rows or partition_rows(real.shards.columns[column].dimension, rows)
     local = in_driver or not uses_ray()
     with closing(LocalSearch(engine) if local else ActorSearch(engine)) as search:
-        real_radii, generated_radii = (
-            convention.effective_radii(
-                _nearest_distances(
-                    view, column, _with_larger_k(convention, searched_k, len(view)), rows, search
-                )[:, [k - 1 for k in ks]]
+        sides = ViewSides(views, column, convention, rows, search, searched_k)
+        return survey_sides(sides, counts, convention, needs)
+
+
+class ViewSides:
+    """Two views, searched partition by partition."""
+
+    def __init__(
+        self,
+        views: Mapping[str, View],
+        column: str,
+        convention: Convention,
+        max_rows: int,
+        search: LocalSearch | ActorSearch,
+        searched_k: int,
+    ) -> None:
+        self.views, self.column, self.convention = views, column, convention
+        self.max_rows, self.search, self.searched_k = max_rows, search, searched_k
+        self.engine = search.engine
+        self.sizes = len(views["generated"]), len(views["real"])
+
+    @cached_property
+    def parts(self) -> Mapping[str, list[Partition]]:
+        """The partitions of both sides."""
+        return {
+            side: partition_view(view, self.column, self.convention, self.max_rows)
+            for side, view in self.views.items()
+        }
+
+    def nearest(self, side: str, k: int) -> np.ndarray:
+        """Search one side in itself, or read what is kept."""
+        view = self.views[side]
+        larger = self.searched_k if k < self.searched_k < len(view) else k
+        asked = replace(self.convention, k=larger)
+        return _nearest_distances(view, self.column, asked, self.max_rows, self.search)[:, :k]
+
+    def nearest_across(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Search each side in the other; keep nothing, as it is large."""
+        generated, real = (np.full((size, k), np.inf) for size in self.sizes)
+        pairs = [PartitionPair(*pair, k) for pair in self.pairs_across]
+        for pair, arrays in _find_pairs(pairs, self.parts["real"], None, self.search):
+            base, queries = self.parts["real"][pair.base_index].view_slice, pair.queries.view_slice
+            for whole, rows, side in ((real, base, "base"), (generated, queries, "queries")):
+                found = NearestDistances(arrays[f"{side}_distances"])
+                whole[rows] = NearestDistances(whole[rows]).merge(found).distances
+        return real, generated
+
+    def balls(
+        self,
+        real_radii: np.ndarray,
+        generated_radii: np.ndarray,
+        *,
+        count: bool,
+        realism_radii: np.ndarray | None,
+    ) -> tuple[BallMembership, BallMembership]:
+        """Search each side in the balls of the other."""
+        radii = real_radii.shape[1]
+        in_real = BallMembership.empty(*self.sizes, radii)
+        in_generated = BallMembership.empty(*self.sizes[::-1], radii)
+        pairs = [
+            PartitionPair(
+                base,
+                queries,
+                base_radii=real_radii[rows],
+                query_radii=generated_radii[queries.view_slice],
+                count=count,
+                realism_radii=None if realism_radii is None else realism_radii[rows],
             )
-            if side in balls
-            else np.full((len(view), len(ks)), -1.0)
-            for side, view in views.items()
-        )
-        real_partitions = partition_view(real, column, convention, rows)
-        generated_partitions = partition_view(generated, column, convention, rows)
-        return _survey_pairs(
-            real,
-            generated,
-            real_partitions,
-            generated_partitions,
-            real_radii,
-            generated_radii,
-            convention,
-            search,
-            count=count,
-            realism=realism,
-        )
+            for base, queries in self.pairs_across
+            for rows in [self.parts["real"][base].view_slice]
+        ]
+        for pair, arrays in self.find_pairs(pairs, "generated"):
+            base, queries = self.parts["real"][pair.base_index].view_slice, pair.queries.view_slice
+            found = [_balls_of_side(arrays, side) for side in ("base", "queries")]
+            in_real = in_real.merge(found[0].embed(queries, base, self.sizes))
+            in_generated = in_generated.merge(found[1].embed(base, queries, self.sizes[::-1]))
+        return in_real, in_generated
 
+    def balls_among_real(self, radii: np.ndarray) -> BallMembership:
+        """Search the real side in its own balls: every two partitions meet once."""
+        parts, sizes = self.parts["real"], (len(radii), len(radii))
+        pairs = [
+            PartitionPair(
+                base,
+                queries,
+                base_radii=radii[parts[base].view_slice],
+                query_radii=radii[queries.view_slice],
+                of_one_set=True,
+            )
+            for base in range(len(parts))
+            for queries in parts[base:]
+        ]
+        membership = BallMembership.empty(*sizes, radii.shape[1])
+        for pair, arrays in self.find_pairs(pairs, "real"):
+            base, queries = parts[pair.base_index].view_slice, pair.queries.view_slice
+            for side, points, balls in (("base", queries, base), ("queries", base, queries)):
+                found = _balls_of_side(arrays, side).embed(points, balls, sizes)
+                membership = membership.merge(found)
+        return membership
 
-def _with_larger_k(convention: Convention, k: int, count: int) -> Convention:
-    """Return the convention with a larger k, if that is less than the number of samples."""
-    return replace(convention, k=k) if convention.ks[-1] < k < count else convention
+    def misses(self, real_reach: float, generated_reach: float) -> tuple[np.ndarray, np.ndarray]:
+        """Multiply the distances of each side that the other reaches, in the order of the rows."""
+        reaches = real_reach, generated_reach
+        pairs = [PartitionPair(*pair, reaches=reaches) for pair in self.pairs_across]
+        found = {
+            (pair.base_index, pair.queries.first_row): (pair, arrays)
+            for pair, arrays in self.find_pairs(pairs, "generated")
+        }
+        generated, real = (np.ones(size) for size in self.sizes)
+        for _, (pair, arrays) in sorted(found.items(), key=lambda item: item[0]):
+            real[self.parts["real"][pair.base_index].view_slice] *= arrays["base_misses"]
+            generated[pair.queries.view_slice] *= arrays["queries_misses"]
+        return generated, real
 
+    @property
+    def pairs_across(self) -> list[tuple[int, Partition]]:
+        """Every real partition, by its number, with every generated one."""
+        bases = range(len(self.parts["real"]))
+        return [(base, queries) for base in bases for queries in self.parts["generated"]]
 
-def _survey_pairs(
-    real: View,
-    generated: View,
-    real_partitions: Sequence[Partition],
-    generated_partitions: Sequence[Partition],
-    real_radii: np.ndarray,
-    generated_radii: np.ndarray,
-    convention: Convention,
-    search: LocalSearch | ActorSearch,
-    *,
-    count: bool,
-    realism: bool,
-) -> ManifoldSurvey:
-    """Survey two sets whose radii are known."""
-    ks = convention.ks
-    realism_radii = radii_up_to_median(real_radii[:, 0]) if realism else None
-    sizes = len(generated), len(real)
-    generated_in_real = BallMembership.empty(*sizes, len(ks))
-    real_in_generated = BallMembership.empty(*sizes[::-1], len(ks))
-    pairs = [
-        PartitionPair(
-            base,
-            queries,
-            0,
-            real_radii[partition.view_slice],
-            generated_radii[queries.view_slice],
-            count,
-            None if realism_radii is None else realism_radii[partition.view_slice],
-        )
-        for base, partition in enumerate(real_partitions)
-        for queries in generated_partitions
-    ]
-    store = Store(f"{generated.shards.uri}/{NEIGHBORS_FOLDER}")
-    for pair, arrays in _find_pairs(pairs, real_partitions, store, search):
-        base, queries = real_partitions[pair.base_index].view_slice, pair.queries.view_slice
-        balls = [_balls_of_side(arrays, side) for side in ("base", "queries")]
-        generated_in_real = generated_in_real.merge(balls[0].embed(queries, base, sizes))
-        real_in_generated = real_in_generated.merge(balls[1].embed(base, queries, sizes[::-1]))
-    return ManifoldSurvey(
-        ks, search.engine, real_radii, generated_radii, generated_in_real, real_in_generated
-    )
+    def find_pairs(
+        self, pairs: Sequence[PartitionPair], kept_beside: str
+    ) -> Iterator[tuple[PartitionPair, Arrays]]:
+        """Yield the result of every pair of a real base; keep it beside the shards of a side."""
+        store = Store(f"{self.views[kept_beside].shards.uri}/{NEIGHBORS_FOLDER}")
+        yield from _find_pairs(pairs, self.parts["real"], store, self.search)
 
 
 def _balls_of_side(pair_arrays: Arrays, side: str) -> BallMembership:
@@ -334,7 +412,9 @@ def _nearest_distances(
         return stored["distances"]
     parts = partition_view(view, column, convention, max_rows)
     pairs = [
-        PartitionPair(base, queries, k) for base in range(len(parts)) for queries in parts[base:]
+        PartitionPair(base, queries, k, of_one_set=True)
+        for base in range(len(parts))
+        for queries in parts[base:]
     ]
     nearest_by_part = [NearestDistances.empty(partition.rows, k) for partition in parts]
     part_indices = {partition: i for i, partition in enumerate(parts)}

@@ -2,11 +2,24 @@
 
 from raymetrics.attacks import match_top1, reweight
 from raymetrics.in_memory.distances import frechet_distance, kernel_distance
+from raymetrics.in_memory.diversity import rke, rrke, vendi
 from raymetrics.in_memory.kernels import cmmd, kad
-from raymetrics.in_memory.manifolds import prdc, precision_recall, realism
+from raymetrics.in_memory.manifolds import (
+    clipped_coverage,
+    clipped_density,
+    prdc,
+    precision_recall,
+    precision_recall_cover,
+    precision_recall_curve,
+    probabilistic_precision_recall,
+    realism,
+    symmetric_precision_recall,
+)
 from raymetrics.in_memory.sliced import mind, sliced_wasserstein
 
 __all__ = [
+    "clipped_coverage",
+    "clipped_density",
     "cmmd",
     "frechet_distance",
     "kad",
@@ -15,7 +28,14 @@ __all__ = [
     "mind",
     "prdc",
     "precision_recall",
+    "precision_recall_cover",
+    "precision_recall_curve",
+    "probabilistic_precision_recall",
     "realism",
     "reweight",
+    "rke",
+    "rrke",
     "sliced_wasserstein",
+    "symmetric_precision_recall",
+    "vendi",
 ]

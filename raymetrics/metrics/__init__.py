@@ -3,6 +3,7 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
+from raymetrics.metrics.clipped_density_coverage import clipped_coverage, clipped_density
 from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
@@ -30,7 +31,6 @@ from raymetrics.metrics.kernel import (
 )
 from raymetrics.metrics.manifold_survey import (
     ManifoldSurvey,
-    knn_radii,
     radii_up_to_median,
     require_neighbors,
     survey_manifolds,
@@ -54,14 +54,30 @@ from raymetrics.metrics.precision_recall import (
     precisions_recalls,
     rank_ids,
 )
+from raymetrics.metrics.precision_recall_cover import precision_recall_cover
+from raymetrics.metrics.precision_recall_curve import (
+    curve_of_quotients,
+    default_neighbors,
+    neighbors_by_side,
+)
+from raymetrics.metrics.probabilistic_precision_recall import probabilistic_precision_recall
+from raymetrics.metrics.reference_geometry import effective_rank, log_density
+from raymetrics.metrics.renyi_kernel_entropy import (
+    cosine_kernel,
+    gaussian_kernel,
+    gaussian_mode_count,
+    relative_cosine_entropy,
+    relative_entropy,
+)
 from raymetrics.metrics.sliced_wasserstein import (
     approximate_sliced_wasserstein,
     sliced_wasserstein,
     sliced_wasserstein_of_projections,
 )
+from raymetrics.metrics.symmetric_precision_recall import symmetric_precisions_recalls
 from raymetrics.metrics.top1_distance import total_variation
 from raymetrics.metrics.unit_length import normalize_rows
-from raymetrics.metrics.vendi import vendi_score
+from raymetrics.metrics.vendi import require_order, vendi_score
 
 __all__ = [
     "CONVENTIONS",
@@ -83,37 +99,52 @@ __all__ = [
     "Protocol",
     "approximate_sliced_wasserstein",
     "assign_splits",
+    "clipped_coverage",
+    "clipped_density",
     "cmmd",
+    "cosine_kernel",
     "curve_of_histograms",
+    "curve_of_quotients",
+    "default_neighbors",
     "densities_coverages",
     "draw_subsets",
+    "effective_rank",
     "f_beta",
     "f_score",
     "frechet_by_count",
     "frechet_distance",
     "frechet_infinity",
+    "gaussian_kernel",
+    "gaussian_mode_count",
     "get_convention",
     "get_protocol",
     "inception_score",
     "kad",
     "kernel_distance",
     "kernel_distance_of_draws",
-    "knn_radii",
+    "log_density",
     "manifold_scores",
     "mind",
     "mind_of_projections",
+    "neighbors_by_side",
     "normalize_rows",
     "prd_curve",
     "prd_scores",
     "precision_recall",
+    "precision_recall_cover",
     "precisions_recalls",
+    "probabilistic_precision_recall",
     "radii_up_to_median",
     "rank_ids",
+    "relative_cosine_entropy",
+    "relative_entropy",
     "require_neighbors",
+    "require_order",
     "sliced_wasserstein",
     "sliced_wasserstein_of_projections",
     "subset_sizes",
     "survey_manifolds",
+    "symmetric_precisions_recalls",
     "total_variation",
     "vendi_score",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics.conventions import Convention
-from raymetrics.metrics.required_statistics import StatisticFunction
+from raymetrics.metrics.required_statistics import SampleIds, StatisticFunction
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.option_strings import format_options
 from raymetrics.output_names import LOGITS, NOT_FEATURES
 
@@ -31,7 +32,8 @@ class MetricValue:
 Needs = Callable[..., Mapping[str, StatisticFunction]]  # (SampleIds, side, Convention)
 Compute = Callable[..., list[MetricValue]]  # (real, generated, SampleIds, Convention)
 SurveyValues = Callable[..., list[MetricValue]]  # (ManifoldSurvey, SampleIds, Convention)
-MinSamples = Callable[[Convention], int]
+Survey = Callable[..., SurveyNeeds]  # (SampleIds, Convention)
+MinSamples = Callable[..., int]  # (Convention)
 
 
 def needs_of_both_sides(name: str, statistic: StatisticFunction) -> Needs:
@@ -39,7 +41,7 @@ def needs_of_both_sides(name: str, statistic: StatisticFunction) -> Needs:
     return lambda samples, side, convention, **settings: {name: statistic}
 
 
-def _at_least_one(convention: Convention) -> int:
+def _at_least_one(convention: Convention, **settings: Any) -> int:
     """Return 1, the smallest number of samples that any metric takes."""
     return 1
 
@@ -50,8 +52,8 @@ class Metric:
 
     The formula is one of two. `compute` takes the statistics of both sides that `needs` names;
     statistics of one name are computed once for all metrics. `survey_values` takes a survey of
-    the manifolds of both sides, which counts hits or scores realism if `survey` holds "count" or
-    "realism".
+    the manifolds of both sides, which holds what `survey` names, for all metrics together; with
+    `needs` it takes statistics too, as `real` and `generated`.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Metric:
     compute: Compute | None = None
     needs: Needs | None = None
     survey_values: SurveyValues | None = None
-    survey: frozenset[str] | None = None
+    survey: Survey | None = None
     # The fields of a convention that change its numbers; under conventions with the same ones they
     # are the same.
     choices: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Metric:
     # that it may be, the default first. The functions take them as keyword arguments.
     settings: Mapping[str, float | int | tuple[str, ...]] = field(default_factory=dict)
     chosen_settings: Mapping[str, str] = field(default_factory=dict)  # as the user wrote them
+    require_settings: Callable[..., None] | None = None  # RaymetricsError for what makes no sense
     # Which columns it takes: these outputs of logits, or a space by the name of its output or
     # network, or else any features.
     logits_outputs: tuple[str, ...] = ()
@@ -116,9 +119,11 @@ class Metric:
             name: self._parse_setting(name, default, chosen.get(name))
             for name, default in self.settings.items()
         }
+        if self.require_settings is not None:
+            self.require_settings(**values)
         functions: dict[str, Any] = {
             name: partial(getattr(self, name), **values)
-            for name in ("compute", "needs", "survey_values")
+            for name in ("compute", "needs", "survey", "survey_values", "min_samples")
             if getattr(self, name) is not None
         }
         return replace(self, chosen_settings=dict(chosen), **functions)
@@ -149,6 +154,10 @@ class Metric:
         if self.logits_outputs:
             return output in self.logits_outputs
         return explicit or output not in NOT_FEATURES
+
+    def survey_needs(self, samples: SampleIds, convention: Convention) -> SurveyNeeds:
+        """Return what it needs of a survey: nothing, if it is computed from statistics alone."""
+        return SurveyNeeds() if self.survey is None else self.survey(samples, convention)
 
     @property
     def column_kind(self) -> str:

@@ -93,11 +93,16 @@ def curve_of_histograms(real: np.ndarray, generated: np.ndarray, angles: int = 1
     real, generated: P and Q, float64 [clusters], each adding up to 1. l: the tangents of equally
     spaced angles.
     """
-    slopes = np.tan(np.linspace(_EDGE, np.pi / 2 - _EDGE, angles))[:, None]
+    slopes = prd_slopes(angles)
     precision = np.minimum(real * slopes, generated).sum(axis=1)
     recall = np.minimum(real, generated / slopes).sum(axis=1)
     # The shares add up to 1, up to rounding.
     return PRDCurve(precision.clip(max=1), recall.clip(max=1))
+
+
+def prd_slopes(angles: int) -> np.ndarray:
+    """Return the tangents of equally spaced angles, float64 [angles, 1]."""
+    return np.tan(np.linspace(_EDGE, np.pi / 2 - _EDGE, angles))[:, None]
 
 
 def f_beta(curve: PRDCurve, beta: float) -> float:

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from raymetrics.metrics.conventions import Convention
 from raymetrics.metrics.manifold_survey import (
     ManifoldSurvey,
     NeighborSearch,
-    RadiusRule,
     survey_manifolds,
-    unchanged_radii,
 )
 
 
@@ -42,16 +41,17 @@ def precision_recall(
     generated: np.ndarray,
     k: int,
     search: NeighborSearch,
-    radius_rule: RadiusRule = unchanged_radii,
+    convention: Convention | None = None,
 ) -> PrecisionRecall:
     """Compute Eq. 2: the share of each side that lies in the manifold of the other side.
 
     real, generated: real [n, d], [m, d]. A manifold is the union of the closed balls around the
     features. Each ball reaches to the k-th nearest neighbor of its center on the same side, without
-    the center (Eq. 1, and the authors' program). NotEnoughData for k samples or fewer on a side.
+    the center (Eq. 1, and the authors' program). convention: of another program, see
+    `Convention`. NotEnoughData for k samples or fewer on a side.
     """
     manifolds = survey_manifolds(
-        real=real, generated=generated, ks=[k], search=search, radius_rule=radius_rule, count=False
+        real=real, generated=generated, ks=[k], search=search, convention=convention, count=False
     )
     return PrecisionRecall(*precisions_recalls(manifolds)[0])
 
@@ -70,7 +70,7 @@ def densities_coverages(manifolds: ManifoldSurvey) -> list[tuple[float, float]]:
     the share of real balls that hold any generated sample. The survey must have counted balls.
     """
     density = manifolds.generated_in_real.hits.mean(axis=0) / np.array(manifolds.ks)
-    coverage = manifolds.generated_in_real.occupied.mean(axis=0)
+    coverage = (manifolds.generated_in_real.occupancy > 0).mean(axis=0)
     return list(zip(density.tolist(), coverage.tolist(), strict=True))
 
 

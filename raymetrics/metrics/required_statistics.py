@@ -6,7 +6,7 @@ to the tasks that read the shards, and called there with every block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,6 +45,11 @@ class SampleIds:
 
     real: np.ndarray  # int64 [n]
     generated: np.ndarray  # int64 [m]
+
+    @classmethod
+    def of_rows(cls, real: Sized, generated: Sized) -> SampleIds:
+        """Return ids for the rows of two arrays: their numbers."""
+        return cls(real=np.arange(len(real)), generated=np.arange(len(generated)))
 
     def for_side(self, side: str) -> np.ndarray:
         """Return the ids of "real" or "generated"."""

@@ -39,12 +39,17 @@ class PairDistances:
 def count_pairs(balls: BallMembership, i: np.ndarray, j: np.ndarray, is_inside: np.ndarray) -> None:
     """Count the pairs of a point i and a ball j that contains it; is_inside: bool [pairs, K]."""
     for radius in range(is_inside.shape[1]):
-        points = i[is_inside[:, radius]]
-        if len(points):
-            first = points.min()
-            counts = np.bincount(points - first)
-            balls.hits[first : first + len(counts), radius] += counts
-        balls.occupied[j[is_inside[:, radius]], radius] = True
+        inside = is_inside[:, radius]
+        if inside.any():
+            add_counts(balls.hits[:, radius], i[inside])
+            add_counts(balls.occupancy[:, radius], j[inside])
+
+
+def add_counts(totals: np.ndarray, indices: np.ndarray) -> None:
+    """Add to every total how often its index stands among indices, which lie near each other."""
+    first = indices.min()
+    counts = np.bincount(indices - first)
+    totals[first : first + len(counts)] += counts
 
 
 class MaxRatios:

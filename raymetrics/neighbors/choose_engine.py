@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from raymetrics.errors import RaymetricsError
-from raymetrics.metrics import Convention, ManifoldSurvey, require_neighbors, survey_manifolds
+from raymetrics.metrics import Convention, ManifoldSurvey, survey_manifolds
+from raymetrics.metrics.manifold_survey import require_enough_neighbors
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors.faiss_search import FlatSearch
 from raymetrics.neighbors.tiles import TileSearch
 
@@ -36,8 +38,7 @@ def survey_arrays(
     real: np.ndarray,
     generated: np.ndarray,
     convention: Convention,
-    count: bool,
-    realism: bool,
+    needs: SurveyNeeds,
     engine: str = DEFAULT_ENGINE,
 ) -> ManifoldSurvey:
     """Run `survey_manifolds` for a convention.
@@ -45,14 +46,13 @@ def survey_arrays(
     real, generated: real [n, d] and [m, d]. Raise NotEnoughData if a side has at most as many rows
     as the largest k.
     """
-    for side, features in (("real", real), ("generated", generated)):
-        require_neighbors(len(features), convention.ks[-1], side)
+    counts = {"real": len(real), "generated": len(generated)}
+    require_enough_neighbors(counts, convention, needs)
     return survey_manifolds(
         real=convention.round_features(real),
         generated=convention.round_features(generated),
         ks=convention.ks,
         search=make_engine(engine),
-        radius_rule=convention.effective_radii,
-        count=count,
-        realism=realism,
+        convention=convention,
+        needs=needs,
     )

@@ -117,7 +117,7 @@ class FlatSearch(TileSearch):
     def _flags(
         self, queries: PreparedSet, centers: PreparedSet, radii: np.ndarray
     ) -> BallMembership:
-        """Find whether each query lies in any ball; no ball is marked as occupied."""
+        """Find whether each query lies in any ball; the points of a ball are not counted."""
         assert isinstance(queries, IndexedSet)
         assert isinstance(centers, IndexedSet)
         membership = BallMembership.empty(len(queries), len(centers), 1)

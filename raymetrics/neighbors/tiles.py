@@ -27,8 +27,14 @@ from raymetrics.neighbors.ball_counts import (
 )
 from raymetrics.neighbors.candidate_pools import CandidatePool
 from raymetrics.neighbors.choose_width import FULL
+from raymetrics.neighbors.miss_products import SIDE, squared_misses
 from raymetrics.neighbors.prepared_sets import Frame, PreparedSet, share_left_open
-from raymetrics.neighbors.processors import Processor, compute_in_one_thread, default_processor
+from raymetrics.neighbors.processors import (
+    CpuProcessor,
+    Processor,
+    compute_in_one_thread,
+    default_processor,
+)
 from raymetrics.neighbors.screen import Floors, Screen
 from raymetrics.statistics.ball_membership import BallMembership
 
@@ -126,7 +132,8 @@ class TileSearch:
         left_in_right = BallMembership.empty(len(left), *right_radii.shape)
         ratios = None if realism_radii is None else MaxRatios(screen, realism_radii)
         row_floors, column_floors = (
-            half_squared_reach(radii[:, -1], screen.scale) for radii in (left_radii, right_radii)
+            half_squared_reach(radii.max(axis=1), screen.scale)
+            for radii in (left_radii, right_radii)
         )
         lock = Lock()
 
@@ -147,6 +154,46 @@ class TileSearch:
         if ratios is not None:
             right_in_left = replace(right_in_left, realism=ratios.largest())
         return right_in_left, left_in_right
+
+    def balls_among_others(self, prepared: PreparedSet, radii: np.ndarray) -> BallMembership:
+        """Count the rows of a set in the balls of its other rows, by half of the tiles."""
+        screen = Screen(prepared, prepared, self._widths(prepared, prepared), among_others=True)
+        membership = BallMembership.empty(len(prepared), *radii.shape)
+        floors = half_squared_reach(radii.max(axis=1), screen.scale)
+        lock = Lock()
+
+        def visit(rows: slice, columns: slice) -> None:
+            with screen.timed_tile(rows, columns) as tile:
+                pairs = screen.open_pairs(tile, Floors(floors[rows], floors[columns]))
+                distances = PairDistances(screen, pairs)
+                inside = [distances.inside(radii[centers]) for centers in (pairs.i, pairs.j)]
+                with lock:
+                    count_pairs(membership, pairs.j, pairs.i, inside[0])
+                    if rows != columns:  # a tile on the diagonal has every pair twice
+                        count_pairs(membership, pairs.i, pairs.j, inside[1])
+
+        self._for_each_tile(visit, prepared, prepared, half=True)
+        return membership
+
+    def misses_both_directions(
+        self, left: PreparedSet, right: PreparedSet, left_reach: float, right_reach: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Multiply distance / reach over the left rows that reach a right row, and the converse.
+
+        Returns float64 [right], [left], by products in float64 on the cores of this process.
+        """
+        sides = [list(_slices(len(part), SIDE)) for part in (left, right)]
+        tiles = [(rows, columns) for rows in sides[0] for columns in sides[1]]
+
+        def multiply(tile: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+            return squared_misses(left.features, right.features, *tile, (left_reach, right_reach))
+
+        of_right, of_left = np.ones(len(right)), np.ones(len(left))
+        cores = CpuProcessor()
+        for (rows, columns), found in zip(tiles, _map(multiply, tiles, cores), strict=True):
+            of_right[columns] *= found[0]
+            of_left[rows] *= found[1]
+        return np.sqrt(of_right), np.sqrt(of_left)
 
     def _widths(self, left: PreparedSet, right: PreparedSet) -> Sequence[int]:
         """Return the widths that tiles may have; loads torch where sketches may be refined."""
@@ -182,12 +229,16 @@ class TileSearch:
 
     def _for_each(self, work: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         """Do the work for all items on the threads of the processor; return the results."""
-        threads = self.processor.threads
-        with (
-            self.processor.exact_products(),
-            ThreadPoolExecutor(threads, initializer=compute_in_one_thread) as pool,
-        ):
-            return list(pool.map(work, items))
+        return _map(work, items, self.processor)
+
+
+def _map(work: Callable[[Any], Any], items: Iterable[Any], processor: Processor) -> list[Any]:
+    """Do the work for all items on the threads of a processor; return the results in order."""
+    with (
+        processor.exact_products(),
+        ThreadPoolExecutor(processor.threads, initializer=compute_in_one_thread) as pool,
+    ):
+        return list(pool.map(work, items))
 
 
 def _slices(rows: int, size: int) -> Iterator[slice]:

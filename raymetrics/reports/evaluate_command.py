@@ -16,6 +16,12 @@ METRIC_NAMES = {
     "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
     "top1_distance": "top1", "probability_distance": "fid-probabilities", "cmmd": "cmmd",
     "kad": "kad", "mind": "mind", "sliced_wasserstein": "sliced-wasserstein",
+    "clipped_density": "clipped", "clipped_coverage": "clipped",
+    "symmetric_precision": "symmetric-pr", "symmetric_recall": "symmetric-pr",
+    "probabilistic_precision": "probabilistic-pr", "probabilistic_recall": "probabilistic-pr",
+    "precision_cover": "pr-cover", "recall_cover": "pr-cover",
+    "pr_curve_f_8": "pr-curve", "pr_curve_f_1_8": "pr-curve",
+    "log_density": "geometry", "effective_rank": "geometry", "rke": "rke", "rrke": "rrke",
 }  # fmt: skip
 
 
@@ -26,7 +32,7 @@ def evaluate_command(results: Sequence[Result]) -> str:
     for metrics of the user's own.
     """
     whole = [result for result in results if not result.subset]
-    names = [METRIC_NAMES.get(result.metric, "") for result in whole]
+    names = [_metric_with_settings(result) for result in whole]
     if not whole or "" in names:
         return ""
     first = whole[0]
@@ -48,6 +54,12 @@ def evaluate_command(results: Sequence[Result]) -> str:
     if changed:
         words += ["--set", str(changed).replace(", ", ",")]
     return shlex.join(words)
+
+
+def _metric_with_settings(result: Result) -> str:
+    """Return what to write for a number, "vendi?order=2"; "" for a metric of the user's own."""
+    name, settings = METRIC_NAMES.get(result.metric, ""), result.convention.get("settings")
+    return f"{name}?{settings}" if name and settings else name
 
 
 def _convention_words(results: Sequence[Result]) -> list[str]:

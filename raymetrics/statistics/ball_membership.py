@@ -6,7 +6,7 @@ Naeem et al. 2020).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,7 @@ class BallMembership:
     """
 
     hits: np.ndarray  # int64 [n, K]: how many balls hold the point
-    occupied: np.ndarray  # bool [m, K]: whether the ball holds any point
+    occupancy: np.ndarray  # int64 [m, K]: how many points the ball holds
     realism: np.ndarray  # float64 [n]: the largest radius / distance (Eq. 3); 0 without balls
 
     @classmethod
@@ -29,20 +29,20 @@ class BallMembership:
         """Return the membership before any pair of a point and a ball was searched."""
         return cls(
             np.zeros((points, radii), np.int64),
-            np.zeros((balls, radii), bool),
+            np.zeros((balls, radii), np.int64),
             np.zeros(points),
         )
 
     def merge(self, addend: Self) -> Self:
         """Add the pairs of both parts. ValueError if points, balls or radii differ in number."""
-        if self.hits.shape != addend.hits.shape or self.occupied.shape != addend.occupied.shape:
+        if self.hits.shape != addend.hits.shape or self.occupancy.shape != addend.occupancy.shape:
             raise ValueError(
-                f"{len(self.hits)} points among {len(self.occupied)} balls and "
-                f"{len(addend.hits)} among {len(addend.occupied)}, or of other radii"
+                f"{len(self.hits)} points among {len(self.occupancy)} balls and "
+                f"{len(addend.hits)} among {len(addend.occupancy)}, or of other radii"
             )
         return type(self)(
             self.hits + addend.hits,
-            self.occupied | addend.occupied,
+            self.occupancy + addend.occupancy,
             np.maximum(self.realism, addend.realism),
         )
 
@@ -50,6 +50,14 @@ class BallMembership:
         """Place this part at slices of a larger membership, whose sizes are (points, balls)."""
         whole = type(self).empty(*sizes, self.hits.shape[1])
         whole.hits[points] = self.hits
-        whole.occupied[balls] = self.occupied
+        whole.occupancy[balls] = self.occupancy
         whole.realism[points] = self.realism
         return whole
+
+    def without_pairs(self) -> Self:
+        """Return the membership of as many points, balls and radii before any was searched."""
+        return type(self).empty(len(self.hits), *self.occupancy.shape)
+
+    def with_radii(self, columns: slice) -> Self:
+        """Return the membership for some of the radii."""
+        return replace(self, hits=self.hits[:, columns], occupancy=self.occupancy[:, columns])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from raymetrics.metrics.required_statistics import (
     SelectedRows,
     StatisticFunction,
 )
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors import DEFAULT_ENGINE, survey_arrays
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
@@ -62,6 +63,11 @@ class PlannedTask:
         return self.subset if side in self.subset.restricted_sides else None
 
     @property
+    def survey_needs(self) -> SurveyNeeds:
+        """What it needs of a survey."""
+        return self.metric.survey_needs(self.subset.samples, self.convention)
+
+    @property
     def survey_key(self) -> _SurveyKey:
         """What tells its survey from those of other columns, samples and balls."""
         balls = self.convention
@@ -90,10 +96,11 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
     convention = replace(convention, seed=convention.seed + subset.seed)
     required: dict[str, Mapping[str, StatisticFunction]] = {}
     for side in SIDES:
-        if task.metric.needs is not None:
-            required[side] = task.metric.needs(subset.samples, side, convention)
-        else:  # a survey reads whole sides itself
-            required[side] = {"rows": AllRows()} if side in subset.restricted_sides else {}
+        metric = task.metric
+        needs = {} if metric.needs is None else metric.needs(subset.samples, side, convention)
+        # A survey reads whole sides itself.
+        takes_rows = metric.survey is not None and side in subset.restricted_sides
+        required[side] = {**needs, "rows": AllRows()} if takes_rows else needs
     return PlannedTask(task, subset, convention, required)
 
 
@@ -141,21 +148,15 @@ class MetricComputation:
                     key = task.survey_key
                     if key not in surveys:
                         surveys[key] = self._survey(task, (real, generated))
-                    values = self._survey_values(task, surveys[key])
+                    values = self._survey_values(task, surveys[key], real, generated)
                 seconds = time.monotonic() - start
                 yield from ((task, value, seconds) for value in values)
 
     def _survey(self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]) -> ManifoldSurvey:
         """Make one survey for all metrics of a column, subset and kind of balls that need one."""
         surveying = [planned for planned in self.planned if planned.metric.survey is not None]
-        parts = [
-            planned.metric.survey or frozenset()
-            for planned in surveying
-            if planned.survey_key == task.survey_key
-        ]
-        count, realism = (
-            any(survey_part in part for part in parts) for survey_part in ("count", "realism")
-        )
+        together = [p.survey_needs for p in surveying if p.survey_key == task.survey_key]
+        needs = reduce(SurveyNeeds.__or__, together)
         convention = task.convention
         if not task.subset.restricted_sides:
             return survey_views(
@@ -163,8 +164,7 @@ class MetricComputation:
                 generated=self.views["generated"],
                 column=task.column.name,
                 convention=convention,
-                count=count,
-                realism=realism,
+                needs=needs,
                 engine=self.engine,
                 searched_k=self._largest_k(task),
             )
@@ -174,24 +174,31 @@ class MetricComputation:
             real=real,
             generated=generated,
             convention=convention,
-            count=count,
-            realism=realism,
+            needs=needs,
             engine=self.engine,
         )
 
     def _largest_k(self, task: PlannedTask) -> int:
         """Return the largest k of a column under any convention, so that radii are found once."""
         return max(
-            planned.convention.ks[-1]
+            planned.survey_needs.largest_k(side, planned.convention)
             for planned in self.planned
-            if planned.metric.survey is not None and planned.column == task.column
+            if planned.column == task.column
+            for side in SIDES
         )
 
-    def _survey_values(self, task: PlannedTask, survey: ManifoldSurvey) -> list[MetricValue]:
+    def _survey_values(
+        self,
+        task: PlannedTask,
+        survey: ManifoldSurvey,
+        real: Mapping[str, Any],
+        generated: Mapping[str, Any],
+    ) -> list[MetricValue]:
         assert task.metric.survey_values is not None  # as it has no other formula
-        if "realism" in (task.metric.survey or ()):
+        if task.survey_needs.realism:
             self.realism[task.column.name] = survey.generated_in_real.realism
-        return task.metric.survey_values(survey, task.subset.samples, task.convention)
+        statistics = {} if task.metric.needs is None else {"real": real, "generated": generated}
+        return task.metric.survey_values(survey, task.subset.samples, task.convention, **statistics)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from raymetrics import sample_ranges
 from raymetrics.generators.source_settings import parse_setting
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import MetricValue
+from raymetrics.option_strings import format_options
 from raymetrics.output_names import LOGITS
 from raymetrics.provenance import software_environment
 from raymetrics.results import Result, Side
@@ -43,6 +44,8 @@ def make_result(
         convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name
+    if task.metric.chosen_settings:
+        convention_fields["settings"] = format_options("", task.metric.chosen_settings)[1:]
     subset = task.subset
     convention_fields |= subset.convention_fields if subset else {}
     short_name, space_name = measure_names(value, task, dataset_specs)

@@ -22,6 +22,7 @@ from raymetrics.metrics.metric import MetricValue
 from raymetrics.metrics.registry import METRICS
 from raymetrics.metrics.registry.manifold_metrics import realism_values
 from raymetrics.metrics.required_statistics import SampleIds
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.python_arguments import as_names
 from raymetrics.results import Result
 from raymetrics.shards.shard_set import ShardSet
@@ -207,9 +208,7 @@ def survey_realism(
             generated=generated,
             column=column,
             convention=convention,
-            count=False,
-            realism=True,
-            balls=["real"],
+            needs=SurveyNeeds.of_convention(realism=True, sides=["real"]),
         )
 
 

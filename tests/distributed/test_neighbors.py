@@ -19,6 +19,7 @@ from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
 from raymetrics.metrics import Convention, ManifoldSurvey, get_convention, survey_manifolds
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors import ENGINES
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
@@ -28,6 +29,7 @@ from tests.helpers.exact_search import ExactSearch
 COLUMN = "made_up_pre_logits"
 PARTS = 120  # rows to a part: several parts on either side
 ASKED = Convention(k=(1, 3, 5))
+NEEDS = SurveyNeeds.of_convention(count=True, realism=True)
 
 
 @pytest.fixture
@@ -57,13 +59,14 @@ def assert_same(found: ManifoldSurvey, expected: ManifoldSurvey) -> None:
     np.testing.assert_array_equal(found.generated_radii, expected.generated_radii)
     np.testing.assert_array_equal(found.generated_in_real.hits, expected.generated_in_real.hits)
     np.testing.assert_array_equal(
-        found.generated_in_real.occupied, expected.generated_in_real.occupied
+        found.generated_in_real.occupancy, expected.generated_in_real.occupancy
     )
     np.testing.assert_array_equal(
         found.generated_in_real.realism, expected.generated_in_real.realism
     )
+    np.testing.assert_array_equal(found.real_in_generated.hits, expected.real_in_generated.hits)
     np.testing.assert_array_equal(
-        found.real_in_generated.hits > 0, expected.real_in_generated.hits > 0
+        found.real_in_generated.occupancy, expected.real_in_generated.occupancy
     )
 
 
@@ -73,7 +76,7 @@ def truth(sides: dict[str, np.ndarray], asked: Convention = ASKED) -> ManifoldSu
         **rounded,
         ks=asked.ks,
         search=ExactSearch(),
-        radius_rule=asked.effective_radii,
+        convention=asked,
         realism=True,
     )
 
@@ -95,7 +98,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_in_memory_equals_arrays(sides, tmp_path) -> None:
     """And with no Ray at all."""
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth(sides))
     assert found.engine == "tiles"
 
@@ -108,7 +111,7 @@ def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
         **views(tmp_path),
         column=COLUMN,
         convention=ASKED,
-        realism=True,
+        needs=NEEDS,
         max_rows=PARTS,
         engine=engine,
     )
@@ -119,27 +122,27 @@ def test_parts_equal_arrays(sides, tmp_path, monkeypatch, engine) -> None:
 @pytest.mark.parametrize("name", ["prdc", "nvidia"])
 def test_conventions(sides, tmp_path, name) -> None:
     asked = get_convention(name)
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, needs=NEEDS)
     assert_same(found, truth(sides, asked))
 
 
 def test_the_first_samples_only(sides, tmp_path) -> None:
     some = {name: View.from_shards(view.shards, 130) for name, view in views(tmp_path).items()}
-    found = survey_views(**some, column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**some, column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth({name: features[:130] for name, features in sides.items()}))
 
 
 def test_a_set_against_itself(sides, tmp_path) -> None:
     """Own neighbours are others; but in another's balls a sample may be its own copy."""
     real = views(tmp_path)["real"]
-    found = survey_views(real=real, generated=real, column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(real=real, generated=real, column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth({"real": sides["real"], "generated": sides["real"]}))
     assert (found.generated_in_real.hits > 0).all()
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> None:
-    asked = {"column": COLUMN, "convention": ASKED, "realism": True, "max_rows": PARTS}
+    asked = {"column": COLUMN, "convention": ASKED, "needs": NEEDS, "max_rows": PARTS}
     first = survey_views(**views(tmp_path), **asked)
     assert_same(first, truth(sides))
     assert computed == [10, 6, 12]  # every two parts of a set, and parts times parts
@@ -175,7 +178,7 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
 def test_an_actor_that_dies_is_started_again(sides, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(neighbors, "Searcher", sources.DyingSearcher)
     found = survey_views(
-        **views(tmp_path), column=COLUMN, convention=ASKED, realism=True, max_rows=PARTS
+        **views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS, max_rows=PARTS
     )
     assert (tmp_path / "real" / "died").exists()
     assert_same(found, truth(sides))
@@ -186,7 +189,7 @@ def test_a_set_that_is_only_read(sides, tmp_path, monkeypatch) -> None:
         raise StorageError("read-only")
 
     monkeypatch.setattr(Store, "replace", refuse)
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth(sides))
     assert not (tmp_path / "real" / "neighbours").exists()
 
@@ -248,7 +251,7 @@ def test_partition_rows(monkeypatch, workers, rows, expected) -> None:
 @pytest.fixture
 def kept_radii(sides, tmp_path, monkeypatch) -> Path:
     """The file of the real side's radii, kept by an evaluation."""
-    survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     (file,) = (tmp_path / "real" / "neighbours").glob("radii-*")
     return file
 
@@ -290,7 +293,7 @@ def test_false_radii_are_found_again(sides, tmp_path, kept_radii, caplog, change
     true = np.load(kept_radii)["distances"]
     poison(kept_radii, change)
     assert neighbors.false_files(rm_open(tmp_path / "real")) == [kept_radii.name]
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth(sides))
     (line,) = caplog.messages
     assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
@@ -318,7 +321,7 @@ def test_damaged_files_are_found_again(sides, tmp_path, kept_radii, caplog, writ
     done = CliRunner().invoke(main, ["inspect", str(tmp_path / "real"), "--verify"])
     assert done.exit_code == 2
     assert re.search(f"1 files in .*neighbours .*{kept_radii.name}; remove them", done.stderr)
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth(sides))
     (line,) = caplog.messages
     assert re.search(f"{kept_radii.name} is not used and is made again: .*{words}", line)
@@ -327,7 +330,7 @@ def test_damaged_files_are_found_again(sides, tmp_path, kept_radii, caplog, writ
 def test_a_file_under_another_name_is_not_used(sides, tmp_path, kept_radii, caplog) -> None:
     (generated,) = (tmp_path / "generated" / "neighbours").glob("radii-*")
     kept_radii.write_bytes(generated.read_bytes())
-    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, realism=True)
+    found = survey_views(**views(tmp_path), column=COLUMN, convention=ASKED, needs=NEEDS)
     assert_same(found, truth(sides))
     assert "not the ones that were written" in caplog.text
 
@@ -350,7 +353,7 @@ def test_true_radii_are_used(sides, tmp_path, computed, caplog, name) -> None:
 
 
 def test_false_cells_are_found_again(sides, tmp_path, computed, caplog) -> None:
-    asked = {"column": COLUMN, "convention": ASKED, "realism": True}
+    asked = {"column": COLUMN, "convention": ASKED, "needs": NEEDS}
     first = survey_views(**views(tmp_path), **asked)
     (cell,) = (tmp_path / "generated" / "neighbours").glob("cell-*")
     true = dict(np.load(cell))
@@ -358,7 +361,7 @@ def test_false_cells_are_found_again(sides, tmp_path, computed, caplog) -> None:
     for name, wrong in {
         "base_hits": true["base_hits"] + 1000,
         "queries_hits": true["queries_hits"][:, :1],
-        "base_occupied": true["base_occupied"].astype(np.int64),
+        "base_occupancy": true["base_occupancy"] + 1000,
         "queries_realism": np.full(330, np.nan),
     }.items():
         false = {key: array for key, array in true.items() if key != "digest"}

@@ -56,7 +56,7 @@ class ExactSearch:
             center_distances = euclidean_distances(query, centers)
             is_inside = center_distances[:, None] <= radii
             membership.hits[i] = is_inside.sum(axis=0)
-            membership.occupied[:] |= is_inside
+            membership.occupancy[:] += is_inside
             if realism_radii is not None:
                 membership.realism[i] = radius_ratios(realism_radii, center_distances).max(
                     initial=0.0
@@ -79,3 +79,20 @@ class ExactSearch:
         """
         right_in_left = self.balls(right, left, left_radii, realism_radii=realism_radii)
         return right_in_left, self.balls(left, right, right_radii)
+
+    def balls_among_others(self, prepared: np.ndarray, radii: np.ndarray) -> BallMembership:
+        """Count the rows of a set in the balls of its other rows."""
+        own = (radii >= 0).astype(np.int64)  # each ball of which holds its center
+        found = self.balls(prepared, prepared, radii)
+        return BallMembership(found.hits - own, found.occupancy - own, found.realism)
+
+    def misses_both_directions(
+        self, left: np.ndarray, right: np.ndarray, left_reach: float, right_reach: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Multiply distance / reach over the left rows that reach a right row, and the converse."""
+        distances = np.array([euclidean_distances(row, right) for row in left])
+        products = [
+            np.where(distances < reach, distances / (reach or 1), 1).prod(axis=axis)
+            for axis, reach in enumerate((left_reach, right_reach))
+        ]
+        return products[0], products[1]

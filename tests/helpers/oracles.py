@@ -32,7 +32,7 @@ def manifold_flags(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndar
 def balls(
     queries: np.ndarray, features: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count the balls that hold each query, and find the balls that hold any query.
+    """Count the balls that hold each query, and the queries that each ball holds.
 
     These are the sums of Naeem et al. (2020), Eqs. 5 and 6. Also returns each query's realism
     (Kynkaanniemi et al. 2019, Eq. 3).
@@ -41,17 +41,17 @@ def balls(
     pair_distances = np.array([[np.sqrt(((a - b) ** 2).sum()) for b in x] for a in x])
     radii = np.array([np.sort(np.delete(row, i))[k - 1] for i, row in enumerate(pair_distances)])
     hits = np.zeros(len(queries), int)
-    occupied = np.zeros(len(x), bool)
+    occupancy = np.zeros(len(x), int)
     realism = np.zeros(len(queries))
     for n, query in enumerate(queries.astype(np.float64)):
         for i, center in enumerate(x):
             distance = np.sqrt(((query - center) ** 2).sum())
             if distance <= radii[i]:
                 hits[n] += 1
-                occupied[i] = True
+                occupancy[i] += 1
             if radii[i] <= np.median(radii):
                 realism[n] = max(realism[n], radii[i] / distance if distance else np.inf)
-    return hits, occupied, realism
+    return hits, occupancy, realism
 
 
 def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:

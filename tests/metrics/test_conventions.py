@@ -25,6 +25,7 @@ from raymetrics.metrics import (
 )
 from raymetrics.metrics.conventions import effective_float16_radii
 from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.survey_needs import SurveyNeeds
 
 Sides = dict[str, np.ndarray]
 
@@ -116,10 +117,11 @@ def test_float16(rng: np.random.Generator, ball: Any, dimension: int) -> None:
     generated[40:60] += 0.003  # less than float16 resolves there
     real[140:] = real[:10]
     asked = Convention(k=3, ball=ball, distances="float16")
-    found = survey_features(real, generated, asked)
+    needs = SurveyNeeds.of_convention(count=True)
+    found = survey_features(real, generated, asked, needs)
     held = held_in_half(generated, real, 3, ball, half=True)
     np.testing.assert_array_equal(found.generated_in_real.hits[:, 0], held.sum(axis=1))
-    np.testing.assert_array_equal(found.generated_in_real.occupied[:, 0], held.any(axis=0))
+    np.testing.assert_array_equal(found.generated_in_real.occupancy[:, 0], held.sum(axis=0))
     of_real = held_in_half(real, generated, 3, ball, half=True).any(axis=1)
     np.testing.assert_array_equal(found.real_in_generated.hits[:, 0] > 0, of_real)
     # Otherwise nothing that is rounded would be seen here.

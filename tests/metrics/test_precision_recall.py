@@ -12,7 +12,10 @@ import raymetrics as rm
 from raymetrics.errors import NotEnoughData, ShardError
 from raymetrics.in_memory.manifolds import survey_features
 from raymetrics.metrics import f_score, get_convention, manifold_scores, rank_ids
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from tests.helpers import oracles
+
+NEEDS = SurveyNeeds.of_convention(count=True, realism=True)
 
 
 def test_meaning(rng) -> None:
@@ -68,12 +71,12 @@ def test_the_textbook(rng: np.random.Generator) -> None:
     """Equations 1 to 3, and density and coverage as their authors define them, by loops."""
     sides = with_copies(rng)
     real, generated = sides["real"], sides["generated"]
-    hits, occupied, realism = oracles.balls(generated, real, 3)
+    hits, occupancy, realism = oracles.balls(generated, real, 3)
     scores = rm.prdc(**sides, k=3)[3]
     recalled = oracles.manifold_flags(real, generated, 3).mean()
     assert scores[:2] == ((hits > 0).mean(), recalled) == rm.precision_recall(**sides, k=3)
     assert scores.density == pytest.approx(hits.mean() / 3, rel=1e-12)
-    assert scores.coverage == occupied.mean()
+    assert scores.coverage == (occupancy > 0).mean()
     found = rm.in_memory.realism(**sides, k=3)
     assert np.isinf(found).sum() in range(1, 10)  # copies of the smaller balls' centres
     np.testing.assert_allclose(found, realism, rtol=1e-12)
@@ -94,7 +97,7 @@ def test_realism_is_of_the_convention(rng: np.random.Generator) -> None:
     real = rng.integers(0, 4, size=(90, 4)).astype(float)
     generated = rng.integers(0, 5, size=(80, 4)).astype(float)
     for name in ("raymetrics", "prdc", "nvidia"):
-        found = survey_features(real, generated, get_convention(name, k=3), scores=True)
+        found = survey_features(real, generated, get_convention(name, k=3), NEEDS)
         kept = found.real_radii[:, 0] <= np.median(found.real_radii[:, 0])
         apart = np.sqrt(((generated[:, None] - real) ** 2).sum(axis=2))
         held = (apart <= found.real_radii[:, 0]) & kept
@@ -116,7 +119,9 @@ def test_several_k_are_each_as_alone(rng: np.random.Generator) -> None:
         assert rm.prdc(**sides, k=k) == {k: scores}
     assert rm.prdc(**sides, k=3, convention="prdc") != {3: together[3]}
     assert list(rm.prdc(**sides, convention="prdc")) == [5]
-    found = survey_features(**sides, convention=get_convention("raymetrics", k=(1, 3, 5)))
+    found = survey_features(
+        **sides, convention=get_convention("raymetrics", k=(1, 3, 5)), needs=NEEDS
+    )
     assert manifold_scores(found) == list(together.values())
 
 

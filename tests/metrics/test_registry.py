@@ -13,13 +13,15 @@ from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention, registry
 from raymetrics.metrics.registry import METRICS, find_metric, find_metrics
 from raymetrics.metrics.required_statistics import SampleIds
+from raymetrics.metrics.survey_needs import SurveyNeeds
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_a_metric_is_whole(metric) -> None:
     """It has statistics or a survey, one line of help, and estimates its memory."""
     assert metric.name and "\n" not in metric.summary and len(metric.summary) < 70  # noqa: PT018
-    assert (metric.compute is None) == (metric.needs is None) != (metric.survey_values is None)
+    assert (metric.compute is None) != (metric.survey_values is None)
+    assert metric.compute is None or metric.needs is not None
     assert (metric.survey is None) == (metric.survey_values is None)
     count = metric.min_samples(Convention())
     assert count >= 1
@@ -30,6 +32,8 @@ def test_a_metric_is_whole(metric) -> None:
         for side in ("real", "generated"):
             for statistic in metric.needs(samples, side, Convention()).values():
                 assert statistic.estimated_bytes(16, len(samples.real)) > 0
+    samples = SampleIds.of_rows(range(900), range(800))
+    assert (metric.survey is None) == (metric.survey_needs(samples, Convention()) == SurveyNeeds())
 
 
 def test_the_lists_of_studies() -> None:

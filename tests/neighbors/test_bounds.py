@@ -184,7 +184,7 @@ def count_differences(found: ManifoldSurvey, truth: ManifoldSurvey) -> int:
     pairs = [(found.real_radii, truth.real_radii), (found.generated_radii, truth.generated_radii)]
     for name in ("generated_in_real", "real_in_generated"):
         one, other = getattr(found, name), getattr(truth, name)
-        pairs += [(one.hits, other.hits), (one.occupied, other.occupied)]
+        pairs += [(one.hits, other.hits), (one.occupancy, other.occupancy)]
         pairs += [(one.realism, other.realism)]
     return sum(int((a != b).sum()) for a, b in pairs)
 

@@ -161,7 +161,7 @@ def test_the_engine_on_a_gpu(faiss_with_gpu: FaissWithGpu, name: str) -> None:
         assert_array_equal(engine.nearest(queries, base, 5), case.query_neighbors)
         found = find_balls(engine, queries, base, case.radii, realism_radii=case.realism_radii)
         assert_array_equal(found.hits, case.balls.hits)
-        assert_array_equal(found.occupied, case.balls.occupied)
+        assert_array_equal(found.occupancy, case.balls.occupancy)
         assert_array_equal(found.realism, case.balls.realism)
         flags = find_balls(engine, queries, base, case.radii, count=False).hits > 0
         assert_array_equal(flags, case.balls.hits > 0)

@@ -180,10 +180,10 @@ def test_balls_of_parts_of_the_points(cuts: list[int], order: list[int]) -> None
 
 
 def test_a_part_of_the_balls_in_its_place() -> None:
-    part = BallMembership(np.array([[2], [1]]), np.array([[True]]), np.array([0.5, np.inf]))
+    part = BallMembership(np.array([[2], [1]]), np.array([[2]]), np.array([0.5, np.inf]))
     whole = part.embed(slice(1, 3), slice(2, 3), (4, 3))
     np.testing.assert_array_equal(whole.hits[:, 0], [0, 2, 1, 0])
-    np.testing.assert_array_equal(whole.occupied[:, 0], [False, False, True])
+    np.testing.assert_array_equal(whole.occupancy[:, 0], [0, 0, 2])
     np.testing.assert_array_equal(whole.realism, [0, 0.5, np.inf, 0])
 
 
