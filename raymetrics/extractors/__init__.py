@@ -17,7 +17,13 @@ from raymetrics.extractors.base import Extractor, PublishedNetwork, build_extrac
 from raymetrics.extractors.options import UNTRAINED_PREFIX, Options
 from raymetrics.permissions import CALLABLE
 
-__all__ = ["PUBLISHED_NETWORKS", "Extractor", "make_extractor", "published_network"]
+__all__ = [
+    "EXTRACTOR_GROUPS",
+    "PUBLISHED_NETWORKS",
+    "Extractor",
+    "make_extractor",
+    "published_network",
+]
 
 _OPTIONS = (
     "weights", "resize", "columns", "precision", "compile", "block", "layout", "graph", "name"
@@ -38,6 +44,19 @@ PUBLISHED_NETWORKS = {
     "dinov2-vit-g-14": "dinov2:VIT_G_14",
     "swav-resnet50": "swav:ARCHITECTURE",
     "digits": "digits:ARCHITECTURE",
+}
+
+# By name, the extractors that a number needs together.
+EXTRACTOR_GROUPS = {
+    # The six spaces of FDr6 (Yang et al. 2026, arXiv 2604.28190), in the order of its tables.
+    "fdr6": (
+        "inception",
+        "convnextv2-base",
+        "dinov2-vit-l-14-256",
+        "mae-vit-l-16",
+        "siglip2-so400m-16-256",
+        "clip-vit-l-14-256",
+    ),
 }
 
 
