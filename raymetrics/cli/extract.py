@@ -72,8 +72,11 @@ def extract(
     \b
     --extractor   inception (FID's), vgg16 (precision and recall's), inception-torchvision,
                   clip-vit-b-32, clip-vit-l-14, clip-vit-l-14-336, dinov2-vit-s-14,
-                  dinov2-vit-b-14, dinov2-vit-l-14, dinov2-vit-g-14, swav-resnet50,
-                  efficientnet-lite0, digits; untrained-NAME for random weights;
+                  dinov2-vit-b-14, dinov2-vit-l-14, dinov2-vit-g-14, dinov2-vit-l-14-256,
+                  dinov3-vit-l-16, clip-vit-l-14-256, mae-vit-l-16, siglip2-so400m-16-256,
+                  convnextv2-base, sscd-disc-mixup, sscd-disc-mixup-320, resnet50,
+                  resnet50-v1, swav-resnet50, efficientnet-lite0, digits;
+                  fdr6 for the six networks of FDr6; untrained-NAME for random weights;
                   your own as network.pt or module:callable
 
     Options follow a question mark: 'photos?size=256', 'network.pkl?psi=0.7',

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os.path
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,9 +15,20 @@ import torch
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Extractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import UNTRAINED_PREFIX, Options
+from raymetrics.option_strings import format_options
 from raymetrics.permissions import CALLABLE
 
-__all__ = ["PUBLISHED_NETWORKS", "Extractor", "make_extractor", "published_network"]
+__all__ = [
+    "EXTRACTOR_GROUPS",
+    "PUBLISHED_NETWORKS",
+    "Extractor",
+    "expand_groups",
+    "make_extractor",
+    "published_network",
+]
+
+# Options that every extractor of a group may have.
+_GROUP_OPTIONS = ("seed", "precision", "compile", "block", "layout", "graph")
 
 _OPTIONS = (
     "weights", "resize", "columns", "precision", "compile", "block", "layout", "graph", "name"
@@ -37,8 +48,50 @@ PUBLISHED_NETWORKS = {
     "dinov2-vit-l-14": "dinov2:VIT_L_14",
     "dinov2-vit-g-14": "dinov2:VIT_G_14",
     "swav-resnet50": "swav:ARCHITECTURE",
+    "convnextv2-base": "convnextv2:BASE",
+    "dinov2-vit-l-14-256": "timm_transformers:DINOV2_256",
+    "mae-vit-l-16": "timm_transformers:MAE",
+    "siglip2-so400m-16-256": "timm_transformers:SIGLIP2",
+    "clip-vit-l-14-256": "timm_transformers:CLIP_256",
+    "dinov3-vit-l-16": "timm_transformers:DINOV3",
+    "sscd-disc-mixup": "sscd:DISC_MIXUP",
+    "sscd-disc-mixup-320": "sscd:DISC_MIXUP_320",
+    "resnet50": "resnet50:V2",
+    "resnet50-v1": "resnet50:V1",
     "digits": "digits:ARCHITECTURE",
 }
+
+# By name, the extractors that a number needs together.
+EXTRACTOR_GROUPS = {
+    # The six spaces of FDr6 (Yang et al. 2026, arXiv 2604.28190), in the order of its tables.
+    "fdr6": (
+        "inception",
+        "convnextv2-base",
+        "dinov2-vit-l-14-256",
+        "mae-vit-l-16",
+        "siglip2-so400m-16-256",
+        "clip-vit-l-14-256",
+    ),
+}
+
+
+def expand_groups(texts: Iterable[str]) -> list[str]:
+    """Replace every text that names a group of `EXTRACTOR_GROUPS` by its extractors.
+
+    Each extractor has the group's options, and the prefix `untrained-` if the group has it. Raises
+    ExtractorError for an option that means another thing for each network, such as a file.
+    """
+    expanded = []
+    for text in texts:
+        options = Options.parse(text)
+        names = EXTRACTOR_GROUPS.get(options.network)
+        if names is None:
+            expanded.append(text)
+            continue
+        options.require_known(_GROUP_OPTIONS)
+        prefix = UNTRAINED_PREFIX if options.untrained else ""
+        expanded += [format_options(prefix + name, options.option_values) for name in names]
+    return expanded
 
 
 def published_network(name: str) -> PublishedNetwork:
@@ -74,7 +127,8 @@ def make_extractor(
     weights=PATH        a file of weights in any layout in which the network is published
     resize=NAME         another convention of `raymetrics.extractors.resize`
     columns=NAME,NAME   other outputs than the default ones
-    precision=NAME      float32, tf32, bfloat16 or float16; see `raymetrics.extractors.precision`
+    precision=NAME      float32, tf32, bfloat16 or float16; see `raymetrics.extractors.precision`;
+                        by default that of the network, float32 for most
     compile=yes         run the network that torch.compile makes of it
     block=N, layout=NAME  see `raymetrics.extractors.numerics`; they change only the last bits
     graph=no            launch every kernel on its own on a GPU, without a CUDA graph
@@ -93,11 +147,17 @@ def make_extractor(
 
         columns = None if limit is None else try_columns(text, device, limit)
         return open_network_file(Path(name), options, device, columns, numerics)
+    if options.network in EXTRACTOR_GROUPS:
+        raise ExtractorError(
+            f"{options.network} is a group of extractors, expected one; write one of "
+            f"{', '.join(EXTRACTOR_GROUPS[options.network])}"
+        )
     if CALLABLE.fullmatch(name):
         from raymetrics.extractors.user_function import UserFunctionExtractor
 
         return UserFunctionExtractor(name, options.option_values)
     raise ExtractorError(
-        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the file of "
-        "a network (path/to/network.pt), and module:callable"
+        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the groups "
+        f"{', '.join(EXTRACTOR_GROUPS)}, the file of a network (path/to/network.pt), and "
+        "module:callable"
     )

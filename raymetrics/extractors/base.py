@@ -109,7 +109,9 @@ class PublishedNetwork:
     output by more than 1e-5.
     float32_layers: the layers that compute in float32 at every precision: those behind a mean of
     activations, and the first one of a transformer, as the sum through its blocks begins there.
+    A network that has to compute as a program does under autocast has none.
     any_shape: whether the network also takes images that are not square.
+    precision: a name of `PRECISIONS`, that of the program that made the network known.
     class_names: returns the class of each number of the output `logits`.
     """
 
@@ -126,6 +128,7 @@ class PublishedNetwork:
     finish: Callable[[Any], object] = lambda network: None
     float32_layers: tuple[str, ...] = ()
     any_shape: bool = False
+    precision: str = "float32"
     class_names: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -274,7 +277,7 @@ def build_extractor(
     convention = options.choice(
         "resize", CONVENTIONS if a.any_shape else SQUARE_CONVENTIONS, a.resize
     )
-    precision = options.choice("precision", PRECISIONS, "float32")
+    precision = options.choice("precision", PRECISIONS, a.precision)
     columns = options.choices("columns", a.outputs, a.columns)
     numerics = choose_numerics(options, device, precision, recorded_numerics)
     compiled = options.choice("compile", _ANSWERS, "no") == "yes"

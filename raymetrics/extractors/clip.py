@@ -13,16 +13,12 @@ from torch import Tensor, nn
 
 from raymetrics.extractors.base import PublishedNetwork
 from raymetrics.extractors.build_networks import build_empty_network
-from raymetrics.extractors.pixel_scaling import make_standardizer
+from raymetrics.extractors.pixel_scaling import standardize_clip
 from raymetrics.weights.known_files import CLIP
 from raymetrics.weights.state_dict import StateDict
 
 _HEAD_WIDTH = 64  # the width of an attention head
 _VISUAL_PREFIX = "visual."
-
-_scale_pixels = make_standardizer(
-    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
         build=lambda: Clip(shape),
         size=shape.size,
         resize=resize,
-        scale=_scale_pixels,
+        scale=standardize_clip,
         outputs={"features": shape.features},
         columns=("features",),
         weights=CLIP[name],

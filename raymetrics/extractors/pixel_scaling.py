@@ -51,6 +51,11 @@ def _keep_scale(images: Tensor) -> Tensor:
 # The mean and the deviation of ImageNet's pixels, rounded as in torchvision and most programs.
 standardize_imagenet = make_standardizer((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+# The mean and the deviation of the pixels that CLIP was trained on, in OpenAI's program.
+standardize_clip = make_standardizer(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
+
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "unit": _scale_to_unit,
     "signed": scale_to_signed,

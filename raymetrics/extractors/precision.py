@@ -20,6 +20,7 @@ PRECISIONS = {
 }
 
 _CAST_LAYERS = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
+_FLOAT32_LAYERS = (nn.LayerNorm,)
 
 
 def cast_layers(
@@ -29,12 +30,14 @@ def cast_layers(
 
     These layers do nearly all the work. Each of them also casts its input. Everything else is in
     float32, as under autocast: embeddings, norms, and the sums that run through the blocks of a
-    transformer.
+    transformer. A norm right behind a cast layer casts its input back.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, _CAST_LAYERS) and name not in float32_layers:
             layer.to(dtype)
             layer.register_forward_pre_hook(_input_cast(dtype))
+        elif isinstance(layer, _FLOAT32_LAYERS):
+            layer.register_forward_pre_hook(_input_cast(torch.float32))
 
 
 def _input_cast(dtype: torch.dtype) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Tensor, ...]]:

@@ -27,7 +27,7 @@ def draw_random_weights(network: nn.Module, seed: int) -> StateDict:
             stream = np.random.Generator(np.random.PCG64([seed, position]))
             normal = stream.standard_normal(tensor.shape, np.float32)
             state[name] = torch.from_numpy(normal * np.float32((2 / fan_in) ** 0.5))
-        elif name.endswith(("weight", "running_var", "gamma")):
+        elif name.endswith(("weight", "running_var", "gamma", "gamma_1", "gamma_2")):
             state[name] = torch.ones_like(tensor)
         else:
             state[name] = torch.zeros_like(tensor)

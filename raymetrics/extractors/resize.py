@@ -1,10 +1,10 @@
 """Resize images by a named convention: programs that resize differently get other numbers.
 
 Every convention maps images float32 [n, 3, h, w] in 0..255 to [n, 3, size, size]; only
-`pillow_shorter_side` keeps the aspect ratio and gives another shape. All conventions except
-`clip_center_crop` and `pillow_shorter_side` stretch the image to a square, as most programs of the
-field do. Bicubic weights can be negative, so a result that is neither clipped nor rounded may leave
-0..255 a little.
+`pillow_shorter_side` keeps the aspect ratio and gives another shape. All conventions except that
+one and those that crop the center stretch the image to a square, as most programs of the field do.
+Bicubic weights can be negative, so a result that is neither clipped nor rounded may leave 0..255 a
+little.
 
 The conventions of programs that read images with Pillow repeat Pillow's resize bit for bit, see
 `resize_like_pillow`. Pillow does not compute them here: Pillow resizes one image at a time, on the
@@ -83,13 +83,18 @@ def torch_bicubic(images: Tensor, size: int) -> Tensor:
 
 def torch_bicubic_antialias(images: Tensor, size: int) -> Tensor:
     """Resize bicubically with antialiasing, neither clipped nor rounded, like EDM2's program for
-    DINOv2."""
+    DINOv2 and fd_evaluator's for FDr6."""
     return interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
 
 
 def pillow_bicubic(images: Tensor, size: int) -> Tensor:
     """Resize as Pillow's bicubic filter does, in whole numbers, like dgm-eval for DINOv2."""
     return resize_like_pillow(images, size, size, "bicubic")
+
+
+def pillow_bilinear(images: Tensor, size: int) -> Tensor:
+    """Resize as Pillow's bilinear filter does, in whole numbers, like SSCD for squares."""
+    return resize_like_pillow(images, size, size, "bilinear")
 
 
 def pillow_shorter_side(images: Tensor, size: int) -> Tensor:
@@ -101,9 +106,26 @@ def pillow_shorter_side(images: Tensor, size: int) -> Tensor:
 def clip_center_crop(images: Tensor, size: int) -> Tensor:
     """Resize the shorter side to `size` as Pillow's bicubic filter does, and crop the center, like
     CLIP's authors."""
-    height, width = _uncropped_size(images, size)
+    return _crop_center(images, size, size, "bicubic")
+
+
+def torchvision_v1_crop(images: Tensor, size: int) -> Tensor:
+    """Resize the shorter side to 256/224 of `size` as Pillow's bilinear filter does, and crop the
+    center, like torchvision for its weights IMAGENET1K_V1."""
+    return _crop_center(images, round(size * 256 / 224), size, "bilinear")
+
+
+def torchvision_v2_crop(images: Tensor, size: int) -> Tensor:
+    """Resize the shorter side to 232/224 of `size` as Pillow's bilinear filter does, and crop the
+    center, like torchvision for its weights IMAGENET1K_V2."""
+    return _crop_center(images, round(size * 232 / 224), size, "bilinear")
+
+
+def _crop_center(images: Tensor, shorter_side: int, size: int, name: str) -> Tensor:
+    """Resize the shorter side as a filter of Pillow's does, and crop the center [size, size]."""
+    height, width = _uncropped_size(images, shorter_side)
     top, left = round((height - size) / 2), round((width - size) / 2)
-    resized = resize_like_pillow(images, height, width, "bicubic")
+    resized = resize_like_pillow(images, height, width, name)
     return resized[..., top : top + size, left : left + size]
 
 
@@ -203,9 +225,12 @@ CONVENTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "antialias": torch_bilinear_antialias,
     "clip": clip_center_crop,
     "pillow-bicubic": pillow_bicubic,
+    "pillow-bilinear": pillow_bilinear,
     "shorter-side": pillow_shorter_side,
     "torch-bicubic": torch_bicubic,
     "torch-bicubic-antialias": torch_bicubic_antialias,
+    "torchvision-v1": torchvision_v1_crop,
+    "torchvision-v2": torchvision_v2_crop,
 }
 # The conventions that give squares, which most networks need.
 SQUARE_CONVENTIONS = tuple(name for name in CONVENTIONS if name != "shorter-side")

@@ -89,7 +89,8 @@ def evaluate(
     `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
     protocol. "fid" is the Frechet distance in any feature space, and is labelled by that space.
     extractors: of sources, as `extract` takes them; by default those of the other side, or the
-    protocol's, or "inception". Of two shard sets only these spaces, by name.
+    protocol's, or "inception". Of two shard sets only these spaces, by name. "fdr6" names the six
+    of FDr6.
     columns: only these columns. A column of logits that is named here is taken as features.
     convention: a `Convention`, or the name of a program whose choices are repeated.
     protocol: a name of the literature, which sets metrics, convention, sample counts, and the
@@ -165,13 +166,13 @@ def evaluate(
         announce = not any(isinstance(value, SourceSide) for value in sides.values())
         if announce:
             opened = {s: v for s, v in sides.items() if not isinstance(v, SourceSide)}
-            spaces = None if extractors is None else tuple(as_names(extractors))
+            spaces = None if extractors is None else _expand_groups(as_names(extractors))
             requests = [replace(r, space_names=spaces) for r in requests]
         else:
             requests = [_require_statistics_suffice(sides, r) for r in requests]
             opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
 
-            texts = None if extractors is None else as_extractors(extractors)
+            texts = None if extractors is None else _expand_groups(as_extractors(extractors))
             vary_resize = "resizes" in axes and not opened_sets
             texts, added = _extractors_of_sources(texts, requests[0], vary_resize=vary_resize)
 
@@ -267,6 +268,13 @@ def _extractors_of_sources(
     texts = texts or [default_extractor(request.protocol)]
     added = add_other_resizes(texts)
     return [*texts, *added.values()], added
+
+
+def _expand_groups(texts: list[str]) -> list[str]:
+    """Return the extractors with the members of every group in its place."""
+    from raymetrics.extractors import expand_groups  # loads torch
+
+    return expand_groups(texts)
 
 
 def _bound_extractors(request: EvaluationRequest) -> list[str] | None:

@@ -165,6 +165,89 @@ DINOV2 = {
     ),
 }
 
+
+def _timm_file(name: str, sha256: str | None, license_terms: str) -> WeightsFile:
+    """Describe a file of timm at Hugging Face, whose pages state the digest.
+
+    There every file is called model.safetensors; here it has the name of the network.
+    """
+    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    return WeightsFile(f"{name}.safetensors", sha256, url=url, license_terms=license_terms)
+
+
+CONVNEXT_V2 = (
+    _timm_file("convnextv2_base.fcmae_ft_in22k_in1k", None, "CC BY-NC 4.0"),
+    WeightsFile(
+        name="convnextv2_base_22k_224_ema.pt",
+        sha256=None,
+        url="https://dl.fbaipublicfiles.com/convnext/convnextv2/im22k/"
+        "convnextv2_base_22k_224_ema.pt",
+        license_terms="CC BY-NC 4.0",
+    ),
+)
+MAE = (
+    _timm_file(
+        "vit_large_patch16_224.mae",
+        "d58a1a547a07c3c41917c23069dcaadab6f469a8cf793a3cba5fe404c344ab68",
+        "CC BY-NC 4.0",
+    ),
+    WeightsFile(
+        name="mae_pretrain_vit_large.pth",
+        sha256=None,
+        url="https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_large.pth",
+        license_terms="CC BY-NC 4.0",
+    ),
+)
+SIGLIP2 = (_timm_file("vit_so400m_patch16_siglip_256.v2_webli", None, "Apache-2.0"),)
+# timm's files of these two networks have the same tensors as those of their authors.
+DINOV2_256 = (
+    *DINOV2["dinov2-vit-l-14"],
+    _timm_file("vit_large_patch14_dinov2.lvd142m", None, "Apache-2.0"),
+)
+CLIP_256 = (
+    *CLIP["clip-vit-l-14"],
+    _timm_file("vit_large_patch14_clip_224.openai", None, "MIT (OpenAI), Apache-2.0 (timm)"),
+)
+# Both files are given only to those who accept the license.
+DINOV3 = (
+    _timm_file("vit_large_patch16_dinov3.lvd1689m", None, "DINOv3 License"),
+    WeightsFile(
+        name="dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth",
+        sha256=None,
+        url="https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",
+        license_terms="DINOv3 License",
+    ),
+)
+
+
+def _sscd_file(kind: str, sha256: str | None) -> WeightsFile:
+    """Describe a file of Meta; several programs check the digest of the TorchScript one."""
+    name = f"sscd_disc_mixup.{kind}.pt"
+    url = f"https://dl.fbaipublicfiles.com/sscd-copy-detection/{name}"
+    return WeightsFile(name, sha256, url=url, license_terms="MIT")
+
+
+SSCD = (
+    _sscd_file("torchscript", "9f26bd4c848cc19b73d2ae92eea6e04886f61a7b764ceb7a13aeee62e6a6db56"),
+    _sscd_file("torchvision", None),
+    _sscd_file("classy", None),
+)
+
+
+def _resnet50_file(sha256: str) -> tuple[WeightsFile, ...]:
+    """Describe a file of torchvision, whose name ends with the first digits of its digest."""
+    name = f"resnet50-{sha256[:8]}.pth"
+    url = f"https://download.pytorch.org/models/{name}"
+    return (WeightsFile(name, sha256, url=url, license_terms="BSD-3-Clause (torchvision)"),)
+
+
+RESNET50 = {
+    "resnet50": _resnet50_file("11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca"),
+    "resnet50-v1": _resnet50_file(
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"
+    ),
+}
+
 # Extractor (or source) -> the files that hold its weights; any single file suffices.
 KNOWN_WEIGHTS: dict[str, tuple[WeightsFile, ...]] = {
     "efficientnet-lite0": (EFFICIENTNET_LITE0,),
@@ -174,4 +257,13 @@ KNOWN_WEIGHTS: dict[str, tuple[WeightsFile, ...]] = {
     **CLIP,
     **DINOV2,
     "swav-resnet50": SWAV,
+    "convnextv2-base": CONVNEXT_V2,
+    "mae-vit-l-16": MAE,
+    "siglip2-so400m-16-256": SIGLIP2,
+    "dinov2-vit-l-14-256": DINOV2_256,
+    "clip-vit-l-14-256": CLIP_256,
+    "dinov3-vit-l-16": DINOV3,
+    "sscd-disc-mixup": SSCD,
+    "sscd-disc-mixup-320": SSCD,
+    **RESNET50,
 }

@@ -41,6 +41,24 @@ def read_state(path: Path, *, entry: str | None = None, prefix: str = "") -> Sta
     state = _read_contents(path)
     if entry is not None and isinstance(state, Mapping):
         state = state.get(entry)
+    return _named_tensors(state, path, entry, prefix)
+
+
+def read_model_state(path: Path) -> StateDict:
+    """Read the tensors of a file as `read_state` does; of a training's state, those of its model.
+
+    Such a file holds the tensors under `model`.
+    """
+    state = _read_contents(path)
+    entry = "model" if isinstance(state, Mapping) and "model" in state else None
+    return _named_tensors(state if entry is None else state[entry], path, entry)
+
+
+def _named_tensors(state: Any, path: Path, entry: str | None, prefix: str = "") -> StateDict:
+    """Return the tensors of a state by their names without a prefix, floats as float32.
+
+    Raise ExtractorError for a state that holds anything else.
+    """
     entries: Any = state.items() if isinstance(state, Mapping) else [(None, None)]
     if not all(isinstance(name, str) and _is_tensor(value) for name, value in entries):
         place = f"{path}, entry {entry!r}," if entry is not None else f"{path}"

@@ -6,9 +6,13 @@ preprocessing.
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+from typing import Any
 from unittest import mock
 
 import numpy as np
+import timm
 import torch
 import torchvision
 from PIL import Image
@@ -144,7 +148,95 @@ def position_embedding(embedding: torch.Tensor) -> torch.Tensor:
     return torch.cat([embedding[:, :1].double(), torch.from_numpy(resized)], 1)
 
 
+# By extractor: timm's name of the network and its weights, and the pixels that fd_evaluator takes.
+TIMM_SPACES = {
+    "convnextv2-base": ("convnextv2_base.fcmae_ft_in22k_in1k", 224),
+    "mae-vit-l-16": ("vit_large_patch16_224.mae", 224),
+    "siglip2-so400m-16-256": ("vit_so400m_patch16_siglip_256.v2_webli", 224),
+    "dinov2-vit-l-14-256": ("vit_large_patch14_dinov2.lvd142m", 256),
+    "clip-vit-l-14-256": ("vit_large_patch14_clip_224.openai", 256),
+    "dinov3-vit-l-16": ("vit_large_patch16_dinov3.lvd1689m", 256),
+}
+
+
+def build_timm(extractor: str, **shape: Any) -> nn.Module:
+    """Build timm's network with its own rules for images of any size, where it has them."""
+    any_size = {"dynamic_img_size": True, "dynamic_img_pad": True}
+    options = {} if extractor == "convnextv2-base" else any_size
+    network = timm.create_model(TIMM_SPACES[extractor][0], **options, **shape)
+    return network.eval().requires_grad_(False)
+
+
+def fd_evaluator_input(extractor: str, images: np.ndarray) -> torch.Tensor:
+    """Resize and scale as End2End-Diffusion's fd_evaluator does, with timm's mean and deviation."""
+    tag, size = TIMM_SPACES[extractor]
+    config = timm.models.get_pretrained_cfg(tag)
+    x = torch.from_numpy(images).float()
+    if x.shape[2:] != (size, size):
+        x = interpolate(x, (size, size), mode="bicubic", align_corners=False, antialias=True)
+    mean, deviation = (255 * torch.tensor(c).view(1, 3, 1, 1) for c in (config.mean, config.std))
+    return (x - mean) / deviation
+
+
+def fd_evaluator_features(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Pool the features of a network of timm as fd_evaluator does, means of maps in float32."""
+    features = network.forward_features(x)
+    if features.ndim == 4:
+        return features.float().mean(dim=(2, 3))
+    pool = getattr(network, "attn_pool", None)
+    return features[:, 0] if pool is None else pool(features)
+
+
+def fd_evaluator(extractor: str, state: State, images: np.ndarray, **shape: Any) -> Outputs:
+    """Run timm's network on a state in any layout that timm reads."""
+    network, state = build_timm(extractor, **shape), state.get("model", state)
+    convert = sys.modules[type(network).__module__].checkpoint_filter_fn
+    converted = convert({name: x.float() for name, x in state.items()}, network)
+    missing = network.load_state_dict(converted, strict=False).missing_keys
+    assert all(name.startswith("head.") for name in missing)
+    return {"features": fd_evaluator_features(network, fd_evaluator_input(extractor, images))}
+
+
+def sscd_network(state: State) -> nn.Module:
+    """Build SSCD's network from torchvision's, of a state in the layout `.torchvision.pt`."""
+
+    class GeneralizedMean(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x.flatten(2).clamp(min=1e-6) ** 3).mean(2) ** (1 / 3)
+
+    network = torchvision.models.resnet50(num_classes=512)
+    network.avgpool = GeneralizedMean()
+    network.load_state_dict({name.removeprefix("backbone."): x for name, x in state.items()})
+    return network.eval().requires_grad_(False)
+
+
+def sscd(state: State, images: np.ndarray, size: int | tuple[int, int] = 288) -> Outputs:
+    """Run SSCD with the authors' `small_288`, or with a square of `skew_320`."""
+    transform = transforms.Compose(
+        [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
+    )
+    x = torch.stack([transform(to_pillow(image)) for image in images])
+    y = sscd_network(state)(x)
+    return {"features": y / y.norm(dim=1, keepdim=True)}
+
+
+def resnet50(state: State, images: np.ndarray, weights: str = "IMAGENET1K_V2") -> Outputs:
+    """Run torchvision's ResNet-50 with the preprocessing that it ships with these weights."""
+    network = torchvision.models.resnet50(weights=None)
+    network.load_state_dict(state)
+    network.eval().requires_grad_(False)
+    transform = torchvision.models.ResNet50_Weights[weights].transforms()
+    x = torch.stack([transform(to_pillow(image)) for image in images])
+    logits = network(x)
+    network.fc = nn.Identity()
+    return {"logits": logits, "pre_logits": network(x)}
+
+
 PEERS = {
+    **{name: partial(fd_evaluator, name) for name in TIMM_SPACES},
+    "sscd-disc-mixup-320": partial(sscd, size=(320, 320)),
+    "resnet50": resnet50,
+    "resnet50-v1": partial(resnet50, weights="IMAGENET1K_V1"),
     "inception-torchvision": inception,
     "vgg16": vgg16,
     "clip-vit-b-32": clip,

@@ -8,7 +8,14 @@ from functools import partial
 import pytest
 import torch
 
-from raymetrics.extractors import base, clip, dinov2, published_network
+from raymetrics.extractors import (
+    base,
+    clip,
+    convnextv2,
+    dinov2,
+    published_network,
+    timm_transformers,
+)
 from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
 
@@ -21,6 +28,10 @@ def shallow(name: str, layers: int = 1) -> PublishedNetwork:
         return replace(a, build=lambda: clip.Clip(shape))
     if name in dinov2.TIMM_NETWORKS:
         return replace(a, build=partial(dinov2.DinoV2, dinov2.TIMM_NETWORKS[name][0], depth=layers))
+    if name in timm_transformers.SPACES:
+        return replace(a, build=partial(timm_transformers.SPACES[name].build, depth=layers))
+    if name == "convnextv2-base":
+        return replace(a, build=partial(convnextv2.ConvNextV2, depths=[layers] * 4))
     return a
 
 

@@ -11,7 +11,7 @@ import torch
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError
-from raymetrics.extractors import PUBLISHED_NETWORKS, Extractor, make_extractor
+from raymetrics.extractors import PUBLISHED_NETWORKS, Extractor, expand_groups, make_extractor
 from raymetrics.extractors.options import absolute_extractor as absolute_extractor
 from raymetrics.extractors.trial import TRIAL_SECONDS
 from raymetrics.generators import Generator
@@ -82,14 +82,15 @@ def empty_spec(
 def load_extractors(extractors: Sequence[str]) -> tuple[tuple[str, ...], list[Extractor]]:
     """Load the extractors; return their texts and the extractors, both in the order of the names.
 
-    Raises ExtractorError if two have the same name, or if there are none.
+    A group of extractors, see `expand_groups`, stands for its members. Raises ExtractorError if two
+    have the same name, or if there are none.
     """
     if not extractors:
         raise ExtractorError(
             f"no extractor is asked for; there are {', '.join(PUBLISHED_NETWORKS)}"
         )
     cpu = torch.device("cpu")
-    texts = dict.fromkeys(map(absolute_extractor, extractors))
+    texts = dict.fromkeys(map(absolute_extractor, expand_groups(extractors)))
     loaded = sorted(
         ((make_extractor(text, cpu, TRIAL_SECONDS), text) for text in texts),
         key=lambda e: e[0].name,
