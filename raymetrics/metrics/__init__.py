@@ -3,6 +3,8 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
+from raymetrics.metrics.aesthetic import AestheticHead, aesthetic_score, load_aesthetic_head
+from raymetrics.metrics.clip_score import SCALINGS, clip_score, scale_cosines
 from raymetrics.metrics.cmmd import cmmd
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
@@ -34,6 +36,7 @@ from raymetrics.metrics.manifold_survey import (
     require_neighbors,
     survey_manifolds,
 )
+from raymetrics.metrics.mean_score import MeanScore, mean_score
 from raymetrics.metrics.prd import (
     PRDCurve,
     PRDScores,
@@ -59,6 +62,8 @@ from raymetrics.metrics.vendi import vendi_score
 __all__ = [
     "CONVENTIONS",
     "PROTOCOLS",
+    "SCALINGS",
+    "AestheticHead",
     "Convention",
     "FrechetByCount",
     "FrechetInfinity",
@@ -67,11 +72,14 @@ __all__ = [
     "KernelDistance",
     "ManifoldScores",
     "ManifoldSurvey",
+    "MeanScore",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
     "Protocol",
+    "aesthetic_score",
     "assign_splits",
+    "clip_score",
     "cmmd",
     "curve_of_histograms",
     "densities_coverages",
@@ -87,7 +95,9 @@ __all__ = [
     "kernel_distance",
     "kernel_distance_over_subsets",
     "knn_radii",
+    "load_aesthetic_head",
     "manifold_scores",
+    "mean_score",
     "normalize_rows",
     "prd_curve",
     "prd_scores",
@@ -96,6 +106,7 @@ __all__ = [
     "radii_up_to_median",
     "rank_ids",
     "require_neighbors",
+    "scale_cosines",
     "subset_sizes",
     "survey_manifolds",
     "total_variation",

@@ -90,7 +90,9 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
     convention = replace(convention, seed=convention.seed + subset.seed)
     required: dict[str, Mapping[str, StatisticFunction]] = {}
     for side in SIDES:
-        if task.metric.needs is not None:
+        if side not in task.sides:
+            required[side] = {}
+        elif task.metric.needs is not None:
             required[side] = task.metric.needs(subset.samples, side, convention)
         else:  # a survey reads whole sides itself
             required[side] = {"rows": AllRows()} if side in subset.restricted_sides else {}

@@ -36,7 +36,8 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi",
+        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi score clipscore aesthetic",
+        "generated_suffices": "score clipscore aesthetic",
         "moments_suffice": "fid sfid",
         "resamplings_allowed": "fid kid top1",
         "in_sweeps": "fid pr dc prd",
