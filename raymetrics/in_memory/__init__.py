@@ -3,8 +3,11 @@
 from raymetrics.attacks import match_top1, reweight
 from raymetrics.in_memory.distances import frechet_distance, kernel_distance
 from raymetrics.in_memory.manifolds import prdc, precision_recall, realism
+from raymetrics.in_memory.scores import aesthetic, clipscore, score
 
 __all__ = [
+    "aesthetic",
+    "clipscore",
     "frechet_distance",
     "kernel_distance",
     "match_top1",
@@ -12,4 +15,5 @@ __all__ = [
     "precision_recall",
     "realism",
     "reweight",
+    "score",
 ]

@@ -12,16 +12,29 @@ from __future__ import annotations
 
 import numpy as np
 
+from raymetrics.errors import ShardError
 from raymetrics.metrics.mean_score import MeanScore, mean_score
 from raymetrics.statistics import Moments
 
 SCALINGS = ("torchmetrics", "hessel", "cosine")
 _PERCENT, _HESSEL_WEIGHT = 100.0, 2.5
+_ROUNDING = 1e-3  # of cosines of embeddings in half precision
+
+
+def require_cosines(cosines: np.ndarray) -> np.ndarray:
+    """Return cosines, real [n, 1]; ShardError if one lies beyond -1..1, but for rounding."""
+    beyond = np.abs(cosines) > 1 + _ROUNDING
+    if beyond.any():
+        raise ShardError(
+            f"{beyond.sum()} of {len(cosines)} cosines lie beyond -1 to 1, the largest is "
+            f"{np.abs(cosines).max():.6g}; expected cosines that are not scaled"
+        )
+    return cosines
 
 
 def scale_cosines(cosines: np.ndarray, scaling: str) -> np.ndarray:
-    """Scale each cosine, real [n, 1], by one of SCALINGS, float64."""
-    values = cosines.astype(np.float64)
+    """Scale each cosine, real [n, 1], by one of SCALINGS, float64. ShardError for no cosines."""
+    values = require_cosines(cosines).astype(np.float64)
     if scaling == "hessel":
         return _HESSEL_WEIGHT * values.clip(min=0)
     return _PERCENT * values if scaling == "torchmetrics" else values

@@ -37,6 +37,7 @@ from raymetrics.studies.comparison import (
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.protocol_images import require_images_of_view
 from raymetrics.studies.result_warnings import (
     Facts,
     SideFacts,
@@ -195,6 +196,8 @@ def evaluate_shards(
 
     announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
     """
+    for side, view in views.items():
+        require_images_of_view(request.protocol, side, view)
     columns = request.compared_columns(views["real"].shards, views["generated"].shards)
     views = request.select_samples(views)
     request = request.without_too_large(

@@ -43,6 +43,8 @@ def make_result(
         convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name
+        if protocol.images:
+            convention_fields["images"] = ", ".join(protocol.images.options.values())
     subset = task.subset
     convention_fields |= subset.convention_fields if subset else {}
     short_name, space_name = measure_names(value, task, dataset_specs)
