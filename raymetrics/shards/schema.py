@@ -84,11 +84,15 @@ def to_table(
 ) -> pa.Table:
     """Make a table of samples. sample_ids int64 [n]; labels int64 [n] or None;
     features float32 [n, d] by column name; prompts n texts or None. ExtractorError if a feature is
-    not finite."""
+    not finite, ShardError for another number of prompts."""
     arrays: dict[str, pa.Array] = {SAMPLE_ID: pa.array(sample_ids, pa.int64())}
     if labels is not None:
         arrays[LABEL] = pa.array(labels, pa.int64())
     if prompts is not None:
+        if len(prompts) != len(sample_ids):
+            raise ShardError(
+                f"{len(prompts)} of {len(sample_ids)} samples have a prompt, expected one for each"
+            )
         arrays[PROMPT] = pa.array(prompts, pa.string())
     for column in columns:
         values = features[column.name]

@@ -11,6 +11,7 @@ from raymetrics.distributed.extraction.extract import extract
 from raymetrics.errors import ExtractorError, RaymetricsError, SpecMismatch
 from raymetrics.metrics import Protocol, conventions, get_convention
 from raymetrics.metrics.conventions import ImageRule
+from raymetrics.reports.number_cards import make_cards
 from raymetrics.shards.shard_set import open_shards
 from raymetrics.studies.evaluate import evaluate
 from raymetrics.studies.protocol_images import require_images
@@ -38,6 +39,9 @@ def test_the_mean_of_both_sides(sets: dict[str, str]) -> None:
     bright, dark = sorted(results, key=lambda result: result.better)
     assert (bright.label, bright.better) == ("score brightness", "higher")
     assert (dark.label, dark.better) == ("score Darkness", "lower")
+    notes = [note for card in make_cards(results) for note in card.notes]
+    assert notes.count("± is the standard error of the mean") == 2
+    assert notes.count("the real side's own: 29.500 ± 1.323") == 2
     colors = np.arange(30)
     for result in results:
         assert result.value == pytest.approx(colors.mean())
