@@ -20,6 +20,7 @@ from raymetrics.user_code import current_text
 
 CALLABLE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")  # module:callable
 PIPELINE_PREFIX = "diffusers:"
+SCORE_PREFIX = "score:"  # of an extractor, before module:callable
 NETWORK_SUFFIXES = (".pt", ".pt2", ".ts", ".jit")  # files that hold a network with its program
 # Sources of raymetrics that open the source in their option `of`, and read files besides.
 WRAPPER_SOURCES = (
@@ -96,7 +97,7 @@ def extractor_danger(extractor: str) -> str | None:
     A name that is neither a module's nor a file's is a network of raymetrics, or an error.
     """
     name, options = option_strings.parse_options(extractor)
-    if CALLABLE.fullmatch(name):
+    if CALLABLE.fullmatch(name.removeprefix(SCORE_PREFIX)) or CALLABLE.fullmatch(name):
         return "runs Python code"
     if "/" in name or "." in name or os.path.isfile(name):
         return "runs the program of a network"

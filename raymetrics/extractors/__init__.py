@@ -16,7 +16,7 @@ from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Extractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import UNTRAINED_PREFIX, Options
 from raymetrics.option_strings import format_options
-from raymetrics.permissions import CALLABLE
+from raymetrics.permissions import CALLABLE, SCORE_PREFIX
 
 __all__ = [
     "EXTRACTOR_GROUPS",
@@ -60,6 +60,7 @@ PUBLISHED_NETWORKS = {
     "resnet50-v1": "resnet50:V1",
     "digits": "digits:ARCHITECTURE",
 }
+CLIP_SCORES = ("clipscore-vit-b-32", "clipscore-vit-l-14")  # of images and their prompts
 
 # By name, the extractors that a number needs together.
 EXTRACTOR_GROUPS = {
@@ -121,6 +122,9 @@ def make_extractor(
     untrained-inception?seed=1     the same network with random weights
     path/to/network.pt             your own in a file, see `raymetrics.extractors.user_network_file`
     module:callable                your own in Python, see `raymetrics.extractors.user_function`
+    score:module:callable          your own score of images, or of images and their prompts, see
+                                   `raymetrics.extractors.user_score`
+    clipscore-vit-b-32, ...        cosines of images and prompts, see `...clip_score`
 
     Options follow a question mark:
 
@@ -141,6 +145,10 @@ def make_extractor(
     if options.network in PUBLISHED_NETWORKS:
         options.require_known(("seed", *_OPTIONS[1:]) if options.untrained else _OPTIONS)
         return build_extractor(published_network(options.network), options, device, numerics)
+    if options.network in CLIP_SCORES:
+        from raymetrics.extractors.clip_score import build_clip_score
+
+        return build_clip_score(options, device)
     if os.path.isfile(name):
         from raymetrics.extractors.trial import try_columns
         from raymetrics.extractors.user_network_file import open_network_file
@@ -152,12 +160,17 @@ def make_extractor(
             f"{options.network} is a group of extractors, expected one; write one of "
             f"{', '.join(EXTRACTOR_GROUPS[options.network])}"
         )
+    score = name.removeprefix(SCORE_PREFIX)
+    if score != name and CALLABLE.fullmatch(score):
+        from raymetrics.extractors.user_score import UserScore
+
+        return UserScore(score, options.option_values)
     if CALLABLE.fullmatch(name):
         from raymetrics.extractors.user_function import UserFunctionExtractor
 
         return UserFunctionExtractor(name, options.option_values)
     raise ExtractorError(
-        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, the groups "
-        f"{', '.join(EXTRACTOR_GROUPS)}, the file of a network (path/to/network.pt), and "
-        "module:callable"
+        f"no extractor {options.network!r}; there are {', '.join(PUBLISHED_NETWORKS)}, "
+        f"{', '.join(CLIP_SCORES)}, the groups {', '.join(EXTRACTOR_GROUPS)}, the file of a "
+        "network (path/to/network.pt), module:callable, and score:module:callable"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -36,6 +36,9 @@ class Extractor(Protocol):
     on a device may have an attribute `device`, and a method `tensors(images)` from images uint8
     [n, 3, h, w] on that device to features {column: float32 [n, d]} on that device, with the bits
     of a call; see `extract_tensors`. Those of networks also have `numerics`, see `make_extractor`.
+
+    One that takes the texts that images were made from too has `takes_prompts = True`, and its
+    `tensors`, or else its call, takes (images, prompts), with one text for each image.
     """
 
     @property
@@ -72,20 +75,57 @@ class Extractor(Protocol):
         """
 
 
+def takes_prompts(extractor: Extractor) -> bool:
+    """Return whether an extractor takes the texts that images were made from."""
+    return bool(getattr(extractor, "takes_prompts", False))
+
+
 def extract_tensors(
-    extractor: Extractor, sample_ids: np.ndarray, images: Tensor
+    extractor: Extractor,
+    sample_ids: np.ndarray,
+    images: Tensor,
+    prompts: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
     """Extract features {column: float32 [n, d]} in fixed batches, on the extractor's device.
 
-    sample_ids: int64 [n]. images: uint8 [n, 3, h, w], on any device. An extractor without the
-    method `tensors` gets arrays of numpy.
+    sample_ids: int64 [n]. images: uint8 [n, 3, h, w], on any device. prompts: n texts, for an
+    extractor that takes them. An extractor without the method `tensors` gets arrays of numpy.
     """
+    if takes_prompts(extractor):
+        return _extract_with_prompts(extractor, sample_ids, images, prompts)
     tensors = getattr(extractor, "tensors", None)
     if tensors is not None:
         images = images.to(cast(Any, extractor).device)
         return run_in_fixed_batches(tensors, sample_ids, images, extractor.block)
     arrays = run_in_fixed_batches(extractor, sample_ids, images.cpu().numpy(), extractor.block)
     return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+
+def _extract_with_prompts(
+    extractor: Any, sample_ids: np.ndarray, images: Tensor, prompts: Sequence[str] | None
+) -> dict[str, Tensor]:
+    """Extract features of images and their texts, see `extract_tensors`.
+
+    Unused rows of a fixed batch hold the first sample, as no text says nothing.
+    ExtractorError without prompts.
+    """
+    if prompts is None:
+        raise ExtractorError(
+            f"{extractor.name} takes the prompts of the images, which are not known here"
+        )
+
+    def extract_rows(rows: Tensor) -> dict[str, Tensor]:
+        texts = [prompts[row] for row in rows.tolist()]
+        if hasattr(extractor, "tensors"):
+            outputs: dict[str, Tensor] = extractor.tensors(images[rows.to(images.device)], texts)
+            return outputs
+        arrays = extractor(images[rows.to(images.device)].cpu().numpy(), texts)
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+    if hasattr(extractor, "tensors"):
+        images = images.to(extractor.device)
+    numbers = torch.arange(len(sample_ids))
+    return run_in_fixed_batches(extract_rows, sample_ids, numbers, extractor.block)
 
 
 def _keep_names(state: StateDict) -> StateDict:

@@ -78,7 +78,7 @@ def _rename_state(state: StateDict) -> StateDict:
     return {name: value for name, value in unprefixed.items() if name.startswith(_VISUAL_PREFIX)}
 
 
-def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
+def clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
     """Describe the network of this name in `SHAPES`, with the resize of a known program."""
     shape = SHAPES[name]
     return PublishedNetwork(
@@ -95,8 +95,8 @@ def _clip_network(name: str, resize: str = "clip") -> PublishedNetwork:
     )
 
 
-VIT_B_32 = _clip_network("clip-vit-b-32")
-VIT_L_14 = _clip_network("clip-vit-l-14")
-VIT_L_14_336 = _clip_network(
+VIT_B_32 = clip_network("clip-vit-b-32")
+VIT_L_14 = clip_network("clip-vit-l-14")
+VIT_L_14_336 = clip_network(
     "clip-vit-l-14-336", resize="torch-bicubic"
 )  # the resize of CMMD's program

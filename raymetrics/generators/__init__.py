@@ -126,9 +126,12 @@ def absolute_source(source: str) -> str:
     Raises SourceError for a source that contains a secret, as shard sets record the source.
     """
     require_no_secret(source, SourceError)
-    name, _ = option_strings.parse_options(source, SourceError)
+    name, options = option_strings.parse_options(source, SourceError)
     if name in BUILT_IN_SOURCES:
         return source
+    if name.startswith(PIPELINE_PREFIX) and os.path.isfile(options.get("prompts", "")):
+        options["prompts"] = str(Path(options["prompts"]).resolve())
+        source = option_strings.format_options(name, options)
     prefix = PIPELINE_PREFIX if name.startswith(PIPELINE_PREFIX) else ""
     path = Path(name.removeprefix(prefix))
     # For a name that is too long for a file, os.path says that nothing exists, while Path raises.

@@ -29,6 +29,9 @@ class Generator(Protocol):
     One that computes on a device may have a method `tensors(sample_ids)` that returns the images
     uint8 [n, 3, h, w] as a tensor on that device, with the bits of a call; see `generate_tensors`.
 
+    One whose samples were made from texts may have a method `prompts(sample_ids)` that returns the
+    text of each, or None if they are not known; see `find_prompts`.
+
     One that decodes images may have an attribute `threads`, the number of threads that a call uses,
     which a worker sets to its share of the processors; no bit depends on it.
     """
@@ -61,6 +64,25 @@ def generate_tensors(generator: Generator, sample_ids: np.ndarray) -> Tensor:
         images: Tensor = tensors(sample_ids)
         return images
     return as_tensor(generator(sample_ids))
+
+
+def find_prompts(generator: Generator, sample_ids: np.ndarray) -> list[str] | None:
+    """Return the texts that samples were made from; None if the generator does not know them.
+
+    sample_ids: int64 [n]. SourceError for anything but n texts.
+    """
+    method = getattr(generator, "prompts", None)
+    prompts = None if method is None else method(sample_ids)
+    if prompts is None:
+        return None
+    texts = list(prompts)
+    if len(texts) != len(sample_ids) or not all(isinstance(text, str) for text in texts):
+        kinds = ", ".join(sorted({type(text).__name__ for text in texts}))
+        raise SourceError(
+            f"prompts of {generator.name} are {len(texts)} of type {kinds or 'none'} for "
+            f"{len(sample_ids)} sample ids, expected one str for each"
+        )
+    return texts
 
 
 def device_block(generator: Generator) -> int | None:

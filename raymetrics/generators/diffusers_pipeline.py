@@ -39,7 +39,8 @@ class DiffusersPipeline(TensorGenerator):
     the same for every device.
 
     steps: the number of denoising steps. guidance: the guidance scale. prompt: the text, for a
-    pipeline that takes text.
+    pipeline that takes text. prompts: instead of prompt, a file of UTF-8 with a text in each line;
+    sample k is made from line k, and after the last line the first one follows again.
     label: the class of all samples, for a pipeline that takes classes. classes: instead of label,
     the number of classes; RandomState(k) draws the class of sample k.
     revision: the commit of a pipeline that is given by its name. The files behind a name may
@@ -56,6 +57,7 @@ class DiffusersPipeline(TensorGenerator):
         steps: str | int | None = None,
         guidance: str | float | None = None,
         prompt: str | None = None,
+        prompts: str | None = None,
         label: str | int | None = None,
         classes: str | int | None = None,
         revision: str | None = None,
@@ -68,6 +70,11 @@ class DiffusersPipeline(TensorGenerator):
             self.options["guidance_scale"] = float(guidance)
         if prompt is not None:
             self.options["prompt"] = prompt
+        self._lines = None if prompts is None else _read_lines(prompts)
+        if self._lines is not None:
+            if prompt is not None:
+                raise ValueError("it has prompt and prompts; give one of them")
+            self.options["prompts_sha256"] = fingerprint({"prompts": self._lines})
         self.label = None if label is None else int(label)
         self.classes = None if classes is None else int(classes)
         files = {file: (Path(path) / file).stat() for file in self._files()}
@@ -135,11 +142,14 @@ class DiffusersPipeline(TensorGenerator):
         """Raise ValueError if the pipeline takes no such option or lacks one that it needs."""
         takes = inspect.signature(self.pipeline.__call__).parameters
         kind = type(self.pipeline).__name__
-        for name in self.options:
+        asked = {"prompt" if name == "prompts_sha256" else name for name in self.options}
+        for name in asked:
             if name not in takes:
                 raise ValueError(f"{kind} takes no {name}; it takes {', '.join(takes)}")
-        if "prompt" in takes and "prompt" not in self.options:
-            raise ValueError(f"{kind} takes text: give one as ?prompt=...")
+        if "prompt" in takes and "prompt" not in asked:
+            raise ValueError(
+                f"{kind} takes text: give one as ?prompt=..., or a file of them as ?prompts=..."
+            )
         wants = "class_labels" in takes
         if wants != ((self.label is None) != (self.classes is None)):
             what = "needs ?label=... or ?classes=..." if wants else "takes no label and no classes"
@@ -185,6 +195,12 @@ class DiffusersPipeline(TensorGenerator):
         classes = [np.random.RandomState(k).randint(self.classes) for k in sample_ids]
         return np.array(classes, np.int64)
 
+    def prompts(self, sample_ids: np.ndarray) -> list[str] | None:
+        """Return the text of each sample; None without a file of prompts."""
+        if self._lines is None:
+            return None
+        return [self._lines[k % len(self._lines)] for k in sample_ids.tolist()]
+
     def tensors(self, sample_ids: np.ndarray) -> torch.Tensor:
         """Generate images uint8 [n, 3, h, w] from sample ids int64 [n], as a tensor on the CPU.
 
@@ -200,7 +216,10 @@ class DiffusersPipeline(TensorGenerator):
         ids = sample_ids.numpy()
         takes = inspect.signature(self.pipeline.__call__).parameters
         arguments: dict[str, Any] = dict(self.options)
-        if "prompt" in arguments:
+        arguments.pop("prompts_sha256", None)
+        if (texts := self.prompts(ids)) is not None:
+            arguments["prompt"] = texts
+        elif "prompt" in arguments:
             arguments["prompt"] = [self.options["prompt"]] * len(ids)
         elif (labels := self.labels(ids)) is not None:
             arguments["class_labels"] = labels.tolist()
@@ -219,3 +238,16 @@ class DiffusersPipeline(TensorGenerator):
                 f"[{count}, height, width, 3]"
             )
         return torch.from_numpy(images).movedim(3, 1).expand(-1, 3, -1, -1)
+
+
+def _read_lines(path: str) -> list[str]:
+    """Read the lines of a file of UTF-8. ValueError if it is missing, empty, or no text."""
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path} with prompts, a text in each line")
+    try:
+        text = Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no prompts; expected UTF-8") from None
+    if not text:
+        raise ValueError(f"{path} holds no prompts; expected a text in each line")
+    return text.split("\n")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import Generator
+from raymetrics.generators.base import Generator, find_prompts
 from raymetrics.generators.user_function import UserFunctionGenerator, UserLatentGenerator
 
 # How many grey levels two images of one sample may differ by: floats that are computed in another
@@ -33,13 +33,14 @@ class _TrialSamples(NamedTuple):
     """Some samples with their images, labels and latents.
 
     sample_ids: int64 [n], in any order. images: uint8 [n, 3, h, w]. labels: int64 [n] or None.
-    latents: float32 [n, z] of a latent generator, else None.
+    latents: float32 [n, z] of a latent generator, else None. prompts: texts, or None.
     """
 
     sample_ids: np.ndarray
     images: np.ndarray
     labels: np.ndarray | None
     latents: np.ndarray | None
+    prompts: list[str] | None
 
 
 def find_user_generator(generator: Generator) -> UserFunctionGenerator | None:
@@ -87,7 +88,8 @@ def _some_ids(samples: range, length: int | None) -> np.ndarray:
 
 def _make_samples(function: UserFunctionGenerator, sample_ids: np.ndarray) -> _TrialSamples:
     latents = function.draw(sample_ids) if isinstance(function, UserLatentGenerator) else None
-    return _TrialSamples(sample_ids, function(sample_ids), function.labels(sample_ids), latents)
+    images, labels = function(sample_ids), function.labels(sample_ids)
+    return _TrialSamples(sample_ids, images, labels, latents, find_prompts(function, sample_ids))
 
 
 def _require_same(
@@ -109,6 +111,12 @@ def _require_same(
         raise SourceError(
             f"image {k} of {function.name} depends on more than its id: asked for again {how}, it "
             f"is another one (up to {apart.max()} of 255 grey levels apart); {remedy}"
+        )
+    texts = None if first.prompts is None else [first.prompts[row] for row in rows]
+    if texts != again.prompts:
+        raise SourceError(
+            f"the prompts of {function.name} depend on more than the sample ids: asked for again "
+            f"{how}, those of {', '.join(map(str, sample_ids))} are others; {remedy}"
         )
     labels, latents = (first.labels, again.labels), (first.latents, again.latents)
     for name, (before, now) in {"label": labels, "latent": latents}.items():

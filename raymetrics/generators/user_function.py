@@ -12,6 +12,7 @@ features are computed. They may be floats, if the callable's attribute `uint8` n
 
     length         the number of samples; without it, the generator is endless
     labels         a method, from sample ids to classes, int64 [n] from 0 on
+    prompts        a method, from sample ids to the texts that the images were made from
     spec           everything that changes the pixels; without it, digests of its code, of the
                    modules that it imports, and of the files and folders that its options name
     weight_bytes   the bytes of its weights, which decide where workers go; without it, those of the
@@ -182,6 +183,21 @@ class UserFunctionGenerator(TensorGenerator):
             what = f"int64 [{len(sample_ids)}] from 0 on{minimum}"
             raise self._labels_error(labels, sample_ids, dtype, what)
         return labels.astype(np.int64)
+
+    def prompts(self, sample_ids: np.ndarray) -> list[str] | None:
+        """Return the callable's `prompts(sample_ids)`; None without such a method.
+
+        Raises SourceError if the method fails.
+        """
+        method = self._user_attribute("prompts")
+        if method is None:
+            return None
+        what = f"the prompts of {_describe_ids(sample_ids)}"
+        given = self._call_user_code(lambda: method(sample_ids), what)
+        if given is None:
+            return None
+        prompts: list[str] = self._call_user_code(lambda: list(given), what)
+        return prompts
 
     def _labels_error(
         self, labels: np.ndarray, sample_ids: np.ndarray, dtype: str, expected: str

@@ -15,11 +15,14 @@ from raymetrics.in_memory.manifolds import (
     realism,
     symmetric_precision_recall,
 )
+from raymetrics.in_memory.scores import aesthetic, clipscore, score
 from raymetrics.in_memory.sliced import mind, sliced_wasserstein
 
 __all__ = [
+    "aesthetic",
     "clipped_coverage",
     "clipped_density",
+    "clipscore",
     "cmmd",
     "frechet_distance",
     "kad",
@@ -35,6 +38,7 @@ __all__ = [
     "reweight",
     "rke",
     "rrke",
+    "score",
     "sliced_wasserstein",
     "symmetric_precision_recall",
     "vendi",

@@ -3,6 +3,8 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
+from raymetrics.metrics.aesthetic import AestheticHead, aesthetic_score, load_aesthetic_head
+from raymetrics.metrics.clip_score import SCALINGS, clip_score, scale_cosines
 from raymetrics.metrics.clipped_density_coverage import clipped_coverage, clipped_density
 from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd
 from raymetrics.metrics.conventions import (
@@ -35,6 +37,7 @@ from raymetrics.metrics.manifold_survey import (
     require_neighbors,
     survey_manifolds,
 )
+from raymetrics.metrics.mean_score import MeanScore, mean_score
 from raymetrics.metrics.mind import mind, mind_of_projections
 from raymetrics.metrics.prd import (
     PRDCurve,
@@ -82,6 +85,8 @@ from raymetrics.metrics.vendi import require_order, vendi_score
 __all__ = [
     "CONVENTIONS",
     "PROTOCOLS",
+    "SCALINGS",
+    "AestheticHead",
     "CMMDBandwidth",
     "CMMDLengths",
     "Convention",
@@ -93,12 +98,15 @@ __all__ = [
     "KernelDistance",
     "ManifoldScores",
     "ManifoldSurvey",
+    "MeanScore",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
     "Protocol",
+    "aesthetic_score",
     "approximate_sliced_wasserstein",
     "assign_splits",
+    "clip_score",
     "clipped_coverage",
     "clipped_density",
     "cmmd",
@@ -122,8 +130,10 @@ __all__ = [
     "kad",
     "kernel_distance",
     "kernel_distance_of_draws",
+    "load_aesthetic_head",
     "log_density",
     "manifold_scores",
+    "mean_score",
     "mind",
     "mind_of_projections",
     "neighbors_by_side",
@@ -140,6 +150,7 @@ __all__ = [
     "relative_entropy",
     "require_neighbors",
     "require_order",
+    "scale_cosines",
     "sliced_wasserstein",
     "sliced_wasserstein_of_projections",
     "subset_sizes",

@@ -236,12 +236,29 @@ def _near(name: str, names: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
+class ImageRule:
+    """The images that a protocol compares: squares of `size` pixels.
+
+    resize: how larger images become such squares, a name of the option `resize` of data sets; None
+    if they have that size.
+    """
+
+    size: int
+    resize: str | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of a data set that make such images."""
+        return {"size": str(self.size)} | ({} if self.resize is None else {"resize": self.resize})
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named number of the literature: metrics, convention, and the samples of each side.
 
     real: the number of real samples; None for all, but at most `real_at_most`. extractor: the
     network that the numbers of the literature were computed with. choice: of a larger set the first
-    samples by id, or random ones.
+    samples by id, or random ones. images: of both sides; None if the protocol does not say.
     """
 
     name: str
@@ -252,6 +269,7 @@ class Protocol:
     real_at_most: int | None = None
     extractor: str = "inception"
     choice: Literal["first", "random"] = "first"
+    images: ImageRule | None = None
 
     @property
     def seed(self) -> int | None:
@@ -274,6 +292,7 @@ class Protocol:
 
 _NVIDIA, _OFFICIAL = CONVENTIONS["nvidia"], CONVENTIONS["official"]
 _ADM, _EDM2 = CONVENTIONS["adm"], CONVENTIONS["edm2"]
+_CLEAN_FID, _COCO_IMAGES = CONVENTIONS["clean-fid"], ImageRule(256, "nvidia-centre")
 
 PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
@@ -300,6 +319,34 @@ PROTOCOLS: Mapping[str, Protocol] = {
         ),
         Protocol("fid10k", ("fid",), CONVENTIONS["raymetrics"], 10_000, 10_000),
         Protocol("prd10k", ("prd",), CONVENTIONS["raymetrics"], 10_000, 10_000),
+        # GigaGAN's and DMD2's programs: images of 30,000 captions of COCO's val2014 against all of
+        # its images, cropped to the centre and resized by Lanczos. Their CLIP score is a cosine.
+        Protocol(
+            "coco30k",
+            ("fid",),
+            _CLEAN_FID,
+            30_000,
+            extractor="inception?resize=clean",
+            images=_COCO_IMAGES,
+        ),
+        Protocol(
+            "coco30k-clip",
+            ("clipscore?scaling=cosine",),
+            _CLEAN_FID,
+            30_000,
+            extractor="clipscore-vit-b-32",
+            images=_COCO_IMAGES,
+        ),
+        # playgroundai/MJHQ-30K: clean-fid of images of 1024 x 1024, of all and by category.
+        Protocol(
+            "mjhq30k",
+            ("fid",),
+            _CLEAN_FID,
+            30_000,
+            30_000,
+            extractor="inception?resize=clean",
+            images=ImageRule(1024),
+        ),
     )
 }
 

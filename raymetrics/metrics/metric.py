@@ -74,6 +74,9 @@ class Metric:
     # network, or else any features.
     logits_outputs: tuple[str, ...] = ()
     requires_space: str | None = None
+    # Gets what it needs besides columns, such as a file of weights, or raises what to do about it;
+    # called before anything is computed.
+    require_files: Callable[[], object] | None = None
     # The extractor or column, or the beginning of its name, that the user bound it to.
     space: str | None = None
     # How many samples it takes of either side, and what to do about fewer.
@@ -84,6 +87,7 @@ class Metric:
     repeats_allowed: bool = False  # a copy of a sample is not the nearest neighbor of that sample
     moments_suffice: bool = False  # a file with a mean and a covariance can be one side
     resamplings_allowed: bool = False  # repeated draws of one set
+    generated_suffices: bool = False  # the real side may lack its column
     # Where it is computed by default.
     is_default: bool = False
     in_sweeps: bool = False
@@ -150,7 +154,7 @@ class Metric:
         explicit: the user named the column, so it counts as features whatever its output is.
         """
         if self.requires_space:
-            return self.requires_space in (output, network.partition("-")[0])
+            return self.requires_space in (output, network, network.partition("-")[0])
         if self.logits_outputs:
             return output in self.logits_outputs
         return explicit or output not in NOT_FEATURES

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from raymetrics.metrics import Convention, assign_splits, draw_subsets, normalize_rows, subset_sizes
+from raymetrics.metrics.clip_score import scale_cosines
 from raymetrics.metrics.random_projections import ProjectionDraws, project
 from raymetrics.statistics import (
     ClassScores,
@@ -85,6 +86,20 @@ class HalfMoments:
 
     def estimated_bytes(self, dimension: int, rows: int) -> int:
         """Estimate the bytes of a covariance matrix in float64."""
+        return 8 * dimension**2
+
+
+@dataclass(frozen=True)
+class CosineMoments:
+    """The moments of the cosines of all images and prompts, scaled as CLIPScore has them."""
+
+    scaling: str  # of raymetrics.metrics.clip_score.SCALINGS
+
+    def __call__(self, sample_ids: np.ndarray, values: np.ndarray) -> Moments:
+        return Moments.from_samples(scale_cosines(values, self.scaling))
+
+    def estimated_bytes(self, dimension: int, rows: int) -> int:
+        """Estimate the bytes of a mean and a variance in float64."""
         return 8 * dimension**2
 
 

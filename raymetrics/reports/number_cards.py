@@ -46,11 +46,18 @@ _MEANINGS = {
     "sliced_wasserstein": "how far the sides are apart along random directions",
     "kad": "how far the sides are apart, by a Gaussian kernel; it may be below 0",
     "cmmd": "how far the sides are apart in CLIP's space, by a Gaussian kernel",
+    "score": "the mean of a score of each generated image, or of each image and its prompt",
+    "clip_score": "how well images fit to their prompts, by the cosines of CLIP's embeddings",
+    "aesthetic_score": "how pleasing the images are to LAION's predictor, from about 1 to 10",
 }
+_STANDARD_ERROR = "± is the standard error of the mean"
 _SPREADS = {
     "kernel_distance": "± is the deviation over the subsets, not an error of the mean",
     "inception_score": "± is the deviation over the splits",
     "frechet_by_count": "± is the deviation over the draws",
+    "score": _STANDARD_ERROR,
+    "clip_score": _STANDARD_ERROR,
+    "aesthetic_score": _STANDARD_ERROR,
 }
 
 
@@ -93,8 +100,9 @@ def _notes_of(result: Result) -> list[str]:
     """Return what stands beside a number: the real side's own, and what the spread is."""
     notes = []
     real = result.details.get("real")
-    if isinstance(real, Mapping):  # of the Inception Score
-        notes.append(f"the real side's own: {format_value(real['mean'], real['std'])}")
+    if isinstance(real, Mapping):  # of the Inception Score, and of scores
+        spread = real.get("std", real.get("standard_error"))
+        notes.append(f"the real side's own: {format_value(real['mean'], spread)}")
     elif isinstance(real, int | float):
         notes.append(f"the real side's own: {format_value(real)}")
     halves = result.details.get("real_halves")

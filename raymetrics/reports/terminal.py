@@ -94,7 +94,8 @@ def describe_shard_set(shards: ShardSet) -> str:
         "source": spec.source,
         "samples": f"{len(shards)} of {expected} ({_format_ranges(spec.samples)})",
         "image size": size_text(spec.image_size),
-        "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}{columns}",
+        "columns": f"sample_id int64, {'label int64, ' if spec.labels else ''}"
+        f"{'prompt string, ' if spec.prompts else ''}{columns}",
         "resize": ", ".join(f"{e['name']}: {e.get('resize', 'unknown')}" for e in spec.extractors),
         "fingerprint": spec.fingerprint,
         "sealed": f"yes, digest {shards.seal['digest']}" if shards.seal else "no",

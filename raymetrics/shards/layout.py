@@ -69,6 +69,7 @@ class DatasetSpec:
     # How networks are run, by the names of extractors: what moves the last bits of features and no
     # more. Chosen when the set is begun, and taken by whoever continues it, on any machine.
     numerics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    prompts: bool = False  # whether shards have the column `prompt`
 
     def __post_init__(self) -> None:
         schema.require_distinct_names(self.columns)
@@ -80,7 +81,13 @@ class DatasetSpec:
             "schema": schema.VERSION,
             "generator": dict(self.generator),
             "extractors": [dict(spec) for spec in self.extractors],
+            **({"prompts": True} if self.prompts else {}),
         }
+
+    @property
+    def facts(self) -> dict[str, bool]:
+        """Whether shards have each of the columns that tell of samples what is known of them."""
+        return {schema.LABEL: self.labels, schema.PROMPT: self.prompts}
 
     @property
     def fingerprint(self) -> str:
@@ -154,6 +161,7 @@ class DatasetSpec:
                 image_size=tuple(value["image_size"]) if "image_size" in value else None,
                 encodings=tuple(value.get("encodings", ())),
                 numerics=value.get("numerics", {}),
+                prompts=value.get("prompts", False),
             )
         except json_fields.PARSE_ERRORS as error:
             raise ShardError(
@@ -196,6 +204,7 @@ _OPTIONAL = {
     "image_size": pair_of(whole_number(1, 2**31 - 1)),
     "encodings": list_of(TEXT),
     "numerics": object_of(OBJECT),
+    "prompts": FLAG,
 }
 
 

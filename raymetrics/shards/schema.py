@@ -1,7 +1,7 @@
-"""What is in a shard: sample ids, labels where known, and one tensor column per feature space.
+"""What is in a shard: sample ids, labels and prompts where known, and a tensor column per space.
 
-Only Arrow's own types: int64, and the canonical fixed-shape tensor of float32, whose storage
-is a fixed-size list. PyArrow, pandas, DuckDB and Polars read them without raymetrics.
+Only Arrow's own types: int64, string, and the canonical fixed-shape tensor of float32, whose
+storage is a fixed-size list. PyArrow, pandas, DuckDB and Polars read them without raymetrics.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from raymetrics.shards.json_fields import DIGEST, TEXT, object_of, whole_number
 VERSION = 2
 SAMPLE_ID = "sample_id"
 LABEL = "label"
+PROMPT = "prompt"
 METADATA_KEY = b"raymetrics"
 
 
@@ -79,12 +80,20 @@ def to_table(
     sample_ids: np.ndarray,
     labels: np.ndarray | None,
     features: Mapping[str, np.ndarray],
+    prompts: Sequence[str] | None = None,
 ) -> pa.Table:
     """Make a table of samples. sample_ids int64 [n]; labels int64 [n] or None;
-    features float32 [n, d] by column name. ExtractorError if a feature is not finite."""
+    features float32 [n, d] by column name; prompts n texts or None. ExtractorError if a feature is
+    not finite, ShardError for another number of prompts."""
     arrays: dict[str, pa.Array] = {SAMPLE_ID: pa.array(sample_ids, pa.int64())}
     if labels is not None:
         arrays[LABEL] = pa.array(labels, pa.int64())
+    if prompts is not None:
+        if len(prompts) != len(sample_ids):
+            raise ShardError(
+                f"{len(prompts)} of {len(sample_ids)} samples have a prompt, expected one for each"
+            )
+        arrays[PROMPT] = pa.array(prompts, pa.string())
     for column in columns:
         values = features[column.name]
         if values.dtype != np.float32 or values.shape != (len(sample_ids), column.dimension):
@@ -105,11 +114,13 @@ def to_table(
 
 
 def to_numpy(column: pa.ChunkedArray) -> np.ndarray:
-    """Convert a column to numpy: int64 [n], or float32 [n, d] for a tensor column."""
+    """Convert a column to numpy: int64 [n], objects of str [n], or float32 [n, d] of tensors."""
     if isinstance(column.type, pa.FixedShapeTensorType):
         chunks = [chunk.to_numpy_ndarray() for chunk in column.chunks]
         width = tuple(column.type.shape)
         return np.concatenate(chunks) if chunks else np.empty((0, *width), np.float32)
+    if pa.types.is_string(column.type):
+        return np.array(column.to_pylist(), object)
     if column.null_count or not column.chunks:
         values: np.ndarray = column.to_numpy()
         return values
@@ -122,6 +133,12 @@ def table_digest(table: pa.Table) -> str:
     total = hashlib.sha256()
     for name in table.column_names:
         values = to_numpy(table[name])
+        if values.dtype == object:
+            total.update(f"{name} utf8 {values.shape};".encode())
+            for text in values:
+                encoded = text.encode()
+                total.update(len(encoded).to_bytes(8, "little") + encoded)
+            continue
         total.update(f"{name} {values.dtype.str} {values.shape};".encode())
         total.update(np.ascontiguousarray(values).data)
     return total.hexdigest()
@@ -217,12 +234,19 @@ def read_footer(schema: pa.Schema, where: str) -> Footer:
 
 
 def require_column_types(
-    schema: pa.Schema, columns: Sequence[Column], labels: bool, names: Sequence[str], where: str
+    schema: pa.Schema,
+    columns: Sequence[Column],
+    facts: Mapping[str, bool],
+    names: Sequence[str],
+    where: str,
 ) -> None:
     """Raise ShardError unless the named fields of a shard are there, once each, and of the types
     that the columns of the set have.
+
+    facts: whether the set has each of the columns LABEL and PROMPT.
     """
-    types = {SAMPLE_ID: pa.int64(), **({LABEL: pa.int64()} if labels else {})}
+    optional = {LABEL: pa.int64(), PROMPT: pa.string()}
+    types = {SAMPLE_ID: pa.int64()} | {name: optional[name] for name in facts if facts[name]}
     types |= {c.name: pa.fixed_shape_tensor(pa.float32(), [c.dimension]) for c in columns}
     absent = [name for name in names if name not in schema.names]
     if absent:

@@ -182,7 +182,7 @@ class ShardSet:
         footer = self._footer_in(parquet.schema_arrow, shard)
         names = parquet.schema_arrow.names if columns is None else columns
         schema.require_column_types(
-            parquet.schema_arrow, self.spec.columns, self.spec.labels, names, where
+            parquet.schema_arrow, self.spec.columns, self.spec.facts, names, where
         )
         rows = len(footer.ids) - len(footer.left_out or {})
         if parquet.metadata.num_rows != rows:
@@ -250,8 +250,8 @@ class ShardSet:
     def block(self, ids: range, columns: Sequence[str]) -> Block:
         """Read one shard as arrays.
 
-        Returns sample_id and label int64 [n], and float32 [n, d] for other columns. ShardError if a
-        feature is not a finite number.
+        Returns sample_id and label int64 [n], prompt as objects of str [n], and float32 [n, d] for
+        other columns. ShardError if a feature is not a finite number.
         """
         table = self.table(ids, [schema.SAMPLE_ID, *columns])
         block = {name: schema.to_numpy(table[name]) for name in table.column_names}

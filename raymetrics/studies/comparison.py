@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raymetrics.errors import RaymetricsError, ShardError, SpecMismatch
 from raymetrics.metrics import Protocol
@@ -26,6 +26,7 @@ class MetricTask:
     metric: Metric
     column: Column
     subset: Subset | None = None  # None for all samples of both sides
+    sides: tuple[str, ...] = SIDES  # that have the column
 
 
 def metric_applies(
@@ -107,6 +108,18 @@ def _network_name(column: Column, dataset_spec: DatasetSpec) -> str:
     """Return the published network of a column, whatever its extractor is called in this set."""
     spec = next(spec for spec in dataset_spec.extractors if spec["name"] == column.extractor)
     return str(spec.get("network", column.extractor))
+
+
+def plan_generated_metrics(
+    metrics: Sequence[Metric],
+    columns: Sequence[Column],
+    dataset_spec: DatasetSpec,
+    subsets: Sequence[Subset | None],
+) -> list[MetricTask]:
+    """Return the tasks of columns that the real side lacks, of metrics for which that suffices."""
+    alone = [m for m in metrics if m.generated_suffices and m.space is None]
+    tasks = plan_metrics(alone, columns, dataset_spec, subsets, explicit=False)
+    return [replace(task, sides=(SIDES[1],)) for task in tasks]
 
 
 def require_applicable(

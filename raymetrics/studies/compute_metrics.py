@@ -97,6 +97,9 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
     required: dict[str, Mapping[str, StatisticFunction]] = {}
     for side in SIDES:
         metric = task.metric
+        if side not in task.sides:
+            required[side] = {}
+            continue
         needs = {} if metric.needs is None else metric.needs(subset.samples, side, convention)
         # A survey reads whole sides itself.
         takes_rows = metric.survey is not None and side in subset.restricted_sides

@@ -170,16 +170,15 @@ def evaluate(
             requests = [replace(r, space_names=spaces) for r in requests]
         else:
             requests = [_require_statistics_suffice(sides, r) for r in requests]
-            opened_sets = [value.shards for value in sides.values() if isinstance(value, View)]
+            opened_sets = {s: value.shards for s, value in sides.items() if isinstance(value, View)}
 
             texts = None if extractors is None else _expand_groups(as_extractors(extractors))
             vary_resize = "resizes" in axes and not opened_sets
             texts, added = _extractors_of_sources(texts, requests[0], vary_resize=vary_resize)
 
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
-                opposite = opened_sets[0] if opened_sets else None
                 asked = _without_extractors(requests[0], made_of, added)
-                require_evaluable(asked, made_of, opposite, counts)
+                require_evaluable(asked, made_of, opened_sets, counts)
 
             resources = resources or Resources()
             extraction = SideExtraction(

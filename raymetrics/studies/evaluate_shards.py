@@ -18,7 +18,7 @@ from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import Metric
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.results import Result
-from raymetrics.shards.comparability import require_same_machines
+from raymetrics.shards.comparability import require_same_machines, shared_extractors
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
@@ -29,6 +29,7 @@ from raymetrics.studies.comparison import (
     MetricTask,
     comparable_columns,
     cut_to_equal_counts,
+    plan_generated_metrics,
     plan_metrics,
     require_applicable,
     require_unique_samples,
@@ -36,6 +37,7 @@ from raymetrics.studies.comparison import (
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.protocol_images import require_images_of_view
 from raymetrics.studies.result_warnings import (
     Facts,
     SideFacts,
@@ -114,9 +116,27 @@ class EvaluationRequest:
         if self.same_machines:
             require_same_machines(real)
             require_same_machines(generated)
+        if not shared_extractors(real, generated) and self._only_takes_generated:
+            return []
         return comparable_columns(
             real, generated, self.space_names, self.columns, any_size=self.any_size
         )
+
+    def generated_columns(self, real: ShardSet, generated: ShardSet) -> list[Column]:
+        """Return the columns that only the generated side has, of the spaces that are asked for."""
+        if self.columns:
+            return []
+        return [
+            column
+            for column in generated.spec.columns
+            if column not in real.spec.columns
+            and (self.space_names is None or column.extractor in self.space_names)
+        ]
+
+    @property
+    def _only_takes_generated(self) -> bool:
+        """Whether no metric needs columns of the real side."""
+        return all(metric.generated_suffices for metric in self.metrics)
 
     def without_too_large(self, counts: Mapping[str, int], *, announce: bool) -> EvaluationRequest:
         """Return the request without default metrics that take more samples than a side has.
@@ -142,14 +162,26 @@ class EvaluationRequest:
         return replace(self, metrics=[m for m in self.metrics if m not in left_out])
 
     def plan(
-        self, columns: Sequence[Column], dataset_spec: DatasetSpec, subsets: Sequence[Subset | None]
+        self,
+        columns: Sequence[Column],
+        dataset_spec: DatasetSpec,
+        subsets: Sequence[Subset | None],
+        generated_columns: Sequence[Column] = (),
     ) -> list[MetricTask]:
-        """Return the tasks, by subset, column and metric. RaymetricsError for a metric without."""
+        """Return the tasks, by subset, column and metric. RaymetricsError for a metric without.
+
+        columns: of both sides. dataset_spec: of a set that has all columns. generated_columns: that
+        only the generated side has. Gets the files that metrics need, or raises ExtractorError.
+        """
         tasks = plan_metrics(
             self.metrics, columns, dataset_spec, subsets, explicit=bool(self.columns)
         )
+        tasks += plan_generated_metrics(self.metrics, generated_columns, dataset_spec, subsets)
         required = self.metrics if self.is_explicit else self.metrics[:1]
-        require_applicable(tasks, required, columns)
+        require_applicable(tasks, required, [*columns, *generated_columns])
+        for metric in {task.metric.variant: task.metric for task in tasks}.values():
+            if metric.require_files is not None:
+                metric.require_files()
         return tasks
 
 
@@ -164,6 +196,8 @@ def evaluate_shards(
 
     announce: whether a choice of this process over Ray, and metrics that are left out, are logged.
     """
+    for side, view in views.items():
+        require_images_of_view(request.protocol, side, view)
     columns = request.compared_columns(views["real"].shards, views["generated"].shards)
     views = request.select_samples(views)
     request = request.without_too_large(
@@ -174,7 +208,12 @@ def evaluate_shards(
         if request.by == "label"
         else [all_samples(views, request.equal_counts_seed)]
     )
-    tasks = request.plan(columns, views["real"].shards.spec, subsets)
+    tasks = request.plan(
+        columns,
+        views["generated"].shards.spec,
+        subsets,
+        request.generated_columns(views["real"].shards, views["generated"].shards),
+    )
     require_unique_samples(tasks, views)
     require_enough_samples(views, tasks, request.convention)
     facts = {side: SideFacts(view) for side, view in views.items()}
@@ -187,7 +226,7 @@ def evaluate_shards(
             make_result(
                 value,
                 planned.task,
-                [views[side].shards.spec for side in SIDES],
+                [views[side].shards.spec for side in planned.task.sides],
                 sides_of_subset(views, planned.subset),
                 request.convention,
                 request.protocol,
@@ -216,18 +255,21 @@ def warnings_of(
 def require_evaluable(
     request: EvaluationRequest,
     made_of: DatasetSpec,
-    opposite: ShardSet | None,
+    opened: Mapping[str, ShardSet],
     counts: Mapping[str, int],
 ) -> None:
     """Raise the errors that an evaluation of sets with these extractors would have in the end.
 
-    opposite: the set on the other side, if it is there already. counts: samples of each side; 0
-    where they are not known.
+    opened: the sets that are there already, by side. counts: samples of each side; 0 where they are
+    not known.
     """
     counts = request.compared_counts(counts)
     shards = ShardSet(Store("."), made_of, ())
-    columns = request.compared_columns(opposite or shards, shards)
-    tasks = request.without_too_large(counts, announce=True).plan(columns, made_of, [None])
+    real, generated = (opened.get(side, shards) for side in SIDES)
+    columns = request.compared_columns(real, generated)
+    own = request.generated_columns(real, generated)
+    request = request.without_too_large(counts, announce=True)
+    tasks = request.plan(columns, generated.spec, [None], own)
     for metric in {task.metric.variant: task.metric for task in tasks}.values():
         for side, count in counts.items():
             if count:

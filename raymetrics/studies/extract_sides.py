@@ -19,6 +19,7 @@ from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.layout import DatasetSpec
 from raymetrics.shards.set_cache import cache_folder, set_place
 from raymetrics.shards.view import View
+from raymetrics.studies.protocol_images import require_images, require_images_of_view
 
 if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
@@ -148,6 +149,9 @@ def _resolve_ids(
 
     protocol, at_random = request.protocol, request.at_random
     resolved: dict[str, Ids] = {}
+    for side, opened in sides.items():
+        if isinstance(opened, View):
+            require_images_of_view(protocol, side, opened)
     sizes = {s: v.shards.spec.image_size for s, v in sides.items() if isinstance(v, View)}
     for side, value in sources.items():  # the real side comes first
         try:
@@ -178,6 +182,9 @@ def _resolve_ids(
             wanted = range(count)
         resolved[side] = requested_ids(generator, wanted)
         sizes[side] = _first_image_size(generator, resolved[side][0].start)
+        decode_options = getattr(generator, "decode_options", None)
+        decoding = None if decode_options is None else decode_options.spec
+        require_images(protocol, side, value.source, decoding, sizes[side])
     if not request.any_size:
         _require_same_size(sizes, {side: value.source for side, value in sources.items()})
     return resolved

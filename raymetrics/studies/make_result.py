@@ -10,7 +10,7 @@ from raymetrics.generators.source_settings import parse_setting
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import MetricValue
 from raymetrics.option_strings import format_options
-from raymetrics.output_names import LOGITS
+from raymetrics.output_names import LOGITS, SCORES
 from raymetrics.provenance import software_environment
 from raymetrics.results import Result, Side
 from raymetrics.shards.layout import DatasetSpec
@@ -44,6 +44,8 @@ def make_result(
         convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name
+        if protocol.images:
+            convention_fields["images"] = ", ".join(protocol.images.options.values())
     if task.metric.chosen_settings:
         convention_fields["settings"] = format_options("", task.metric.chosen_settings)[1:]
     subset = task.subset
@@ -57,7 +59,7 @@ def make_result(
         ),
         value=value.value,
         spread=value.spread,
-        better=value.better,
+        better=str(spec.get("better", value.better)),
         space={**spec, "output": column.output, "dimension": column.dimension},
         convention={**convention_fields, "arithmetic": "float64"},
         real=sides["real"],
@@ -93,7 +95,8 @@ def measure_names(
         name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
         return name, "" if resize == "tf1-bilinear" else f"({resize})"
     column = task.column
-    default_outputs = (LOGITS,) if task.metric.logits_outputs else ("pre_logits", "features")
+    usual = ("pre_logits", "features", *SCORES)
+    default_outputs = (LOGITS,) if task.metric.logits_outputs else usual
     space = (
         column.extractor
         if column.output in default_outputs

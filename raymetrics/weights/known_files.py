@@ -248,6 +248,15 @@ RESNET50 = {
     ),
 }
 
+# The head of LAION's aesthetic score; programs that take it from this address check this digest.
+AESTHETIC = WeightsFile(
+    name="sac+logos+ava1-l14-linearMSE.pth",
+    sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
+    url="https://github.com/christophschuhmann/improved-aesthetic-predictor/raw/main/"
+    "sac%2Blogos%2Bava1-l14-linearMSE.pth",
+    license_terms="Apache-2.0",
+)
+
 # Extractor (or source) -> the files that hold its weights; any single file suffices.
 KNOWN_WEIGHTS: dict[str, tuple[WeightsFile, ...]] = {
     "efficientnet-lite0": (EFFICIENTNET_LITE0,),
@@ -266,4 +275,5 @@ KNOWN_WEIGHTS: dict[str, tuple[WeightsFile, ...]] = {
     "sscd-disc-mixup": SSCD,
     "sscd-disc-mixup-320": SSCD,
     **RESNET50,
+    "aesthetic": (AESTHETIC,),
 }

@@ -38,11 +38,20 @@ def protocols() -> str:
             f"{protocol.generated:,}",
             real(protocol.real, protocol.real_at_most),
             "at random, seed 0" if protocol.choice == "random" else "the first",
+            ", ".join(protocol.images.options.values()) if protocol.images else "",
             f"`{protocol.convention.name}`",
         )
         for name, protocol in PROTOCOLS.items()
     ]
-    header = ("`--protocol`", "metrics", "generated", "real", "of a larger set", "convention")
+    header = (
+        "`--protocol`",
+        "metrics",
+        "generated",
+        "real",
+        "of a larger set",
+        "images",
+        "convention",
+    )
     return markdown(header, rows)
 
 

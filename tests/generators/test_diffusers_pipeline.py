@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raymetrics.errors import SourceError
-from raymetrics.generators import diffusers_pipeline
+from raymetrics.generators import absolute_source, diffusers_pipeline
 from raymetrics.generators.diffusers_pipeline import DiffusersPipeline
 from raymetrics.generators.network_files import _last_network
 
@@ -262,3 +262,58 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
     with pytest.raises(SourceError, match=r"pip install 'raymetrics\[diffusers\]'$"):
         DiffusersPipeline(str(tmp_path), CPU)
+
+
+def test_a_file_of_prompts(text: Path, tmp_path: Path) -> None:
+    """Sample k has line k, and begins again after the last; its image is that of the one prompt."""
+    file = tmp_path / "captions.txt"
+    file.write_text("a cat\nein bär\na dog\n", encoding="utf-8")
+    options: dict[str, Any] = {"steps": 2, "guidance": 4}
+    generator = DiffusersPipeline(str(text), CPU, prompts=str(file), **options)
+    ids = np.array([2, 3, 5])
+    assert generator.prompts(ids) == ["a dog", "a cat", "a dog"]
+    images = generator(ids)
+    of_dogs = DiffusersPipeline(str(text), CPU, **DOG, **options)
+    assert of_dogs.prompts(ids) is None
+    np.testing.assert_array_equal(images[[0, 2]], of_dogs(ids[[0, 2]]))
+    assert (images[1] != of_dogs(ids[1:2])[0]).any()
+    spec, digest = generator.spec, generator.quick_fingerprint
+    file.write_text("a cat\na dog")
+    changed = DiffusersPipeline(str(text), CPU, prompts=str(file), **options)
+    assert changed.spec != spec
+    assert changed.quick_fingerprint != digest
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (None, {}, "there is no file .*captions.txt with prompts, a text in each line"),
+        (b"", {}, "captions.txt holds no prompts; expected a text in each line"),
+        (b"\xff", {}, "captions.txt holds no prompts; expected UTF-8"),
+        (b"a cat", CAT, "it has prompt and prompts; give one of them"),
+    ],
+)
+def test_wrong_files_of_prompts(
+    text: Path, tmp_path: Path, content: bytes | None, options: dict[str, str], message: str
+) -> None:
+    file = tmp_path / "captions.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        DiffusersPipeline(str(text), CPU, prompts=str(file), **options)
+
+
+def test_a_file_of_prompts_for_a_pipeline_without_text(ddpm: Path, tmp_path: Path) -> None:
+    file = tmp_path / "captions.txt"
+    file.write_text("a cat")
+    with pytest.raises(ValueError, match="DDPMPipeline takes no prompt; it takes"):
+        DiffusersPipeline(str(ddpm), CPU, prompts=str(file))
+
+
+def test_the_file_of_prompts_gets_its_absolute_path(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "captions.txt").write_text("a cat")
+    monkeypatch.chdir(tmp_path)
+    source = absolute_source(f"diffusers:{text}?prompts=captions.txt")
+    assert source == f"diffusers:{text}?prompts={tmp_path}/captions.txt"

@@ -40,7 +40,9 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi mind sliced-wasserstein",
+        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi mind sliced-wasserstein "
+        "score clipscore aesthetic",
+        "generated_suffices": "score clipscore aesthetic",
         "moments_suffice": "fid sfid",
         "resamplings_allowed": "fid kid top1 mind",
         "in_sweeps": "fid pr dc prd",

@@ -42,6 +42,7 @@ class Batch:
     made_on: tuple[str, ...]
     features: Download
     seconds: Mapping[str, float]
+    prompts: Sequence[str] | None = None
 
 
 def compute_batch(
@@ -62,7 +63,7 @@ def compute_batch(
     features: dict[str, Tensor] = {}
     for extractor in extractors if len(images) else ():
         with nullcontext() if is_thread_safe(extractor) else _calling_user_code:
-            outputs = extract_tensors(extractor, samples.sample_ids, images)
+            outputs = extract_tensors(extractor, samples.sample_ids, images, samples.prompts)
         for column in schema.make_columns(extractor.name, extractor.columns):
             features[column.name] = outputs[column.output]
     download = Download.begin(features)
@@ -75,6 +76,7 @@ def compute_batch(
         samples.made_on,
         download,
         {GENERATE: generated - start, EXTRACT: time.monotonic() - generated},
+        samples.prompts,
     )
 
 
@@ -85,11 +87,13 @@ def join_rows(columns: Sequence[Column], batches: Sequence[Batch]) -> pa.Table |
         return None
     parts = [batch.features.wait() for batch in full]
     labels = [batch.labels for batch in full if batch.labels is not None]
+    prompts = [text for batch in full for text in batch.prompts or ()]
     return schema.to_table(
         columns,
         np.concatenate([batch.sample_ids for batch in full]),
         np.concatenate(labels) if labels else None,
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        prompts or None,
     )
 
 

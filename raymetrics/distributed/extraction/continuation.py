@@ -11,14 +11,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from raymetrics.distributed.devices import worker_device
 from raymetrics.errors import SpecMismatch
 from raymetrics.extractors import Extractor
-from raymetrics.extractors.base import NetworkExtractor
+from raymetrics.extractors.base import NetworkExtractor, extract_tensors, takes_prompts
 from raymetrics.extractors.user_function import UserFunctionExtractor
 from raymetrics.fixed_batches import run_in_fixed_batches
 from raymetrics.generators import Generator
+from raymetrics.generators.base import find_prompts
 from raymetrics.generators.trial import find_user_generator
 from raymetrics.shards import layout, schema
 from raymetrics.shards.layout import DatasetSpec
@@ -119,8 +121,13 @@ def _farthest_sample(
     if labels is not None and schema.LABEL in stored and (labels != stored[schema.LABEL]).any():
         wrong = int(ids[(labels != stored[schema.LABEL]).argmax()])
         return _SampleDistance(np.inf, wrong, schema.LABEL)
+    prompts = find_prompts(generator, ids)
+    if prompts is not None and schema.PROMPT in stored:
+        differs = np.array(prompts, object) != stored[schema.PROMPT]
+        if differs.any():
+            return _SampleDistance(np.inf, int(ids[differs.argmax()]), schema.PROMPT)
     for network in networks:
-        outputs = _extract_features(network, ids, images)
+        outputs = _extract_features(network, ids, images, prompts)
         for column in schema.make_columns(network.name, network.columns):
             apart = _relative_distances(outputs[column.output], stored[column.name])
             row = int(apart.argmax())
@@ -133,7 +140,8 @@ def _stored_samples(shards: ShardSet) -> dict[str, np.ndarray]:
 
     Returns one row if both are the same sample.
     """
-    columns = [*shards.columns, *([schema.LABEL] if shards.spec.labels else [])]
+    known = [name for name, is_known in shards.spec.facts.items() if is_known]
+    columns = [*shards.columns, *known]
     first, last = (shards.block(shards.present[end], columns) for end in (0, -1))
     ends = {name: np.concatenate([first[name][:1], last[name][-1:]]) for name in first}
     _, rows = np.unique(ends[schema.SAMPLE_ID], return_index=True)
@@ -141,10 +149,13 @@ def _stored_samples(shards: ShardSet) -> dict[str, np.ndarray]:
 
 
 def _extract_features(
-    network: Extractor, ids: np.ndarray, images: np.ndarray
+    network: Extractor, ids: np.ndarray, images: np.ndarray, prompts: Sequence[str] | None
 ) -> dict[str, np.ndarray]:
     if isinstance(network, NetworkExtractor):
         return network(images)  # a whole fixed batch would take longer
+    if takes_prompts(network):
+        tensors = extract_tensors(network, ids, torch.from_numpy(images), prompts)
+        return {name: values.cpu().numpy() for name, values in tensors.items()}
     return run_in_fixed_batches(network, ids, images, network.block)
 
 
@@ -163,7 +174,8 @@ def _describe_changes(changed: Sequence[Change], source: str) -> str:
 def _refusal_message(
     shards: ShardSet, farthest: _SampleDistance, changed: Sequence[Change], source: str
 ) -> str:
-    far = "" if farthest.column == schema.LABEL else f", {farthest.relative:.0%} apart"
+    is_feature = farthest.column not in (schema.LABEL, schema.PROMPT)
+    far = "" if not is_feature else f", {farthest.relative:.0%} apart"
     what = f"({farthest.column}{far})"
     if not changed:
         return (

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from raymetrics import sample_ranges
-from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError
+from raymetrics.errors import ExtractorError, RaymetricsError, SampleRangeError, SourceError
 from raymetrics.extractors import PUBLISHED_NETWORKS, Extractor, expand_groups, make_extractor
+from raymetrics.extractors.base import takes_prompts
 from raymetrics.extractors.options import absolute_extractor as absolute_extractor
 from raymetrics.extractors.trial import TRIAL_SECONDS
 from raymetrics.generators import Generator
+from raymetrics.generators.base import find_prompts
 from raymetrics.generators.trial import try_out
 from raymetrics.shards import schema
 from raymetrics.shards.layout import DatasetSpec
@@ -48,7 +50,11 @@ def make_spec(
     require_one_size = getattr(generator, "require_one_size", None)
     if require_one_size is not None and not max_errors:
         require_one_size(ids)
-    has_labels = generator.labels(np.array([ids[0].start])) is not None
+    first = np.array([ids[0].start])
+    has_labels = generator.labels(first) is not None
+    has_prompts = find_prompts(generator, first) is not None
+    if not has_prompts:
+        require_no_prompts_taken(networks, source)
     return replace(
         empty_spec(texts, networks, shard_rows),
         source=source,
@@ -58,7 +64,19 @@ def make_spec(
         label_names=tuple(getattr(generator, "label_names", ())) if has_labels else (),
         image_size=image_size,
         encodings=tuple(getattr(generator, "encodings", ())),
+        prompts=has_prompts,
     )
+
+
+def require_no_prompts_taken(networks: Sequence[Extractor], source: str) -> None:
+    """Raise SourceError if an extractor takes prompts, which a source does not give."""
+    names = [network.name for network in networks if takes_prompts(network)]
+    if names:
+        raise SourceError(
+            f"{', '.join(names)} takes the prompts of the images, and {source} gives none; name "
+            "where they are: '?prompts=...' of a data set or a pipeline, or a method "
+            "prompts(sample_ids) of your own source; or extract this source without it"
+        )
 
 
 def empty_spec(

@@ -27,7 +27,7 @@ from raymetrics.errors import (
     TemporaryFailure,
 )
 from raymetrics.generators import Generator, open_source, quick_fingerprint
-from raymetrics.generators.base import generate_tensors
+from raymetrics.generators.base import find_prompts, generate_tensors
 
 _NO_IMAGES = torch.empty((0, 3, 0, 0), dtype=torch.uint8)
 
@@ -38,6 +38,7 @@ class GeneratedSamples(NamedTuple):
     sample_ids: int64 [n]. images: uint8 [n, 3, h, w], on any device. labels: int64 [n] or None.
     left_out: the requested samples that cannot be made, and why. one_by_one: whether they were
     generated one after another. made_on: the kind of machine, if it is not that of the caller.
+    prompts: the texts that they were made from, or None.
     """
 
     sample_ids: np.ndarray
@@ -46,6 +47,7 @@ class GeneratedSamples(NamedTuple):
     left_out: dict[int, str]
     one_by_one: bool
     made_on: tuple[str, ...] = ()
+    prompts: list[str] | None = None
 
 
 class SampleGenerator(Protocol):
@@ -162,7 +164,8 @@ def generate_samples(generator: Generator, sample_ids: np.ndarray) -> GeneratedS
     together, a GPU that was lost.
     """
     try:
-        return GeneratedSamples(sample_ids, *_call_generator(generator, sample_ids), {}, False)
+        images, labels, prompts = _call_generator(generator, sample_ids)
+        return GeneratedSamples(sample_ids, images, labels, {}, False, prompts=prompts)
     except RaymetricsError as error:
         if not _concerns_samples(error):
             raise
@@ -184,7 +187,7 @@ def _generate_one_by_one(
     error: the failure of all samples together, which is raised if the images of single samples have
     different shapes.
     """
-    parts: list[tuple[Tensor, np.ndarray | None]] = []
+    parts: list[tuple[Tensor, np.ndarray | None, list[str] | None]] = []
     left_out: dict[int, str] = {}
     for sample in sample_ids:
         try:
@@ -196,23 +199,26 @@ def _generate_one_by_one(
             left_out[int(sample)] = sample_error.message
     if not parts:
         return GeneratedSamples(sample_ids[:0], _NO_IMAGES, None, left_out, True)
-    if len({images.shape for images, _ in parts}) > 1:
+    if len({images.shape for images, _, _ in parts}) > 1:
         raise error
-    labels = [label for _, label in parts if label is not None]
+    labels = [label for _, label, _ in parts if label is not None]
+    prompts = [text for _, _, texts in parts if texts is not None for text in texts]
     return GeneratedSamples(
         np.array([sample for sample in sample_ids if sample not in left_out]),
-        torch.cat([images for images, _ in parts]),
+        torch.cat([images for images, _, _ in parts]),
         np.concatenate(labels) if labels else None,
         left_out,
         True,
+        prompts=prompts or None,
     )
 
 
 def _call_generator(
     generator: Generator, sample_ids: np.ndarray
-) -> tuple[Tensor, np.ndarray | None]:
-    """Return images and labels."""
-    return generate_tensors(generator, sample_ids), generator.labels(sample_ids)
+) -> tuple[Tensor, np.ndarray | None, list[str] | None]:
+    """Return images, labels and prompts."""
+    images = generate_tensors(generator, sample_ids)
+    return images, generator.labels(sample_ids), find_prompts(generator, sample_ids)
 
 
 def open_verified_generator(source: str, expected: str) -> Generator:

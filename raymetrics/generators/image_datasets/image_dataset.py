@@ -134,6 +134,13 @@ class ImageDataset:
             return np.array([index[str(name)] for name in chosen], np.int64)
         return np.array(chosen, np.int64)
 
+    def prompts(self, sample_ids: np.ndarray) -> list[str] | None:
+        """Return the prompts of the samples; None if they are not asked for."""
+        prompts = self.image_list.prompts
+        if prompts is None:
+            return None
+        return [prompts[self.kept_indices[k]] for k in sample_ids.tolist()]
+
     def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
         """Decode the images uint8 [n, 3, h, w] of sample ids int64 [n].
 

@@ -30,7 +30,8 @@ class ImageList:
     its class, or None.
     read: returns the image at an index, as an image file's bytes or as pixels uint8 [h, w, 3];
     raises BrokenImage if this image cannot be read, StorageError if the location cannot.
-    options: the options of the format that choose the images or the labels.
+    options: the options of the format that choose the images, the labels or the prompts.
+    prompts: for each image the text that it was made from; None if they are not asked for.
 
     Raises SourceError for a label that is no class.
     """
@@ -42,6 +43,7 @@ class ImageList:
     labels: Sequence[int | str | None]
     read: Callable[[int], bytes | np.ndarray]
     options: Mapping[str, str] = field(default_factory=dict)
+    prompts: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name, label in zip(self.names, self.labels, strict=True):

@@ -2,8 +2,8 @@
 
 The set is one file or a folder of files. The column `image` (or `column=NAME`) holds image files,
 as binary or as a struct with a field `bytes`. The column `label` (or `label=NAME`) holds whole
-numbers or names of classes; a set without it has no classes. The order is that of the files' paths,
-then of their rows.
+numbers or names of classes; a set without it has no classes. With `prompts=NAME` a column of text
+holds the prompts. The order is that of the files' paths, then of their rows.
 
 Whole row groups are read, and the last few are kept in memory, so that ascending ids read each
 group once.
@@ -26,6 +26,7 @@ from raymetrics.generators.image_datasets.image_list import (
     require_encoded_size,
     require_plausible_count,
 )
+from raymetrics.generators.image_datasets.prompts import require_prompt
 from raymetrics.safe_archives.damage import require_undamaged
 
 MAX_GROUP_BYTES = 2**31
@@ -46,7 +47,10 @@ class RowGroup:
 
 
 def open_parquet(
-    location: DataLocation, column: str = "image", label: str | None = None
+    location: DataLocation,
+    column: str = "image",
+    label: str | None = None,
+    prompts: str | None = None,
 ) -> ImageList:
     """List the images in Parquet files.
 
@@ -56,6 +60,7 @@ def open_parquet(
     files = {name: n for name, n in location.files.items() if not name or name.endswith(".parquet")}
     names: list[str] = []
     labels: list[int | str | None] = []
+    texts: list[str] = []
     groups: list[RowGroup] = []
     for file in files:
         where = location.display_path(file)
@@ -68,6 +73,8 @@ def open_parquet(
                 _require_small_group(table, index, where)
                 groups.append(RowGroup(file, index, len(labels), rows, bytes_column))
                 labels += _read_labels(opened, table, groups[-1], label, where)
+                if prompts is not None:
+                    texts += _read_prompts(opened, table, groups[-1], prompts, where)
         names += [f"{file}/{row}" if file else str(row) for row in range(sum(counts))]
     if not names:
         raise SourceError(f"no rows in {location.uri}")
@@ -86,7 +93,10 @@ def open_parquet(
         return data
 
     options = {"column": column} if label is None else {"column": column, "label": label}
-    return ImageList("parquet", location, files, names, labels, read, options)
+    if prompts is None:
+        return ImageList("parquet", location, files, names, labels, read, options)
+    options |= {"prompts": prompts}
+    return ImageList("parquet", location, files, names, labels, read, options, texts)
 
 
 def _open_parquet_file(opened: object, **options: Any) -> Any:
@@ -167,6 +177,24 @@ def _read_labels(
             f"{group.index}, at most {limit} are read as classes; choose another with ?label="
         )
     return [value for chunk in column.chunks for value in _column_values(chunk)]
+
+
+def _read_prompts(opened: object, table: Any, group: RowGroup, name: str, where: str) -> list[str]:
+    """Read the prompts of a row group. SourceError for a column that is missing or no text."""
+    import pyarrow as pa
+
+    if name not in table.schema_arrow.names:
+        raise SourceError(
+            f"{where} has no column {name!r} for the prompts, but "
+            f"{', '.join(table.schema_arrow.names)}; choose one with ?prompts="
+        )
+    kind = table.schema_arrow.field(name).type
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(plain) or pa.types.is_large_string(plain)):
+        raise SourceError(f"the column {name!r} of {where} holds {plain}; expected text")
+    column = _read_column(opened, group, name, table.metadata)
+    values = [value for chunk in column.chunks for value in _column_values(chunk)]
+    return [require_prompt(value, f"row {i} of {where}") for i, value in enumerate(values)]
 
 
 def _require_classes(kind: Any, what: str) -> None:

@@ -4,7 +4,8 @@ A sample is the files with the same key: the path up to the first dot of the fil
 `dogs/07.jpg` and `dogs/07.cls` are one sample. The order is that of the tars' paths, then of the
 keys, whatever their order in the tar. The class is the whole number in the file `.cls`, or "label"
 in `.json`. For samples of several images, `image=EXT` chooses one by its ending; a sample without
-an image is left out.
+an image is left out. The prompt is the text of the file that `prompts=EXT` names, as `prompts=txt`,
+or a field of `.json`, as `prompts=json:caption`.
 
 Refused are links, sparse files, and names that lead outside of the archive; also compressed tars,
 as an image in them cannot be read alone.
@@ -34,6 +35,7 @@ from raymetrics.generators.image_datasets.image_list import (
     require_class_number,
     require_encoded_size,
 )
+from raymetrics.generators.image_datasets.prompts import decode_prompt, require_prompt
 from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.safe_archives.tar_headers import open_tar, tar_members
 
@@ -44,14 +46,21 @@ _KEY = re.compile(r"((?:.*/)?\.*[^./]*)\.([^/]*)")
 
 @dataclass
 class _Sample:
-    """The files of one key: its class, and (member's name, offset, bytes) by image ending."""
+    """The files of one key: its class, its prompt, and (member's name, offset, bytes) by image
+    ending.
+    """
 
     images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     label: int | None = None
+    prompt: str | None = None
 
 
-def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
+def open_tars(
+    location: DataLocation, image: str | None = None, prompts: str | None = None
+) -> ImageList:
     """List the images in tars.
+
+    image: the ending of a sample's image. prompts: that of its text, or `json:FIELD`.
 
     Raises SourceError if they hold no images, for damaged or unsafe tars, and for a sample whose
     image is ambiguous.
@@ -61,11 +70,14 @@ def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
     }
     names: list[str] = []
     labels: list[int | None] = []
+    texts: list[str] = []
     spans: list[tuple[str, int, int]] = []  # file, offset, bytes
     for file in files:
         where = location.display_path(file)
-        for key, sample in sorted(_read_samples(location, file).items()):
+        for key, sample in sorted(_read_samples(location, file, prompts).items()):
             if sample.images:
+                if prompts is not None:
+                    texts.append(_require_text(sample, prompts, f"{key!r} in {where}"))
                 name, offset, size = _choose_image(sample, image, f"{key!r} in {where}")
                 names.append(f"{file}/{name}" if file else name)
                 labels.append(sample.label)
@@ -79,7 +91,20 @@ def open_tars(location: DataLocation, image: str | None = None) -> ImageList:
         return location.read(file, offset, offset + size)
 
     options = {} if image is None else {"image": image}
-    return ImageList("tar", location, files, names, labels, read, options)
+    if prompts is None:
+        return ImageList("tar", location, files, names, labels, read, options)
+    options |= {"prompts": prompts}
+    return ImageList("tar", location, files, names, labels, read, options, texts)
+
+
+def _require_text(sample: _Sample, prompts: str, where: str) -> str:
+    """Return the prompt of a sample; raise SourceError if it has none."""
+    if sample.prompt is None:
+        raise SourceError(
+            f"the sample {where} has no prompt {prompts!r}; expected a text file of this ending "
+            "beside every image, ?prompts=txt, or a field of its .json, ?prompts=json:caption"
+        )
+    return sample.prompt
 
 
 def _choose_image(sample: _Sample, image: str | None, where: str) -> tuple[str, int, int]:
@@ -95,8 +120,10 @@ def _choose_image(sample: _Sample, image: str | None, where: str) -> tuple[str, 
     )
 
 
-def _read_samples(location: DataLocation, file: str) -> dict[str, _Sample]:
-    """Read the samples of one tar, by key.
+def _read_samples(
+    location: DataLocation, file: str, prompts: str | None = None
+) -> dict[str, _Sample]:
+    """Read the samples of one tar, by key; with the prompts that the option names.
 
     Raises SourceError if the file is no tar, is damaged, or is not safe.
     """
@@ -107,13 +134,17 @@ def _read_samples(location: DataLocation, file: str) -> dict[str, _Sample]:
             tar = open_tar(opened)
         with tar, require_undamaged(SourceError, f"{where} is no whole tar file", COPY_HINT):
             for member in _safe_members(tar, location.files[file], where):
-                _add_member(member, tar, samples_by_key, where)
+                _add_member(member, tar, samples_by_key, where, prompts)
             _require_end_mark(tar, opened)
     return samples_by_key
 
 
 def _add_member(
-    member: tarfile.TarInfo, tar: tarfile.TarFile, samples_by_key: dict[str, _Sample], where: str
+    member: tarfile.TarInfo,
+    tar: tarfile.TarFile,
+    samples_by_key: dict[str, _Sample],
+    where: str,
+    prompts: str | None,
 ) -> None:
     """Add a file of a tar to its sample in `samples_by_key`; SourceError for a repeated name."""
     match = _KEY.fullmatch(member.name.removeprefix("./"))
@@ -125,10 +156,33 @@ def _add_member(
         if ending in sample.images:
             raise SourceError(f"{member.name!r} is twice in {where}")
         sample.images[ending] = (match[0], member.offset_data, member.size)
-    elif ending in ("cls", "json") and member.size <= _MAX_LABEL_BYTES:
-        text = tar.extractfile(member).read()  # type: ignore[union-attr]
+        return
+    prompt_ending, _, prompt_field = (prompts or "").partition(":")
+    is_label, is_prompt = ending in ("cls", "json"), ending == prompt_ending.lower()
+    if not (is_label or is_prompt) or member.size > _MAX_LABEL_BYTES:
+        return
+    text = tar.extractfile(member).read()  # type: ignore[union-attr]
+    if is_label:
         label = _parse_label(text, ending, f"{member.name} in {where}")
         sample.label = sample.label if label is None else label
+    if is_prompt:
+        sample.prompt = _parse_prompt(text, prompt_field, f"{member.name} in {where}")
+
+
+def _parse_prompt(data: bytes, field: str, where: str) -> str | None:
+    """Return the text of a file, or of a field of its JSON object; None without that field.
+
+    Raises SourceError if the file holds something else.
+    """
+    if not field:
+        return decode_prompt(data, where)
+    try:
+        prompt = json.loads(data).get(field)
+    except (ValueError, AttributeError, RecursionError):
+        raise SourceError(
+            f'{where} holds no object: {data[:40]!r}; expected {{"{field}": "..."}}'
+        ) from None
+    return None if prompt is None else require_prompt(prompt, where)
 
 
 def _safe_members(tar: tarfile.TarFile, size: int, where: str) -> Iterator[tarfile.TarInfo]:

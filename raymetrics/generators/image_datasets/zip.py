@@ -27,14 +27,16 @@ from raymetrics.generators.image_datasets.image_list import (
     require_encoded_size,
     require_label_bytes,
 )
+from raymetrics.generators.image_datasets.prompts import prompts_beside_images
 from raymetrics.safe_archives.damage import require_undamaged
 from raymetrics.safe_archives.zip_members import require_honest_packing
 
 
-def open_zip(location: DataLocation) -> ImageList:
+def open_zip(location: DataLocation, prompts: str | None = None) -> ImageList:
     """List the images in a zip file.
 
-    Raises SourceError if the file is no zip file, is not safe, or holds no images.
+    prompts: where their prompts are, see `image_datasets.prompts`. Raises SourceError if the file
+    is no zip file, is not safe, or holds no images.
     """
     archive = open_safe_zip(location)
     members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
@@ -53,7 +55,19 @@ def open_zip(location: DataLocation) -> ImageList:
     def read(index: int) -> bytes:
         return _unpack(archive, members[names[index]])
 
-    return ImageList("zip", location, location.files, names, labels, read)
+    if prompts is None:
+        return ImageList("zip", location, location.files, names, labels, read)
+    sizes = {name: info.file_size for name, info in members.items()}
+
+    def read_text(name: str) -> bytes:
+        try:
+            return _unpack(archive, members[name])
+        except BrokenImage as error:
+            raise SourceError(f"cannot read {name} in {location.uri}: {error}") from None
+
+    texts, _ = prompts_beside_images(prompts, names, sizes, read_text, location.uri)
+    options = {"prompts": prompts}
+    return ImageList("zip", location, location.files, names, labels, read, options, texts)
 
 
 def open_safe_zip(location: DataLocation) -> zipfile.ZipFile:

@@ -35,7 +35,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raymetrics.errors import SourceError
-from raymetrics.generators.base import Generator, LatentGenerator, require_latent_generator
+from raymetrics.generators.base import (
+    Generator,
+    LatentGenerator,
+    find_prompts,
+    require_latent_generator,
+)
 from raymetrics.generators.latents import strategies
 from raymetrics.generators.latents.latent_batches import (
     map_at_places,
@@ -123,6 +128,10 @@ class TruncatedGenerator(TensorGenerator):
     def labels(self, sample_ids: np.ndarray) -> np.ndarray | None:
         """Return the classes of the samples, which truncation does not change."""
         return self.inner.labels(sample_ids)
+
+    def prompts(self, sample_ids: np.ndarray) -> list[str] | None:
+        """Return the texts of the samples, which truncation does not change."""
+        return find_prompts(self.inner, sample_ids)
 
     def synthesize(self, w: np.ndarray) -> np.ndarray:
         """Synthesize images uint8 [n, 3, h, w] from w float32 [n, w] or [n, layers, w]."""

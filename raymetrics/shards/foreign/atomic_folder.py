@@ -50,11 +50,9 @@ def new_folder(destination: str) -> Iterator[Path]:
 
 
 def whole_block(view: View, shard: range, columns: Sequence[Column]) -> Block:
-    """Sample ids, labels where known, and these columns, of what the view has of a shard."""
-    names = [column.name for column in columns]
-    if view.shards.spec.labels:
-        names = [schema.LABEL, *names]
-    return view.block(shard, names)
+    """Sample ids, labels and prompts where known, and these columns, of a view of a shard."""
+    known = [name for name, is_known in view.shards.spec.facts.items() if is_known]
+    return view.block(shard, [*known, *(column.name for column in columns)])
 
 
 def shard_file_name(block: Block) -> str:

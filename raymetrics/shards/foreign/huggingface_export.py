@@ -42,6 +42,7 @@ def _card_text(view: View, columns: Sequence[Column]) -> str:
     features: list[dict[str, object]] = [
         {"name": name, "dtype": "int64"} for name in integer_columns
     ]
+    features += [{"name": "prompt", "dtype": "string"}] if spec.prompts else []
     features += [{"name": c.name, "list": "float32", "length": c.dimension} for c in columns]
     files = [{"split": "train", "path": "data/*.parquet"}]
     head = {

@@ -15,7 +15,10 @@ from raymetrics.shards.view import View
 
 
 def write_npy(view: View, columns: Sequence[Column], folder: Path) -> None:
-    """Write COLUMN.npy float32 [n, d], sample_id.npy int64 [n], and label.npy where known."""
+    """Write COLUMN.npy float32 [n, d], sample_id.npy int64 [n], and label.npy where known.
+
+    Texts have no such files: prompts are left out.
+    """
     shapes: dict[str, tuple[int, ...]] = {c.name: (len(view), c.dimension) for c in columns}
     shapes[schema.SAMPLE_ID] = (len(view),)
     if view.shards.spec.labels:
@@ -29,5 +32,6 @@ def write_npy(view: View, columns: Sequence[Column], folder: Path) -> None:
             header = {"descr": dtype, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(open_files[name], header)
         for shard in view.present:
-            for name, values in whole_block(view, shard, columns).items():
-                open_files[name].write(np.ascontiguousarray(values).data)
+            block = whole_block(view, shard, columns)
+            for name in shapes:
+                open_files[name].write(np.ascontiguousarray(block[name]).data)

@@ -37,7 +37,8 @@ def write_shard_set(view: View, columns: Sequence[Column], folder: Path) -> None
     start = 0
     for block in _equal_blocks(view, columns, spec.shard_rows):
         sample_ids = start + np.arange(len(block[schema.SAMPLE_ID]))
-        table = schema.to_table(columns, sample_ids, block.get(schema.LABEL), block)
+        prompts = list(block[schema.PROMPT]) if schema.PROMPT in block else None
+        table = schema.to_table(columns, sample_ids, block.get(schema.LABEL), block, prompts)
         commit_shard(store, table, spec.fingerprint, made_on=machines)
         start += len(sample_ids)
     seal_set(open_shards(store.uri))

@@ -20,8 +20,8 @@ from raymetrics.shards.view import View
 def write_webdataset(view: View, columns: Sequence[Column], folder: Path) -> None:
     """Write samples-FIRST-LAST.tar for every shard.
 
-    A tar holds SAMPLE_ID.COLUMN.npy (float32 [d]), SAMPLE_ID.cls where labels are known, and
-    SAMPLE_ID.json. Equal samples give equal bytes.
+    A tar holds SAMPLE_ID.COLUMN.npy (float32 [d]), SAMPLE_ID.cls where labels are known,
+    SAMPLE_ID.txt where prompts are, and SAMPLE_ID.json. Equal samples give equal bytes.
     """
     set_fields = {"source": view.shards.spec.source, "fingerprint": view.shards.spec.fingerprint}
     for shard in view.present:
@@ -46,4 +46,6 @@ def _sample_files(
         yield f"{sample_id:012d}.{column.name}.npy", buffer.getvalue()
     if schema.LABEL in block:
         yield f"{sample_id:012d}.cls", str(int(block[schema.LABEL][row])).encode()
+    if schema.PROMPT in block:
+        yield f"{sample_id:012d}.txt", block[schema.PROMPT][row].encode()
     yield f"{sample_id:012d}.json", json.dumps({"sample_id": sample_id, **set_fields}).encode()
