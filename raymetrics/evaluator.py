@@ -18,6 +18,7 @@ from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.registry import find_metrics
 from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
 from raymetrics.neighbors import survey_arrays
+from raymetrics.neighbors.nearest_arrays import nearest_training_rows
 from raymetrics.python_arguments import as_names
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.schema import Column, make_columns
@@ -308,6 +309,9 @@ def compute_from_rows(
     samples = SampleIds(real=np.arange(len(real)), generated=np.arange(len(generated)))
     if metric.survey_values is not None:
         parts = metric.survey or frozenset()
+        if "nearest" in parts:
+            nearest = nearest_training_rows(real=real, generated=generated)
+            return metric.survey_values(nearest, samples, convention)
         survey = survey_arrays(
             real=real,
             generated=generated,

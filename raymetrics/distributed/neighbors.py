@@ -29,6 +29,7 @@ from raymetrics.distributed.neighbor_files import (
     parse_neighbor_file,
     problem_with_balls,
     problem_with_distances,
+    problem_with_neighbors,
     read_neighbor_file,
     write_neighbor_file,
 )
@@ -37,7 +38,13 @@ from raymetrics.distributed.nodes import MAX_RESTARTS, search_resources
 from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey, radii_up_to_median, require_neighbors
+from raymetrics.metrics import (
+    Convention,
+    ManifoldSurvey,
+    normalize_rows,
+    radii_up_to_median,
+    require_neighbors,
+)
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.neighbors.faiss_indexes import count_gpus, load_faiss
@@ -63,6 +70,7 @@ class Partition:
     first_row: int  # the number in the view of the first row
     rows: int
     digest: str  # of the values and of how they are rounded
+    unit_length: bool = False  # whether rows are divided by their length
 
     @property
     def view_slice(self) -> slice:
@@ -80,7 +88,10 @@ class Partition:
     def read(self) -> np.ndarray:
         """Read the features, float32 [rows, d], rounded as the convention says."""
         view = View(open_shards(self.uri, self.shards), self.samples)
-        return self.convention.round_features(view.read(self.column, self.shards))
+        features = view.read(self.column, self.shards)
+        if self.unit_length:
+            features = normalize_rows(features).astype(np.float32)
+        return self.convention.round_features(features)
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,8 @@ class PartitionPair:
     """A search in a base for the neighbors of queries, and the converse.
 
     base_index: the number of the base in a list of partitions. k: search the k nearest of each; 0:
-    search which samples lie in the balls of the other side, whose radii are given.
+    search which samples lie in the balls of the other side, whose radii are given. one_way: search
+    the k nearest base rows of the queries alone, with their numbers.
     """
 
     base_index: int
@@ -98,6 +110,7 @@ class PartitionPair:
     query_radii: np.ndarray | None = None
     count: bool = True
     realism_radii: np.ndarray | None = None
+    one_way: bool = False
 
     def key(self, base: Partition) -> str:
         """Return a digest of all that the result depends on, which names its file."""
@@ -110,11 +123,14 @@ class PartitionPair:
             "radii": digests,
             "count": self.count,
             "same": same_values,
+            **({"one way": True} if self.one_way else {}),
         }
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
     def problem_with(self, arrays: Arrays, base: Partition) -> str | None:
         """Return why arrays cannot be the result; None if they can."""
+        if self.one_way:
+            return problem_with_neighbors(arrays, (self.queries.rows, self.k), base.rows)
         if self.k:
             return problem_with_distances(
                 arrays, (base.rows, self.k), all_finite=False, name="base_distances"
@@ -137,10 +153,12 @@ class LoadedPartition:
 
     def find(self, pair: PartitionPair) -> Arrays:
         """Search the pair; return the result as arrays."""
-        if self.partition.is_same_part(pair.queries):
+        if self.partition.is_same_part(pair.queries) and not pair.one_way:
             queries = self.prepared
         else:
             queries = self.search.prepare_like(self.prepared, pair.queries.read())
+        if pair.one_way:
+            return to_arrays(self.search.nearest_neighbors(queries, self.prepared, pair.k))
         if pair.k:
             return self.find_nearest(queries, pair.k)
         in_base, in_queries = self.search.balls_both_directions(
@@ -291,7 +309,7 @@ def _survey_pairs(
         for queries in generated_partitions
     ]
     store = Store(f"{generated.shards.uri}/{NEIGHBORS_FOLDER}")
-    for pair, arrays in _find_pairs(pairs, real_partitions, store, search):
+    for pair, arrays in find_pairs(pairs, real_partitions, store, search):
         base, queries = real_partitions[pair.base_index].view_slice, pair.queries.view_slice
         balls = [_balls_of_side(arrays, side) for side in ("base", "queries")]
         generated_in_real = generated_in_real.merge(balls[0].embed(queries, base, sizes))
@@ -338,7 +356,7 @@ def _nearest_distances(
     ]
     nearest_by_part = [NearestDistances.empty(partition.rows, k) for partition in parts]
     part_indices = {partition: i for i, partition in enumerate(parts)}
-    for pair, arrays in _find_pairs(pairs, parts, store if len(pairs) > 1 else None, search):
+    for pair, arrays in find_pairs(pairs, parts, store if len(pairs) > 1 else None, search):
         sides = {pair.base_index: "base", part_indices[pair.queries]: "queries"}
         for index, side in sides.items():
             nearest = NearestDistances(arrays[f"{side}_distances"])
@@ -369,23 +387,29 @@ def _problem_with_radii(
 
 
 def partition_view(
-    view: View, column: str, convention: Convention, max_rows: int
+    view: View, column: str, convention: Convention, max_rows: int, *, unit_length: bool = False
 ) -> list[Partition]:
-    """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard."""
+    """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard.
+
+    unit_length: divide rows by their length.
+    """
     partitions: list[Partition] = []
     for group in view.group_shards(max_rows):
         rows = sum(map(view.count, group))
         first_row = partitions[-1].view_slice.stop if partitions else 0
         values = {"values": view.digest(group), "column": column}
+        values |= {"length": "unit"} if unit_length else {}
         digest = fingerprint({**values, "distances": convention.distances})
-        uri = view.shards.store.absolute_uri
+        uri, shards = view.shards.store.absolute_uri, tuple(group)
         partitions.append(
-            Partition(uri, view.samples, tuple(group), column, convention, first_row, rows, digest)
+            Partition(
+                uri, view.samples, shards, column, convention, first_row, rows, digest, unit_length
+            )
         )
     return partitions
 
 
-def _find_pairs(
+def find_pairs(
     pairs: Sequence[PartitionPair],
     partitions: Sequence[Partition],
     store: Store | None,

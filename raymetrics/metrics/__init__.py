@@ -3,6 +3,7 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
+from raymetrics.metrics.authenticity import NearestTraining, auth_pct, neighbor_ratios
 from raymetrics.metrics.cmmd import cmmd
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
@@ -11,6 +12,15 @@ from raymetrics.metrics.conventions import (
     Protocol,
     get_convention,
     get_protocol,
+)
+from raymetrics.metrics.data_copying import (
+    CellDistances,
+    CopyingTest,
+    Projection,
+    assign_cells,
+    c_t,
+    find_cells,
+    mann_whitney_z,
 )
 from raymetrics.metrics.frechet import Gaussian, frechet_distance
 from raymetrics.metrics.frechet_extrapolation import (
@@ -59,7 +69,9 @@ from raymetrics.metrics.vendi import vendi_score
 __all__ = [
     "CONVENTIONS",
     "PROTOCOLS",
+    "CellDistances",
     "Convention",
+    "CopyingTest",
     "FrechetByCount",
     "FrechetInfinity",
     "Gaussian",
@@ -67,17 +79,23 @@ __all__ = [
     "KernelDistance",
     "ManifoldScores",
     "ManifoldSurvey",
+    "NearestTraining",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
+    "Projection",
     "Protocol",
+    "assign_cells",
     "assign_splits",
+    "auth_pct",
+    "c_t",
     "cmmd",
     "curve_of_histograms",
     "densities_coverages",
     "draw_subsets",
     "f_beta",
     "f_score",
+    "find_cells",
     "frechet_by_count",
     "frechet_distance",
     "frechet_infinity",
@@ -88,6 +106,8 @@ __all__ = [
     "kernel_distance_over_subsets",
     "knn_radii",
     "manifold_scores",
+    "mann_whitney_z",
+    "neighbor_ratios",
     "normalize_rows",
     "prd_curve",
     "prd_scores",

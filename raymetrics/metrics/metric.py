@@ -30,7 +30,8 @@ class MetricValue:
 # Of a metric with settings, each takes them as further keyword arguments.
 Needs = Callable[..., Mapping[str, StatisticFunction]]  # (SampleIds, side, Convention)
 Compute = Callable[..., list[MetricValue]]  # (real, generated, SampleIds, Convention)
-SurveyValues = Callable[..., list[MetricValue]]  # (ManifoldSurvey, SampleIds, Convention)
+# (ManifoldSurvey, SampleIds, Convention), or with NearestTraining where that is asked for.
+SurveyValues = Callable[..., list[MetricValue]]
 MinSamples = Callable[[Convention], int]
 
 
@@ -51,7 +52,7 @@ class Metric:
     The formula is one of two. `compute` takes the statistics of both sides that `needs` names;
     statistics of one name are computed once for all metrics. `survey_values` takes a survey of
     the manifolds of both sides, which counts hits or scores realism if `survey` holds "count" or
-    "realism".
+    "realism"; if it holds "nearest", the nearest real samples of the generated ones in its place.
     """
 
     name: str

@@ -39,9 +39,12 @@ class NearestNeighbors:
         order = np.lexsort((rows, distances), axis=1)[:, :k]
         return cls(*(np.take_along_axis(values, order, axis=1) for values in (distances, rows)))
 
-    def embed(self, points: slice, first_row: int, count: int) -> Self:
-        """Return the neighbors of some of `count` points, in a part that begins at `first_row`."""
-        whole = self.empty(count, self.distances.shape[1])
-        whole.distances[points] = self.distances
-        whole.rows[points] = np.where(self.rows < 0, -1, self.rows + first_row)
-        return whole
+    def take_nearer(self, found: Self, points: slice, first_row: int) -> None:
+        """Merge the neighbors of some of the points in a part of the set, in place.
+
+        first_row: the number of the part's first row in the set.
+        """
+        mine = type(self)(self.distances[points], self.rows[points])
+        shifted = np.where(found.rows < 0, -1, found.rows + first_row)
+        merged = mine.merge(type(self)(found.distances, shifted))
+        self.distances[points], self.rows[points] = merged.distances, merged.rows

@@ -16,8 +16,9 @@ from raymetrics.distributed.memory_limits import (
     max_base_rows,
     require_free_memory,
 )
+from raymetrics.distributed.nearest_views import nearest_training
 from raymetrics.distributed.neighbors import survey_views
-from raymetrics.metrics import Convention, ManifoldSurvey
+from raymetrics.metrics import Convention, ManifoldSurvey, NearestTraining
 from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -25,6 +26,7 @@ from raymetrics.metrics.required_statistics import (
     StatisticFunction,
 )
 from raymetrics.neighbors import DEFAULT_ENGINE, survey_arrays
+from raymetrics.neighbors.nearest_arrays import nearest_training_rows
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
@@ -137,6 +139,9 @@ class MetricComputation:
                     values = task.metric.compute(
                         real, generated, task.subset.samples, task.convention
                     )
+                elif "nearest" in (task.metric.survey or ()):
+                    nearest = self._nearest_training(task, (real, generated))
+                    values = self._survey_values(task, nearest)
                 else:
                     key = task.survey_key
                     if key not in surveys:
@@ -179,6 +184,20 @@ class MetricComputation:
             engine=self.engine,
         )
 
+    def _nearest_training(
+        self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]
+    ) -> NearestTraining:
+        """Find the nearest real, the training, samples of the generated ones."""
+        if task.subset.restricted_sides:
+            real, generated = (statistics["rows"].features for statistics in sides)
+            return nearest_training_rows(real=real, generated=generated, engine=self.engine)
+        return nearest_training(
+            real=self.views["real"],
+            generated=self.views["generated"],
+            column=task.column.name,
+            engine=self.engine,
+        )
+
     def _largest_k(self, task: PlannedTask) -> int:
         """Return the largest k of a column under any convention, so that radii are found once."""
         return max(
@@ -187,7 +206,7 @@ class MetricComputation:
             if planned.metric.survey is not None and planned.column == task.column
         )
 
-    def _survey_values(self, task: PlannedTask, survey: ManifoldSurvey) -> list[MetricValue]:
+    def _survey_values(self, task: PlannedTask, survey: Any) -> list[MetricValue]:
         assert task.metric.survey_values is not None  # as it has no other formula
         if "realism" in (task.metric.survey or ()):
             self.realism[task.column.name] = survey.generated_in_real.realism

@@ -133,8 +133,10 @@ def test_nearest(partition: tuple[list[int], list[int]], k: int) -> None:
 @settings(deadline=None, max_examples=50)
 def test_nearest_neighbors(partition: tuple[list[int], list[int]], k: int) -> None:
     def of_rows(rows: range) -> NearestNeighbors:
-        found = ExactSearch().nearest_neighbors(QUERIES, FEATURES[list(rows)], k)
-        return found.embed(slice(None), rows.start, len(QUERIES))
+        found = NearestNeighbors.empty(len(QUERIES), k)
+        part = ExactSearch().nearest_neighbors(QUERIES, FEATURES[list(rows)], k)
+        found.take_nearer(part, slice(None), rows.start)
+        return found
 
     assert_laws(NearestNeighbors.empty(len(QUERIES), k), of_rows, COUNT, *partition)
 
