@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raymetrics.errors import NotEnoughData
 from raymetrics.metrics import (
     CellDistances,
     NearestTraining,
@@ -20,9 +21,13 @@ def nearest_rows(
 ) -> NearestNeighbors:
     """Find the k nearest real rows of every generated row; see `NearestNeighbors`.
 
-    real, generated: real [n, d], [m, d]. NotEnoughData if there are fewer real rows than k.
+    real, generated: real [n, d], [m, d]. NotEnoughData if there are fewer real rows than k, or
+    k is 0.
     """
-    require_neighbors(len(real) + 1, k, "real")
+    if not 1 <= k <= len(real):
+        raise NotEnoughData(
+            f"the {k} nearest of {len(real)} real samples; give more, or ask for 1 to {len(real)}"
+        )
     search = make_engine(engine)
     found: NearestNeighbors = search.nearest_neighbors(*search.prepare(generated, real), k)
     return found
