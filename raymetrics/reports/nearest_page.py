@@ -19,7 +19,7 @@ from raymetrics.reports.sample_images import SampleImages, data_uri, resize_pict
 from raymetrics.reports.terminal import format_convention, format_value
 from raymetrics.results import Result
 
-_RATIO_METRIC = "nearest_ratio"
+_RATIO_METRIC, _TEST_METRIC = "nearest_ratio", "c_t"
 _MIN_TILE_SIZE, _MAX_TILE_SIZE = 112, 160  # pixels of a picture
 
 
@@ -40,7 +40,7 @@ class _NearestSection:
     """The numbers of a space with its closest pairs, or the reason why they are not shown."""
 
     results: list[Result]
-    reading: str
+    readings: list[str]
     histogram: str
     pairs: list[_Pair]
     why_no_images: str | None
@@ -71,12 +71,19 @@ def write_nearest_page(
 
 
 def nearest_sentences(results: Sequence[Result]) -> list[str]:
-    """Return a sentence for every space about its closest pair."""
-    return [_sentence(result) for result in results if result.metric == _RATIO_METRIC]
+    """Return a sentence for every result about a closest pair, or about a test."""
+    return [
+        _sentence(result) for result in results if result.metric in (_RATIO_METRIC, _TEST_METRIC)
+    ]
 
 
 def _sentence(result: Result) -> str:
     details = result.details
+    if result.metric == _TEST_METRIC:
+        return (
+            f"{result.space_name}: where nothing is copied, a C_T of {result.value:.4g} or lower "
+            f"has the probability {details['p_value']:.3g}."
+        )
     generated_id, real_id, distance, _ = details["closest"][0]
     copies, count = details["copies"], result.generated.count
     return (
@@ -96,7 +103,7 @@ def _nearest_section(results: list[Result], images: SampleImages) -> _NearestSec
     except RaymetricsError as error:
         why_no_images = str(error)
     histogram = _ratio_histogram(ratio.details["histogram"])
-    return _NearestSection(results, _sentence(ratio), histogram, pairs, why_no_images)
+    return _NearestSection(results, nearest_sentences(results), histogram, pairs, why_no_images)
 
 
 def _picture_pairs(result: Result, images: SampleImages) -> list[_Pair]:

@@ -59,7 +59,7 @@ def copying_value(test: CopyingTest, seed: int, fields: dict[str, Any]) -> Metri
     """Return C_T with its test as a value; the details hold the cells."""
     convention = {
         **fields, "components": COMPONENTS, "cells": CELLS, "clusterings": CLUSTERINGS,
-        "generated in a cell": f"> {FEWEST_GENERATED}", "continuity": 0.5, "seed": seed,
+        "generated in a cell": f"more than {FEWEST_GENERATED}", "continuity": 0.5, "seed": seed,
     }  # fmt: skip
     details = {
         "p_value": test.p_value,

@@ -164,7 +164,7 @@ class _ColumnSearch:
     def _values(self, found: NearestNeighbors) -> list[MetricValue]:
         request, fields = self.request, {"engine": self.request.engine}
         if request.normalize:
-            fields["features"] = "float32, divided by their length"
+            fields["lengths"] = "all 1"
         nearest = nearest_training(
             real=self.real,
             generated=self.generated,
