@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from raymetrics.studies.heatmap.study import heatmap as heatmap
     from raymetrics.studies.interpolate import interpolate as interpolate
     from raymetrics.studies.match.study import match as match
+    from raymetrics.studies.nearest.study import nearest as nearest
     from raymetrics.studies.realism import realism as realism
     from raymetrics.studies.reweight.study import reweight as reweight
     from raymetrics.studies.snapshots import snapshots as snapshots
@@ -68,6 +69,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.studies.heatmap.study": ("heatmap",),
     "raymetrics.studies.interpolate": ("interpolate",),
     "raymetrics.studies.match.study": ("match",),
+    "raymetrics.studies.nearest.study": ("nearest",),
     "raymetrics.studies.realism": ("realism",),
     "raymetrics.studies.reweight.study": ("reweight",),
     "raymetrics.studies.snapshots": ("snapshots",),

@@ -18,6 +18,7 @@ from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.registry import find_metrics
 from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
 from raymetrics.neighbors import survey_arrays
+from raymetrics.neighbors.nearest_arrays import nearest_training_rows
 from raymetrics.python_arguments import as_names
 from raymetrics.shards.foreign import ReferenceStatistics
 from raymetrics.shards.schema import Column, make_columns
@@ -312,6 +313,9 @@ def compute_from_rows(
         survey = survey_arrays(real=real, generated=generated, convention=convention, needs=needs)
         statistics = {} if metric.needs is None else _statistics(metric, samples, rows, convention)
         return metric.survey_values(survey, samples, convention, **statistics)
+    if metric.nearest_values is not None:
+        nearest = nearest_training_rows(real=real, generated=generated)
+        return metric.nearest_values(nearest, samples, convention)
     assert metric.compute is not None
     statistics = _statistics(metric, samples, rows, convention)
     return metric.compute(statistics["real"], statistics["generated"], samples, convention)

@@ -38,7 +38,8 @@ def test_a_side_that_is_no_set(side, tmp_path) -> None:
     other = write_set(str(tmp_path), {"logits": np.zeros((5, 2), np.float32)})
     sides = {"real": other, "generated": other, side: np.zeros((5, 2), np.float32)}
     message = rf"{side} is ndarray \[5, 2\], expected .*shard set.*in_memory.frechet_distance"
-    for verb in (rm.evaluate, partial(rm.realism, to=str(tmp_path / "to"))):
+    to = str(tmp_path / "to")
+    for verb in (rm.evaluate, partial(rm.realism, to=to), partial(rm.nearest, to=to)):
         with pytest.raises(ShardError, match=message):
             verb(**sides)
 

@@ -13,6 +13,7 @@ from raymetrics.cli.heatmap import heatmap
 from raymetrics.cli.inspect import inspect
 from raymetrics.cli.interpolate import interpolate, paths
 from raymetrics.cli.match import match
+from raymetrics.cli.nearest import nearest
 from raymetrics.cli.realism import realism
 from raymetrics.cli.reproduce import reproduce
 from raymetrics.cli.reweight import reweight
@@ -44,6 +45,7 @@ def main() -> None:
     truncate     precision, recall and distances over the strength of truncation
     snapshots    the same over the snapshots of a training run, as they come
     realism      every generated sample by its realism; the best and the worst
+    nearest      the nearest training sample of every generated one; the closest pairs
     interpolate  whether straight lines between realistic samples stay realistic
     reproduce    a table or figure of the papers, with their numbers beside ours
     inspect      what is in a shard set, what is missing, how to make it
@@ -65,6 +67,7 @@ _VERBS = (
     truncate,
     snapshots,
     realism,
+    nearest,
     interpolate,
     paths,
     reproduce,

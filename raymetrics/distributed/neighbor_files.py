@@ -104,6 +104,16 @@ def problem_with_misses(arrays: Arrays, side: str, count: int) -> str | None:
     )
 
 
+def problem_with_neighbors(arrays: Arrays, shape: tuple[int, int], base_rows: int) -> str | None:
+    """Say why arrays cannot be `NearestNeighbors` of this shape among so many rows."""
+    rows = arrays.get("rows")
+    if rows is None or rows.dtype != np.int64 or rows.shape != shape:
+        return f"it holds no rows int64 {list(shape)}"
+    if (rows < -1).any() or (rows >= base_rows).any():
+        return f"its rows are not from 0 to {base_rows - 1}"
+    return problem_with_distances(arrays, shape, all_finite=False)
+
+
 def problem_with_balls(
     arrays: Arrays, side: str, points: int, balls: int, radii: int
 ) -> str | None:

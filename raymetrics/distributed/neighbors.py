@@ -30,6 +30,7 @@ from raymetrics.distributed.neighbor_files import (
     problem_with_balls,
     problem_with_distances,
     problem_with_misses,
+    problem_with_neighbors,
     read_neighbor_file,
     write_neighbor_file,
 )
@@ -38,7 +39,7 @@ from raymetrics.distributed.nodes import MAX_RESTARTS, search_resources
 from raymetrics.distributed.reserved_gpus import reserved_gpus
 from raymetrics.distributed.session import NO_PROGRESS_SECONDS, uses_ray
 from raymetrics.errors import InsufficientResources, RaymetricsError, ShardError
-from raymetrics.metrics import Convention, ManifoldSurvey
+from raymetrics.metrics import Convention, ManifoldSurvey, normalize_rows
 from raymetrics.metrics.conventions import CHOICES
 from raymetrics.metrics.manifold_survey import require_enough_neighbors, survey_sides
 from raymetrics.metrics.survey_needs import SurveyNeeds
@@ -66,6 +67,7 @@ class Partition:
     first_row: int  # the number in the view of the first row
     rows: int
     digest: str  # of the values and of how they are rounded
+    unit_length: bool = False  # whether rows are divided by their length
 
     @property
     def view_slice(self) -> slice:
@@ -83,7 +85,10 @@ class Partition:
     def read(self) -> np.ndarray:
         """Read the features, float32 [rows, d], rounded as the convention says."""
         view = View(open_shards(self.uri, self.shards), self.samples)
-        return self.convention.round_features(view.read(self.column, self.shards))
+        features = view.read(self.column, self.shards)
+        if self.unit_length:
+            features = normalize_rows(features).astype(np.float32)
+        return self.convention.round_features(features)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ class PartitionPair:
     base_index: the number of the base in a list of partitions. k: search the k nearest of each; 0:
     multiply the distances within the reaches of base and queries, if these are given; or else
     search which samples lie in the balls of the other side, whose radii are given. of_one_set: both
-    are parts of one set, in which no sample is its own neighbor.
+    are parts of one set, in which no sample is its own neighbor. one_way: search the k nearest base
+    rows of the queries alone, with their numbers.
     """
 
     base_index: int
@@ -105,6 +111,7 @@ class PartitionPair:
     realism_radii: np.ndarray | None = None
     of_one_set: bool = False
     reaches: tuple[float, float] | None = None
+    one_way: bool = False
 
     def key(self, base: Partition) -> str:
         """Return a digest of all that the result depends on, which names its file."""
@@ -119,11 +126,14 @@ class PartitionPair:
             "same": same_values,
             "of_one_set": self.of_one_set,
             "reaches": self.reaches,
+            **({"one way": True} if self.one_way else {}),
         }
         return fingerprint({"base": base.digest, "queries": self.queries.digest, **settings})
 
     def problem_with(self, arrays: Arrays, base: Partition) -> str | None:
         """Return why arrays cannot be the result; None if they can."""
+        if self.one_way:
+            return problem_with_neighbors(arrays, (self.queries.rows, self.k), base.rows)
         if self.k:
             return problem_with_distances(
                 arrays, (base.rows, self.k), all_finite=False, name="base_distances"
@@ -151,10 +161,13 @@ class LoadedPartition:
     def find(self, pair: PartitionPair) -> Arrays:
         """Search the pair; return the result as arrays."""
         # A prepared set that is searched in itself leaves each sample out.
-        if self.partition.is_same_part(pair.queries) and (pair.of_one_set or not pair.k):
+        is_itself = self.partition.is_same_part(pair.queries) and not pair.one_way
+        if is_itself and (pair.of_one_set or not pair.k):
             queries = self.prepared
         else:
             queries = self.search.prepare_like(self.prepared, pair.queries.read())
+        if pair.one_way:
+            return to_arrays(self.search.nearest_neighbors(queries, self.prepared, pair.k))
         if pair.k:
             return self.find_nearest(queries, pair.k)
         if pair.reaches:
@@ -291,7 +304,7 @@ class ViewSides:
         """Search each side in the other; keep nothing, as it is large."""
         generated, real = (np.full((size, k), np.inf) for size in self.sizes)
         pairs = [PartitionPair(*pair, k) for pair in self.pairs_across]
-        for pair, arrays in _find_pairs(pairs, self.parts["real"], None, self.search):
+        for pair, arrays in find_pairs(pairs, self.parts["real"], None, self.search):
             base, queries = self.parts["real"][pair.base_index].view_slice, pair.queries.view_slice
             for whole, rows, side in ((real, base, "base"), (generated, queries, "queries")):
                 found = NearestDistances(arrays[f"{side}_distances"])
@@ -376,7 +389,7 @@ class ViewSides:
     ) -> Iterator[tuple[PartitionPair, Arrays]]:
         """Yield the result of every pair of a real base; keep it beside the shards of a side."""
         store = Store(f"{self.views[kept_beside].shards.uri}/{NEIGHBORS_FOLDER}")
-        yield from _find_pairs(pairs, self.parts["real"], store, self.search)
+        yield from find_pairs(pairs, self.parts["real"], store, self.search)
 
 
 def _balls_of_side(pair_arrays: Arrays, side: str) -> BallMembership:
@@ -418,7 +431,7 @@ def _nearest_distances(
     ]
     nearest_by_part = [NearestDistances.empty(partition.rows, k) for partition in parts]
     part_indices = {partition: i for i, partition in enumerate(parts)}
-    for pair, arrays in _find_pairs(pairs, parts, store if len(pairs) > 1 else None, search):
+    for pair, arrays in find_pairs(pairs, parts, store if len(pairs) > 1 else None, search):
         sides = {pair.base_index: "base", part_indices[pair.queries]: "queries"}
         for index, side in sides.items():
             nearest = NearestDistances(arrays[f"{side}_distances"])
@@ -449,23 +462,29 @@ def _problem_with_radii(
 
 
 def partition_view(
-    view: View, column: str, convention: Convention, max_rows: int
+    view: View, column: str, convention: Convention, max_rows: int, *, unit_length: bool = False
 ) -> list[Partition]:
-    """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard."""
+    """Cut the view into partitions of at most `max_rows` rows, but at least one whole shard.
+
+    unit_length: divide rows by their length.
+    """
     partitions: list[Partition] = []
     for group in view.group_shards(max_rows):
         rows = sum(map(view.count, group))
         first_row = partitions[-1].view_slice.stop if partitions else 0
         values = {"values": view.digest(group), "column": column}
+        values |= {"length": "unit"} if unit_length else {}
         digest = fingerprint({**values, "distances": convention.distances})
-        uri = view.shards.store.absolute_uri
+        uri, shards = view.shards.store.absolute_uri, tuple(group)
         partitions.append(
-            Partition(uri, view.samples, tuple(group), column, convention, first_row, rows, digest)
+            Partition(
+                uri, view.samples, shards, column, convention, first_row, rows, digest, unit_length
+            )
         )
     return partitions
 
 
-def _find_pairs(
+def find_pairs(
     pairs: Sequence[PartitionPair],
     partitions: Sequence[Partition],
     store: Store | None,

@@ -15,11 +15,14 @@ from raymetrics.in_memory.manifolds import (
     realism,
     symmetric_precision_recall,
 )
+from raymetrics.in_memory.memorization import auth_pct, c_t, nearest
 from raymetrics.in_memory.scores import aesthetic, clipscore, score
 from raymetrics.in_memory.sliced import mind, sliced_wasserstein
 
 __all__ = [
     "aesthetic",
+    "auth_pct",
+    "c_t",
     "clipped_coverage",
     "clipped_density",
     "clipscore",
@@ -29,6 +32,7 @@ __all__ = [
     "kernel_distance",
     "match_top1",
     "mind",
+    "nearest",
     "prdc",
     "precision_recall",
     "precision_recall_cover",

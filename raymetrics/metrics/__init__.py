@@ -4,6 +4,7 @@ Imports numpy and scipy; the one formula that needs scikit-learn loads it when i
 """
 
 from raymetrics.metrics.aesthetic import AestheticHead, aesthetic_score, load_aesthetic_head
+from raymetrics.metrics.authenticity import NearestTraining, auth_pct, neighbor_ratios
 from raymetrics.metrics.clip_score import SCALINGS, clip_score, scale_cosines
 from raymetrics.metrics.clipped_density_coverage import clipped_coverage, clipped_density
 from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd
@@ -14,6 +15,15 @@ from raymetrics.metrics.conventions import (
     Protocol,
     get_convention,
     get_protocol,
+)
+from raymetrics.metrics.data_copying import (
+    CellDistances,
+    CopyingTest,
+    Projection,
+    assign_cells,
+    c_t,
+    find_cells,
+    mann_whitney_z,
 )
 from raymetrics.metrics.frechet import Gaussian, frechet_distance
 from raymetrics.metrics.frechet_extrapolation import (
@@ -89,7 +99,9 @@ __all__ = [
     "AestheticHead",
     "CMMDBandwidth",
     "CMMDLengths",
+    "CellDistances",
     "Convention",
+    "CopyingTest",
     "FrechetByCount",
     "FrechetInfinity",
     "Gaussian",
@@ -99,13 +111,18 @@ __all__ = [
     "ManifoldScores",
     "ManifoldSurvey",
     "MeanScore",
+    "NearestTraining",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
+    "Projection",
     "Protocol",
     "aesthetic_score",
     "approximate_sliced_wasserstein",
+    "assign_cells",
     "assign_splits",
+    "auth_pct",
+    "c_t",
     "clip_score",
     "clipped_coverage",
     "clipped_density",
@@ -119,6 +136,7 @@ __all__ = [
     "effective_rank",
     "f_beta",
     "f_score",
+    "find_cells",
     "frechet_by_count",
     "frechet_distance",
     "frechet_infinity",
@@ -133,9 +151,11 @@ __all__ = [
     "load_aesthetic_head",
     "log_density",
     "manifold_scores",
+    "mann_whitney_z",
     "mean_score",
     "mind",
     "mind_of_projections",
+    "neighbor_ratios",
     "neighbors_by_side",
     "normalize_rows",
     "prd_curve",

@@ -32,6 +32,7 @@ class MetricValue:
 Needs = Callable[..., Mapping[str, StatisticFunction]]  # (SampleIds, side, Convention)
 Compute = Callable[..., list[MetricValue]]  # (real, generated, SampleIds, Convention)
 SurveyValues = Callable[..., list[MetricValue]]  # (ManifoldSurvey, SampleIds, Convention)
+NearestValues = Callable[..., list[MetricValue]]  # (NearestTraining, SampleIds, Convention)
 Survey = Callable[..., SurveyNeeds]  # (SampleIds, Convention)
 MinSamples = Callable[..., int]  # (Convention)
 
@@ -39,6 +40,12 @@ MinSamples = Callable[..., int]  # (Convention)
 def needs_of_both_sides(name: str, statistic: StatisticFunction) -> Needs:
     """Return the needs of a metric that takes the same statistic of both sides."""
     return lambda samples, side, convention, **settings: {name: statistic}
+
+
+# The functions of a metric that take its settings.
+_SETTABLE_FUNCTIONS = (
+    "compute", "needs", "survey", "survey_values", "nearest_values", "min_samples"
+)  # fmt: skip
 
 
 def _at_least_one(convention: Convention, **settings: Any) -> int:
@@ -50,10 +57,11 @@ def _at_least_one(convention: Convention, **settings: Any) -> int:
 class Metric:
     """A metric: the statistics that its formula takes, and the facts that studies ask for.
 
-    The formula is one of two. `compute` takes the statistics of both sides that `needs` names;
+    The formula is one of three. `compute` takes the statistics of both sides that `needs` names;
     statistics of one name are computed once for all metrics. `survey_values` takes a survey of
     the manifolds of both sides, which holds what `survey` names, for all metrics together; with
-    `needs` it takes statistics too, as `real` and `generated`.
+    `needs` it takes statistics too, as `real` and `generated`. `nearest_values` takes the nearest
+    real samples of the generated ones.
     """
 
     name: str
@@ -62,6 +70,7 @@ class Metric:
     needs: Needs | None = None
     survey_values: SurveyValues | None = None
     survey: Survey | None = None
+    nearest_values: NearestValues | None = None
     # The fields of a convention that change its numbers; under conventions with the same ones they
     # are the same.
     choices: tuple[str, ...] = ()
@@ -96,6 +105,11 @@ class Metric:
     user_code: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def reads_rows(self) -> bool:
+        """Whether it compares single samples, by a survey or by the nearest ones."""
+        return self.survey is not None or self.nearest_values is not None
+
+    @property
     def text(self) -> str:
         """What a user writes: "pr", "pr:vgg16" in one space only, or "vendi:vgg16?order=2"."""
         bound = self.name if self.space is None else f"{self.name}:{self.space}"
@@ -127,7 +141,7 @@ class Metric:
             self.require_settings(**values)
         functions: dict[str, Any] = {
             name: partial(getattr(self, name), **values)
-            for name in ("compute", "needs", "survey", "survey_values", "min_samples")
+            for name in _SETTABLE_FUNCTIONS
             if getattr(self, name) is not None
         }
         return replace(self, chosen_settings=dict(chosen), **functions)

@@ -18,6 +18,7 @@ from raymetrics.neighbors.processors import CpuProcessor, Processor
 from raymetrics.neighbors.screen import Pairs, Screen
 from raymetrics.neighbors.tiles import TileSearch
 from raymetrics.statistics.ball_membership import BallMembership
+from raymetrics.statistics.nearest_neighbors import NearestNeighbors
 
 _SPARE_NEIGHBORS = 8  # neighbors fetched beyond the k-th
 _SLACK = 2.0**-22  # for radii that are rounded to float32 and added
@@ -65,11 +66,37 @@ class FlatSearch(TileSearch):
 
     def nearest(self, queries: PreparedSet, base: PreparedSet, k: int) -> np.ndarray:
         """Compute the k smallest distances of each query, as `TileSearch.nearest` does."""
+        found, open_rows = self._certified(queries, base, k)
+        if len(open_rows):
+            rest = self.prepare_like(queries, queries.features[open_rows])
+            of_self = int(queries is base)  # a row of the base is the first of its neighbors
+            distances = super().nearest(rest, base, k + of_self)
+            found.distances[open_rows] = distances[:, of_self:]
+        return found.distances
+
+    def nearest_neighbors(
+        self, queries: PreparedSet, base: PreparedSet, k: int
+    ) -> NearestNeighbors:
+        """Find the k nearest rows of each query, as `TileSearch.nearest_neighbors` does."""
+        found, open_rows = self._certified(queries, base, k)
+        if len(open_rows):
+            rest = self.prepare_like(queries, queries.features[open_rows])
+            near = super().nearest_neighbors(rest, base, k + int(queries is base))
+            if queries is base:
+                near.distances[near.rows == open_rows[:, None]] = np.inf  # of a row itself
+            near = NearestNeighbors.nearest(near.distances, near.rows, k)
+            found.distances[open_rows], found.rows[open_rows] = near.distances, near.rows
+        return found
+
+    def _certified(
+        self, queries: PreparedSet, base: PreparedSet, k: int
+    ) -> tuple[NearestNeighbors, np.ndarray]:
+        """Find the k nearest by the index, and the queries whose answer has no certificate."""
         assert isinstance(queries, IndexedSet)
         assert isinstance(base, IndexedSet)
         fetch = k + 1 + _SPARE_NEIGHBORS
         if len(base) < fetch or not len(queries):
-            return super().nearest(queries, base, k)
+            return NearestNeighbors.empty(len(queries), k), np.arange(len(queries))
         squared, ids = base.nearest_index.search(queries.float32.vectors, fetch)
         values = -squared.astype(np.float64) / 2
         errors = queries.float32.errors[:, None] + base.float32.errors[ids]
@@ -79,15 +106,10 @@ class FlatSearch(TileSearch):
         i, column = np.nonzero(is_other & (values + errors >= kth[:, None]))
         distances = np.full(ids.shape, np.inf)
         distances[i, column] = Screen(queries, base).distances(i, ids[i, column])
-        nearest = np.sort(distances, axis=1)[:, :k]
+        nearest = NearestNeighbors.nearest(distances, ids, k)
         beyond = values[:, -1] + queries.float32.errors + base.float32.errors.max()
-        scaled = np.square(nearest[:, -1] * base.frame.scale) / 2
-        open_rows = np.flatnonzero(~(-scaled * (1 + _SLACK) > beyond))
-        if len(open_rows):
-            rest = self.prepare_like(queries, queries.features[open_rows])
-            of_self = int(queries is base)  # a row of the base is the first of its neighbors
-            nearest[open_rows] = super().nearest(rest, base, k + of_self)[:, of_self:]
-        return nearest
+        scaled = np.square(nearest.distances[:, -1] * base.frame.scale) / 2
+        return nearest, np.flatnonzero(~(-scaled * (1 + _SLACK) > beyond))
 
     def balls_both_directions(
         self,

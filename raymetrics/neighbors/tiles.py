@@ -37,6 +37,7 @@ from raymetrics.neighbors.processors import (
 )
 from raymetrics.neighbors.screen import Floors, Screen
 from raymetrics.statistics.ball_membership import BallMembership
+from raymetrics.statistics.nearest_neighbors import NearestNeighbors
 
 _MIN_SKETCHED_PAIRS = 1e7  # fewer are done before a sketch is ready
 _MIN_WORK_FOR_TORCH = 4e10  # pairs times width of sketches that take longer than to load torch
@@ -78,7 +79,18 @@ class TileSearch:
         """
         pool = self._pool(queries, base, k)
         self._fill_pools(queries, base, pool, pool if queries is base else None)
-        return self._nearest_distances(pool)
+        return self._nearest(pool).distances
+
+    def nearest_neighbors(
+        self, queries: PreparedSet, base: PreparedSet, k: int
+    ) -> NearestNeighbors:
+        """Find the k nearest base rows of each query, with their numbers; in one set, others.
+
+        Of equally near rows the smaller numbers come first, on every engine.
+        """
+        pool = self._pool(queries, base, k, with_ids=True)
+        self._fill_pools(queries, base, pool, pool if queries is base else None)
+        return self._nearest(pool)
 
     def nearest_both_directions(
         self, left: PreparedSet, right: PreparedSet, k: int
@@ -86,11 +98,14 @@ class TileSearch:
         """Compute the k smallest distances of each left row to right rows, and the converse."""
         pools = self._pool(left, right, k), self._pool(right, left, k)
         self._fill_pools(left, right, *pools)
-        return self._nearest_distances(pools[0]), self._nearest_distances(pools[1])
+        return self._nearest(pools[0]).distances, self._nearest(pools[1]).distances
 
-    def _pool(self, queries: PreparedSet, base: PreparedSet, k: int) -> CandidatePool:
-        distances = Screen(queries, base).distances
-        return CandidatePool(len(queries), k, self.processor.side, queries.frame.scale, distances)
+    def _pool(
+        self, queries: PreparedSet, base: PreparedSet, k: int, *, with_ids: bool = False
+    ) -> CandidatePool:
+        distances, side = Screen(queries, base).distances, self.processor.side
+        scale = queries.frame.scale
+        return CandidatePool(len(queries), k, side, scale, distances, with_ids=with_ids)
 
     def _fill_pools(
         self,
@@ -109,9 +124,13 @@ class TileSearch:
 
         self._for_each_tile(visit, left, right, half=half)
 
-    def _nearest_distances(self, pool: CandidatePool) -> np.ndarray:
-        blocks = self._for_each(pool.nearest_distances, range(len(pool.blocks)))
-        return np.concatenate([*blocks, np.empty((0, pool.k))])
+    def _nearest(self, pool: CandidatePool) -> NearestNeighbors:
+        nothing = NearestNeighbors.empty(0, pool.k)
+        blocks = [nothing, *self._for_each(pool.nearest, range(len(pool.blocks)))]
+        return NearestNeighbors(
+            np.concatenate([block.distances for block in blocks]),
+            np.concatenate([block.rows for block in blocks]),
+        )
 
     def balls_both_directions(
         self,

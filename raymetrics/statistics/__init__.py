@@ -14,6 +14,7 @@ from raymetrics.statistics.class_probabilities import ClassScores
 from raymetrics.statistics.feature_rows import FeatureRows
 from raymetrics.statistics.knn_distances import NearestDistances
 from raymetrics.statistics.moments import Moments
+from raymetrics.statistics.nearest_neighbors import NearestNeighbors
 from raymetrics.statistics.nested_moments import NestedMoments
 from raymetrics.statistics.projected_features import ProjectedFeatures
 from raymetrics.statistics.weighted_moments import WeightedMoments
@@ -26,6 +27,7 @@ __all__ = [
     "Histogram",
     "Moments",
     "NearestDistances",
+    "NearestNeighbors",
     "NestedMoments",
     "ProjectedFeatures",
     "Statistic",

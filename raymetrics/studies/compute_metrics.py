@@ -16,8 +16,9 @@ from raymetrics.distributed.memory_limits import (
     max_base_rows,
     require_free_memory,
 )
+from raymetrics.distributed.nearest_views import nearest_training
 from raymetrics.distributed.neighbors import survey_views
-from raymetrics.metrics import Convention, ManifoldSurvey
+from raymetrics.metrics import Convention, ManifoldSurvey, NearestTraining
 from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -26,6 +27,7 @@ from raymetrics.metrics.required_statistics import (
 )
 from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors import DEFAULT_ENGINE, survey_arrays
+from raymetrics.neighbors.nearest_arrays import nearest_training_rows
 from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
@@ -102,14 +104,14 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
             continue
         needs = {} if metric.needs is None else metric.needs(subset.samples, side, convention)
         # A survey reads whole sides itself.
-        takes_rows = metric.survey is not None and side in subset.restricted_sides
+        takes_rows = metric.reads_rows and side in subset.restricted_sides
         required[side] = {**needs, "rows": AllRows()} if takes_rows else needs
     return PlannedTask(task, subset, convention, required)
 
 
 def require_memory(views: Mapping[str, View], planned: Sequence[PlannedTask]) -> None:
     """Raise InsufficientResources if the statistics of a task do not fit into memory."""
-    if any(task.metric.survey is not None for task in planned):
+    if any(task.metric.reads_rows for task in planned):
         for task in planned:
             if not fits_in_driver(views, task.column.name):
                 max_base_rows(task.column.dimension)
@@ -147,6 +149,11 @@ class MetricComputation:
                     values = task.metric.compute(
                         real, generated, task.subset.samples, task.convention
                     )
+                elif task.metric.nearest_values is not None:
+                    nearest = self._nearest_training(task, (real, generated))
+                    values = task.metric.nearest_values(
+                        nearest, task.subset.samples, task.convention
+                    )
                 else:
                     key = task.survey_key
                     if key not in surveys:
@@ -178,6 +185,20 @@ class MetricComputation:
             generated=generated,
             convention=convention,
             needs=needs,
+            engine=self.engine,
+        )
+
+    def _nearest_training(
+        self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]
+    ) -> NearestTraining:
+        """Find the nearest real, the training, samples of the generated ones."""
+        if task.subset.restricted_sides:
+            real, generated = (statistics["rows"].features for statistics in sides)
+            return nearest_training_rows(real=real, generated=generated, engine=self.engine)
+        return nearest_training(
+            real=self.views["real"],
+            generated=self.views["generated"],
+            column=task.column.name,
             engine=self.engine,
         )
 

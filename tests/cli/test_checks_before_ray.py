@@ -31,6 +31,7 @@ REWEIGHT, HEATMAP = (
     ["reweight", *SOUND_COMMANDS["reweight"]],
     ["heatmap", *SOUND_COMMANDS["heatmap"]],
 )
+NEAREST = ["nearest", *SOUND_COMMANDS["nearest"]]
 EXTRACT = ["extract", *SOUND_COMMANDS["extract"]]
 DRAWN = ["match", "--real", "real", "--to", "to", "--generated"]
 OWN = ["extract", "sources:noise", "--extractor", "digits", "--to", "to", "--samples"]
@@ -85,6 +86,10 @@ IN_VAIN: list[tuple[Sequence[str], str]] = [
     ([*HEATMAP, "--images", "digits", "--samples", "0-10000"], "a page shows 10000 at most"),
     ([*INTERPOLATE, "--column", "digits_pre_logits", "--steps", "99999999999"], "shards of 2048"),
     ([*INTERPOLATE, "--column", "digits_pre_logits", "--shard-rows", "0"], "shard_rows is 0"),
+    ([*NEAREST, "--seed", "-1"], "seed is -1, expected a number from 0"),
+    ([*NEAREST, "--threshold", "nan"], "threshold is nan, expected a cosine"),
+    ([*NEAREST, "--test", "mapped"], "column 'digits_pre_logits' is not in both sets"),
+    ([*NEAREST, "--test", "generated"], "80 generated samples of"),
     ([*EXTRACT, "--samples", "4294967295-4294967296"], "digits has samples 0-4294967295, but"),
     ([*EXTRACT, "--gpu-memory", "nan"], "--gpu-memory is nan; write gigabytes"),
     ([*EXTRACT, "--gpu-memory", "inf"], "--gpu-memory is inf; write gigabytes"),

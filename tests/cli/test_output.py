@@ -41,6 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 INTO_FOLDERS = {
     "report": ("report", "nowhere"),
     "realism": ("realism", *SIDES),
+    "nearest": ("nearest", *SIDES),
     "interpolate": ("interpolate", *SIDES),
     "heatmap": ("heatmap", *SIDES),
     "match": ("match", *SIDES),
@@ -62,6 +63,7 @@ FOLDERS = {
 INTO_FILES = {
     "results": ("evaluate", *SIDES, "--to"),
     "results of realism": ("realism", *SIDES, "--to", "x", "--results"),
+    "results of nearest": ("nearest", *SIDES, "--to", "x", "--results"),
     "results of interpolate": ("interpolate", *SIDES, "--to", "x", "--results"),
     "results of match": ("match", *SIDES, "--to", "x", "--results"),
     "results of reweight": (*INTO_FOLDERS["reweight"], "--to", "x", "--results"),

@@ -59,6 +59,7 @@ METRICS_PAGE = "docs/guides/metrics.md"
 CONVENTIONS_PAGE = "docs/guides/conventions-and-protocols.md"
 TRUNCATION = "docs/guides/truncation-and-snapshots.md"
 REALISM = "docs/guides/realism-and-interpolation.md"
+MEMORIZATION = "docs/guides/memorization.md"
 SWEEPS = "docs/guides/sweeps.md"
 REPRODUCE = "docs/guides/reproduce.md"
 CLUSTERS = "docs/guides/clusters.md"
@@ -372,7 +373,7 @@ def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPa
 def test_the_tradeoffs(
     demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Truncation, snapshots, realism and paths, in fewer sets of fewer samples."""
+    """Truncation, snapshots, realism, paths and copies, in fewer sets of fewer samples."""
     monkeypatch.chdir(demo_output[0].parent)
     monkeypatch.setenv("RAYMETRICS_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(w_estimation, "DRAWS", 500)
@@ -381,6 +382,7 @@ def test_the_tradeoffs(
         "--amounts 0.5,1,1.5,2": "--amounts 1.5",
         "{50,100,200,400,800,1600,3200,5000}": "{50,800,5000}",
         "--paths 500": "--paths 20",
+        "4000-4999": "4000-4199",
     }
     printed = []
     lines = [
@@ -389,6 +391,7 @@ def test_the_tradeoffs(
         command(TRUNCATION, "snapshots"),
         command(REALISM, "realism"),
         command(REALISM, "interpolate"),
+        *commands(MEMORIZATION, "nearest"),
     ]
     for line in lines:
         for many, few in fewer.items():
@@ -396,13 +399,15 @@ def test_the_tradeoffs(
         done = CliRunner().invoke(cli, shlex.split(line)[1:])
         assert done.exit_code == 0, done.output
         printed.append(done.output)
-    truncated, thresholds, run, ranked, paths = printed
+    truncated, thresholds, run, ranked, paths, near, _, held_out = printed
     assert re.search(r"truncate=C:0.5 +\d", truncated)
     assert "truncate-z-at:1.5" in thresholds
     assert re.search(r"snapshot=5000 +\d", run)
     assert "the precision with pruned balls" in ranked
     assert "straying paths digits" in paths
-    pages = ["paths", "ranked", "run", "truncation"]
+    assert "AuthPct digits" in near
+    assert "C_T digits" in held_out
+    pages = ["nearest", "paths", "ranked", "run", "truncation"]
     assert all(Path(folder, "index.html").exists() for folder in pages)
     leading = report("truncation/results.jsonl", to=".").read_text()
     links = re.findall(r'<a href="(.*?)/index.html">', leading)

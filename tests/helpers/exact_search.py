@@ -6,6 +6,7 @@ import numpy as np
 
 from raymetrics.neighbors.exact_distances import euclidean_distances, radius_ratios
 from raymetrics.statistics.ball_membership import BallMembership
+from raymetrics.statistics.nearest_neighbors import NearestNeighbors
 
 
 class ExactSearch:
@@ -34,6 +35,16 @@ class ExactSearch:
             nearest_few = np.sort(others)[:k]
             smallest[i, : len(nearest_few)] = nearest_few
         return smallest
+
+    def nearest_neighbors(self, queries: np.ndarray, base: np.ndarray, k: int) -> NearestNeighbors:
+        """Find the k nearest base rows of each query; of equal distances the smaller rows."""
+        found = NearestNeighbors.empty(len(queries), k)
+        for i, query in enumerate(queries):
+            others = euclidean_distances(query, base)
+            rows = [row for row in range(len(base)) if queries is not base or row != i]
+            rows = sorted(rows, key=lambda row: (others[row], row))[:k]
+            found.distances[i, : len(rows)], found.rows[i, : len(rows)] = others[rows], rows
+        return found
 
     def nearest_both_directions(
         self, left: np.ndarray, right: np.ndarray, k: int

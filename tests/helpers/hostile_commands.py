@@ -48,6 +48,7 @@ SOUND_COMMANDS: Mapping[str, Sequence[str]] = {
     "sweep": ("plan.csv", "--real", "real", "--to", "to"),
     "truncate": ("--generated", "digits", "--real", "real", "--to", "to"),
     "snapshots": ("--generated", "digits?snapshot={200,5000}", "--real", "real", "--to", "to"),
+    "nearest": ("--real", "real", "--generated", "generated", "--to", "to", "--neighbors", "5"),
     "realism": ("--real", "real", "--generated", "generated", "--to", "to", "--by", "class"),
     "interpolate": ("--real", "real", "--generated", "generated", "--to", "to", "--paths", "3"),
     "inspect": ("generated",),

@@ -70,6 +70,16 @@ class LatentSource:
         return self.synthesize(self.map(self.draw(sample_ids), None))
 
 
+class CopyingSource(LatentSource):
+    """A generator whose sample 17 is a copy of the real sample 123."""
+
+    def __call__(self, sample_ids: np.ndarray) -> np.ndarray:
+        copies = RealSource()(np.full(len(sample_ids), 123))
+        return np.where(
+            (sample_ids == 17)[:, None, None, None], copies, super().__call__(sample_ids)
+        )
+
+
 class Place:
     """An extractor that reads the point from the image; the class is left or right."""
 

@@ -20,7 +20,8 @@ from raymetrics.metrics.survey_needs import SurveyNeeds
 def test_a_metric_is_whole(metric) -> None:
     """It has statistics or a survey, one line of help, and estimates its memory."""
     assert metric.name and "\n" not in metric.summary and len(metric.summary) < 70  # noqa: PT018
-    assert (metric.compute is None) != (metric.survey_values is None)
+    formulas = (metric.compute, metric.survey_values, metric.nearest_values)
+    assert sum(formula is not None for formula in formulas) == 1
     assert metric.compute is None or metric.needs is not None
     assert (metric.survey is None) == (metric.survey_values is None)
     count = metric.min_samples(Convention())

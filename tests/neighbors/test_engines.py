@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from raymetrics.metrics.manifold_survey import radii_up_to_median, survey_manifolds
+from raymetrics.statistics import NearestNeighbors
 from raymetrics.statistics.ball_membership import BallMembership
 from tests.helpers import oracles
 from tests.helpers.exact_search import ExactSearch
@@ -37,6 +39,41 @@ def test_nearest(engine: Any, name: str) -> None:
         queries, base = engine.prepare(case.queries, case.base)
         assert_array_equal(engine.nearest(base, base, max(KS)), case.base_neighbors)
         assert_array_equal(engine.nearest(queries, base, max(KS)), case.query_neighbors)
+
+
+@cache
+def nearest_rows(name: str) -> list[tuple[NearestNeighbors, NearestNeighbors]]:
+    """The neighbors of the queries and, among others, of the base, of both cases of a world."""
+    return [
+        (
+            EXACT.nearest_neighbors(case.queries, case.base, 7),
+            EXACT.nearest_neighbors(case.base, case.base, 7),
+        )
+        for case in cases(name)
+    ]
+
+
+def assert_same_neighbors(found: NearestNeighbors, expected: NearestNeighbors) -> None:
+    assert_array_equal(found.distances, expected.distances)
+    assert_array_equal(found.rows, expected.rows)
+
+
+@worlds
+def test_nearest_neighbors(engine: Any, name: str) -> None:
+    """Of ties, which duplicates and lattices are full of, the smaller rows."""
+    for case, (of_queries, of_base) in zip(cases(name), nearest_rows(name), strict=True):
+        queries, base = engine.prepare(case.queries, case.base)
+        assert_same_neighbors(engine.nearest_neighbors(queries, base, 7), of_queries)
+        assert_same_neighbors(engine.nearest_neighbors(base, base, 7), of_base)
+
+
+def test_the_smallest_rows_of_many_copies(engine: Any, rng: np.random.Generator) -> None:
+    """Far more copies than a row keeps, in an order in which the smallest come late too."""
+    base = np.tile(rng.normal(size=(3, 4)), (150, 1)).astype(np.float32)
+    found = engine.nearest_neighbors(*engine.prepare(base[440:], base), 4)
+    first = np.arange(440, 450) % 3
+    assert_array_equal(found.rows, first[:, None] + [0, 3, 6, 9])
+    assert not found.distances.any()
 
 
 @worlds
@@ -148,6 +185,9 @@ def test_more_neighbours_than_there_are(engine: Any, rng: np.random.Generator) -
     found = engine.nearest(queries, base, 5)
     assert_array_equal(found[:, :3], EXACT.nearest(generated, real[:3], 3))
     assert np.isinf(found[:, 3:]).all()
+    named = engine.nearest_neighbors(queries, base, 5)
+    assert_array_equal(named.distances, found)
+    assert (named.rows[:, 3:] == -1).all()
 
 
 def test_only_the_own_number_is_left_out(engine: Any) -> None:
@@ -162,6 +202,7 @@ def test_no_queries(engine: Any, rng: np.random.Generator) -> None:
     real, generated = gaussian(rng)
     none, base = engine.prepare(generated[:0], real)
     assert engine.nearest(none, base, 3).shape == (0, 3)
+    assert engine.nearest_neighbors(none, base, 3).rows.shape == (0, 3)
     found = find_balls(
         engine, none, base, np.ones((len(real), 2)), realism_radii=np.ones(len(real))
     )

@@ -17,6 +17,7 @@ from raymetrics.statistics import (
     Histogram,
     Moments,
     NearestDistances,
+    NearestNeighbors,
     NestedMoments,
     ProjectedFeatures,
     WeightedMoments,
@@ -143,6 +144,18 @@ def test_nearest(partition: tuple[list[int], list[int]], k: int) -> None:
     )
 
 
+@given(partitions(), st.sampled_from([1, 3, COUNT + 2]))
+@settings(deadline=None, max_examples=50)
+def test_nearest_neighbors(partition: tuple[list[int], list[int]], k: int) -> None:
+    def of_rows(rows: range) -> NearestNeighbors:
+        found = NearestNeighbors.empty(len(QUERIES), k)
+        part = ExactSearch().nearest_neighbors(QUERIES, FEATURES[list(rows)], k)
+        found.take_nearer(part, slice(None), rows.start)
+        return found
+
+    assert_laws(NearestNeighbors.empty(len(QUERIES), k), of_rows, COUNT, *partition)
+
+
 RADII = ExactSearch().nearest(FEATURES, FEATURES, 3)
 LESSER = radii_up_to_median(RADII[:, 0])
 
@@ -203,6 +216,8 @@ def test_other_shapes_are_refused_with_both_named(kind: type) -> None:
 def test_nearest_of_other_shapes_are_refused(other: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"\(2, 4\).*" + re.escape(str(other))):
         NearestDistances.empty(2, 4).merge(NearestDistances.empty(*other))
+    with pytest.raises(ValueError, match=r"\(2, 4\).*" + re.escape(str(other))):
+        NearestNeighbors.empty(2, 4).merge(NearestNeighbors.empty(*other))
 
 
 @pytest.mark.parametrize("kind", [ClassScores, NestedMoments])
