@@ -20,7 +20,9 @@ from raymetrics.metrics.frechet_extrapolation import (
     frechet_infinity,
     subset_sizes,
 )
+from raymetrics.metrics.frechet_ratio import FDR6_SPACES, PUBLISHED, PUBLISHED_NORMS, Norm
 from raymetrics.metrics.inception_score import InceptionScore, assign_splits, inception_score
+from raymetrics.metrics.jedi import jedi
 from raymetrics.metrics.kernel import (
     KernelDistance,
     draw_subsets,
@@ -34,6 +36,8 @@ from raymetrics.metrics.manifold_survey import (
     require_neighbors,
     survey_manifolds,
 )
+from raymetrics.metrics.mifid import THRESHOLD as MIFID_THRESHOLD
+from raymetrics.metrics.mifid import memorization_distance, mifid
 from raymetrics.metrics.prd import (
     PRDCurve,
     PRDScores,
@@ -58,7 +62,11 @@ from raymetrics.metrics.vendi import vendi_score
 
 __all__ = [
     "CONVENTIONS",
+    "FDR6_SPACES",
+    "MIFID_THRESHOLD",
     "PROTOCOLS",
+    "PUBLISHED",
+    "PUBLISHED_NORMS",
     "Convention",
     "FrechetByCount",
     "FrechetInfinity",
@@ -67,6 +75,7 @@ __all__ = [
     "KernelDistance",
     "ManifoldScores",
     "ManifoldSurvey",
+    "Norm",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
@@ -84,10 +93,13 @@ __all__ = [
     "get_convention",
     "get_protocol",
     "inception_score",
+    "jedi",
     "kernel_distance",
     "kernel_distance_over_subsets",
     "knn_radii",
     "manifold_scores",
+    "memorization_distance",
+    "mifid",
     "normalize_rows",
     "prd_curve",
     "prd_scores",

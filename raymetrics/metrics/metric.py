@@ -81,6 +81,8 @@ class Metric:
     repeats_allowed: bool = False  # a copy of a sample is not the nearest neighbor of that sample
     moments_suffice: bool = False  # a file with a mean and a covariance can be one side
     resamplings_allowed: bool = False  # repeated draws of one set
+    # Whether `compute` takes a third set as `validation`: its moments in the column, or a norm.
+    takes_validation: bool = False
     # Where it is computed by default.
     is_default: bool = False
     in_sweeps: bool = False

@@ -15,6 +15,7 @@ METRIC_NAMES = {
     "realism_median": "realism", "prd_f_8": "prd", "prd_f_1_8": "prd", "inception_score": "is",
     "frechet_infinity": "fid-infinity", "frechet_by_count": "fid-counts", "vendi_score": "vendi",
     "top1_distance": "top1", "probability_distance": "fid-probabilities", "cmmd": "cmmd",
+    "frechet_ratio": "fdr", "frechet_ratio_mean": "fdr", "mifid": "mifid", "jedi": "jedi",
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def evaluate_command(results: Sequence[Result]) -> str:
         return ""
     first = whole[0]
     words = ["raymetrics", "evaluate", "--real", first.real.uri, "--generated", first.generated.uri]
+    words += _validation_words(whole)
     protocol = first.convention.get("protocol")
     selections = [side.selection for side in (first.real, first.generated) if side.selection]
     choices = [CHOSEN_AT_RANDOM.fullmatch(selection["file"]) for selection in selections]
@@ -55,3 +57,11 @@ def _convention_words(results: Sequence[Result]) -> list[str]:
     ks = dict.fromkeys(str(r.convention["k"]) for r in results if "k" in r.convention)
     words = ["--convention", str(program)] if program else []
     return [*words, "--k", ",".join(ks)] if ks else words
+
+
+def _validation_words(results: Sequence[Result]) -> list[str]:
+    """Return the option of the validation set that FDr has its norms of."""
+    sides = [r.details["validation"] for r in results if "validation" in r.details]
+    if not sides:
+        return []
+    return ["--validation", sides[0] if isinstance(sides[0], str) else str(sides[0]["uri"])]

@@ -36,8 +36,8 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi",
-        "moments_suffice": "fid sfid",
+        "repeats_allowed": "fid fid-probabilities sfid fdr kid jedi top1 vendi",
+        "moments_suffice": "fid sfid fdr",
         "resamplings_allowed": "fid kid top1",
         "in_sweeps": "fid pr dc prd",
         "in_sweeps_by_label": "fid fid-probabilities pr dc",

@@ -12,6 +12,7 @@ from raymetrics.metrics import Convention, required_statistics
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
+    FeatureMoments,
     SampleIds,
     StatisticFunction,
 )
@@ -64,6 +65,15 @@ def cmmd_values(
     ]
 
 
+def jedi_values(
+    real: Any, generated: Any, samples: SampleIds, convention: Convention
+) -> list[MetricValue]:
+    """Compute JEDi."""
+    value = metrics.jedi(real=real["moments"], generated=generated["moments"])
+    fields = {"kernel": "(x.y/d)^2", "scale": 100, "estimate": "biased"}
+    return [MetricValue("jedi", "JEDi", value, "lower", fields)]
+
+
 ROWS = (
     Metric(
         "kid",
@@ -83,5 +93,12 @@ ROWS = (
         compute=cmmd_values,
         needs=needs_of_both_sides("rows", AllRows()),
         requires_space="clip",
+    ),
+    Metric(
+        "jedi",
+        "kernel distance with (x.y/d)^2, as of V-JEPA features of clips",
+        compute=jedi_values,
+        needs=needs_of_both_sides("moments", FeatureMoments()),
+        repeats_allowed=True,
     ),
 )
