@@ -178,6 +178,8 @@ def evaluate(
       statistics     .npz with mu and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt
                      of torch-fidelity; on one side, for fid and sfid. stats:NAME of the catalogue:
                      see raymetrics statistics list
+      features       of another program, .npz or .npy with floats [n, d]:
+                     clips.npz?column=features&space=i3d-k400
 
     Features of sources are extracted first, both sides in one stream, and kept: the same command
     finds them again. Small work runs in this process, larger work on Ray.

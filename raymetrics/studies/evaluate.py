@@ -83,10 +83,11 @@ def evaluate(
     """Compute the metrics of two sides, in every feature space that both have.
 
     real, generated: each a shard set, or some of its samples as "SHARDS?ids=FILE"; or a source, as
-    `extract` takes it, whose features are extracted first; or images in memory, an array or tensor
-    uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a file of
-    statistics of another program (.npz, .pkl, .pt, see
-    `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
+    `extract` takes it, whose features are extracted first; or features of another program, as
+    "FILE.npz?column=NAME&space=NAME", .npy, or a folder of .npy; or images in memory, an array or
+    tensor uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a
+    file of statistics of another program (.npz, .pkl, .pt, see
+    `raymetrics.shards.foreign.statistics_files`), for "fid", "sfid" and "fdr" alone.
     validation: for "fdr", real samples that the real side does not have: a shard set or a source,
     extracted in the same stream; or "published", for the published norms of ImageNet 256x256.
     metrics: names of METRICS, each in all spaces or, as "pr:vgg16", in one, by the name of an

@@ -67,7 +67,7 @@ def evaluate_with_statistics(
     if isinstance(whole_view, ReferenceStatistics):
         raise RaymetricsError(
             f"{reference.uri} and {whole_view.uri} are files of statistics both; one side must be "
-            "a shard set or a source of images"
+            "a shard set, a source of images, or features as 'FILE.npz?space=NAME'"
         )
     convention, protocol, columns = request.convention, request.protocol, request.columns
     moment_metrics = require_moment_metrics(request, reference)
