@@ -167,9 +167,19 @@ def require_measurable(
 
     SpecMismatch unless the sets can be compared, RaymetricsError for a metric without a column.
     """
+    require_no_validation(metrics)
     spaces = comparable_columns(real, generated, None, columns)
     tasks = plan_metrics(metrics, spaces, real.spec, [None], explicit=bool(columns))
     require_applicable(tasks, metrics, spaces)
+
+
+def require_no_validation(metrics: Sequence[Metric]) -> None:
+    """Raise RaymetricsError for a metric that takes a validation set, where there can be none."""
+    for metric in metrics:
+        if metric.takes_validation:
+            raise RaymetricsError(
+                f"{metric.name} takes a validation set, which only evaluate has; leave it out"
+            )
 
 
 def set_uri(side: str, shards: object) -> str:

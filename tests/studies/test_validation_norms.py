@@ -14,6 +14,7 @@ import raymetrics as rm
 from raymetrics import results
 from raymetrics.cli import main
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
+from raymetrics.evaluator import Evaluator
 from raymetrics.metrics import FDR6_SPACES, PROTOCOLS, PUBLISHED_NORMS, conventions
 from raymetrics.reports.comparison_page import report
 from raymetrics.reports.evaluate_command import evaluate_command
@@ -146,6 +147,17 @@ def test_other_spaces_have_a_mean_with_their_number(
     assert alone.value == found[3].value
     with pytest.raises(RaymetricsError, match="no published norm of one; there are .* inception,"):
         rm.evaluate(**{**uris, "validation": "published"}, metrics="fdr")
+
+
+def test_where_there_is_no_validation_set(tmp_path: Path) -> None:
+    message = "fdr takes a validation set, which only evaluate has; leave it out"
+    with pytest.raises(RaymetricsError, match=message):
+        Evaluator(extractor="digits", metrics="fid,fdr")
+    with pytest.raises(RaymetricsError, match=message):
+        rm.sweep(
+            ["digits"], real_source="digits", real_samples="0-9", extractors="digits",
+            metrics="fdr", to=str(tmp_path / "sweep"),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
