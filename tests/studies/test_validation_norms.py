@@ -149,6 +149,40 @@ def test_other_spaces_have_a_mean_with_their_number(
         rm.evaluate(**{**uris, "validation": "published"}, metrics="fdr")
 
 
+def test_the_real_side_may_be_a_file_of_statistics(
+    tmp_path: Path, uris: dict[str, str], features: dict[str, dict[str, np.ndarray]]
+) -> None:
+    """As the published ones are, of one space; the norm is a set's, or the published one."""
+    space = "mae-vit-l-16"
+    x = features["real"][space].astype(np.float64)
+    np.savez(tmp_path / "train.npz", mu=x.mean(axis=0), sigma=np.cov(x, rowvar=False))
+    sides = {**uris, "real": str(tmp_path / "train.npz")}
+    (found,) = rm.evaluate(**sides, metrics="fdr")
+    expected = rm.in_memory.fdr(**{side: spaces[space] for side, spaces in features.items()})
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    (published,) = rm.evaluate(**{**sides, "validation": "published"}, metrics="fdr")
+    assert published.value == published.details["distance"] / 0.04
+    with pytest.raises(RaymetricsError, match=r"fdr6 takes 6 spaces, .*train.npz is of one"):
+        rm.evaluate(**sides, protocol="fdr6")
+    with pytest.raises(RaymetricsError, match=r"validation side .*train.npz is a file of stat"):
+        rm.evaluate(**{**uris, "validation": sides["real"]}, metrics="fdr")
+
+
+def test_a_source_is_extracted_beside_the_others() -> None:
+    found = rm.evaluate(
+        real="digits", generated="digits?snapshot=400", validation="digits?snapshot=3200",
+        extractors="digits", metrics="fid,fdr", samples=40,
+    )  # fmt: skip
+    distance, ratio = found
+    assert ratio.convention["norms"] == "40 samples of digits?snapshot=3200"
+    assert ratio.details["distance"] == distance.value
+    (norm,) = rm.evaluate(
+        real="digits", generated="digits?snapshot=3200", extractors="digits", metrics="fid",
+        samples=40,
+    )  # fmt: skip
+    assert ratio.details["norm"] == pytest.approx(norm.value, rel=1e-9)
+
+
 def test_where_there_is_no_validation_set(tmp_path: Path) -> None:
     message = "fdr takes a validation set, which only evaluate has; leave it out"
     with pytest.raises(RaymetricsError, match=message):
