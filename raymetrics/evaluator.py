@@ -25,7 +25,7 @@ from raymetrics.shards.schema import Column, make_columns
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
 from raymetrics.shards.write_features import write_features
-from raymetrics.studies.comparison import find_space
+from raymetrics.studies.comparison import find_space, require_no_validation
 from raymetrics.studies.open_sides import open_side
 
 _SIDES = ("real", "generated")
@@ -73,6 +73,7 @@ class Evaluator:
         self.uint8 = uint8
         self.convention = get_convention(convention) if isinstance(convention, str) else convention
         self.metrics = find_metrics(as_names(metrics))
+        require_no_validation(self.metrics)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.extractor = (
             make_extractor(extractor, self.device) if isinstance(extractor, str) else extractor

@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from raymetrics.safe_archives.npy_headers import read_npy_header
+from raymetrics.safe_archives.npy_headers import NpyHeader, read_npy_header
 from raymetrics.safe_archives.zip_members import require_honest_packing
 
 Arrays = dict[str, np.ndarray]
@@ -72,10 +72,15 @@ class NpzArrays(Mapping[str, np.ndarray]):
                 f"{name} would take {member.file_size} bytes, at most {MAX_ARRAY_BYTES}"
             )
         require_honest_packing(member)
-        return _parse_npy(self.zip.read(member), name)
+        return parse_npy(self.zip.read(member), name)
+
+    def header(self, name: str) -> NpyHeader:
+        """Return the header of an array, which is not read."""
+        with self.zip.open(self.members[name]) as file:
+            return read_npy_header(file)
 
 
-def _parse_npy(data: bytes, name: str) -> np.ndarray:
+def parse_npy(data: bytes, name: str) -> np.ndarray:
     """Return the array of a .npy file. Raise ValueError unless it has the size that its header
     announces."""
     file = io.BytesIO(data)

@@ -74,6 +74,7 @@ _SUBSET_SCHEMA: dict[str, Any] = {
         {
             "label": _COUNT,
             "name": _TEXT,
+            "labels": _COUNT,
             "scheme": _TEXT,
             "n": _COUNT,
             "seeds": _COUNT,

@@ -61,9 +61,10 @@ class Result:
     """A metric's value and its provenance.
 
     subset: which of the samples the value is about. Empty for all; {"label": 3, "name": "cat"} for
-    the samples with a label; {"scheme": "random", "n": 1000, "seeds": 5, "candidates": 5000} for
-    samples that were drawn from the generated set, with `matched_by`, `match` and `classes` where
-    they were drawn to match something.
+    the samples with a label; {"labels": 10} for a number of the values of so many labels;
+    {"scheme": "random", "n": 1000, "seeds": 5, "candidates": 5000} for samples that were drawn from
+    the generated set, with `matched_by`, `match` and `classes` where they were drawn to match
+    something.
 
     warnings: what a reader should know before trusting the value, a sentence each.
 

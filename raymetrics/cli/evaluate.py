@@ -50,6 +50,12 @@ class _CommandWithMetrics(click.Command):
     help="The same of the generated ones; may be given several times.",
 )
 @click.option(
+    "--validation",
+    metavar="SIDE",
+    help="For fdr: real samples that --real does not have; or 'published', for the published norms "
+    "of ImageNet 256x256.",
+)
+@click.option(
     "--metrics",
     callback=split_commas,
     metavar="NAMES",
@@ -136,6 +142,7 @@ class _CommandWithMetrics(click.Command):
 def evaluate(
     real: str,
     generated: tuple[str, ...],
+    validation: str | None,
     metrics: list[str] | None,
     extractors: list[str],
     samples: str | None,
@@ -171,6 +178,8 @@ def evaluate(
       statistics     .npz with mu and sigma (pytorch-fid, clean-fid, ADM, ...), .pkl of EDM2, .pt
                      of torch-fidelity; on one side, for fid and sfid. stats:NAME of the catalogue:
                      see raymetrics statistics list
+      features       of another program, .npz or .npy with floats [n, d]:
+                     clips.npz?column=features&space=i3d-k400
 
     Features of sources are extracted first, both sides in one stream, and kept: the same command
     finds them again. Small work runs in this process, larger work on Ray.
@@ -222,7 +231,7 @@ def evaluate(
     with shared_session():
         for generated_side in generated:
             new_results += run(
-                real=real, generated=generated_side, metrics=metrics,
+                real=real, generated=generated_side, validation=validation, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
                 random_ids=random_ids, equal_counts=equal_counts, under=under,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,

@@ -1,7 +1,7 @@
 """The metrics of two arrays of features in memory, of numpy or torch, without a cluster."""
 
 from raymetrics.attacks import match_top1, reweight
-from raymetrics.in_memory.distances import frechet_distance, kernel_distance
+from raymetrics.in_memory.distances import fdr, frechet_distance, jedi, kernel_distance, mifid
 from raymetrics.in_memory.diversity import rke, rrke, vendi
 from raymetrics.in_memory.kernels import cmmd, kad
 from raymetrics.in_memory.manifolds import (
@@ -27,10 +27,13 @@ __all__ = [
     "clipped_density",
     "clipscore",
     "cmmd",
+    "fdr",
     "frechet_distance",
+    "jedi",
     "kad",
     "kernel_distance",
     "match_top1",
+    "mifid",
     "mind",
     "nearest",
     "prdc",

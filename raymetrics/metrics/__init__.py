@@ -33,7 +33,9 @@ from raymetrics.metrics.frechet_extrapolation import (
     frechet_infinity,
     subset_sizes,
 )
+from raymetrics.metrics.frechet_ratio import FDR6_SPACES, PUBLISHED, PUBLISHED_NORMS, Norm
 from raymetrics.metrics.inception_score import InceptionScore, assign_splits, inception_score
+from raymetrics.metrics.jedi import jedi
 from raymetrics.metrics.kad import KADBandwidth, kad
 from raymetrics.metrics.kernel import (
     KernelDistance,
@@ -48,6 +50,8 @@ from raymetrics.metrics.manifold_survey import (
     survey_manifolds,
 )
 from raymetrics.metrics.mean_score import MeanScore, mean_score
+from raymetrics.metrics.mifid import THRESHOLD as MIFID_THRESHOLD
+from raymetrics.metrics.mifid import memorization_distance, mifid
 from raymetrics.metrics.mind import mind, mind_of_projections
 from raymetrics.metrics.prd import (
     PRDCurve,
@@ -94,7 +98,11 @@ from raymetrics.metrics.vendi import require_order, vendi_score
 
 __all__ = [
     "CONVENTIONS",
+    "FDR6_SPACES",
+    "MIFID_THRESHOLD",
     "PROTOCOLS",
+    "PUBLISHED",
+    "PUBLISHED_NORMS",
     "SCALINGS",
     "AestheticHead",
     "CMMDBandwidth",
@@ -112,6 +120,7 @@ __all__ = [
     "ManifoldSurvey",
     "MeanScore",
     "NearestTraining",
+    "Norm",
     "PRDCurve",
     "PRDScores",
     "PrecisionRecall",
@@ -145,6 +154,7 @@ __all__ = [
     "get_convention",
     "get_protocol",
     "inception_score",
+    "jedi",
     "kad",
     "kernel_distance",
     "kernel_distance_of_draws",
@@ -153,6 +163,8 @@ __all__ = [
     "manifold_scores",
     "mann_whitney_z",
     "mean_score",
+    "memorization_distance",
+    "mifid",
     "mind",
     "mind_of_projections",
     "neighbor_ratios",

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from raymetrics.errors import NotEnoughData, RaymetricsError, ShardError
+from raymetrics.metrics.frechet_ratio import FDR6_SPACES
 
 CHOICES = {
     "ball": ("closed", "open"),
@@ -21,6 +22,7 @@ CHOICES = {
     "kid_order": ("real-first", "generated-first"),
     "kid_generator": ("pcg64", "mt19937"),
     "kid_estimator": ("unbiased", "biased"),
+    "mifid_side": ("generated", "real"),
 }
 
 # RandomState takes numbers below 2^32, and those of several runs follow each other.
@@ -43,6 +45,7 @@ class Convention:
     many samples, the last of fewer. is_shuffle: the seed that samples are shuffled with before the
     splits; None: not shuffled. is_ddof: the variance over the splits is divided by their number -
     is_ddof.
+    mifid_side: the samples whose nearest neighbors on the other side MiFID takes.
     seed: of KID's subsets, PRD's clusters, and the draws of FID-infinity and FID at sample counts.
     """
 
@@ -60,6 +63,7 @@ class Convention:
     is_split_size: int | None = None
     is_ddof: int = 0
     is_shuffle: int | None = None
+    mifid_side: Literal["generated", "real"] = "generated"
     seed: int = 0
     changes: tuple[str, ...] = ()  # what differs from the program of the name, as "k=5"
 
@@ -164,8 +168,9 @@ CONVENTIONS: Mapping[str, Convention] = {
         Convention("pytorch-fid"),
         # The evaluator of guided-diffusion: splits of 5,000 in the order of the file.
         Convention("adm", distances="float16-squared", is_split_size=5000),
-        # Its subsets and splits are drawn by torch's unseeded generator; these have one seed.
-        Convention("torchmetrics", is_shuffle=0, is_ddof=1),
+        # Its subsets and splits are drawn by torch's unseeded generator; these have one seed. Its
+        # MiFID takes the neighbors of real samples, that of the paper those of generated ones.
+        Convention("torchmetrics", is_shuffle=0, is_ddof=1, mifid_side="real"),
         Convention("edm2"),
         Convention("fd-loss", is_shuffle=2020),
         Convention("fdeval", is_shuffle=0),  # equal for multiples of 10 samples; it drops the rest
@@ -256,20 +261,31 @@ class ImageRule:
 class Protocol:
     """A named number of the literature: metrics, convention, and the samples of each side.
 
-    real: the number of real samples; None for all, but at most `real_at_most`. extractor: the
-    network that the numbers of the literature were computed with. choice: of a larger set the first
-    samples by id, or random ones. images: of both sides; None if the protocol does not say.
+    generated: the number of generated samples; None for all. real: the number of real samples; None
+    for all, but at most `real_at_most`. extractor: the network that the numbers of the literature
+    were computed with, or several with commas between them, all of which it takes; "" where it is
+    no network of images, and `features` says whose features it takes. dimension: of the features,
+    where it is known. choice: of a larger set the first samples by id, or random ones. images: of
+    both sides; None if the protocol does not say.
     """
 
     name: str
     metrics: tuple[str, ...]
     convention: Convention
-    generated: int
+    generated: int | None
     real: int | None = None
     real_at_most: int | None = None
     extractor: str = "inception"
     choice: Literal["first", "random"] = "first"
     images: ImageRule | None = None
+    features: str = ""
+    dimension: int | None = None
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The extractors of a protocol that takes several; empty for one, which may be another."""
+        names = tuple(self.extractor.split(","))
+        return names if len(names) > 1 else ()
 
     @property
     def seed(self) -> int | None:
@@ -280,17 +296,23 @@ class Protocol:
         """Return the numbers of real and generated samples. NotEnoughData if a side has fewer."""
         for side, available, required in (
             ("real", real, self.real or 1),
-            ("generated", generated, self.generated),
+            ("generated", generated, self.generated or 1),
         ):
             if available < required:
                 raise NotEnoughData(
                     f"{self.name} takes {required} {side} samples, there are {available}; extract "
                     "more, or evaluate without a protocol"
                 )
-        return min(self.real or real, self.real_at_most or real, real), self.generated
+        real_count = min(self.real or real, self.real_at_most or real, real)
+        return real_count, self.generated or generated
 
 
 _NVIDIA, _OFFICIAL = CONVENTIONS["nvidia"], CONVENTIONS["official"]
+_PYTORCH_FID = CONVENTIONS["pytorch-fid"]
+_I3D = "the 400 logits of I3D (Kinetics) of clips"
+_CLIPS = "features of clips by I3D or VideoMAE"
+_AUDIO = "features of audio, as of VGGish, PANNs, CLAP or EnCodec"
+_VJEPA = "V-JEPA features of clips"
 _ADM, _EDM2 = CONVENTIONS["adm"], CONVENTIONS["edm2"]
 _CLEAN_FID, _COCO_IMAGES = CONVENTIONS["clean-fid"], ImageRule(256, "nvidia-centre")
 
@@ -317,6 +339,23 @@ PROTOCOLS: Mapping[str, Protocol] = {
             50_000,
             extractor="dinov2-vit-l-14?resize=torch-bicubic-antialias",
         ),
+        # Six spaces, all training images; the norms are those of a validation set.
+        Protocol("fdr6", ("fdr",), CONVENTIONS["fd-loss"], 50_000, extractor=",".join(FDR6_SPACES)),
+        # StyleGAN-V's and cd-fvd's programs, both with NVIDIA's moments.
+        Protocol(
+            "fvd2048",
+            ("fid",),
+            _NVIDIA,
+            2048,
+            real_at_most=2048,
+            extractor="",
+            features=_I3D,
+            dimension=400,
+        ),
+        Protocol("cd-fvd", ("fid",), _NVIDIA, 2048, extractor="", features=_CLIPS),
+        # fadtk and frechet-audio-distance, both with pytorch-fid's distance.
+        Protocol("fad", ("fid",), _PYTORCH_FID, None, extractor="", features=_AUDIO),
+        Protocol("jedi", ("jedi",), CONVENTIONS["raymetrics"], None, extractor="", features=_VJEPA),
         Protocol("fid10k", ("fid",), CONVENTIONS["raymetrics"], 10_000, 10_000),
         Protocol("prd10k", ("prd",), CONVENTIONS["raymetrics"], 10_000, 10_000),
         # GigaGAN's and DMD2's programs: images of 30,000 captions of COCO's val2014 against all of

@@ -97,6 +97,8 @@ class Metric:
     moments_suffice: bool = False  # a file with a mean and a covariance can be one side
     resamplings_allowed: bool = False  # repeated draws of one set
     generated_suffices: bool = False  # the real side may lack its column
+    # Whether `compute` takes a third set as `validation`: its moments in the column, or a norm.
+    takes_validation: bool = False
     # Where it is computed by default.
     is_default: bool = False
     in_sweeps: bool = False

@@ -22,6 +22,7 @@ METRIC_NAMES = {
     "precision_cover": "pr-cover", "recall_cover": "pr-cover",
     "pr_curve_f_8": "pr-curve", "pr_curve_f_1_8": "pr-curve",
     "log_density": "geometry", "effective_rank": "geometry", "rke": "rke", "rrke": "rrke",
+    "frechet_ratio": "fdr", "frechet_ratio_mean": "fdr", "mifid": "mifid", "jedi": "jedi",
 }  # fmt: skip
 
 
@@ -37,6 +38,7 @@ def evaluate_command(results: Sequence[Result]) -> str:
         return ""
     first = whole[0]
     words = ["raymetrics", "evaluate", "--real", first.real.uri, "--generated", first.generated.uri]
+    words += _validation_words(whole)
     protocol = first.convention.get("protocol")
     selections = [side.selection for side in (first.real, first.generated) if side.selection]
     choices = [CHOSEN_AT_RANDOM.fullmatch(selection["file"]) for selection in selections]
@@ -68,3 +70,11 @@ def _convention_words(results: Sequence[Result]) -> list[str]:
     ks = dict.fromkeys(str(r.convention["k"]) for r in results if "k" in r.convention)
     words = ["--convention", str(program)] if program else []
     return [*words, "--k", ",".join(ks)] if ks else words
+
+
+def _validation_words(results: Sequence[Result]) -> list[str]:
+    """Return the option of the validation set that FDr has its norms of."""
+    sides = [r.details["validation"] for r in results if "validation" in r.details]
+    if not sides:
+        return []
+    return ["--validation", sides[0] if isinstance(sides[0], str) else str(sides[0]["uri"])]

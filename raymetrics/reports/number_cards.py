@@ -45,12 +45,20 @@ _MEANINGS = {
     "mind": "how far the sides are apart along random directions; equal moments do not suffice",
     "sliced_wasserstein": "how far the sides are apart along random directions",
     "kad": "how far the sides are apart, by a Gaussian kernel; it may be below 0",
+    "frechet_ratio": "the distance in units of a validation set's; 1 is as near as real samples",
+    "frechet_ratio_mean": "the mean of the ratios of all spaces",
+    "mifid": "the distance, many times as large if samples are near to copies of the other side",
+    "jedi": "how far the sides are apart in their second moments",
     "cmmd": "how far the sides are apart in CLIP's space, by a Gaussian kernel",
     "score": "the mean of a score of each generated image, or of each image and its prompt",
     "clip_score": "how well images fit to their prompts, by the cosines of CLIP's embeddings",
     "aesthetic_score": "how pleasing the images are to LAION's predictor, from about 1 to 10",
 }
 _STANDARD_ERROR = "± is the standard error of the mean"
+_MEANINGS_OVER_LABELS = {
+    "_label_mean": "the mean over the labels",
+    "_worst_label": "the worst of the labels",
+}
 _SPREADS = {
     "kernel_distance": "± is the deviation over the subsets, not an error of the mean",
     "inception_score": "± is the deviation over the splits",
@@ -89,11 +97,19 @@ def _make_card(result: Result, *, with_k: bool) -> NumberCard:
         result,
         title,
         format_value(result.value, result.spread),
-        _MEANINGS.get(result.metric, ""),
+        _meaning(result.metric),
         format_convention(result),
         notes,
         draw(result) if draw is not None and result.details else "",
     )
+
+
+def _meaning(metric: str) -> str:
+    """Return what a number says; of a number over labels what it is of the labels' numbers."""
+    for ending, of_labels in _MEANINGS_OVER_LABELS.items():
+        if metric.endswith(ending):
+            return f"{of_labels}: {_MEANINGS.get(metric.removesuffix(ending), '')}".rstrip(": ")
+    return _MEANINGS.get(metric, "")
 
 
 def _notes_of(result: Result) -> list[str]:
@@ -110,7 +126,10 @@ def _notes_of(result: Result) -> list[str]:
         text = format_value(halves)
         notes.append(f"two halves of the real samples: {text}, all of it bias of half the count")
     if result.spread is not None:
-        notes.append(_SPREADS.get(result.metric, "± is one standard deviation"))
+        default = "± is one standard deviation"
+        over_labels = "± is the deviation over the labels"
+        is_mean = result.metric.endswith("_label_mean")
+        notes.append(over_labels if is_mean else _SPREADS.get(result.metric, default))
     return notes
 
 

@@ -80,10 +80,15 @@ def _marked_text(cell: NumberCell | None) -> str:
 def number_table(results: Iterable[Result]) -> NumberTable:
     """Return the table of the results of whole sets; of equal ones the newest.
 
-    Numbers of single labels, of draws and of other protocols are left out. Values are marked as the
+    Numbers of single labels, of draws and of other protocols are left out; numbers over all labels,
+    as of the worst one, are not. Values are marked as the
     best of a column only among sets that were compared with the same real samples.
     """
-    whole = [result for result in results if not (result.subset or result.is_variation)]
+    whole = [
+        result
+        for result in results
+        if (not result.subset or "labels" in result.subset) and not result.is_variation
+    ]
     values: dict[tuple[object, object], dict[Measure, Result]] = {}
     for result in whole:
         key = (result.real.identity, result.generated.identity)

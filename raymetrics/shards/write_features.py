@@ -28,11 +28,13 @@ def write_features(
     file: Mapping[str, object] | None = None,
     class_names: Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
+    source: str = MEMORY,
     shard_rows: int = 2048,
 ) -> ShardSet:
     """Write features {column name: float32 [n, d]} as samples 0 to n - 1 of a new shard set.
 
-    extractor: its specification. file: of its weights. StorageError if something is there already.
+    extractor: its specification. file: of its weights. source: where the features are from.
+    StorageError if something is there already.
     """
     store = Store(place)
     if store.names():
@@ -40,7 +42,7 @@ def write_features(
     name = str(extractor["name"])
     count = len(next(iter(features.values())))
     spec = DatasetSpec(
-        source=MEMORY,
+        source=source,
         generator={"name": MEMORY, "features_sha256": _digest(features)},
         extractors=[dict(extractor)],
         columns=tuple(columns),

@@ -134,6 +134,45 @@ def require_applicable(
             )
 
 
+def columns_of_protocol(protocol: Protocol | None, columns: Sequence[Column]) -> list[Column]:
+    """Return the columns that a protocol takes: those of its spaces, or of its dimension.
+
+    SpecMismatch if a space, or a column of the dimension, is not there.
+    """
+    if protocol is None or not (protocol.spaces or protocol.dimension):
+        return list(columns)
+    names = {column.extractor for column in columns}
+    missing = [space for space in protocol.spaces if space not in names]
+    if missing:
+        raise SpecMismatch(
+            f"{protocol.name} takes the spaces {', '.join(protocol.spaces)}; not both sides have "
+            f"{', '.join(missing)}: extract with --extractor {','.join(protocol.spaces)}"
+        )
+    if protocol.spaces:
+        return [column for column in columns if column.extractor in protocol.spaces]
+    fitting = [column for column in columns if column.dimension == protocol.dimension]
+    if not fitting:
+        sizes = ", ".join(f"{column.name} ({column.dimension})" for column in columns)
+        raise SpecMismatch(
+            f"{protocol.name} takes {protocol.features}, {protocol.dimension} numbers each; there "
+            f"are {sizes}"
+        )
+    return fitting
+
+
+def require_spaces_once(protocol: Protocol | None, tasks: Sequence[MetricTask]) -> None:
+    """Raise SpecMismatch if a protocol of several spaces has two columns of one of them."""
+    if protocol is None or not protocol.spaces:
+        return
+    for space in protocol.spaces:
+        names = {task.column.name: None for task in tasks if task.column.extractor == space}
+        if len(names) > 1:
+            raise SpecMismatch(
+                f"{protocol.name} takes one column of {space}, there are {', '.join(names)}; name "
+                "those that are meant with --column"
+            )
+
+
 def require_measurable(
     real: ShardSet, generated: ShardSet, metrics: Sequence[Metric], columns: Sequence[str] | None
 ) -> None:
@@ -141,9 +180,19 @@ def require_measurable(
 
     SpecMismatch unless the sets can be compared, RaymetricsError for a metric without a column.
     """
+    require_no_validation(metrics)
     spaces = comparable_columns(real, generated, None, columns)
     tasks = plan_metrics(metrics, spaces, real.spec, [None], explicit=bool(columns))
     require_applicable(tasks, metrics, spaces)
+
+
+def require_no_validation(metrics: Sequence[Metric]) -> None:
+    """Raise RaymetricsError for a metric that takes a validation set, where there can be none."""
+    for metric in metrics:
+        if metric.takes_validation:
+            raise RaymetricsError(
+                f"{metric.name} takes a validation set, which only evaluate has; leave it out"
+            )
 
 
 def set_uri(side: str, shards: object) -> str:

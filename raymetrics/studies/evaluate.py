@@ -10,7 +10,7 @@ from raymetrics import metrics as formulas
 from raymetrics.distributed.resources import Resources
 from raymetrics.distributed.session import shared_session
 from raymetrics.errors import NotEnoughData, RaymetricsError
-from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics import PUBLISHED, Convention, Protocol
 from raymetrics.metrics.conventions import change_convention
 from raymetrics.metrics.registry import DEFAULT_METRICS, find_metrics
 from raymetrics.neighbors import DEFAULT_ENGINE
@@ -35,7 +35,7 @@ from raymetrics.studies.extract_sides import (
     OpenSide,
     SideExtraction,
     SourceSide,
-    default_extractor,
+    default_extractors,
     extract_sides,
 )
 from raymetrics.studies.open_sides import open_side
@@ -45,6 +45,8 @@ from raymetrics.studies.sensitivity_to_protocol import (
     evaluate_under,
     parse_axes,
 )
+from raymetrics.studies.subsets import SIDES
+from raymetrics.studies.validation_norms import VALIDATION, open_validation, require_validation
 
 if TYPE_CHECKING:
     from raymetrics.distributed.extraction.progress import Progress
@@ -54,6 +56,7 @@ def evaluate(
     *,
     real: Any,
     generated: Any,
+    validation: Any = None,
     metrics: str | Sequence[str] | None = None,
     extractors: str | Sequence[str] | None = None,
     columns: str | Sequence[str] | None = None,
@@ -80,10 +83,13 @@ def evaluate(
     """Compute the metrics of two sides, in every feature space that both have.
 
     real, generated: each a shard set, or some of its samples as "SHARDS?ids=FILE"; or a source, as
-    `extract` takes it, whose features are extracted first; or images in memory, an array or tensor
-    uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a file of
-    statistics of another program (.npz, .pkl, .pt, see
-    `raymetrics.shards.foreign.statistics_files`), for "fid" and "sfid" alone.
+    `extract` takes it, whose features are extracted first; or features of another program, as
+    "FILE.npz?column=NAME&space=NAME", .npy, or a folder of .npy; or images in memory, an array or
+    tensor uint8 [n, 3, h, w] or [n, h, w, 3] or a Dataset of such images. One of the two may be a
+    file of statistics of another program (.npz, .pkl, .pt, see
+    `raymetrics.shards.foreign.statistics_files`), for "fid", "sfid" and "fdr" alone.
+    validation: for "fdr", real samples that the real side does not have: a shard set or a source,
+    extracted in the same stream; or "published", for the published norms of ImageNet 256x256.
     metrics: names of METRICS, each in all spaces or, as "pr:vgg16", in one, by the name of an
     extractor or a column or by its beginning; or "module:callable" for a metric of your own (see
     `raymetrics.metrics.user_metric`); by default "fid", "kid", "pr" and "top1", or those of the
@@ -134,6 +140,7 @@ def evaluate(
             "out"
         )
     names = resolved_protocol.metrics if resolved_protocol else metrics
+    is_published = isinstance(validation, str) and validation == PUBLISHED
     request = EvaluationRequest(
         find_metrics(DEFAULT_METRICS if names is None else as_names(names)),
         bool(names),
@@ -149,7 +156,9 @@ def evaluate(
         engine,
         same_machines,
         equal_counts,
+        PUBLISHED if is_published else None,
     )
+    require_validation(request.metrics, validation, by=by, under=under)
     seeds = parse_random_ids(random_ids)
     wanted = _wanted_ids(samples, real_samples)
     counts = {side: ids for side, ids in wanted.items() if isinstance(ids, int)}
@@ -160,6 +169,7 @@ def evaluate(
         side: open_side(side, value, None if side in chosen else wanted[side])
         for side, value in (("real", real), ("generated", generated))
     }
+    sides |= open_validation(validation)
     if axes:
         _require_variable(requests, sides)
     with shared_session(local=local):
@@ -178,7 +188,8 @@ def evaluate(
 
             def check(made_of: DatasetSpec, counts: Mapping[str, int]) -> None:
                 asked = _without_extractors(requests[0], made_of, added)
-                require_evaluable(asked, made_of, opened_sets, counts)
+                side_counts = {side: counts[side] for side in SIDES}
+                require_evaluable(asked, made_of, opened_sets, side_counts)
 
             resources = resources or Resources()
             extraction = SideExtraction(
@@ -195,6 +206,9 @@ def evaluate(
             opened = extract_sides(sides, extraction)
             specs = [value.shards.spec for value in opened.values() if isinstance(value, View)]
             requests = [_without_extractors(r, specs[0], added) for r in requests]
+        norms = opened.pop(VALIDATION, None)
+        if isinstance(norms, View):
+            requests = [replace(r, validation=norms) for r in requests]
         if axes:
             views = _choose_samples(opened, chosen, requests[0].random_ids)
             results = evaluate_under(views, requests[0], axes, changes or {}, announce=announce)
@@ -264,7 +278,7 @@ def _extractors_of_sources(
     texts = _bound_extractors(request) if texts is None else texts
     if not vary_resize:
         return texts, {}
-    texts = texts or [default_extractor(request.protocol)]
+    texts = texts or default_extractors(request.protocol)
     added = add_other_resizes(texts)
     return [*texts, *added.values()], added
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_process
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError
-from raymetrics.metrics import Convention, Protocol
+from raymetrics.metrics import PUBLISHED, Convention, Protocol
 from raymetrics.metrics.metric import Metric
 from raymetrics.neighbors import DEFAULT_ENGINE, make_engine
 from raymetrics.results import Result
@@ -27,15 +27,18 @@ from raymetrics.shards.view import View
 from raymetrics.shards.writable import require_writable_output
 from raymetrics.studies.comparison import (
     MetricTask,
+    columns_of_protocol,
     comparable_columns,
     cut_to_equal_counts,
     plan_generated_metrics,
     plan_metrics,
     require_applicable,
+    require_spaces_once,
     require_unique_samples,
     take_samples,
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
+from raymetrics.studies.label_summaries import summarize_labels
 from raymetrics.studies.make_result import make_result, sides_of_subset
 from raymetrics.studies.protocol_images import require_images_of_view
 from raymetrics.studies.result_warnings import (
@@ -45,6 +48,12 @@ from raymetrics.studies.result_warnings import (
     find_warnings,
 )
 from raymetrics.studies.subsets import SIDES, Subset, all_samples, subsets_by_label
+from raymetrics.studies.validation_norms import (
+    Validation,
+    bind_validation,
+    mean_ratio,
+    require_published_norms,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +65,7 @@ class EvaluationRequest:
     metrics: in the order of the results. is_explicit: whether the user or a protocol named them,
     so that each must have a column. space_names: extractors to compare, None for all. random_ids:
     the seed of all random choices of samples; None for the protocol's, or the convention's.
+    validation: the set of which FDr has its norms, or "published".
     """
 
     metrics: Sequence[Metric]
@@ -72,6 +82,7 @@ class EvaluationRequest:
     engine: str = DEFAULT_ENGINE
     same_machines: bool = False
     equal_counts: bool = False
+    validation: Validation = None
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -173,6 +184,7 @@ class EvaluationRequest:
         columns: of both sides. dataset_spec: of a set that has all columns. generated_columns: that
         only the generated side has. Gets the files that metrics need, or raises ExtractorError.
         """
+        columns = columns_of_protocol(self.protocol, columns)
         tasks = plan_metrics(
             self.metrics, columns, dataset_spec, subsets, explicit=bool(self.columns)
         )
@@ -182,6 +194,9 @@ class EvaluationRequest:
         for metric in {task.metric.variant: task.metric for task in tasks}.values():
             if metric.require_files is not None:
                 metric.require_files()
+        require_spaces_once(self.protocol, tasks)
+        if self.validation == PUBLISHED:
+            require_published_norms(tasks)
         return tasks
 
 
@@ -217,10 +232,13 @@ def evaluate_shards(
     require_unique_samples(tasks, views)
     require_enough_samples(views, tasks, request.convention)
     facts = {side: SideFacts(view) for side, view in views.items()}
-    computation = MetricComputation(
-        views, plan_tasks(tasks, request.convention), engine=request.engine
-    )
     with session(local=computes_in_process(request.local, views, columns, announce)):
+        tasks = bind_validation(
+            tasks, request.validation, views["real"].shards, any_size=request.any_size
+        )
+        computation = MetricComputation(
+            views, plan_tasks(tasks, request.convention), engine=request.engine
+        )
         require_memory(views, computation.planned)
         results = [
             make_result(
@@ -235,6 +253,7 @@ def evaluate_shards(
             )
             for planned, value, seconds in computation.values()
         ]
+    results += summarize_labels(results) if request.by == "label" else mean_ratio(results)
     if tell:
         tell(results)
     if request.scores:

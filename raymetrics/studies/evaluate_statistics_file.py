@@ -13,7 +13,7 @@ from raymetrics.distributed.choose_executor import SMALL_FEATURE_BYTES, runs_in_
 from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
-from raymetrics.metrics import Protocol
+from raymetrics.metrics import PUBLISHED, Protocol
 from raymetrics.metrics.metric import Metric
 from raymetrics.metrics.registry import METRICS
 from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
@@ -29,6 +29,7 @@ from raymetrics.statistics import ColumnStatistic, Moments
 from raymetrics.studies.comparison import (
     MetricTask,
     columns_of_metric,
+    columns_of_protocol,
     select_columns,
     take_count,
 )
@@ -37,6 +38,7 @@ from raymetrics.studies.extract_sides import OpenSide
 from raymetrics.studies.make_result import make_result, side_from_view
 from raymetrics.studies.result_warnings import Facts, SideFacts, find_warnings
 from raymetrics.studies.subsets import SIDES
+from raymetrics.studies.validation_norms import bind_validation, require_published_norms
 
 _MOMENT_METRICS = [name for name, metric in METRICS.items() if metric.moments_suffice]
 
@@ -65,7 +67,7 @@ def evaluate_with_statistics(
     if isinstance(whole_view, ReferenceStatistics):
         raise RaymetricsError(
             f"{reference.uri} and {whole_view.uri} are files of statistics both; one side must be "
-            "a shard set or a source of images"
+            "a shard set, a source of images, or features as 'FILE.npz?space=NAME'"
         )
     convention, protocol, columns = request.convention, request.protocol, request.columns
     moment_metrics = require_moment_metrics(request, reference)
@@ -78,7 +80,14 @@ def evaluate_with_statistics(
             f"a covariance takes at least {convention.ddof + 1} samples, {shards.uri} has "
             f"{len(view)}; extract more"
         )
-    candidate_columns = select_columns(shards, request.space_names, columns)
+    if protocol is not None and protocol.spaces:
+        raise RaymetricsError(
+            f"{protocol.name} takes {len(protocol.spaces)} spaces, {reference.uri} is of one; give "
+            "a shard set or a source with all of them"
+        )
+    candidate_columns = columns_of_protocol(
+        protocol, select_columns(shards, request.space_names, columns)
+    )
     column_matches = [
         column_match
         for metric in moment_metrics
@@ -86,8 +95,17 @@ def evaluate_with_statistics(
             metric, candidate_columns, bool(columns), reference, shards
         )
     ]
+    if request.validation == PUBLISHED:
+        require_published_norms([column_match.task for column_match in column_matches])
     task_columns = [column_match.task.column for column_match in column_matches]
-    moments = _moments_by_column(view, task_columns, request.local, announce)
+    with session(local=_computes_in_process(view, task_columns, request.local, announce)):
+        moments = _moments_by_column(view, task_columns)
+        tasks = bind_validation(
+            [column_match.task for column_match in column_matches],
+            request.validation,
+            shards,
+            any_size=request.any_size,
+        )
     result_sides = {
         file_side: _side_from_file(reference),
         shards_side: side_from_view(view, len(view)),
@@ -95,13 +113,13 @@ def evaluate_with_statistics(
     # The network of a foreign file is unknown, so the distance is not called FID.
     dataset_spec = shards.spec if reference.origin else replace(shards.spec, files={})
     results = []
-    for column_match in column_matches:
+    for column_match, task in zip(column_matches, tasks, strict=True):
         start = time.monotonic()
         fitted: dict[str, Any] = {
             file_side: {"moments": reference.gaussians[column_match.file_part]},
             shards_side: {"moments": moments[column_match.task.column.name]},
         }
-        compute = column_match.task.metric.compute
+        compute = task.metric.compute
         assert compute is not None  # as moments are enough for the metric
         (value,) = compute(fitted["real"], fitted["generated"], _NO_SAMPLES, convention)
         value = replace(
@@ -261,16 +279,19 @@ def _exported_column(
     )
 
 
-def _moments_by_column(
-    view: View, columns: Sequence[Column], local: bool | None, announce: bool
-) -> Mapping[str, Moments]:
+def _moments_by_column(view: View, columns: Sequence[Column]) -> Mapping[str, Moments]:
     """Fold the moments of every column, in one pass over the shards."""
     measures = {column.name: ColumnStatistic(column.name, FeatureMoments()) for column in columns}
+    return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
+
+
+def _computes_in_process(
+    view: View, columns: Sequence[Column], local: bool | None, announce: bool
+) -> bool:
+    """Return whether this process folds the moments, as the features are few."""
     size = sum(4 * column.dimension * len(view) for column in columns)
     work = f"{len(view)} samples" if announce else ""
-    in_process = runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
-    with session(local=in_process):
-        return fold_shards(view, measures, sum(8 * column.dimension**2 for column in columns))
+    return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
 
 
 def _side_from_file(reference: ReferenceStatistics) -> Side:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raymetrics import sample_ranges
-from raymetrics.errors import NotEnoughData, SampleRangeError, SourceError, SpecMismatch
+from raymetrics.errors import (
+    NotEnoughData,
+    RaymetricsError,
+    SampleRangeError,
+    SourceError,
+    SpecMismatch,
+)
 from raymetrics.metrics import Protocol
 from raymetrics.permissions import Permission
 from raymetrics.sample_ranges import Ids
@@ -125,12 +131,22 @@ def _default_extractors(
             for text in texts:
                 request.permission.require_extractor(text, value.shards.uri)
             return texts
-    return [default_extractor(request.protocol)]
+    return default_extractors(request.protocol)
 
 
-def default_extractor(protocol: Protocol | None) -> str:
-    """Return the extractor of sources without shards on the other side."""
-    return DEFAULT_EXTRACTOR if protocol is None else protocol.extractor
+def default_extractors(protocol: Protocol | None) -> list[str]:
+    """Return the extractors of sources without shards on the other side.
+
+    RaymetricsError for a protocol of features that no extractor of images gives.
+    """
+    if protocol is None:
+        return [DEFAULT_EXTRACTOR]
+    if not protocol.extractor:
+        raise RaymetricsError(
+            f"{protocol.name} takes {protocol.features}, not images; compute these elsewhere and "
+            "give them as 'features.npz?space=NAME', or name the network: --extractor"
+        )
+    return list(protocol.spaces) or [protocol.extractor]
 
 
 def _resolve_ids(
@@ -228,9 +244,9 @@ def _first_of_protocol(
 
     at_random: whether the samples are chosen later, among all of a data set.
 
-    NotEnoughData if a data set has fewer.
+    A validation set is taken whole. NotEnoughData if a data set has fewer.
     """
-    count = protocol.real if side == "real" else protocol.generated
+    count = {"real": protocol.real, "generated": protocol.generated}.get(side)
     if side == "real" and count is None and protocol.real_at_most is not None:
         count = protocol.real_at_most if length is None else min(length, protocol.real_at_most)
     if count is not None and length is not None and length < count:

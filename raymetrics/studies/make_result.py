@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,9 +91,8 @@ def measure_names(
     """
     resize = _fid_resize_convention(task.column, dataset_specs)
     is_own = not task.metric.user_code
-    if resize is not None and is_own and value.short_name.startswith(tuple(_FID_NAMES)):
-        distance_prefix = value.short_name[:2]
-        name = value.short_name.replace(distance_prefix, _FID_NAMES[distance_prefix], 1)
+    if resize is not None and is_own and _DISTANCE.match(value.short_name):
+        name = _DISTANCE.sub(lambda m: _FID_NAMES[m[0]], value.short_name, count=1)
         return name, "" if resize == "tf1-bilinear" else f"({resize})"
     column = task.column
     usual = ("pre_logits", "features", *SCORES)
@@ -105,7 +105,8 @@ def measure_names(
     return value.short_name, space
 
 
-_FID_NAMES = {"FD": "FID", "KD": "KID"}
+_FID_NAMES = {"FD": "FID", "KD": "KID", "MiFD": "MiFID"}
+_DISTANCE = re.compile(rf"^({'|'.join(_FID_NAMES)})\b")  # at the start; not in "FDr"
 
 
 def _fid_resize_convention(column: Column, dataset_specs: Sequence[DatasetSpec]) -> str | None:

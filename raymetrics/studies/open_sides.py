@@ -15,6 +15,7 @@ from raymetrics.reference_statistics.catalogue import NAME_PREFIX
 from raymetrics.reference_statistics.local_files import resolve_name
 from raymetrics.sample_ranges import Ids
 from raymetrics.shards.foreign import is_statistics, read_statistics
+from raymetrics.shards.foreign.feature_files import names_features, open_features
 from raymetrics.shards.layout import holds_shard_set
 from raymetrics.shards.open_view import open_view
 from raymetrics.shards.shard_files import shard_ranges
@@ -33,8 +34,11 @@ _HEAD_BYTES = 4096
 def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | SourceSide:
     """Return a side as a view, as statistics, or as a source to be extracted.
 
+    Features of another program are a view of the shard set that the cache keeps of them.
+
     value: a shard set or a view; or the text or path that names a shard set ("SHARDS?ids=FILE" or
-    "SHARDS?random=N" for some of its samples), a file of statistics, or a source. ids: the samples
+    "SHARDS?random=N" for some of its samples), a file of statistics, features as
+    "FILE.npz?column=NAME&space=NAME", or a source. ids: the samples
     to take; a number for the first ones.
 
     ShardError, with advice, for a value of another type, and for an incomplete shard set;
@@ -49,7 +53,7 @@ def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | Sou
         images = register_images(value)
         numbers = (range(ids),) if isinstance(ids, int) else ids
         return SourceSide(images.name, numbers, images)
-    expected = "a shard set, a file of statistics, or a source of images"
+    expected = "a shard set, a file of statistics or of features, or a source of images"
     text = require_text(side, value, ShardError, expected=expected, instead=ARRAYS_HINT)
     if text.startswith(NAME_PREFIX):
         return read_statistics(resolve_name(text))
@@ -57,6 +61,8 @@ def open_side(side: str, value: object, ids: Ids | int | None) -> OpenSide | Sou
         return take_ids(open_view(text), side, ids)
     if names_statistics(text):
         return read_statistics(text)
+    if names_features(text):
+        return take_ids(open_features(text), side, ids)
     return SourceSide(absolute_source(text), (range(ids),) if isinstance(ids, int) else ids)
 
 

@@ -19,6 +19,7 @@ from raymetrics.shards.view import Selection, View
 
 _LOSSY_ENDINGS = {".jpg", ".jpeg", ".webp"}
 _EQUAL_COUNT_METRICS = ("pr", "dc")  # that are defined for equal counts
+_FRECHET_METRICS = ("fid", "sfid", "fid-infinity", "fid-probabilities", "fdr", "mifid")
 _FEW_SAMPLES = 10_000  # below which the bias of a Frechet distance is large in any space
 
 
@@ -90,7 +91,7 @@ class Facts:
     @property
     def is_frechet(self) -> bool:
         """Whether the metric is a Frechet distance."""
-        return self.metric.name in ("fid", "sfid", "fid-infinity", "fid-probabilities")
+        return self.metric.name in _FRECHET_METRICS
 
     @property
     def sides(self) -> tuple[tuple[str, SideFacts], ...]:

@@ -35,7 +35,7 @@ def protocols() -> str:
         (
             f"`{name}`",
             ", ".join(f"`{metric}`" for metric in protocol.metrics),
-            f"{protocol.generated:,}",
+            f"{protocol.generated:,}" if protocol.generated else "all",
             real(protocol.real, protocol.real_at_most),
             "at random, seed 0" if protocol.choice == "random" else "the first",
             ", ".join(protocol.images.options.values()) if protocol.images else "",

@@ -41,7 +41,7 @@ from raymetrics.generators import BUILT_IN_SOURCES as SOURCES
 from raymetrics.generators import open_source
 from raymetrics.generators.latents import w_estimation
 from raymetrics.generators.latents.strategies import STRATEGY_BY_LETTER
-from raymetrics.metrics import CONVENTIONS, PROTOCOLS
+from raymetrics.metrics import CONVENTIONS, PROTOCOLS, PUBLISHED_NORMS
 from raymetrics.metrics.registry import METRICS
 from raymetrics.reports.comparison_page import report
 from tests.docs.blocks import ROOT, block, command, commands, first_cells, table, text_of
@@ -331,6 +331,8 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     for label in ("clipped density digits", "PR curve F_8 digits", "Vendi, order 2 digits", "RRKE"):
         assert label in printed[2]
     assert "FD digits, label 9" in printed[3]
+    assert "FDr digits" in printed[0]
+    assert "worst-label FD digits: " in printed[3]
     assert "FD digits logits" in printed[4]
     text = "fid50k_full takes 50000 generated samples, there are"
     assert f"{text} 1100" in printed[5]
@@ -345,6 +347,19 @@ def test_kernels_and_projections(
     for label in ("MIND digits", "SW2 digits", "SW2 (moments) digits", "KAD (generated) digits"):
         assert label in printed[0]
     assert "KD (biased) digits" in printed[1]
+
+
+def test_the_protocols_of_2026(
+    demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ratio to some of the real samples, and features that were exported."""
+    monkeypatch.chdir(demo_output[0].parent)
+    page = "docs/guides/protocols-of-2026.md"
+    printed = [invoke(line) for name in ("fdr", "features") for line in commands(page, name)]
+    assert re.search(r"FDr digits +\d.*norms=300 samples of mnist", printed[0])
+    assert re.search(r"FD my-network +\d.*protocol=fad", printed[-1])
+    for space, norm in PUBLISHED_NORMS.items():
+        assert f"| `{space}` | {norm} |" in text_of(page)
 
 
 def test_the_attacks(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,10 @@ def test_the_lists_of_studies() -> None:
     """What each study offers, in the order in which it says so."""
     expected = {
         "is_default": "fid kid pr top1",
-        "repeats_allowed": "fid fid-probabilities sfid kid top1 vendi mind sliced-wasserstein "
-        "score clipscore aesthetic",
+        "repeats_allowed": "fid fid-probabilities sfid fdr kid jedi top1 vendi mind "
+        "sliced-wasserstein score clipscore aesthetic",
         "generated_suffices": "score clipscore aesthetic",
-        "moments_suffice": "fid sfid",
+        "moments_suffice": "fid sfid fdr",
         "resamplings_allowed": "fid kid top1 mind",
         "in_sweeps": "fid pr dc prd",
         "in_sweeps_by_label": "fid fid-probabilities pr dc",

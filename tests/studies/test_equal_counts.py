@@ -79,7 +79,7 @@ def test_each_label_is_cut(uris: dict[str, str], features: Side, labels: Side) -
             side: cut(x, np.flatnonzero(labels[side] == label), count, 0)
             for side, x in features.items()
         }
-        of_label = [result for result in found if result.subset["label"] == label]
+        of_label = [result for result in found if result.subset.get("label") == label]
         assert values(of_label) == rm.prdc(**pair)[3]._asdict()
         assert {(r.real.count, r.generated.count) for r in of_label} == {(count, count)}
         assert not any(result.warnings for result in of_label)
@@ -205,7 +205,7 @@ def test_a_whole_set_by_a_count_beside_its_classes(
         metrics="pr:digits", samples=50, by="label", equal_counts=True, to=str(tmp_path / "sweep"),
     ).results  # fmt: skip
     whole = [result for result in found if not result.subset]
-    of_labels = [result for result in found if result.subset]
+    of_labels = [result for result in found if "label" in result.subset]
     assert {(r.real.count, r.generated.count) for r in whole} == {(50, 50)}
     assert whole[0].real.selection["file"] == "50 of 120 at random, seed 0"
     real, generated = (

@@ -1,4 +1,5 @@
-"""The Frechet distances: of samples, by count, extrapolated, and of class probabilities."""
+"""The Frechet distances: of samples, by count, extrapolated, of class probabilities, as a ratio to
+a validation set's, and divided by the memorization distance."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from raymetrics import metrics
-from raymetrics.metrics import Convention, required_statistics
+from raymetrics.errors import RaymetricsError
+from raymetrics.metrics import Convention, Norm, required_statistics
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
+    AllRows,
     FeatureMoments,
     HalfMoments,
     ProbabilityMoments,
@@ -18,7 +21,7 @@ from raymetrics.metrics.required_statistics import (
     StatisticFunction,
 )
 from raymetrics.output_names import CLASS_LOGITS, SPATIAL
-from raymetrics.statistics import Moments, NestedMoments
+from raymetrics.statistics import FeatureRows, Moments, NestedMoments
 
 # Below so many real samples, the distance of two halves of them is computed too: it is all bias.
 _FEW_REAL_SAMPLES = 10_000
@@ -67,6 +70,66 @@ def probability_distance_values(
     )
     fields = {"ddof": convention.ddof, "probabilities": "softmax of the logits"}
     return [MetricValue("probability_distance", "FD of probabilities", value, "lower", fields)]
+
+
+NO_VALIDATION = (
+    "fdr divides by the distance of a validation set, and none is given; name it with --validation "
+    "SIDE, or take the published norms of ImageNet 256x256 with --validation published"
+)
+
+
+def frechet_ratio_values(
+    real: Any,
+    generated: Any,
+    samples: SampleIds,
+    convention: Convention,
+    *,
+    validation: Moments | Norm | None = None,
+) -> list[MetricValue]:
+    """Compute FDr, and of a published norm the range that its rounding allows.
+
+    validation: the moments of the validation set in the same space, or a published norm.
+    RaymetricsError without one.
+    """
+    if validation is None:
+        raise RaymetricsError(NO_VALIDATION)
+    distance = _distance(real, generated["moments"], convention)
+    norm = (
+        validation
+        if isinstance(validation, Norm)
+        else Norm(_distance(real, validation, convention))
+    )
+    fields: dict[str, Any] = {"ddof": convention.ddof, "norm": str(norm)}
+    details: dict[str, Any] = {"distance": distance, "norm": norm.value}
+    if norm.rounding:
+        lowest, highest = norm.ratio_range(distance)
+        fields["range"] = f"{lowest:.5g} to {highest:.5g}"
+        details["range"] = [lowest, highest]
+    value = norm.ratio(distance)
+    return [MetricValue("frechet_ratio", "FDr", value, "lower", fields, None, details)]
+
+
+def _distance(real: Mapping[str, Any], generated: Moments, convention: Convention) -> float:
+    """Compute the Frechet distance of some moments from those of the real side."""
+    return metrics.frechet_distance(real=real["moments"], generated=generated, ddof=convention.ddof)
+
+
+def mifid_values(
+    real: Any, generated: Any, samples: SampleIds, convention: Convention, *, threshold: float
+) -> list[MetricValue]:
+    """Compute MiFID, with both of its parts in the details."""
+    distance = _distance(real, generated["moments"], convention)
+    sides: list[FeatureRows] = [generated["rows"], real["rows"]]
+    if convention.mifid_side == "real":
+        sides.reverse()
+    memorization = metrics.memorization_distance(*(side.features for side in sides))
+    value = metrics.mifid(distance, memorization, threshold)
+    fields = {
+        "ddof": convention.ddof, "threshold": threshold,
+        "neighbors_of": f"{convention.mifid_side} samples",
+    }  # fmt: skip
+    details = {"distance": distance, "memorization_distance": memorization}
+    return [MetricValue("mifid", "MiFD", value, "lower", fields, None, details)]
 
 
 def frechet_infinity_values(
@@ -200,6 +263,11 @@ def frechet_by_count_needs(
     return {**subsets, "moments": FeatureMoments()} if side == "real" else subsets
 
 
+def _more_than_ddof(convention: Convention) -> int:
+    """Return the samples that a covariance takes."""
+    return convention.ddof + 1
+
+
 ROWS = (
     Metric(
         "fid",
@@ -207,7 +275,7 @@ ROWS = (
         compute=frechet_values,
         needs=frechet_needs,
         choices=("ddof", "seed"),
-        min_samples=lambda convention: convention.ddof + 1,
+        min_samples=_more_than_ddof,
         repeats_allowed=True,
         moments_suffice=True,
         resamplings_allowed=True,
@@ -238,7 +306,7 @@ ROWS = (
         needs=needs_of_both_sides("probability moments", ProbabilityMoments()),
         choices=("ddof",),
         logits_outputs=CLASS_LOGITS,
-        min_samples=lambda convention: convention.ddof + 1,
+        min_samples=_more_than_ddof,
         repeats_allowed=True,
         in_sweeps_by_label=True,
     ),
@@ -249,8 +317,31 @@ ROWS = (
         needs=needs_of_both_sides("moments", FeatureMoments()),
         requires_space=SPATIAL,
         choices=("ddof",),
-        min_samples=lambda convention: convention.ddof + 1,
+        min_samples=_more_than_ddof,
         repeats_allowed=True,
         moments_suffice=True,
+    ),
+    Metric(
+        "fdr",
+        "fid as a ratio to a validation set's; several spaces with the mean",
+        compute=frechet_ratio_values,
+        needs=needs_of_both_sides("moments", FeatureMoments()),
+        choices=("ddof",),
+        min_samples=_more_than_ddof,
+        repeats_allowed=True,
+        moments_suffice=True,
+        takes_validation=True,
+    ),
+    Metric(
+        "mifid",
+        "fid divided by the cosine distance of nearest neighbors",
+        compute=mifid_values,
+        needs=lambda samples, side, convention, **settings: {
+            "moments": FeatureMoments(),
+            "rows": AllRows(),
+        },
+        settings={"threshold": metrics.MIFID_THRESHOLD},
+        choices=("ddof", "mifid_side"),
+        min_samples=_more_than_ddof,
     ),
 )

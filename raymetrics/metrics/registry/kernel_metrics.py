@@ -18,6 +18,7 @@ from raymetrics.metrics import (
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
+    FeatureMoments,
     SampleIds,
     StatisticFunction,
 )
@@ -100,6 +101,15 @@ def kad_values(
     return [MetricValue("kad", short_name, value, "lower", fields)]
 
 
+def jedi_values(
+    real: Any, generated: Any, samples: SampleIds, convention: Convention
+) -> list[MetricValue]:
+    """Compute JEDi."""
+    value = metrics.jedi(real=real["moments"], generated=generated["moments"])
+    fields = {"kernel": "(x.y/d)^2", "scale": 100, "estimate": "biased"}
+    return [MetricValue("jedi", "JEDi", value, "lower", fields)]
+
+
 ROWS = (
     Metric(
         "kid",
@@ -135,5 +145,12 @@ ROWS = (
         needs=needs_of_both_sides("rows", AllRows()),
         settings={"bandwidth": ("real", "generated")},
         min_samples=lambda convention: 2,
+    ),
+    Metric(
+        "jedi",
+        "kernel distance with (x.y/d)^2, as of V-JEPA features of clips",
+        compute=jedi_values,
+        needs=needs_of_both_sides("moments", FeatureMoments()),
+        repeats_allowed=True,
     ),
 )
