@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.weights.state_dict import StateDict
 
 CPU = torch.device("cpu")
+ANY_SIZE = {"dynamic_img_size": True, "dynamic_img_pad": True}  # as fd_evaluator builds networks
 MIN_RATIOS = {"inception": 1.3}
 USUAL_MIN_RATIO = 0.93  # timings vary by a few per cent from run to run
 FeatureFunction = Callable[[np.ndarray], np.ndarray]
@@ -114,6 +115,28 @@ def open_clip_tower() -> nn.Module:
     return tower
 
 
+def timm_features_builder(
+    name: str, **options: Any
+) -> Callable[[NetworkExtractor, StateDict], FeatureFunction]:
+    """Return a builder of one of timm's networks, pooled as fd_evaluator does."""
+
+    def build_network() -> nn.Module:
+        import timm
+
+        network: Any = timm.create_model(name, **options)
+        network.forward = lambda x: pool(network, network.forward_features(x))
+        return cast(nn.Module, network)
+
+    def pool(network: Any, features: Tensor) -> Tensor:
+        if features.ndim == 4:
+            return features.mean(dim=(2, 3))
+        attention_pool = getattr(network, "attn_pool", None)
+        pooled: Tensor = features[:, 0] if attention_pool is None else attention_pool(features)
+        return pooled
+
+    return library_builder(build_network, "body.")
+
+
 def timm_builder(name: str, **options: Any) -> Callable[[], nn.Module]:
     """Return a builder of one of timm's networks, without a classifier."""
 
@@ -150,6 +173,18 @@ PEERS: Mapping[str, Peer] = {
         library_builder(timm_builder("vit_large_patch14_dinov2", img_size=224), "body."),
         images=2,
     ),
+    "convnextv2-base": Peer("timm", timm_features_builder("convnextv2_base"), images=4),
+    "mae-vit-l-16": Peer("timm", timm_features_builder("vit_large_patch16_224"), images=2),
+    **{
+        name: Peer("timm", timm_features_builder(timm_name, **ANY_SIZE), images=2)
+        for name, timm_name in (
+            ("dinov2-vit-l-14-256", "vit_large_patch14_dinov2"),
+            ("clip-vit-l-14-256", "vit_large_patch14_clip_224"),
+            ("siglip2-so400m-16-256", "vit_so400m_patch16_siglip_256"),
+            ("dinov3-vit-l-16", "vit_large_patch16_dinov3"),
+        )
+    },
+    "resnet50": Peer("torchvision", library_builder(torchvision_builder("resnet50"), "body.")),
     "efficientnet-lite0": Peer("timm", library_builder(timm_builder("tf_efficientnet_lite0"))),
 }
 TIMED_ONLY = {"efficientnet-lite0"}  # timm names its weights differently: only compare times
@@ -159,7 +194,9 @@ def our_extractor(name: str) -> tuple[NetworkExtractor, StateDict]:
     """Build our extractor with random weights, and return both."""
     published = published_network(name)
     state = draw_random_weights(published.build().eval(), 0)
-    return build_extractor(published, Options.parse(f"untrained-{name}"), CPU), state
+    return build_extractor(
+        published, Options.parse(f"untrained-{name}?precision=float32"), CPU
+    ), state
 
 
 def best_seconds_by_name(

@@ -14,6 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from raymetrics.devices.fused_convolution import ConvolutionRelu
 from raymetrics.errors import ExtractorError
 
+_TIMM = "1.0.24"  # has all networks; also in pyproject.toml
+
 
 def build_empty_network(module: str, install: str, make: Callable[[Any], nn.Module]) -> nn.Module:
     """Import a module, and return the network that `make` builds with it, with unset weights.
@@ -31,6 +33,23 @@ def build_empty_network(module: str, install: str, make: Callable[[Any], nn.Modu
     with torch.device("meta"):
         network = make(library)
     return network.to_empty(device="cpu")
+
+
+def build_empty_timm_network(name: str, **options: Any) -> Any:
+    """Return a network of timm with unset weights. options: of timm's `create_model`.
+
+    Raises ExtractorError if timm cannot be imported, or is older than the network.
+    """
+
+    def make(timm: Any) -> nn.Module:
+        if not timm.is_model(name):
+            raise ExtractorError(
+                f"timm {timm.__version__} has no network {name}; pip install 'timm>={_TIMM}'"
+            )
+        network: nn.Module = timm.create_model(name, **options)
+        return network
+
+    return build_empty_network("timm", "timm", make)
 
 
 def fold_batch_norms(network: nn.Module) -> None:

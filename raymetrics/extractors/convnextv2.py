@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.build_networks import build_empty_timm_network
 from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import CONVNEXT_V2
 from raymetrics.weights.state_dict import StateDict, read_model_state
@@ -38,9 +38,7 @@ class ConvNextV2(nn.Module):
 
     def __init__(self, **shape: Any) -> None:
         super().__init__()
-        self.body: Any = build_empty_network(
-            "timm", "timm", lambda timm: timm.create_model("convnextv2_base", **shape)
-        )
+        self.body: Any = build_empty_timm_network("convnextv2_base", **shape)
         self.body.head = nn.Identity()
         for name, layer in self.body.named_modules():
             if name.endswith(".grn"):  # its norm is computed in float32, as under autocast

@@ -13,7 +13,7 @@ from torch import Tensor, cat, nn
 from torch.nn.functional import interpolate
 
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.build_networks import build_empty_timm_network
 from raymetrics.extractors.pixel_scaling import standardize_imagenet
 from raymetrics.weights.known_files import DINOV2
 from raymetrics.weights.state_dict import StateDict
@@ -35,11 +35,7 @@ class DinoV2(nn.Module):
 
     def __init__(self, name: str, **shape: int) -> None:
         super().__init__()
-        self.body: Any = build_empty_network(
-            "timm",
-            "timm",
-            lambda timm: timm.create_model(name, img_size=_SIZE, num_classes=0, **shape),
-        )
+        self.body: Any = build_empty_timm_network(name, img_size=_SIZE, num_classes=0, **shape)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return {"features": self.body.forward_features(images)[:, 0]}

@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import PublishedNetwork
-from raymetrics.extractors.build_networks import build_empty_network
+from raymetrics.extractors.build_networks import build_empty_timm_network
 from raymetrics.extractors.pixel_scaling import (
     make_standardizer,
     standardize_clip,
@@ -43,9 +43,7 @@ class TimmTransformer(nn.Module):
 
     def __init__(self, timm_name: str, size: int, **options: Any) -> None:
         super().__init__()
-        body: Any = build_empty_network(
-            "timm", "timm", lambda timm: timm.create_model(timm_name, num_classes=0, **options)
-        )
+        body = build_empty_timm_network(timm_name, num_classes=0, **options)
         if (rope := getattr(body, "rope", None)) is not None:
             rope.reset_parameters()  # its buffers are in no file
         self.size = size

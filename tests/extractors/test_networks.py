@@ -286,6 +286,12 @@ def test_a_library_that_is_missing(library, name, package, monkeypatch) -> None:
         make_extractor(f"untrained-{name}", CPU)
 
 
+def test_a_timm_that_is_older_than_the_network(monkeypatch) -> None:
+    monkeypatch.setattr(timm, "is_model", lambda name: False)
+    with pytest.raises(ExtractorError, match="has no network vit_large.*pip install 'timm>=1.0.24"):
+        make_extractor("untrained-dinov3-vit-l-16", CPU)
+
+
 def test_a_damaged_archive(tmp_path: Path) -> None:
     path = archive_of(nn.Linear(1, 1), tmp_path)
     data = path.read_bytes()

@@ -23,7 +23,7 @@ from raymetrics.extractors.numerics import Numerics, default_numerics
 from raymetrics.extractors.precision import PRECISIONS
 from raymetrics.extractors.resize import CONVENTIONS, resize
 from tests.helpers.fake_cuda import CUDA, fake_cuda, to_fake_cuda
-from tests.helpers.shallow_networks import build_shallow, leave_weights_unset
+from tests.helpers.shallow_networks import DISTINCT_NETWORKS, build_shallow, leave_weights_unset
 
 CPU = torch.device("cpu")
 
@@ -55,7 +55,7 @@ def fake_extractor(request, monkeypatch, plain_runner) -> Iterator[NetworkExtrac
 
 @pytest.mark.parametrize(
     "fake_extractor",
-    [(name, precision) for name in PUBLISHED_NETWORKS for precision in PRECISIONS],
+    [(name, precision) for name in DISTINCT_NETWORKS for precision in PRECISIONS],
     indirect=True,
     ids=lambda pair: "-".join(pair),
 )

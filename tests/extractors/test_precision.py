@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from raymetrics.errors import ExtractorError
-from raymetrics.extractors import PUBLISHED_NETWORKS, make_extractor, published_network
+from raymetrics.extractors import make_extractor, published_network
 from raymetrics.extractors.base import NetworkExtractor
 from raymetrics.extractors.precision import PRECISIONS, cast_layers
-from tests.helpers.shallow_networks import build_shallow, leave_weights_unset
+from tests.helpers.shallow_networks import DISTINCT_NETWORKS, build_shallow, leave_weights_unset
 
 CPU = torch.device("cpu")
 REDUCED = {name: dtype for name, dtype in PRECISIONS.items() if dtype is not None}
@@ -23,7 +23,7 @@ REDUCED = {name: dtype for name, dtype in PRECISIONS.items() if dtype is not Non
 QUICK = ("digits", "clip-vit-b-32", "dinov2-vit-s-14")
 NETWORKS = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in PUBLISHED_NETWORKS
+    for name in DISTINCT_NETWORKS
 ]
 MAX_ERROR = 3  # in units of the format's spacing at 1, of features of unit length
 
@@ -60,7 +60,7 @@ def test_tf32_is_float32_on_a_cpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
+@pytest.mark.parametrize("name", DISTINCT_NETWORKS)
 def test_tf32_is_near_float32_on_a_gpu(name: str) -> None:
     images, gpu = smooth_images(2, 64), torch.device("cuda")
     expected = all_columns(name, "float32", gpu)(images)
@@ -75,7 +75,7 @@ def types_by_layer(network: nn.Module) -> Iterator[tuple[str, nn.Module, torch.d
             yield name, layer, tensor.dtype
 
 
-@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
+@pytest.mark.parametrize("name", DISTINCT_NETWORKS)
 def test_weights_are_cast_when_the_network_is_built(name: str, monkeypatch) -> None:
     """No layer is left over: what is not cast is a norm, an embedding, or named."""
     leave_weights_unset(monkeypatch)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from raymetrics.extractors import (
+    PUBLISHED_NETWORKS,
     base,
     clip,
     convnextv2,
@@ -18,6 +19,11 @@ from raymetrics.extractors import (
 )
 from raymetrics.extractors.base import NetworkExtractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import Options
+
+# Without those that differ from another only in the size or the resize of images.
+DISTINCT_NETWORKS = tuple(
+    name for name in PUBLISHED_NETWORKS if name not in ("resnet50-v1", "sscd-disc-mixup-320")
+)
 
 
 def shallow(name: str, layers: int = 1) -> PublishedNetwork:
