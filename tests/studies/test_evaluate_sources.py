@@ -308,7 +308,7 @@ def test_images_in_memory(cache: Path, tmp_path: Path) -> None:
     [
         (np.zeros((4, 3, 8, 8), np.float32), r"is float32 \[4, 3, 8, 8\], expected images uint8"),
         (np.zeros((4, 2, 8, 8), np.uint8), r"uint8 \[4, 2, 8, 8\], expected images"),
-        (np.zeros((4, 8)), "expected a shard set, a file of statistics, or a source"),
+        (np.zeros((4, 8)), "expected a shard set, a file of statistics or of features"),
         (7, "generated is int 7, expected a shard set"),
     ],
 )
