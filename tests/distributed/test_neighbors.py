@@ -19,7 +19,7 @@ from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
 from raymetrics.metrics import Convention, ManifoldSurvey, get_convention, survey_manifolds
-from raymetrics.metrics.survey_needs import SurveyNeeds
+from raymetrics.metrics.survey_needs import BallKind, Reach, SurveyNeeds
 from raymetrics.neighbors import ENGINES
 from raymetrics.shards.store import Store
 from raymetrics.shards.view import Selection, View
@@ -124,6 +124,51 @@ def test_conventions(sides, tmp_path, name) -> None:
     asked = get_convention(name)
     found = survey_views(**views(tmp_path), column=COLUMN, convention=asked, needs=NEEDS)
     assert_same(found, truth(sides, asked))
+
+
+FURTHER = SurveyNeeds(
+    count=True,
+    kinds=frozenset({BallKind(4, "open"), BallKind(2, clipped=True, sides=("real",))}),
+    among_real=frozenset({BallKind(2, clipped=True, sides=("real",))}),
+    nearest=frozenset({("real", 6)}),
+    nearest_across=5,
+    reaches=frozenset({Reach(3, 1.2)}),
+)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_all_that_metrics_need_in_parts(sides, tmp_path, monkeypatch, computed, same) -> None:
+    """Equals that of arrays, also of a set against itself, and is kept."""
+    monkeypatch.setattr(neighbors, "ActorSearch", neighbors.LocalSearch)
+    both, features = views(tmp_path), dict(sides)
+    if same:
+        both["generated"], features["generated"] = both["real"], sides["real"].copy()
+    asked = {"column": COLUMN, "convention": ASKED, "needs": FURTHER, "max_rows": PARTS}
+    found = survey_views(**both, **asked)
+    expected = survey_manifolds(
+        **features, ks=ASKED.ks, search=ExactSearch(), convention=ASKED, needs=FURTHER
+    )
+    assert found.ks == ()
+    for kind in FURTHER.kinds:
+        for name in ("generated_in_real", "real_in_generated", "real_in_real"):
+            one, other = (getattr(survey.by_kind[kind], name) for survey in (found, expected))
+            assert (one is None) == (other is None)
+            if one is not None:
+                np.testing.assert_array_equal(one.hits, other.hits)
+                np.testing.assert_array_equal(one.occupancy, other.occupancy)
+    for name in ("distances", "distances_across"):
+        for side in ("real", "generated"):
+            one, other = (getattr(survey, name)[side] for survey in (found, expected))
+            np.testing.assert_array_equal(one, other)
+    (one, other) = (survey.misses[Reach(3, 1.2)] for survey in (found, expected))
+    for products, true in zip(one, other, strict=True):
+        np.testing.assert_allclose(products, true, rtol=1e-9)
+    computed.clear()
+    again = survey_views(**both, **asked)
+    assert sum(computed) == len(neighbors.partition_view(both["real"], COLUMN, ASKED, PARTS)) * len(
+        neighbors.partition_view(both["generated"], COLUMN, ASKED, PARTS)
+    )  # the distances across are not kept
+    np.testing.assert_array_equal(again.misses[Reach(3, 1.2)][0], one[0])
 
 
 def test_the_first_samples_only(sides, tmp_path) -> None:

@@ -330,3 +330,33 @@ def test_no_tile_and_no_index_writes_to_the_features(name: str, rng: np.random.G
     survey_manifolds(real=sets[0], generated=sets[1], ks=KS, search=ENGINES[name](), realism=True)
     for features, was in zip(sets, before, strict=True):
         assert_array_equal(features, was)
+
+
+@cache
+def balls_and_misses(name: str) -> tuple[BallMembership, tuple[float, float], Any]:
+    """Solve a world: its base among itself, and the products within two reaches."""
+    case, _ = cases(name)
+    reaches = float(np.median(case.radii)), 2 * float(np.median(case.radii[:, 0]))
+    misses = EXACT.misses_both_directions(case.base, case.queries, *reaches)
+    return EXACT.balls_among_others(case.base, case.radii), reaches, misses
+
+
+@worlds
+def test_balls_among_others(engine: Any, name: str) -> None:
+    """Each row among the balls of the others, copies of it among them, by half of the tiles."""
+    case, _ = cases(name)
+    (prepared,) = engine.prepare(case.base)
+    expected, _, _ = balls_and_misses(name)
+    assert_equal(engine.balls_among_others(prepared, case.radii), expected)
+
+
+@worlds
+def test_misses(engine: Any, name: str) -> None:
+    """To rounding; of a reach of 0 there are none."""
+    case, _ = cases(name)
+    sets = engine.prepare(case.base, case.queries)
+    _, reaches, expected = balls_and_misses(name)
+    found = engine.misses_both_directions(*sets, *reaches)
+    for products, true in zip(found, expected, strict=True):
+        assert_allclose(products, true, rtol=1e-6, atol=1e-12)
+    assert (engine.misses_both_directions(*sets, 0.0, 0.0)[0] == 1).all()
