@@ -177,7 +177,7 @@ def run(*words: str | Path) -> tuple[int, str]:
 pytestmark = pytest.mark.usefixtures("no_actors")
 
 
-@pytest.mark.parametrize("verb", ["realism", "heatmap", "match", "paths", "sweep"])
+@pytest.mark.parametrize("verb", ["realism", "nearest", "heatmap", "match", "paths", "sweep"])
 def test_a_set_that_names_a_program(
     sets: Path, tmp_path: Path, ran: Callable[[], bool], verb: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,6 +186,7 @@ def test_a_set_that_names_a_program(
     reword(sets / side, **(changes or {"source": "evil:images"}))
     words = {
         "realism": ("--generated", sets / "generated", "--column", "digits_pre_logits"),
+        "nearest": ("--generated", sets / "generated", "--neighbors", "5"),
         "heatmap": ("--generated", sets / "generated", "--samples", "0-1"),
         "match": ("--generated", sets / "generated", "--n", "5"),
         "paths": ("--generated", sets / "generated", "--column", "digits_pre_logits", "--ends", "0",
@@ -196,7 +197,7 @@ def test_a_set_that_names_a_program(
     with caplog.at_level(logging.WARNING):
         code, output = run(verb, *words, "--real", sets / "real", "--to", tmp_path / "to")
     assert "evil:images, which runs Python code" in output + caplog.text
-    assert code == (0 if verb == "realism" else 2)  # numbers take no images
+    assert code == (0 if verb in ("realism", "nearest") else 2)  # numbers take no images
     assert not ran()
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.distributed import memory_limits, neighbors
+from raymetrics.distributed.nearest_views import nearest_views
 from raymetrics.distributed.neighbor_files import write_neighbor_file
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.errors import InsufficientResources, NotEnoughData, StorageError
@@ -216,6 +217,20 @@ def test_again_finds_only_what_is_missing(sides, tmp_path, computed, rng) -> Non
     found = survey_views(real=real, generated=generated, **asked)
     assert computed == [6, 12]
     assert_same(found, truth({"real": sides["real"], "generated": other}))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_actors_find_the_nearest_samples(sides, tmp_path, computed) -> None:
+    """One way, with their rows; again from the files."""
+    both = views(tmp_path)
+    asked = {"column": COLUMN, "k": 4, "max_rows": PARTS}
+    expected = ExactSearch().nearest_neighbors(sides["generated"], sides["real"], 4)
+    for _ in range(2):
+        found = nearest_views(queries=both["generated"], base=both["real"], **asked)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+    assert computed == [12, 0]
+    assert neighbors.false_files(both["generated"].shards) == []
 
 
 @pytest.mark.slow

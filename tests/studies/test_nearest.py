@@ -19,6 +19,9 @@ from raymetrics.distributed import nearest_views as nearest_module
 from raymetrics.distributed import neighbors
 from raymetrics.distributed.nearest_views import nearest_training, nearest_views
 from raymetrics.errors import NotEnoughData, RaymetricsError
+from raymetrics.evaluator import compute_from_rows
+from raymetrics.metrics import Convention
+from raymetrics.metrics.registry import find_metric
 from raymetrics.neighbors import ENGINES
 from raymetrics.reports.nearest_page import picture_uri
 from raymetrics.shards.open_view import open_view
@@ -206,6 +209,21 @@ def test_evaluate_computes_auth_pct(sides, features, monkeypatch) -> None:
     (found,) = rm.evaluate(**both(sides), metrics="auth-pct?program=fld", engine="faiss-flat")
     assert found.value == expected - 50
     assert found.convention["as"] == "fld"
+    (value,) = compute_from_rows(find_metric("auth-pct"), **arrays, convention=Convention())
+    assert value.value == expected
+
+
+def test_auth_pct_of_every_label(features, tmp_path) -> None:
+    arrays = {side: features[side] for side in ("real", "generated")}
+    labels = {side: np.arange(len(x)) % 2 for side, x in arrays.items()}
+    for side, x in arrays.items():
+        write_set(str(tmp_path / side), {"pre_logits": x}, labels=labels[side])
+    uris = {side: str(tmp_path / side) for side in arrays}
+    found = rm.evaluate(**uris, metrics="auth-pct", by="label")
+    assert [result.value for result in found] == [
+        rm.in_memory.auth_pct(**{side: x[labels[side] == i] for side, x in arrays.items()})
+        for i in (0, 1)
+    ]
 
 
 def test_a_planted_copy_is_found_and_pictured(tmp_path: Path) -> None:
