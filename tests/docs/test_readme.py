@@ -32,9 +32,8 @@ from PIL import Image
 from raymetrics.cli import main as cli
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.distributed.extraction.extract import extract
-from raymetrics.extractors import CLIP_SCORES
+from raymetrics.extractors import CLIP_SCORES, inception, published_network
 from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
-from raymetrics.extractors import inception, published_network
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
