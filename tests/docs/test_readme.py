@@ -32,8 +32,8 @@ from PIL import Image
 from raymetrics.cli import main as cli
 from raymetrics.demo.__main__ import main as demo
 from raymetrics.distributed.extraction.extract import extract
+from raymetrics.extractors import CLIP_SCORES, inception, published_network
 from raymetrics.extractors import PUBLISHED_NETWORKS as EXTRACTORS
-from raymetrics.extractors import inception, published_network
 from raymetrics.extractors.options import Options
 from raymetrics.extractors.random_weights import draw_random_weights
 from raymetrics.extractors.resize import CONVENTIONS as RESIZES
@@ -257,7 +257,8 @@ def test_every_extractor_of_the_table_is_one() -> None:
         asked = [Options.parse(text) for text in re.findall("`(.*?)`", names)]
         ours = [options for options in asked if options.network in EXTRACTORS]
         if not ours:
-            assert names.startswith((" `network.pt?", " `my_networks:"))
+            own = (" `network.pt?", " `my_networks:", " `score:my_scores:")
+            assert names.startswith((*own, " `clipscore-"))
         stated = dict(re.findall(r"`(\w+)` (\d+)", outputs))
         for options in ours:
             found = published_network(options.network)
@@ -563,7 +564,7 @@ def test_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_are_on_their_pages() -> None:
     for page, header, known in (
         (SOURCES_PAGE, "source", SOURCES),
-        (EXTRACTORS_PAGE, "extractor", EXTRACTORS),
+        (EXTRACTORS_PAGE, "extractor", [*EXTRACTORS, *CLIP_SCORES]),
         (METRICS_PAGE, "`--metrics`", METRICS),
         (CONVENTIONS_PAGE, "`--convention`", CONVENTIONS),
         (CONVENTIONS_PAGE, "`--protocol`", PROTOCOLS),
