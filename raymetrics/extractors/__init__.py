@@ -15,6 +15,7 @@ import torch
 from raymetrics.errors import ExtractorError
 from raymetrics.extractors.base import Extractor, PublishedNetwork, build_extractor
 from raymetrics.extractors.options import UNTRAINED_PREFIX, Options
+from raymetrics.metrics.frechet_ratio import FDR6_SPACES
 from raymetrics.option_strings import format_options
 from raymetrics.permissions import CALLABLE, SCORE_PREFIX
 
@@ -65,14 +66,7 @@ CLIP_SCORES = ("clipscore-vit-b-32", "clipscore-vit-l-14")  # of images and thei
 # By name, the extractors that a number needs together.
 EXTRACTOR_GROUPS = {
     # The six spaces of FDr6 (Yang et al. 2026, arXiv 2604.28190), in the order of its tables.
-    "fdr6": (
-        "inception",
-        "convnextv2-base",
-        "dinov2-vit-l-14-256",
-        "mae-vit-l-16",
-        "siglip2-so400m-16-256",
-        "clip-vit-l-14-256",
-    ),
+    "fdr6": FDR6_SPACES,
 }
 
 

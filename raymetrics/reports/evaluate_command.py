@@ -23,6 +23,7 @@ METRIC_NAMES = {
     "pr_curve_f_8": "pr-curve", "pr_curve_f_1_8": "pr-curve",
     "log_density": "geometry", "effective_rank": "geometry", "rke": "rke", "rrke": "rrke",
     "frechet_ratio": "fdr", "frechet_ratio_mean": "fdr", "mifid": "mifid", "jedi": "jedi",
+    "auth_pct": "auth-pct",
 }  # fmt: skip
 
 

@@ -263,7 +263,7 @@ def frechet_by_count_needs(
     return {**subsets, "moments": FeatureMoments()} if side == "real" else subsets
 
 
-def _more_than_ddof(convention: Convention) -> int:
+def _more_than_ddof(convention: Convention, **settings: object) -> int:
     """Return the samples that a covariance takes."""
     return convention.ddof + 1
 

@@ -144,7 +144,7 @@ ROWS = (
         compute=kad_values,
         needs=needs_of_both_sides("rows", AllRows()),
         settings={"bandwidth": ("real", "generated")},
-        min_samples=lambda convention: 2,
+        min_samples=lambda convention, **settings: 2,
     ),
     Metric(
         "jedi",

@@ -33,6 +33,8 @@ ROWS: tuple[Metric, ...] = (
         "percentage of samples that copy no training (real) sample",
         nearest_values=auth_pct_values,
         settings={"program": ("dgm-eval", "fld")},
-        min_samples=lambda convention: 2,  # a training sample, and its nearest other one
+        min_samples=lambda convention, **settings: (
+            2
+        ),  # a training sample, and its nearest other one
     ),
 )
