@@ -3,7 +3,7 @@
 Imports numpy and scipy; the one formula that needs scikit-learn loads it when it is called.
 """
 
-from raymetrics.metrics.cmmd import cmmd
+from raymetrics.metrics.cmmd import cmmd, cmmd_influences
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
     PROTOCOLS,
@@ -26,6 +26,7 @@ from raymetrics.metrics.kernel import (
     draw_subsets,
     kernel_distance,
     kernel_distance_over_subsets,
+    kernel_distance_parts,
 )
 from raymetrics.metrics.manifold_survey import (
     ManifoldSurvey,
@@ -73,6 +74,7 @@ __all__ = [
     "Protocol",
     "assign_splits",
     "cmmd",
+    "cmmd_influences",
     "curve_of_histograms",
     "densities_coverages",
     "draw_subsets",
@@ -86,6 +88,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "kernel_distance_over_subsets",
+    "kernel_distance_parts",
     "knn_radii",
     "manifold_scores",
     "normalize_rows",

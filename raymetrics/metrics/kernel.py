@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -103,6 +103,29 @@ def _row_chooser(generator: RandomGenerator, seed: int) -> Callable[..., np.ndar
     if generator == "pcg64":
         return np.random.default_rng(seed).choice
     return np.random.RandomState(seed).choice
+
+
+def kernel_distance_parts(
+    subsets: Sequence[tuple[np.ndarray, np.ndarray]],
+    features: Callable[[np.ndarray, int], np.ndarray],
+    counts: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each sample adds to the mean over subsets, to first order, float64 [n], [m].
+
+    subsets: rows of both sides; features(rows, side): those of a side, real [size, d]; counts: n
+    and m, the samples of both sides.
+    A sample of a subset of m adds 2 / m times its mean kernel with the others of its side less that
+    with the other side, less the mean of that over the subset.
+    """
+    parts = np.zeros(counts[0]), np.zeros(counts[1])
+    for pair in subsets:
+        x, y = (features(rows, side).astype(np.float64) for side, rows in enumerate(pair))
+        between = _cubic_kernel(x, y)
+        for side, (z, mean_between) in enumerate(((x, between.mean(1)), (y, between.mean(0)))):
+            within = _cubic_kernel(z, z)
+            apart = (within.sum(1) - np.diag(within)) / (len(z) - 1) - mean_between
+            parts[side][pair[side]] += 2 * (apart - apart.mean()) / len(z) / len(subsets)
+    return parts
 
 
 def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:

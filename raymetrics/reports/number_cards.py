@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from raymetrics.reports.figures import Line, line_chart
-from raymetrics.reports.terminal import format_convention, format_value
+from raymetrics.reports.terminal import describe_interval, format_convention, format_value
 from raymetrics.results import Result
 
 # What a number says, in one line.
@@ -64,7 +64,7 @@ def _make_card(result: Result, *, with_k: bool) -> NumberCard:
     return NumberCard(
         result,
         title,
-        format_value(result.value, result.spread),
+        format_value(result.value, result.spread, result.interval),
         _MEANINGS.get(result.metric, ""),
         format_convention(result),
         notes,
@@ -86,6 +86,8 @@ def _notes_of(result: Result) -> list[str]:
         notes.append(f"two halves of the real samples: {text}, all of it bias of half the count")
     if result.spread is not None:
         notes.append(_SPREADS.get(result.metric, "± is one standard deviation"))
+    if result.interval:
+        notes.append(f"[low, high]: {describe_interval(result)}")
     return notes
 
 

@@ -36,6 +36,7 @@ from raymetrics.studies.comparison import (
 )
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.number_errors import require_enough_for_intervals
 from raymetrics.studies.result_warnings import (
     Facts,
     SideFacts,
@@ -70,6 +71,7 @@ class EvaluationRequest:
     engine: str = DEFAULT_ENGINE
     same_machines: bool = False
     equal_counts: bool = False
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -177,9 +179,14 @@ def evaluate_shards(
     tasks = request.plan(columns, views["real"].shards.spec, subsets)
     require_unique_samples(tasks, views)
     require_enough_samples(views, tasks, request.convention)
+    if request.intervals:
+        require_enough_for_intervals(views, tasks, request.convention.ks)
     facts = {side: SideFacts(view) for side, view in views.items()}
     computation = MetricComputation(
-        views, plan_tasks(tasks, request.convention), engine=request.engine
+        views,
+        plan_tasks(tasks, request.convention, intervals=request.intervals),
+        engine=request.engine,
+        intervals=request.intervals,
     )
     with session(local=computes_in_process(request.local, views, columns, announce)):
         require_memory(views, computation.planned)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from raymetrics import sample_ranges
 from raymetrics.generators.source_settings import parse_setting
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.sampling_errors import make_interval
 from raymetrics.output_names import LOGITS
 from raymetrics.provenance import software_environment
 from raymetrics.results import Result, Side
@@ -43,6 +45,7 @@ def make_result(
         convention_fields["changed"] = ", ".join(convention.changes)
     if protocol:
         convention_fields["protocol"] = protocol.name
+    interval = make_interval(value.value, value.errors, value.bounds)
     subset = task.subset
     convention_fields |= subset.convention_fields if subset else {}
     short_name, space_name = measure_names(value, task, dataset_specs)
@@ -67,6 +70,8 @@ def make_result(
         subset=dict(subset.fields) if subset else {},
         setting=parse_setting(sides["generated"].source),
         warnings=warnings,
+        interval={} if interval is None else asdict(interval),
+        errors=value.errors,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from raymetrics import metrics
 from raymetrics.metrics import Convention
+from raymetrics.metrics.influences import vendi_influence
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     NormalizedMoments,
@@ -23,7 +25,17 @@ def vendi_values(
     fields = {"kernel": "cosine", "order": 1}
     return [
         MetricValue(
-            "vendi_score", "Vendi", generated_score, "higher", fields, None, {"real": real_score}
+            "vendi_score",
+            "Vendi",
+            generated_score,
+            "higher",
+            fields,
+            None,
+            {"real": real_score},
+            bounds=(1.0, math.inf),
+            influences=lambda: {
+                "generated": vendi_influence(generated["normalised moments"], generated_score)
+            },
         )
     ]
 
@@ -35,5 +47,6 @@ ROWS = (
         compute=vendi_values,
         needs=needs_of_both_sides("normalised moments", NormalizedMoments()),
         repeats_allowed=True,
+        interval="influences",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from raymetrics import metrics
 from raymetrics.metrics import Convention, required_statistics
+from raymetrics.metrics.influences import class_shares, frechet_influences
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     FeatureMoments,
@@ -24,6 +26,7 @@ from raymetrics.statistics import Moments, NestedMoments
 _FEW_REAL_SAMPLES = 10_000
 
 
+_DISTANCES = (0.0, math.inf)  # their bounds
 _HALVES = ("one half", "the other half")
 
 
@@ -41,7 +44,21 @@ def frechet_values(
         halves = metrics.frechet_distance(real=first, generated=second, ddof=convention.ddof)
         details["real_halves"] = halves
     fields = {"ddof": convention.ddof}
-    return [MetricValue("frechet_distance", "FD", value, "lower", fields, None, details)]
+    return [
+        MetricValue(
+            "frechet_distance",
+            "FD",
+            value,
+            "lower",
+            fields,
+            None,
+            details,
+            bounds=_DISTANCES,
+            influences=lambda: frechet_influences(
+                real=real_moments, generated=generated["moments"], ddof=convention.ddof
+            ),
+        )
+    ]
 
 
 def frechet_needs(
@@ -66,7 +83,22 @@ def probability_distance_values(
         ddof=convention.ddof,
     )
     fields = {"ddof": convention.ddof, "probabilities": "softmax of the logits"}
-    return [MetricValue("probability_distance", "FD of probabilities", value, "lower", fields)]
+    return [
+        MetricValue(
+            "probability_distance",
+            "FD of probabilities",
+            value,
+            "lower",
+            fields,
+            bounds=_DISTANCES,
+            influences=lambda: frechet_influences(
+                real=real["probability moments"],
+                generated=generated["probability moments"],
+                ddof=convention.ddof,
+                transform=class_shares,
+            ),
+        )
+    ]
 
 
 def frechet_infinity_values(
@@ -209,6 +241,7 @@ ROWS = (
         choices=("ddof", "seed"),
         min_samples=lambda convention: convention.ddof + 1,
         repeats_allowed=True,
+        interval="influences",
         moments_suffice=True,
         resamplings_allowed=True,
         is_default=True,
@@ -239,6 +272,7 @@ ROWS = (
         choices=("ddof",),
         logits_outputs=CLASS_LOGITS,
         min_samples=lambda convention: convention.ddof + 1,
+        interval="influences",
         repeats_allowed=True,
         in_sweeps_by_label=True,
     ),
@@ -252,5 +286,6 @@ ROWS = (
         min_samples=lambda convention: convention.ddof + 1,
         repeats_allowed=True,
         moments_suffice=True,
+        interval="influences",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from raymetrics import metrics
 from raymetrics.metrics import Convention, required_statistics
+from raymetrics.metrics.influences import Influences, influence_rows
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -40,8 +42,28 @@ def kernel_values(
         "kernel": "(x.y/d + 1)^3",
         "estimate": "unbiased",
     }
+
+    def influences() -> Influences:
+        parts = metrics.kernel_distance_parts(
+            required_statistics.kid_subsets(samples, convention),
+            select_features,
+            (len(samples.real), len(samples.generated)),
+        )
+        return {
+            side: influence_rows(samples.for_side(side), len(part) * part)
+            for side, part in zip(("real", "generated"), parts, strict=True)
+        }
+
     return [
-        MetricValue("kernel_distance", "KD", distance.mean, "lower", fields, spread=distance.std)
+        MetricValue(
+            "kernel_distance",
+            "KD",
+            distance.mean,
+            "lower",
+            fields,
+            spread=distance.std,
+            influences=influences,
+        )
     ]
 
 
@@ -57,9 +79,19 @@ def cmmd_values(
 ) -> list[MetricValue]:
     """Compute CMMD."""
     value = metrics.cmmd(real=real["rows"].features, generated=generated["rows"].features)
+    fields = {"sigma": 10, "scale": 1000, "estimate": "biased"}
+
+    def influences() -> Influences:
+        sides = {"real": real["rows"], "generated": generated["rows"]}
+        parts = metrics.cmmd_influences(**{side: rows.features for side, rows in sides.items()})
+        return {
+            side: influence_rows(rows.sample_ids, part)
+            for (side, rows), part in zip(sides.items(), parts, strict=True)
+        }
+
     return [
         MetricValue(
-            "cmmd", "CMMD", value, "lower", {"sigma": 10, "scale": 1000, "estimate": "biased"}
+            "cmmd", "CMMD", value, "lower", fields, bounds=(0.0, math.inf), influences=influences
         )
     ]
 
@@ -75,6 +107,7 @@ ROWS = (
         fewer_samples_hint=" or ask for a smaller --kid-subset-size",
         repeats_allowed=True,
         resamplings_allowed=True,
+        interval="influences",
         is_default=True,
     ),
     Metric(
@@ -83,5 +116,6 @@ ROWS = (
         compute=cmmd_values,
         needs=needs_of_both_sides("rows", AllRows()),
         requires_space="clip",
+        interval="influences",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from raymetrics.metrics.required_statistics import (
     AllRows,
     SampleIds,
 )
+
+_SHARES = (0.0, 1.0)  # their bounds
 
 
 def ball_fields(convention: Convention, survey: ManifoldSurvey, k: int) -> dict[str, Any]:
@@ -34,9 +37,9 @@ def precision_recall_values(
         fields = ball_fields(convention, survey, k)
         f_score = metrics.f_score(precision, recall)
         values += [
-            MetricValue("precision", "precision", precision, "higher", fields),
-            MetricValue("recall", "recall", recall, "higher", fields),
-            MetricValue("f_score", "F-score", f_score, "higher", fields),
+            MetricValue("precision", "precision", precision, "higher", fields, bounds=_SHARES),
+            MetricValue("recall", "recall", recall, "higher", fields, bounds=_SHARES),
+            MetricValue("f_score", "F-score", f_score, "higher", fields, bounds=_SHARES),
         ]
     return values
 
@@ -49,8 +52,8 @@ def density_coverage_values(
     for k, (density, coverage) in zip(survey.ks, metrics.densities_coverages(survey), strict=True):
         fields = ball_fields(convention, survey, k)
         values += [
-            MetricValue("density", "density", density, "higher", fields),
-            MetricValue("coverage", "coverage", coverage, "higher", fields),
+            MetricValue("density", "density", density, "higher", fields, bounds=(0.0, math.inf)),
+            MetricValue("coverage", "coverage", coverage, "higher", fields, bounds=_SHARES),
         ]
     return values
 
@@ -121,6 +124,7 @@ ROWS = (
         survey=frozenset(),
         choices=_BALLS,
         min_samples=_more_than_k,
+        interval="groups",
         is_default=True,
         in_sweeps=True,
         in_sweeps_by_label=True,
@@ -132,6 +136,7 @@ ROWS = (
         survey=frozenset({"count"}),
         choices=_BALLS,
         min_samples=_more_than_k,
+        interval="groups",
         in_sweeps=True,
         in_sweeps_by_label=True,
     ),
