@@ -49,7 +49,7 @@ from raymetrics.cli.terminal import print_table
 @click.option("--convention", metavar="NAME", help="As prdc, torch-fidelity, nvidia, ... does it.")
 @click.option(
     "--set",
-    "choices",
+    "changes",
     metavar="NAME=VALUE[,...]",
     help="Change choices of the convention: kid_subset_size=500,k=5.",
 )
@@ -59,7 +59,7 @@ from raymetrics.cli.terminal import print_table
     metavar="W",
     help="Also how many samples make the interval of the difference so wide.",
 )
-@click.option("--to", metavar="FILE", help="Add the numbers of both sets to this file.")
+@click.option("--results", metavar="FILE", help="Add the numbers of both sets to this file.")
 @any_size_option
 @run_code_option
 @exit_with_code
@@ -67,10 +67,10 @@ from raymetrics.cli.terminal import print_table
 def compare(
     first: str,
     second: str,
-    choices: str | None,
+    changes: str | None,
     extractors: list[str],
     width: float | None,
-    to: str | None,
+    results: str | None,
     **request: Any,
 ) -> None:
     """Tell which of two generated sets is better, if the samples can tell.
@@ -85,24 +85,24 @@ def compare(
       raymetrics compare shards/a shards/b --real shards/real
       raymetrics compare shards/a shards/b --real shards/real --metrics fid,kid --width 0.1
     """
-    from raymetrics import results
+    from raymetrics import results as result_files
     from raymetrics.generators.source_settings import distinguishing_names
     from raymetrics.metrics.conventions import parse_changes
     from raymetrics.reports.differences import differences_table
     from raymetrics.studies.compare import compare as run
 
-    if to is not None:
-        results.require_appendable(to)
-    measured: list[results.Result] = []
+    if results is not None:
+        result_files.require_appendable(results)
+    measured: list[result_files.Result] = []
     differences = run(
         first,
         second,
-        changes=parse_changes(choices or ""),
+        changes=parse_changes(changes or ""),
         extractors=extractors or None,
         width=width,
         tell=measured.extend,
         **request,
     )
-    if to is not None:
-        results.append_results(measured, to)
+    if results is not None:
+        result_files.append_results(measured, results)
     print_table(differences_table(differences, distinguishing_names([first, second]), width))

@@ -98,16 +98,16 @@ def _optimal_roots(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def vendi_influence(normalized_moments: Moments, score: float) -> QuadraticInfluence:
     """Return the influence on the Vendi score of order 1.
 
-    The derivative of the entropy -tr M log M of M = X^T X / n by M is -log M - I, and all rows x
-    have the same length. So a row adds -score x^T (log M) x, where -log M is not negative.
+    The derivative of the entropy -tr M log M of M = X^T X / n by M is -log M - I. So a row x of
+    length 1 adds -score x^T (log M) x, which is c |x|^2 - x^T (c + log M) x for any c.
     """
     count, mean = normalized_moments.count, normalized_moments.mean
     values, vectors = eigh(normalized_moments.scatter / count + np.outer(mean, mean))
     kept = values > len(values) * np.finfo(np.float64).eps
-    weights = np.sqrt(-np.log(values[kept].clip(max=1)) * score)
+    c = -np.log(values[kept][0])  # so that no weight is negative
+    root = vectors[:, kept] * np.sqrt(score * (c + np.log(values[kept])).clip(min=0))
     zeros = np.zeros_like(mean)
-    # The sign of an influence is of no importance where it stands alone.
-    return QuadraticInfluence(zeros, zeros, 0.0, vectors[:, kept] * weights, normalize_rows)
+    return QuadraticInfluence(zeros, zeros, score * c, root, normalize_rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,6 @@ from raymetrics.studies.evaluate import evaluate
 from raymetrics.studies.open_sides import open_side
 from raymetrics.studies.subsets import SIDES
 
-DEFAULT_METRICS = ("fid", "pr")
-
 
 @dataclass(frozen=True)
 class ComparedNumber:
@@ -63,7 +61,7 @@ def compare(
     second: Any,
     *,
     real: Any,
-    metrics: str | Sequence[str] = DEFAULT_METRICS,
+    metrics: str | Sequence[str] = "fid,pr",
     extractors: str | Sequence[str] | None = None,
     columns: str | Sequence[str] | None = None,
     convention: Convention | str | None = None,

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from raymetrics.cli import main
 from raymetrics.errors import RaymetricsError
-from raymetrics.metrics import metric_values
+from raymetrics.metrics import registry
 from raymetrics.reports.comparison_page import report
 from raymetrics.reports.evaluate_command import METRIC_NAMES, evaluate_command
 from raymetrics.reports.number_cards import make_cards
@@ -156,6 +156,27 @@ def test_the_command_that_computes_the_numbers_again(tmp_path: Path) -> None:
 
 def test_every_number_of_the_package_has_a_command() -> None:
     """Its name in results is one that the command knows."""
-    named = set(re.findall(r'MetricValue\(\s*"(\w+)"', Path(metric_values.__file__).read_text()))
+    texts = [file.read_text() for file in Path(registry.__file__).parent.glob("*.py")]
+    named = set(re.findall(r'MetricValue\(\s*"(\w+)"', "".join(texts)))
     assert named <= METRIC_NAMES.keys() | {"inception_score"}
     assert len(named) > 10
+
+
+INTERVAL = {
+    "low": 12.25, "high": 12.75, "level": 0.95, "standard_error": 0.1, "method": "influences",
+    "groups": None, "varies": ["real", "generated"],
+}  # fmt: skip
+
+
+def test_intervals_stand_beside_numbers() -> None:
+    with_interval = replace(RESULTS[0], interval=INTERVAL)
+    table = number_table([with_interval, RESULTS[2]])
+    assert "12.500 ± 0.250 [12.250, 12.750]" in str(table)
+    name = table.measures[0].name
+    rows = list(csv.DictReader(io.StringIO(format_table(table, "csv"))))
+    assert [row[f"{name} (low)"] for row in rows] == ["12.25", ""]
+    cells = [row[name] for row in json.loads(format_table(table, "json"))]
+    assert [cell.get("interval") for cell in cells] == [[12.25, 12.75], None]
+    (card,) = make_cards([with_interval])
+    assert card.value.endswith("[12.250, 12.750]")
+    assert "95 % interval of the mean over other real and generated samples" in card.notes[-1]

@@ -27,8 +27,8 @@ from raymetrics.errors import (
     ShardError,
     SpecMismatch,
 )
-from raymetrics.metrics import Convention, Protocol, conventions, get_convention, metric_values
-from raymetrics.metrics.registry import METRICS, find_metrics
+from raymetrics.metrics import Convention, Protocol, conventions, get_convention
+from raymetrics.metrics.registry import METRICS, find_metrics, frechet_metrics
 from raymetrics.neighbors import ENGINES
 from raymetrics.neighbors.faiss_indexes import load_faiss
 from raymetrics.statistics import Moments
@@ -267,7 +267,7 @@ def test_draws_of_a_whole_side_have_no_deviation(
 ) -> None:
     """All ten draws of as many samples as a side has are the same set, whatever the other has."""
     fewer, more = sets.uris["generated"], sets.uris["real"]
-    monkeypatch.setattr(metric_values, "_default_sample_counts", lambda samples: [50, 350])
+    monkeypatch.setattr(frechet_metrics, "_default_sample_counts", lambda samples: [50, 350])
     found = rm.evaluate(real=fewer, generated=more, metrics=["fid-counts"])
     assert [(r.label, r.spread is None, r.convention.get("deviation")) for r in found] == [
         ("FD at 50 made-up", False, None),
