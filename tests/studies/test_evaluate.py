@@ -566,7 +566,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("request_", "error", "message"),
     [
-        ({"metrics": ["ssim"]}, RaymetricsError, "no metric 'ssim'; there are fid, kid, pr, top1"),
+        ({"metrics": ["ssim"]}, RaymetricsError, "no metric 'ssim'; there are fid, fid-infinity"),
         ({"metrics": []}, RaymetricsError, "no metrics are asked for"),
         ({"engine": "hnsw"}, RaymetricsError, "no engine is called 'hnsw'; there are tiles, "),
         ({"metrics": ["cmmd"]}, RaymetricsError, "cmmd takes a column of clip; there are made_up"),
