@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from raymetrics.shards.shard_set import open_shards as open_shards
     from raymetrics.statistics import Moments as Moments
     from raymetrics.studies.audit.study import audit as audit
+    from raymetrics.studies.compare import compare as compare
     from raymetrics.studies.evaluate import evaluate as evaluate
     from raymetrics.studies.heatmap.study import heatmap as heatmap
     from raymetrics.studies.interpolate import interpolate as interpolate
@@ -65,6 +66,7 @@ _NAMES_BY_MODULE = {
     "raymetrics.shards.shard_set": ("ShardSet", "open_shards"),
     "raymetrics.statistics": ("Moments",),
     "raymetrics.studies.audit.study": ("audit",),
+    "raymetrics.studies.compare": ("compare",),
     "raymetrics.studies.evaluate": ("evaluate",),
     "raymetrics.studies.heatmap.study": ("heatmap",),
     "raymetrics.studies.interpolate": ("interpolate",),

@@ -109,6 +109,18 @@ _SETTING_SCHEMA: dict[str, Any] = {
     "dependentRequired": {"truncate": ["amount"], "run": ["snapshot"], "where": ["scale"]},
 }
 
+_INTERVAL_SCHEMA = _record(
+    {
+        "low": _NUMBER,
+        "high": _NUMBER,
+        "level": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "standard_error": _AMOUNT,
+        "method": {"enum": ["influences", "groups"]},
+        "groups": _or_null(_COUNT),
+        "varies": {"type": "array", "items": {"enum": ["real", "generated"]}, "minItems": 1},
+    }
+)
+
 _OLD_MEMBERS: dict[str, Any] = {
     "metric": _TEXT,
     "label": _TEXT,
@@ -169,7 +181,7 @@ _SHOWN_IDS = {
 }
 
 _RESULT_SCHEMA = {
-    **_record(_NEW_MEMBERS | _OLD_MEMBERS, _OPTIONAL_MEMBERS),
+    **_record(_NEW_MEMBERS | _OLD_MEMBERS, {**_OPTIONAL_MEMBERS, "interval": _INTERVAL_SCHEMA}),
     "allOf": [
         _TOP1_DETAILS,
         {

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raymetrics import sample_ranges
 from raymetrics.errors import ResultsFileError, SampleRangeError
@@ -18,6 +18,9 @@ from raymetrics.files import append_lines, require_writable_file
 from raymetrics.printable import escape_unprintable
 from raymetrics.result_schema import FORMAT, parse_line
 from raymetrics.uris import find_secret, redact_secret
+
+if TYPE_CHECKING:
+    from raymetrics.metrics.sampling_errors import SamplingErrors
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,10 @@ class Result:
     the generated set, with `matched_by`, `match` and `classes` where they were drawn to match
     something.
 
+    interval: `low` and `high` of an interval at a `level`, with its `standard_error`, the `method`
+    ("influences" or "groups", of which there are `groups` on a side), and which sides' sampling it
+    covers, `varies`. Empty where there is none.
+
     warnings: what a reader should know before trusting the value, a sentence each.
 
     setting: what the generated source states of a sweep, as
@@ -90,6 +97,9 @@ class Result:
     subset: Mapping[str, Any] = field(default_factory=dict)
     setting: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    interval: Mapping[str, Any] = field(default_factory=dict)
+    # By side, in the process that computed them; they are never written.
+    errors: Mapping[str, SamplingErrors] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Remove the secrets of texts in the setting, which repeat the source."""
@@ -108,7 +118,11 @@ class Result:
 
     def to_json(self) -> str:
         """Return the result as one line, without the end of the line."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False)
+        members = asdict(replace(self, errors={}))
+        del members["errors"]
+        if not members["interval"]:
+            del members["interval"]
+        return json.dumps({"format": FORMAT, **members}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Result:

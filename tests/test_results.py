@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,14 @@ def test_secrets_that_another_version_wrote_are_not_shown(tmp_path: Path) -> Non
     assert found.generated.source == failed.name == (
         "(not shown, as it has a secret in it: key)"
     )  # fmt: skip
+
+
+def test_an_interval_is_read_again_and_lines_without_one_are_as_before() -> None:
+    interval = {"low": 1.0, "high": 2.0, "level": 0.95, "standard_error": 0.25,
+                "method": "groups", "groups": 20, "varies": ["generated"]}  # fmt: skip
+    result = a_result(SIDE, SIDE)
+    assert "interval" not in json.loads(result.to_json())
+    line = replace(result, interval=interval).to_json()
+    assert Result.from_json(line).interval == interval
+    with pytest.raises(ResultsFileError, match=r"interval.varies\[0\]: 'both' is not one of"):
+        Result.from_json(line.replace('["generated"]', '["both"]'))

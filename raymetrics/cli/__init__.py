@@ -6,6 +6,7 @@ import click
 
 from raymetrics.cli.audit import audit
 from raymetrics.cli.cache import cache
+from raymetrics.cli.compare import compare
 from raymetrics.cli.evaluate import evaluate, report
 from raymetrics.cli.export import export
 from raymetrics.cli.extract import extract
@@ -34,6 +35,7 @@ def main() -> None:
     extract      a generator or a data set -> feature shards
     weights      the feature networks' files: which are here, how the others come
     evaluate     two sources or shard sets -> numbers
+    compare      two generated sets: which is better, and whether the samples can tell
     cache        the features that evaluate has kept of sources
     statistics   the reference statistics that papers use, by name
     export       a shard set -> statistics and data sets of other programs
@@ -59,6 +61,7 @@ def main() -> None:
 _VERBS = (
     extract,
     evaluate,
+    compare,
     match,
     reweight,
     audit,

@@ -111,6 +111,11 @@ class _CommandWithMetrics(click.Command):
     help="Also the numbers under every convention, at several sample counts, with every resize of "
     "the network; and how far they are apart.",
 )
+@click.option(
+    "--intervals",
+    is_flag=True,
+    help="Also a 95 % interval of every number that has one, for other samples of both sides.",
+)
 @click.option("--by", type=click.Choice(["label"]), help="Every number once for each label.")
 @click.option("--to", metavar="FILE", help="Add the results to this file, as JSON lines.")
 @click.option(
@@ -150,6 +155,7 @@ def evaluate(
     random_ids: str | None,
     equal_counts: bool,
     under: str | None,
+    intervals: bool,
     columns: list[str] | None,
     protocol: str | None,
     convention: str | None,
@@ -234,6 +240,7 @@ def evaluate(
                 real=real, generated=generated_side, validation=validation, metrics=metrics,
                 extractors=extractors or None, samples=samples, real_samples=real_samples,
                 random_ids=random_ids, equal_counts=equal_counts, under=under,
+                intervals=intervals,
                 columns=columns, convention=convention, protocol=protocol, changes=changes, by=by,
                 scores=scores, tell=print_results, any_size=any_size, keep=keep,
                 same_machines=same_machines,

@@ -3,6 +3,7 @@
 from raymetrics.attacks import match_top1, reweight
 from raymetrics.in_memory.distances import fdr, frechet_distance, jedi, kernel_distance, mifid
 from raymetrics.in_memory.diversity import rke, rrke, vendi
+from raymetrics.in_memory.intervals import intervals
 from raymetrics.in_memory.kernels import cmmd, kad
 from raymetrics.in_memory.manifolds import (
     clipped_coverage,
@@ -29,6 +30,7 @@ __all__ = [
     "cmmd",
     "fdr",
     "frechet_distance",
+    "intervals",
     "jedi",
     "kad",
     "kernel_distance",

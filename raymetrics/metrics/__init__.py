@@ -7,7 +7,7 @@ from raymetrics.metrics.aesthetic import AestheticHead, aesthetic_score, load_ae
 from raymetrics.metrics.authenticity import NearestTraining, auth_pct, neighbor_ratios
 from raymetrics.metrics.clip_score import SCALINGS, clip_score, scale_cosines
 from raymetrics.metrics.clipped_density_coverage import clipped_coverage, clipped_density
-from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd
+from raymetrics.metrics.cmmd import CMMDBandwidth, CMMDLengths, cmmd, cmmd_influences
 from raymetrics.metrics.conventions import (
     CONVENTIONS,
     PROTOCOLS,
@@ -42,6 +42,7 @@ from raymetrics.metrics.kernel import (
     draw_subsets,
     kernel_distance,
     kernel_distance_of_draws,
+    kernel_distance_parts,
 )
 from raymetrics.metrics.manifold_survey import (
     ManifoldSurvey,
@@ -136,6 +137,7 @@ __all__ = [
     "clipped_coverage",
     "clipped_density",
     "cmmd",
+    "cmmd_influences",
     "cosine_kernel",
     "curve_of_histograms",
     "curve_of_quotients",
@@ -158,6 +160,7 @@ __all__ = [
     "kad",
     "kernel_distance",
     "kernel_distance_of_draws",
+    "kernel_distance_parts",
     "load_aesthetic_head",
     "log_density",
     "manifold_scores",

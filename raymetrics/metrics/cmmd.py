@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from raymetrics.errors import NotEnoughData, ShardError
-from raymetrics.metrics.gaussian_mmd import gaussian_mmd
+from raymetrics.metrics.gaussian_mmd import gaussian_mmd, gaussian_mmd_influences
 from raymetrics.metrics.median_distance import median_distance
 from raymetrics.metrics.unit_length import normalize_rows
 
@@ -38,10 +38,7 @@ def cmmd(
             f"CMMD of {len(real)} real and {len(generated)} generated samples; "
             "it takes at least one on each side"
         )
-    x, y = (
-        normalize_rows(side) if lengths == "unit" else side.astype(np.float64)
-        for side in (real, generated)
-    )
+    x, y = _scale_sides(real, generated, lengths)
     width = 10.0 if bandwidth == "10" else _median_of_both(x, y)
     return _SCALE * gaussian_mmd(x, y, width, "biased")
 
@@ -55,3 +52,24 @@ def _median_of_both(x: np.ndarray, y: np.ndarray) -> float:
             "bandwidth; take --metrics cmmd, whose bandwidth is 10"
         )
     return median
+
+
+def cmmd_influences(
+    *, real: np.ndarray, generated: np.ndarray, lengths: CMMDLengths = "unit"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return n times what each sample adds to CMMD, to first order, float64 [n], [m].
+
+    The bandwidth is the published one.
+    """
+    x, y = _scale_sides(real, generated, lengths)
+    of_real, of_generated = gaussian_mmd_influences(x, y, 10.0)
+    return _SCALE * of_real, _SCALE * of_generated
+
+
+def _scale_sides(
+    real: np.ndarray, generated: np.ndarray, lengths: CMMDLengths
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both sides in float64, scaled to length 1 or as they are."""
+    if lengths == "unit":
+        return normalize_rows(real), normalize_rows(generated)
+    return real.astype(np.float64), generated.astype(np.float64)

@@ -24,6 +24,35 @@ def gaussian_mmd(x: np.ndarray, y: np.ndarray, bandwidth: float, estimate: MMDEs
     return within - 2 * _mean_between(x, y)
 
 
+def gaussian_mmd_influences(
+    x: np.ndarray, y: np.ndarray, bandwidth: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return n times what each row adds to the biased MMD^2, to first order, float64 [n], [m].
+
+    It is twice the mean kernel with the row's own side less that with the other side.
+    """
+    center = x.mean(axis=0)
+    x, y = (x - center) / bandwidth, (y - center) / bandwidth
+    of_x, of_y = (
+        2 * (_row_means(own, own) - _row_means(own, other)) for own, other in ((x, y), (y, x))
+    )
+    return of_x, of_y
+
+
+def _row_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Compute the mean kernel of each row of x with all rows of y, float64 [n]."""
+    of_x, of_y = _half_squared_lengths(x), _half_squared_lengths(y)
+
+    def add(rows: slice, columns: slice) -> tuple[slice, np.ndarray]:
+        kernel = _unit_gaussian(x[rows], y[columns], of_x[rows], of_y[columns])
+        return rows, kernel.sum(axis=1)
+
+    sums = np.zeros(len(x))
+    for rows, part in map_tiles(add, len(x), len(y)):
+        sums[rows] += part
+    return sums / len(y)
+
+
 def _mean_within(x: np.ndarray, estimate: MMDEstimate) -> float:
     """Compute the mean kernel of all pairs of rows, with or without those of equal rows."""
     halves = _half_squared_lengths(x)

@@ -29,12 +29,20 @@ def inception_score(scores: ClassScores, ddof: int = 0) -> InceptionScore:
             f"{(scores.counts == 0).sum()} of {len(scores.counts)} splits of the Inception Score "
             "hold no samples; extract more, or ask for fewer splits"
         )
-    # The mean of KL(p(y|x) || p(y)) over x is the entropy of the mean minus the mean entropy.
-    entropy_of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
-    mean_entropy = -scores.negative_entropy / scores.counts
-    by_split = np.exp(entropy_of_mean - mean_entropy)
+    by_split = scores_by_split(scores)
     spread = float(by_split.std(ddof=ddof)) if len(by_split) > ddof else 0.0
     return InceptionScore(float(by_split.mean()), spread)
+
+
+def scores_by_split(scores: ClassScores) -> np.ndarray:
+    """Compute the score of each split, float64 [splits]; none may be empty.
+
+    The mean of KL(p(y|x) || p(y)) over x is the entropy of the mean minus the mean entropy.
+    """
+    entropy_of_mean = entr(scores.probabilities / scores.counts[:, None]).sum(axis=1)
+    mean_entropy = -scores.negative_entropy / scores.counts
+    by_split: np.ndarray = np.exp(entropy_of_mean - mean_entropy)
+    return by_split
 
 
 def assign_splits(

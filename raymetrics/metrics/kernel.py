@@ -189,6 +189,39 @@ def _row_chooser(generator: RandomGenerator, seed: int) -> Callable[..., np.ndar
     return np.random.RandomState(seed).choice
 
 
+def kernel_distance_parts(
+    select_real: SelectRows,
+    select_generated: SelectRows,
+    draws: Sequence[Draw],
+    counts: tuple[int, int],
+    estimator: KIDEstimator = "unbiased",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what each sample adds to the mean over subsets, to first order, float64 [n], [m].
+
+    select_real, select_generated: as in `kernel_distance_of_draws`; counts: n and m, the samples of
+    both sides. A sample of a subset of m adds 2 / m times its mean kernel with its side, without
+    the sample if unbiased, less that with the other side, less the mean of that over the subset.
+    """
+    parts = np.zeros(counts[0]), np.zeros(counts[1])
+    for pair in draws:
+        x, y = _as_float64(select_real(pair[0])), _as_float64(select_generated(pair[1]))
+        between = _cubic_kernel(x, y)
+        for side, (z, mean_between) in enumerate(((x, between.mean(1)), (y, between.mean(0)))):
+            apart = _mean_with_own_side(z, estimator) - mean_between
+            parts[side][pair[side]] += 2 * (apart - apart.mean()) / len(z) / len(draws)
+    return parts
+
+
+def _mean_with_own_side(z: np.ndarray, estimator: KIDEstimator) -> np.ndarray:
+    """Return the mean kernel of each row with all rows, or with the others, float64 [m]."""
+    within = _cubic_kernel(z, z)
+    if estimator == "biased":
+        means: np.ndarray = within.mean(axis=1)
+        return means
+    others: np.ndarray = (within.sum(axis=1) - np.diag(within)) / (len(z) - 1)
+    return others
+
+
 def squared_mmd(x: np.ndarray, y: np.ndarray, estimator: KIDEstimator = "unbiased") -> float:
     """Compute MMD^2 (Gretton et al. 2012, Eq. 3; biased: Eq. 5); x, y: float64 [m, d]."""
     m = len(x)

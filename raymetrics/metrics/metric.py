@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics.conventions import Convention
+from raymetrics.metrics.influences import Influences
 from raymetrics.metrics.required_statistics import SampleIds, StatisticFunction
+from raymetrics.metrics.sampling_errors import SamplingErrors
 from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.option_strings import format_options
 from raymetrics.output_names import LOGITS, NOT_FEATURES
@@ -26,6 +29,11 @@ class MetricValue:
     convention: Mapping[str, Any]
     spread: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    # For intervals: the least and the greatest value that there is; the influences by side, which
+    # are computed only if they are asked for; and the errors by side, which the study adds.
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    influences: Callable[[], Influences] | None = None
+    errors: Mapping[str, SamplingErrors] = field(default_factory=dict)
 
 
 # Of a metric with settings, each takes them as further keyword arguments.
@@ -99,6 +107,10 @@ class Metric:
     generated_suffices: bool = False  # the real side may lack its column
     # Whether `compute` takes a third set as `validation`: its moments in the column, or a norm.
     takes_validation: bool = False
+    # How its intervals are made: from the `influences` of its values; or from its numbers without
+    # each of some groups of samples, of any metric whose `compute` takes only statistics that merge
+    # and whose `needs` ask for no ids, or whose survey only counts balls. None: it has none.
+    interval: Literal["influences", "groups"] | None = None
     # Where it is computed by default.
     is_default: bool = False
     in_sweeps: bool = False

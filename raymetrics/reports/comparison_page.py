@@ -325,5 +325,6 @@ def _subset_texts(subset: Mapping[str, Any]) -> list[str]:
 
 def _provenance_json(result: Result) -> str:
     """Return all fields of a result but its arrays, as indented JSON."""
-    value: dict[str, Any] = {k: v for k, v in asdict(result).items() if k != "details"}
+    hidden = ("details", "errors")
+    value: dict[str, Any] = {k: v for k, v in asdict(result).items() if k not in hidden}
     return json.dumps(value, indent=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from raymetrics.reports.figures import Line, line_chart
-from raymetrics.reports.terminal import format_convention, format_value
+from raymetrics.reports.terminal import describe_interval, format_convention, format_value
 from raymetrics.results import Result
 
 # What a number says, in one line.
@@ -96,7 +96,7 @@ def _make_card(result: Result, *, with_k: bool) -> NumberCard:
     return NumberCard(
         result,
         title,
-        format_value(result.value, result.spread),
+        format_value(result.value, result.spread, result.interval),
         _meaning(result.metric),
         format_convention(result),
         notes,
@@ -130,6 +130,8 @@ def _notes_of(result: Result) -> list[str]:
         over_labels = "± is the deviation over the labels"
         is_mean = result.metric.endswith("_label_mean")
         notes.append(over_labels if is_mean else _SPREADS.get(result.metric, default))
+    if result.interval:
+        notes.append(f"[low, high]: {describe_interval(result)}")
     return notes
 
 

@@ -36,16 +36,18 @@ class Measure:
 
 @dataclass(frozen=True)
 class NumberCell:
-    """A value with its spread; best: whether it is the only best one of its column."""
+    """A value with its spread and interval; best: whether it is the only best one of its column."""
 
     value: float
     spread: float | None
     best: bool = False
+    interval: tuple[float, float] | None = None  # low and high
 
     @property
     def text(self) -> str:
-        """The value and its spread in five digits."""
-        return format_value(self.value, self.spread)
+        """The value in five digits, its spread and its interval."""
+        bounds = dict(zip(("low", "high"), self.interval, strict=True)) if self.interval else None
+        return format_value(self.value, self.spread, bounds)
 
 
 @dataclass(frozen=True)
@@ -143,30 +145,48 @@ def _make_cell(
     ]
     best = min(rivals) if measure.better == "lower" else max(rivals)
     is_best = len(rivals) > 1 and result.value == best and rivals.count(best) == 1
-    return NumberCell(result.value, result.spread, is_best)
+    interval = (result.interval["low"], result.interval["high"]) if result.interval else None
+    return NumberCell(result.value, result.spread, is_best, interval)
 
 
 def to_csv(table: NumberTable) -> str:
-    """Return the table as CSV: full precision, a column for every measure and for every spread."""
+    """Return the table as CSV in full precision: columns for every measure.
+
+    A measure has further ones for its deviation and its interval, if any of its values has these.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    with_spread = [
-        any(row.cells[i] and row.cells[i].spread is not None for row in table.rows)  # type: ignore[union-attr]
-        for i in range(len(table.measures))
+    fields = [_csv_fields([row.cells[i] for row in table.rows]) for i in range(len(table.measures))]
+    suffixes = {"value": "", "deviation": " (deviation)", "low": " (low)", "high": " (high)"}
+    header = [
+        f"{measure.name}{suffixes[name]}"
+        for measure, names in zip(table.measures, fields, strict=True)
+        for name in names
     ]
-    header = ["generated", "real"]
-    for measure, has_spread in zip(table.measures, with_spread, strict=True):
-        header += [measure.name, *([f"{measure.name} (deviation)"] if has_spread else [])]
-    writer.writerow(header)
+    writer.writerow(["generated", "real", *header])
     for row in table.rows:
-        cells: list[object] = [row.name, row.real]
-        for cell, has_spread in zip(row.cells, with_spread, strict=True):
-            cells.append("" if cell is None else repr(cell.value))
-            if has_spread:
-                spread = None if cell is None else cell.spread
-                cells.append("" if spread is None else repr(spread))
-        writer.writerow(cells)
+        numbers = [
+            _cell_numbers(cell).get(name)
+            for cell, names in zip(row.cells, fields, strict=True)
+            for name in names
+        ]
+        texts = ["" if number is None else repr(number) for number in numbers]
+        writer.writerow([row.name, row.real, *texts])
     return buffer.getvalue()
+
+
+def _csv_fields(column: Sequence[NumberCell | None]) -> list[str]:
+    """Return the names of what any cell of a column holds; the value always."""
+    held = {name for cell in column for name, n in _cell_numbers(cell).items() if n is not None}
+    return [name for name in ("value", "deviation", "low", "high") if name in held | {"value"}]
+
+
+def _cell_numbers(cell: NumberCell | None) -> dict[str, float | None]:
+    """Return the numbers of a cell by name."""
+    if cell is None:
+        return {}
+    low, high = cell.interval or (None, None)
+    return {"value": cell.value, "deviation": cell.spread, "low": low, "high": high}
 
 
 def to_markdown(table: NumberTable) -> str:
@@ -217,7 +237,12 @@ def to_json(table: NumberTable) -> str:
             "generated": row.name,
             "real": row.real,
             **{
-                measure.name: {"value": cell.value, "deviation": cell.spread, "best": cell.best}
+                measure.name: {
+                    "value": cell.value,
+                    "deviation": cell.spread,
+                    "best": cell.best,
+                    **({"interval": cell.interval} if cell.interval else {}),
+                }
                 for measure, cell in zip(table.measures, row.cells, strict=True)
                 if cell is not None
             },

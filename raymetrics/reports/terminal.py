@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from raymetrics import sample_ranges
 from raymetrics.distributed.extraction.usage import STAGES, PoolUsage, StreamUsage
@@ -15,13 +16,29 @@ from raymetrics.shards.shard_set import ShardSet
 _BETTER_TEXTS = {"lower": "lower is better", "higher": "higher is better"}
 
 
-def format_value(value: float, spread: float | None = None) -> str:
-    """Return five significant digits, and the spread with as many decimals."""
+def format_value(
+    value: float, spread: float | None = None, interval: Mapping[str, Any] | None = None
+) -> str:
+    """Return five significant digits, the spread and the interval with as many decimals."""
     text = f"{value:#.5g}"
-    if spread is None:
-        return text
     decimals = len(text.partition(".")[2].partition("e")[0]) if "e" not in text else 7
-    return f"{text} ± {spread:.{decimals}f}"
+    if spread is not None:
+        text += f" ± {spread:.{decimals}f}"
+    if interval:
+        text += f" [{interval['low']:.{decimals}f}, {interval['high']:.{decimals}f}]"
+    return text
+
+
+def describe_interval(result: Result) -> str:
+    """Return what an interval covers, in words; "" for none."""
+    if not result.interval:
+        return ""
+    sides = " and ".join(result.interval["varies"])
+    method = {"influences": "infinitesimal jackknife", "groups": "jackknife over groups"}
+    return (
+        f"{100 * result.interval['level']:g} % interval of the mean over other {sides} samples, as "
+        f"many ({method[result.interval['method']]})"
+    )
 
 
 def format_convention(result: Result) -> str:
@@ -58,7 +75,7 @@ def results_table(results: Sequence[Result]) -> str:
     rows = [
         (
             result.label,
-            format_value(result.value, result.spread),
+            format_value(result.value, result.spread, result.interval),
             _BETTER_TEXTS[result.better],
             _format_count(result.real),
             _format_count(result.generated),
@@ -67,7 +84,20 @@ def results_table(results: Sequence[Result]) -> str:
         for result in results
     ]
     dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join([align_columns([header, dashes, *rows]), *warning_lines(results)])
+    lines = [align_columns([header, dashes, *rows]), *_interval_lines(results)]
+    return "\n".join([*lines, *warning_lines(results)])
+
+
+def _interval_lines(results: Sequence[Result]) -> list[str]:
+    """Return what the intervals cover, a line for each kind with the numbers that have it."""
+    names: dict[str, list[str]] = {}
+    for result in results:
+        names.setdefault(describe_interval(result), []).append(result.short_name)
+    return [
+        f"[low, high] of {', '.join(dict.fromkeys(of_kind))}: {kind}"
+        for kind, of_kind in names.items()
+        if kind
+    ]
 
 
 def warning_lines(results: Sequence[Result]) -> list[str]:

@@ -12,6 +12,7 @@ from raymetrics.statistics.base import (
 from raymetrics.statistics.class_histogram import Histogram
 from raymetrics.statistics.class_probabilities import ClassScores
 from raymetrics.statistics.feature_rows import FeatureRows
+from raymetrics.statistics.grouped_statistics import GroupedStatistics, assign_groups
 from raymetrics.statistics.knn_distances import NearestDistances
 from raymetrics.statistics.moments import Moments
 from raymetrics.statistics.nearest_neighbors import NearestNeighbors
@@ -24,6 +25,7 @@ __all__ = [
     "ClassScores",
     "ColumnStatistic",
     "FeatureRows",
+    "GroupedStatistics",
     "Histogram",
     "Moments",
     "NearestDistances",
@@ -32,6 +34,7 @@ __all__ = [
     "ProjectedFeatures",
     "Statistic",
     "WeightedMoments",
+    "assign_groups",
     "fold",
     "from_arrays",
     "merge_all",

@@ -19,6 +19,7 @@ from raymetrics.distributed.memory_limits import (
 from raymetrics.distributed.nearest_views import nearest_training
 from raymetrics.distributed.neighbors import survey_views
 from raymetrics.metrics import Convention, ManifoldSurvey, NearestTraining
+from raymetrics.metrics.group_errors import ByGroup, group_needs, values_of_groups
 from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -32,6 +33,7 @@ from raymetrics.shards.schema import Column
 from raymetrics.shards.view import View
 from raymetrics.statistics import ColumnStatistic, FeatureRows
 from raymetrics.studies.comparison import MetricTask
+from raymetrics.studies.number_errors import add_errors
 from raymetrics.studies.subsets import SIDES, Subset
 
 BYTES_PER_PASS = 1_000_000_000  # bytes of statistics that one pass over the shards gathers
@@ -87,12 +89,17 @@ class PlannedTask:
         }
 
 
-def plan_tasks(tasks: Iterable[MetricTask], convention: Convention) -> list[PlannedTask]:
-    """Find out which statistics every task needs. Every task has a subset."""
-    return [_plan_task(task, convention) for task in tasks]
+def plan_tasks(
+    tasks: Iterable[MetricTask], convention: Convention, *, intervals: bool = False
+) -> list[PlannedTask]:
+    """Find out which statistics every task needs. Every task has a subset.
+
+    intervals: whether the numbers get intervals.
+    """
+    return [_plan_task(task, convention, intervals) for task in tasks]
 
 
-def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
+def _plan_task(task: MetricTask, convention: Convention, intervals: bool) -> PlannedTask:
     subset = task.subset
     assert subset is not None
     convention = replace(convention, seed=convention.seed + subset.seed)
@@ -106,6 +113,8 @@ def _plan_task(task: MetricTask, convention: Convention) -> PlannedTask:
         # A survey reads whole sides itself.
         takes_rows = metric.reads_rows and side in subset.restricted_sides
         required[side] = {**needs, "rows": AllRows()} if takes_rows else needs
+    if intervals:
+        required = group_needs(required, task.metric, subset.samples)
     return PlannedTask(task, subset, convention, required)
 
 
@@ -133,6 +142,7 @@ class MetricComputation:
     bytes_per_pass: int = BYTES_PER_PASS
     engine: str = DEFAULT_ENGINE
     realism: dict[str, np.ndarray] = field(default_factory=dict)  # filled in by `values`
+    intervals: bool = False  # whether values have errors
 
     def values(self) -> Iterator[tuple[PlannedTask, MetricValue, float]]:
         """Yield every value, with the seconds of its formula, in the order of the tasks.
@@ -141,26 +151,29 @@ class MetricComputation:
         """
         surveys: dict[_SurveyKey, ManifoldSurvey] = {}
         for batch in _batch_by_memory(self.planned, self.bytes_per_pass):
-            statistics = {side: _fold_required(self.views[side], batch, side) for side in SIDES}
-            for task in batch:
-                start = time.monotonic()
-                real, generated = (_statistics_of(task, side, statistics[side]) for side in SIDES)
-                if task.metric.compute is not None:
-                    values = task.metric.compute(
-                        real, generated, task.subset.samples, task.convention
-                    )
-                elif task.metric.nearest_values is not None:
-                    nearest = self._nearest_training(task, (real, generated))
-                    values = task.metric.nearest_values(
-                        nearest, task.subset.samples, task.convention
-                    )
-                else:
-                    key = task.survey_key
-                    if key not in surveys:
-                        surveys[key] = self._survey(task, (real, generated))
-                    values = self._survey_values(task, surveys[key], real, generated)
-                seconds = time.monotonic() - start
-                yield from ((task, value, seconds) for value in values)
+            computed = self._batch_values(batch, surveys)
+            yield from add_errors(self, list(computed)) if self.intervals else computed
+
+    def _batch_values(
+        self, batch: Sequence[PlannedTask], surveys: dict[_SurveyKey, ManifoldSurvey]
+    ) -> Iterator[tuple[PlannedTask, MetricValue, float]]:
+        """Yield the values of a batch, whose statistics one pass gathers."""
+        statistics = {side: _fold_required(self.views[side], batch, side) for side in SIDES}
+        for task in batch:
+            start = time.monotonic()
+            real, generated = (_statistics_of(task, side, statistics[side]) for side in SIDES)
+            if task.metric.compute is not None:
+                values = _computed_values(task, real, generated)
+            elif task.metric.nearest_values is not None:
+                nearest = self._nearest_training(task, (real, generated))
+                values = task.metric.nearest_values(nearest, task.subset.samples, task.convention)
+            else:
+                key = task.survey_key
+                if key not in surveys:
+                    surveys[key] = self._survey(task, (real, generated))
+                values = self._survey_values(task, surveys[key], real, generated)
+            seconds = time.monotonic() - start
+            yield from ((task, value, seconds) for value in values)
 
     def _survey(self, task: PlannedTask, sides: Sequence[Mapping[str, Any]]) -> ManifoldSurvey:
         """Make one survey for all metrics of a column, subset and kind of balls that need one."""
@@ -223,6 +236,18 @@ class MetricComputation:
             self.realism[task.column.name] = survey.generated_in_real.realism
         statistics = {} if task.metric.needs is None else {"real": real, "generated": generated}
         return task.metric.survey_values(survey, task.subset.samples, task.convention, **statistics)
+
+
+def _computed_values(
+    task: PlannedTask, real: Mapping[str, Any], generated: Mapping[str, Any]
+) -> list[MetricValue]:
+    """Apply the formula of a task to its statistics; to those by group, with errors."""
+    assert task.metric.compute is not None
+    samples = task.subset.samples
+    if any(isinstance(need, ByGroup) for need in task.required["generated"].values()):
+        sides = {"real": real, "generated": generated}
+        return values_of_groups(task.metric, sides, samples, task.convention)
+    return task.metric.compute(real, generated, samples, task.convention)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def evaluate(
     random_ids: int | str | Sequence[int] | None = None,
     equal_counts: bool = False,
     under: str | None = None,
+    intervals: bool = False,
     by: str | None = None,
     scores: str | None = None,
     tell: Callable[[list[Result]], None] | None = None,
@@ -114,6 +115,8 @@ def evaluate(
     under: also compute the numbers under every "conventions", at several "counts", or with every
     one of the "resizes" that the network knows (of sources; of shard sets those that are there); or
     "all" of these. See `raymetrics.studies.sensitivity_to_protocol`.
+    intervals: give numbers intervals, where they have some (`Metric.interval`), at a level of 95 %:
+    of their mean over other samples of the same counts. It takes at least 40 samples of each side.
     by: "label" computes every metric once for each label.
     scores: with "realism", a Parquet file for the score of every generated sample.
     tell: called with the results, before the scores are written.
@@ -157,6 +160,7 @@ def evaluate(
         same_machines,
         equal_counts,
         PUBLISHED if is_published else None,
+        intervals,
     )
     require_validation(request.metrics, validation, by=by, under=under)
     seeds = parse_random_ids(random_ids)
@@ -227,10 +231,10 @@ def _require_variable(
             "a file of statistics has one convention, count and resize; give shards or sources on "
             "both sides"
         )
-    if requests[0].by or requests[0].scores or len(requests) > 1:
+    if requests[0].by or requests[0].scores or requests[0].intervals or len(requests) > 1:
         raise RaymetricsError(
             "numbers under several protocols are those of all samples and one choice of them; "
-            "leave out by, scores, and all seeds but one"
+            "leave out by, scores, intervals, and all seeds but one"
         )
 
 

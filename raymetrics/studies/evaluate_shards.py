@@ -40,6 +40,7 @@ from raymetrics.studies.comparison import (
 from raymetrics.studies.compute_metrics import MetricComputation, plan_tasks, require_memory
 from raymetrics.studies.label_summaries import summarize_labels
 from raymetrics.studies.make_result import make_result, sides_of_subset
+from raymetrics.studies.number_errors import require_enough_for_intervals
 from raymetrics.studies.protocol_images import require_images_of_view
 from raymetrics.studies.result_warnings import (
     Facts,
@@ -83,6 +84,7 @@ class EvaluationRequest:
     same_machines: bool = False
     equal_counts: bool = False
     validation: Validation = None
+    intervals: bool = False
 
     def __post_init__(self) -> None:
         if self.columns and self.space_names:
@@ -231,13 +233,18 @@ def evaluate_shards(
     )
     require_unique_samples(tasks, views)
     require_enough_samples(views, tasks, request.convention)
+    if request.intervals:
+        require_enough_for_intervals(views, tasks, request.convention.ks)
     facts = {side: SideFacts(view) for side, view in views.items()}
     with session(local=computes_in_process(request.local, views, columns, announce)):
         tasks = bind_validation(
             tasks, request.validation, views["real"].shards, any_size=request.any_size
         )
         computation = MetricComputation(
-            views, plan_tasks(tasks, request.convention), engine=request.engine
+            views,
+            plan_tasks(tasks, request.convention, intervals=request.intervals),
+            engine=request.engine,
+            intervals=request.intervals,
         )
         require_memory(views, computation.planned)
         results = [

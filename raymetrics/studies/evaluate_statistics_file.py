@@ -14,9 +14,11 @@ from raymetrics.distributed.fold import fold_shards
 from raymetrics.distributed.session import session
 from raymetrics.errors import NotEnoughData, RaymetricsError, SpecMismatch
 from raymetrics.metrics import PUBLISHED, Protocol
-from raymetrics.metrics.metric import Metric
+from raymetrics.metrics.influences import InfluenceRows
+from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.registry import METRICS
 from raymetrics.metrics.required_statistics import FeatureMoments, SampleIds
+from raymetrics.metrics.sampling_errors import SamplingErrors
 from raymetrics.output_names import SPATIAL
 from raymetrics.results import Result, Side
 from raymetrics.shards.foreign import ReferenceStatistics
@@ -25,7 +27,7 @@ from raymetrics.shards.layout import comparable_fields, differences
 from raymetrics.shards.schema import Column
 from raymetrics.shards.shard_set import ShardSet
 from raymetrics.shards.view import View
-from raymetrics.statistics import ColumnStatistic, Moments
+from raymetrics.statistics import ColumnStatistic, FeatureRows, Moments
 from raymetrics.studies.comparison import (
     MetricTask,
     columns_of_metric,
@@ -36,6 +38,7 @@ from raymetrics.studies.comparison import (
 from raymetrics.studies.evaluate_shards import EvaluationRequest
 from raymetrics.studies.extract_sides import OpenSide
 from raymetrics.studies.make_result import make_result, side_from_view
+from raymetrics.studies.number_errors import require_enough_for_interval
 from raymetrics.studies.result_warnings import Facts, SideFacts, find_warnings
 from raymetrics.studies.subsets import SIDES
 from raymetrics.studies.validation_norms import bind_validation, require_published_norms
@@ -127,6 +130,9 @@ def evaluate_with_statistics(
             convention={**value.convention, **_file_fields(reference, column_match.file_part)},
         )
         seconds = time.monotonic() - start
+        if request.intervals:
+            errors = _errors_of_shards(view, column_match, value, shards_side, request.local)
+            value = replace(value, errors=errors)
         results.append(
             make_result(
                 value,
@@ -292,6 +298,23 @@ def _computes_in_process(
     size = sum(4 * column.dimension * len(view) for column in columns)
     work = f"{len(view)} samples" if announce else ""
     return runs_in_process(local, small=size <= SMALL_FEATURE_BYTES, work=work)
+
+
+def _errors_of_shards(
+    view: View, column_match: _ColumnMatch, value: MetricValue, side: str, local: bool | None
+) -> dict[str, SamplingErrors]:
+    """Return the errors that the sampling of the shards gives; the file has no samples."""
+    if value.influences is None:
+        return {}
+    require_enough_for_interval(column_match.task.metric, view, len(view), side)
+    column = column_match.task.column
+    influence = value.influences()[side]
+    assert not isinstance(influence, FeatureRows)  # as the metric takes moments
+    measures = {side: ColumnStatistic(column.name, InfluenceRows(influence))}
+    small = 4 * column.dimension * len(view) <= SMALL_FEATURE_BYTES
+    with session(local=runs_in_process(local, small=small, work="")):
+        rows = fold_shards(view, measures)[side]
+    return {side: SamplingErrors.from_influences(rows.sample_ids, rows.features[:, 0])}
 
 
 def _side_from_file(reference: ReferenceStatistics) -> Side:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from raymetrics import sample_ranges
 from raymetrics.generators.source_settings import parse_setting
 from raymetrics.metrics import Convention, Protocol
 from raymetrics.metrics.metric import MetricValue
+from raymetrics.metrics.sampling_errors import make_interval
 from raymetrics.option_strings import format_options
 from raymetrics.output_names import LOGITS, SCORES
 from raymetrics.provenance import software_environment
@@ -49,6 +51,7 @@ def make_result(
             convention_fields["images"] = ", ".join(protocol.images.options.values())
     if task.metric.chosen_settings:
         convention_fields["settings"] = format_options("", task.metric.chosen_settings)[1:]
+    interval = make_interval(value.value, value.errors, value.bounds)
     subset = task.subset
     convention_fields |= subset.convention_fields if subset else {}
     short_name, space_name = measure_names(value, task, dataset_specs)
@@ -73,6 +76,8 @@ def make_result(
         subset=dict(subset.fields) if subset else {},
         setting=parse_setting(sides["generated"].source),
         warnings=warnings,
+        interval={} if interval is None else asdict(interval),
+        errors=value.errors,
     )
 
 

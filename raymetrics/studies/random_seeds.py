@@ -76,6 +76,8 @@ def _mean_result(results: Sequence[Result], seeds: Sequence[int]) -> Result:
         generated=_side_of_seeds([result.generated for result in results], texts),
         seconds=sum(result.seconds for result in results),
         details={**first.details, "values": values},
+        interval={},
+        errors={},
     )
 
 

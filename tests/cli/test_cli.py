@@ -87,7 +87,8 @@ def test_help_names_what_there_is() -> None:
 
 
 VERBS_OF_STUDIES = (
-    "audit", "export", "heatmap", "interpolate", "match", "nearest", "realism", "reweight",
+    "audit", "compare", "export", "heatmap", "interpolate", "match", "nearest", "realism",
+    "reweight",
     "snapshots", "sweep", "truncate",
 )  # fmt: skip
 # Options that say how to print, or that several of them make one argument.

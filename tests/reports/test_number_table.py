@@ -161,3 +161,23 @@ def test_every_number_of_the_package_has_a_command() -> None:
     named = set(re.findall(r'MetricValue\(\s*"(\w+)"', code))
     assert named <= METRIC_NAMES.keys() | {"inception_score"}
     assert len(named) > 10
+
+
+INTERVAL = {
+    "low": 12.25, "high": 12.75, "level": 0.95, "standard_error": 0.1, "method": "influences",
+    "groups": None, "varies": ["real", "generated"],
+}  # fmt: skip
+
+
+def test_intervals_stand_beside_numbers() -> None:
+    with_interval = replace(RESULTS[0], interval=INTERVAL)
+    table = number_table([with_interval, RESULTS[2]])
+    assert "12.500 ± 0.250 [12.250, 12.750]" in str(table)
+    name = table.measures[0].name
+    rows = list(csv.DictReader(io.StringIO(format_table(table, "csv"))))
+    assert [row[f"{name} (low)"] for row in rows] == ["12.25", ""]
+    cells = [row[name] for row in json.loads(format_table(table, "json"))]
+    assert [cell.get("interval") for cell in cells] == [[12.25, 12.75], None]
+    (card,) = make_cards([with_interval])
+    assert card.value.endswith("[12.250, 12.750]")
+    assert "95 % interval of the mean over other real and generated samples" in card.notes[-1]

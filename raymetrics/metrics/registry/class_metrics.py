@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from raymetrics import metrics
 from raymetrics.metrics import Convention, required_statistics
+from raymetrics.metrics.influences import inception_influence, top1_influences
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     SampleIds,
@@ -28,7 +30,19 @@ def top1_values(
     value = metrics.total_variation(**histograms)
     details = {side: histogram.counts.tolist() for side, histogram in histograms.items()}
     fields = {"distance": "total variation", "ties": "first class"}
-    return [MetricValue("top1_distance", "Top-1 distance", value, "lower", fields, None, details)]
+    return [
+        MetricValue(
+            "top1_distance",
+            "Top-1 distance",
+            value,
+            "lower",
+            fields,
+            None,
+            details,
+            bounds=(0.0, 1.0),
+            influences=lambda: top1_influences(**histograms),
+        )
+    ]
 
 
 def inception_values(
@@ -43,16 +57,22 @@ def inception_values(
     parts = {"splits": convention.is_splits} if size is None else {"split_size": size}
     fields = {**parts, "shuffled": convention.is_shuffle}
     details = {"real": {"mean": real_score.mean, "std": real_score.std}}
-    name = "inception_score"
+    ids = samples.generated
     return [
         MetricValue(
-            name,
+            "inception_score",
             "Inception Score",
             generated_score.mean,
             "higher",
             fields,
             generated_score.std,
             details,
+            bounds=(1.0, math.inf),
+            influences=lambda: {
+                "generated": inception_influence(
+                    scores[0], ids, required_statistics.inception_splits(len(ids), convention)
+                )
+            },
         )
     ]
 
@@ -73,6 +93,7 @@ ROWS = (
         logits_outputs=(LOGITS,),
         repeats_allowed=True,
         resamplings_allowed=True,
+        interval="influences",
         is_default=True,
     ),
     Metric(
@@ -83,5 +104,6 @@ ROWS = (
         logits_outputs=CLASS_LOGITS,
         choices=("is_splits", "is_split_size", "is_shuffle", "is_ddof"),
         min_samples=lambda convention: convention.is_splits,
+        interval="influences",
     ),
 )

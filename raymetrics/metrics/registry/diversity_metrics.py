@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from raymetrics import metrics
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention
+from raymetrics.metrics.influences import Influences, vendi_influence
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -31,9 +33,21 @@ def vendi_values(
     written = "inf" if np.isinf(order) else int(order) if order == int(order) else order
     name = "Vendi" if order == 1 else f"Vendi, order {written}"
     fields = {"kernel": "cosine", "order": written}
+
+    def influences() -> Influences:
+        return {"generated": vendi_influence(generated["normalised moments"], generated_score)}
+
     return [
         MetricValue(
-            "vendi_score", name, generated_score, "higher", fields, None, {"real": real_score}
+            "vendi_score",
+            name,
+            generated_score,
+            "higher",
+            fields,
+            None,
+            {"real": real_score},
+            bounds=(1.0, math.inf),
+            influences=influences if order == 1 else None,
         )
     ]
 
@@ -119,6 +133,7 @@ ROWS = (
         settings={"order": 1.0},
         require_settings=metrics.require_order,
         repeats_allowed=True,
+        interval="influences",
     ),
     Metric(
         "rke",

@@ -3,6 +3,7 @@ a validation set's, and divided by the memorization distance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from raymetrics import metrics
 from raymetrics.errors import RaymetricsError
 from raymetrics.metrics import Convention, Norm, required_statistics
+from raymetrics.metrics.influences import Influences, class_shares, frechet_influences
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -27,6 +29,7 @@ from raymetrics.statistics import FeatureRows, Moments, NestedMoments
 _FEW_REAL_SAMPLES = 10_000
 
 
+_DISTANCES = (0.0, math.inf)  # their bounds
 _HALVES = ("one half", "the other half")
 
 
@@ -44,7 +47,21 @@ def frechet_values(
         halves = metrics.frechet_distance(real=first, generated=second, ddof=convention.ddof)
         details["real_halves"] = halves
     fields = {"ddof": convention.ddof}
-    return [MetricValue("frechet_distance", "FD", value, "lower", fields, None, details)]
+    return [
+        MetricValue(
+            "frechet_distance",
+            "FD",
+            value,
+            "lower",
+            fields,
+            None,
+            details,
+            bounds=_DISTANCES,
+            influences=lambda: frechet_influences(
+                real=real_moments, generated=generated["moments"], ddof=convention.ddof
+            ),
+        )
+    ]
 
 
 def frechet_needs(
@@ -69,7 +86,22 @@ def probability_distance_values(
         ddof=convention.ddof,
     )
     fields = {"ddof": convention.ddof, "probabilities": "softmax of the logits"}
-    return [MetricValue("probability_distance", "FD of probabilities", value, "lower", fields)]
+    return [
+        MetricValue(
+            "probability_distance",
+            "FD of probabilities",
+            value,
+            "lower",
+            fields,
+            bounds=_DISTANCES,
+            influences=lambda: frechet_influences(
+                real=real["probability moments"],
+                generated=generated["probability moments"],
+                ddof=convention.ddof,
+                transform=class_shares,
+            ),
+        )
+    ]
 
 
 NO_VALIDATION = (
@@ -105,8 +137,26 @@ def frechet_ratio_values(
         lowest, highest = norm.ratio_range(distance)
         fields["range"] = f"{lowest:.5g} to {highest:.5g}"
         details["range"] = [lowest, highest]
-    value = norm.ratio(distance)
-    return [MetricValue("frechet_ratio", "FDr", value, "lower", fields, None, details)]
+
+    def influences() -> Influences:
+        of_distance = frechet_influences(
+            real=real["moments"], generated=generated["moments"], ddof=convention.ddof
+        )
+        return {"generated": of_distance["generated"].scale(norm.ratio(1.0))}
+
+    return [
+        MetricValue(
+            "frechet_ratio",
+            "FDr",
+            norm.ratio(distance),
+            "lower",
+            fields,
+            None,
+            details,
+            bounds=_DISTANCES,
+            influences=influences,
+        )
+    ]
 
 
 def _distance(real: Mapping[str, Any], generated: Moments, convention: Convention) -> float:
@@ -277,6 +327,7 @@ ROWS = (
         choices=("ddof", "seed"),
         min_samples=_more_than_ddof,
         repeats_allowed=True,
+        interval="influences",
         moments_suffice=True,
         resamplings_allowed=True,
         is_default=True,
@@ -307,6 +358,7 @@ ROWS = (
         choices=("ddof",),
         logits_outputs=CLASS_LOGITS,
         min_samples=_more_than_ddof,
+        interval="influences",
         repeats_allowed=True,
         in_sweeps_by_label=True,
     ),
@@ -320,6 +372,7 @@ ROWS = (
         min_samples=_more_than_ddof,
         repeats_allowed=True,
         moments_suffice=True,
+        interval="influences",
     ),
     Metric(
         "fdr",
@@ -331,6 +384,7 @@ ROWS = (
         repeats_allowed=True,
         moments_suffice=True,
         takes_validation=True,
+        interval="influences",
     ),
     Metric(
         "mifid",

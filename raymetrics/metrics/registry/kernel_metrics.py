@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from raymetrics.metrics import (
     KADBandwidth,
     required_statistics,
 )
+from raymetrics.metrics.influences import Influences, influence_rows
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     AllRows,
@@ -34,12 +36,9 @@ def kernel_values(
         ids = samples.for_side(side)
         return lambda rows: drawn.features[np.searchsorted(drawn.sample_ids, ids[rows])]
 
-    distance = metrics.kernel_distance_of_draws(
-        selector("real", real["drawn"]),
-        selector("generated", generated["drawn"]),
-        required_statistics.kid_subsets(samples, convention),
-        convention.kid_estimator,
-    )
+    selectors = selector("real", real["drawn"]), selector("generated", generated["drawn"])
+    draws = required_statistics.kid_subsets(samples, convention)
+    distance = metrics.kernel_distance_of_draws(*selectors, draws, convention.kid_estimator)
     fields = {
         "subsets": convention.kid_subsets,
         "subset_size": convention.kid_subset_size,
@@ -49,8 +48,29 @@ def kernel_values(
         "estimate": convention.kid_estimator,
     }
     name = "KD" if convention.kid_estimator == "unbiased" else f"KD ({convention.kid_estimator})"
+
+    def influences() -> Influences:
+        parts = metrics.kernel_distance_parts(
+            *selectors,
+            draws,
+            (len(samples.real), len(samples.generated)),
+            convention.kid_estimator,
+        )
+        return {
+            side: influence_rows(samples.for_side(side), len(part) * part)
+            for side, part in zip(("real", "generated"), parts, strict=True)
+        }
+
     return [
-        MetricValue("kernel_distance", name, distance.mean, "lower", fields, spread=distance.std)
+        MetricValue(
+            "kernel_distance",
+            name,
+            distance.mean,
+            "lower",
+            fields,
+            spread=distance.std,
+            influences=influences,
+        )
     ]
 
 
@@ -78,10 +98,25 @@ def cmmd_values(
         lengths=lengths,
     )
     fields = {"sigma": 10, "scale": 1000, "estimate": "biased", "lengths": lengths}
-    if bandwidth == "10":
-        return [MetricValue("cmmd", "CMMD", value, "lower", fields)]
-    fields["sigma"] = "median of both sides"
-    return [MetricValue("cmmd", "CMMD (median)", value, "lower", fields)]
+    if bandwidth == "median":  # which moves with the samples, so that there is no interval
+        fields["sigma"] = "median of both sides"
+        return [MetricValue("cmmd", "CMMD (median)", value, "lower", fields)]
+
+    def influences() -> Influences:
+        sides: dict[str, FeatureRows] = {"real": real["rows"], "generated": generated["rows"]}
+        parts = metrics.cmmd_influences(
+            real=sides["real"].features, generated=sides["generated"].features, lengths=lengths
+        )
+        return {
+            side: influence_rows(rows.sample_ids, part)
+            for (side, rows), part in zip(sides.items(), parts, strict=True)
+        }
+
+    return [
+        MetricValue(
+            "cmmd", "CMMD", value, "lower", fields, bounds=(0.0, math.inf), influences=influences
+        )
+    ]
 
 
 def kad_values(
@@ -128,6 +163,7 @@ ROWS = (
         fewer_samples_hint=" or ask for a smaller --kid-subset-size",
         repeats_allowed=True,
         resamplings_allowed=True,
+        interval="influences",
         is_default=True,
     ),
     Metric(
@@ -137,6 +173,7 @@ ROWS = (
         needs=needs_of_both_sides("rows", AllRows()),
         settings={"bandwidth": ("10", "median"), "lengths": ("unit", "kept")},
         requires_space="clip",
+        interval="influences",
     ),
     Metric(
         "kad",
@@ -152,5 +189,6 @@ ROWS = (
         compute=jedi_values,
         needs=needs_of_both_sides("moments", FeatureMoments()),
         repeats_allowed=True,
+        interval="groups",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from raymetrics.metrics.required_statistics import (
     SampleIds,
 )
 from raymetrics.metrics.survey_needs import BOTH_SIDES, BallKind, Reach, SurveyNeeds
+
+_SHARES = (0.0, 1.0)  # their bounds
 
 
 def ball_fields(convention: Convention, survey: ManifoldSurvey, k: int) -> dict[str, Any]:
@@ -37,9 +40,9 @@ def precision_recall_values(
         fields = ball_fields(convention, survey, k)
         f_score = metrics.f_score(precision, recall)
         values += [
-            MetricValue("precision", "precision", precision, "higher", fields),
-            MetricValue("recall", "recall", recall, "higher", fields),
-            MetricValue("f_score", "F-score", f_score, "higher", fields),
+            MetricValue("precision", "precision", precision, "higher", fields, bounds=_SHARES),
+            MetricValue("recall", "recall", recall, "higher", fields, bounds=_SHARES),
+            MetricValue("f_score", "F-score", f_score, "higher", fields, bounds=_SHARES),
         ]
     return values
 
@@ -52,8 +55,8 @@ def density_coverage_values(
     for k, (density, coverage) in zip(survey.ks, metrics.densities_coverages(survey), strict=True):
         fields = ball_fields(convention, survey, k)
         values += [
-            MetricValue("density", "density", density, "higher", fields),
-            MetricValue("coverage", "coverage", coverage, "higher", fields),
+            MetricValue("density", "density", density, "higher", fields, bounds=(0.0, math.inf)),
+            MetricValue("coverage", "coverage", coverage, "higher", fields, bounds=_SHARES),
         ]
     return values
 
@@ -144,8 +147,11 @@ def symmetric_values(
     for k, (precision, recall) in zip(survey.ks, pairs, strict=True):
         fields = ball_fields(convention, survey, k)
         values += [
-            MetricValue("symmetric_precision", "symPrecision", precision, "higher", fields),
-            MetricValue("symmetric_recall", "symRecall", recall, "higher", fields),
+            MetricValue(name, short_name, value, "higher", fields, bounds=_SHARES)
+            for name, short_name, value in (
+                ("symmetric_precision", "symPrecision", precision),
+                ("symmetric_recall", "symRecall", recall),
+            )
         ]
     return values
 
@@ -294,6 +300,7 @@ ROWS = (
         survey=lambda samples, convention: SurveyNeeds.of_convention(),
         choices=_BALLS,
         min_samples=_more_than_k,
+        interval="groups",
         is_default=True,
         in_sweeps=True,
         in_sweeps_by_label=True,
@@ -305,6 +312,7 @@ ROWS = (
         survey=lambda samples, convention: SurveyNeeds.of_convention(count=True),
         choices=_BALLS,
         min_samples=_more_than_k,
+        interval="groups",
         in_sweeps=True,
         in_sweeps_by_label=True,
     ),
@@ -333,6 +341,7 @@ ROWS = (
         survey=lambda samples, convention: SurveyNeeds.of_convention(count=True),
         choices=_BALLS,
         min_samples=_more_than_k,
+        interval="groups",
     ),
     Metric(
         "probabilistic-pr",

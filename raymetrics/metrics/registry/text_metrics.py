@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from raymetrics import metrics
 from raymetrics.metrics import Convention, MeanScore
+from raymetrics.metrics.influences import QuadraticInfluence, linear_influence
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
 from raymetrics.metrics.required_statistics import (
     CosineMoments,
@@ -18,19 +21,29 @@ from raymetrics.metrics.required_statistics import (
 )
 from raymetrics.output_names import COSINE, SCORE
 
+_ONE = np.ones(1)  # the weight of a score
+
 
 def _score_value(
     metric: str,
     short_name: str,
     scores: Mapping[str, MeanScore],
     convention_fields: Mapping[str, Any],
+    influence: QuadraticInfluence,
 ) -> MetricValue:
     """Return the generated side's mean; the details hold the real side's, where it is there."""
     fields = {**convention_fields, "spread": "standard error of the mean"}
     generated = scores["generated"]
     details = {"real": scores["real"]._asdict()} if "real" in scores else {}
     return MetricValue(
-        metric, short_name, generated.mean, "higher", fields, generated.standard_error, details
+        metric,
+        short_name,
+        generated.mean,
+        "higher",
+        fields,
+        generated.standard_error,
+        details,
+        influences=lambda: {"generated": influence},
     )
 
 
@@ -47,7 +60,7 @@ def score_values(
         side: metrics.mean_score(found["moments"])
         for side, found in _sides(real, generated).items()
     }
-    return [_score_value("score", "score", scores, {})]
+    return [_score_value("score", "score", scores, {}, linear_influence(_ONE))]
 
 
 def clip_score_needs(
@@ -65,7 +78,8 @@ def clip_score_values(
         side: metrics.clip_score(found["cosines"], scaling)
         for side, found in _sides(real, generated).items()
     }
-    return [_score_value("clip_score", "CLIPScore", scores, {"scaling": scaling})]
+    influence = linear_influence(_ONE, partial(metrics.scale_cosines, scaling=scaling))
+    return [_score_value("clip_score", "CLIPScore", scores, {"scaling": scaling}, influence)]
 
 
 def aesthetic_values(
@@ -77,10 +91,11 @@ def aesthetic_values(
         side: metrics.aesthetic_score(found["normalised moments"], head)
         for side, found in _sides(real, generated).items()
     }
-    return [_score_value("aesthetic_score", "aesthetic", scores, head.file)]
+    influence = linear_influence(head.weights, metrics.normalize_rows)
+    return [_score_value("aesthetic_score", "aesthetic", scores, head.file, influence)]
 
 
-_Score = partial(Metric, repeats_allowed=True, generated_suffices=True)
+_Score = partial(Metric, repeats_allowed=True, generated_suffices=True, interval="influences")
 
 ROWS = (
     _Score(
