@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 from raymetrics.metrics.frechet import Gaussian, covariance_factor, optimal_map, overlap_spectrum
 from raymetrics.metrics.inception_score import scores_by_split
 from raymetrics.metrics.unit_length import normalize_rows
+from raymetrics.metrics.vendi import uncentered_second_moment
 from raymetrics.statistics import ClassScores, FeatureRows, Histogram, Moments
 
 Transform = Callable[[np.ndarray], np.ndarray]
@@ -110,19 +111,25 @@ def _optimal_roots(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return forth * spectrum.values**0.25, (factor @ spectrum.vectors) * spectrum.guarded**-0.25
 
 
-def vendi_influence(normalized_moments: Moments, score: float) -> QuadraticInfluence:
-    """Return the influence on the Vendi score of order 1.
+def vendi_influence(
+    normalized_moments: Moments, score: float, order: float = 1.0
+) -> QuadraticInfluence:
+    """Return the influence on the Vendi score of an order q above 0 and below infinity.
 
-    The derivative of the entropy -tr M log M of M = X^T X / n by M is -log M - I. So a row x of
-    length 1 adds -score x^T (log M) x, which is c |x|^2 - x^T (c + log M) x for any c.
+    With the eigenvalues p of M = X^T X / n, the derivative of the score by M has the eigenvalues
+    w = score q / (1 - q) p^(q - 1) / sum p^q, and for q = 1 w = -score log p. So a row x of length
+    1 adds x^T W x, which is c |x|^2 - x^T (c - W) x for any c.
     """
-    count, mean = normalized_moments.count, normalized_moments.mean
-    values, vectors = eigh(normalized_moments.scatter / count + np.outer(mean, mean))
+    values, vectors = eigh(uncentered_second_moment(normalized_moments))
     kept = values > len(values) * np.finfo(np.float64).eps
-    c = -np.log(values[kept][0])  # so that no weight is negative
-    root = vectors[:, kept] * np.sqrt(score * (c + np.log(values[kept])).clip(min=0))
-    zeros = np.zeros_like(mean)
-    return QuadraticInfluence(zeros, zeros, score * c, root, normalize_rows)
+    values, vectors = values[kept], vectors[:, kept]
+    if order == 1:
+        weights = -score * np.log(values)
+    else:
+        weights = score * order / (1 - order) * values ** (order - 1) / (values**order).sum()
+    c = float(weights.max())
+    zeros = np.zeros_like(normalized_moments.mean)
+    return QuadraticInfluence(zeros, zeros, c, vectors * np.sqrt(c - weights), normalize_rows)
 
 
 @dataclass(frozen=True, eq=False)

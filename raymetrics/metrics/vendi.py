@@ -30,6 +30,8 @@ def vendi_score(normalized_moments: Moments, order: float = 1.0) -> float:
             f"the Vendi score of features with a mean squared length of {np.trace(gram):.6g}, "
             "expected 1; scale them with raymetrics.metrics.unit_length first"
         )
+    if order == 2:
+        return float(1 / np.square(gram).sum())  # without eigenvalues, whose squares are these
     # Eigenvalues that should be 0 are rounding errors of either sign.
     return effective_number(eigvalsh(gram).clip(min=0), order)
 

@@ -112,7 +112,7 @@ def _survey_groups(
 ) -> dict[str, list[ManifoldSurvey]]:
     """Search all pairs of groups, and put the surveys together."""
     groups, ks = len(real.rows), len(convention.ks)
-    radii = {id(side): _searched_radii(side.radii) for side in (real, generated)}
+    radii = {id(side): side.radii.reshape(len(side.radii), -1) for side in (real, generated)}
     generated_in_real = _Memberships.empty(generated, real)
     real_in_generated = _Memberships.empty(real, generated)
     for g, h in np.ndindex(groups, groups):
@@ -142,12 +142,6 @@ def _survey_groups(
     }
 
 
-def _searched_radii(radii: np.ndarray) -> np.ndarray:
-    """Return radii as columns, float64 [n, C]; engines take the last one for the largest."""
-    columns = radii.reshape(len(radii), -1)
-    return np.column_stack([columns, columns.max(axis=1)])
-
-
 def _without(side: _GroupedSide, group: int | None) -> np.ndarray:
     """Return the radii without a group, of the samples that are not in it; None for no group."""
     if group is None:
@@ -167,7 +161,7 @@ class _Memberships:
     @classmethod
     def empty(cls, points: _GroupedSide, balls: _GroupedSide) -> _Memberships:
         """Return the memberships before any pair was searched."""
-        columns = balls.radii.shape[1] * balls.radii.shape[2] + 1
+        columns = balls.radii.shape[1] * balls.radii.shape[2]
         shape = (len(points.rows), len(balls.groups), columns)
         return cls(
             points, balls, np.zeros((len(points.groups), columns), np.int64), np.zeros(shape, bool)

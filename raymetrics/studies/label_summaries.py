@@ -90,6 +90,8 @@ def _summary(
         convention={**fields, "labels": len(of_labels)},
         details=details,
         subset={"labels": len(of_labels)},
+        interval={},
+        errors={},
         seconds=sum(result.seconds for result in of_labels),
         warnings=(),
     )

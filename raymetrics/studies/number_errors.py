@@ -41,7 +41,7 @@ def require_enough_for_intervals(
         assert task.subset is not None
         if task.metric.interval is None:
             continue
-        for side in SIDES:
+        for side in task.sides:
             count = len(task.subset.samples.for_side(side))
             about = task.subset.title and f" of {task.subset.title}"
             require_enough_for_interval(task.metric, views[side], count, side, about, ks)

@@ -340,6 +340,16 @@ def test_every_number(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyP
     assert f"{text} 2000" in block(CONVENTIONS_PAGE, "protocol")
 
 
+def test_one_line_each(demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every metric that takes the demo's columns has a line that works."""
+    monkeypatch.chdir(demo_output[0].parent)
+    lines = commands(METRICS_PAGE, "one-line-each")
+    named = [shlex.split(line)[shlex.split(line).index("--metrics") + 1] for line in lines]
+    assert named == [name for name, metric in METRICS.items() if metric.requires_space is None]
+    for line in lines:
+        assert " digits" in invoke(line)
+
+
 def test_kernels_and_projections(
     demo_output: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

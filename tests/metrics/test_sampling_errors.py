@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from scipy.special import softmax
 from raymetrics import in_memory
 from raymetrics.errors import NotEnoughData, RaymetricsError
 from raymetrics.in_memory.intervals import values_with_errors
-from raymetrics.metrics import Convention
+from raymetrics.metrics import Convention, Norm
 from raymetrics.metrics.influences import frechet_influences
 from raymetrics.metrics.metric import Metric, MetricValue, needs_of_both_sides
-from raymetrics.metrics.registry import METRICS
+from raymetrics.metrics.registry import METRICS, find_metric
 from raymetrics.metrics.required_statistics import FeatureMoments
 from raymetrics.metrics.sampling_errors import (
     GROUP_COUNT,
@@ -117,6 +119,12 @@ def vendi(x: Weights, y: Weights) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
+def renyi(x: Weights, y: Weights, order: float) -> float:
+    z = Y / np.linalg.norm(Y, axis=1, keepdims=True)
+    values = np.linalg.eigvalsh(z.T @ (z * y[:, None]))
+    return float((values**order).sum() ** (1 / (1 - order)))
+
+
 def cmmd(x: Weights, y: Weights) -> float:
     w = np.concatenate([x, -y])
     z = np.concatenate([X, Y])
@@ -130,6 +138,9 @@ ORACLES: dict[str, Callable[[Weights, Weights], float]] = {
     "top1": top1,
     "is": inception,
     "vendi": vendi,
+    "vendi?order=2": partial(renyi, order=2),
+    "vendi?order=0.5": partial(renyi, order=0.5),
+    "rke": partial(renyi, order=2),
     "cmmd": cmmd,
 }
 
@@ -139,7 +150,7 @@ def test_an_influence_is_a_derivative(name: str) -> None:
     """By the weight of a sample, on the empirical distribution: the definition of influence."""
     number = ORACLES[name]
     convention = Convention(ddof=0, is_splits=1)
-    (value,) = values_with_errors(METRICS[name], {"real": X, "generated": Y}, convention)
+    (value,) = values_with_errors(find_metric(name), {"real": X, "generated": Y}, convention)
     weights = [np.full(60, 1 / 60), np.full(50, 1 / 50)]
     assert number(*weights) == pytest.approx(value.value, rel=1e-6)
     for side, part in value.errors.items():
@@ -245,7 +256,11 @@ def test_statistics_without_each_group() -> None:
     np.testing.assert_allclose(merged.total.mean, X.mean(0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in WITH_INTERVALS if name != "dc"])
+# Of balls one is enough; the others take more than features, or one column.
+_APART = ("dc", "symmetric-pr", "fdr", "score", "clipscore", "aesthetic")
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_INTERVALS if name not in _APART])
 def test_every_metric_that_says_so_has_intervals(name: str) -> None:
     sides = {"real": X.astype(np.float32), "generated": Y.astype(np.float32)}
     convention = Convention(kid_subset_size=40, kid_subsets=3)
@@ -253,6 +268,27 @@ def test_every_metric_that_says_so_has_intervals(name: str) -> None:
         interval = make_interval(value.value, value.errors, value.bounds)
         assert interval, value.metric
         assert value.bounds[0] <= interval.low <= value.value <= interval.high <= value.bounds[1]
+
+
+def test_the_error_of_a_mean_score_is_its_standard_error() -> None:
+    sides = {"real": X[:, :1] / 10, "generated": Y[:, :1] / 10}
+    for name in ("score", "clipscore?scaling=hessel"):
+        (value,) = values_with_errors(find_metric(name), sides)
+        assert value.errors["generated"].variance ** 0.5 == pytest.approx(value.spread)
+        assert set(value.errors) == {"generated"}
+
+
+def test_the_error_of_a_ratio_is_that_of_the_distance_over_the_norm() -> None:
+    sides = {"real": X, "generated": Y}
+    (distance,) = values_with_errors(METRICS["fid"], sides)
+    ratio = METRICS["fdr"]
+    assert ratio.compute
+    bound = replace(ratio, compute=partial(ratio.compute, validation=Norm(2.5)))
+    (value,) = values_with_errors(bound, sides)
+    np.testing.assert_allclose(
+        value.errors["generated"].parts, distance.errors["generated"].parts / 2.5, rtol=1e-12
+    )
+    assert set(value.errors) == {"generated"}  # the real side is in the norm too
 
 
 def test_too_few_samples_and_metrics_without_intervals() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from raymetrics.errors import NotEnoughData
 from raymetrics.metrics import Convention, get_convention
+from raymetrics.metrics.survey_needs import SurveyNeeds
 from raymetrics.neighbors import survey_arrays
 from raymetrics.neighbors.grouped_surveys import survey_without_groups
 from raymetrics.statistics import assign_groups
@@ -39,15 +40,14 @@ def test_surveys_are_those_of_the_other_samples(convention: Convention, engine: 
         for g, survey in enumerate(found):
             left = dict(sides)
             left[side] = sides[side][assign_groups(ids[side], GROUPS) != g]
-            expected = survey_arrays(
-                **left, convention=convention, count=True, realism=False, engine=engine
-            )
+            needs = SurveyNeeds.of_convention(count=True)
+            expected = survey_arrays(**left, convention=convention, needs=needs, engine=engine)
             np.testing.assert_array_equal(survey.real_radii, expected.real_radii)
             np.testing.assert_array_equal(survey.generated_radii, expected.generated_radii)
             for name in ("generated_in_real", "real_in_generated"):
                 part, whole = getattr(survey, name), getattr(expected, name)
                 np.testing.assert_array_equal(part.hits, whole.hits)
-                np.testing.assert_array_equal(part.occupied, whole.occupied)
+                np.testing.assert_array_equal(part.occupancy, whole.occupancy > 0)
 
 
 def test_samples_without_neighbors_are_refused() -> None:

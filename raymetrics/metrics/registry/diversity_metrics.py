@@ -35,7 +35,8 @@ def vendi_values(
     fields = {"kernel": "cosine", "order": written}
 
     def influences() -> Influences:
-        return {"generated": vendi_influence(generated["normalised moments"], generated_score)}
+        moments = generated["normalised moments"]
+        return {"generated": vendi_influence(moments, generated_score, order)}
 
     return [
         MetricValue(
@@ -47,7 +48,7 @@ def vendi_values(
             None,
             {"real": real_score},
             bounds=(1.0, math.inf),
-            influences=influences if order == 1 else None,
+            influences=influences if 0 < order < math.inf else None,
         )
     ]
 
@@ -64,7 +65,23 @@ def rke_values(
     )
     details = {"real": real_count}
     fields = {**kernel_fields(sigma), "order": 2}
-    return [MetricValue("rke", "RKE modes", generated_count, "higher", fields, None, details)]
+
+    def influences() -> Influences:
+        return {"generated": vendi_influence(generated["normalised moments"], generated_count, 2)}
+
+    return [
+        MetricValue(
+            "rke",
+            "RKE modes",
+            generated_count,
+            "higher",
+            fields,
+            None,
+            details,
+            bounds=(1.0, math.inf),
+            influences=None if sigma else influences,
+        )
+    ]
 
 
 def rke_needs(
@@ -142,6 +159,7 @@ ROWS = (
         needs=rke_needs,
         settings={"sigma": 0.0},
         require_settings=require_kernel,
+        interval="influences",
     ),
     Metric(
         "rrke",
