@@ -42,6 +42,7 @@ _MEANINGS = {
     "rke": "how many modes there are in effect; compare with the real side's",
     "rrke": "how far the sides are apart by a kernel; 0 if equal",
     "top1_distance": "how far the shares of classes are apart; 0 if equal, 1 if no class is shared",
+    "auth_pct": "the percentage of samples that are no copies of training samples",
     "mind": "how far the sides are apart along random directions; equal moments do not suffice",
     "sliced_wasserstein": "how far the sides are apart along random directions",
     "kad": "how far the sides are apart, by a Gaussian kernel; it may be below 0",
