@@ -203,7 +203,7 @@ def test_refusals(
 
 
 def test_two_files(case: Case) -> None:
-    message = "files of statistics both; one side must be a shard set or a source"
+    message = "files of statistics both; one side must be a shard set, a source"
     with pytest.raises(RaymetricsError, match=message):
         rm.evaluate(real=case.file, generated=case.file)
 

@@ -64,7 +64,7 @@ def test_the_generated_side_alone(sets: dict[str, str]) -> None:
 def test_by_label(sets: dict[str, str]) -> None:
     """The groups of prompts: even and odd colors."""
     results = evaluate(real=sets["real"], generated=sets["generated"], metrics="score", by="label")
-    values = {r.label: r.value for r in results if "brightness" in r.label}
+    values = {r.label: r.value for r in results if "brightness" in r.label and "label" in r.subset}
     assert values == {"score brightness, label 0": 14.0, "score brightness, label 1": 15.0}
 
 

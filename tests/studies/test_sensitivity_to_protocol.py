@@ -189,7 +189,9 @@ def test_what_cannot_be_varied(uris: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(RaymetricsError, match="under is 'x'; there are all, conventions, counts"):
         rm.evaluate(**uris, under="x")
     for more in ({"by": "label"}, {"random_ids": "0,1", "samples": 40}):
-        with pytest.raises(RaymetricsError, match="leave out by, scores, and all seeds but one"):
+        with pytest.raises(
+            RaymetricsError, match="leave out by, scores, intervals, and all seeds but one"
+        ):
             rm.evaluate(**uris, under="all", **more)
     rm.export(
         uris["real"], to=str(tmp_path / "x.npz"), format="npz", columns=["made_up_pre_logits"]
