@@ -15,6 +15,7 @@ from raymetrics.metrics.frechet_ratio import PUBLISHED_IN
 from raymetrics.metrics.metric import Metric, MetricValue
 from raymetrics.metrics.registry.frechet_metrics import NO_VALIDATION
 from raymetrics.metrics.required_statistics import FeatureMoments
+from raymetrics.metrics.sampling_errors import SamplingErrors, make_interval
 from raymetrics.results import Result
 from raymetrics.shards.comparability import require_same_extractor
 from raymetrics.shards.foreign import ReferenceStatistics
@@ -159,6 +160,16 @@ def _with_norm(metric: Metric, column: Column, norms: _Norms) -> Metric:
     return replace(metric, compute=compute_ratio)
 
 
+def _mean_errors(ratios: Sequence[Result]) -> dict[str, SamplingErrors]:
+    """Return the errors of the mean: a sample moves the ratios of all spaces together."""
+    parts = [ratio.errors.get("generated") for ratio in ratios]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(ratios):
+        return {}
+    mean = np.mean([part.parts for part in found], axis=0)
+    return {"generated": SamplingErrors(found[0].ids, mean, found[0].method)}
+
+
 def mean_ratio(results: Sequence[Result]) -> list[Result]:
     """Return the mean of FDr over several spaces, called FDr6 of its six; none of fewer than two.
 
@@ -182,6 +193,9 @@ def mean_ratio(results: Sequence[Result]) -> list[Result]:
         lowest, highest = np.mean([ratio.details["range"] for ratio in ratios], axis=0).tolist()
         fields["range"] = f"{lowest:.5g} to {highest:.5g} by the digits of the norms"
         details["range"] = [lowest, highest]
+    value = float(np.mean([ratio.value for ratio in ratios]))
+    errors = _mean_errors(ratios)
+    interval = make_interval(value, errors, (0.0, np.inf))
     return [
         replace(
             first,
@@ -190,7 +204,9 @@ def mean_ratio(results: Sequence[Result]) -> list[Result]:
             short_name=short_name,
             space_name="",
             space={"name": short_name, "output": "mean", "spaces": names},
-            value=float(np.mean([ratio.value for ratio in ratios])),
+            value=value,
+            interval={} if interval is None else asdict(interval),
+            errors=errors,
             convention={**shared, **fields},
             details=details,
             seconds=sum(ratio.seconds for ratio in ratios),

@@ -79,6 +79,15 @@ def _few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conventions, "PROTOCOLS", fewer)
 
 
+def test_the_interval_of_fdr6_is_that_of_the_mean(uris: dict[str, str]) -> None:
+    """A sample adds to the mean what it adds to the ratios on average."""
+    *ratios, mean = rm.evaluate(**uris, protocol="fdr6", intervals=True)
+    parts = np.mean([ratio.errors["generated"].parts for ratio in ratios], axis=0)
+    assert mean.interval["standard_error"] == pytest.approx(float(parts @ parts) ** 0.5)
+    assert mean.interval["low"] < mean.value < mean.interval["high"]
+    assert mean.interval["varies"] == ("generated",)
+
+
 def test_fdr6_is_the_mean_of_six_ratios(
     uris: dict[str, str], features: dict[str, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
