@@ -6,6 +6,7 @@ does what generated samples of the same ids add to both, such as images of the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ from raymetrics.shards.view import View
 from raymetrics.studies.evaluate import evaluate
 from raymetrics.studies.open_sides import open_side
 from raymetrics.studies.subsets import SIDES
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ def compare_results(
     pairs = [(r, others[_number_key(r)]) for r in first if _number_key(r) in others]
     for pair in pairs:
         _require_comparable(*pair)
+        if not all(result.errors for result in pair):
+            log.info("%s is not compared, as there is no interval of it", pair[0].label)
     return [_compare_pair(*pair, width) for pair in pairs if all(r.errors for r in pair)]
 
 
