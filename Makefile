@@ -51,7 +51,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/extractors.py
 	$(BIN)/python benchmarks/frechet.py
 	$(BIN)/python benchmarks/neighbors.py
-	$(BIN)/python benchmarks/metrics.py --samples 10000
+	$(BIN)/python benchmarks/metrics.py --samples 10000 --busy
 	$(BIN)/python benchmarks/memory.py --shards 50000
 	$(BIN)/python benchmarks/reweight.py
 	$(BIN)/python benchmarks/match.py

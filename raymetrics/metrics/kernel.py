@@ -9,6 +9,7 @@ import numpy as np
 
 from raymetrics.errors import NotEnoughData
 from raymetrics.metrics.pair_tiles import map_tiles, map_upper_tiles
+from raymetrics.metrics.threads import map_on_cores
 
 SideOrder = Literal["real-first", "generated-first"]
 RandomGenerator = Literal["pcg64", "mt19937"]
@@ -78,12 +79,14 @@ def kernel_distance_of_draws(
         )
     else:
         distances = np.array(
-            [
-                squared_mmd(
-                    _as_float64(select_real(r)), _as_float64(select_generated(g)), estimator
-                )
-                for r, g in draws
-            ]
+            map_on_cores(
+                lambda draw: squared_mmd(
+                    _as_float64(select_real(draw[0])),
+                    _as_float64(select_generated(draw[1])),
+                    estimator,
+                ),
+                draws,
+            )
         )
     return KernelDistance(float(np.mean(distances)), float(np.std(distances)))
 
@@ -238,8 +241,11 @@ def _pairs_within(size: int, estimator: KIDEstimator) -> int:
 
 def _cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Compute (x . y / d + 1)^3 for all pairs of rows (Binkowski et al. 2018, section 4)."""
-    base = x @ y.T / x.shape[1] + 1
-    kernel: np.ndarray = base * base * base  # ten times as fast as ** 3
+    base = x @ y.T
+    base /= x.shape[1]
+    base += 1
+    kernel: np.ndarray = base * base
+    kernel *= base  # ten times as fast as ** 3
     return kernel
 
 
