@@ -40,6 +40,7 @@ def run_main(folder: Path, phases: list[Phase], *arguments: str) -> int:
     return gpu.main(["--device", "cpu", "--tiny", "--out", str(folder), *arguments], phases)
 
 
+@pytest.mark.slow  # minutes, most of them imports of a second run of the tests
 def test_every_phase_runs_on_a_cpu(tmp_path: Path) -> None:
     # Far more time than it takes, as the machine may be busy.
     command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--tiny", "--minutes=60"]
