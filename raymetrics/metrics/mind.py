@@ -41,11 +41,11 @@ def project_sides(
     draws = ProjectionDraws(len(real), len(generated), projections, seed)
     directions = draws.directions(real.shape[1])
 
-    def chosen(features: np.ndarray, side: str) -> np.ndarray:
+    def select_samples(features: np.ndarray, side: str) -> np.ndarray:
         rows = draws.chosen_rows(side)
         return features if rows is None else features[rows]
 
     return (
-        project(chosen(real, "real"), directions),
-        project(chosen(generated, "generated"), directions),
+        project(select_samples(real, "real"), directions),
+        project(select_samples(generated, "generated"), directions),
     )
